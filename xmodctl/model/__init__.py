@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xmodctl.model.exporting import export
     from xmodctl.model.freezing import PRESETS, ParameterReport, describe, freeze
     from xmodctl.model.heads import HEADS, Head
+    from xmodctl.model.identity import body_sha256
     from xmodctl.model.source import Facts, Source, check_languages, find, look_up
     from xmodctl.model.tokenizer import load_tokenizer
 
@@ -24,6 +25,7 @@ __all__ = [
     "Source",
     "Xmod",
     "apply_delta",
+    "body_sha256",
     "check_languages",
     "describe",
     "export",
@@ -41,6 +43,7 @@ _HOMES = {
     "exporting": ("export",),
     "freezing": ("PRESETS", "ParameterReport", "describe", "freeze"),
     "heads": ("HEADS", "Head"),
+    "identity": ("body_sha256",),
     "source": ("Facts", "Source", "check_languages", "find", "look_up"),
     "tokenizer": ("load_tokenizer",),
 }

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xmodctl.errors import UserError
 from xmodctl.model.engine import Xmod
+from xmodctl.model.freezing import group_of
 
 _ADAPTER_OF = re.compile(r"encoder\.layer\.\d+\.output\.adapter_modules\.([^.]+)\.")
 
@@ -50,6 +51,8 @@ def apply_delta(model: Xmod, tensors: Mapping[str, Tensor]) -> None:
             )
     if lacking := [name for name in model.initialised if name not in tensors]:
         raise UserError(f"this delta lacks {lacking[0]}, which {model.source.name} lacks too: it is not a whole run")
+    assert not model.own_vocabularies, "a delta is of the checkpoint's own vocabulary: put it in first"
+    model.embeddings_changed |= any(group_of(name) == "embeddings" for name in tensors)
     for language, adapter in adapters.items():
         model.put_adapter(language, adapter)
     with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +30,15 @@ _ADAPTER = "roberta.encoder.layer.{layer}.output.adapter_modules.{language}.{ten
 _ADAPTER_TENSORS = ("dense1.weight", "dense1.bias", "dense2.weight", "dense2.bias")
 
 
+@dataclass(frozen=True)
+class Vocabulary:
+    """What reads and scores a vocabulary's pieces: word embeddings, and a language-model head's decoder and bias."""
+
+    words: nn.Parameter
+    decoder: nn.Parameter | None
+    bias: nn.Parameter | None
+
+
 class Xmod:
     """A stock X-MOD module with direct routing, of which only the languages in use are in memory."""
 
@@ -39,8 +49,11 @@ class Xmod:
         self.head = head
         self.initialised: tuple[str, ...] = ()  # tensors the checkpoint lacks, drawn from the seed
         self.adapters_train = False  # set by `freeze`
+        self.embeddings_changed = False  # set by `apply_delta`: a run trained them, or their LayerNorm
+        self.packages: dict[str, str] = {}  # language -> sha256 of the package its adapter came in
         self._checkpoint = checkpoint
         self._kept: dict[str, dict[str, Tensor]] = {}  # adapters that differ from the checkpoint, by language
+        self._vocabularies: dict[str | None, Vocabulary] = {}  # those of languages; None is the checkpoint's
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -73,6 +86,7 @@ class Xmod:
             self._check_resident([language])
         for output in self._outputs():
             output.active, output.chosen = language, True
+        self._seat(language)
 
     def set_dropout(self, *, hidden: float | None = None, attention: float | None = None) -> None:
         """Change how much is dropped in training: of hidden states (and in the head), of attention weights.
@@ -97,13 +111,15 @@ class Xmod:
         if isinstance(self.module, RoutedQuestionAnswering):
             self.module.padding_counts = False
 
-    def score_labelled_only(self) -> None:
+    def score_labelled_only(self, candidates: Sequence[int] | None = None) -> None:
         """Make masked-language modelling compute logits of the labelled tokens alone: the loss stays, most work goes.
 
-        Given labels, the output's logits are then (labelled tokens, vocabulary).
+        Given labels, the output's logits are then (labelled tokens, vocabulary). With `candidates`, pieces of which
+        every label is one, the softmax is over these alone and the logits are (labelled tokens, candidates).
         """
         if isinstance(self.module, RoutedMaskedLM):
             self.module.labelled_only = True
+            self.module.candidates = None if candidates is None else torch.tensor(sorted(set(candidates)))
 
     def ids(self, languages: Sequence[str]) -> Tensor:
         """Return the ids by which `lang_ids` names these languages: int64, (len(languages),).
@@ -167,10 +183,11 @@ class Xmod:
             for name, tensor in output.adapter_modules[language].state_dict().items()
         }
 
-    def put_adapter(self, language: str, tensors: Mapping[str, Tensor]) -> None:
+    def put_adapter(self, language: str, tensors: Mapping[str, Tensor], *, package: str | None = None) -> None:
         """Use these tensors as the adapter of `language` from now on, also after swapping it out and in.
 
-        The language may be one the checkpoint lacks. Names are those of `adapter`.
+        The language may be one the checkpoint lacks. Names are those of `adapter`; `package` is the sha256 of the
+        file they came in.
 
         Raises:
             UserError: the names or shapes are not those of an adapter of this model.
@@ -186,10 +203,106 @@ class Xmod:
                     f"{name} is {tuple(tensors[name].shape)}, not {shape}"
                 )
         self._kept[language] = {name: tensor.detach() for name, tensor in tensors.items()}
+        self.packages.pop(language, None)
+        if package is not None:
+            self.packages[language] = package
         if language in self.languages:
             parameters = self.module.state_dict()
             for name, tensor in tensors.items():
                 parameters[self.local_name(name)].copy_(tensor)
+
+    def put_embeddings(self, language: str, words: Tensor, bias: Tensor | None = None) -> None:
+        """Let `language` be read with a vocabulary of its own from now on, whenever it is active.
+
+        Position and token type embeddings and their LayerNorm stay the checkpoint's. A language-model head scores the
+        language's own pieces: its decoder is tied to `words`.
+
+        Args:
+            language: its adapter is in memory, in the checkpoint, or was put there by `put_adapter`.
+            words: (pieces, hidden); the rows of padding, beginning and end are where the checkpoint has them.
+            bias: of a language-model head, (pieces,); zeros where it is left out.
+
+        Raises:
+            UserError: the shapes are not this model's, or the model's own embeddings are no longer the checkpoint's.
+        """
+        config = self.module.config
+        if words.dim() != 2 or words.shape[1] != config.hidden_size or len(words) <= config.pad_token_id:
+            raise UserError(
+                f"the embeddings of {language} are {tuple(words.shape)}, but {self.source.name} reads (pieces, "
+                f"{config.hidden_size}): they were made for another model"
+            )
+        if self.embeddings_changed:
+            raise UserError(
+                f"{language} has a vocabulary of its own, which needs the base's other embeddings, and this "
+                "run trained them: fine-tune with --set freeze=embeddings+adapters"
+            )
+        if bias is None:
+            bias = words.new_zeros(len(words))
+        elif tuple(bias.shape) != (len(words),):
+            raise UserError(f"the head's bias of {language} is {tuple(bias.shape)}, not ({len(words)},)")
+        like = next(self.module.parameters())
+        own = [
+            nn.Parameter(one.detach().to(device=like.device, dtype=like.dtype).clone(), requires_grad=False)
+            for one in (words, bias)
+        ]
+        if self.vocabulary == language:
+            self._seat(None)
+        self._vocabularies.setdefault(None, self._seated())
+        self._vocabularies[language] = Vocabulary(words=own[0], decoder=own[0], bias=own[1])
+        routed(self.module).own_vocabularies = frozenset(self.own_vocabularies)
+        first = self._outputs()[0]
+        if first.chosen and first.active == language:
+            self._seat(language)
+
+    @property
+    def own_vocabularies(self) -> tuple[str, ...]:
+        """The languages that are read with a vocabulary of their own."""
+        return tuple(language for language in self._vocabularies if language is not None)
+
+    @property
+    def vocabulary(self) -> str | None:
+        """The language whose own embeddings are in place now; None where they are the checkpoint's."""
+        return routed(self.module).vocabulary
+
+    def own_embeddings(self, language: str) -> dict[str, nn.Parameter]:
+        """Return the parameters a language's own vocabulary brings: `words`, and `bias` where a head scores pieces.
+
+        They can train. While the language is active they are the module's own, under the stock names of the
+        checkpoint's embeddings and bias.
+        """
+        own = self._vocabularies[language]
+        return {
+            "words": own.words,
+            **({"bias": own.bias} if hasattr(self.module, "lm_head") and own.bias is not None else {}),
+        }
+
+    def read_as(self, language: str | None) -> None:
+        """Put the embeddings in place with which `language` is read, whatever is active; None the checkpoint's."""
+        self._seat(language)
+
+    def _seated(self) -> Vocabulary:
+        head = getattr(self.module, "lm_head", None)
+        words = routed(self.module).embeddings.word_embeddings.weight
+        return Vocabulary(words, *((head.decoder.weight, head.bias) if head is not None else (None, None)))
+
+    def _seat(self, language: str | None) -> None:
+        """Put the embeddings of a language in place: its own if it has some, else the checkpoint's."""
+        body = routed(self.module)
+        place = language if language in self._vocabularies else None
+        if place == body.vocabulary:
+            return
+        chosen = self._vocabularies[place]
+        for parameter in (chosen.words, chosen.decoder, chosen.bias):
+            if parameter is not None:  # the module may have been moved while they were not part of it
+                parameter.data = parameter.data.to(self.device)
+        words = body.embeddings.word_embeddings
+        words.weight, words.num_embeddings = chosen.words, len(chosen.words)
+        head = getattr(self.module, "lm_head", None)
+        if head is not None:
+            head.decoder.weight, head.decoder.out_features = chosen.decoder, len(chosen.words)
+            head.bias = head.decoder.bias = chosen.bias
+        self.module.config.vocab_size = len(chosen.words)
+        body.vocabulary = place
 
     @property
     def changed_adapters(self) -> dict[str, dict[str, Tensor]]:
@@ -221,6 +334,7 @@ class Xmod:
             return
         for output in self._outputs():
             output.active, output.chosen = None, False
+        self._seat(None)
 
     def adapter_shapes(self, language: str) -> dict[str, tuple[int, ...]]:
         """Return the names and shapes of the tensors one language's adapter has in this model."""

@@ -24,11 +24,29 @@ def export(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path,
 
     Languages that are not in memory come from the checkpoint, one tensor at a time. A folder of one language names it
     as the default; with several, stock X-MOD asks for `lang_ids`, because a default would be silently wrong for all
-    others.
+    others. A language with a vocabulary of its own is written alone, with its own embeddings; `tokenizer` is its own.
+
+    Raises:
+        UserError: such a language is among others, or the folder cannot be written.
     """
     languages = tuple(dict.fromkeys(languages))
     if not languages:
         raise UserError("an exported model needs at least one language")
+    own = [language for language in languages if language in model.own_vocabularies]
+    if own and len(languages) > 1:
+        raise UserError(
+            f"{own[0]} has a vocabulary of its own, and a transformers folder holds one vocabulary: "
+            f"export {own[0]} alone with --langs {own[0]}, and the others without it"
+        )
+    before = model.vocabulary
+    model.read_as(languages[0])
+    try:
+        _write(model, tokenizer, folder, languages)
+    finally:
+        model.read_as(before)
+
+
+def _write(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path, languages: Sequence[str]) -> None:
     entries, tensors = _tensors(model, languages)
     with weights.disk_errors(folder), whole_folder(folder) as part:
         write_json(part / "config.json", _config(model, languages))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,6 +35,8 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
     def __init__(self, config: Any, add_pooling_layer: bool = True) -> None:
         super().__init__(config, add_pooling_layer=add_pooling_layer)
         self.reads_first_token = False
+        self.own_vocabularies: frozenset[str] = frozenset()  # languages that bring their own word embeddings
+        self.vocabulary: str | None = None  # whose are in place; None: the checkpoint's
 
     def forward(
         self,
@@ -119,7 +122,20 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
             if not first.chosen:
                 raise UserError(_unchosen(list(first.adapter_modules)))
             return Uniform(first.active)
-        return route(lang_ids, None if batch is None else tuple(batch.shape[:2]), tuple(first.adapter_modules))
+        found = route(lang_ids, None if batch is None else tuple(batch.shape[:2]), tuple(first.adapter_modules))
+        self._check_vocabularies((found.language,) if isinstance(found, Uniform) else found.languages)
+        return found
+
+    def _check_vocabularies(self, languages: Sequence[str | None]) -> None:
+        """Refuse languages that are not read with the embeddings in place: their ids would mean other words."""
+        for language in languages if self.own_vocabularies else ():
+            own = language if language in self.own_vocabularies else None
+            if own != self.vocabulary:
+                raise UserError(
+                    f"the batch holds {language}, and the vocabulary in place is {self.vocabulary or 'the model'}'s: "
+                    f"a language with a vocabulary of its own ({', '.join(sorted(self.own_vocabularies))}) shares no "
+                    f"batch with others; call `activate({language!r})` and give its batches alone"
+                )
 
     def _check_length(self, input_ids: Tensor) -> None:
         limit = self.config.max_position_embeddings - self.config.pad_token_id - 1
@@ -218,22 +234,38 @@ class RoutedMaskedLM(XmodForMaskedLM):  # type: ignore[misc]
     """
 
     labelled_only = False
+    candidates: Tensor | None = None  # the pieces that labels may be, in ascending order; None: all of them
 
     def forward(self, input_ids: Tensor | None = None, labels: Tensor | None = None, **kwargs: Any) -> Any:
-        """Score the vocabulary: logits are (batch, length, vocabulary), or (labelled tokens, vocabulary)."""
+        """Score the vocabulary: logits are (batch, length, vocabulary), or (labelled tokens, vocabulary or candidates).
+
+        Labels are pieces, whatever the logits count.
+        """
         if not self.labelled_only or labels is None:
             return super().forward(input_ids=input_ids, labels=labels, **kwargs)
         return_dict = kwargs.pop("return_dict", None)
         outputs = self.roberta(input_ids, return_dict=True, **kwargs)
         labelled = labels != -100
-        logits = self.lm_head(outputs.last_hidden_state[labelled])
+        hidden, labels = outputs.last_hidden_state[labelled], labels[labelled]
+        if self.candidates is None:
+            logits = self.lm_head(hidden)
+        else:
+            candidates = self.candidates.to(labels.device)
+            logits = self._score(hidden, candidates)
+            labels = torch.searchsorted(candidates, labels)
         output = MaskedLMOutput(
-            loss=functional.cross_entropy(logits, labels[labelled]),
+            loss=functional.cross_entropy(logits, labels),
             logits=logits,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
         )
         return output.to_tuple() if return_dict is False else output
+
+    def _score(self, hidden: Tensor, candidates: Tensor) -> Tensor:
+        """Return the logits of the candidates alone, (labelled tokens, candidates)."""
+        head = self.lm_head
+        hidden = head.layer_norm(functional.gelu(head.dense(hidden)))
+        return functional.linear(hidden, head.decoder.weight[candidates], head.bias[candidates])
 
 
 ROUTED: dict[str, type[Any]] = {

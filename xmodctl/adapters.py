@@ -1,0 +1,249 @@
+"""Adapter packages: one language's adapter in a folder, which any run of the same base can use, and no other.
+
+`adapter.safetensors` holds the tensors under their stock names; its metadata says which language and base they are
+for, so that its sha256 stands for the whole package. `adapter.json` says the same to a reader, with the facts of the
+training. A language with a vocabulary of its own has its embeddings among the tensors, and its tokenizer in
+`vocabulary/`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmodctl.errors import UserError
+from xmodctl.files import cache_folder, sha256_of, whole_folder, write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerFast
+
+    from xmodctl.model import Source, Xmod
+    from xmodctl.vocabulary import NewVocabulary
+
+FORMAT = "xmodctl-adapter-1"
+WEIGHTS, FACTS, VOCABULARY = "adapter.safetensors", "adapter.json", "vocabulary"
+WORDS, BIAS = "roberta.embeddings.word_embeddings.weight", "lm_head.bias"
+"""What the embeddings of a vocabulary of its own are called among the tensors."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """One language's adapter on disk, and the base it was made for."""
+
+    folder: Path
+    language: str
+    base: str  # the base's id: a Hub id, `mini`, or a folder
+    revision: str | None
+    config_sha256: str
+    body_sha256: str  # of what the base's languages share
+    geometry: Mapping[str, int]
+    facts: Mapping[str, Any]
+    sha256: str  # of adapter.safetensors
+    vocabulary: Path | None  # the folder of its own tokenizer
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the package as plain JSON values."""
+        return {
+            "folder": str(self.folder),
+            "language": self.language,
+            "base": _base_of(self),
+            "geometry": dict(self.geometry),
+            "sha256": self.sha256,
+            "vocabulary": "own" if self.vocabulary else "base",
+            "facts": dict(self.facts),
+        }
+
+    @property
+    def made_for(self) -> str:
+        """The base's name, with the beginning of its revision."""
+        return f"{self.base}@{self.revision[:12]}" if self.revision else self.base
+
+    @property
+    def name(self) -> str:
+        """What the store calls it."""
+        return f"{self.language}-{self.sha256[:12]}"
+
+    def tensors(self) -> "dict[str, Tensor]":
+        """Read the tensors."""
+        from safetensors.torch import load_file
+
+        return load_file(self.folder / WEIGHTS)
+
+    def tokenizer(self) -> "PreTrainedTokenizerFast | None":
+        """Load the language's own tokenizer; None where it is read with the base's."""
+        if self.vocabulary is None:
+            return None
+        from transformers import AutoTokenizer
+
+        loaded: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(self.vocabulary)
+        return loaded
+
+
+def write_package(
+    folder: Path,
+    source: "Source",
+    language: str,
+    tensors: "Mapping[str, Tensor]",
+    facts: Mapping[str, Any],
+    *,
+    vocabulary: "NewVocabulary | None" = None,
+) -> Package:
+    """Write a package, whole or not at all; a package that is there is replaced.
+
+    Args:
+        folder: where.
+        source: the base it was made for.
+        language: the adapter's name.
+        tensors: the adapter's, as `Xmod.adapter` names them.
+        facts: of the training; plain JSON values.
+        vocabulary: the language's own tokenizer and embeddings, as trained.
+
+    Raises:
+        UserError: The folder holds something else, or cannot be written.
+    """
+    from xmodctl.model import body_sha256, weights
+
+    if folder.exists() and not (folder.is_dir() and _holds_only_a_package(folder)):
+        raise UserError(f"{folder} holds other files; choose another folder for the adapter")
+    stored = dict(sorted(tensors.items()))
+    if vocabulary is not None:
+        stored[WORDS] = vocabulary.embeddings
+        if vocabulary.bias is not None:
+            stored[BIAS] = vocabulary.bias
+    base = {
+        "model": source.id,
+        "revision": source.revision,
+        "config_sha256": source.config_sha256,
+        "body_sha256": body_sha256(source),
+    }
+    told: dict[str, Any] = {"format": FORMAT, "language": language, "base": base, "geometry": geometry(source)}
+    with weights.disk_errors(folder), whole_folder(folder) as part:
+        files: dict[str, str] = {}
+        if vocabulary is not None:
+            vocabulary.tokenizer.save_pretrained(part / VOCABULARY)
+            files = {f"{VOCABULARY}/{file.name}": sha256_of(file) for file in sorted((part / VOCABULARY).iterdir())}
+        told["files"] = files
+        metadata = {"xmodctl": json.dumps(told, sort_keys=True)}
+        entries = {name: weights.entry_of(tensor) for name, tensor in stored.items()}
+        weights.write(part / WEIGHTS, entries, stored.values(), metadata)
+        write_json(part / FACTS, told | {"sha256": sha256_of(part / WEIGHTS), "facts": dict(facts)})
+    return read_package(folder)
+
+
+def read_package(folder: Path) -> Package:
+    """Read a package's facts and verify its files.
+
+    Raises:
+        UserError: The folder is no package, or one of its files is missing or not the one that was written.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / FACTS
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        if told["format"] != FORMAT:
+            raise UserError(f"{path} has the format {told['format']!r}, not {FORMAT}; run: pip install -U xmodctl")
+        sha256, facts = told.pop("sha256"), told.pop("facts")
+        base, files = told["base"], told["files"]
+        package = Package(
+            folder=folder,
+            language=told["language"],
+            base=base["model"],
+            revision=base["revision"],
+            config_sha256=base["config_sha256"],
+            body_sha256=base["body_sha256"],
+            geometry=told["geometry"],
+            facts=facts,
+            sha256=sha256,
+            vocabulary=folder / VOCABULARY if files else None,
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{folder} is no adapter package (it has no {FACTS}); `xmodctl adapters list` shows some"
+        ) from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} does not describe an adapter package; get the package again") from error
+    for name, expected in {WEIGHTS: sha256, **files}.items():
+        try:
+            found = sha256_of(folder / name)
+        except OSError as error:
+            raise UserError(
+                f"{folder} is incomplete: cannot read {name} ({error.strerror}); get the package again"
+            ) from error
+        if found != expected:
+            raise UserError(
+                f"{folder / name} is damaged or was changed (its sha256 is {found[:12]}…, not {expected[:12]}…); "
+                "get the package again"
+            )
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            meant = json.loads((file.metadata() or {}).get("xmodctl", "{}"))
+    except SafetensorError as error:
+        raise UserError(f"{folder / WEIGHTS} is not a safetensors file ({error}); get the package again") from error
+    if meant != told:
+        raise UserError(f"{path} says other than {WEIGHTS} of what the adapter is for; get the package again")
+    return package
+
+
+def check(package: Package, source: "Source") -> None:
+    """Refuse a package that was made for another base.
+
+    Raises:
+        UserError: The geometry, the vocabulary or the body is another one.
+    """
+    from xmodctl.model import body_sha256
+
+    told = f"the adapter {package.language} in {package.folder} was made for {package.made_for}"
+    remedy = f"train one for it: xmodctl add-language {package.language} --model {source.name}"
+    for part, value in geometry(source).items():
+        if package.geometry.get(part) != value:
+            raise UserError(f"{told} ({part} {package.geometry.get(part)}), not for {source.name} ({value}); {remedy}")
+    if package.config_sha256 != source.config_sha256 or package.body_sha256 != body_sha256(source):
+        raise UserError(f"{told} and fits no other base, so not {source.name}; {remedy}")
+
+
+def geometry(source: "Source") -> dict[str, int]:
+    """Return the sizes that an adapter must share with its base."""
+    config = source.config
+    return {
+        "layers": config["num_hidden_layers"],
+        "hidden size": config["hidden_size"],
+        "adapter reduction factor": config["adapter_reduction_factor"],
+        "vocabulary size": config["vocab_size"],
+    }
+
+
+def attach(model: "Xmod", package: Package) -> None:
+    """Give a model the package's language: its adapter, and its embeddings where it has some of its own.
+
+    Raises:
+        UserError: It was made for another base, or its embeddings do not fit a model whose own were trained.
+    """
+    check(package, model.source)
+    tensors = package.tensors()
+    words, bias = tensors.pop(WORDS, None), tensors.pop(BIAS, None)
+    if words is not None:
+        model.put_embeddings(package.language, words, bias)
+    model.put_adapter(package.language, tensors, package=package.sha256)
+
+
+def _base_of(package: Package) -> dict[str, Any]:
+    return {
+        "model": package.base,
+        "revision": package.revision,
+        "config_sha256": package.config_sha256,
+        "body_sha256": package.body_sha256,
+    }
+
+
+def _holds_only_a_package(folder: Path) -> bool:
+    return (folder / FACTS).exists() or not any(folder.iterdir())
+
+
+def store() -> Path:
+    """Return the folder of imported packages, in the cache folder."""
+    return cache_folder() / "adapters"

@@ -1,0 +1,28 @@
+"""Which base a checkpoint is, told by its weights: a copy, a conversion or another revision of the same ones agree."""
+
+import hashlib
+
+from xmodctl.model.source import Source
+from xmodctl.model.weights import Checkpoint
+
+_BODY = ("roberta.embeddings.", "roberta.encoder.")
+
+
+def body_sha256(source: Source) -> str:
+    """Return a sha256 of what all languages share: every bias and LayerNorm, and the position embeddings.
+
+    Any training of the body moves them, they are small, and no adapter is among them.
+    """
+    checkpoint = Checkpoint(source.folder, source.name)
+    names = sorted(
+        name
+        for name, entry in checkpoint.entries.items()
+        if name.startswith(_BODY) and ".adapter_modules." not in name
+        if len(entry.shape) == 1 or name.endswith("position_embeddings.weight")
+    )
+    tensors = checkpoint.read(names)
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(f"{name}{tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
