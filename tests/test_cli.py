@@ -15,7 +15,7 @@ from xmodctl import library
 from xmodctl.cli.app import app
 from xmodctl.results import read_rows
 
-COMMANDS = ("finetune", "eval-transfer", "export", "demo", "langs", "tasks", "recipes", "runs", "doctor")
+COMMANDS = ("finetune", "eval-transfer", "export", "demo", "langs", "tasks", "recipes", "runs", "doctor", "adapters")
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "evaluate", "numpy"}
 CHANGED = ("epochs=30", "batch_size=8", "learning_rate=0.01", "max_length=32", "dropout=0", "attention_dropout=0")
 SETTINGS = [word for change in CHANGED for word in ("--set", change)]
@@ -205,7 +205,16 @@ BAD = {
     "value": (["--set", "learning_rate=fast"], "`learning_rate` is 'fast'"),
     "language": (["--lang", "klingonish"], "klingonish"),
     "absent language": (["--lang", "zu"], "sw_KE"),
-    "two languages": (["--lang", "en,de"], "one language"),
+    "a language twice": (["--lang", "en,en_XX"], "names en_XX twice"),
+    "a source without training data": (["--lang", "en,de"], "de has no split `train`"),
+    "shots of no language": (["--shots", "2"], "--shot-langs"),
+    "languages of no shots": (["--shot-langs", "de"], "--shots 10"),
+    "draws of no shots": (["--shot-seeds", "3"], "--shots 10"),
+    "shots of the source": (["--shots", "2", "--shot-langs", "en"], "en_XX is a source language"),
+    "shots and seeds": (["--shots", "2", "--shot-langs", "de", "--seeds", "1,2"], "give one seed a run"),
+    "more shots than rows": (["--shots", "99", "--shot-langs", "de"], "has 12 rows"),
+    "a stage of another kind": (["--set", "stages=[{task: xquad}]"], "is question-answering, xnli is"),
+    "a stage with other labels": (["--set", "stages=[{task: paws-x}]"], "has the labels"),
     "seeds": (["--seeds", "1,1"], "--seeds"),
     "precision": (["--precision", "fp8"], "choose auto, fp32, bf16 or fp16"),
     "on-exists": (["--on-exists", "resumed"], "did you mean resume"),

@@ -7,19 +7,23 @@ training. A language with a vocabulary of its own has its embeddings among the t
 """
 
 import json
-from collections.abc import Mapping
+import re
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.errors import UserError
+from xmodctl.errors import UserError, did_you_mean
 from xmodctl.files import cache_folder, sha256_of, whole_folder, write_json
+from xmodctl.languages import same
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerFast
 
     from xmodctl.model import Source, Xmod
+    from xmodctl.run import Run
     from xmodctl.vocabulary import NewVocabulary
 
 FORMAT = "xmodctl-adapter-1"
@@ -247,3 +251,122 @@ def _holds_only_a_package(folder: Path) -> bool:
 def store() -> Path:
     """Return the folder of imported packages, in the cache folder."""
     return cache_folder() / "adapters"
+
+
+def packages_in(folder: Path) -> tuple[list[Package], list[str]]:
+    """Return the whole packages in a folder, which may be one itself, by name; and why others cannot be used."""
+    if (folder / FACTS).exists():
+        folders = [folder]
+    else:
+        folders = sorted(path.parent for path in folder.glob(f"*/{FACTS}") if not path.parent.name.startswith("."))
+    packages, damaged = [], []
+    for one in folders:
+        try:
+            packages.append(read_package(one))
+        except UserError as error:
+            damaged.append(str(error))
+    return sorted(packages, key=lambda package: package.name), damaged
+
+
+def keep(package: Package) -> Package:
+    """Copy a package into the store, where its language or its name finds it.
+
+    Raises:
+        UserError: The store cannot be written.
+    """
+    from xmodctl.model import weights
+
+    place = store() / package.name
+    if package.folder.resolve() != place.resolve():
+        with weights.disk_errors(place), whole_folder(place) as part:
+            for name in (WEIGHTS, FACTS):
+                shutil.copyfile(package.folder / name, part / name)
+            if package.vocabulary:
+                shutil.copytree(package.vocabulary, part / VOCABULARY)
+    return read_package(place)
+
+
+def choose(asked: Path | str, source: "Source") -> Package:
+    """Return the package that `--adapter` names: a folder, or one of the store by its name or its language.
+
+    Raises:
+        UserError: There is none, none that fits the base, or several that do.
+    """
+    folder = Path(asked).expanduser()
+    if folder.is_dir():
+        package = read_package(folder)
+        check(package, source)
+        return package
+    stored, _ = packages_in(store())
+    meant = [one for one in stored if one.name == str(asked) or same(one.language, str(asked))]
+    if not meant:
+        names = [one.name for one in stored]
+        raise UserError(
+            f"--adapter {asked} is neither a folder nor in the store, which has {', '.join(names) or 'no package'}"
+            f"{did_you_mean(str(asked), names)}; put one there with `xmodctl adapters import DIR`"
+        )
+    fitting = []
+    for one in meant:
+        try:
+            check(one, source)
+        except UserError:
+            if len(meant) == 1:
+                raise
+        else:
+            fitting.append(one)
+    if len(fitting) != 1:
+        several = "none fits" if not fitting else "several fit"
+        told = ", ".join(f"{one.name} (for {one.made_for})" for one in fitting or meant)
+        raise UserError(f"--adapter {asked}: of the store's packages {several} {source.name}: {told}; name one of them")
+    return fitting[0]
+
+
+def choose_all(asked: Sequence[Path | str], source: "Source") -> tuple[Package, ...]:
+    """Return the packages that `--adapter` names, one a language.
+
+    Raises:
+        UserError: One cannot be used, or two are of one language.
+    """
+    packages: dict[str, Package] = {}
+    for one in asked:
+        package = choose(one, source)
+        if (other := packages.setdefault(package.language, package)).sha256 != package.sha256:
+            raise UserError(
+                f"--adapter names two adapters for {package.language}, {other.folder} and {package.folder}; choose one"
+            )
+    return tuple(packages.values())
+
+
+def spoken(source: "Source", packages: Sequence[Package]) -> tuple[str, ...]:
+    """Return the languages of a base with packages: its own, and those that they bring."""
+    return tuple(dict.fromkeys([*source.languages, *(package.language for package in packages)]))
+
+
+def extract(source: "Source", language: str, folder: Path) -> Package:
+    """Write the adapter that a base has for a language as a package.
+
+    Raises:
+        UserError: The base has no such adapter, or the folder cannot be written.
+    """
+    from xmodctl.model import read_adapter
+
+    if language not in source.languages:
+        raise UserError(
+            f"{source.name} has no adapter for {language} of its own"
+            f"{did_you_mean(language, source.languages)}; `xmodctl langs --model {source.name}` lists what it has"
+        )
+    return write_package(folder, source, language, read_adapter(source, language), {"taken_from": source.name})
+
+
+def trained_in(run: "Run") -> tuple[str, ...]:
+    """Return the languages whose adapters a run trained: they fit its own body, and not its base's."""
+    from safetensors import safe_open
+
+    found: dict[str, None] = {}
+    for seed in run.finished_seeds:
+        with safe_open(run.delta(seed), framework="pt") as file:
+            found |= {match[1]: None for name in file.keys() if (match := _ADAPTER_OF.search(name))}  # noqa: SIM118
+    return tuple(found)
+
+
+_ADAPTER_OF = re.compile(r"\.adapter_modules\.([^.]+)\.")

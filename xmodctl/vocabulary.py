@@ -109,8 +109,8 @@ class Fit:
 
 _MANY_UNKNOWN = 0.01
 _LETTER_BY_LETTER = 0.6
-_MANY_PIECES = 2.2
-_LONGEST_WORDS = 20  # characters a word, on average: more stands between blanks only where they end sentences
+_MANY_PIECES = 2.4
+_LONGEST_WORDS = 15  # characters a word, on average: more stands between blanks only where they end sentences
 
 
 def fit(tokenizer: "PreTrainedTokenizerFast", texts: Iterable[str]) -> Fit:
@@ -213,11 +213,15 @@ def _trained(texts: Sequence[str], base: "PreTrainedTokenizerFast", size: int) -
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     special = _special_ids(base)
-    trained = Tokenizer(models.Unigram())
-    if (normaliser := base.backend_tokenizer.normalizer) is not None:
-        trained.normalizer = normaliser
-    trained.pre_tokenizer = pre_tokenizers.Metaspace(replacement=_MARKER, prepend_scheme="always")
-    trained.decoder = decoders.Metaspace(replacement=_MARKER, prepend_scheme="always")
+
+    def around(model: Any) -> Tokenizer:
+        built = Tokenizer(model)
+        if (normaliser := base.backend_tokenizer.normalizer) is not None:
+            built.normalizer = normaliser
+        built.pre_tokenizer = pre_tokenizers.Metaspace(replacement=_MARKER, prepend_scheme="always")
+        built.decoder = decoders.Metaspace(replacement=_MARKER, prepend_scheme="always")
+        return built
+
     unknown: str = base.unk_token
     characters = {character for text in texts for character in text if not character.isspace()}
     room = size - len(special)
@@ -233,6 +237,7 @@ def _trained(texts: Sequence[str], base: "PreTrainedTokenizerFast", size: int) -
         max_piece_length=_LONGEST_PIECE,
         show_progress=False,
     )
+    trained = around(models.Unigram())
     trained.train_from_iterator(texts, trainer)
     learnt = json.loads(trained.to_str())["model"]["vocab"]
     pieces = _settled([(piece, score) for piece, score in learnt if piece not in special])
@@ -240,11 +245,15 @@ def _trained(texts: Sequence[str], base: "PreTrainedTokenizerFast", size: int) -
         raise UserError("the text is too little to train a vocabulary on; give more, or use --vocabulary keep")
     placed = _placed(pieces, special)
     number = next(place for place, (piece, _) in enumerate(placed) if piece == unknown)
-    trained.model = models.Unigram(placed, unk_id=number, byte_fallback=False)
-    trained.add_special_tokens([base.added_tokens_decoder[one] for one in sorted(special.values())])
+    # Built anew: the trained one remembers its unknown piece under another number.
+    finished = around(models.Unigram(placed, unk_id=number, byte_fallback=False))
+    finished.add_special_tokens([base.added_tokens_decoder[one] for one in sorted(special.values())])
     if base.backend_tokenizer.post_processor is not None:
-        trained.post_processor = base.backend_tokenizer.post_processor
-    return trained
+        finished.post_processor = base.backend_tokenizer.post_processor
+    assert {token: finished.token_to_id(token) for token, _ in placed} == {
+        token: place for place, (token, _) in enumerate(placed)
+    }
+    return finished
 
 
 def _special_ids(base: "PreTrainedTokenizerFast") -> dict[str, int]:
@@ -273,14 +282,13 @@ def _settled(learnt: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
 
 def _placed(pieces: Sequence[tuple[str, float]], special: Mapping[str, int]) -> list[tuple[str, float]]:
     """Return the pieces with each special token under its own id; those whose id lies beyond the end stand last."""
-    at = {number: token for token, number in special.items() if number < len(pieces) + len(special)}
-    beyond = [token for token, number in sorted(special.items(), key=lambda pair: pair[1]) if number not in at]
-    rest = iter(pieces)
     placed: list[tuple[str, float]] = []
-    count = len(pieces) + len(special) - len(beyond)
-    while len(placed) < count:
-        placed.append((at[len(placed)], 0.0) if len(placed) in at else next(rest))
-    return placed + [(token, 0.0) for token in beyond]
+    used = 0
+    for token, number in sorted(special.items(), key=lambda pair: pair[1]):
+        before = pieces[used : used + number - len(placed)]
+        used += len(before)
+        placed += [*before, (token, 0.0)]
+    return [*placed, *pieces[used:]]
 
 
 def _wrapped(tokenizer: "Tokenizer", base: "PreTrainedTokenizerFast") -> "PreTrainedTokenizerFast":

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from xmodctl.cli import (
+    adapters,
     catalogue,
     check,
     compare,
@@ -63,6 +64,7 @@ app.command("demo", rich_help_panel="The work")(demo.demo)
 app.command("langs", rich_help_panel="What there is")(langs.langs)
 app.add_typer(catalogue.tasks, name="tasks", rich_help_panel="What there is")
 app.add_typer(catalogue.recipes, name="recipes", rich_help_panel="What there is")
+app.add_typer(adapters.adapters, name="adapters", rich_help_panel="What there is")
 app.command("check", rich_help_panel="What there is")(check.check)
 app.command("inspect", rich_help_panel="What there is")(inspect.inspect)
 app.command("runs", rich_help_panel="What there is")(runs.runs)

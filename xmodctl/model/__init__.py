@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xmodctl.model.deltas import apply_delta, trained_tensors
-    from xmodctl.model.engine import Xmod, load
+    from xmodctl.model.engine import Xmod, load, read_adapter
     from xmodctl.model.exporting import export
     from xmodctl.model.freezing import PRESETS, ParameterReport, describe, freeze
     from xmodctl.model.heads import HEADS, Head
@@ -34,12 +34,13 @@ __all__ = [
     "load",
     "load_tokenizer",
     "look_up",
+    "read_adapter",
     "trained_tensors",
 ]
 
 _HOMES = {
     "deltas": ("apply_delta", "trained_tensors"),
-    "engine": ("Xmod", "load"),
+    "engine": ("Xmod", "load", "read_adapter"),
     "exporting": ("export",),
     "freezing": ("PRESETS", "ParameterReport", "describe", "freeze"),
     "heads": ("HEADS", "Head"),

@@ -396,6 +396,17 @@ def load(
     return model
 
 
+def read_adapter(source: Source, language: str) -> dict[str, Tensor]:
+    """Return the adapter a checkpoint has for a language, without loading anything else; names as `Xmod.adapter` has.
+
+    Raises:
+        UserError: it has none.
+    """
+    check_languages(source, [language])
+    checkpoint = Checkpoint(source.folder, source.name)
+    return Xmod(build(source.config, "none", [language]), source, "none", checkpoint)._adapter_tensors([language])
+
+
 def build(
     config: Mapping[str, Any],
     head: Head,

@@ -1,0 +1,228 @@
+"""Adapter packages: whole or not at all, for one base and no other."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from test_cli import refused, run
+from transformers import AutoModel
+
+from xmodctl import adapters, model
+from xmodctl.errors import UserError
+from xmodctl.vocabulary import NewVocabulary, train_vocabulary
+
+TEXTS = [f"umuntu ngumuntu ngabantu {number} the cat sleeps" for number in range(40)]
+
+
+@pytest.fixture
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def base(tiny_model) -> model.Source:
+    return model.find(str(tiny_model))
+
+
+def zulu(base: model.Source, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Return an adapter of a language the tiny model lacks, that does something."""
+    made = model.read_adapter(base, "de_DE")
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name.replace("de_DE", "zu_ZA"): torch.randn(tensor.shape, generator=generator) for name, tensor in made.items()
+    }
+
+
+def written(base: model.Source, folder: Path, *, seed: int = 0, own: NewVocabulary | None = None) -> adapters.Package:
+    return adapters.write_package(folder, base, "zu_ZA", zulu(base, seed), {"steps": 3}, vocabulary=own)
+
+
+def own_vocabulary(base: model.Source) -> NewVocabulary:
+    words = model.load(base, "none", ["en_XX"]).module.embeddings.word_embeddings.weight.detach()
+    return train_vocabulary(TEXTS, model.load_tokenizer(base), words, size=60, seed=0)
+
+
+def altered(base: model.Source, folder: Path, **settings) -> model.Source:
+    """Return a copy of the base with other settings; its weights are drawn anew where their shapes changed."""
+    shutil.copytree(base.folder, folder)
+    config = AutoModel.from_pretrained(folder).config
+    for key, value in settings.items():
+        setattr(config, key, value)
+    torch.manual_seed(1)
+    AutoModel.from_config(config).save_pretrained(folder)
+    return model.find(str(folder))
+
+
+def test_what_is_written_is_read_back_with_its_facts_and_the_files_own_sha256(base, tmp_path):
+    package = written(base, tmp_path / "zu")
+    again = adapters.read_package(tmp_path / "zu")
+    assert again == package
+    assert package.language == "zu_ZA"
+    assert package.base == str(base.folder.resolve())
+    assert package.facts == {"steps": 3}
+    assert package.geometry["hidden size"] == 16
+    assert package.vocabulary is None
+    assert package.sha256 == adapters.sha256_of(tmp_path / "zu" / "adapter.safetensors")
+    assert all(torch.equal(tensor, package.tensors()[name]) for name, tensor in zulu(base).items())
+
+
+def test_the_same_tensors_make_the_same_package_byte_by_byte(base, tmp_path):
+    packages = [written(base, tmp_path / name, own=own_vocabulary(base)) for name in "ab"]
+    assert packages[0].sha256 == packages[1].sha256
+    assert packages[0].name == packages[1].name
+
+
+def test_an_attached_language_computes_with_the_packages_tensors_and_the_others_to_the_bit_as_before(base, tmp_path):
+    package = written(base, tmp_path / "zu")
+    xmod = model.load(base, "masked-lm", ["en_XX", "de_DE"])
+    batch = {"input_ids": torch.tensor([[0, 5, 6, 7, 2]]), "attention_mask": torch.ones(1, 5, dtype=torch.int64)}
+    before = {}
+    for language in ("en_XX", "de_DE"):
+        xmod.use(language)
+        before[language] = xmod.module(**batch).logits
+    adapters.attach(xmod, package)
+    xmod.use("zu_ZA")
+    assert xmod.active == "zu_ZA"
+    assert xmod.packages == {"zu_ZA": package.sha256}
+    assert all(torch.equal(tensor, xmod.adapter("zu_ZA")[name]) for name, tensor in zulu(base).items())
+    assert not torch.allclose(xmod.module(**batch).logits, before["en_XX"])
+    for language, logits in before.items():
+        xmod.use(language)
+        assert torch.equal(xmod.module(**batch).logits, logits)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"adapter_reduction_factor": 4}, r"adapter reduction factor 2\), not for .* \(4\)"),
+        ({"num_hidden_layers": 1}, r"layers 2\), not for .* \(1\)"),
+        ({"vocab_size": 19}, r"vocabulary size 18\), not for .* \(19\)"),
+        ({"hidden_dropout_prob": 0.2}, "fits no other base"),
+        ({}, "fits no other base"),  # the same configuration, other weights
+    ],
+)
+def test_a_package_of_another_geometry_vocabulary_or_body_is_refused_in_a_sentence(base, tmp_path, settings, told):
+    package = written(base, tmp_path / "zu")
+    other = altered(base, tmp_path / "other", **settings)
+    with pytest.raises(UserError, match=told) as caught:
+        adapters.attach(model.load(other, "none", ["en_XX"]), package)
+    assert "xmodctl add-language zu_ZA" in str(caught.value)
+
+
+def test_a_copy_of_the_base_in_another_folder_is_the_same_base(base, tmp_path):
+    package = written(base, tmp_path / "zu")
+    shutil.copytree(base.folder, tmp_path / "copy")
+    adapters.check(package, model.find(str(tmp_path / "copy")))
+
+
+def test_a_changed_damaged_or_missing_file_is_told(base, tmp_path):
+    folder = written(base, tmp_path / "zu", own=own_vocabulary(base)).folder
+    weights = (folder / "adapter.safetensors").read_bytes()
+    (folder / "adapter.safetensors").write_bytes(weights[:-1] + b"x")
+    with pytest.raises(UserError, match="is damaged or was changed"):
+        adapters.read_package(folder)
+    (folder / "adapter.safetensors").write_bytes(weights)
+    (folder / "vocabulary" / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"incomplete: cannot read vocabulary/tokenizer\.json"):
+        adapters.read_package(folder)
+
+
+def test_facts_that_contradict_the_weights_are_refused(base, tmp_path):
+    folder = written(base, tmp_path / "zu").folder
+    facts = json.loads((folder / "adapter.json").read_text())
+    facts["language"] = "xh_ZA"
+    (folder / "adapter.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=r"says other than adapter\.safetensors"):
+        adapters.read_package(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1}', '{"format": "xmodctl-adapter-1"}'])
+def test_what_is_no_package_is_refused(tmp_path, content):
+    (tmp_path / "adapter.json").write_text(content)
+    with pytest.raises(UserError, match="adapter"):
+        adapters.read_package(tmp_path)
+    with pytest.raises(UserError, match="is no adapter package"):
+        adapters.read_package(tmp_path / "absent")
+
+
+def test_a_folder_with_other_files_is_not_written_over(base, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(UserError, match="holds other files"):
+        written(base, tmp_path / "mine")
+    assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_a_language_with_its_own_vocabulary_brings_tokenizer_and_embeddings(base, tmp_path):
+    own = own_vocabulary(base)
+    package = written(base, tmp_path / "zu", own=own)
+    tokenizer = package.tokenizer()
+    assert tokenizer("umuntu")["input_ids"] == own.tokenizer("umuntu")["input_ids"]
+    xmod = model.load(base, "none", ["en_XX"])
+    adapters.attach(xmod, package)
+    xmod.use("zu_ZA")
+    assert torch.equal(xmod.module.embeddings.word_embeddings.weight, own.embeddings)
+
+
+@pytest.mark.usefixtures("_own_cache")
+def test_the_store_finds_a_package_by_language_name_or_folder_for_the_base_it_fits(base, tmp_path):
+    package = written(base, tmp_path / "zu")
+    kept = adapters.keep(package)
+    assert kept.folder.parent == adapters.store()
+    for asked in ("zu_ZA", "zu", "Zulu", kept.name, str(tmp_path / "zu")):
+        assert adapters.choose(asked, base).sha256 == package.sha256
+    with pytest.raises(UserError, match="neither a folder nor in the store, which has zu_ZA-"):
+        adapters.choose("xh_ZA", base)
+    other = altered(base, tmp_path / "other")
+    with pytest.raises(UserError, match="fits no other base"):
+        adapters.choose("zu", other)
+    adapters.keep(written(other, tmp_path / "zu-other"))
+    assert adapters.choose("zu", base).sha256 == package.sha256
+    adapters.keep(written(base, tmp_path / "zu-second", seed=1))
+    with pytest.raises(UserError, match="several fit"):
+        adapters.choose("zu", base)
+
+
+def test_two_packages_of_one_language_are_refused(base, tmp_path):
+    one, other = written(base, tmp_path / "a"), written(base, tmp_path / "b", seed=1)
+    assert len(adapters.choose_all([one.folder, one.folder], base)) == 1
+    with pytest.raises(UserError, match="two adapters for zu_ZA"):
+        adapters.choose_all([one.folder, other.folder], base)
+
+
+@pytest.mark.usefixtures("_own_cache")
+def test_the_commands_export_verify_import_and_list(tiny_model, tmp_path):
+    out = tmp_path / "de"
+    result = run("adapters", "export", tiny_model, "German", out)
+    assert result.exit_code == 0, result.output
+    result = run("adapters", "verify", out, "--model", tiny_model, "--json")
+    package = json.loads(result.stdout)
+    assert package["language"] == "de_DE"
+    assert package["sha256"] == adapters.sha256_of(out / "adapter.safetensors")
+    assert "no packages in" in run("adapters", "list").stderr
+    result = run("adapters", "import", out, "--json")
+    assert Path(json.loads(result.stdout)["folder"]).parent == adapters.store()
+    assert "de_DE-" in run("adapters", "list").stdout
+    listed = json.loads(run("adapters", "list", tmp_path, "--json").stdout)
+    assert [one["folder"] for one in listed] == [str(out)]
+    base = model.find(str(tiny_model))
+    stored = adapters.choose("German", base).tensors()
+    assert all(torch.equal(tensor, stored[name]) for name, tensor in model.read_adapter(base, "de_DE").items())
+
+
+def test_the_commands_refuse_what_is_not_there(tiny_model, tmp_path):
+    assert "is no adapter package" in refused(run("adapters", "verify", tmp_path))
+    assert "is no adapter package" in refused(run("adapters", "import", tmp_path / "absent"))
+    assert "is not a folder" in refused(run("adapters", "list", tmp_path / "absent"))
+    assert "has no adapter for 'zu'" in refused(run("adapters", "export", tiny_model, "zu", tmp_path / "zu"))
+    assert not (tmp_path / "zu").exists()
+
+
+def test_damaged_packages_are_told_and_the_others_listed(base, tmp_path):
+    written(base, tmp_path / "good")
+    (written(base, tmp_path / "bad").folder / "adapter.safetensors").write_bytes(b"")
+    result = run("adapters", "list", tmp_path)
+    assert result.stdout.count("zu_ZA-") == 1
+    assert "is damaged or was changed" in result.stderr
