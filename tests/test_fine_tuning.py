@@ -9,7 +9,8 @@ import torch
 from xmodctl import fine_tuning
 from xmodctl.checkpoints import load_delta
 from xmodctl.errors import UserError
-from xmodctl.fine_tuning import Interrupted, SeedFinished, SeedStarted, Validated, fine_tune, seeds_from, training_rows
+from xmodctl.fine_tuning import Interrupted, SeedFinished, SeedStarted, Validated, fine_tune, seeds_from
+from xmodctl.material import gather
 from xmodctl.model import Source, find
 from xmodctl.planning import Asked, resolve_plan
 from xmodctl.run import Run, open_run
@@ -24,12 +25,12 @@ class Job:
     def __init__(self, model: Path, data: Path, folder: Path, *settings: str, seeds: tuple[int, ...] = (1,)) -> None:
         asked = Asked("xnli", "en", str(model), "nli", (*SETTINGS, *settings), data)
         resolved, self.source = resolve_plan(asked, find)
-        self.rows, self.validation = training_rows(resolved.plan, folder=data)
+        self.materials = gather(resolved.plan, folder=data)
         folder.mkdir(exist_ok=True)
-        self.run = open_run(folder, resolved.plan, seeds, {"train": self.rows.fingerprint}, "resume")
+        self.run = open_run(folder, resolved.plan, seeds, self.materials[-1].fingerprints, "resume")
 
     def __iter__(self):
-        return fine_tune(self.run, self.source, self.rows, self.validation)
+        return fine_tune(self.run, self.source, self.materials)
 
     def delta(self, seed: int = 1) -> dict[str, torch.Tensor]:
         return load_delta(self.run.delta(seed), self.source)[0]
@@ -161,3 +162,149 @@ def test_a_damaged_delta_is_told_with_the_remedy(tiny_model, pairs, tmp_path):
 def test_seeds_that_are_no_list_of_different_numbers_are_refused(text):
     with pytest.raises(UserError, match="--seeds"):
         seeds_from(text)
+
+
+# --- several languages, stages, shots ---------------------------------------------------------------------------------
+
+
+class LargeJob(Job):
+    """A finetune command with more to it."""
+
+    def __init__(self, model: Path, data: Path, folder: Path, seeds: tuple[int, ...] = (1,), **asked) -> None:
+        asked["overrides"] = (*SETTINGS, *asked.get("overrides", ()))
+        resolved, self.source = resolve_plan(Asked(**{**ASKED, **asked, "model": str(model), "data": data}), find)
+        self.materials = gather(resolved.plan, folder=data)
+        folder.mkdir(exist_ok=True)
+        fingerprints = {name: value for one in self.materials for name, value in one.fingerprints.items()}
+        self.run = open_run(folder, resolved.plan, seeds, fingerprints, "resume")
+
+
+ASKED = {"task": "xnli", "lang": "en", "recipe": "nli"}
+
+
+@pytest.fixture
+def two_sources(pairs, write_pairs) -> Path:
+    write_pairs(pairs, "de", "train", 24)
+    return pairs
+
+
+def test_several_sources_train_through_their_own_adapters_and_are_validated_in_each(tiny_model, two_sources, tmp_path):
+    settings = ("epochs=25", "dropout=0", "attention_dropout=0")
+    job = LargeJob(tiny_model, two_sources, tmp_path / "run", lang="en,de", overrides=settings)
+    events = list(job)
+    (started,) = [event for event in events if isinstance(event, SeedStarted)]
+    assert started.languages == (("en_XX", 48), ("de_DE", 24))
+    validated = [event for event in events if isinstance(event, Validated)][-1]
+    assert list(validated.values) == ["en_XX", "de_DE"]
+    assert validated.value == pytest.approx(sum(validated.values.values()) / 2)
+    assert validated.value > 80
+    assert not [name for name in job.delta() if "adapter_modules" in name]
+    assert load_delta(job.run.delta(1), job.source)[1]["selected_on"] == "nothing (last step)"
+
+
+def test_a_batch_of_several_languages_has_the_gradient_of_each_row_through_its_own_adapter(tiny_model, two_sources):
+    import numpy as np
+
+    from xmodctl.data import collate
+    from xmodctl.fine_tuning import EncodedMaterial, _joined
+    from xmodctl.model import freeze, load, load_tokenizer
+    from xmodctl.training import Training
+
+    asked = Asked("xnli", "en,de", str(tiny_model), "nli", (*SETTINGS, "tokens_per_step=64"), two_sources)
+    resolved, source = resolve_plan(asked, find)
+    (material,) = gather(resolved.plan, folder=two_sources)
+    encoded = EncodedMaterial.of(material, load_tokenizer(source))
+    model = load(source, "sequence-classification", ["en_XX", "de_DE"], num_labels=3, seed=1)
+    with torch.no_grad():  # adapters that differ
+        for parameter_name, parameter in model.module.named_parameters():
+            if "adapter_modules.de_DE" in parameter_name:
+                parameter.normal_(std=0.5)
+    model.set_dropout(hidden=0.0, attention=0.0)
+    freeze(model, "embeddings+adapters")
+    rows, languages = _joined(model, ["en_XX", "de_DE"], encoded.training)
+    job = Training(model, rows, np.ones(len(rows)), resolved.plan.recipe, seed=1, precision="fp32", pad_id=1,
+                   languages=languages)  # fmt: skip
+    batch = next(batch for batch in job.batches(0) if len(set(languages[np.concatenate(batch)])) == 2)
+    assert len(batch) > 1
+    loss = job.accumulate(batch)
+    mixed = {name: one.grad.clone() for name, one in job.training_parameters().items()}
+    model.module.zero_grad()
+    units, total = np.concatenate(batch), 0.0
+    for unit in units:
+        inputs = collate(rows, [unit], pad_id=1)
+        del inputs["lang_ids"]
+        model.activate(("en_XX", "de_DE")[languages[unit]])
+        one = model.module(**inputs).loss / len(units)
+        one.backward()
+        total += float(one.detach())
+    assert loss == pytest.approx(total, abs=1e-6)
+    for name, one in job.training_parameters().items():
+        assert torch.allclose(mixed[name], one.grad, atol=1e-6), name
+
+
+def test_a_training_in_several_languages_goes_on_to_the_same_bits(tiny_model, two_sources, tmp_path):
+    asked = {"lang": "en,de", "overrides": ("sampling_alpha=0.3", "freeze=none")}
+    whole = LargeJob(tiny_model, two_sources, tmp_path / "whole", **asked)
+    list(whole)
+    assert {name.split(".")[6] for name in whole.delta() if "adapter_modules" in name} == {"en_XX", "de_DE"}
+    stopped = LargeJob(tiny_model, two_sources, tmp_path / "stopped", **asked)
+    stop_after(stopped, 11)
+    again = LargeJob(tiny_model, two_sources, tmp_path / "stopped", **asked)
+    assert steps(list(again))[0] == 12
+    assert same(whole.delta(), again.delta())
+
+
+def stage_of(folder: Path, epochs: int = 2) -> str:
+    return f"stages=[{{task: xnli, epochs: {epochs}, data: {folder}}}]"
+
+
+def test_a_stage_comes_first_and_hands_its_weights_and_head_on(tiny_model, pairs, tmp_path, write_pairs):
+    write_pairs(tmp_path / "first", "en", "train", 24, seed=5)
+    job = LargeJob(tiny_model, pairs, tmp_path / "run", overrides=(stage_of(tmp_path / "first"),))
+    events = list(job)
+    started = [event for event in events if isinstance(event, SeedStarted)]
+    assert [(one.stage, one.total_steps, one.steps_before) for one in started] == [("xnli", 6, 0), ("", 18, 6)]
+    assert [event for event in events if isinstance(event, Step)][6].step == 1
+    stage = job.run.stage_folder(1, 1)
+    assert [path.name for path in stage.iterdir()] == ["metrics.jsonl"], "what it trained is in the seed's delta now"
+    alone = LargeJob(tiny_model, pairs, tmp_path / "alone")
+    list(alone)
+    assert not same(job.delta(), alone.delta())
+
+
+@pytest.mark.parametrize("stopped_at", [2, 9])
+def test_a_training_stopped_in_any_stage_goes_on_to_the_same_bits(tiny_model, pairs, tmp_path, write_pairs, stopped_at):
+    write_pairs(tmp_path / "first", "en", "train", 24, seed=5)
+    asked = {"overrides": (stage_of(tmp_path / "first"),)}
+    whole = LargeJob(tiny_model, pairs, tmp_path / "whole", **asked)
+    list(whole)
+    stopped = LargeJob(tiny_model, pairs, tmp_path / "stopped", **asked)
+    taken = 0
+
+    def watched():
+        nonlocal taken
+        for event in stopped:
+            yield event
+            taken += isinstance(event, Step)
+            if isinstance(event, Step) and taken == stopped_at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match=r"step 2 of 6 of xnli" if stopped_at == 2 else r"step 3 of 18 \("):
+        list(watched())
+    again = LargeJob(tiny_model, pairs, tmp_path / "stopped", **asked)
+    assert len(steps(list(again))) == 24 - stopped_at
+    assert same(whole.delta(), again.delta())
+
+
+def test_each_draw_of_shots_is_a_seed_that_trains_on_other_examples_from_the_same_start(tiny_model, pairs, tmp_path):
+    shots = {"shots": 6, "shot_langs": "de,fr", "training_seed": 4}
+    job = LargeJob(tiny_model, pairs, tmp_path / "run", seeds=(1, 2), **shots)
+    events = list(job)
+    started = [event for event in events if isinstance(event, SeedStarted)]
+    assert [one.languages for one in started] == [(("en_XX", 48), ("de_DE", 6), ("fr_XX", 6))] * 2
+    first, second = (json.loads(job.run.shots(seed).read_text()) for seed in (1, 2))
+    assert [(one["language"], one["adapter"], one["split"], len(one["ids"])) for one in first] == [
+        ("de", "de_DE", "validation", 6), ("fr", "fr_XX", "validation", 6),
+    ]  # fmt: skip
+    assert first[0]["ids"] != second[0]["ids"]
+    assert not same(job.delta(1), job.delta(2))

@@ -48,7 +48,7 @@ Listener = Callable[[Any], None]
 
 def finetune(
     task: str,
-    lang: str,
+    lang: str | Sequence[str],
     *,
     model: str = DEFAULT_MODEL,
     recipe: str | None = None,
@@ -57,16 +57,19 @@ def finetune(
     precision: str = "auto",
     data: Path | str | None = None,
     limit: int | None = None,
+    shots: int | None = None,
+    shot_langs: str | Sequence[str] = (),
+    shot_seeds: int = 1,
     out: Path | str | None = None,
     on_exists: str = "resume",
     track: Sequence[str] = (),
     listen: Listener | None = None,
 ) -> "Run":
-    """Fine-tune a model in one language, as `xmodctl finetune` does, and return the finished run.
+    """Fine-tune a model in one language or several, as `xmodctl finetune` does, and return the finished run.
 
     Args:
         task: A shipped task, or the path of a YAML file.
-        lang: The language to train in, in any spelling.
+        lang: The language to train in, in any spelling; several in a list or between commas.
         model: A Hub id (`@REVISION` may follow), a folder, or `mini`.
         recipe: A shipped recipe or the path of a YAML file; the task names the default.
         overrides: Keys of recipe or task and their values, what `--set` gives.
@@ -74,6 +77,9 @@ def finetune(
         precision: auto, fp32, bf16 or fp16.
         data: A folder of local data; None is the Hub.
         limit: Take only the first rows.
+        shots: How many examples of each language of `shot_langs` are trained on, too.
+        shot_langs: Target languages; shots are drawn from their training data, or else their validation data.
+        shot_seeds: How many draws of shots are trained on, one run's seed each; `seeds` is then a single one.
         out: The run's folder; by default one under `runs/`.
         on_exists: What to do with a run that is there: resume, redo or error.
         track: Trackers that are sent the curves: tensorboard, wandb, trackio, mlflow.
@@ -84,12 +90,12 @@ def finetune(
         KeyboardInterrupt: The training was interrupted; the same call goes on from there.
     """
     from xmodctl.fine_tuning import Interrupted, seeds_from
-    from xmodctl.planning import Asked
+    from xmodctl.planning import Asked, draws
 
     chosen = seeds_from(",".join(map(str, [seeds] if isinstance(seeds, int) else seeds)))
     asked = Asked(
         task,
-        lang,
+        _between_commas(lang),
         model,
         recipe,
         # JSON is YAML, which is what --set reads.
@@ -97,7 +103,10 @@ def finetune(
         Path(data) if data is not None else None,
         limit,
         precision,
+        shots,
+        _between_commas(shot_langs),
     )
+    asked, chosen = draws(asked, chosen, shot_seeds)
     try:
         return train(asked, chosen, Path(out) if out is not None else None, on_exists, listen or warn, track=track)
     except Interrupted as stopped:
@@ -137,8 +146,7 @@ def evaluate(
     listen = listen or warn
     found = find_run(run)
     folder = data_folder(found, Path(data) if data is not None else None, split, listen)
-    selection = langs if isinstance(langs, str) else ",".join(langs)
-    wish = Wish(selection, split, tuple(controls), folder, limit, precision, on_exists)
+    wish = Wish(_between_commas(langs), split, tuple(controls), folder, limit, precision, on_exists)
     return measure(found, wish, listen)[0]
 
 
@@ -210,7 +218,8 @@ def train(
         UserError: Something that the caller can mend.
         Interrupted: The user stopped it; what was done is saved.
     """
-    from xmodctl.fine_tuning import fine_tune, training_rows
+    from xmodctl.fine_tuning import fine_tune
+    from xmodctl.material import gather
     from xmodctl.model import find
     from xmodctl.planning import check_disk, estimate, resolve_plan
     from xmodctl.run import RUNS, Run, locked, open_run
@@ -225,15 +234,14 @@ def train(
     folder = out or RUNS / plan.folder_name
     with ExitStack() as held:
         held.enter_context(locked(folder))
-        rows, validation = training_rows(plan, folder=asked.data)
-        check_disk(folder, estimate(plan, source, len(rows.table), len(seeds)).disk)
-        found = {"train": rows, "validation": validation}
-        fingerprints = {split: one.fingerprint for split, one in found.items() if one}
+        materials = gather(plan, folder=asked.data)
+        check_disk(folder, estimate(plan, source, [one.rows for one in materials], len(seeds)).disk)
+        fingerprints = {name: value for one in materials for name, value in one.fingerprints.items()}
         run = open_run(folder, plan, seeds, fingerprints, on_exists)
         listen(Opened(run))
         held.enter_context(own_accelerate_state())
         trackers = held.enter_context(Trackers(track, run))
-        for event in fine_tune(run, source, rows, validation):
+        for event in fine_tune(run, source, materials):
             trackers.show(event)
             listen(event)
     return Run.read(folder)
@@ -447,6 +455,10 @@ def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
     """
     if value not in allowed:
         raise UserError(f"{option} {value}: choose {', '.join(allowed)}{did_you_mean(value, allowed)}")
+
+
+def _between_commas(langs: str | Sequence[str]) -> str:
+    return langs if isinstance(langs, str) else ",".join(langs)
 
 
 def warn(event: Any) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xmodctl.data import Encoded, coverage, load_rows
+from xmodctl.data import Encoded, coverage, load_rows, offers
 from xmodctl.errors import UserError
 from xmodctl.evaluation import encode
 from xmodctl.kinds import KINDS
@@ -33,6 +33,7 @@ FOREIGN_LETTERS = 0.2
 """Names, units and quotations make for some letters of another script in any text; more is a mistake in the data."""
 TRUNCATED = 0.05
 UNKNOWN = 0.01
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 LETTERS_LOOKED_AT = 200_000
 """Letters of a split whose script is looked up."""
 
@@ -94,7 +95,9 @@ def check(
     Raises:
         UserError: The data folder cannot be read at all.
     """
-    yield _passed("plan", f"{plan.task.title} in {plan.source_languages[0]}, {plan.model}, recipe {plan.recipe.name}")
+    yield _passed(
+        "plan", f"{plan.task.title} in {', '.join(plan.source_languages)}, {plan.model}, recipe {plan.recipe.name}"
+    )
     folder = Path(plan.data) if plan.data else None
     there: dict[str, tuple[Split, ...]] = dict(coverage(plan.task, folder))
     if languages is not None:
@@ -108,14 +111,14 @@ def check(
     if look_at_data:
         for code, splits in there.items():
             for split in splits:
-                if split == "train" and not same(code, plan.source_languages[0]):
+                if split == "train" and not any(plan.task.speaks(code, one) for one in plan.source_languages):
                     continue  # nothing trains on it
                 try:
                     looked.append(look(plan, code, split, folder, tokenizer))
                 except UserError as error:
                     yield Finding("error", "rows", f"{code} {split}: {error}")
         yield from _of_rows(looked, plan.task)
-    yield from _costs(plan, model, next((one.rows for one in looked if one.split == "train"), None), out)
+    yield from _costs(plan, model, sum(one.rows for one in looked if one.split == "train") or None, out)
 
 
 def look(
@@ -210,22 +213,31 @@ def _adapters(plan: Plan, model: "Source | Facts", there: Mapping[str, Any]) -> 
 
 
 def _splits(plan: Plan, there: Mapping[str, tuple[Split, ...]]) -> Iterator[Finding]:
-    source = plan.source_languages[0]
     if not there:
         yield Finding("error", "data", f"{plan.data or plan.task.title} has no data; give some with --data DIR")
         return
-    at_source = next((splits for code, splits in there.items() if same(code, source)), ())
     before = sum(1 for splits in there.values() if "test" in splits)
-    if "train" not in at_source:
-        yield Finding("error", "splits", f"no training data in {source}, which is to be trained in")
-    elif "validation" not in at_source:
-        needed = plan.recipe.keep == "source-dev"
-        told = f"no validation data in {source}: the training is not watched"
-        yield Finding("error" if needed else "warning", "splits", told)
-    else:
-        yield _passed("splits", f"{source} has {', '.join(at_source)}; test data in {before} languages")
+    folder = Path(plan.data) if plan.data else None
+    for source in plan.source_languages:
+        at_source = [split for split in SPLITS if _has(plan.task, source, split, folder, there)]
+        if "train" not in at_source:
+            yield Finding("error", "splits", f"no training data in {source}, which is to be trained in")
+        elif "validation" not in at_source:
+            needed = plan.recipe.keep == "source-dev"
+            told = f"no validation data in {source}: the training is not watched"
+            yield Finding("error" if needed else "warning", "splits", told)
+        else:
+            yield _passed("splits", f"{source} has {', '.join(at_source)}; test data in {before} languages")
     if without := [code for code, splits in there.items() if "test" not in splits]:
         yield Finding("warning", "splits", f"no test data in {', '.join(without)}")
+
+
+def _has(task: Task, language: str, split: Split, folder: Path | None, there: Mapping[str, tuple[Split, ...]]) -> bool:
+    """Say whether a language has a split among what is looked at, or where the training data lies."""
+    listed = any(split in splits for code, splits in there.items() if task.speaks(code, language))
+    return listed or (
+        folder is None and split != "test" and offers(task, language, split, folder=None, evaluation=False)
+    )
 
 
 def _of_rows(looked: Sequence[Looked], task: Task) -> Iterator[Finding]:
@@ -338,7 +350,7 @@ def _vocabulary(one: Looked) -> Iterator[str]:
 
 
 def _costs(plan: Plan, model: "Source | Facts", rows: int | None, out: Path) -> Iterator[Finding]:
-    cost = estimate(plan, model, rows, seeds=1)
+    cost = estimate(plan, model, [*(None for _ in plan.earlier), rows], seeds=1)
     steps = f"; {cost.steps:,} steps" if cost.steps else ""
     free = shutil.disk_usage(_existing(out)).free
     need, there = f"{cost.disk / 1e9:.1f} GB", f"{free / 1e9:.1f} GB free"

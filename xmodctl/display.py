@@ -97,7 +97,7 @@ def transfer_table(report: Report) -> Sheet:
     for score in report.scores:
         rows.append(
             (
-                score.language + (" (source)" if score.is_source else ""),
+                score.language + (" (source)" if score.is_source else f" ({score.shots} shots)" if score.shots else ""),
                 score.adapter or "none",
                 *((score.control,) if controls else ()),
                 f"{score.n:,}",
@@ -195,7 +195,8 @@ class TrainingProgress(Bar):
         match event:
             case fine_tuning.Prepared():
                 self.say(
-                    f"{event.rows:,} training rows, {event.tokens:,} tokens"
+                    (f"{event.stage}: " if event.stage else "")
+                    + f"{event.rows:,} training rows, {event.tokens:,} tokens"
                     + (f", {event.truncated:,} rows cut to the recipe's length" if event.truncated else "")
                     + (f"; {event.validation_rows:,} validation rows" if event.validation_rows else "")
                 )
@@ -208,18 +209,29 @@ class TrainingProgress(Bar):
                     else f"fresh run of {event.total_steps:,} steps"
                 )
                 share = 100 * event.parameters.share
+                name = f"seed {event.seed}" + (f", {event.stage}" if event.stage else "")
+                if self.task is not None:  # the stage before is done
+                    self.bar.remove_task(self.task)
+                self.steps_told = 0
+                if event.languages:
+                    told = ", ".join(f"{count:,} of {language}" for language, count in event.languages)
+                    self.say(f"{name}: an epoch takes {told}")
                 self.say(
-                    f"seed {event.seed}: {where}; {event.parameters.trainable / 1e6:.1f} M of "
+                    f"{name}: {where}; {event.parameters.trainable / 1e6:.1f} M of "
                     f"{event.parameters.total / 1e6:.1f} M parameters train ({share:.0f} %)"
                 )
                 self.task = self.bar.add_task(
-                    f"seed {event.seed}", total=event.total_steps, completed=event.resumed_at,
+                    name, total=event.total_steps, completed=event.resumed_at,
                     loss="-", rate="-", speed="-",
                 )  # fmt: skip
             case training.Step():
                 self.step(event)
             case fine_tuning.Validated():
-                self.say(f"epoch {event.epoch:.3g}: {event.metric} {event.value:.1f} on the source's validation data")
+                each = "; ".join(f"{language} {value:.1f}" for language, value in event.values.items())
+                self.say(
+                    f"epoch {event.epoch:.3g}: {event.metric} {event.value:.1f} on the source's validation data"
+                    + (f" (the mean of {each})" if each else "")
+                )
             case fine_tuning.SeedFinished():
                 if self.task is not None:
                     self.bar.remove_task(self.task)

@@ -1,6 +1,6 @@
 """The language sweep: one load of the shared weights, one adapter swapped in for each language, one row a score."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +13,7 @@ from xmodctl.data import Encoded, Rows, cached, collate, evaluation_batches, loa
 from xmodctl.errors import UserError
 from xmodctl.kinds import KINDS, Kind
 from xmodctl.languages import Target, same
+from xmodctl.material import refuse_shots, shots_of
 from xmodctl.metrics import metric
 from xmodctl.outcomes import Outcomes, keep_outcomes
 from xmodctl.recipe import Recipe
@@ -99,6 +100,7 @@ class Sweep:
                 ways = {control: self.adapter(target, control) for control in self.controls}
                 try:
                     rows = load_rows(self.task, target.data, self.split, folder=self.folder, limit=self.limit)
+                    refuse_shots(self.run.shots(seed), rows)
                     done = {control: self.find_known(seed, target, control, rows) for control in ways}
                     yield from (Scored(row, known=True) for row in done.values() if row)
                     if all(done.values()):
@@ -122,11 +124,7 @@ class Sweep:
         if adapter and adapter not in model.languages:
             model.swap([adapter])
         model.activate(adapter)
-        logits: list[Any] = [None] * len(encoded)
-        for part, values in predict(model, encoded, precision=self.precision, pad_id=self.tokenizer.pad_token_id):
-            for unit, value in zip(part, values, strict=True):
-                logits[int(unit)] = value
-            yield Advanced(len(part))
+        logits = yield from gathered(model, encoded, precision=self.precision, pad_id=self.tokenizer.pad_token_id)
         predictions, statistics, metrics = judge(kind, task, rows, encoded, logits)
         interval = bootstrap(statistics, lambda totals: kind.metrics(totals, task)[task.headline])
         name = self.predictions_name(trained.seed, target, control)
@@ -160,6 +158,9 @@ class Sweep:
             predictions=name,
             predictions_sha256=write_predictions(self.run.folder / name, predictions),
             tool=versions()["xmodctl"],
+            shots=shots_of(plan, target.data),
+            training_seed=plan.shots.training_seed if plan.shots else None,
+            in_source=any(task.speaks(target.data, one) for one in plan.source_languages),
         )
         append_row(self.run.results, row)
         keep_outcomes(Outcomes.of(predictions, statistics), row, task)
@@ -272,13 +273,27 @@ def predict(
         yield part, list(logits.float().cpu().numpy())
 
 
-def logits_of(model: "Xmod", encoded: Encoded, *, precision: Precision, pad_id: int) -> list[np.ndarray]:
-    """Return the logits of every unit, in order."""
+def gathered(
+    model: "Xmod", encoded: Encoded, *, precision: Precision, pad_id: int
+) -> Generator[Advanced, None, list[np.ndarray]]:
+    """Tell each batch that is done, and return the logits of every unit, in order."""
     logits: list[Any] = [None] * len(encoded)
     for part, values in predict(model, encoded, precision=precision, pad_id=pad_id):
         for unit, value in zip(part, values, strict=True):
             logits[int(unit)] = value
+        yield Advanced(len(part))
     return logits
+
+
+def logits_of(model: "Xmod", encoded: Encoded, *, precision: Precision, pad_id: int) -> list[np.ndarray]:
+    """Return the logits of every unit, in order."""
+    batches = gathered(model, encoded, precision=precision, pad_id=pad_id)
+    while True:
+        try:
+            next(batches)
+        except StopIteration as done:
+            logits: list[np.ndarray] = done.value
+            return logits
 
 
 def judge(

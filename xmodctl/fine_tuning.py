@@ -1,60 +1,69 @@
-"""One run from its plan to its deltas: rows, encodings, model, training, checkpoints. Yields what happens."""
+"""One run from its plan to its deltas: encodings, model, training, checkpoints. Yields what happens."""
 
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
 
 from xmodctl.checkpoints import latest_checkpoint, load_delta, save_checkpoint, save_delta
-from xmodctl.data import Encoded, Rows, coverage, load_rows
+from xmodctl.data import Encoded, Rows
 from xmodctl.errors import UserError
 from xmodctl.evaluation import encode, judge, logits_of
 from xmodctl.files import write_text
 from xmodctl.kinds import KINDS
-from xmodctl.languages import same
-from xmodctl.run import Plan, Run
-from xmodctl.training import Step, Training
+from xmodctl.material import Corpus, Material, draw, keep_shots
+from xmodctl.run import DELTA, Run
+from xmodctl.training import Step, Training, total_steps
 
 if TYPE_CHECKING:
-    from xmodctl.model import ParameterReport, Source
+    from transformers import PreTrainedTokenizerBase
+
+    from xmodctl.model import ParameterReport, Source, Xmod
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The data is encoded."""
+    """The data of one training is encoded."""
 
     rows: int
     tokens: int
     truncated: int
     validation_rows: int
     notes: tuple[str, ...]  # what the user should know of the rows
+    stage: str = ""  # the task of a stage before the task's own training
 
 
 @dataclass(frozen=True)
 class SeedStarted:
-    """A seed's training begins or goes on."""
+    """A seed's training begins or goes on; one with stages does so for each of them."""
 
     seed: int
     resumed_at: int  # steps already taken
     total_steps: int
     epoch: float
     parameters: "ParameterReport"
+    stage: str = ""
+    steps_before: int = 0  # of the stages before
+    languages: tuple[tuple[str, int], ...] = ()  # where there are several: adapter, units it brings to an epoch
 
 
 @dataclass(frozen=True)
 class Validated:
-    """The source language's validation data was scored at the end of an epoch."""
+    """The source languages' validation data was scored at the end of an epoch."""
 
     seed: int
     step: int
     epoch: float
     metric: str
-    value: float  # percent
+    value: float  # percent, the mean over languages
+    values: dict[str, float] = field(default_factory=dict)  # of each language, where there are several
 
 
 @dataclass(frozen=True)
@@ -72,90 +81,158 @@ Event = Prepared | SeedStarted | Step | Validated | SeedFinished
 class Interrupted(Exception):  # noqa: N818 - not an error: the run is saved
     """The user stopped the training; what was done is saved."""
 
-    def __init__(self, run: Run, seed: int, step: int, total_steps: int) -> None:
+    def __init__(self, run: Run, seed: int, step: int, total_steps: int, stage: str) -> None:
+        where = f" of {stage}" if stage else ""
         super().__init__(
-            f"stopped at step {step:,} of {total_steps:,} (seed {seed}); the same command goes on from there"
+            f"stopped at step {step:,} of {total_steps:,}{where} (seed {seed}); the same command goes on from there"
         )
         self.run = run
 
 
-def training_rows(plan: Plan, *, folder: Path | None) -> tuple[Rows, Rows | None]:
-    """Load the rows a plan trains on, and the source language's validation rows where the data has some.
+@dataclass(frozen=True)
+class EncodedMaterial:
+    """What one training takes in, as the model reads it."""
 
-    Raises:
-        UserError: They cannot be loaded.
-    """
-    language = plan.source_languages[0]
-    rows = load_rows(plan.task, language, "train", folder=folder, limit=plan.limit, evaluation=False)
-    there = any("validation" in splits for code, splits in coverage(plan.task, folder).items() if same(code, language))
-    if not there and plan.recipe.keep != "source-dev":
-        return rows, None
-    return rows, load_rows(plan.task, language, "validation", folder=folder, limit=plan.limit)
+    material: Material
+    tokenizer: "PreTrainedTokenizerBase"
+    training: tuple[Encoded, ...]
+    validation: tuple[Encoded, ...]
+
+    @classmethod
+    def of(cls, material: Material, tokenizer: "PreTrainedTokenizerBase") -> Self:
+        """Encode what every seed trains on."""
+        kind, recipe = KINDS[material.task.kind], material.recipe
+        training = tuple(encode(kind, one.rows, tokenizer, recipe) for one in material.training)
+        validation = tuple(encode(kind, one.rows, tokenizer, recipe) for one in material.validation)
+        return cls(material, tokenizer, training, validation)
+
+    @property
+    def prepared(self) -> Prepared:
+        """What is told of it."""
+        corpora = (*self.material.training, *self.material.validation, *self.material.pools)
+        return Prepared(
+            self.material.rows,
+            sum(int(one.input_ids.lengths.sum()) for one in self.training),
+            sum(one.counts["truncated"] for one in self.training),
+            sum(len(one.rows) for one in self.material.validation),
+            tuple(note for one in corpora for note in one.rows.notes),
+            self.material.stage,
+        )
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of a training without shots."""
+        weights = KINDS[self.material.task.kind].weights
+        return total_steps(sum(int((weights(one) > 0).sum()) for one in self.training), self.material.recipe)
+
+    def with_shots(self, drawn: Sequence[Rows]) -> "EncodedMaterial":
+        """Return it with the examples that a seed drew from the pools."""
+        kind, recipe = KINDS[self.material.task.kind], self.material.recipe
+        shots = [Corpus(pool.adapter, rows) for pool, rows in zip(self.material.pools, drawn, strict=True)]
+        return replace(
+            self,
+            material=replace(self.material, training=(*self.material.training, *shots), pools=()),
+            training=(*self.training, *(encode(kind, one.rows, self.tokenizer, recipe) for one in shots)),
+        )
 
 
-def fine_tune(run: Run, source: "Source", rows: Rows, validation: Rows | None) -> Iterator[Event]:
+def fine_tune(run: Run, source: "Source", materials: Sequence[Material]) -> Iterator[Event]:
     """Train every seed of a run that is not finished, one after the other over the same encoded rows.
+
+    `materials` are what `gather` returns for the run's plan.
 
     Raises:
         Interrupted: The user stopped it; the present step was saved first.
     """
     from xmodctl.model import load_tokenizer
 
-    plan = run.plan
-    kind = KINDS[plan.task.kind]
     tokenizer = load_tokenizer(source)
-    encoded = encode(kind, rows, tokenizer, plan.recipe)
-    held_out = (validation, encode(kind, validation, tokenizer, plan.recipe)) if validation else None
-    yield Prepared(
-        len(rows),
-        int(encoded.input_ids.lengths.sum()),
-        encoded.counts["truncated"],
-        len(validation) if validation else 0,
-        (*rows.notes, *(validation.notes if validation else ())),
-    )
+    trainings = []
+    for material in materials:
+        trainings.append(EncodedMaterial.of(material, tokenizer))
+        yield trainings[-1].prepared
     with stop_signals() as stop:
         for seed in run.seeds:
             if run.delta(seed).exists():
                 yield SeedFinished(seed, step=0, known=True)
             else:
-                yield from _train_seed(run, source, seed, encoded, held_out, tokenizer.pad_token_id, stop)
+                yield from _train_seed(run, source, seed, trainings, stop)
+            for number in range(1, len(trainings)):
+                (run.stage_folder(seed, number) / DELTA).unlink(missing_ok=True)  # it is in the seed's now
     replace(run, state="finished").write()
 
 
 def _train_seed(
+    run: Run, source: "Source", seed: int, trainings: Sequence[EncodedMaterial], stop: "StopSignals"
+) -> Iterator[Event]:
+    """Train the stages that are not finished, each from the delta of the one before, then the task itself."""
+    *stages, own = trainings
+    begin, before = None, 0
+    for number, stage in enumerate(stages, 1):
+        folder = run.stage_folder(seed, number)
+        if not (folder / DELTA).exists():
+            yield from _train(run, source, seed, stage, folder, stop, begin=begin, steps_before=before)
+        begin, before = folder / DELTA, before + stage.total_steps
+    if shots := run.plan.shots:
+        drawn = [draw(pool.rows, shots.count, seed) for pool in own.material.pools]
+        keep_shots(run.shots(seed), shots, drawn)
+        own = own.with_shots(drawn)
+    kept = yield from _train(run, source, seed, own, run.seed_folder(seed), stop, begin=begin, steps_before=before)
+    yield SeedFinished(seed, kept)
+
+
+def _train(
     run: Run,
     source: "Source",
     seed: int,
-    encoded: Encoded,
-    held_out: tuple[Rows, Encoded] | None,
-    pad_id: int,
+    encoded: EncodedMaterial,
+    folder: Path,
     stop: "StopSignals",
-) -> Iterator[Event]:
-    from xmodctl.model import freeze, load
+    *,
+    begin: Path | None,
+    steps_before: int,
+) -> Generator[Event, None, int]:
+    """Train on one material and write its delta into `folder`; return the step whose weights were kept."""
+    from xmodctl.model import apply_delta, freeze, load
 
-    plan, folder = run.plan, run.seed_folder(seed)
-    task, recipe, kind = plan.task, plan.recipe, KINDS[plan.task.kind]
+    plan, material = run.plan, encoded.material
+    task, recipe, kind = material.task, material.recipe, KINDS[material.task.kind]
     names = kind.outputs(task)
-    language = plan.source_languages[0]
+    training_seed = plan.shots.training_seed if plan.shots else seed
 
-    # Only the language in use is loaded, and the recipe says what trains.
-    model = load(source, task.kind, [language], num_labels=len(names), id2label=dict(enumerate(names)), seed=seed)
-    model.activate(language)
+    # Only the languages in use are loaded, and the recipe says what trains.
+    adapters = [one.adapter for one in material.training]
+    model = load(
+        source, task.kind, adapters, num_labels=len(names), id2label=dict(enumerate(names)), seed=training_seed
+    )
+    if begin:
+        apply_delta(model, load_delta(begin, source)[0])
+    rows, languages = _joined(model, adapters, encoded.training)
     model.set_dropout(hidden=recipe.dropout, attention=recipe.attention_dropout)
     parameters = freeze(model, recipe.freeze)
     training = Training(
-        model, encoded, kind.weights(encoded), recipe, seed=seed, precision=plan.precision, pad_id=pad_id
+        model,
+        rows,
+        kind.weights(rows),
+        recipe,
+        seed=training_seed,
+        precision=plan.precision,
+        pad_id=encoded.tokenizer.pad_token_id,
+        languages=languages,
     )
 
     # Go on where an earlier command stopped.
     if checkpoint := latest_checkpoint(folder / "checkpoints"):
         training.restore(checkpoint)
     log = MetricsLog(folder / "metrics.jsonl", keep_until=training.step)
-    yield SeedStarted(seed, training.step, training.total_steps, training.epoch, parameters)
+    shares = tuple(zip(adapters, training.shares, strict=True)) if len(adapters) > 1 else ()
+    yield SeedStarted(
+        seed, training.step, training.total_steps, training.epoch, parameters, material.stage, steps_before, shares
+    )
 
     def validate() -> Iterator[Validated]:
-        if held_out and not log.validated(training.step):
-            validated = _validate(training, seed, held_out, run)
+        if material.validation and not log.validated(training.step):
+            validated = _validate(training, seed, encoded)
             if recipe.keep == "source-dev" and validated.value > max(log.validations.values(), default=-1.0):
                 save_delta(folder / "best.safetensors", training.trained(), source, {"step": training.step})
             log.add(asdict(validated))
@@ -173,25 +250,44 @@ def _train_seed(
             yield from validate()
         if stop.requested and step.step < training.total_steps:
             replace(run, state="interrupted").write()
-            raise Interrupted(run, seed, step.step, step.total_steps)
+            raise Interrupted(run, seed, step.step, step.total_steps, material.stage)
 
     kept, tensors = training.step, training.trained()
     if recipe.keep == "source-dev":
         tensors, facts = load_delta(folder / "best.safetensors", source)
         kept = facts["step"]
     facts = {"seed": seed, "step": kept, "selected_on": _selected_on(run), "freeze": recipe.freeze}
-    save_delta(run.delta(seed), tensors, source, facts)
+    save_delta(folder / DELTA, tensors, source, facts)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     (folder / "best.safetensors").unlink(missing_ok=True)
-    yield SeedFinished(seed, kept)
+    return kept
 
 
-def _validate(training: Training, seed: int, held_out: tuple[Rows, Encoded], run: Run) -> Validated:
-    rows, encoded = held_out
-    kind, task = KINDS[run.plan.task.kind], run.plan.task
-    logits = logits_of(training.model, encoded, precision=run.plan.precision, pad_id=training.pad_id)
-    _, _, metrics = judge(kind, task, rows, encoded, logits)
-    return Validated(seed, training.step, training.epoch, task.headline, metrics[task.headline])
+def _joined(model: "Xmod", adapters: Sequence[str], parts: Sequence[Encoded]) -> tuple[Encoded, np.ndarray | None]:
+    """Return the rows of all languages, and the number of each unit's language; one language needs no numbers.
+
+    Rows of several languages carry `lang_ids`: a micro-batch mixes languages, and the engine sorts them.
+    """
+    if len(parts) == 1:
+        model.activate(adapters[0])
+        return parts[0], None
+    rows = Encoded.joined(parts)
+    ids = np.repeat(model.ids(adapters).numpy(), [len(one.input_ids) for one in parts])
+    languages = np.repeat(np.arange(len(parts)), [len(one) for one in parts])
+    return replace(rows, scalars={**rows.scalars, "lang_ids": ids}), languages
+
+
+def _validate(training: Training, seed: int, encoded: EncodedMaterial) -> Validated:
+    """Score each source language's validation data through its own adapter."""
+    task, kind, model = encoded.material.task, KINDS[encoded.material.task.kind], training.model
+    values = {}
+    for corpus, rows in zip(encoded.material.validation, encoded.validation, strict=True):
+        model.activate(corpus.adapter)
+        logits = logits_of(model, rows, precision=training.precision, pad_id=training.pad_id)
+        values[corpus.adapter] = judge(kind, task, corpus.rows, rows, logits)[2][task.headline]
+    mean = sum(values.values()) / len(values)
+    told = values if len(values) > 1 else {}
+    return Validated(seed, training.step, training.epoch, task.headline, mean, told)
 
 
 def _selected_on(run: Run) -> str:

@@ -1,15 +1,15 @@
 """From what the user asked to the plan that is run: each value with its origin, and what it will cost."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from xmodctl import library
 from xmodctl.errors import UserError, did_you_mean
-from xmodctl.languages import Match, resolve
+from xmodctl.languages import Match, expand, resolve
 from xmodctl.recipe import Recipe
-from xmodctl.run import Plan
+from xmodctl.run import Plan, Shots
 from xmodctl.schema import keys_of, parse_override
 from xmodctl.task import Task
 from xmodctl.training import resolve_precision, total_steps
@@ -30,6 +30,9 @@ class Asked:
     data: Path | None = None
     limit: int | None = None
     precision: str = "auto"
+    shots: int | None = None
+    shot_langs: str = ""
+    training_seed: int = 1  # of every draw of shots
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Cost:
     parameters: "ParameterReport"
     memory: int  # bytes
     disk: int  # bytes
+    stages: tuple[tuple[int | None, int | None], ...] = ()  # rows and steps of each stage before
 
 
 M = TypeVar("M", "Source", "Facts")
@@ -69,28 +73,53 @@ def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved, M]:
         raise UserError(f"--data {asked.data} is not a folder; it should hold LANGUAGE/train.jsonl and the like")
     precision = resolve_precision(asked.precision)
     _check_language_early(asked)
+    recipe = _at_absolute_paths(recipe)
+    earlier = _earlier(task, recipe)
+    _check_shots_asked(asked)
     model = find(asked.model)
-    match = _source_language(asked, model)
+    matches = _source_languages(asked, model)
+    sources = tuple(match.adapter for match in matches)
+    shots, notes = _shots(asked, task, model, matches)
     plan = Plan(
         task=task,
         recipe=recipe,
         model=model.id,
         revision=model.revision,
         config_sha256=model.config_sha256,
-        source_languages=(match.adapter,),
+        source_languages=sources,
         data=str(asked.data.expanduser().resolve()) if asked.data else None,
         limit=asked.limit,
         precision=precision,
+        earlier=earlier,
+        shots=shots,
     )
     written = recipe.model_fields_set
     origins = {
         key: "--set" if key in overrides else recipe_origin if key in written else "default" for key in keys_of(Recipe)
     }
-    return Resolved(plan, origins, tuple(note for note in (match.note,) if note)), model
+    return Resolved(plan, origins, notes), model
 
 
-def estimate(plan: Plan, model: "Source | Facts", rows: int | None, seeds: int) -> Cost:
-    """Estimate steps, memory and disk of a plan.
+def draws(asked: Asked, seeds: tuple[int, ...], shot_seeds: int | None) -> tuple[Asked, tuple[int, ...]]:
+    """Return what is asked for, and the seeds of the run: with shots one a draw, else those of the training.
+
+    Raises:
+        UserError: Draws are asked for without shots, or with several training seeds.
+    """
+    if asked.shots is None:
+        if shot_seeds not in (None, 1):
+            raise UserError(f"--shot-seeds {shot_seeds} draws no examples; say how many with --shots 10")
+        return asked, seeds
+    if len(seeds) > 1:
+        raise UserError(
+            f"--seeds {','.join(map(str, seeds))}: with --shots a run's seeds are its draws (--shot-seeds), all "
+            "trained with one seed; give one seed a run"
+        )
+    return replace(asked, training_seed=seeds[0]), tuple(range(1, (shot_seeds or 1) + 1))
+
+
+def estimate(plan: Plan, model: "Source | Facts", rows: Sequence[int | None], seeds: int) -> Cost:
+    """Estimate steps, memory and disk of a plan; `rows` are those of each stage and, last, of the task itself.
 
     Memory counts weights (4 bytes each; adapters of one language), gradients and AdamW's two moments of what trains
     (12 bytes each), and the activations that one micro-batch keeps for the backward pass.
@@ -99,7 +128,7 @@ def estimate(plan: Plan, model: "Source | Facts", rows: int | None, seeds: int) 
     from xmodctl.model import describe
 
     outputs = len(KINDS[plan.task.kind].outputs(plan.task))
-    parameters = describe(model, plan.task.kind, plan.source_languages, plan.recipe.freeze, num_labels=outputs)
+    parameters = describe(model, plan.task.kind, plan.adapters, plan.recipe.freeze, num_labels=outputs)
     config: Mapping[str, Any] = model.config
     hidden, inner, layers = (config[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
     bottleneck = hidden // config["adapter_reduction_factor"]
@@ -109,8 +138,11 @@ def estimate(plan: Plan, model: "Source | Facts", rows: int | None, seeds: int) 
     memory = 4 * parameters.total + 12 * parameters.trainable + kept * plan.recipe.tokens_per_step
     # A delta a seed, and for the seed that trains two checkpoints (the old one goes when the new one is whole).
     disk = parameters.trainable * 4 * (seeds + 2 * 3)
-    steps = total_steps(rows, plan.recipe) if rows else None
-    return Cost(rows, steps, parameters, memory, disk)
+    recipes = [*(plan.recipe.of_stage(stage) for stage in plan.recipe.stages), plan.recipe]
+    *stages, own = [
+        (count, total_steps(count, one) if count else None) for count, one in zip(rows, recipes, strict=True)
+    ]
+    return Cost(*own, parameters, memory, disk, tuple(stages))
 
 
 def _recipe(asked: Asked, task: Task) -> tuple[Recipe, str]:
@@ -126,7 +158,9 @@ def _overridden(task: Task, recipe: Recipe, overrides: Mapping[str, Any]) -> tup
     of_recipe, of_task = keys_of(Recipe), keys_of(Task)
     wrong = [key for key in overrides if key.split(".")[0] not in {*of_recipe, *of_task} - {"name", "title"}]
     if wrong:
-        told = "; ".join(f"`{key}`{did_you_mean(key, [*of_recipe, *of_task]).removeprefix(';')}" for key in wrong)
+        told = "; ".join(
+            f"`{key}`{did_you_mean(key, [*of_recipe, *of_task]).replace('; did', ', did')}" for key in wrong
+        )
         raise UserError(f"--set names no key of a recipe or task: {told} (`xmodctl recipes keys` lists the keys)")
     recipe_changes = {key: value for key, value in overrides.items() if key.split(".")[0] in of_recipe}
     task_changes = {key: value for key, value in overrides.items() if key not in recipe_changes}
@@ -145,25 +179,107 @@ def _check_language_early(asked: Asked) -> None:
     except UserError:
         return  # nothing is known yet: finding the model tells what is wrong, if anything is
     if facts.languages:
-        _source_language(asked, facts)
+        _source_languages(asked, facts)
 
 
-def _source_language(asked: Asked, model: "Source | Facts") -> Match:
-    if "," in asked.lang:
-        raise UserError(
-            f"--lang {asked.lang}: fine-tuning takes one language; the others are for eval-transfer --langs"
+def _source_languages(asked: Asked, model: "Source | Facts") -> list[Match]:
+    """Return the languages of `--lang`, several between commas."""
+    named = [part.strip() for part in asked.lang.split(",")]
+    matches = [
+        resolve(one, model.languages or (), model=asked.model, open_languages=model.open_languages) for one in named
+    ]
+    adapters = [match.adapter for match in matches]
+    if twice := [one for one in dict.fromkeys(adapters) if adapters.count(one) > 1]:
+        raise UserError(f"--lang {asked.lang} names {', '.join(twice)} twice; name each language once")
+    return matches
+
+
+def _at_absolute_paths(recipe: Recipe) -> Recipe:
+    """Return the recipe so that its stages find their local data from any working directory."""
+    if not any(stage.data for stage in recipe.stages):
+        return recipe
+    stages = tuple(
+        stage.model_copy(update={"data": str(Path(stage.data).expanduser().resolve())}) if stage.data else stage
+        for stage in recipe.stages
+    )
+    return recipe.model_copy(update={"stages": stages})
+
+
+def _earlier(task: Task, recipe: Recipe) -> tuple[Task, ...]:
+    """Return the tasks of a recipe's stages; each must have the head of the task itself."""
+    earlier = []
+    for stage in recipe.stages:
+        found = library.task(stage.task)
+        if found.kind != task.kind:
+            raise UserError(
+                f"the stage {found.name} of recipe {recipe.name} is {found.kind}, {task.name} is {task.kind}; "
+                "a head is carried over within a kind only: choose another recipe with --recipe"
+            )
+        if found.kind in ("sequence-classification", "token-classification") and found.labels != task.labels:
+            raise UserError(
+                f"the stage {found.name} of recipe {recipe.name} has the labels {', '.join(found.labels)}, {task.name} "
+                f"{', '.join(task.labels)}; the head can only be carried over to the same: give a copy of the stage's "
+                "task with these labels"
+            )
+        if stage.data and not Path(stage.data).is_dir():
+            raise UserError(
+                f"the stage {found.name}: {stage.data} is not a folder; it should hold LANGUAGE/train.jsonl"
+            )
+        earlier.append(found)
+    return tuple(earlier)
+
+
+def _check_shots_asked(asked: Asked) -> None:
+    if asked.shots is None and asked.shot_langs:
+        raise UserError("--shot-langs names languages of which no examples are asked for; say how many with --shots 10")
+    if asked.shots is not None and not asked.shot_langs:
+        raise UserError("--shots needs languages to draw the examples from; name them with --shot-langs de_DE,fr_XX")
+
+
+def _shots(
+    asked: Asked, task: Task, model: "Source | Facts", sources: Sequence[Match]
+) -> tuple[Shots | None, tuple[str, ...]]:
+    """Return the shots asked for, and what is to be told of the languages of these and of the sources."""
+    notes = [match.note for match in sources if match.note]
+    if asked.shots is None:
+        return None, tuple(notes)
+    targets = expand(
+        asked.shot_langs,
+        model.languages or (),
+        model=asked.model,
+        task_languages=task.languages,
+        open_languages=model.open_languages,
+    ).targets
+    for target in targets:
+        if any(target.adapter == match.adapter for match in sources):
+            raise UserError(
+                f"--shot-langs {target.data}: {target.adapter} is a source language, all of whose rows are trained on; "
+                "leave it out"
+            )
+    if len({target.adapter for target in targets}) < len(targets):
+        raise UserError(f"--shot-langs {asked.shot_langs}: two of these go through one adapter; choose one of them")
+    pairs = tuple((target.data, target.adapter) for target in targets)
+    notes += [target.note for target in targets if target.note]
+    return Shots(asked.shots, pairs, asked.training_seed), tuple(notes)
+
+
+def row_counts(plan: Plan, folder: Path | None) -> list[int | None]:
+    """Return the training rows of each stage and of the task; None for data that would have to be downloaded first."""
+    from xmodctl.data import load_rows, offers
+
+    def count(task: Task, data: Path, languages: Sequence[str]) -> int:
+        return sum(
+            len(load_rows(task, language, "train", folder=data, limit=plan.limit, evaluation=False))
+            for language in languages
         )
-    return resolve(asked.lang, model.languages or (), model=asked.model, open_languages=model.open_languages)
 
-
-def row_count(plan: Plan, folder: Path | None) -> int | None:
-    """Return the training rows of local data; None for data that would have to be downloaded first."""
-    from xmodctl.data import load_rows
-
-    if folder is None:
-        return None
-    rows = load_rows(plan.task, plan.source_languages[0], "train", folder=folder, limit=plan.limit, evaluation=False)
-    return len(rows.table)
+    counts: list[int | None] = []
+    for task, stage in zip(plan.earlier, plan.recipe.stages, strict=True):
+        data = Path(stage.data)
+        there = [one for one in plan.source_languages if stage.data and offers(task, one, "train", folder=data)]
+        counts.append(count(task, data, there or plan.source_languages) if stage.data else None)
+    shots = plan.shots.count * len(plan.shots.languages) if plan.shots else 0
+    return [*counts, count(plan.task, folder, plan.source_languages) + shots if folder else None]
 
 
 def check_disk(folder: Path, needed: int) -> None:

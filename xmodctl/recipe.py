@@ -11,6 +11,16 @@ Schedule = Literal["linear", "cosine", "constant"]
 Keep = Literal["last", "source-dev"]
 
 
+class Stage(Described):
+    """A training on another task that comes first; its head is carried over."""
+
+    task: str = Field(description="a shipped task of the same kind, or the path of a YAML file")
+    epochs: float | None = Field(None, gt=0, le=10_000, description="passes over its rows; empty: the recipe's")
+    batch_size: int | None = Field(None, ge=1, description="examples a step; empty: the recipe's")
+    learning_rate: float | None = Field(None, gt=0, le=1, description="peak learning rate; empty: the recipe's")
+    data: str = Field("", description="a folder of local data; empty: the Hub's")
+
+
 class Recipe(Described):
     """How a model is trained; `xmodctl recipes show NAME` prints the file."""
 
@@ -41,6 +51,16 @@ class Recipe(Described):
     tokens_per_step: int = Field(
         4096, ge=64, description="padded tokens that go through the device at once; memory only, never the result"
     )
+    sampling_alpha: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="of several languages, each has a share of an epoch in proportion to its rows to the power of "
+        "this: 1 sees each row once, 0 all languages alike",
+    )
+    stages: tuple[Stage, ...] = Field(
+        (), description="trainings on other tasks that come first, one after the other; the head is carried over"
+    )
     keep: Keep = Field("last", description="the checkpoint kept: the last, or the best on source validation data")
     save_steps: int = Field(0, ge=0, description="steps between checkpoints; 0 saves after each epoch")
 
@@ -56,6 +76,11 @@ class Recipe(Described):
         if warmup > 1 and not warmup.is_integer():
             raise ValueError(f"{warmup:g} is neither a share below 1 nor a whole number of steps")
         return warmup
+
+    def of_stage(self, stage: Stage) -> "Recipe":
+        """Return how one of the stages before the task is trained."""
+        own = {key: value for key in ("epochs", "batch_size", "learning_rate") if (value := getattr(stage, key))}
+        return self.model_copy(update={**own, "stages": ()})
 
     def warmup_steps(self, total_steps: int) -> int:
         """Return how many of a training's steps warm up."""

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -51,6 +51,16 @@ class Row:
     predictions_sha256: str
     tool: str  # version of xmodctl
     schema: int = SCHEMA
+    shots: int = 0  # examples of this language trained on besides the source's: without any the score is zero-shot
+    training_seed: int | None = None  # where shots are drawn, `seed` is that of the draw and this the training's
+    in_source: bool | None = None  # the data is in a language trained in; None in rows of earlier versions
+
+    @property
+    def is_in_source(self) -> bool:
+        """Whether the data is in a language trained in."""
+        if self.in_source is None:
+            return any(same(self.language, one) for one in self.source_languages)
+        return self.in_source
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -155,6 +165,7 @@ class Score:
     gap: float | None  # source score minus this one, points; None where there is no source score, or it is the source
     ci_method: str = ""
     gap_ci: tuple[float, float] | None = None  # None where the predictions of both are not at hand
+    shots: int = 0  # examples of the language that were trained on, besides the source's
 
     @property
     def mean(self) -> float:
@@ -175,7 +186,8 @@ class Report:
 
     `averages` are unweighted over languages, each through its own adapter where it has one: over all of them, which is
     what XTREME's tables hold (Hu et al. 2020, arXiv 2003.11080), without the source, and over those with an adapter of
-    their own. `gap` is XTREME's transfer gap: the source's score minus the mean of the others.
+    their own. `gap` is XTREME's transfer gap: the source's score (of several sources, their mean) minus the mean of the
+    others.
     """
 
     run: str
@@ -209,7 +221,7 @@ def report(run: str, rows: Sequence[Row], failures: Sequence[Failure] = ()) -> R
     """
     assert rows, "a report has at least one row"
     first = rows[0]
-    sources = {row.language for row in rows if any(same(row.language, one) for one in first.source_languages)}
+    sources = {row.language for row in rows if row.is_in_source}
     groups: dict[tuple[str, str | None, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.language, row.adapter, row.control), []).append(row)
@@ -235,8 +247,10 @@ def report(run: str, rows: Sequence[Row], failures: Sequence[Failure] = ()) -> R
                 is_source=is_source,
                 gap=gap,
                 ci_method=found[0].ci_method,
+                shots=found[0].shots,
             )
         )
+    shots = {row.language: row.shots for row in rows if row.shots and row.control == "own"}
     averages = {}
     gap_to_others = None
     if len(own) > 1:
@@ -257,6 +271,15 @@ def report(run: str, rows: Sequence[Row], failures: Sequence[Failure] = ()) -> R
         failures=tuple(failures),
         averages=averages,
         gap=gap_to_others,
+        notes=(_told_of_shots(shots, first.training_seed),) if shots else (),
+    )
+
+
+def _told_of_shots(shots: Mapping[str, int], training_seed: int | None) -> str:
+    """Say which scores are not zero-shot, and what the seeds of such a run are."""
+    return (
+        f"not zero-shot: {', '.join(f'{count} examples of {language}' for language, count in shots.items())} were "
+        f"trained on; each seed drew its own, the training's seed is {training_seed} in all"
     )
 
 

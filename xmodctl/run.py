@@ -18,9 +18,33 @@ from xmodctl.task import Task
 
 SCHEMA = 1
 RUNS = Path("runs")
+DELTA = "delta.safetensors"
 
 Precision = Literal["fp32", "bf16", "fp16"]
 State = Literal["training", "interrupted", "finished"]
+
+
+@dataclass(frozen=True)
+class Shots:
+    """A few examples of target languages that are trained on besides the source's; each seed of a run draws its own."""
+
+    count: int  # a language
+    languages: tuple[tuple[str, str], ...]  # the language as the data spells it, and the adapter it goes through
+    training_seed: int  # of the head and the order of rows: the same in every draw
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them as plain JSON values."""
+        return {
+            "count": self.count,
+            "languages": [list(pair) for pair in self.languages],
+            "training_seed": self.training_seed,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Rebuild them."""
+        pairs = tuple((data, adapter) for data, adapter in value["languages"])
+        return cls(value["count"], pairs, value["training_seed"])
 
 
 @dataclass(frozen=True)
@@ -36,6 +60,8 @@ class Plan:
     data: str | None  # folder given by --data, None is the Hub
     limit: int | None
     precision: Precision
+    earlier: tuple[Task, ...] = ()  # the tasks of the recipe's stages, in their order
+    shots: Shots | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
@@ -49,6 +75,8 @@ class Plan:
             "data": self.data,
             "limit": self.limit,
             "precision": self.precision,
+            "earlier": [task.model_dump(mode="json") for task in self.earlier],
+            "shots": self.shots.to_json() if self.shots else None,
         }
 
     @classmethod
@@ -60,8 +88,16 @@ class Plan:
                 "task": Task.model_validate(value["task"]),
                 "recipe": Recipe.model_validate(value["recipe"]),
                 "source_languages": tuple(value["source_languages"]),
+                "earlier": tuple(Task.model_validate(task) for task in value.get("earlier", ())),
+                "shots": Shots.from_json(value["shots"]) if value.get("shots") else None,
             }
         )
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The adapters trained through: those of the source languages, then those of shots."""
+        shots = [adapter for _, adapter in self.shots.languages] if self.shots else []
+        return tuple(dict.fromkeys([*self.source_languages, *shots]))
 
     @property
     def digest(self) -> str:
@@ -72,7 +108,8 @@ class Plan:
     def folder_name(self) -> str:
         """Name of the run's folder: what it is, and six digits that keep different plans apart."""
         model = Path(self.model).name
-        return f"{self.task.name}-{'+'.join(self.source_languages)}-{model}-{self.digest[:6]}"
+        shots = f"-{self.shots.count}shots" if self.shots else ""
+        return f"{self.task.name}-{'+'.join(self.source_languages)}{shots}-{model}-{self.digest[:6]}"
 
     def differences(self, other: "Plan") -> list[str]:
         """Return one line a value in which two plans differ."""
@@ -92,7 +129,7 @@ class Run:
     plan: Plan
     seeds: tuple[int, ...]
     state: State
-    fingerprints: Mapping[str, str]  # split -> fingerprint of the rows trained or selected on
+    fingerprints: Mapping[str, str]  # split, with its language or task if there are several -> of the rows used
     created: str
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -154,9 +191,17 @@ class Run:
         """Where one seed keeps its delta, metrics and checkpoints."""
         return self.folder / f"seed-{seed}"
 
+    def stage_folder(self, seed: int, number: int) -> Path:
+        """Where one seed keeps the state of a stage before the task's own training, counted from 1."""
+        return self.seed_folder(seed) / f"stage-{number}-{self.plan.earlier[number - 1].name}"
+
+    def shots(self, seed: int) -> Path:
+        """Which examples of target languages one seed trained on."""
+        return self.seed_folder(seed) / "shots.json"
+
     def delta(self, seed: int) -> Path:
         """The trained tensors of one seed; the file exists when its training is finished."""
-        return self.seed_folder(seed) / "delta.safetensors"
+        return self.seed_folder(seed) / DELTA
 
     @property
     def finished_seeds(self) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from xmodctl.languages import same
 from xmodctl.schema import Described
 
 KindName = Literal["sequence-classification", "token-classification", "question-answering", "multiple-choice"]
@@ -171,6 +172,10 @@ class Task(Described):
                 raise ValueError(
                     f"`connectives.{language}` has {', '.join(table)}; that of {tables[0][0]} {', '.join(tables[0][1])}"
                 )
+
+    def speaks(self, code: str, language: str) -> bool:
+        """Say whether data that the benchmark files under `code` is in a language: `en_ewt` is in `en_XX`."""
+        return same(code, language) or same(self.languages.get(code) or code, language)
 
     def recipe_for(self, model: str) -> str:
         """Return the name of the recipe that a model is trained with when none is named."""

@@ -43,6 +43,7 @@ class Trackers(AbstractContextManager["Trackers"]):
     def __init__(self, names: Sequence[str], run: Run) -> None:
         self.names, self.run = tuple(dict.fromkeys(names)), run
         self.open: list[Any] = []
+        self.steps_before = 0  # of the stages before the present one
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -55,7 +56,9 @@ class Trackers(AbstractContextManager["Trackers"]):
 
         match event:
             case fine_tuning.SeedStarted():
-                self.start(event.seed)
+                self.steps_before = event.steps_before
+                if not self.open:
+                    self.start(event.seed)
             case training.Step():
                 self.log(
                     event.step,
@@ -68,7 +71,8 @@ class Trackers(AbstractContextManager["Trackers"]):
                     },
                 )
             case fine_tuning.Validated():
-                self.log(event.step, {f"validation/{event.metric}": event.value})
+                each = {f"validation/{event.metric}/{language}": value for language, value in event.values.items()}
+                self.log(event.step, {f"validation/{event.metric}": event.value, **each})
             case fine_tuning.SeedFinished():
                 self.finish()
 
@@ -84,7 +88,7 @@ class Trackers(AbstractContextManager["Trackers"]):
     def log(self, step: int, values: dict[str, float]) -> None:
         """Send values of a step."""
         for tracker in self.open:
-            tracker.log(values, step=step)
+            tracker.log(values, step=self.steps_before + step)
 
     def finish(self) -> None:
         """Close what is open."""

@@ -1,7 +1,7 @@
 """The fine-tuning loop: method only. It yields what happens; saving, logging and drawing are the caller's."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from time import perf_counter
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xmodctl.checkpoints import Checkpoint, Progress
-from xmodctl.data import collate, training_batches
+from xmodctl.data import collate, sampled, training_batches
 from xmodctl.errors import UserError
 from xmodctl.recipe import Recipe
 from xmodctl.run import Precision
@@ -45,13 +45,15 @@ class Training:
     """One seed's fine-tuning: iterate over it to train; its state can be saved and restored between steps.
 
     Args:
-        model: Frozen as the recipe says, with the source language's adapter active.
+        model: Frozen as the recipe says, with the source language's adapter active, or those of all in memory.
         rows: The encoded training rows.
         weights: How many terms of the loss each unit brings, shape (units,); a unit that brings none is left out.
         recipe: How to train.
         seed: Decides the order of the rows and dropout, together with the step: no random state needs saving.
         precision: What matrix products are computed in.
         pad_id: The tokenizer's padding id.
+        languages: The number of each unit's language, shape (units,), where there are several; `rows` then carry
+            `lang_ids`, by which each goes through its own adapter.
     """
 
     def __init__(
@@ -64,18 +66,21 @@ class Training:
         seed: int,
         precision: Precision,
         pad_id: int,
+        languages: np.ndarray | None = None,
     ) -> None:
         from accelerate import Accelerator
 
         self.accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
         if self.accelerator.num_processes > 1:
             raise UserError("training runs in one process; start it without torchrun or accelerate launch")
-        self.model, self.rows, self.weights, self.recipe, self.seed, self.pad_id = (
-            model, rows, weights, recipe, seed, pad_id,
+        self.model, self.rows, self.weights, self.recipe, self.seed, self.precision, self.pad_id = (
+            model, rows, weights, recipe, seed, precision, pad_id,
         )  # fmt: skip
         model.leave_padding_out_of_loss()
         self.module, self.optimizer = self.accelerator.prepare(model.module, adamw(model.module, recipe))
         self.units = np.flatnonzero(weights)
+        self.languages = np.zeros(len(self.units), dtype=np.int64) if languages is None else languages[self.units]
+        self.language_count = 1 if languages is None else int(languages.max()) + 1
         self.steps_per_epoch = math.ceil(len(self.units) / recipe.batch_size)
         self.total_steps = total_steps(len(self.units), recipe)
         self.step = 0
@@ -99,9 +104,10 @@ class Training:
 
     def batches(self, epoch: int) -> list[Batch]:
         """Return this process's share of each batch of an epoch."""
+        units = self.units[self.sampled(epoch)]
         batches = training_batches(
-            self.rows.lengths[self.units],
-            choices=self.rows.sizes[self.units],
+            self.rows.lengths[units],
+            choices=self.rows.sizes[units],
             batch_size=self.recipe.batch_size,
             tokens_per_step=self.recipe.tokens_per_step,
             seed=self.seed,
@@ -109,7 +115,17 @@ class Training:
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
         )
-        return [[self.units[part] for part in batch] for batch in batches]
+        return [[units[part] for part in batch] for batch in batches]
+
+    def sampled(self, epoch: int) -> np.ndarray:
+        """Return the places in `units` of those that come in an epoch: of one language, all."""
+        return sampled(self.languages, alpha=self.recipe.sampling_alpha, seed=self.seed, epoch=epoch)
+
+    @property
+    def shares(self) -> list[int]:
+        """How many units of an epoch are in each language."""
+        counts: list[int] = np.bincount(self.languages[self.sampled(0)], minlength=self.language_count).tolist()
+        return counts
 
     def take(self, batch: Batch) -> Step:
         """Take one optimiser step; the gradient is that of the mean loss over the whole batch."""
@@ -186,6 +202,12 @@ class Training:
 
         return trained_tensors(self.model)
 
+    def put(self, tensors: "Mapping[str, torch.Tensor]") -> None:
+        """Put back what `trained` returned."""
+        from xmodctl.model import apply_delta
+
+        apply_delta(self.model, tensors)
+
     def optimizer_state(self) -> dict[str, "torch.Tensor"]:
         """Return the optimiser's state as `<parameter>.<state>` -> tensor."""
         state = self.optimizer.optimizer.state
@@ -193,21 +215,22 @@ class Training:
             f"{name}.{key}": state[parameter][key]
             for name, parameter in self.training_parameters().items()
             for key in OPTIMIZER_STATE
+            if parameter in state  # not so the adapter of a language of which no row has come yet
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint: weights, optimiser state and step."""
-        from xmodctl.model import apply_delta
-
         there, here = checkpoint.progress, self.progress()
         if (there.total_steps, there.world) != (here.total_steps, here.world):
             raise UserError(
                 f"{checkpoint.folder} was saved by {there.world} processes on the way to step {there.total_steps:,}; "
                 f"this command has {here.world} and {here.total_steps:,}: run it as before, or add --on-exists redo"
             )
-        apply_delta(self.model, checkpoint.tensors())
+        self.put(checkpoint.tensors())
         state = checkpoint.optimizer()
         for name, parameter in self.training_parameters().items():
+            if f"{name}.{OPTIMIZER_STATE[0]}" not in state:
+                continue
             self.optimizer.optimizer.state[parameter] = {
                 key: state[f"{name}.{key}"].to(parameter.device) for key in OPTIMIZER_STATE
             }

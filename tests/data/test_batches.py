@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xmodctl.data import Encoded, Ragged, collate, evaluation_batches, training_batches
+from xmodctl.data import Encoded, Ragged, collate, evaluation_batches, sampled, training_batches
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=300)
 BUDGET = st.integers(1, 200)
@@ -127,3 +127,43 @@ def test_collated_rows_are_padded_on_the_right(encoded):
 def test_only_the_chosen_features_decide_the_width(encoded):
     assert collate(encoded, [1], pad_id=1)["input_ids"].shape == (1, 1)
     assert collate(encoded, [], pad_id=1)["input_ids"].shape == (0, 0)
+
+
+# --- sampling of several languages ------------------------------------------------------------------------------------
+
+
+def test_with_an_alpha_of_one_every_unit_comes_once_an_epoch_and_in_order():
+    groups = np.array([0, 1, 1, 0, 2, 1])
+    for epoch in range(3):
+        assert sampled(groups, alpha=1.0, seed=1, epoch=epoch).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=200), st.floats(0, 1), st.integers(0, 5), st.integers(0, 9))
+def test_an_epoch_has_as_many_units_as_there_are_shared_by_size_to_the_power_of_alpha(groups, alpha, seed, epoch):
+    numbers = np.array(groups)
+    sizes = np.bincount(numbers)
+    there = sizes > 0
+    wanted = np.where(there, sizes.astype(float) ** alpha, 0)
+    wanted *= len(groups) / wanted.sum()
+    counts = np.bincount(numbers[sampled(numbers, alpha=alpha, seed=seed, epoch=epoch)], minlength=len(sizes))
+    assert counts.sum() == len(groups)
+    assert np.all(np.abs(counts - wanted) < 1 + 1e-6)
+
+
+def test_over_epochs_no_unit_of_a_language_comes_twice_as_often_as_another():
+    groups = np.repeat([0, 1], [90, 10])
+    seen = np.zeros(100, dtype=int)
+    for epoch in range(7):
+        seen += np.bincount(sampled(groups, alpha=0.3, seed=3, epoch=epoch), minlength=100)
+        for group in (0, 1):
+            times = seen[groups == group]
+            assert times.max() - times.min() <= 1
+    assert seen[groups == 1].min() > seen[groups == 0].max(), "the small language is seen more often"
+
+
+def test_a_sample_depends_on_seed_and_epoch_alone():
+    groups = np.repeat([0, 1], [60, 40])
+    one = sampled(groups, alpha=0.5, seed=1, epoch=2)
+    assert np.array_equal(one, sampled(groups, alpha=0.5, seed=1, epoch=2))
+    assert not np.array_equal(one, sampled(groups, alpha=0.5, seed=2, epoch=2))
+    assert not np.array_equal(one, sampled(groups, alpha=0.5, seed=1, epoch=3))

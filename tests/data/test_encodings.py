@@ -40,6 +40,16 @@ def same(one: Encoded, other: Encoded) -> bool:
     )
 
 
+def test_encodings_are_joined_row_after_row():
+    one, other = made(), made()
+    joined = Encoded.joined([one, other])
+    assert [row.tolist() for row in joined.input_ids] == [[5, 6, 7], [], [8]] * 2
+    assert joined.rows.tolist() == [0, 1, 1, 2, 3, 3]
+    assert joined.scalars["labels"].tolist() == [1, 0, 2] * 2
+    assert [row.tolist() for row in joined.ragged["tags"]] == [[0, -100, 1], [], [2]] * 2
+    assert joined.counts == {"truncated": 8}
+
+
 def kept() -> list[Path]:
     return sorted((cache_folder() / "encodings").glob("*.safetensors"))
 

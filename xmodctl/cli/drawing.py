@@ -34,8 +34,8 @@ class Drawing(AbstractContextManager["Drawing"]):
             case Opened(run):
                 plan = run.plan
                 display.note(
-                    f"{plan.task.title} in {plan.source_languages[0]}, {plan.model}, recipe {plan.recipe.name}: "
-                    f"{run.folder}"
+                    f"{plan.task.title} in {', '.join(plan.source_languages)}, {plan.model}, "
+                    f"recipe {plan.recipe.name}: {run.folder}"
                 )
             case _:
                 if self.progress is None:

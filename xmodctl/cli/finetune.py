@@ -12,7 +12,7 @@ from xmodctl.cli.options import OUTPUT, choice
 if TYPE_CHECKING:
     from xmodctl.model import Facts
     from xmodctl.planning import Asked, Cost, Resolved
-    from xmodctl.run import Run
+    from xmodctl.run import Plan, Run
 
 TRAINING = "Training"
 
@@ -20,7 +20,8 @@ TRAINING = "Training"
 def finetune(
     task: Annotated[str, typer.Option("--task", metavar="TASK", help="A shipped task, or a YAML file of yours.")],
     lang: Annotated[
-        str, typer.Option("--lang", metavar="LANG", help="The language to train in: `en_XX`, `en`, `English`.")
+        str,
+        typer.Option("--lang", metavar="LANG", help="The language to train in: `en_XX`, `en`, `English`; or several."),
     ],
     model: options.Model = options.DEFAULT_MODEL,
     recipe: Annotated[
@@ -44,6 +45,26 @@ def finetune(
     seeds: Annotated[
         str, typer.Option("--seeds", metavar="1,2,3", help="One training a seed.", rich_help_panel=TRAINING)
     ] = "1",
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            "--shots",
+            metavar="K",
+            min=1,
+            help="Train on K examples of each language of --shot-langs, too.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    shot_langs: Annotated[
+        str,
+        typer.Option("--shot-langs", metavar="LANGS", help="Languages of the examples.", rich_help_panel=TRAINING),
+    ] = "",
+    shot_seeds: Annotated[
+        int,
+        typer.Option(
+            "--shot-seeds", metavar="N", min=1, help="One training for each of N draws.", rich_help_panel=TRAINING
+        ),
+    ] = 1,
     precision: options.Precision = "auto",
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
@@ -78,7 +99,7 @@ def finetune(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Fine-tune a model in one language.
+    """Fine-tune a model in one language, or in several.
 
     Embeddings and language adapters stay frozen, so that every other language's adapter still fits afterwards. The
     run's folder keeps only the trained tensors; a command that was stopped goes on where it was when it is given again.
@@ -90,19 +111,24 @@ def finetune(
     - `xmodctl finetune --task xnli --lang en --model mini --data data/xnli --seeds 1,2,3`
 
     - `xmodctl finetune --task xnli --lang de --recipe mine.yaml --set learning_rate=1e-5 --dry-run`
+
+    - `xmodctl finetune --task paws-x --lang en,de --set sampling_alpha=0.3`
+
+    - `xmodctl finetune --task xnli --lang en --shots 10 --shot-langs de,sw --shot-seeds 5`
     """
     from xmodctl import display, trackers
     from xmodctl.fine_tuning import seeds_from
-    from xmodctl.planning import Asked
+    from xmodctl.planning import Asked, draws
 
     choice("--on-exists", on_exists, ("resume", "redo", "error"))
     trackers.check(track or ())
     changes = [*(overrides or ()), *([f"language_column={language_column}"] if language_column else [])]
-    asked = Asked(task, lang, model, recipe, tuple(changes), data, limit, precision)
+    asked = Asked(task, lang, model, recipe, tuple(changes), data, limit, precision, shots, shot_langs)
+    asked, chosen = draws(asked, seeds_from(seeds), shot_seeds)
     if dry_run:
-        show_plan(asked, seeds_from(seeds), out, as_json=json)
+        show_plan(asked, chosen, out, as_json=json)
         return
-    run = train(asked, seeds_from(seeds), out, on_exists, track or ())
+    run = train(asked, chosen, out, on_exists, track or ())
     from_data = f" --data {data}" if data else ""
     if json:
         display.show_json(summary(run))
@@ -143,12 +169,12 @@ def show_plan(asked: "Asked", seeds: tuple[int, ...], out: Path | None, *, as_js
     """Print the plan, each value with its origin, and what it costs."""
     from xmodctl import display
     from xmodctl.model import look_up
-    from xmodctl.planning import estimate, resolve_plan, row_count
+    from xmodctl.planning import estimate, resolve_plan, row_counts
     from xmodctl.run import RUNS
 
     resolved, facts = resolve_plan(asked, look_up)
     plan = resolved.plan
-    cost = estimate(plan, facts, row_count(plan, asked.data), len(seeds))
+    cost = estimate(plan, facts, row_counts(plan, asked.data), len(seeds))
     folder = out or RUNS / plan.folder_name
     if as_json:
         display.show_json(
@@ -159,6 +185,10 @@ def show_plan(asked: "Asked", seeds: tuple[int, ...], out: Path | None, *, as_js
                 "run": str(folder),
                 "rows": cost.rows,
                 "steps": cost.steps,
+                "stages": [
+                    {"task": task.name, "rows": rows, "steps": steps}
+                    for task, (rows, steps) in zip(plan.earlier, cost.stages, strict=True)
+                ],
                 "parameters": {"total": cost.parameters.total, "trainable": cost.parameters.trainable},
                 "memory_bytes": cost.memory,
                 "disk_bytes": cost.disk,
@@ -176,7 +206,7 @@ def show_plan(asked: "Asked", seeds: tuple[int, ...], out: Path | None, *, as_js
             right=("count",),
         )
     )
-    display.show(display.sheet(("cost", "estimate"), _costs(cost, len(seeds))))
+    display.show(display.sheet(("cost", "estimate"), _costs(plan, cost, len(seeds))))
     for told in resolved.notes:
         display.warn(told)
     display.note("dry run: nothing was downloaded or written")
@@ -188,27 +218,54 @@ def _plan_sheet(asked: "Asked", resolved: "Resolved", facts: "Facts", seeds: tup
     plan = resolved.plan
     rows = [
         ("task", f"{plan.task.name} ({plan.task.kind})", "--task"),
+        *((("trained first", _first(plan), resolved.origins["stages"]),) if plan.earlier else ()),
         ("language", ", ".join(plan.source_languages), "--lang"),
+        *((("shots", f"{plan.shots.count} of {_shot_languages(plan)} a draw", "--shots"),) if plan.shots else ()),
         ("model", f"{plan.model}{'@' + plan.revision[:12] if plan.revision else ''}", facts.origin),
         ("data", plan.data or "the Hub", "--data" if plan.data else "default"),
-        ("seeds", ", ".join(map(str, seeds)), "--seeds" if seeds != (1,) else "default"),
+        _seeds(plan, seeds),
         ("precision", plan.precision, "device" if asked.precision == "auto" else "--precision"),
         *((("limit", f"{plan.limit:,} rows", "--limit"),) if plan.limit else ()),
         ("run", str(folder), "default"),
-        *((key, _told(getattr(plan.recipe, key)), origin) for key, origin in resolved.origins.items() if key != "name"),
+        *(
+            (key, _told(getattr(plan.recipe, key)), origin)
+            for key, origin in resolved.origins.items()
+            if key not in ("name", "stages")
+        ),
     ]
     return display.sheet(("plan", "value", "from"), rows)
+
+
+def _first(plan: "Plan") -> str:
+    stages = zip(plan.earlier, plan.recipe.stages, strict=True)
+    return ", ".join(f"{task.name} ({plan.recipe.of_stage(stage).epochs:g} epochs)" for task, stage in stages)
+
+
+def _shot_languages(plan: "Plan") -> str:
+    return ", ".join(language for language, _ in plan.shots.languages) if plan.shots else ""
+
+
+def _seeds(plan: "Plan", seeds: tuple[int, ...]) -> tuple[str, str, str]:
+    told = ", ".join(map(str, seeds))
+    if plan.shots:
+        return "draws of shots", f"{told}; the training's seed is {plan.shots.training_seed}", "--shot-seeds"
+    return "seeds", told, "--seeds" if seeds != (1,) else "default"
 
 
 def _told(value: Any) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _costs(cost: "Cost", seeds: int) -> list[tuple[str, str]]:
+def _costs(plan: "Plan", cost: "Cost", seeds: int) -> list[tuple[str, str]]:
     from xmodctl.display import size
 
     unknown = "known after the download"
+    stages = [
+        (f"{task.name} first", f"{rows:,} rows, {steps:,} steps a seed" if rows and steps else unknown)
+        for task, (rows, steps) in zip(plan.earlier, cost.stages, strict=True)
+    ]
     return [
+        *stages,
         ("training rows", f"{cost.rows:,}" if cost.rows else unknown),
         ("optimiser steps a seed", f"{cost.steps:,}" if cost.steps else unknown),
         ("memory", f"about {size(cost.memory)}"),

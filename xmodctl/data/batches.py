@@ -20,6 +20,34 @@ IGNORED = -100
 Lengths = NDArray[np.integer[Any]] | Sequence[int]
 
 
+def sampled(groups: NDArray[np.integer[Any]], *, alpha: float, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the units of one epoch, in order: as many as there are, each group with its share of them.
+
+    A group's share is proportional to its size to the power of `alpha` (temperature sampling with temperature 1/alpha,
+    Lample and Conneau 2019, arXiv 1901.07291, section 3.1); with 1 every unit comes once. A group's units
+    come round and round in shuffled rounds, so that over epochs none comes twice as often as another. The choice
+    depends on `seed` and `epoch` alone.
+    """
+    sizes = np.bincount(groups)
+    chosen = []
+    for group, (size, count) in enumerate(zip(sizes.tolist(), _shares(sizes, alpha).tolist(), strict=True)):
+        if count:
+            begin, end = epoch * count, (epoch + 1) * count
+            rounds = range(begin // size, -(-end // size))
+            order = np.concatenate([np.random.default_rng([seed, group, one]).permutation(size) for one in rounds])
+            chosen.append(np.flatnonzero(groups == group)[order[begin - rounds[0] * size : end - rounds[0] * size]])
+    return np.sort(np.concatenate(chosen)) if chosen else np.arange(0)
+
+
+def _shares(sizes: NDArray[np.int64], alpha: float) -> NDArray[np.int64]:
+    """Divide as many units as there are among groups, to the largest remainders."""
+    weights = np.where(sizes > 0, sizes.astype(np.float64) ** alpha, 0.0)
+    exact = sizes.sum() * weights / max(1.0, weights.sum())
+    counts: NDArray[np.int64] = np.floor(exact + 1e-9).astype(np.int64)
+    counts[np.argsort(counts - exact, kind="stable")[: sizes.sum() - counts.sum()]] += 1
+    return counts
+
+
 def training_batches(
     lengths: Lengths,
     *,

@@ -43,6 +43,13 @@ class Ragged:
             return cls(np.concatenate(rows).astype(dtype, copy=False), offsets)
         return cls(np.fromiter(chain.from_iterable(rows), dtype=dtype, count=int(offsets[-1])), offsets)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """Put the rows of several one after the other."""
+        starts = np.cumsum([0, *(len(one.values) for one in parts)])
+        offsets = [one.offsets[:-1] + start for one, start in zip(parts, starts, strict=False)]
+        return cls(np.concatenate([one.values for one in parts]), np.concatenate([*offsets, starts[-1:]]))
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
@@ -83,6 +90,22 @@ class Encoded:
         assert all(len(values) == features for values in self.scalars.values())
         a_token = [*self.ragged.values(), *self.places.values()]
         assert all(np.array_equal(one.offsets, self.input_ids.offsets) for one in a_token)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Encoded"]) -> "Encoded":
+        """Put the features of several one after the other, their rows counted on; `places`, for `decode`, are left out.
+
+        All are of one kind, so that they have the same scalars and ragged columns.
+        """
+        first = np.cumsum([0, *(int(one.rows[-1]) + 1 if len(one.rows) else 0 for one in parts)])
+        return cls(
+            input_ids=Ragged.joined([one.input_ids for one in parts]),
+            rows=np.concatenate([one.rows + start for one, start in zip(parts, first, strict=False)]),
+            scalars={name: np.concatenate([one.scalars[name] for one in parts]) for name in parts[0].scalars},
+            ragged={name: Ragged.joined([one.ragged[name] for one in parts]) for name in parts[0].ragged},
+            counts={name: sum(one.counts[name] for one in parts) for name in parts[0].counts},
+            choices=parts[0].choices,
+        )
 
     def __len__(self) -> int:
         """Return the number of units."""

@@ -32,12 +32,7 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> Source
     Raises:
         UserError: The task has no such language or split, or no location has the files; the reasons are told.
     """
-    data, language = _data_of(task, language, evaluation=evaluation)
-    if data.splits and split not in data.splits:
-        raise UserError(f"{task.title} has no split `{split}`; it has {', '.join(data.splits)}")
-    locations = [one for one in data.locations if _may_hold(one, language, split)]
-    if not locations:
-        raise UserError(f"{task.title} has no split `{split}` in `{language}`; give your own data with --data DIR")
+    data, language, locations = _locations(task, language, split, evaluation=evaluation)
     reasons: dict[str, _UnavailableError] = {}
     for location in locations:
         pattern = location.files.replace("{language}", language).replace("{split}", data.splits.get(split, split))
@@ -53,11 +48,31 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> Source
             split=split,
             columns={**task.columns, **data.columns},
             published=True,
-            language_columns=(task.language_column,) if data is task.evaluation and not _by_language(data) else (),
+            language_columns=(task.language_column,) if _is_mixed(task, data) else (),
             language_ends_at=task.language_ends_at,
             labels=data.labels,
         )
     raise UserError(_nowhere(f"{task.title} ({language}, {split})", reasons))
+
+
+def offers(task: Task, language: str, split: Split, *, evaluation: bool) -> bool:
+    """Say whether the task names a place for one language and split; nothing is downloaded."""
+    try:
+        _locations(task, language, split, evaluation=evaluation)
+    except UserError:
+        return False
+    return True
+
+
+def _locations(task: Task, language: str, split: Split, *, evaluation: bool) -> tuple[HubData, str, list[Location]]:
+    """Return where one language and split may lie, and how the language is spelt there."""
+    data, language = _data_of(task, language, evaluation=evaluation)
+    if data.splits and split not in data.splits:
+        raise UserError(f"{task.title} has no split `{split}`; it has {', '.join(data.splits)}")
+    locations = [one for one in data.locations if _may_hold(one, language, split)]
+    if not locations:
+        raise UserError(f"{task.title} has no split `{split}` in `{language}`; give your own data with --data DIR")
+    return data, language, locations
 
 
 def coverage(task: Task) -> dict[str, tuple[Split, ...]]:
@@ -81,7 +96,7 @@ def _data_of(task: Task, language: str, *, evaluation: bool) -> tuple[HubData, s
     data = task.evaluation if evaluation or task.training is None else task.training
     if data is None:
         raise UserError(f"{task.title} is not on the Hub; give your own data with --data DIR")
-    if not _by_language(data) and not (data is task.evaluation and task.language_column):
+    if not _by_language(data) and not _is_mixed(task, data):
         if not same(language, task.source_language):
             raise UserError(
                 f"{task.title} has this data in `{task.source_language}` only, not in `{language}`; "
@@ -111,8 +126,28 @@ def _by_language(data: HubData) -> bool:
     return any("{language}" in location.files for location in data.locations)
 
 
+def _is_mixed(task: Task, data: HubData) -> bool:
+    """Say whether files hold several languages, told apart by a column."""
+    return data is task.evaluation and bool(task.language_column) and not _by_language(data)
+
+
 def _may_hold(location: Location, language: str, split: Split) -> bool:
     return language in (location.languages or (language,)) and split in (location.splits or (split,))
+
+
+def files_of(repository: str, revision: str, pattern: str) -> dict[Path, str]:
+    """Return the files of a data set that match a pattern, downloaded, and what messages call them.
+
+    Raises:
+        UserError: The data set or the files cannot be had.
+    """
+    location = Location(repository=repository, revision=revision, files=pattern)
+    try:
+        folder, files = _fetch(location, pattern)
+    except _UnavailableError as reason:
+        told = {f"{repository}@{revision}": reason}
+        raise UserError(_nowhere(f"{repository}:{pattern}", told, own="--text FILE")) from reason
+    return {folder / file: f"{repository}:{file}" for file in files}
 
 
 def _fetch(location: Location, pattern: str) -> tuple[Path, list[str]]:
@@ -172,7 +207,7 @@ _REASONS = {
 """Errors of the client that say all: class name -> why there is no data."""
 
 
-def _nowhere(what: str, reasons: dict[str, _UnavailableError]) -> str:
+def _nowhere(what: str, reasons: dict[str, _UnavailableError], own: str = "--data DIR") -> str:
     from huggingface_hub import constants
 
     told = "; ".join(f"{place}: {reason}" for place, reason in reasons.items())
@@ -180,6 +215,6 @@ def _nowhere(what: str, reasons: dict[str, _UnavailableError]) -> str:
         why = "offline mode is on" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} does not answer"
         return (
             f"cannot load {what}: {why} and the data is not in the cache ({told}); without a network, "
-            "give your own data with `--data DIR`, use the embedded model with `--model mini`, or try `xmodctl demo`"
+            f"give your own data with `{own}`, use the embedded model with `--model mini`, or try `xmodctl demo`"
         )
-    return f"cannot load {what} from the Hub ({told}); give your own copy with `--data DIR`"
+    return f"cannot load {what} from the Hub ({told}); give your own copy with `{own}`"

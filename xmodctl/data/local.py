@@ -33,7 +33,7 @@ def find(task: Task, folder: Path, language: str, split: Split) -> Source:
         UserError: There is no such folder, language or split (what there is, is told), or there are two.
     """
     folders = _folders(folder)
-    matching = [one for one in folders if one.name == language or same(one.name, language)]
+    matching = _of_language(task, folders, language)
     if not folders and (shared := _splits(folder)):
         columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
         source = _source(task, folder, shared, split)
@@ -48,6 +48,15 @@ def find(task: Task, folder: Path, language: str, split: Split) -> Source:
         both = " and ".join(one.name for one in matching)
         raise UserError(f"{folder} has two folders for {_called(language)}, {both}; rename or remove one of them")
     return _source(task, matching[0], _splits(matching[0]), split)
+
+
+def _of_language(task: Task, folders: list[Path], language: str) -> list[Path]:
+    """Return the folders that a language may mean: by their names, or else by what the task says of them."""
+    if named := [one for one in folders if one.name == language or same(one.name, language)]:
+        return named
+    meant = [one for one in folders if task.speaks(one.name, language)]
+    # Of several corpora of one language, the one trained on.
+    return [one for one in meant if one.name == task.source_language] or meant
 
 
 def _source(task: Task, folder: Path, splits: Mapping[Split, list[Path]], split: Split) -> Source:

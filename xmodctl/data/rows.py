@@ -154,6 +154,16 @@ def coverage(task: Task, folder: Path | None) -> dict[str, tuple[Split, ...]]:
     return local.coverage(task, folder) if folder is not None else hub.coverage(task)
 
 
+def offers(task: Task, language: str, split: Split, *, folder: Path | None, evaluation: bool = True) -> bool:
+    """Say whether there is data in one language and split, without reading or downloading it.
+
+    `evaluation=False` asks for what is trained on, as in `load_rows`; a folder makes no difference between the two.
+    """
+    if folder is None:
+        return hub.offers(task, language, split, evaluation=evaluation)
+    return any(split in splits for code, splits in local.coverage(task, folder).items() if task.speaks(code, language))
+
+
 def _raw_rows(source: Source, mistakes: Mistakes) -> Iterator[tuple[File, int, Raw]]:
     """Yield every raw row of the source's language; the first row of a file tells whether the columns are there."""
     for path, name in source.files.items():
