@@ -15,7 +15,10 @@ from xmodctl import library
 from xmodctl.cli.app import app
 from xmodctl.results import read_rows
 
-COMMANDS = ("finetune", "eval-transfer", "export", "demo", "langs", "tasks", "recipes", "runs", "doctor", "adapters")
+COMMANDS = (
+    *("finetune", "eval-transfer", "export", "convert", "demo"),
+    *("langs", "tasks", "recipes", "adapters", "runs", "doctor"),
+)
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "evaluate", "numpy"}
 CHANGED = ("epochs=30", "batch_size=8", "learning_rate=0.01", "max_length=32", "dropout=0", "attention_dropout=0")
 SETTINGS = [word for change in CHANGED for word in ("--set", change)]
@@ -410,3 +413,50 @@ def test_a_sweep_that_is_killed_keeps_the_languages_that_are_done(number, traine
     assert sorted(row["language"] for row in told_rows) == sorted(languages)
     assert all(row["n"] == 1500 for row in told_rows)
     results.unlink()
+
+
+QUICK = [word for change in ("epochs=1", "batch_size=8", "max_length=32") for word in ("--set", change)]
+
+
+def test_shots_are_told_wherever_their_scores_are_and_never_scored_themselves(tiny_model, pairs, tmp_path):
+    folder = tmp_path / "run"
+    more = ("--shots", 3, "--shot-langs", "de", "--shot-seeds", 2, "--seeds", 7, *QUICK)
+    plan = finetune(tiny_model, pairs, folder, *more, "--dry-run")
+    assert "3 of de a draw" in plan.stdout
+    assert "1, 2; the training's seed is 7" in plan.stdout
+    assert finetune(tiny_model, pairs, folder, *more).exit_code == 0
+    result = run("eval-transfer", "--run", folder, "--langs", "de,sw")
+    assert "de (3 shots)" in result.stdout
+    assert "not zero-shot: 3 examples of de were trained on" in " ".join(result.stderr.split())
+    rows = {(row.language, row.seed): row for row in read_rows(folder / "results.jsonl")}
+    assert len(rows) == 6
+    assert [(row.shots, row.training_seed, row.in_source) for row in (rows["de", 2], rows["sw", 2], rows["en", 2])] == [
+        (3, 7, False), (0, 7, False), (0, 7, True),
+    ]  # fmt: skip
+    refusal = run("eval-transfer", "--run", folder, "--langs", "de,sw", "--split", "validation", "--json")
+    assert refusal.exit_code == 1
+    report = json.loads(refusal.stdout)["report"]
+    assert {one["language"] for one in report["scores"]} == {"en", "sw"}
+    assert "3 of the 12 rows of de validation were trained on" in report["failures"][0]["reason"]
+
+
+def test_several_sources_are_all_marked_and_gaps_are_measured_from_their_mean(tiny_model, pairs, tmp_path, write_pairs):
+    write_pairs(pairs, "de", "train", 24)
+    folder = tmp_path / "run"
+    assert finetune(tiny_model, pairs, folder, "--lang", "en,de", *QUICK).exit_code == 0
+    result = run("eval-transfer", "--run", folder, "--langs", "sw,fr", "--json")
+    report = json.loads(result.stdout)["report"]
+    scores = {one["language"]: one for one in report["scores"]}
+    assert [language for language, one in scores.items() if one["is_source"]] == ["en", "de"]
+    sources = (scores["en"]["mean"] + scores["de"]["mean"]) / 2
+    assert scores["sw"]["gap"] == pytest.approx(sources - scores["sw"]["mean"])
+    assert report["gap"] == pytest.approx(sources - report["averages"]["without the source"])
+    assert report["source_languages"] == ["en_XX", "de_DE"]
+    table = run("eval-transfer", "--run", folder, "--langs", "sw,fr").stdout
+    assert "de (source)" in table
+    assert "trained in en_XX+de_DE" in table
+    for form in ("markdown", "latex", "csv"):
+        told = run("report", folder, "--format", form)
+        assert told.exit_code == 0, told.output
+        assert "de" in told.stdout
+    assert "trained in en\\_XX \\+ de\\_DE" in run("report", folder, "--format", "markdown").stdout

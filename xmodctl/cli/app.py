@@ -9,6 +9,7 @@ from xmodctl.cli import (
     catalogue,
     check,
     compare,
+    convert,
     demo,
     doctor,
     donors,
@@ -60,6 +61,7 @@ app.command("score", rich_help_panel="The work")(score.score)
 app.command("donors", rich_help_panel="The work")(donors.donors)
 app.command("predict", rich_help_panel="The work")(predict.predict)
 app.command("export", rich_help_panel="The work")(export.export)
+app.command("convert", rich_help_panel="The work")(convert.convert)
 app.command("demo", rich_help_panel="The work")(demo.demo)
 app.command("langs", rich_help_panel="What there is")(langs.langs)
 app.add_typer(catalogue.tasks, name="tasks", rich_help_panel="What there is")

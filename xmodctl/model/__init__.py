@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xmodctl.model.freezing import PRESETS, ParameterReport, describe, freeze
     from xmodctl.model.heads import HEADS, Head
     from xmodctl.model.identity import body_sha256
+    from xmodctl.model.porting import Ported, port
     from xmodctl.model.source import Facts, Source, check_languages, find, look_up
     from xmodctl.model.tokenizer import load_tokenizer
 
@@ -22,6 +23,7 @@ __all__ = [
     "Facts",
     "Head",
     "ParameterReport",
+    "Ported",
     "Source",
     "Xmod",
     "apply_delta",
@@ -34,6 +36,7 @@ __all__ = [
     "load",
     "load_tokenizer",
     "look_up",
+    "port",
     "read_adapter",
     "trained_tensors",
 ]
@@ -45,6 +48,7 @@ _HOMES = {
     "freezing": ("PRESETS", "ParameterReport", "describe", "freeze"),
     "heads": ("HEADS", "Head"),
     "identity": ("body_sha256",),
+    "porting": ("Ported", "port"),
     "source": ("Facts", "Source", "check_languages", "find", "look_up"),
     "tokenizer": ("load_tokenizer",),
 }

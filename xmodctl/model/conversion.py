@@ -74,8 +74,8 @@ def convert(
     Raises:
         UserError: the source is of another kind, or lacks tensors.
     """
-    family = _family(config)
-    source = {_bare(name): name for name in tensors}
+    family = check_convertible(config)
+    source = {bare_name(name): name for name in tensors}
     head = _LM_HEAD if family == _BERT else {name: name for name in _LM_HEAD}
     layers = config["num_hidden_layers"]
     body = [f"embeddings.{name}" for name in (*_EMBEDDINGS, "LayerNorm.weight", "LayerNorm.bias")]
@@ -152,7 +152,8 @@ def identity_adapter(
     }
 
 
-def _family(config: Mapping[str, Any]) -> tuple[str, ...]:
+def check_convertible(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the model types of the family an encoder is of, BERT's or RoBERTa's, and refuse any other."""
     kind = config.get("model_type")
     if kind not in (*_BERT, *_ROBERTA):
         raise UserError(
@@ -166,7 +167,7 @@ def _family(config: Mapping[str, Any]) -> tuple[str, ...]:
     return _BERT if kind in _BERT else _ROBERTA
 
 
-def _bare(name: str) -> str:
+def bare_name(name: str) -> str:
     """Return a tensor's name without the model's prefix, the LayerNorm parts under their names of today."""
     for prefix in ("bert.", "roberta."):
         name = name.removeprefix(prefix)

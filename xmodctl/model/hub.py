@@ -8,12 +8,15 @@ from xmodctl import network
 from xmodctl.errors import UserError
 from xmodctl.model.weights import DISK_ERRORS
 
+TOKENIZER_MODELS = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")
+"""Any of these holds a tokenizer's pieces."""
+
 TOKENIZER_FILES = (
-    "tokenizer.json",
+    *TOKENIZER_MODELS,
     "tokenizer_config.json",
     "special_tokens_map.json",
-    "sentencepiece.bpe.model",
     "added_tokens.json",
+    "merges.txt",
 )
 
 

@@ -1,0 +1,212 @@
+"""A checkpoint of another encoder on disk, turned into one of X-MOD and proved to compute the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from xmodctl.errors import UserError
+from xmodctl.files import whole_folder, write_json
+from xmodctl.model import hub, weights
+from xmodctl.model.conversion import bare_name, check_convertible, convert
+from xmodctl.model.engine import load
+from xmodctl.model.source import find
+from xmodctl.model.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SAMPLE = (
+    "The cat sleeps.",
+    "Katzen schlafen sechzehn Stunden am Tag, manche sogar länger: niemand weiß, warum sie das tun.",
+    "وما أوتيتم من العلم إلا قليلا",
+    "猫は一日に十六時間眠る。",
+    "Кот спит 16 часов в сутки 😺",
+    "cat",
+)
+"""Texts of several scripts and lengths: what is shorter than the longest is padded, so that positions are tried too."""
+
+TOLERANCE = 1e-4
+"""How far two sums of the same numbers in another order may lie apart, in values of a LayerNorm, whose size is one."""
+
+
+@dataclass(frozen=True)
+class Ported:
+    """What became of a checkpoint."""
+
+    folder: Path
+    languages: tuple[str, ...]
+    kind: str  # the source's model_type
+    pieces: int
+    head: bool  # its masked-LM head came along
+    left_out: tuple[str, ...]  # tensors of the source that X-MOD has no place for
+    largest_difference: float  # of hidden states, between the source and the result
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as plain JSON values."""
+        return {
+            "folder": str(self.folder),
+            "languages": list(self.languages),
+            "source_type": self.kind,
+            "pieces": self.pieces,
+            "masked_lm_head": self.head,
+            "left_out": list(self.left_out),
+            "largest_difference": self.largest_difference,
+        }
+
+
+def port(name: str, folder: Path, languages: Sequence[str], *, reduction_factor: int = 4, seed: int = 0) -> Ported:
+    """Write `folder` anew as an X-MOD with identity adapters that computes what the checkpoint `name` does.
+
+    Both encode `SAMPLE`; the folder appears only if their hidden states agree.
+
+    Args:
+        name: a folder, or a Hub id with an optional `@revision`.
+        folder: where the X-MOD goes.
+        languages: names of its adapters.
+        reduction_factor: hidden size over the adapters' inner size.
+        seed: of the adapters' first layers.
+
+    Raises:
+        UserError: the source cannot be had, read or converted, or the result is not the same.
+    """
+    origin = _find(name)
+    config = _config(origin, name)
+    checkpoint = weights.Checkpoint(origin, name)
+    tokenizer = _tokenizer(origin, name)
+    tensors = checkpoint.read(list(checkpoint.entries))
+    _check_vocabulary(tokenizer, tensors, name)
+    hidden = config["hidden_size"]
+    if not 1 <= reduction_factor <= hidden:
+        raise UserError(f"a reduction factor of {reduction_factor} leaves no adapter: choose 1 to {hidden}")
+    made = convert(
+        config, tensors, languages, pad_token_id=tokenizer.pad_token_id, reduction_factor=reduction_factor, seed=seed
+    )
+    with weights.disk_errors(folder), whole_folder(folder) as part:
+        write_json(part / "config.json", made.config)
+        dtype = made.tensors["roberta.embeddings.word_embeddings.weight"].dtype
+        stored = {key: tensor.to(dtype) for key, tensor in made.tensors.items()}
+        entries = {key: weights.entry_of(tensor) for key, tensor in stored.items()}
+        weights.write(part / "model.safetensors", entries, stored.values())
+        tokenizer.model_max_length = made.config["max_position_embeddings"] - made.config["pad_token_id"] - 1
+        tokenizer.save_pretrained(part)
+        difference = _largest_difference(_stock(config, tensors, name), tokenizer, part, languages)
+        if not difference <= TOLERANCE:
+            raise UserError(
+                f"{name} was not converted: the X-MOD's hidden states differ from its own by {difference:.2g} "
+                f"(at most {TOLERANCE:g} is rounding); its config.json states something that its weights do not follow"
+            )
+    return Ported(
+        folder=folder,
+        languages=tuple(languages),
+        kind=config["model_type"],
+        pieces=made.config["vocab_size"],
+        head="lm_head.dense.weight" in made.tensors,
+        left_out=made.left_out,
+        largest_difference=difference,
+    )
+
+
+def _find(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists() or name.startswith((".", "~", "/")) or name.count("/") != 1:
+        raise UserError(f"there is no model folder {name!r}; give a folder with config.json and weights, or a Hub id")
+    repository, _, revision = name.partition("@")
+    return hub.download(repository, revision or None)
+
+
+def _config(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{name} is no checkpoint: {folder} has no config.json") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}): fetch the file again") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise UserError(f"{path} names no model_type: it is not the configuration of a transformers model")
+    if config["model_type"] == "xmod":
+        raise UserError(f"{name} is an X-MOD already: use it with --model {name}")
+    check_convertible(config)
+    for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
+        if not isinstance(config.get(key), int):
+            raise UserError(f"{path} lacks {key}: fetch the file again")
+    return config
+
+
+def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    if not any((folder / file).exists() for file in hub.TOKENIZER_MODELS):
+        raise UserError(
+            f"{name} has no tokenizer: {folder} holds none of {', '.join(hub.TOKENIZER_MODELS)}; put it there"
+        )
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"the tokenizer of {name} cannot be read ({reason}); fetch its files again") from error
+    tokenizer.padding_side = "right"
+    if tokenizer.pad_token_id is None:
+        raise UserError(f"the tokenizer of {name} has no pad_token, and X-MOD counts positions from it")
+    return tokenizer
+
+
+def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, tensors: dict[str, Tensor], name: str) -> None:
+    rows = next((len(one) for key, one in tensors.items() if key.endswith("embeddings.word_embeddings.weight")), None)
+    # As where a tokenizer is loaded: a vocabulary may be padded to a round number, and is never a fraction.
+    if rows is not None and not 0.95 * rows <= len(tokenizer) <= rows:
+        raise UserError(
+            f"the tokenizer of {name} has {len(tokenizer)} pieces and its embeddings {rows}: "
+            "put the tokenizer it was trained with into its folder"
+        )
+
+
+def _stock(config: dict[str, Any], tensors: dict[str, Tensor], name: str) -> PreTrainedModel:
+    """Return the source as transformers computes it."""
+    from transformers import AutoConfig, AutoModel
+
+    kind = config["model_type"]
+    settings = AutoConfig.for_model(kind, **{key: value for key, value in config.items() if key != "model_type"})
+    model: PreTrainedModel = AutoModel.from_config(settings, dtype=torch.float32, add_pooling_layer=False).eval()
+    state = {bare_name(key): tensor.float() for key, tensor in tensors.items()}
+    own = model.state_dict()
+    for key, tensor in own.items():
+        if key not in state or state[key].shape != tensor.shape:
+            held = tuple(state[key].shape) if key in state else "nothing"
+            raise UserError(f"{name} holds {held} for {key}, and its config.json says {tuple(tensor.shape)}")
+    model.load_state_dict({key: state[key] for key in own})
+    return model
+
+
+def _largest_difference(
+    source: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, languages: Sequence[str]
+) -> float:
+    """Return how far the hidden states of the X-MOD in `folder` lie from the source's, at most, at real tokens."""
+    found = find(str(folder))
+    ours = load_tokenizer(found)
+    limit = tokenizer.model_max_length
+    batch = tokenizer(list(SAMPLE), padding=True, truncation=True, max_length=limit, return_tensors="pt")
+    read = ours(list(SAMPLE), padding=True, truncation=True, max_length=limit, return_tensors="pt")
+    if not torch.equal(batch["input_ids"], read["input_ids"]):
+        raise UserError(f"the tokenizer of {source.config.model_type} does not read the same after being saved")
+    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    real = batch["attention_mask"].bool()
+    with torch.inference_mode():
+        expected = source(**inputs).last_hidden_state[real]
+        model = load(found, "none", languages[:1])
+        difference = 0.0
+        for language in languages:
+            model.use(language)
+            difference = max(difference, float((model.module(**inputs).last_hidden_state[real] - expected).abs().max()))
+    return difference
