@@ -54,12 +54,13 @@ def test_the_hubs_library_reads_each_score_from_the_metadata(tmp_path):
     assert {one.dataset_split for one in data.eval_results} == {"test"}
 
 
-def test_the_table_holds_value_interval_and_gap_of_each_row(tmp_path):
+def test_the_table_holds_value_interval_blind_answer_and_gap_of_each_row(tmp_path):
     run = make_run(tmp_path)
     score(run, "en", labels([True] * 9 + [False]))
     row = score(run, "de", labels([True] * 7 + [False] * 3))
     line = next(line for line in card_of(run).splitlines() if line.startswith("| German"))
-    assert line == f"| German (de) | `de_DE` | 10 | 70.0 | {row.ci_low:.1f} to {row.ci_high:.1f} | +20.0 |"
+    told = f"70.0 | {row.ci_low:.1f} to {row.ci_high:.1f} | {row.baseline:.1f} | +20.0 |"
+    assert line == f"| German (de) | `de_DE` | 10 | {told}"
 
 
 def test_scores_are_those_of_the_exported_seed_with_the_mean_of_all_beside_them(tmp_path):

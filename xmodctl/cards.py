@@ -12,7 +12,7 @@ from xmodctl.languages.tags import read
 from xmodctl.measurements import with_intervals
 from xmodctl.reporting.gathering import Notes, scored_rows
 from xmodctl.reporting.markdown import escaped
-from xmodctl.results import Report, Row, read_rows, report
+from xmodctl.results import BLIND, Report, Row, read_rows, report
 from xmodctl.run import Run
 from xmodctl.task import KindName
 
@@ -269,7 +269,7 @@ def _results(run: Run, scores: Scores, seed: int) -> str:
     hub = all(_HUB_ORIGIN.match(row.data) for row in scores.rows)
     limited = f", LIMITED to the first {told.limited:,} rows of each language" if told.limited else ""
     mark = " LIMITED" if told.limited else ""
-    heads = ["language", "adapter", "n", f"{told.metric}", "95 % interval", "gap"]
+    heads = ["language", "adapter", "n", f"{told.metric}", "95 % interval", BLIND, "gap"]
     if several:
         heads.append(f"mean of {len(scores.every.seeds)} seeds")
     means = {(one.language, one.adapter): one for one in scores.every.scores}
@@ -282,13 +282,14 @@ def _results(run: Run, scores: Scores, seed: int) -> str:
         f"| --- | --- |{' ---: |' * (len(heads) - 2)}",
     ]
     for one in told.scores:
-        source = " *source*" if one.is_source else ""
+        source = " *source*" if one.is_source else f" *{one.shots} shots*" if one.shots else ""
         cells = [
             f"{escaped(name(one.language))} ({escaped(one.language)}){source}",
             f"`{one.adapter}`",
             f"{one.n:,}{mark}",
             f"{one.mean:.1f}",
             f"{one.ci_low:.1f} to {one.ci_high:.1f}",
+            f"{one.baseline:.1f}",
             "" if one.gap is None else f"{one.gap:+.1f}",
         ]
         if several:
@@ -297,14 +298,13 @@ def _results(run: Run, scores: Scores, seed: int) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     for average, value in told.averages.items():
         ends = told.averages_ci.get(average)
-        cells = [f"mean, {average}", "", "", f"**{value:.1f}**", f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else "", ""]
+        cells = [f"mean, {average}", "", "", f"**{value:.1f}**", f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else ""]
         lines.append(f"| {' | '.join(cells + [''] * (len(heads) - len(cells)))} |")
-    baselines = [one.baseline for one in told.scores]
     methods = "; ".join(dict.fromkeys(one.ci_method for one in told.scores))
     lines += [
         "",
-        f"An answer that does not read the text scores up to {max(baselines):.1f}. The gap is the source's score minus "
-        f"this one. Means are unweighted over languages. Intervals: {escaped(methods)}.",
+        f"*{BLIND.capitalize()}* is the score of the best answer that does not look at the text. The gap is the "
+        f"source's score minus this one. Means are unweighted over languages. Intervals: {escaped(methods)}.",
     ]
     # What `report` tells of whole tests, the card tells too.
     lines += [f"\n{escaped(note)}." for note in scores.notes if "LIMITED" not in note]

@@ -17,6 +17,9 @@ SCHEMA = 1
 ALL, WITHOUT_SOURCE, OWN_ADAPTER = "all languages", "without the source", "with an adapter of their own"
 """What averages are called."""
 
+BLIND = "without reading"
+"""What tables call the score of the best answer that does not read the input: a row's `baseline`."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -54,6 +57,7 @@ class Row:
     shots: int = 0  # examples of this language trained on besides the source's: without any the score is zero-shot
     training_seed: int | None = None  # where shots are drawn, `seed` is that of the draw and this the training's
     in_source: bool | None = None  # the data is in a language trained in; None in rows of earlier versions
+    package: str | None = None  # sha256 of the package the adapter came in, read back from the model
 
     @property
     def is_in_source(self) -> bool:

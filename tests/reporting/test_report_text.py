@@ -58,7 +58,7 @@ def test_what_markdown_would_read_is_shown_as_it_is(studies):
 def test_latex_has_the_same_cells_in_every_line_and_names_what_it_needs(number, studies):
     text = to_latex(studies[number])
     assert text.startswith("% \\usepackage{booktabs}")
-    columns = 1 + 3 * (number + 1)
+    columns = 2 + 3 * (number + 1)
     lines = [line for line in text.splitlines() if line.endswith(r"\\") and not line.startswith("%")]
     assert len(lines) > 5
     for line in lines:

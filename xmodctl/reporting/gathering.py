@@ -161,6 +161,8 @@ def _column(name: str, run: Run, rows: list[Row], shared: Set[str], notes: Notes
     of_common = told if len(common) in (0, len(rows)) else with_intervals(report(name, common), run, common)
     column = Column(name, run, told, of_common, tuple(rows))
     _check_seeds(column, notes)
+    for language in dict.fromkeys(row.language for row in rows if row.shots):
+        notes.add(f"{name} is not zero-shot: examples of the language were trained on", language)
     for language in dict.fromkeys(row.language for row in rows):
         score = column.score(language)
         if score is None:

@@ -22,25 +22,24 @@ def to_latex(study: Study) -> str:
     long = len(study.languages) > LONGEST
     several = len(study.columns) > 1
     head = _heads(study) if several else []
-    head.append(
-        _line(
-            ["language", *([escaped(study.metric.replace("_", " ")), r"95\,\% interval", "gap"] * len(study.columns))]
-        )
-    )
-    spec = "l" + "rcr" * len(study.columns)
+    of_a_run = [escaped(study.metric.replace("_", " ")), r"95\,\% interval", "gap"]
+    head.append(_line(["language", *(of_a_run * len(study.columns)), "blind"]))
+    spec = "l" + "rcr" * len(study.columns) + "r"
     body: list[str] = []
     for family, members in groupby(study.languages, lambda one: one.family):
         body += [r"\addlinespace", rf"\multicolumn{{{len(spec)}}}{{l}}{{\textit{{{escaped(family)}}}}} \\"]
         for language in members:
-            cells = [cell for column in study.columns for cell in _cells(column.score(language.code))]
-            body.append(_line([f"{escaped(language.name)} ({escaped(language.code)})", *cells]))
+            scores = [column.score(language.code) for column in study.columns]
+            cells = [cell for score in scores for cell in _cells(score)]
+            blind = next((f"{score.baseline:.1f}" for score in scores if score), "")
+            body.append(_line([f"{escaped(language.name)} ({escaped(language.code)})", *cells, blind]))
     body.append(r"\midrule")
     for average in study.averages:
         values = []
         for column, value, ends in zip(study.columns, average.values, average.intervals, strict=True):
             gap = column.shared.gap if average.name == WITHOUT_SOURCE else None
             values += [f"{value:.1f}", _interval(ends), _points(gap)]
-        body.append(_line([f"mean, {average.name} ({len(average.languages)})", *values]))
+        body.append(_line([f"mean, {average.name} ({len(average.languages)})", *values, ""]))
     packages = r"% \usepackage{booktabs}" + (r" \usepackage{longtable}" if long else "")
     comments = [packages, r"% \usepackage[T1]{fontenc} % for quotation marks in names"]
     comments += [f"% {one_line(note)}" for note in (*study.left_out, *study.notes)]
@@ -66,7 +65,7 @@ def _heads(study: Study) -> list[str]:
     """Return the line of the runs' names, each over its three columns, and the rules under them."""
     names = [rf"\multicolumn{{3}}{{c}}{{{escaped(column.name)}}}" for column in study.columns]
     rules = [rf"\cmidrule(lr){{{3 * number + 2}-{3 * number + 4}}}" for number in range(len(names))]
-    return [_line(["", *names]), " ".join(rules)]
+    return [_line(["", *names, ""]), " ".join(rules)]
 
 
 def _cells(score: Score | None) -> list[str]:
@@ -95,7 +94,7 @@ def _caption(study: Study) -> str:
     return (
         rf"{escaped(study.task.title)}, {study.split}: {metric} in percent{over}, with 95\,\% intervals. "
         rf"{escaped(', '.join(models))} trained in {escaped(', '.join(sources))}. "
-        f"The gap is the source's score minus this one.{limited}"
+        f"The gap is the source's score minus this one; blind is the best answer without reading.{limited}"
     )
 
 

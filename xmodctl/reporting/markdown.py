@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from xmodctl.reporting.study import Study
 from xmodctl.reporting.visible import one_line
-from xmodctl.results import WITHOUT_SOURCE
+from xmodctl.results import BLIND, WITHOUT_SOURCE
 
 
 def to_markdown(study: Study) -> str:
@@ -20,7 +20,7 @@ def to_markdown(study: Study) -> str:
             f"- {escaped(column.name)}: {escaped(plan.model)}, trained in "
             f"{escaped(' + '.join(column.report.source_languages))}, recipe {escaped(plan.recipe.name)}, seeds {seeds}"
         )
-    heads = ["language", "family", "adapter", "n"]
+    heads = ["language", "family", "adapter", "n", BLIND]
     for column in study.columns:
         heads += [f"{column.name if several else study.metric} (95 % interval)", "gap"]
     lines += ["", _line(map(escaped, heads)), _line(["---"] * 3 + ["---:"] * (len(heads) - 3))]
@@ -28,12 +28,15 @@ def to_markdown(study: Study) -> str:
         shown = [column.score(language.code) for column in study.columns]
         known = [score for score in shown if score]
         source = " *source*" if any(score.is_source for score in known) else ""
+        shots = max((score.shots for score in known), default=0)
+        source += f" *{shots} shots*" if shots else ""
         adapters = dict.fromkeys(score.adapter or "none" for score in known)
         cells = [
             f"{escaped(language.name)} ({escaped(language.code)}){source}",
             escaped(language.family),
             escaped(", ".join(adapters)),
             f"{known[0].n:,}",
+            f"{known[0].baseline:.1f}",
         ]
         for score in shown:
             if score is None:
@@ -48,7 +51,7 @@ def to_markdown(study: Study) -> str:
         for column, value, ends in zip(study.columns, average.values, average.intervals, strict=True):
             gap = (column.shared.gap, column.shared.gap_ci) if average.name == WITHOUT_SOURCE else (None, None)
             values += [f"**{value:.1f}**{_interval(ends)}", _points(*gap)]
-        lines.append(_line([f"mean, {average.name} ({len(average.languages)})", "", "", "", *values]))
+        lines.append(_line([f"mean, {average.name} ({len(average.languages)})", "", "", "", "", *values]))
     if notes := [*(f"A run is left out: {reason}" for reason in study.left_out), *study.notes]:
         lines += ["", *(f"- {escaped(note)}" for note in notes)]
     told = [(score.ci_method for score in column.report.scores) for column in study.columns]

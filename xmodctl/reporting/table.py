@@ -35,6 +35,7 @@ def records(study: Study) -> list[dict[str, Any]]:
                     "control": row.control,
                     "own_adapter": (row.language, row.adapter) in own,
                     "source": row.control == "own" and row.language in sources,
+                    "shots": row.shots,
                     "seed": row.seed,
                     "n": row.n,
                     "limited": row.limited,
