@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
@@ -104,3 +105,39 @@ def test_a_folder_in_use_by_another_process_is_refused_at_once_and_free_when_tha
     other.join()
     with locked(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("plan.recipe.epochs", -1, r"`plan\.recipe\.epochs` \(Input should be greater than 0\)"),
+        ("plan.recipe.optimiser", "sgd", r"`plan\.recipe\.optimiser` \(Extra inputs are not permitted\)"),
+        ("plan.task.kind", "poetry", r"`plan\.task\.kind` \(Input should be"),
+        ("plan.source_languages", "en_XX", r"`plan\.source_languages` \(Input should be a valid tuple\)"),
+        ("plan.shots", {"count": 5}, r"`plan\.shots\.languages` \(Field required\)"),
+        ("plan.colour", "red", r"`plan\.colour` \(Unexpected keyword argument\)"),
+        ("plan", None, r"`plan` \("),
+        ("seeds", ["one"], r"`seeds\.0` \(Input should be a valid integer"),
+        ("state", "tired", r"`state` \(Input should be 'training'"),
+    ],
+)
+def test_an_edited_run_is_refused_with_the_key_that_is_wrong(tmp_path, key, value, told):
+    opened(tmp_path / "r")
+    path = tmp_path / "r" / "run.json"
+    content = json.loads(path.read_text())
+    *parents, last = key.split(".")
+    place = content
+    for part in parents:
+        place = place[part]
+    place[last] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"run\.json does not hold a run of this version: {told}.*--on-exists redo"):
+        Run.read(tmp_path / "r")
+    assert all_runs(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"schema": "1"}'])
+def test_json_that_is_no_run_is_told(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match="not the file of a run"):
+        Run.read(tmp_path)

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
 from xmodctl.errors import UserError
 from xmodctl.files import write_json
 from xmodctl.recipe import Recipe
@@ -28,6 +30,8 @@ State = Literal["training", "interrupted", "finished"]
 class Shots:
     """A few examples of target languages that are trained on besides the source's; each seed of a run draws its own."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     count: int  # a language
     languages: tuple[tuple[str, str], ...]  # the language as the data spells it, and the adapter it goes through
     training_seed: int  # of the head and the order of rows: the same in every draw
@@ -40,16 +44,12 @@ class Shots:
             "training_seed": self.training_seed,
         }
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Rebuild them."""
-        pairs = tuple((data, adapter) for data, adapter in value["languages"])
-        return cls(value["count"], pairs, value["training_seed"])
-
 
 @dataclass(frozen=True)
 class Plan:
     """Everything that decides what a fine-tuning computes; the same plan gives the same run."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # a key of another version is told, not forgotten
 
     task: Task
     recipe: Recipe
@@ -82,16 +82,7 @@ class Plan:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Rebuild a plan."""
-        return cls(
-            **{
-                **value,
-                "task": Task.model_validate(value["task"]),
-                "recipe": Recipe.model_validate(value["recipe"]),
-                "source_languages": tuple(value["source_languages"]),
-                "earlier": tuple(Task.model_validate(task) for task in value.get("earlier", ())),
-                "shots": Shots.from_json(value["shots"]) if value.get("shots") else None,
-            }
-        )
+        return TypeAdapter(cls).validate_python(value)
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -144,7 +135,7 @@ class Run:
         """Read a run folder.
 
         Raises:
-            UserError: It is no run, or one of a newer version.
+            UserError: It is no run, one of a newer version, or its file was edited into something else.
         """
         path = folder / "run.json"
         try:
@@ -153,19 +144,21 @@ class Run:
             raise UserError(f"{folder} is not a run (it has no run.json); `xmodctl runs` lists the runs") from None
         except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read ({error}); train again with --on-exists redo") from error
-        if value.get("schema", 0) > SCHEMA:
+        if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
+            raise UserError(f"{path} is not the file of a run; train again with --on-exists redo")
+        if value["schema"] > SCHEMA:
             raise UserError(
                 f"{path} has schema {value['schema']}, newer than {SCHEMA}; run: pip install --upgrade xmodctl"
             )
-        return cls(
-            folder=folder,
-            plan=Plan.from_json(value["plan"]),
-            seeds=tuple(value["seeds"]),
-            state=value["state"],
-            fingerprints=value["fingerprints"],
-            created=value["created"],
-            versions=value["versions"],
-        )
+        try:
+            return TypeAdapter(cls).validate_python({**value, "folder": folder})
+        except ValidationError as error:
+            wrong = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in wrong["loc"])
+            raise UserError(
+                f"{path} does not hold a run of this version: `{key}` ({wrong['msg']}); "
+                "bring the file back as it was written, or train again with --on-exists redo"
+            ) from None
 
     def write(self) -> None:
         """Write `run.json`, whole."""
