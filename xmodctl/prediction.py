@@ -15,7 +15,6 @@ from xmodctl.evaluation import Trained, logits_of
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.question_answering import QuestionAnswering
 from xmodctl.kinds.spans import spans
-from xmodctl.languages import same
 from xmodctl.recipe import Recipe
 from xmodctl.run import Precision
 from xmodctl.task import COLUMNS, Task
@@ -93,7 +92,8 @@ def read_lines(stream: Iterable[bytes], name: str, task: Task, language: str) ->
     Raises:
         UserError: While iterating: a line cannot be used; its number is told.
     """
-    connectives = _connectives(task, language)
+    another = "text goes through another language's with --lang, such as --lang en"
+    connectives = task.connectives_in(language, remedy=another)
     numbered = _decoded(stream, name)
     first = next(numbered, None)
     if first is None:
@@ -159,19 +159,6 @@ def _of_plain_text(line: str, number: int, task: Task) -> Line:
     if task.kind == "token-classification":
         return _words(line, number)
     return Line(number, {"text": text({"text": line}, "text")})
-
-
-def _connectives(task: Task, language: str) -> Mapping[str, str]:
-    """Return what a question of COPA's kind (`cause`, `effect`) is replaced by, as in training."""
-    if not task.connectives:
-        return {}
-    for code, table in task.connectives.items():
-        if same(code, language):
-            return {asked.casefold(): words for asked, words in table.items()}
-    raise UserError(
-        f"{task.title} has no connectives in {language}, only in {', '.join(task.connectives)}; "
-        "text goes through another language's with --lang, such as --lang en"
-    )
 
 
 def _of_json(line: str, number: int, task: Task, connectives: Mapping[str, str]) -> Line:

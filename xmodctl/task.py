@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from xmodctl.errors import UserError
 from xmodctl.languages import same
 from xmodctl.schema import Described
 
@@ -176,6 +177,22 @@ class Task(Described):
     def speaks(self, code: str, language: str) -> bool:
         """Say whether data that the benchmark files under `code` is in a language: `en_ewt` is in `en_XX`."""
         return same(code, language) or same(self.languages.get(code) or code, language)
+
+    def connectives_in(self, language: str, *, remedy: str) -> dict[str, str]:
+        """Return what `question` may hold, in lower case -> the words it is asked with in a language.
+
+        A task without connectives asks its questions as they are: it has none in any language.
+
+        Raises:
+            UserError: The task has connectives, but none in this language; `remedy` ends the sentence.
+        """
+        for code, table in self.connectives.items():
+            if self.speaks(code, language):
+                return {asked.casefold(): words for asked, words in table.items()}
+        if self.connectives:
+            told = f"{self.title} has no connectives in `{language}`, only in {', '.join(self.connectives)}"
+            raise UserError(f"{told}; {remedy}")
+        return {}
 
     def recipe_for(self, model: str) -> str:
         """Return the name of the recipe that a model is trained with when none is named."""

@@ -13,7 +13,6 @@ from xmodctl.data.readers import said
 from xmodctl.data.sources import Source
 from xmodctl.data.tags import Tagset
 from xmodctl.errors import UserError, did_you_mean
-from xmodctl.languages import same
 from xmodctl.task import KindName, Task
 
 if TYPE_CHECKING:
@@ -184,7 +183,10 @@ class MultipleChoice:
         self._choices = source.columns["choices"]
         self._label = one(source, "label")
         self._labels = Labels(source.labels or task.labels)
-        self._connectives = _connectives(task, source.language) if task.connectives else {}
+        copy = f"copy the task (`xmodctl tasks copy {task.name} mine.yaml`)"
+        self._connectives = task.connectives_in(
+            source.language, remedy=f"{copy} and add `{source.language}` to its `connectives`"
+        )
         self._empty_is_fine = source.published
 
     def schema(self) -> "pa.Schema":
@@ -277,21 +279,6 @@ class Labels:
 
 def _ids_of_mapped(task: Task) -> dict[str, int]:
     return {name: task.labels.index(label) for name, label in task.labels_mapped.items()}
-
-
-def _connectives(task: Task, language: str) -> Mapping[str, str]:
-    """Return the task's connectives in a language, as their keys are compared: in lower case.
-
-    Raises:
-        UserError: The task has none in that language.
-    """
-    for code, table in task.connectives.items():
-        if code == language or same(code, language):
-            return {asked.casefold(): words for asked, words in table.items()}
-    raise UserError(
-        f"{task.title} has no connectives in `{language}`, only in {', '.join(task.connectives)}; "
-        f"copy the task (`xmodctl tasks copy {task.name} mine.yaml`) and add `{language}` to its `connectives`"
-    )
 
 
 def one(source: Source, column: str) -> str:
