@@ -9,16 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from xmodctl import library
 from xmodctl.cli.app import app
 from xmodctl.results import read_rows
 
-COMMANDS = (
-    *("finetune", "eval-transfer", "export", "convert", "demo"),
-    *("langs", "tasks", "recipes", "adapters", "runs", "doctor"),
-)
+COMMANDS = tuple(get_command(app).commands)
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "evaluate", "numpy"}
 CHANGED = ("epochs=30", "batch_size=8", "learning_rate=0.01", "max_length=32", "dropout=0", "attention_dropout=0")
 SETTINGS = [word for change in CHANGED for word in ("--set", change)]
