@@ -6,6 +6,7 @@ import typer
 
 from xmodctl.cli import (
     adapters,
+    add_language,
     catalogue,
     check,
     compare,
@@ -55,6 +56,7 @@ def _root(
 
 app.command("finetune", rich_help_panel="The work")(finetune.finetune)
 app.command("eval-transfer", rich_help_panel="The work")(eval_transfer.eval_transfer)
+app.command("add-language", rich_help_panel="The work")(add_language.add_language)
 app.command("report", rich_help_panel="The work")(report.report)
 app.command("compare", rich_help_panel="The work")(compare.compare)
 app.command("score", rich_help_panel="The work")(score.score)

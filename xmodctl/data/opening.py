@@ -67,7 +67,8 @@ COMPRESSIONS = (".gz", ".xz", ".bz2", ".zst")
 """Endings that may follow a format's own."""
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file, decompressed as its name's ending says."""
     match path.suffix.lower():
         case ".gz":
             return cast(IO[bytes], gzip.open(path))
@@ -86,7 +87,7 @@ def _open(path: Path) -> IO[bytes]:
 def lines_of(file: File) -> Iterator[tuple[int, str]]:
     """Yield each line's number and its text without the line end; a line that is not UTF-8 is a mistake."""
     empty = True
-    with _open(file.path) as stream:
+    with open_bytes(file.path) as stream:
         for number, line in enumerate(stream, start=1):
             empty = False
             if number == 1:

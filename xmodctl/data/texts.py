@@ -1,0 +1,285 @@
+"""Raw text: read from files, the Hub or standard input, cleaned, each line once, and a share of it held out.
+
+Text streams: at no time is more than a part of a file in memory, besides eight bytes for each line that was kept.
+"""
+
+import codecs
+import hashlib
+import io
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from xmodctl.data import hub
+from xmodctl.data.mistakes import Mistakes
+from xmodctl.data.opening import File, Numbered, guarded, open_bytes
+from xmodctl.data.readers import SAVED, format_of, read, said
+from xmodctl.errors import UserError
+
+STANDARD_INPUT = "-"
+HELD_OUT = 0.05
+"""The share of the lines that is never trained on."""
+SHORTEST = 8
+"""Characters; a shorter line says nothing about a language."""
+LONGEST = 8_000
+"""Characters; a longer line is cut, at the end of a sentence if there is one, else at a blank, else anywhere."""
+LEAST = 20_000
+"""Characters of usable text below which nothing can be learnt or measured: some ten pages."""
+
+_CHUNK = 2**20  # bytes read at a time
+_ROWS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", SAVED)  # formats with columns; everything else is lines
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff]+")
+_SENTENCE_END = re.compile(r"[.!?。！？।؟።]\s*")
+_FORMATS = {
+    b"\x1f\x8b": "compressed with gzip: name it FILE.gz, or pipe it through zcat",
+    b"\xfd7zXZ": "compressed with xz: name it FILE.xz, or pipe it through xzcat",
+    b"BZh": "compressed with bzip2: name it FILE.bz2, or pipe it through bzcat",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd: name it FILE.zst, or pipe it through zstdcat",
+    b"PK\x03\x04": "a zip archive or an office document: unpack it, or save it as plain text",
+    b"%PDF": "a PDF: save its text as plain text",
+    b"\xff\xfe": "UTF-16: save it as UTF-8",
+    b"\xfe\xff": "UTF-16: save it as UTF-8",
+}
+"""How a file begins that is no plain text, and what to do with it."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the lines of a text."""
+
+    lines: int = 0
+    empty: int = 0
+    short: int = 0  # fewer characters than `SHORTEST`
+    cut: int = 0  # pieces that longer lines were cut into, beyond the first
+    duplicates: int = 0  # equal to an earlier line
+    kept: int = 0
+    held_out: int = 0  # of the kept ones
+    characters: int = 0  # of the kept ones
+
+    def to_json(self) -> dict[str, int]:
+        """Return the counts as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Cleaned text on disk, one document a line."""
+
+    training: Path
+    held_out: Path
+    counts: Counts
+    origins: tuple[str, ...]
+    fingerprint: str  # sha256 of the kept lines, in order
+
+    def documents(self) -> Iterator[str]:
+        """Yield the documents to train on, in the order of the text."""
+        return _documents(self.training)
+
+    def held_out_documents(self) -> Iterator[str]:
+        """Yield the documents that are held out, in an order that is not the text's, but always the same."""
+        return iter(sorted(_documents(self.held_out), key=_digest))
+
+    def sample(self, count: int) -> list[str]:
+        """Return `count` documents to train on, evenly spread over the text."""
+        training = self.counts.kept - self.counts.held_out
+        every = max(1, training // count)
+        return [text for number, text in enumerate(self.documents()) if number % every == 0][:count]
+
+
+def gather(places: Sequence[str], folder: Path, *, column: str = "text", limit: int | None = None) -> Corpus:
+    """Read text, clean it, drop what comes twice, hold a share out, and write both parts into `folder`.
+
+    A document is a line, or a line of a row's text. Whether it is held out depends on its words alone, not on the
+    other text or its order.
+
+    Args:
+        places: Files, `-` for standard input, or files on the Hub (`OWNER/NAME[@REVISION]:PATTERN`).
+        folder: Where `training.txt` and `held-out.txt` go.
+        column: Where the text of files with columns is.
+        limit: Keep only the first so many documents.
+
+    Raises:
+        UserError: Something cannot be read, is not text, or all of it is too little.
+    """
+    seen: set[int] = set()
+    tally = dict.fromkeys(asdict(Counts()), 0)
+    fingerprint = hashlib.sha256()
+    mistakes = Mistakes(", ".join(places))
+    corpus = folder / "training.txt", folder / "held-out.txt"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        training, held_out = (held.enter_context(path.open("w", encoding="utf-8")) for path in corpus)
+        for piece, begins in _pieces(places, column, mistakes):
+            if limit and tally["kept"] >= limit:
+                break
+            tally["lines" if begins else "cut"] += 1
+            text = clean(piece)
+            if len(text) < SHORTEST:
+                tally["short" if text else "empty"] += 1
+                continue
+            digest = _digest(text)
+            if digest in seen:
+                tally["duplicates"] += 1
+                continue
+            seen.add(digest)
+            tally["kept"] += 1
+            tally["characters"] += len(text)
+            fingerprint.update(digest.to_bytes(8, "big"))
+            if digest < HELD_OUT * 2**64:
+                tally["held_out"] += 1
+                held_out.write(text + "\n")
+            else:
+                training.write(text + "\n")
+    mistakes.raise_any()
+    counts = Counts(**tally)
+    if counts.characters < LEAST or not 0 < counts.held_out < counts.kept:
+        raise UserError(
+            f"{', '.join(places)}: {counts.characters:,} characters of usable text in {counts.kept:,} different lines, "
+            f"and a language takes at least {LEAST:,} (some ten pages), better a hundred times that; "
+            "give more text with --text"
+        )
+    return Corpus(*corpus, counts, tuple(places), fingerprint.hexdigest())
+
+
+def clean(line: str) -> str:
+    """Return a line without control characters, and with single blanks."""
+    return " ".join(_CONTROL.sub(" ", line).split())
+
+
+def _documents(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield line.rstrip("\n")
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _pieces(places: Sequence[str], column: str, mistakes: Mistakes) -> Iterator[tuple[str, bool]]:
+    """Yield lines, cut where they are too long, and whether a piece begins its line."""
+    for place in places:
+        if place == STANDARD_INPUT:
+            yield from _lines(sys.stdin.buffer, "standard input")
+            continue
+        for path, name in _files(place).items():
+            if format_of(path) in _ROWS:
+                yield from _rows(path, name, column, mistakes)
+            else:
+                file = File(path, name, {}, mistakes, all_columns=False, place="{name}:{number}")
+                for _, raw in guarded(file, _plain):
+                    yield raw["text"], raw["begins"]
+
+
+def _files(place: str) -> dict[Path, str]:
+    path = Path(place).expanduser()
+    if path.is_dir() and format_of(path) != SAVED:
+        raise UserError(f"--text {place} is a folder; name the files in it, as in --text {place}/*.txt")
+    if path.exists():
+        return {path: place}
+    repository, colon, pattern = place.partition(":")
+    if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
+        raise UserError(
+            f"--text {place}: there is no such file; give one, `-` for standard input, or files of a data set on the "
+            "Hub as OWNER/NAME:PATTERN"
+        )
+    if not colon:
+        raise UserError(
+            f"--text {place}: there is no such file; if it is a data set on the Hub, say which of its files, as in "
+            f"--text '{place}:data/train-*.parquet'"
+        )
+    name, _, revision = repository.partition("@")
+    return hub.files_of(name, revision or "main", pattern)
+
+
+def _rows(path: Path, name: str, column: str, mistakes: Mistakes) -> Iterator[tuple[str, bool]]:
+    file, rows = read(path, name, {"text": column}, mistakes)
+    for number, raw in rows:
+        if column not in raw:
+            found = ", ".join(raw) or "none"
+            raise UserError(f"{file.at(number)}: no column `{column}` (found {found}); say which with --text-column")
+        text = raw[column]
+        if isinstance(text, str):
+            for line in re.split(r"\r\n|\r|\n", text):
+                yield from _cut(line)
+        elif text is not None:
+            mistakes.add(file.at(number), f"`{column}` is {said(text)}; it should be text")
+
+
+def _plain(file: File) -> Numbered:
+    with open_bytes(file.path) as stream:
+        for number, (piece, begins) in enumerate(_lines(stream, file.name), start=1):
+            yield number, {"text": piece, "begins": begins}
+
+
+def _lines(stream: IO[bytes], name: str) -> Iterator[tuple[str, bool]]:
+    """Decode UTF-8 with any line ends; never more than a chunk and a part of a line is in memory."""
+    # Its type stub knows no decoder but those of the io module.
+    decoder: Any = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
+    rest, number, begins, first = "", 1, True, True
+    while True:
+        chunk = stream.read(_CHUNK)
+        _refuse_binary(chunk, name, number, first=first)
+        try:
+            text = decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{name}: byte 0x{error.object[error.start]:02x} after line {number:,} is not UTF-8; save it as UTF-8"
+            ) from error
+        *lines, rest = (rest + text).split("\n")
+        for line in lines:
+            for piece, starts in _cut(line):
+                yield piece, starts and begins
+                begins = False
+            number, begins = number + 1, True
+        *pieces, rest = [piece for piece, _ in _cut(rest)]  # a line that has no end yet
+        for piece in pieces:
+            yield piece, begins
+            begins = False
+        first = False
+        if not chunk:
+            break
+    if rest:
+        yield rest, begins
+
+
+def _refuse_binary(chunk: bytes, name: str, number: int, *, first: bool) -> None:
+    if first:
+        for start, told in _FORMATS.items():
+            if chunk.startswith(start):
+                raise UserError(f"{name} is {told}")
+    if b"\0" in chunk:
+        raise UserError(f"{name} is not text (a zero byte after line {number:,}); give plain UTF-8 text")
+
+
+def _cut(line: str) -> Iterator[tuple[str, bool]]:
+    """Yield a line in pieces of at most `LONGEST` characters, and whether a piece is the first."""
+    start = 0
+    while len(line) - start > LONGEST:
+        end = _end(line, start, start + LONGEST)
+        yield line[start:end], start == 0
+        start = end
+    yield line[start:], start == 0
+
+
+def _end(line: str, start: int, limit: int) -> int:
+    """Return where to cut at the latest: after a sentence, after a blank, or before a letter with its marks."""
+    half = (start + limit) // 2
+    sentences = [found.end() for found in _SENTENCE_END.finditer(line, half, limit)]
+    if sentences:
+        return sentences[-1]
+    if (blank := max(line.rfind(" ", half, limit), line.rfind("\t", half, limit))) >= 0:
+        return blank + 1
+    while limit > half and (unicodedata.category(line[limit])[0] == "M" or line[limit] in "\u200c\u200d"):
+        limit -= 1
+    return limit
+
+
+def merged(places: Iterable[str]) -> tuple[str, ...]:
+    """Return places in order, each once."""
+    return tuple(dict.fromkeys(places))

@@ -1,0 +1,453 @@
+"""Adding languages from a plan to packages: text, head, start, training, measurements. Yields what happens."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xmodctl.adapters import Package, read_package, write_package
+from xmodctl.checkpoints import latest_checkpoint, save_checkpoint
+from xmodctl.data import Encoded
+from xmodctl.data.texts import Corpus, gather
+from xmodctl.evaluation import best_device
+from xmodctl.extension import heads
+from xmodctl.extension.heads import HeadStep, HeadText, HeadTrained
+from xmodctl.extension.looking import cautions
+from xmodctl.extension.plan import Extension, Plan, shares
+from xmodctl.extension.starting import AUTO, IDENTITY, RANDOM, Candidate, candidates, rank, start_tensors, use
+from xmodctl.extension.training import MaskedTraining
+from xmodctl.extension.untouched import digests, summary
+from xmodctl.files import write_json
+from xmodctl.fine_tuning import MetricsLog, StopSignals, stop_signals
+from xmodctl.languages import related
+from xmodctl.masking import HeldOut, Masker, held_out, pack
+from xmodctl.recipe import Recipe
+from xmodctl.run import versions
+from xmodctl.statistics import bootstrap
+from xmodctl.training import Step
+from xmodctl.vocabulary import Fit, NewVocabulary, fit, train_vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+    from xmodctl.model import Source, Xmod
+
+MEASURED_TOKENS = 65_536
+"""Held-out tokens that losses are measured on, at most: about 10,000 of them are predicted."""
+FIT_TEXTS = 2_000
+HEAD = "head"
+"""The name of the corpus that --head-text gives."""
+
+
+@dataclass(frozen=True)
+class TextRead:
+    """A language's text is cleaned and looked at."""
+
+    language: str
+    corpus: Corpus
+    fit: Fit  # of the model's own vocabulary
+    notes: tuple[str, ...]  # what may be other than meant
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The model's adapters were tried on a language's text; the best comes first."""
+
+    language: str
+    candidates: tuple[Candidate, ...]
+    start: str
+    known: bool = False  # from an earlier command
+
+
+@dataclass(frozen=True)
+class VocabularyMade:
+    """A language has its own vocabulary."""
+
+    language: str
+    pieces: int
+    copied: int
+    fit: Fit
+
+
+@dataclass(frozen=True)
+class AdapterStarted:
+    """An adapter's training begins or goes on."""
+
+    language: str
+    seed: int
+    start: str
+    resumed_at: int  # steps already taken
+    total_steps: int
+    epoch: float
+    sequences: int
+    tokens: int
+    candidates: int  # pieces among which the masked ones are predicted
+    trainable: int
+    total: int  # parameters
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One way through the model, measured on held-out text."""
+
+    what: str  # trained, start, best, none
+    adapter: str | None
+    vocabulary: str  # whose pieces: the model's, or the language's own
+    loss: float  # nats a predicted token
+    perplexity: float
+    nats_a_character: float  # comparable between vocabularies, roughly: longer pieces are harder to tell
+    above: float | None = None  # loss above the trained adapter's, where the pieces are the same
+    above_low: float | None = None  # the ends of its 95 % interval, resampling sequences
+    above_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Added:
+    """A package is on disk."""
+
+    language: str
+    seed: int
+    package: Package
+    compared: tuple[Compared, ...]
+    untouched: int  # tensors found to be as they were
+    known: bool = False  # from an earlier command
+
+
+Event = TextRead | HeadStep | HeadTrained | Ranked | VocabularyMade | AdapterStarted | Step | Added
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: what was done is saved
+    """The user stopped it; what was done is saved."""
+
+    def __init__(self, language: str, seed: int, step: int, total_steps: int) -> None:
+        super().__init__(
+            f"stopped at step {step:,} of {total_steps:,} ({language}, seed {seed}); the same command goes on from "
+            "there"
+        )
+
+
+@dataclass(frozen=True)
+class Text:
+    """A language's text as the model reads it."""
+
+    training: Encoded
+    held_out: Encoded
+    masker: Masker
+    characters: int  # of the held-out text that is measured on, blanks included
+    vocabulary: str  # whose pieces
+
+    @classmethod
+    def of(cls, corpus: Corpus, tokenizer: "PreTrainedTokenizerBase", length: int, vocabulary: str) -> "Text":
+        """Pack a corpus; of the held-out part, as much as is measured on."""
+        training = pack(corpus.documents(), tokenizer, length=length)
+        documents = list(_first(corpus.held_out_documents(), tokenizer))
+        held = pack(documents, tokenizer, length=length)
+        masker = Masker.of(tokenizer, training, held)
+        return cls(training, held, masker, sum(len(one) + 1 for one in documents), vocabulary)
+
+
+def read_texts(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast") -> Iterator[TextRead]:
+    """Read and clean every language's text, and see how the model's vocabulary serves it.
+
+    Raises:
+        UserError: A text cannot be used.
+    """
+    for language, places in plan.texts.items():
+        corpus = gather(places, folder / language, column=plan.column, limit=plan.limit)
+        sample = corpus.sample(FIT_TEXTS)
+        yield TextRead(language, corpus, fit(tokenizer, sample), cautions(language, sample))
+
+
+def add(extension: Extension, source: "Source", texts: Sequence[TextRead], folder: Path) -> Iterator[Event]:
+    """Train what is not trained yet: language by language, and each with every seed.
+
+    Nothing passes from one language to another: each has its own text, start, batches and optimiser, and nothing of
+    the model changes. So an adapter is the same whichever languages are added with it or before it, as long as its
+    recipe is the same (`sampling_alpha` 1).
+
+    Args:
+        extension: What to add, and where it goes.
+        source: The base model.
+        texts: The texts of the plan.
+        folder: For the text of `--head-text`, while this runs.
+
+    Raises:
+        Interrupted: The user stopped it; the present step was saved first.
+    """
+    from xmodctl.model import load, load_tokenizer
+
+    plan = extension.plan
+    base = load_tokenizer(source)
+    with stop_signals() as stop:
+        lacking = [
+            text for text in texts if any(not _finished(extension, text.language, seed) for seed in extension.seeds)
+        ]
+        for text in texts:
+            if text not in lacking:
+                yield from (_known(extension, text.language, seed) for seed in extension.seeds)
+        if lacking:
+            sizes = {one.language: one.corpus.counts.characters for one in texts}
+            recipes = shares(sizes, plan.recipe)
+            model = load(source, "masked-lm", source.languages[:1], device=best_device())
+            shared = head_text(plan, base, folder) if plan.head_text and model.initialised else None
+            bench = Bench(extension, source, model, base, tuple(model.initialised), shared, stop)
+            for text in lacking:
+                yield from bench.add(text, recipes[text.language])
+    replace(extension, state="finished").write()
+
+
+def head_text(plan: Plan, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> HeadText:
+    """Read what `--head-text` names.
+
+    Raises:
+        UserError: It cannot be used.
+    """
+    return _head_text(gather(plan.head_text, folder / HEAD, column=plan.column), tokenizer)
+
+
+@dataclass
+class Bench:
+    """The model in memory, and what adding a language takes beside it."""
+
+    extension: Extension
+    source: "Source"
+    model: "Xmod"
+    tokenizer: "PreTrainedTokenizerFast"
+    headless: tuple[str, ...]  # tensors of the head, if the checkpoint has none
+    shared: HeadText | None  # what every language's head is trained on; None: its own text
+    stop: StopSignals
+
+    def add(self, text: TextRead, recipe: Recipe) -> Iterator[Event]:
+        """Add one language with every seed."""
+        language, plan = text.language, self.extension.plan
+        self.model.initialised = self.headless
+        before = digests(self.model, language)
+
+        # A head, if the checkpoint has none.
+        if self.headless:
+            kin = related(language, self.source.languages)
+            through = (kin or list(self.source.languages))[0]
+            on = self.shared or _head_text(text.corpus, self.tokenizer)
+            yield from heads.head(self.model, through, on, self.tokenizer, summary(before), precision=plan.precision)
+        self.model.set_dropout(hidden=recipe.dropout, attention=recipe.attention_dropout)
+
+        # Which of the model's adapters reads the language best, and where the new one starts.
+        packed = Text.of(text.corpus, self.tokenizer, recipe.max_length, "the model's")
+        ranked = self.ranked(language, packed)
+        yield ranked
+        controls = self.controls(ranked, packed)
+
+        own: NewVocabulary | None = None
+        if plan.vocabulary == "new":
+            own = self.vocabulary(text)
+            yield VocabularyMade(
+                language, len(own.embeddings), own.copied, fit(own.tokenizer, text.corpus.sample(FIT_TEXTS))
+            )
+            packed = Text.of(text.corpus, own.tokenizer, recipe.max_length, "its own")
+        for seed in self.extension.seeds:
+            if _finished(self.extension, language, seed):
+                yield _known(self.extension, language, seed)
+            else:
+                yield from self.train(text, packed, recipe, seed, ranked, controls, own, before)
+
+    def ranked(self, language: str, text: Text) -> Ranked:
+        """Try the model's adapters, or read what an earlier command found."""
+        path = self.extension.start(language)
+        if path.exists():
+            told = json.loads(path.read_text(encoding="utf-8"))
+            return Ranked(language, tuple(Candidate(**one) for one in told["candidates"]), told["start"], known=True)
+        found = rank(
+            self.model, candidates(self.model), text.training, text.masker,
+            precision=self.extension.plan.precision, pad_id=self.tokenizer.pad_token_id,
+        )  # fmt: skip
+        asked = self.extension.plan.init_from
+        ranked = Ranked(language, tuple(found), found[0].adapter if asked == AUTO else asked)
+        write_json(path, {"start": ranked.start, "candidates": [asdict(one) for one in ranked.candidates]})
+        return ranked
+
+    def controls(self, ranked: Ranked, text: Text) -> list[tuple[str, str | None, HeldOut, Text]]:
+        """Measure held-out text through the adapters there are: the best of them, those started from, and none."""
+        ways: dict[str, tuple[str, str | None]] = {}
+        for what, adapter in [
+            ("best existing", ranked.candidates[0].adapter),
+            *(("source", one) for one in ranked.start.split("+") if one not in (RANDOM, IDENTITY)),
+            ("none", None),
+        ]:
+            ways.setdefault(adapter or IDENTITY, (what, adapter))
+        measured = []
+        for what, adapter in ways.values():
+            use(self.model, adapter)
+            measured.append((what, adapter, self.measure(text, self.tokenizer), text))
+        return measured
+
+    def measure(self, text: Text, tokenizer: "PreTrainedTokenizerBase") -> HeldOut:
+        """Measure held-out text through what is active."""
+        return held_out(
+            self.model, text.held_out, text.masker,
+            precision=self.extension.plan.precision, pad_id=tokenizer.pad_token_id,
+        )  # fmt: skip
+
+    def vocabulary(self, text: TextRead) -> NewVocabulary:
+        """Train the language's own vocabulary, its embeddings started from the model's."""
+        self.model.use(self.model.languages[0])
+        self.model.read_as(None)
+        values = dict(self.model.module.named_parameters())
+        size = self.extension.plan.vocabulary_size
+        assert size is not None
+        return train_vocabulary(
+            text.corpus.documents(), self.tokenizer, values[WORDS].detach().cpu(), size=size, seed=0,
+            base_bias=values[BIAS].detach().cpu(),
+        )  # fmt: skip
+
+    def train(
+        self,
+        text: TextRead,
+        packed: Text,
+        recipe: Recipe,
+        seed: int,
+        ranked: Ranked,
+        controls: Sequence[tuple[str, str | None, HeldOut, Text]],
+        own: NewVocabulary | None,
+        before: Mapping[str, str],
+    ) -> Iterator[Event]:
+        """Train one seed's adapter, measure it, see that nothing else changed, and write the package."""
+        model, extension, language = self.model, self.extension, text.language
+        tokenizer = own.tokenizer if own else self.tokenizer
+        work, log_path = extension.work(language, seed), extension.metrics(language, seed)
+
+        # The new adapter alone is in memory, and it alone trains.
+        model.put_adapter(language, start_tensors(model, ranked.start, language, seed))
+        model.use(language)
+        model.swap([language])
+        if own:
+            model.put_embeddings(language, own.embeddings, own.bias)
+        trains = self.let_train(language)
+        training = MaskedTraining(
+            model, packed.training, packed.masker, recipe,
+            seed=seed, precision=extension.plan.precision, pad_id=tokenizer.pad_token_id,
+        )  # fmt: skip
+        started = self.measure(packed, tokenizer)
+        if checkpoint := latest_checkpoint(work):
+            training.restore(checkpoint)
+        log = MetricsLog(log_path, keep_until=training.step)
+        yield AdapterStarted(
+            language, seed, ranked.start, training.step, training.total_steps, training.epoch, len(packed.training),
+            int(packed.training.input_ids.lengths.sum()), len(packed.masker.candidates), trains,
+            sum(one.numel() for one in model.module.parameters()),
+        )  # fmt: skip
+
+        for step in training:
+            log.add(asdict(step))
+            yield step
+            due = step.step % recipe.save_steps == 0 if recipe.save_steps else step.ends_epoch
+            if (due and step.step < training.total_steps) or self.stop.requested:
+                save_checkpoint(work, training.progress(), training.trained(), training.optimizer_state())
+            if self.stop.requested and step.step < training.total_steps:
+                replace(extension, state="interrupted").write()
+                raise Interrupted(language, seed, step.step, step.total_steps)
+
+        model.module.requires_grad_(False)
+        finished = self.measure(packed, tokenizer)
+        adapter = {name: tensor.cpu() for name, tensor in model.adapter(language).items()}
+        if own:
+            trained = {name: one.detach().cpu() for name, one in model.own_embeddings(language).items()}
+            own = replace(own, embeddings=trained["words"], bias=trained.get("bias"))
+        after = digests(model, language)
+        changed = sorted(name for name in before if before[name] != after.get(name))
+        assert not changed, f"training {language} changed {changed[0]} and {len(changed) - 1} more tensors"
+        measured = [
+            ("trained", language, finished, packed), ("start", ranked.start, started, packed), *controls,
+        ]  # fmt: skip
+        compared = compare(measured)
+        facts = {
+            "seed": seed,
+            "steps": training.step,
+            "start": ranked.start,
+            "recipe": recipe.model_dump(mode="json"),
+            "precision": extension.plan.precision,
+            "device": str(model.device),
+            "text": {"origins": list(text.corpus.origins), "fingerprint": text.corpus.fingerprint,
+                     "limited": extension.plan.limit, **text.corpus.counts.to_json()},
+            "sequences": len(packed.training),
+            "tokens": int(packed.training.input_ids.lengths.sum()),
+            "pieces_predicted_among": len(packed.masker.candidates),
+            "vocabulary": extension.plan.vocabulary,
+            "fit": text.fit.to_json(),
+            "held_out": [asdict(one) for one in compared],
+            "untouched": {"tensors": len(before), "sha256": summary(before)},
+            "versions": versions(),
+        }  # fmt: skip
+        package = write_package(
+            extension.package(language, seed), self.source, language, adapter, facts, vocabulary=own
+        )
+        shutil.rmtree(work, ignore_errors=True)
+        yield Added(language, seed, package, compared, len(before))
+
+    def let_train(self, language: str) -> int:
+        """Freeze everything but a language's adapter and its own embeddings; return how many parameters train."""
+        model = self.model
+        names = {model.local_name(name) for name in model.adapter_shapes(language)}
+        for name, parameter in model.module.named_parameters():
+            parameter.requires_grad_(name in names)
+        if language in model.own_vocabularies:
+            for parameter in model.own_embeddings(language).values():
+                parameter.requires_grad_(True)
+        return sum(one.numel() for one in model.module.parameters() if one.requires_grad)
+
+
+WORDS, BIAS = "roberta.embeddings.word_embeddings.weight", "lm_head.bias"
+
+
+def compare(measured: Sequence[tuple[str, str | None, HeldOut, Text]]) -> tuple[Compared, ...]:
+    """Return measurements side by side; the first is what the others are compared to."""
+    first, first_text = measured[0][2], measured[0][3]
+    rows = []
+    for number, (what, adapter, found, text) in enumerate(measured):
+        row = Compared(
+            what, adapter, text.vocabulary, found.loss, found.perplexity,
+            found.loss * int(text.held_out.input_ids.lengths.sum()) / text.characters,
+        )  # fmt: skip
+        if number and text is first_text:
+            counts = np.stack([found.losses - first.losses, first.tokens], axis=1)
+            interval = bootstrap(counts, lambda sums: sums[..., 0] / sums[..., 1])
+            row = replace(row, above=found.loss - first.loss, above_low=interval.low, above_high=interval.high)
+        rows.append(row)
+    return tuple(rows)
+
+
+def _finished(extension: Extension, language: str, seed: int) -> bool:
+    return extension.package(language, seed).exists()
+
+
+def _known(extension: Extension, language: str, seed: int) -> Added:
+    """Return a package of an earlier command.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    package = read_package(extension.package(language, seed))
+    compared = tuple(Compared(**one) for one in package.facts["held_out"])
+    return Added(language, seed, package, compared, package.facts["untouched"]["tensors"], known=True)
+
+
+def _head_text(corpus: Corpus, tokenizer: "PreTrainedTokenizerBase") -> HeadText:
+    length = heads.recipe(tokenizer).max_length
+    training = pack(_first(corpus.documents(), tokenizer, heads.MOST_TOKENS), tokenizer, length=length)
+    held = pack(_first(corpus.held_out_documents(), tokenizer), tokenizer, length=length)
+    return HeadText(training, held, corpus.fingerprint)
+
+
+def _first(
+    documents: Iterator[str], tokenizer: "PreTrainedTokenizerBase", tokens: int = MEASURED_TOKENS
+) -> Iterator[str]:
+    """Yield documents until they have so many tokens, and at least one."""
+    left = tokens
+    for document in documents:
+        if left <= 0:
+            return
+        yield document
+        left -= len(tokenizer(document, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]) + 1

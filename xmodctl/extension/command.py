@@ -1,0 +1,123 @@
+"""The command as a function: plan, read, lock the folder, add; and what it would do."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from xmodctl.api import Told, one_of, own_accelerate_state
+from xmodctl.data.texts import STANDARD_INPUT
+from xmodctl.errors import UserError
+from xmodctl.extension.adding import Added, TextRead, add, read_texts
+from xmodctl.extension.plan import (
+    Asked,
+    Cost,
+    Extension,
+    Resolved,
+    estimate,
+    open_extension,
+    resolve_plan,
+)
+from xmodctl.planning import check_disk
+from xmodctl.run import RUNS, locked
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Listener = Callable[[Any], None]
+
+
+def add_languages(
+    asked: Asked, seeds: Sequence[int], out: Path | None, on_exists: str, listen: Listener
+) -> tuple[Extension, list[Added]]:
+    """Add what is not added yet, telling what happens, and return the folder and its adapters.
+
+    Raises:
+        UserError: Something that the caller can mend.
+        Interrupted: The user stopped it; what was done is saved.
+    """
+    from xmodctl.model import find, load_tokenizer
+
+    one_of("--on-exists", on_exists, ("resume", "redo", "error"))
+    resolved, source = resolve_plan(asked, find)
+    for note in resolved.notes:
+        listen(Told(note))
+    plan = resolved.plan
+    folder = out or RUNS / plan.folder_name
+    added: list[Added] = []
+    with ExitStack() as held:
+        held.enter_context(locked(folder))
+        check_disk(folder, estimate(plan, source, None, len(seeds)).disk)
+        place = Path(held.enter_context(TemporaryDirectory(dir=folder, prefix=".text-")))
+        texts: list[TextRead] = []
+        tokenizer = load_tokenizer(source)
+        if plan.recipe.max_length > tokenizer.model_max_length:
+            raise UserError(
+                f"max_length is {plan.recipe.max_length}, but {asked.model} has positions for "
+                f"{tokenizer.model_max_length} tokens; add --set max_length={tokenizer.model_max_length}"
+            )
+        for text in read_texts(plan, place, tokenizer):
+            texts.append(text)
+            listen(text)
+            for note in text.notes:
+                listen(Told(f"{text.language}: {note}", caution=True))
+        fingerprints = {text.language: text.corpus.fingerprint for text in texts}
+        extension = open_extension(folder, plan, seeds, fingerprints, on_exists)
+        held.enter_context(own_accelerate_state())
+        for event in add(replace(extension, seeds=tuple(seeds)), source, texts, place):
+            listen(event)
+            if isinstance(event, Added):
+                added.append(event)
+    return Extension.read(folder), added
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a command would do."""
+
+    resolved: Resolved
+    texts: tuple[TextRead, ...]  # of the languages whose text is on this disk, if the tokenizer is, too
+    cost: Cost
+
+
+def look(asked: Asked, seeds: int) -> Looked:
+    """Return what a command would do and cost; nothing is downloaded, and nothing stays on the disk.
+
+    Raises:
+        UserError: Something that the caller can mend.
+    """
+    from xmodctl.model import look_up
+
+    resolved, facts = resolve_plan(asked, look_up)
+    plan = resolved.plan
+    texts: tuple[TextRead, ...] = ()
+    tokenizer = _tokenizer_here(asked.model)
+    local = {one: places for one, places in plan.texts.items() if _on_this_disk(places)}
+    if tokenizer is not None and local:
+        with TemporaryDirectory(prefix="xmodctl-") as place:
+            texts = tuple(read_texts(replace(plan, texts=local), Path(place), tokenizer))
+    tokens = {
+        text.language: round(text.corpus.counts.characters * text.fit.pieces / (text.fit.characters + text.fit.words))
+        for text in texts
+    }
+    sequences = {one: max(1, count // plan.recipe.max_length) for one, count in tokens.items()}
+    whole = sequences if sequences.keys() == plan.texts.keys() else None
+    return Looked(resolved, texts, estimate(plan, facts, whole, seeds))
+
+
+def _on_this_disk(places: Sequence[str]) -> bool:
+    return all(place != STANDARD_INPUT and Path(place).expanduser().exists() for place in places)
+
+
+def _tokenizer_here(model: str) -> "PreTrainedTokenizerFast | None":
+    """Return the model's tokenizer if it is on this disk."""
+    from xmodctl.model import find, load_tokenizer, look_up
+
+    if model != "mini" and look_up(model).folder is None:
+        return None
+    try:
+        return load_tokenizer(find(model))
+    except UserError:
+        return None
