@@ -76,7 +76,7 @@ class Training:
         self.model, self.rows, self.weights, self.recipe, self.seed, self.precision, self.pad_id = (
             model, rows, weights, recipe, seed, precision, pad_id,
         )  # fmt: skip
-        model.leave_padding_out_of_loss()
+        model.leave_padding_out()
         self.module, self.optimizer = self.accelerator.prepare(model.module, adamw(model.module, recipe))
         self.units = np.flatnonzero(weights)
         self.languages = np.zeros(len(self.units), dtype=np.int64) if languages is None else languages[self.units]

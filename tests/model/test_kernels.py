@@ -1,5 +1,9 @@
 """Faster kernels compute what the stock ones compute."""
 
+import ctypes
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.nn import functional
@@ -138,3 +142,31 @@ def test_the_choice_of_kernel_depends_on_the_processor_alone(monkeypatch):
     kernels.onednn_is_faster.cache_clear()
     assert not kernels.onednn_is_faster()
     kernels.onednn_is_faster.cache_clear()
+
+
+MEMORY = """
+import ctypes
+import torch
+from xmodctl.model import kernels
+
+kernels.onednn_is_faster = lambda: True
+torch.set_num_threads(1)
+class Heap(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena a b c mapped d e used free top".split()]
+mallinfo = ctypes.CDLL(None).mallinfo2
+mallinfo.restype = Heap
+layer = kernels.Linear(64, 64)
+def used(rows):
+    for count in rows:
+        layer(torch.ones(count, 64, requires_grad=True)).sum().backward()
+    return mallinfo().used
+before = used(range(100, 150))
+print((used(range(150, 400)) - before) / 2**20)
+"""
+
+
+@pytest.mark.skipif(not HAS_ONEDNN, reason="this PyTorch was built without oneDNN")
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="memory is counted by glibc")
+def test_memory_does_not_grow_with_the_shapes_seen():
+    done = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True)
+    assert float(done.stdout) < 2  # megabytes; 1,024 kept shapes make it more than 30

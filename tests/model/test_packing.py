@@ -5,7 +5,7 @@ import torch
 from geometries import GEOMETRIES
 
 from xmodctl import model
-from xmodctl.model.packing import TOKENS_MULTIPLE, pack
+from xmodctl.model.packing import pack
 from xmodctl.model.routing import Uniform, grouped
 
 LENGTHS = [9, 4, 12, 7, 4, 12, 1, 9]
@@ -43,16 +43,13 @@ def saw_packing(ours, batch, **extra):
 def test_tokens_stand_by_length_and_go_back_to_their_samples():
     batch = padded()
     packing = pack(batch["attention_mask"], Uniform("a"), ["a"])
-    assert packing.runs == ((1, 1), (2, 4), (1, 7), (2, 9), (2, 12), (1, 6))
-    assert len(packing.tokens) == TOKENS_MULTIPLE
-    real, spare = packing.tokens[:-6].tolist(), packing.tokens[-6:].tolist()
-    assert sorted(real) == batch["attention_mask"].flatten().nonzero().flatten().tolist()
-    assert spare == real[-1:] * 6
+    assert packing.runs == ((1, 1), (2, 4), (1, 7), (2, 9), (2, 12))
+    assert sorted(packing.tokens.tolist()) == batch["attention_mask"].flatten().nonzero().flatten().tolist()
     assert (packing.tokens[packing.first][packing.back] == torch.arange(8) * 12).all()
     ids = torch.tensor([1, 0, 1, 0, 0, 0, 1, 1])
     mixed = pack(batch["attention_mask"], grouped(ids, ("a", "b")), ["a", "b"])
     assert mixed.route.order is None  # sorted by language already: no gather in any layer
-    assert mixed.route.sizes == (27, 37)
+    assert mixed.route.sizes == (27, 31)
     assert mixed.first_route.sizes == (4, 4)
 
 
@@ -81,6 +78,36 @@ def test_logits_and_gradients_are_the_same_with_and_without_padding(ids, both):
         nothing = torch.zeros_like(one)
         first, second = (nothing if grad is None else grad for grad in (one.grad, other.grad))
         assert torch.allclose(first, second, rtol=1e-4, atol=1e-5), name
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("head", ["token-classification", "question-answering"])
+def test_heads_that_read_every_token_are_the_same_with_and_without_padding(head, geometry, checkpoint):
+    stock = {"token-classification": "XmodForTokenClassification", "question-answering": "XmodForQuestionAnswering"}
+    _, folder = checkpoint(stock[head], num_labels=2, **GEOMETRIES[geometry])
+    batch = padded()
+    real = batch["attention_mask"].bool()
+    targets = {"start_positions": torch.zeros(8, dtype=torch.int64), "end_positions": torch.tensor(LENGTHS) - 1}
+    if head == "token-classification":
+        labels = torch.randint(0, 2, real.shape, generator=torch.Generator().manual_seed(3))
+        targets = {"labels": labels.masked_fill(~real, -100)}
+    found = []
+    for packs in (True, False):
+        source = model.find(str(folder))
+        ours = model.load(source, head, source.languages[:1])
+        model.freeze(ours, "none")
+        ours.leave_padding_out()
+        ours.module.roberta.reads_padding = not packs
+        seen = []
+        ours.module.roberta.embeddings.register_forward_hook(lambda _, __, out, seen=seen: seen.append(out.shape[:2]))
+        output = ours.module(**batch, **targets)
+        output.loss.backward()
+        assert seen == [(1, sum(LENGTHS)) if packs else (8, 12)]
+        logits = [output[name][real] for name in ("logits", "start_logits", "end_logits") if name in output]
+        found.append([output.loss, *logits, *(one.grad for one in ours.module.parameters() if one.grad is not None)])
+    assert len(found[0]) > 20
+    for mine, other in zip(*found, strict=True):
+        assert torch.allclose(mine, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("hole", ["left", "middle", "empty row", "four dimensions"])

@@ -106,8 +106,12 @@ class Xmod:
             enable = self.module.gradient_checkpointing_enable
         enable({"use_reentrant": use_reentrant})
 
-    def leave_padding_out_of_loss(self) -> None:
-        """Make a row's loss the same in any batch; stock question answering also looks for answers in the padding."""
+    def leave_padding_out(self) -> None:
+        """Spend no work on padding where that can be: what comes out there may then be anything.
+
+        A row's loss becomes the same in any batch; stock question answering also looks for answers in the padding.
+        """
+        routed(self.module).reads_padding = False
         if isinstance(self.module, RoutedQuestionAnswering):
             self.module.padding_counts = False
 
@@ -118,6 +122,7 @@ class Xmod:
         every label is one, the softmax is over these alone and the logits are (labelled tokens, candidates).
         """
         if isinstance(self.module, RoutedMaskedLM):
+            routed(self.module).reads_padding = False
             self.module.labelled_only = True
             self.module.candidates = None if candidates is None else torch.tensor(sorted(set(candidates)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,12 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+for _limit in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+    # oneDNN and PyTorch's layer above it each keep the last 1,024 shapes of a product with their working memory, which
+    # cuts the heap in pieces: memory grows for thousands of steps. 32 hold what the layers of one batch share, and
+    # batches rarely repeat a shape. Both are read at the first product.
+    os.environ.setdefault(_limit, "32")
 
 _LANES = 4  # 16-bit numbers in one 64-bit draw
 _RANGE = 2**16

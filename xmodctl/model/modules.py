@@ -21,7 +21,7 @@ from transformers.models.xmod.modeling_xmod import (
 )
 
 from xmodctl.errors import UserError
-from xmodctl.model.packing import Packing, first_tokens, pack
+from xmodctl.model.packing import Packing, encode, pack
 from xmodctl.model.routing import Grouped, Route, Uniform, route
 
 
@@ -29,12 +29,14 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
     """The bare X-MOD, with routing and with the input checks that stock leaves out.
 
     `reads_first_token` says that nobody reads more of the last layer than each sample's first token; the output is
-    then (batch, 1, hidden) wherever that saves work.
+    then (batch, 1, hidden) wherever that saves work. `reads_padding` says that what the model makes of padding matters;
+    where it does not, it may be anything.
     """
 
     def __init__(self, config: Any, add_pooling_layer: bool = True) -> None:
         super().__init__(config, add_pooling_layer=add_pooling_layer)
         self.reads_first_token = False
+        self.reads_padding = True
         self.own_vocabularies: frozenset[str] = frozenset()  # languages that bring their own word embeddings
         self.vocabulary: str | None = None  # whose are in place; None: the checkpoint's
 
@@ -81,7 +83,8 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
     def _may_pack(self, input_ids: Tensor, attention_mask: Tensor, kwargs: dict[str, Any]) -> bool:
         """Say whether the short way gives all that is asked for; on an accelerator it would cost more than it saves."""
         return (
-            self.reads_first_token
+            (self.reads_first_token or not self.reads_padding)
+            and not self.config.is_decoder
             and input_ids.device.type == "cpu"
             and not torch.compiler.is_compiling()
             and attention_mask.dim() == 2
@@ -106,11 +109,11 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
             position_ids=packed(positions),
             token_type_ids=packed(kwargs.get("token_type_ids")),
         )
-        first = first_tokens(self.encoder.layer, embedded[0], packing)[:, None]
+        hidden = encode(self.encoder.layer, embedded[0], packing, first=self.reads_first_token)
         if self.encoder.is_pre_norm:
-            first = self.encoder.LayerNorm(first)
+            hidden = self.encoder.LayerNorm(hidden)
         output = BaseModelOutputWithPoolingAndCrossAttentions(
-            last_hidden_state=first, pooler_output=None if self.pooler is None else self.pooler(first)
+            last_hidden_state=hidden, pooler_output=None if self.pooler is None else self.pooler(hidden)
         )
         return output.to_tuple() if kwargs.get("return_dict") is False else output
 

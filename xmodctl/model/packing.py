@@ -1,9 +1,9 @@
 """The encoder without padding, and of the last layer only what the head reads.
 
 The real tokens of a batch stand in one row (tokens, hidden), samples sorted by language and length. Neighbours of one
-length share a call of the attention kernel, which then needs no mask; nothing else cares where a sample ends. The
-last layer computes keys and values for all tokens and the rest of itself for first tokens alone. The sums are
-stock's, in another order.
+length share a call of the attention kernel, which then needs no mask; nothing else cares where a sample ends. Where
+only first tokens are read, the last layer computes keys and values for all tokens and the rest of itself for those
+alone. The sums are stock's, in another order.
 """
 
 from __future__ import annotations
@@ -24,17 +24,13 @@ if TYPE_CHECKING:
     from transformers.models.xmod.modeling_xmod import XmodLayer, XmodSelfAttention
 
 
-TOKENS_MULTIPLE = 64
-"""Packed tokens are filled up to a multiple of this with copies of the last one, which nothing reads: every shape of a
-matrix product costs memory for as long as the process lives, and so there are few of them."""
-
-
 @dataclass(frozen=True)
 class Packing:
     """Where the tokens and samples of a padded batch went."""
 
-    tokens: Tensor  # (tokens,) positions in the flattened padded batch; those that fill up stand last
-    runs: tuple[tuple[int, int], ...]  # (samples, length) of neighbours of one length; what fills up is a run too
+    shape: tuple[int, int]  # (batch, length) of the padded batch
+    tokens: Tensor  # (tokens,) positions in the flattened padded batch
+    runs: tuple[tuple[int, int], ...]  # (samples, length) of neighbours of one length
     first: Tensor  # (samples,) where each sample starts among the tokens
     back: Tensor  # (samples,) puts samples into the batch's order
     route: Route  # of the tokens
@@ -59,9 +55,6 @@ def pack(attention_mask: Tensor, route: Route, languages: Sequence[str]) -> Pack
     first = lengths.cumsum(0) - lengths
     tokens = (order * width - first).repeat_interleave(lengths) + torch.arange(int(lengths.sum()))
     runs = tuple((len(list(run)), length) for length, run in groupby(lengths.tolist()))
-    if spare := -len(tokens) % TOKENS_MULTIPLE:
-        tokens = torch.cat([tokens, tokens[-1:].expand(spare)])
-        runs += ((1, spare),)
     first_route = route
     if isinstance(route, Grouped):
         names = tuple(languages)
@@ -69,6 +62,7 @@ def pack(attention_mask: Tensor, route: Route, languages: Sequence[str]) -> Pack
         ids = route.ids if route.ids.dim() == 2 else route.ids[:, None].expand(rows, width)
         route = grouped(ids.reshape(-1)[tokens], names)
     return Packing(
+        shape=(rows, width),
         tokens=tokens,
         runs=runs,
         first=first,
@@ -78,11 +72,20 @@ def pack(attention_mask: Tensor, route: Route, languages: Sequence[str]) -> Pack
     )
 
 
-def first_tokens(layers: Sequence[XmodLayer], hidden: Tensor, packing: Packing) -> Tensor:
-    """Return what the layers make of embeddings (tokens, hidden) for each sample's first token: (batch, hidden)."""
+def encode(layers: Sequence[XmodLayer], hidden: Tensor, packing: Packing, *, first: bool) -> Tensor:
+    """Return what the layers make of embeddings (tokens, hidden), unpacked.
+
+    That is (batch, 1, hidden) if only the `first` token of each sample is wanted, else (batch, length, hidden) with
+    zeros where there is padding.
+    """
     for layer in layers[:-1]:
         hidden = _layer(layer, hidden, packing, first=False)
-    return _layer(layers[-1], hidden, packing, first=True).index_select(0, packing.back)
+    hidden = _layer(layers[-1], hidden, packing, first=first)
+    if first:
+        return hidden.index_select(0, packing.back)[:, None]
+    rows, width = packing.shape
+    padded = hidden.new_zeros(rows * width, hidden.shape[1]).index_copy(0, packing.tokens, hidden)
+    return padded.view(rows, width, -1)
 
 
 def _layer(layer: XmodLayer, hidden: Tensor, packing: Packing, *, first: bool) -> Tensor:
@@ -110,18 +113,13 @@ def _attend(
 ) -> Tensor:
     """Attend within each sample: queries (tokens or samples, hidden), keys and values (tokens, hidden)."""
     tokens = [samples * length for samples, length in runs]
-    asked = tokens
-    if first:
-        asked = [samples for samples, _ in runs]
-        asked[-1] -= sum(asked) - len(queries)  # no first token is asked for in what only fills up
+    asked = [samples for samples, _ in runs] if first else tokens
     heads = (attention.num_attention_heads, attention.attention_head_size)
     share = attention.dropout.p if attention.training else 0.0
     parts = []
     for (samples, _), query, key, value in zip(
         runs, torch.split(queries, asked), torch.split(keys, tokens), torch.split(values, tokens), strict=True
     ):
-        if not len(query):
-            continue
         run = (part.view(samples, -1, *heads).transpose(1, 2) for part in (query, key, value))
         parts.append(_attend_run(*run, share=share))
     return parts[0] if len(parts) == 1 else torch.cat(parts)
