@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xmodctl.data import Encoded, coverage, load_rows, offers
 from xmodctl.errors import UserError
 from xmodctl.evaluation import encode
-from xmodctl.kinds import KINDS
+from xmodctl.kinds import KINDS, UNSAYABLE
 from xmodctl.languages import name, resolve, same, script
 from xmodctl.planning import estimate
 from xmodctl.run import Plan
@@ -336,10 +336,7 @@ def _copies(looked: Sequence[Looked]) -> Iterator[Finding]:
 
 def _lengths(one: Looked) -> Iterator[str]:
     counts = one.counts or {}
-    for key, told in (
-        ("truncated", "are cut to the recipe's max_length"),
-        ("unreachable_answers", "have an answer too long to be found, or that no window holds"),
-    ):
+    for key, told in {"truncated": "are cut to the recipe's max_length", **UNSAYABLE}.items():
         if (cut := counts.get(key, 0)) > TRUNCATED * one.rows:
             yield f"{cut:,} rows ({_share(cut, one.rows)}) {told}"
 

@@ -17,7 +17,7 @@ from xmodctl.data import Encoded, Rows
 from xmodctl.errors import UserError
 from xmodctl.evaluation import encode, judge, logits_of
 from xmodctl.files import write_text
-from xmodctl.kinds import KINDS
+from xmodctl.kinds import KINDS, unsayable
 from xmodctl.material import Corpus, Material, draw, keep_shots
 from xmodctl.run import DELTA, Run
 from xmodctl.training import Step, Training, total_steps
@@ -115,9 +115,13 @@ class EncodedMaterial:
             sum(int(one.input_ids.lengths.sum()) for one in self.training),
             sum(one.counts["truncated"] for one in self.training),
             sum(len(one.rows) for one in self.material.validation),
-            tuple(note for one in corpora for note in one.rows.notes),
+            (*(note for one in corpora for note in one.rows.notes), *self._unsayable()),
             self.material.stage,
         )
+
+    def _unsayable(self) -> Iterator[str]:
+        for corpus, encoded in zip(self.material.training, self.training, strict=True):
+            yield from (f"{corpus.rows.origin}: {told}" for told in unsayable(encoded, len(corpus.rows)))
 
     @property
     def total_steps(self) -> int:

@@ -41,13 +41,18 @@ def inspect(rows: Rows, task: Task, tokenizer: "PreTrainedTokenizerBase", recipe
     encoded = kind.encode(rows.table, tokenizer, max_length=recipe.max_length, stride=recipe.overlap)
     for number, row in enumerate(rows.table):
         first, last = encoded.rows.searchsorted([number, number + 1])
-        sequences = tuple(_sequence(encoded, feature, feature - first, task, tokenizer)
+        sequences = tuple(_sequence(encoded, feature, feature - first, task, tokenizer, row)
                           for feature in range(first, last))  # fmt: skip
         yield Inspected(row["id"], _named(row, task), sequences)
 
 
 def _sequence(
-    encoded: Encoded, feature: int, position: int, task: Task, tokenizer: "PreTrainedTokenizerBase"
+    encoded: Encoded,
+    feature: int,
+    position: int,
+    task: Task,
+    tokenizer: "PreTrainedTokenizerBase",
+    row: Mapping[str, Any],
 ) -> Sequence:
     tokens = tuple(tokenizer.convert_ids_to_tokens(encoded.input_ids[feature].tolist()))
     nothing: list[str | None] = [None] * len(tokens)
@@ -59,12 +64,19 @@ def _sequence(
             start, end = (int(encoded.scalars[f"{name}_positions"][feature]) for name in ("start", "end"))
             for token in range(start, end + 1):
                 nothing[token] = "answer" if start else "no answer here"
-            return Sequence(tokens, tuple(nothing))
+            return Sequence(tokens, tuple(nothing), _said(encoded, feature, start, end, row) if start else None)
         case "multiple-choice":
             right = position == encoded.scalars["labels"][feature]
             return Sequence(tokens, tuple(nothing), "right" if right else "wrong")
         case _:
             return Sequence(tokens, tuple(nothing), task.labels[encoded.scalars["labels"][feature]])
+
+
+def _said(encoded: Encoded, feature: int, start: int, end: int, row: Mapping[str, Any]) -> str:
+    """Return what the labelled tokens say, and how it differs from the answer where that begins or ends inside one."""
+    begins, ends = int(encoded.places["start"][feature][start]), int(encoded.places["end"][feature][end])
+    said, answer = row["context"][begins:ends], row["answers"]["text"][0].strip()
+    return said if said == answer else f"{said} (the answer, {answer}, begins or ends inside a token)"
 
 
 def _named(row: Mapping[str, Any], task: Task) -> dict[str, Any]:

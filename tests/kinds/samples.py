@@ -180,6 +180,8 @@ def logits_of_targets(kind: KindName, encoded: Encoded, outputs: int) -> list[np
             values[encoded.scalars["start_positions"][feature], 0] = 9
             values[encoded.scalars["end_positions"][feature], 1] = 9
             values[length:] = 99  # what is said of padding does not count
+        elif kind == "sequence-classification":
+            values = 9 * (encoded.scalars["labels"][feature] == np.arange(outputs)).astype(np.float32)
         else:
             labels = encoded.ragged["labels"][feature]
             values = np.full((length + 2, outputs), 99, dtype=np.float32)

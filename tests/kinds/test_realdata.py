@@ -1,4 +1,4 @@
-"""Gold in, gold out, on whole benchmark files."""
+"""Gold in, gold out, on whole benchmark files: what does not come back is counted, row by row."""
 
 import os
 from pathlib import Path
@@ -6,16 +6,22 @@ from pathlib import Path
 import pytest
 from samples import logits_of_targets, task
 
+from xmodctl import library
 from xmodctl.data import coverage, load_rows
-from xmodctl.kinds import KINDS
+from xmodctl.kinds import KINDS, UNSAYABLE
 
-pytestmark = pytest.mark.realdata
+pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 
 NAMED = {
+    "xnli": library.task("xnli"),
     "panx": task(
         "token-classification",
         columns={"tokens": "tokens", "tags": "ner_tags"},
         labels=("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"),
+    ),
+    "zulu": task(
+        "token-classification",
+        labels=("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-DATE", "I-DATE"),
     ),
     "xquad": task("question-answering"),
     "xcopa": task(
@@ -23,35 +29,47 @@ NAMED = {
         columns={"context": "premise", "question": "question", "choices": ["choice1", "choice2"], "label": "label"},
     ),
 }
+FILES = {"xnli": 31, "panx": 45, "zulu": 2, "xquad": 17, "xcopa": 25}
 
 
 @pytest.fixture(scope="module")
-def folder() -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a link to each benchmark."""
     if not (named := os.environ.get("XMODCTL_REALDATA")):
         pytest.skip("XMODCTL_REALDATA names no folder with benchmark files")
-    return Path(named)
+    linked = tmp_path_factory.mktemp("benchmarks")
+    for name in NAMED.keys() - {"zulu"}:
+        (linked / name).symlink_to(Path(named, name).resolve())
+    (linked / "zulu").mkdir()
+    (linked / "zulu" / "zu").symlink_to(Path(named, "masakhaner_zu").resolve())
+    return linked
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("max_length", [384, 64])
-@pytest.mark.parametrize("name", NAMED)
-def test_gold_comes_back_whole_from_every_file_but_for_what_is_counted(name, max_length, folder, tokenizer):
+@pytest.mark.parametrize(
+    ("name", "max_length"), [*((name, 384) for name in NAMED), ("panx", 64), ("zulu", 24), ("xquad", 128)]
+)
+def test_gold_comes_back_whole_from_every_file_but_for_the_rows_that_are_counted(name, max_length, folder, tokenizer):
     if len(tokenizer) < 1000:
         pytest.skip("the small vocabulary knows few of these words")
     mine = NAMED[name]
     kind = KINDS[mine.kind]
     files = [(language, split) for language, splits in coverage(mine, folder / name).items() for split in splits]
-    assert len(files) >= 16
+    assert len(files) == FILES[name]
     for language, split in files:
-        rows = load_rows(mine, language, split, folder=folder / name)
+        # Of the 10,000 rows of some training files the first 2,000, for time.
+        rows = load_rows(mine, language, split, folder=folder / name, limit=2000)
         encoded = kind.encode(rows.table, tokenizer, max_length=max_length, stride=max_length // 3)
         logits = logits_of_targets(mine.kind, encoded, len(kind.outputs(mine)))
         decoded = kind.decode(logits, encoded, rows.table, mine)
+        if mine.kind == "question-answering":
+            lost = sum(said != gold[0].strip() for gold, said, _ in decoded)
+            assert lost == sum(encoded.counts[key] for key in UNSAYABLE), (language, split, encoded.counts)
+            assert encoded.counts["answers_within_tokens"] <= 0.02 * len(decoded), (language, split)
+        else:
+            assert all(said == gold for gold, said, _ in decoded), (language, split)
         gold, predicted = [one[0] for one in decoded], [one[1] for one in decoded]
-        statistics = kind.statistics(gold, predicted, mine, language)
-        values = kind.metrics(statistics.sum(axis=0), mine)
-        counted = encoded.counts.get("answers_within_tokens", 0) + encoded.counts.get("unreachable_answers", 0)
-        for metric in ("entity_f1", "strict_entity_f1", "exact_match", "f1", "accuracy"):
+        values = kind.metrics(kind.statistics(gold, predicted, mine, language).sum(axis=0), mine)
+        lost = sum(encoded.counts.get(key, 0) for key in UNSAYABLE)
+        for metric in ("entity_f1", "strict_entity_f1", "exact_match", "f1", "accuracy", "macro_f1"):
             if metric in values:
-                assert float(values[metric]) >= 100 * (1 - counted / len(decoded)) - 1e-9, (language, split, metric)
-        assert counted <= 0.02 * len(decoded), (language, split, encoded.counts)
+                assert float(values[metric]) >= 100 * (1 - lost / len(decoded)) - 1e-9, (language, split, metric)

@@ -52,3 +52,16 @@ KINDS: dict[KindName, Kind] = {
     kind.name: kind for kind in (SequenceClassification(), TokenClassification(), QuestionAnswering(), MultipleChoice())
 }
 """Every kind that this version runs."""
+
+UNSAYABLE: dict[str, str] = {
+    "unreachable_answers": "have an answer too long to be found, or that no window holds",
+    "answers_within_tokens": "have an answer that begins or ends inside a token, and the nearest to say is longer",
+}
+"""Counts of an encoding -> what is true of so many rows, the gold answer of which no logits of a model decode to."""
+
+
+def unsayable(encoded: "Encoded", rows: int) -> tuple[str, ...]:
+    """Return a sentence for each reason why the model cannot say some of the gold answers."""
+    return tuple(
+        f"{count:,} of {rows:,} rows {told}" for key, told in UNSAYABLE.items() if (count := encoded.counts.get(key))
+    )
