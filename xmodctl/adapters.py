@@ -342,6 +342,17 @@ def spoken(source: "Source", packages: Sequence[Package]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*source.languages, *(package.language for package in packages)]))
 
 
+def tokenizers(source: "Source", packages: Sequence[Package]) -> "dict[str | None, PreTrainedTokenizerFast]":
+    """Return the base's tokenizer under None, and under its name that of each language with a vocabulary of its own."""
+    from xmodctl.model import load_tokenizer
+
+    found: dict[str | None, PreTrainedTokenizerFast] = {None: load_tokenizer(source)}
+    for package in packages:
+        if (own := package.tokenizer()) is not None:
+            found[package.language] = own
+    return found
+
+
 def extract(source: "Source", language: str, folder: Path) -> Package:
     """Write the adapter that a base has for a language as a package.
 

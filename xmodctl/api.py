@@ -15,6 +15,7 @@ from xmodctl.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from xmodctl.adapters import Package
     from xmodctl.languages import Target
     from xmodctl.model import Source, Xmod
     from xmodctl.planning import Asked
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "facebook/xmod-base"
 CONTROLS = ("source", "none")
 SPLITS = ("train", "validation", "test")
+SCORING_KEYS = ("columns", "labels_mapped", "language_column", "language_ends_at", "languages")
+"""Keys of a task that say how data is written: a trained run can score data that is written in another way."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ def evaluate(
     data: Path | str | None = None,
     limit: int | None = None,
     on_exists: str = "missing",
+    adapters: Path | str | Sequence[Path | str] = (),
+    overrides: Mapping[str, Any] | None = None,
     listen: Listener | None = None,
 ) -> "Report":
     """Score a run in other languages, as `xmodctl eval-transfer` does, and return the report.
@@ -138,15 +143,17 @@ def evaluate(
         data: A folder of local data; None is what the run was trained on.
         limit: Take only the first rows of each language (marked in results).
         on_exists: What to do with scores that are there: missing scores the others, redo all; error refuses.
+        adapters: Packages of languages that the base lacks: their folders, or what the store calls them.
+        overrides: Keys of the task that say how the data is written (`SCORING_KEYS`), and their values.
         listen: Is called with each event; without one, cautions become Python warnings.
 
     Raises:
         UserError: Nothing can be scored, or something else that the caller can mend.
     """
     listen = listen or warn
-    found = find_run(run)
+    found = scored_with(find_run(run), overrides or {}, origin="overrides")
     folder = data_folder(found, Path(data) if data is not None else None, split, listen)
-    wish = Wish(_between_commas(langs), split, tuple(controls), folder, limit, precision, on_exists)
+    wish = Wish(_between_commas(langs), split, tuple(controls), folder, limit, precision, on_exists, _several(adapters))
     return measure(found, wish, listen)[0]
 
 
@@ -156,7 +163,13 @@ class Loaded:
 
     run: "Run"
     xmod: "Xmod"
-    tokenizer: "PreTrainedTokenizerBase"
+    languages: tuple[str, ...]  # of the base and of packages
+    tokenizers: Mapping[str | None, "PreTrainedTokenizerBase"]  # the base's under None, languages' own under their name
+
+    @property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        """What the active language is read with: the base's tokenizer, or the language's own where it has one."""
+        return self.tokenizers.get(self.xmod.active, self.tokenizers[None])
 
     @property
     def module(self) -> "PreTrainedModel":
@@ -169,7 +182,7 @@ class Loaded:
         Raises:
             UserError: The model has no such language.
         """
-        self.xmod.use(adapter_of(self.run, self.xmod.source, lang))
+        self.xmod.use(adapter_of(self.run, self.xmod.source, lang, self.languages))
 
 
 def load(
@@ -178,6 +191,7 @@ def load(
     *,
     seed: int | None = None,
     device: str | None = None,
+    adapters: Path | str | Sequence[Path | str] = (),
 ) -> Loaded:
     """Load a run's trained model.
 
@@ -186,21 +200,24 @@ def load(
         lang: The language whose adapter is active, in any spelling; by default the one it was trained in.
         seed: Which seed; by default the first.
         device: Where it lies; by default an accelerator, if there is one.
+        adapters: Packages of languages that the base lacks: their folders, or what the store calls them.
 
     Raises:
         UserError: The run is not trained to its end, or has no such seed or language.
     """
+    from xmodctl.adapters import choose_all, spoken, tokenizers
     from xmodctl.evaluation import Trained
-    from xmodctl.model import load_tokenizer
 
     found = find_run(run)
     chosen = chosen_seed(found, seed)
     source = find_base(found)
-    adapter = adapter_of(found, source, lang) if lang else found.plan.source_languages[0]
-    trained = Trained.load(found, source, chosen, adapter, device=device)
+    packages = choose_all(_several(adapters), source)
+    languages = spoken(source, packages)
+    adapter = adapter_of(found, source, lang, languages) if lang else found.plan.source_languages[0]
+    trained = Trained.load(found, source, chosen, adapter, device=device, packages=packages)
     trained.model.activate(adapter)
     trained.model.module.eval()
-    return Loaded(found, trained.model, load_tokenizer(source))
+    return Loaded(found, trained.model, languages, tokenizers(source, packages))
 
 
 def train(
@@ -262,6 +279,7 @@ class Wish:
     limit: int | None
     precision: str
     on_exists: str
+    adapters: tuple[Path | str, ...] = ()
 
     def __post_init__(self) -> None:
         one_of("--on-exists", self.on_exists, ("missing", "redo", "error"))
@@ -276,17 +294,30 @@ def measure(run: "Run", wish: Wish, listen: Listener) -> "tuple[Report, list[Row
     Raises:
         UserError: Nothing can be scored.
     """
+    from xmodctl.adapters import choose_all
     from xmodctl.measurements import with_intervals
     from xmodctl.results import report
 
     refuse_unfinished(run)
     source = find_base(run)
-    rows, failures = sweep(run, source, choose(run, source, wish, listen), wish, listen)
+    packages = choose_all(wish.adapters, source)
+    for package in packages:
+        replaces = package.language in source.languages
+        told = f"{package.language}: the adapter in {package.folder}, sha256 {package.sha256[:12]}"
+        listen(Told(told + (", in the place of the model's own" if replaces else ""), caution=replaces))
+    targets = choose(run, source, wish, listen, packages=packages)
+    rows, failures = sweep(run, source, targets, wish, listen, packages=packages)
     return with_intervals(report(run.folder.name, rows, failures), run, rows), rows
 
 
 def sweep(
-    run: "Run", source: "Source", targets: "Sequence[Target]", wish: Wish, listen: Listener
+    run: "Run",
+    source: "Source",
+    targets: "Sequence[Target]",
+    wish: Wish,
+    listen: Listener,
+    *,
+    packages: "Sequence[Package]" = (),
 ) -> "tuple[list[Row], list[Failure]]":
     """Score targets, telling what happens.
 
@@ -309,6 +340,7 @@ def sweep(
             limit=wish.limit,
             redo=wish.on_exists == "redo",
             precision=resolve_precision(wish.precision),
+            packages=packages,
         )
         if wish.on_exists == "error" and (there := events.measured()):
             raise UserError(
@@ -328,12 +360,15 @@ def sweep(
     return rows, failures
 
 
-def choose(run: "Run", source: "Source", wish: Wish, listen: Listener) -> "list[Target]":
+def choose(
+    run: "Run", source: "Source", wish: Wish, listen: Listener, *, packages: "Sequence[Package]" = ()
+) -> "list[Target]":
     """Return what is to be scored: the source language first, then what was asked for, in that order.
 
     Raises:
         UserError: A name is wrong, or nothing is left.
     """
+    from xmodctl.adapters import spoken
     from xmodctl.data import coverage
     from xmodctl.languages import expand, same
 
@@ -344,7 +379,7 @@ def choose(run: "Run", source: "Source", wish: Wish, listen: Listener) -> "list[
         languages = {code: task.languages.get(code) for code in there}
     expansion = expand(
         wish.langs,
-        source.languages,
+        spoken(source, packages),
         model=run.plan.model,
         task_languages=languages,
         open_languages=source.open_languages,
@@ -362,6 +397,8 @@ def choose(run: "Run", source: "Source", wish: Wish, listen: Listener) -> "list[
         if target.note:
             listen(Told(target.note, caution=True))
     excluded = [part[1:] for part in named if part.startswith("-")]
+    if wish.data and not there and len({target.data for target in targets}) == 1:
+        return targets  # files that do not tell their language are all in this one, and none in the source
     for language in reversed(run.plan.source_languages):
         mine = expand(language, [language], model=run.plan.model, task_languages=languages).targets
         if mine[0] not in targets and not any(same(part, language) for part in excluded):
@@ -412,15 +449,15 @@ def data_folder(run: "Run", data: Path | None, split: str, listen: Listener) -> 
     return data
 
 
-def adapter_of(run: "Run", source: "Source", lang: str) -> str:
-    """Return the adapter that a spelling of a language means.
+def adapter_of(run: "Run", source: "Source", lang: str, languages: Sequence[str]) -> str:
+    """Return the adapter that a spelling of a language means, of `languages`.
 
     Raises:
-        UserError: It means none of the model's.
+        UserError: It means none of them.
     """
     from xmodctl.languages import resolve
 
-    return resolve(lang, source.languages, model=run.plan.model, open_languages=source.open_languages).adapter
+    return resolve(lang, languages, model=run.plan.model, open_languages=source.open_languages).adapter
 
 
 def refuse_unfinished(run: "Run") -> None:
@@ -455,6 +492,25 @@ def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
     """
     if value not in allowed:
         raise UserError(f"{option} {value}: choose {', '.join(allowed)}{did_you_mean(value, allowed)}")
+
+
+def scored_with(run: "Run", overrides: Mapping[str, Any], *, origin: str) -> "Run":
+    """Return the run as it scores data that is written in another way: keys of its task, and their values.
+
+    Raises:
+        UserError: A key is none of `SCORING_KEYS`, or its value is wrong.
+    """
+    for key in overrides:
+        if key.partition(".")[0] not in SCORING_KEYS:
+            raise UserError(
+                f"{origin} {key}: a trained run can be told how other data is written, with {', '.join(SCORING_KEYS)}"
+                f"{did_you_mean(key, SCORING_KEYS)}; anything else is for finetune"
+            )
+    return run.with_task(overrides, origin=origin) if overrides else run
+
+
+def _several(adapters: Path | str | Sequence[Path | str]) -> tuple[Path | str, ...]:
+    return (adapters,) if isinstance(adapters, Path | str) else tuple(adapters)
 
 
 def _between_commas(langs: str | Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The language sweep: one load of the shared weights, one adapter swapped in for each language, one row a score."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -25,6 +25,7 @@ from xmodctl.task import Split, Task
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from xmodctl.adapters import Package
     from xmodctl.model import Source, Xmod
 
 Control = str  # own, source or none
@@ -65,7 +66,8 @@ Event = Started | Advanced | Scored | Failure
 class Sweep:
     """Score a run's model in many languages: iterate over it; what is already scored is kept.
 
-    A language that fails costs the others nothing: it is yielded as a `Failure`.
+    A language that fails costs the others nothing: it is yielded as a `Failure`. A language that `packages` bring goes
+    through their adapter, and is read with their tokenizer where they have one of their own.
     """
 
     def __init__(
@@ -80,8 +82,9 @@ class Sweep:
         limit: int | None = None,
         redo: bool = False,
         precision: Precision = "fp32",
+        packages: "Sequence[Package]" = (),
     ) -> None:
-        from xmodctl.model import load_tokenizer
+        from xmodctl.adapters import tokenizers
 
         self.run, self.source, self.targets, self.split, self.folder, self.limit, self.precision = (
             run, source, targets, split, folder, limit, precision,
@@ -90,7 +93,11 @@ class Sweep:
         self.kind = KINDS[self.task.kind]
         self.controls = ("own", *controls)
         self.known = {} if redo else _known(run)
-        self.tokenizer = load_tokenizer(source)
+        self.packages = {package.language: package for package in packages}
+        self.tokenizers = tokenizers(source, packages)
+        self.pad_id = self.tokenizers[None].pad_token_id
+        # A folder that does not say which language its files are in can hold one language only.
+        self.sole = len({target.data for target in targets}) == 1
 
     def __iter__(self) -> Iterator[Event]:
         """Score every target with every finished seed; the base model is loaded once a seed, and only if needed."""
@@ -99,20 +106,36 @@ class Sweep:
             for target in self.targets:
                 ways = {control: self.adapter(target, control) for control in self.controls}
                 try:
-                    rows = load_rows(self.task, target.data, self.split, folder=self.folder, limit=self.limit)
+                    rows = load_rows(
+                        self.task, target.data, self.split, folder=self.folder, limit=self.limit, sole=self.sole
+                    )
                     refuse_shots(self.run.shots(seed), rows)
                     done = {control: self.find_known(seed, target, control, rows) for control in ways}
                     yield from (Scored(row, known=True) for row in done.values() if row)
                     if all(done.values()):
                         continue
-                    encoded = encode(self.kind, rows, self.tokenizer, self.run.plan.recipe)
-                    trained = trained or Trained.load(self.run, self.source, seed, target.adapter)
+                    encodings = self.encodings(rows, {ways[control] for control, row in done.items() if row is None})
+                    trained = trained or Trained.load(
+                        self.run, self.source, seed, target.adapter, packages=tuple(self.packages.values())
+                    )
                     for control, row in done.items():
                         if row is None:
+                            encoded = encodings[ways[control]]
                             yield Started(target.data, ways[control], control, seed, len(encoded), rows.notes)
                             yield from self.score(trained, rows, encoded, target, control)
                 except UserError as error:
                     yield Failure(target.data, target.adapter, seed, str(error))
+
+    def encodings(self, rows: Rows, adapters: Collection[str | None]) -> dict[str | None, Encoded]:
+        """Return the rows as each adapter's language reads them."""
+        made: dict[str | None, Encoded] = {}
+        found: dict[str | None, Encoded] = {}
+        for adapter in adapters:
+            own = adapter if adapter in self.tokenizers else None
+            if own not in made:
+                made[own] = encode(self.kind, rows, self.tokenizers[own], self.run.plan.recipe)
+            found[adapter] = made[own]
+        return found
 
     def score(
         self, trained: "Trained", rows: Rows, encoded: Encoded, target: Target, control: Control
@@ -124,7 +147,7 @@ class Sweep:
         if adapter and adapter not in model.languages:
             model.swap([adapter])
         model.activate(adapter)
-        logits = yield from gathered(model, encoded, precision=self.precision, pad_id=self.tokenizer.pad_token_id)
+        logits = yield from gathered(model, encoded, precision=self.precision, pad_id=self.pad_id)
         predictions, statistics, metrics = judge(kind, task, rows, encoded, logits)
         interval = bootstrap(statistics, lambda totals: kind.metrics(totals, task)[task.headline])
         name = self.predictions_name(trained.seed, target, control)
@@ -161,15 +184,19 @@ class Sweep:
             shots=shots_of(plan, target.data),
             training_seed=plan.shots.training_seed if plan.shots else None,
             in_source=any(task.speaks(target.data, one) for one in plan.source_languages),
+            package=model.package,
         )
         append_row(self.run.results, row)
         keep_outcomes(Outcomes.of(predictions, statistics), row, task)
         yield Scored(row)
 
     def find_known(self, seed: int, target: Target, control: Control, rows: Rows) -> Row | None:
-        """Return the row of an earlier sweep, if it was measured on these very rows."""
+        """Return the row of an earlier sweep, if it was measured on these very rows and with the same package."""
         row = self.known.get(self.key(seed, target, control))
-        return row if row and row.data.endswith(f"#{rows.fingerprint}") else None
+        package = self.packages.get(self.adapter(target, control) or "")
+        if row and row.data.endswith(f"#{rows.fingerprint}") and row.package == (package.sha256 if package else None):
+            return row
+        return None
 
     def measured(self) -> list[Row]:
         """Return the rows that are there already and will not be measured again."""
@@ -208,8 +235,18 @@ class Trained:
     selected_on: str
 
     @classmethod
-    def load(cls, run: Run, source: "Source", seed: int, language: str, *, device: str | None = None) -> Self:
-        """Load the base with one language, the head of the run's task, and the delta of one seed."""
+    def load(
+        cls,
+        run: Run,
+        source: "Source",
+        seed: int,
+        language: str,
+        *,
+        device: str | None = None,
+        packages: "Sequence[Package]" = (),
+    ) -> Self:
+        """Load the base with one language, the head of the run's task, the delta of one seed, and packages."""
+        from xmodctl.adapters import attach
         from xmodctl.model import apply_delta, load
 
         tensors, facts = load_delta(run.delta(seed), source)
@@ -217,12 +254,16 @@ class Trained:
         model = load(
             source,
             run.plan.task.kind,
-            [language],
+            [run.plan.source_languages[0] if any(language == one.language for one in packages) else language],
             num_labels=len(names),
             id2label=dict(enumerate(names)),
             device=device or best_device(),
         )
         apply_delta(model, tensors)
+        for package in packages:
+            attach(model, package)
+        if language not in model.languages:
+            model.swap([language])
         return cls(model, seed, facts["step"], facts["selected_on"])
 
 
@@ -261,7 +302,6 @@ def predict(
 
     device = model.module.device
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    model.leave_padding_out()
     model.module.eval()
     for part in evaluation_batches(encoded.lengths, choices=encoded.sizes, tokens_per_step=tokens):
         batch = collate(encoded, part, pad_id=pad_id)

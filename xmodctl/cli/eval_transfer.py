@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xmodctl.api import Wish, data_folder, find_base, find_run, measure, refuse_unfinished
+from xmodctl.api import Wish, data_folder, find_base, find_run, measure, refuse_unfinished, scored_with
 from xmodctl.cli import options
 from xmodctl.cli.compare import show as show_comparison
-from xmodctl.cli.options import OUTPUT
+from xmodctl.cli.options import DATA, OUTPUT
 
 if TYPE_CHECKING:
     from xmodctl.comparison import Comparison
@@ -42,9 +42,19 @@ def eval_transfer(
             "--controls", metavar="source,none", help="Score also through the source's adapter, or through none."
         ),
     ] = "",
+    adapter: options.Adapters = None,
     precision: options.Precision = "auto",
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="How this data is written, other than the task says: `labels_mapped.DATE=O`; repeatable.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     limit: options.Limit = None,
     on_exists: Annotated[
         str,
@@ -69,12 +79,15 @@ def eval_transfer(
     - `xmodctl eval-transfer --run runs/my-run --langs @task --controls source,none`
 
     - `xmodctl eval-transfer --langs all,-zh_TW,jv=id_ID --split validation --data data/panx`
+
+    - `xmodctl eval-transfer --adapter runs/zu_ZA --langs zu --data masakhaner/zu --set labels_mapped.DATE=O`
     """
     from xmodctl import display
+    from xmodctl.schema import parse_override
 
     chosen = tuple(part.strip() for part in controls.split(",") if part.strip())
-    wish = Wish(langs, split, chosen, data, limit, precision, on_exists)
-    found = find_run(run)
+    wish = Wish(langs, split, chosen, data, limit, precision, on_exists, tuple(adapter or ()))
+    found = scored_with(find_run(run), dict(parse_override(text) for text in changes or ()), origin="--set")
     if language_column:
         found = found.with_task({"language_column": language_column}, origin="--lang-column")
     if not run:

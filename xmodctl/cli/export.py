@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from xmodctl.cli import options
+
 
 def export(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.")],
@@ -14,6 +16,7 @@ def export(
     langs: Annotated[
         str, typer.Option("--langs", metavar="LANGS", help="Adapters to include: `all`, `@task`, or a list.")
     ] = "all",
+    adapter: options.Adapters = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Which seed; default: the first.")] = None,
     push: Annotated[
         str | None, typer.Option("--push", metavar="OWNER/NAME", help="Upload it to this repository on the Hub too.")
@@ -32,15 +35,18 @@ def export(
     - `xmodctl export --run runs/my-run --out my-model --langs en_XX,de_DE,sw_KE`
 
     - `xmodctl export --out my-model --push my-name/my-model --private`
+
+    - `xmodctl export --run runs/my-run --adapter runs/zu_ZA --langs zu_ZA --out my-zulu-model`
     """
     from xmodctl import cards, display
+    from xmodctl.adapters import choose_all, spoken, tokenizers
     from xmodctl.api import chosen_seed, find_base, find_run
     from xmodctl.errors import UserError
     from xmodctl.evaluation import Trained
     from xmodctl.files import write_text
     from xmodctl.languages import expand
     from xmodctl.model import export as write
-    from xmodctl.model import load_tokenizer, look_up
+    from xmodctl.model import look_up
 
     if private and not push:
         raise UserError("--private says who may read the repository; name one with --push OWNER/NAME")
@@ -51,9 +57,10 @@ def export(
     if push:
         cards.check_push(push)
     source = find_base(found)
+    packages = choose_all(adapter or (), source)
     expansion = expand(
         langs,
-        source.languages,
+        spoken(source, packages),
         model=found.plan.model,
         task_languages=found.plan.task.languages if "@task" in langs else {},
         open_languages=source.open_languages,
@@ -61,10 +68,11 @@ def export(
     for code, reason in expansion.missing:
         display.warn(f"{code} is left out: {reason}")
     languages = list(dict.fromkeys(target.adapter for target in expansion.targets))
-    trained = Trained.load(found, source, chosen, found.plan.source_languages[0], device="cpu")
+    trained = Trained.load(found, source, chosen, found.plan.source_languages[0], device="cpu", packages=packages)
+    read_with = tokenizers(source, packages)
     facts = look_up(source.name)
     text = cards.card(found, facts, chosen, languages, model_name=push or out.resolve().name)
-    write(trained.model, load_tokenizer(source), out, languages)
+    write(trained.model, read_with.get(languages[0], read_with[None]), out, languages)
     write_text(out / "README.md", text)
     display.show_text(f"model: {out}")
     if push:

@@ -7,7 +7,19 @@ import typer
 
 from xmodctl.api import DEFAULT_MODEL, one_of
 
-__all__ = ["DATA", "DEFAULT_MODEL", "OUTPUT", "Data", "Json", "LanguageColumn", "Limit", "Model", "Precision", "choice"]
+__all__ = [
+    "DATA",
+    "DEFAULT_MODEL",
+    "OUTPUT",
+    "Adapters",
+    "Data",
+    "Json",
+    "LanguageColumn",
+    "Limit",
+    "Model",
+    "Precision",
+    "choice",
+]
 
 DATA = "Data"
 OUTPUT = "Output"
@@ -28,6 +40,14 @@ LanguageColumn = Annotated[
         metavar="NAME",
         help="The column that tells the language, in a file that holds several.",
         rich_help_panel=DATA,
+    ),
+]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        metavar="DIR|NAME",
+        help="An adapter package, of a language the model lacks: its folder, or its name in the store; repeatable.",
     ),
 ]
 Limit = Annotated[

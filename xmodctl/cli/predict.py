@@ -1,6 +1,6 @@
 """`xmodctl predict`."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -26,6 +26,7 @@ def predict(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="Which of the run's models; default: its first seed.")
     ] = None,
+    adapter: options.Adapters = None,
     precision: options.Precision = "auto",
     out: Annotated[
         Path | None,
@@ -54,33 +55,36 @@ def predict(
     if not run:
         display.note(f"run: {found.folder} (the newest; choose another with --run)")
     with _opened(file) as (stream, name):
-        label = labeller(found, lang, seed, precision)
-        adapter = label.trained.model.active
-        _write(label(read_lines(stream, name, found.plan.task, adapter or lang)), out)
+        label = labeller(found, lang, seed, precision, adapter or ())
+        spoken = label.trained.model.active
+        _write(label(read_lines(stream, name, found.plan.task, spoken or lang)), out)
 
 
-def labeller(run: "Run", lang: str, seed: int | None, precision: str) -> "Labeller":
-    """Load a run's model with the adapter of one language.
+def labeller(run: "Run", lang: str, seed: int | None, precision: str, adapters: "Sequence[str]" = ()) -> "Labeller":
+    """Load a run's model with the adapter of one language, which may come in a package.
 
     Raises:
         UserError: The run is not trained, has no such seed, or the model lacks the language.
     """
     from xmodctl import display
+    from xmodctl.adapters import choose_all, spoken, tokenizers
     from xmodctl.api import chosen_seed, find_base
     from xmodctl.evaluation import Trained
     from xmodctl.languages import resolve
-    from xmodctl.model import load_tokenizer
     from xmodctl.prediction import Labeller
     from xmodctl.training import resolve_precision
 
     chosen = chosen_seed(run, seed)
     source = find_base(run)
-    match = resolve(lang, source.languages, model=run.plan.model, open_languages=source.open_languages)
+    packages = choose_all(adapters, source)
+    match = resolve(lang, spoken(source, packages), model=run.plan.model, open_languages=source.open_languages)
     if match.note:
         display.warn(match.note)
-    trained = Trained.load(run, source, chosen, match.adapter)
+    trained = Trained.load(run, source, chosen, match.adapter, packages=packages)
     trained.model.activate(match.adapter)
-    return Labeller(trained, load_tokenizer(source), run.plan.task, run.plan.recipe, resolve_precision(precision))
+    read_with = tokenizers(source, packages)
+    tokenizer = read_with.get(match.adapter, read_with[None])
+    return Labeller(trained, tokenizer, run.plan.task, run.plan.recipe, resolve_precision(precision))
 
 
 @contextmanager

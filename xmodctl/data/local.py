@@ -24,10 +24,11 @@ LANGUAGE_COLUMNS = ("language", "lang", "locale")
 """Where files hold several languages: the columns that may tell which, in the order in which they are looked for."""
 
 
-def find(task: Task, folder: Path, language: str, split: Split) -> Source:
+def find(task: Task, folder: Path, language: str, split: Split, *, sole: bool = False) -> Source:
     """Return the file of one language and split under `folder`: DIR/<language>/<split>.<ext>.
 
-    Without a folder for the language, DIR/<split>.<ext> may hold all languages, told apart by a column.
+    Without a folder for the language, DIR/<split>.<ext> may hold all languages, told apart by a column, or that
+    language alone if it is the sole one that is asked for.
 
     Raises:
         UserError: There is no such folder, language or split (what there is, is told), or there are two.
@@ -37,7 +38,8 @@ def find(task: Task, folder: Path, language: str, split: Split) -> Source:
     if not folders and (shared := _splits(folder)):
         columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
         source = _source(task, folder, shared, split)
-        return replace(source, language=language, language_columns=columns, language_ends_at=task.language_ends_at)
+        ends_at = task.language_ends_at
+        return replace(source, language=language, language_columns=columns, language_ends_at=ends_at, sole=sole)
     if not matching:
         there = [one.name for one in folders]
         raise UserError(

@@ -45,17 +45,20 @@ def load_rows(
     folder: Path | None = None,
     limit: int | None = None,
     evaluation: bool = True,
+    sole: bool = False,
 ) -> Rows:
     """Load one language and split of a task from `folder`, or else from the Hub; the first `limit` rows if given.
 
     `language` may be spelt in any way the resolver knows. `evaluation=False` reads what is trained on: the task's
     training data where that is another data set, and rows without a gold label are left out, counted in `notes`.
+    With `sole`, no other language is asked for: files in `folder` itself that do not tell their language are taken to
+    be in this one, which `notes` tells.
 
     Raises:
         UserError: The data is not there, cannot be read, or has mistakes; the first of them are told with their place.
     """
     if folder is not None:
-        source = local.find(task, folder, language, split)
+        source = local.find(task, folder, language, split, sole=sole)
     else:
         source = hub.find(task, language, split, evaluation=evaluation)
     return normalised(task, source, limit=limit, training=split == "train" or not evaluation)
@@ -72,7 +75,8 @@ def normalised(task: Task, source: Source, *, limit: int | None, training: bool)
     ids: set[str] = set()
     answers: set[Hashable] = set()
     total = without_gold = 0
-    for file, number, raw in _raw_rows(source, mistakes):
+    notes: list[str] = []
+    for file, number, raw in _raw_rows(source, mistakes, notes):
         full = limit is not None and table.rows >= limit
         if full and len(answers) > 1:
             break
@@ -105,7 +109,7 @@ def normalised(task: Task, source: Source, *, limit: int | None, training: bool)
         table=finished,
         fingerprint=fingerprint,
         origin=source.origin,
-        notes=(left_out,) if without_gold else (),
+        notes=(*notes, *((left_out,) if without_gold else ())),
     )
 
 
@@ -164,8 +168,11 @@ def offers(task: Task, language: str, split: Split, *, folder: Path | None, eval
     return any(split in splits for code, splits in local.coverage(task, folder).items() if task.speaks(code, language))
 
 
-def _raw_rows(source: Source, mistakes: Mistakes) -> Iterator[tuple[File, int, Raw]]:
-    """Yield every raw row of the source's language; the first row of a file tells whether the columns are there."""
+def _raw_rows(source: Source, mistakes: Mistakes, notes: list[str]) -> Iterator[tuple[File, int, Raw]]:
+    """Yield every raw row of the source's language; the first row of a file tells whether the columns are there.
+
+    `notes` is told of a file that does not say which language it is in.
+    """
     for path, name in source.files.items():
         file, rows = read(path, name, source.columns, mistakes, all_columns=bool(source.language_columns))
         first = next(rows, None)
@@ -173,7 +180,9 @@ def _raw_rows(source: Source, mistakes: Mistakes) -> Iterator[tuple[File, int, R
             continue
         _check_columns(file, *first, source)
         rows = chain([first], rows)
-        if source.language_columns:
+        if source.sole and not any(column in first[1] for column in source.language_columns):
+            notes.append(f"{file.name} does not tell its language: all of it is taken as {source.language}")
+        elif source.language_columns:
             rows = _of_language(file, rows, _language_column(file, *first, source), source)
         for number, raw in rows:
             yield file, number, raw
@@ -185,7 +194,8 @@ def _language_column(file: File, number: int, raw: Raw, source: Source) -> str:
             return column
     raise UserError(
         f"{file.at(number)}: no column tells the row's language (found {', '.join(raw)}); name it with "
-        f"--lang-column, or put the file into a folder of its language, {file.path.parent / source.language}"
+        f"--lang-column, put the file into a folder of its language, {file.path.parent / source.language}, "
+        "or ask for this language alone"
     )
 
 

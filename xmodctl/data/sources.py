@@ -22,6 +22,7 @@ class Source:
     published: bool = False  # comes from the Hub: a benchmark is scored as it was published, the user cannot mend it
     language_columns: tuple[str, ...] = ()  # the files hold several languages: the first of these tells which
     language_ends_at: str = ""  # what follows the language in that column, as in `english-42`
+    sole: bool = False  # nothing but `language` is asked for: where no column tells, all rows are in it
     labels: tuple[str, ...] = ()  # how the data writes the task's labels, where it has other names for them
 
 

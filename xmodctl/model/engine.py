@@ -75,6 +75,11 @@ class Xmod:
         return found.pop()
 
     @property
+    def package(self) -> str | None:
+        """The sha256 of the package that the active adapter came in; None for the checkpoint's or a run's."""
+        return self.packages.get(self.active or "")
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         device: torch.device = next(self.module.parameters()).device
