@@ -113,7 +113,7 @@ def test_a_language_with_its_own_vocabulary_is_read_with_its_own_tokenizer(finis
         assert torch.allclose(scores, torch.tensor(one["scores"]), atol=1e-5)
         assert task.labels[int(scores.argmax())] == one["prediction"]
     # Without the adapter the model's own tokenizer reads, as it does where the package is not there.
-    plain = scored(folder, "--langs", "zu_ZA=de_DE", "--controls", "none", "--on-exists", "redo")
+    plain = scored(folder, "--langs", "zu=de_DE", "--controls", "none", "--on-exists", "redo")
     assert plain["zu", "none"]["predictions_sha256"] == rows["zu_ZA", "none"]["predictions_sha256"]
     loaded.use("de")
     assert loaded.tokenizer("cat")["input_ids"] == model.load_tokenizer(base)("cat")["input_ids"]
