@@ -169,6 +169,12 @@ def test_rows_are_shown_with_their_tokens_and_label(tiny_model, pairs):
             "<s> not </s> </s> the cat[answer] </s>",
         ),
         (
+            "question-answering",
+            "{context: context, question: question, answers: answers}",
+            {"context": "the cat", "question": "not", "answers": [{"text": "ca", "answer_start": 4}]},
+            "-> cat (the answer, ca, begins or ends inside a token)",
+        ),
+        (
             "multiple-choice",
             "{context: context, choices: choices, label: label}",
             {"context": "the", "choices": ["cat", "dog"], "label": 1},
