@@ -37,6 +37,7 @@ class Vocabulary:
     words: nn.Parameter
     decoder: nn.Parameter | None
     bias: nn.Parameter | None
+    decoder_bias: nn.Parameter | None  # the bias itself, unless the checkpoint ties nothing
 
 
 class Xmod:
@@ -221,6 +222,15 @@ class Xmod:
             for name, tensor in tensors.items():
                 parameters[self.local_name(name)].copy_(tensor)
 
+    def forget(self, language: str) -> None:
+        """Let go of an adapter that was put here, and of embeddings of its own; a checkpoint's own is read again."""
+        if language in self.languages and (language in self._kept or language in self._vocabularies):
+            raise UserError(f"{language} is in use: `swap` it out first")
+        self._kept.pop(language, None)
+        self.packages.pop(language, None)
+        self._vocabularies.pop(language, None)
+        routed(self.module).own_vocabularies = frozenset(self.own_vocabularies)
+
     def put_embeddings(self, language: str, words: Tensor, bias: Tensor | None = None) -> None:
         """Let `language` be read with a vocabulary of its own from now on, whenever it is active.
 
@@ -258,7 +268,7 @@ class Xmod:
         if self.vocabulary == language:
             self._seat(None)
         self._vocabularies.setdefault(None, self._seated())
-        self._vocabularies[language] = Vocabulary(words=own[0], decoder=own[0], bias=own[1])
+        self._vocabularies[language] = Vocabulary(words=own[0], decoder=own[0], bias=own[1], decoder_bias=own[1])
         routed(self.module).own_vocabularies = frozenset(self.own_vocabularies)
         first = self._outputs()[0]
         if first.chosen and first.active == language:
@@ -293,7 +303,9 @@ class Xmod:
     def _seated(self) -> Vocabulary:
         head = getattr(self.module, "lm_head", None)
         words = routed(self.module).embeddings.word_embeddings.weight
-        return Vocabulary(words, *((head.decoder.weight, head.bias) if head is not None else (None, None)))
+        if head is None:
+            return Vocabulary(words, None, None, None)
+        return Vocabulary(words, head.decoder.weight, head.bias, head.decoder.bias)
 
     def _seat(self, language: str | None) -> None:
         """Put the embeddings of a language in place: its own if it has some, else the checkpoint's."""
@@ -302,7 +314,7 @@ class Xmod:
         if place == body.vocabulary:
             return
         chosen = self._vocabularies[place]
-        for parameter in (chosen.words, chosen.decoder, chosen.bias):
+        for parameter in (chosen.words, chosen.decoder, chosen.bias, chosen.decoder_bias):
             if parameter is not None:  # the module may have been moved while they were not part of it
                 parameter.data = parameter.data.to(self.device)
         words = body.embeddings.word_embeddings
@@ -310,7 +322,7 @@ class Xmod:
         head = getattr(self.module, "lm_head", None)
         if head is not None:
             head.decoder.weight, head.decoder.out_features = chosen.decoder, len(chosen.words)
-            head.bias = head.decoder.bias = chosen.bias
+            head.bias, head.decoder.bias = chosen.bias, chosen.decoder_bias
         self.module.config.vocab_size = len(chosen.words)
         body.vocabulary = place
 
