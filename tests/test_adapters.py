@@ -226,3 +226,9 @@ def test_damaged_packages_are_told_and_the_others_listed(base, tmp_path):
     result = run("adapters", "list", tmp_path)
     assert result.stdout.count("zu_ZA-") == 1
     assert "is damaged or was changed" in result.stderr
+
+
+def test_a_folder_around_a_package_is_no_package_and_the_message_names_what_is_within(base, tmp_path):
+    written(base, tmp_path / "added" / "seed-1" / "zu_ZA")
+    with pytest.raises(UserError, match=r"is no adapter package.*did you mean .*added/seed-1/zu_ZA\?"):
+        adapters.choose(tmp_path / "added", base)

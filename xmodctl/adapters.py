@@ -164,9 +164,11 @@ def read_package(folder: Path) -> Package:
             vocabulary=folder / VOCABULARY if files else None,
         )
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{folder} is no adapter package (it has no {FACTS}); `xmodctl adapters list` shows some"
-        ) from None
+        within = sorted(str(path.parent) for path in [*folder.glob(f"*/{FACTS}"), *folder.glob(f"*/*/{FACTS}")])
+        meant = (
+            f"; did you mean {' or '.join(within[:3])}?" if within else "; `xmodctl adapters list` shows the store's"
+        )
+        raise UserError(f"{folder} is no adapter package, it has no {FACTS}{meant}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
