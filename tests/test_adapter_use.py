@@ -172,6 +172,7 @@ def test_an_export_with_a_packages_language_loads_in_plain_transformers(finished
         out = tmp_path / f"out-{one.folder.name}"
         result = run("export", "--run", folder, "--adapter", one.folder, "--langs", langs, "--out", out)
         assert result.exit_code == 0, result.output
+        assert f"`zu_ZA` (sha256 `{one.sha256[:16]}`), added to it later" in (out / "README.md").read_text()
         stock = AutoModelForSequenceClassification.from_pretrained(out).eval()
         stock.set_default_language("zu_ZA")
         ours = load(folder, "zu", adapters=[one.folder], device="cpu")

@@ -1,7 +1,7 @@
 """The card of an exported model: what it is, what it scored, and what it cannot do; from the run's own rows."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,15 @@ class Scores:
     notes: tuple[str, ...]
 
 
-def card(run: Run, facts: "Facts", seed: int, languages: Sequence[str], *, model_name: str) -> str:
+def card(
+    run: Run,
+    facts: "Facts",
+    seed: int,
+    languages: Sequence[str],
+    *,
+    model_name: str,
+    packages: Mapping[str, str] | None = None,
+) -> str:
     """Return the text of README.md, metadata included; the Hub library has read it back without a complaint.
 
     Scores through adapters that are not exported are left out, because the exported model cannot give them.
@@ -76,17 +84,19 @@ def card(run: Run, facts: "Facts", seed: int, languages: Sequence[str], *, model
         seed: The seed whose weights are exported.
         languages: The adapters exported.
         model_name: What the model is called: the folder's name, or the repository's id.
+        packages: Languages whose adapters came in packages, and the packages' sha256.
     """
     from huggingface_hub import ModelCard
 
-    found = list(_scores(run, seed, languages))
+    came = {language: sha256 for language, sha256 in (packages or {}).items() if language in languages}
+    found = list(_scores(run, seed, languages, came))
     licence = licence_of(facts)
     data = _metadata(run, licence, languages, found, model_name)
     body = "\n\n".join(
         part
         for part in (
             f"# {escaped(model_name)}",
-            _summary(run, seed, languages),
+            _summary(run, seed, languages, came),
             "## Use",
             _usage(run, languages, model_name),
             "## Results",
@@ -126,7 +136,7 @@ def licence_id(licence: str) -> str:
     return licence.casefold().replace(" ", "-")
 
 
-def _scores(run: Run, seed: int, languages: Sequence[str]) -> Iterator[Scores]:
+def _scores(run: Run, seed: int, languages: Sequence[str], came: Mapping[str, str]) -> Iterator[Scores]:
     every = read_rows(run.results)
     for split in SPLITS:
         if not any(row.split == split for row in every):
@@ -137,6 +147,7 @@ def _scores(run: Run, seed: int, languages: Sequence[str]) -> Iterator[Scores]:
         except UserError:  # only rows over no examples
             continue
         shown = [row for row in shown if row.control == "own" and row.adapter in languages]
+        shown = [row for row in shown if row.package == came.get(row.adapter or "")]  # the adapter that is exported
         mine = [row for row in shown if row.seed == seed]
         if mine:
             name_ = run.folder.name
@@ -219,13 +230,15 @@ def _data(run: Run) -> str:
     return f"local files in the form of {title}" if run.plan.data else title
 
 
-def _summary(run: Run, seed: int, languages: Sequence[str]) -> str:
+def _summary(run: Run, seed: int, languages: Sequence[str], came: Mapping[str, str]) -> str:
     plan = run.plan
+    added = ", ".join(f"`{language}` (sha256 `{sha256[:16]}`)" for language, sha256 in came.items())
+    others = f"those of the base model, but for {added}, added to it later" if came else "those of the base model"
     listed = ", ".join(f"{escaped(name(one))} (`{one}`)" for one in languages)
     trained = " + ".join(f"{escaped(name(one))} (`{one}`)" for one in plan.source_languages)
     return (
         f"X-MOD with one adapter a language, fine-tuned on {_data(run)} ({plan.task.kind}) in {trained} "
-        f"from {_base(run)}; seed {seed}. The other languages' adapters are those of the base model.\n\n"
+        f"from {_base(run)}; seed {seed}. The other languages' adapters are {others}.\n\n"
         f"{len(languages)} language{'s' if len(languages) > 1 else ''}: {listed}."
     )
 

@@ -107,6 +107,8 @@ class Fit:
         }
 
 
+# Measured by `fit`: XLM-R's vocabulary cuts seventeen languages that it was made for into 1.4 to 2.3 pieces a word and
+# 0.32 to 0.43 a character, Chinese into 0.75 a character, and Zulu, which it was not made for, into 2.9 a word.
 _MANY_UNKNOWN = 0.01
 _LETTER_BY_LETTER = 0.6
 _MANY_PIECES = 2.4

@@ -71,7 +71,8 @@ def export(
     trained = Trained.load(found, source, chosen, found.plan.source_languages[0], device="cpu", packages=packages)
     read_with = tokenizers(source, packages)
     facts = look_up(source.name)
-    text = cards.card(found, facts, chosen, languages, model_name=push or out.resolve().name)
+    came = {package.language: package.sha256 for package in packages}
+    text = cards.card(found, facts, chosen, languages, model_name=push or out.resolve().name, packages=came)
     write(trained.model, read_with.get(languages[0], read_with[None]), out, languages)
     write_text(out / "README.md", text)
     display.show_text(f"model: {out}")
