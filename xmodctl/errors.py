@@ -12,10 +12,16 @@ class PartialFailureError(Exception):
     """The command ran and kept its finished work, but a part of it failed (exit code 1)."""
 
 
+LONGEST_WORD = 200
+"""Characters of a word that something like it is looked for."""
+
+
 def near_misses(word: str, choices: "list[str] | tuple[str, ...]", count: int = 3) -> list[str]:
     """Return the choices most like `word`, best first; letter case is ignored."""
     from difflib import get_close_matches
 
+    if len(word) > LONGEST_WORD:  # no name of anything, and slow to compare
+        return []
     folded = {choice.casefold(): choice for choice in reversed(choices)}
     return [folded[name] for name in get_close_matches(word.casefold(), list(folded), n=count, cutoff=0.6)]
 

@@ -138,11 +138,11 @@ def test_tags_stored_as_numbers_with_names_in_parquet_are_read_by_name(tmp_path)
     ("row", "told"),
     [
         ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "2 words in `tokens`, but 1 tags in `ner_tags`"),
-        ({"tokens": ["a"], "ner_tags": ["PER"]}, "`ner_tags` number 1 is 'PER'; a tag of IOB1"),
-        ({"tokens": ["a"], "ner_tags": ["NOUN-X"]}, "`ner_tags` number 1 is 'NOUN-X'; a tag of IOB1"),
-        ({"tokens": ["a"], "ner_tags": ["B-DATE"]}, "`ner_tags` number 1 is 'B-DATE'; the types are PER, LOC"),
+        ({"tokens": ["a"], "ner_tags": ["PER"]}, '`ner_tags` number 1 is "PER"; a tag of IOB1'),
+        ({"tokens": ["a"], "ner_tags": ["NOUN-X"]}, '`ner_tags` number 1 is "NOUN-X"; a tag of IOB1'),
+        ({"tokens": ["a"], "ner_tags": ["B-DATE"]}, '`ner_tags` number 1 is "B-DATE"; the types are PER, LOC'),
         ({"tokens": ["a"], "ner_tags": [7]}, "`ner_tags` number 1 is 7; ids go from 0 to 4"),
-        ({"tokens": ["a"], "ner_tags": [None]}, "`ner_tags` number 1 is None"),
+        ({"tokens": ["a"], "ner_tags": [None]}, "`ner_tags` number 1 is null"),
         ({"tokens": ["a"], "ner_tags": "O"}, '`ner_tags` is "O"; it should be a list of tags'),
         ({"tokens": "a b", "ner_tags": ["O", "O"]}, '`tokens` is "a b"; it should be a list of texts'),
         ({"tokens": ["a", 1], "ner_tags": ["O", "O"]}, "it should be a list of texts"),
@@ -162,7 +162,7 @@ def test_a_sentence_that_cannot_be_used_is_told(tmp_path, row, told):
     [
         ("Anna B-PER\nging\n", ":2: the line has 1 columns, the lines before 2"),
         ("Anna\nging\n", ':1: the line has one column, "Anna"; expected a word and its tag'),
-        ("a O\n\nb B-LOC\nc I-XYZ\n", ":3: `ner_tags` number 2 is 'I-XYZ'"),
+        ("a O\n\nb B-LOC\nc I-XYZ\n", ':3: `ner_tags` number 2 is "I-XYZ"'),
     ],
 )
 def test_a_broken_column_file_is_told_with_its_line(tmp_path, text, told):
@@ -235,7 +235,8 @@ def test_a_question_without_an_answer_is_kept(tmp_path):
     ("answers", "told"),
     [
         ([{"text": "Anna", "answer_start": 3}], 'the answer "Anna" is not at character 3 of `context`'),
-        ([{"text": "Anna", "answer_start": 10_000}], "is not at character 10000"),
+        ([{"text": "Anna", "answer_start": 10_000}], '(there: ""); it stands at character'),
+        ([{"text": "Bert", "answer_start": 0}], "it does not stand anywhere in it"),
         ([{"text": "Anna", "answer_start": -1}], "is not at character -1"),
         ([{"text": "", "answer_start": 0}], 'the answer "" is not at'),
         ([{"text": "Anna", "answer_start": "3"}], "expected text and a whole number"),

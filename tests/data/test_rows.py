@@ -6,6 +6,7 @@ import lzma
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
@@ -465,3 +466,46 @@ def test_the_real_xnli_files_are_parallel():
     assert set(there) == set(xnli.languages)
     gold = {tuple(load_rows(xnli, language, "test", folder=Path(folder) / "xnli").table["label"]) for language in there}
     assert len(gold) == 1
+
+
+# --- what is long, strange or in another encoding ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("test.jsonl", json.dumps({**PAIRS[0], "label": "x" * 10**6}), "the labels are entailment"),
+        ("test.jsonl", "x" * 10**6, "this is not JSON"),
+        ("test.csv", f"premise,hypothesis,label\np,h,neutral\n\"{'x' * 10**6},h,neutral\nq,h,neutral\n",
+         ":3: the row that begins here is not CSV"),
+        ("test.csv", ",".join(f"c{n}" for n in range(10**5)) + "\n" + "," * (10**5 - 1) + "\n",
+         "no column `premise` for the text (found c0, c1,"),
+    ],
+)  # fmt: skip
+def test_a_message_about_much_text_is_short_and_comes_soon(tmp_path, nli, name, content, told):
+    put(tmp_path, f"de/{name}", content.encode())
+    started = perf_counter()
+    message = refusal(nli, tmp_path, "de")
+    assert told in message
+    assert len(message) < 700
+    assert perf_counter() - started < 2
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv", "json"])
+def test_utf16_is_told_with_and_without_its_mark(tmp_path, nli, ending):
+    for encoding in ("utf-16", "utf-16-le"):
+        put(tmp_path, f"de/test.{ending}", "premise,hypothesis,label\n".encode(encoding))
+        assert "UTF-16" in refusal(nli, tmp_path, "de")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv"])
+def test_line_ends_of_cr_alone_are_told(tmp_path, nli, ending):
+    put(tmp_path, f"de/test.{ending}", b"premise\thypothesis\tlabel\rp\th\tneutral\r")
+    assert "ends its lines with CR alone" in refusal(nli, tmp_path, "de")
+
+
+def test_many_languages_in_a_column_are_not_all_listed(tmp_path, nli):
+    put(tmp_path, "test.jsonl", jsonl([{**PAIRS[0], "lang": f"q{number:03}"} for number in range(90)]))
+    told = refusal(nli, tmp_path, "de")
+    assert "q000, q001" in told
+    assert "and 70 more" in told

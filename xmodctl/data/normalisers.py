@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from xmodctl.data.mistakes import NoGoldError, RowError
 from xmodctl.data.opening import Raw
-from xmodctl.data.readers import said
+from xmodctl.data.readers import listed, said
 from xmodctl.data.sources import Source
 from xmodctl.data.tags import Tagset
 from xmodctl.errors import UserError, did_you_mean
@@ -94,7 +94,9 @@ class TokenClassification:
         if tags and all(tag in (-1, "-1", "-") for tag in tags):
             raise NoGoldError(f"`{self._tags}` is {said(tags)}, which stands for no gold tags")
         if len(tokens) != len(tags):
-            raise RowError(f"{len(tokens)} words in `{self._tokens}`, but {len(tags)} tags in `{self._tags}`")
+            raise RowError(
+                f"{len(tokens)} words in `{self._tokens}`, but {len(tags)} tags in `{self._tags}`; each word has one"
+            )
         return {"tokens": tokens, "tags": self._tagset.iob2(tags, self._tags)}
 
     def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
@@ -158,7 +160,9 @@ class QuestionAnswering:
     def _misplaced(self, context: str, answer: str, start: int) -> None:
         """Refuse an answer that is not where it should be; a published one still counts as text to compare with."""
         there = context[max(start, 0) : max(start, 0) + len(answer)]
-        told = f"the answer {said(answer)} is not at character {start} of `{self._context}` (there: {said(there)})"
+        told = f"the answer {said(answer)} is not at character {start} of `{self._context}` (there: {said(there)}); "
+        found = context.find(answer) if answer else -1
+        told += f"it stands at character {found}" if found >= 0 else "it does not stand anywhere in it"
         if not self._source.published:
             raise RowError(told)
         if self._source.split == "train":
@@ -223,7 +227,11 @@ class MultipleChoice:
             raise RowError(f"the row has {len(choices)} choices; there must be two or more")
         label = labels.id_of(cell(raw, self._label), self._label)
         if label >= len(choices):
-            raise RowError(f"`{self._label}` is {said(raw[self._label])}, but the row has {len(choices)} choices")
+            first = labels.names[0] if labels.names else 0
+            raise RowError(
+                f"`{self._label}` is {said(raw[self._label])}, "
+                f"but the row has {len(choices)} choices (the first is {first})"
+            )
         return row | {"choices": choices, "label": label}
 
     def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
@@ -269,7 +277,10 @@ class Labels:
         if not self.names:
             if written is not None and written.isdigit():
                 return int(written)
-            raise RowError(f"`{column}` is {said(value)}; it should be the number of the right choice, from 0")
+            raise RowError(
+                f"`{column}` is {said(value)}; it should be the number of the right choice, from 0 "
+                "(choices that are told by letters or other names: --set labels='[A, B, C, D]')"
+            )
         guess = did_you_mean(written or "", list(self.names))
         raise RowError(
             f"`{column}` is {said(value)}; the labels are {', '.join(self.names)}{guess} "
@@ -294,7 +305,7 @@ def cell(raw: Raw, name: str) -> Any:
     try:
         value = raw[name]
     except KeyError:
-        raise RowError(f"the row has no `{name}`; it has {', '.join(raw) or 'nothing'}") from None
+        raise RowError(f"the row has no `{name}`; it has {listed(raw) or 'nothing'}") from None
     if value is None:
         raise RowError(f"`{name}` is empty (null)")
     return value

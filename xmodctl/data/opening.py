@@ -30,6 +30,11 @@ class File:
     all_columns: bool  # columns that `columns` does not name are looked at, too
     place: str  # how a message names a row
 
+    @property
+    def has_lines(self) -> bool:
+        """Whether a row is a line, as it is not in a JSON document."""
+        return ".json" not in self.path.suffixes
+
     def at(self, number: int) -> str:
         """Return the place of row `number` as messages name it."""
         return self.place.format(name=self.name, number=number)
@@ -93,6 +98,10 @@ def lines_of(file: File) -> Iterator[tuple[int, str]]:
             if number == 1:
                 if line.startswith((b"\xff\xfe", b"\xfe\xff")):
                     raise UserError(f"{file.name} is UTF-16 text; save it as UTF-8")
+                if b"\0" in line:
+                    raise UserError(f"{file.name} holds zero bytes: it is UTF-16 or no text; save it as UTF-8 text")
+                if b"\r" in line.rstrip(b"\r\n") and file.has_lines:
+                    raise UserError(f"{file.name} ends its lines with CR alone; save it with line ends LF or CRLF")
                 line = line.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901
             try:
                 yield number, line.decode("utf-8").rstrip("\r\n")

@@ -18,6 +18,8 @@ from xmodctl.data.sources import Columns
 from xmodctl.errors import UserError
 
 ROWS_AT_A_TIME = 10_000
+NAMES_SHOWN = 20
+"""Names of columns or languages in a message."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def _objects(file: File, lines: Iterable[tuple[int, str]]) -> Numbered:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            cut = "" if line.rstrip().endswith("}") else "; the line seems cut off"
+            cut = "" if line.rstrip().endswith(("}", "]")) else "; the line seems cut off"
             file.mistakes.add(file.at(number), f"this is not JSON ({_json_problem(error)}){cut}")
             continue
         if isinstance(row, dict):
@@ -139,13 +141,16 @@ def _csv(file: File) -> Numbered:
     csv.field_size_limit(2**31 - 1)  # the default refuses a field of 128 KiB
     lines = (line + "\n" for _, line in lines_of(file))
     reader = csv.reader(lines, strict=True)
+    whole = 0  # lines of the rows that could be read
     try:
         header = next(reader, [])
+        whole = reader.line_num
         for fields in reader:
+            whole = reader.line_num
             if fields:
                 yield from _cells(file, reader.line_num, header, fields)
     except csv.Error as error:
-        file.mistakes.add(file.at(reader.line_num), f"this is not CSV ({error}); is a quote left open?")
+        file.mistakes.add(file.at(whole + 1), f"the row that begins here is not CSV ({error}); is a quote left open?")
 
 
 def _tsv(file: File) -> Numbered:
@@ -298,6 +303,13 @@ def _json_problem(error: Exception) -> str:
 
 def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as a message lists them: the first ones, shortened, and how many more there are."""
+    every = [name if len(name) <= 60 else name[:57] + "..." for name in names]
+    more = f" and {len(every) - NAMES_SHOWN:,} more" if len(every) > NAMES_SHOWN else ""
+    return ", ".join(every[:NAMES_SHOWN]) + more
 
 
 SAVED = "/"  # a folder that `save_to_disk` wrote

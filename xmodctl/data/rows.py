@@ -12,7 +12,7 @@ from xmodctl.data import hub, local
 from xmodctl.data.mistakes import Mistakes, NoGoldError, RowError
 from xmodctl.data.normalisers import NORMALISERS, Normaliser, one
 from xmodctl.data.opening import File, Numbered, Raw
-from xmodctl.data.readers import ROWS_AT_A_TIME, read, said
+from xmodctl.data.readers import NAMES_SHOWN, ROWS_AT_A_TIME, listed, read, said
 from xmodctl.data.sources import Source, language_in, names_of
 from xmodctl.errors import UserError, near_misses
 from xmodctl.languages import same
@@ -193,7 +193,7 @@ def _language_column(file: File, number: int, raw: Raw, source: Source) -> str:
         if column in raw:
             return column
     raise UserError(
-        f"{file.at(number)}: no column tells the row's language (found {', '.join(raw)}); name it with "
+        f"{file.at(number)}: no column tells the row's language (found {listed(raw)}); name it with "
         f"--lang-column, put the file into a folder of its language, {file.path.parent / source.language}, "
         "or ask for this language alone"
     )
@@ -217,8 +217,8 @@ def _of_language(file: File, rows: Numbered, column: str, source: Source) -> Num
         file.mistakes.raise_any()
         there = sorted(wanted)
         raise UserError(
-            f"no {source.language} rows in {file.name} (column '{column}' has {', '.join(there)}); "
-            f"try --langs {','.join(there)} or --lang-column"
+            f"no {source.language} rows in {file.name} (column '{column}' has {listed(there)}); "
+            f"try --langs {','.join(there[:NAMES_SHOWN])} or --lang-column"
         )
 
 
@@ -230,7 +230,7 @@ def _check_columns(file: File, number: int, raw: Raw, source: Source) -> None:
             guess = (near_misses(missing[0], seen) or near_misses(column, seen) or ["NAME"])[0]
             remedy = f"--set columns.{column}={guess}" if isinstance(names, str) else f"--set columns.{column}='[A, B]'"
             raise UserError(
-                f"{file.at(number)}: no column `{missing[0]}` for the {column} (found {', '.join(seen) or 'none'}); "
+                f"{file.at(number)}: no column `{missing[0]}` for the {column} (found {listed(seen) or 'none'}); "
                 f"say which column it is with {remedy}"
             )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from xmodctl.data.mistakes import RowError
+from xmodctl.data.readers import said
 from xmodctl.errors import UserError, did_you_mean
 
 _BEGINS = frozenset("BUS")  # U(nit) and S(ingle) are entities of one word
@@ -52,16 +53,16 @@ class Tagset:
                 raise RowError(f"`{column}` number {position} is {given}; ids go from 0 to {len(self.tags) - 1}")
             tag = self.tags[given]
         if not isinstance(tag, str):
-            raise RowError(f"`{column}` number {position} is {given!r}; a tag is text such as B-PER, or an id")
+            raise RowError(f"`{column}` number {position} is {said(given)}; a tag is text such as B-PER, or an id")
         mark, hyphen, kind = tag.partition("-")
         if tag in ("O", "o"):
             return "O", None
         if not hyphen or mark not in ("B", "I", "E", "S", "L", "U"):
             raise RowError(
-                f"`{column}` number {position} is {tag!r}; a tag of IOB1, IOB2, BILOU or IOBES is O or like B-PER"
+                f"`{column}` number {position} is {said(tag)}; a tag of IOB1, IOB2, BILOU or IOBES is O or like B-PER"
             )
         known = self._types.get(kind.casefold())
         if known is None:
             guess = did_you_mean(kind, self.types)
-            raise RowError(f"`{column}` number {position} is {tag!r}; the types are {', '.join(self.types)}{guess}")
+            raise RowError(f"`{column}` number {position} is {said(tag)}; the types are {', '.join(self.types)}{guess}")
         return mark, known
