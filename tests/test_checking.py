@@ -73,6 +73,18 @@ def test_a_flaw_in_rows_is_a_warning(tiny_model, pairs, check_, change, said):
     assert said in told(result, "warning")[check_]
 
 
+def test_a_folder_that_names_no_language_is_told(tiny_model, pairs):
+    write(pairs / "qx" / "test.jsonl", rows_of(pairs / "de" / "test.jsonl"))
+    found = told(check(tiny_model, pairs, "--json"), "warning")
+    assert "qx: no code or name of a language" in found["languages"]
+    assert "adapters" not in found
+
+
+def test_a_training_in_several_languages_is_checked_in_each(tiny_model, pairs):
+    lacking = told(check(tiny_model, pairs, "--lang", "en,de", "--json"), "error")
+    assert "no training data in de_DE" in lacking["splits"]
+
+
 def test_a_file_that_was_not_translated_is_told(tiny_model, pairs):
     write(pairs / "de" / "test.jsonl", rows_of(pairs / "en" / "test.jsonl"))
     result = check(tiny_model, pairs, "--json")

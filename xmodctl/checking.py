@@ -15,6 +15,7 @@ from xmodctl.errors import UserError
 from xmodctl.evaluation import encode
 from xmodctl.kinds import KINDS, UNSAYABLE
 from xmodctl.languages import name, resolve, same, script
+from xmodctl.languages.tags import read
 from xmodctl.planning import estimate
 from xmodctl.run import Plan
 from xmodctl.task import Split, Task
@@ -195,21 +196,27 @@ def _passed(check_: str, text: str) -> Finding:
 
 
 def _adapters(plan: Plan, model: "Source | Facts", there: Mapping[str, Any]) -> Iterator[Finding]:
-    lacking = []
+    lacking, unknown = [], []
     for code in there:
+        wanted = plan.task.languages.get(code) or code
+        if read(wanted) is None and wanted not in (model.languages or ()):
+            unknown.append(code)
+            continue
         try:
-            wanted = plan.task.languages.get(code) or code
             resolve(wanted, model.languages or (), model=plan.model, open_languages=model.open_languages)
         except UserError:
             lacking.append(code)
+    if unknown:
+        told = f"{', '.join(unknown)}: no code or name of a language; correct the folder's name or the language column"
+        yield Finding("warning", "languages", told)
     if model.languages is None and not model.open_languages:
         yield Finding("warning", "adapters", f"the languages of {plan.model} are known after its download")
     elif lacking:
         donor = "through another's: --langs CODE=ADAPTER"
         told = f"{plan.model} has no adapter for {', '.join(lacking)}; score such text {donor}"
         yield Finding("warning", "adapters", told)
-    elif there:
-        yield _passed("adapters", f"{plan.model} has one for each of the {len(there)} languages of the data")
+    elif len(there) > len(unknown):
+        yield _passed("adapters", f"{plan.model} has one for each language of the data ({len(there) - len(unknown)})")
 
 
 def _splits(plan: Plan, there: Mapping[str, tuple[Split, ...]]) -> Iterator[Finding]:
