@@ -26,7 +26,7 @@ HELD_OUT = 0.05
 """The share of the lines that is never trained on."""
 SHORTEST = 8
 """Characters; a shorter line says nothing about a language."""
-LONGEST = 8_000
+LONGEST = 2_000
 """Characters; a longer line is cut, at the end of a sentence if there is one, else at a blank, else anywhere."""
 LEAST = 20_000
 """Characters of usable text below which nothing can be learnt or measured: some ten pages."""
@@ -137,11 +137,16 @@ def gather(places: Sequence[str], folder: Path, *, column: str = "text", limit: 
                 training.write(text + "\n")
     mistakes.raise_any()
     counts = Counts(**tally)
-    if counts.characters < LEAST or not 0 < counts.held_out < counts.kept:
+    if counts.characters < LEAST:
         raise UserError(
             f"{', '.join(places)}: {counts.characters:,} characters of usable text in {counts.kept:,} different lines, "
             f"and a language takes at least {LEAST:,} (some ten pages), better a hundred times that; "
             "give more text with --text"
+        )
+    if not 0 < counts.held_out < counts.kept:
+        raise UserError(
+            f"{', '.join(places)}: {counts.kept:,} different lines are too few to hold {HELD_OUT:.0%} of them out; "
+            "write a paragraph a line, or give more text with --text"
         )
     return Corpus(*corpus, counts, tuple(places), fingerprint.hexdigest())
 

@@ -253,6 +253,13 @@ class Bench:
                 yield _known(self.extension, language, seed)
             else:
                 yield from self.train(text, packed, recipe, seed, ranked, controls, own, before)
+        self.leave(language)
+
+    def leave(self, language: str) -> None:
+        """Let go of an adapter that is done, so that memory is that of one language."""
+        if others := [one for one in self.source.languages if one != language]:
+            self.model.swap(others[:1])
+            self.model.forget(language)
 
     def ranked(self, language: str, text: Text) -> Ranked:
         """Try the model's adapters, or read what an earlier command found."""

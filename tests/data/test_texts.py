@@ -1,0 +1,194 @@
+import bz2
+import gzip
+import io
+import json
+import lzma
+import random
+import unicodedata
+
+import pytest
+
+from xmodctl.data import texts
+from xmodctl.data.texts import HELD_OUT, LEAST, LONGEST, gather
+from xmodctl.errors import UserError
+
+
+def lines(count: int = 1_000, seed: int = 0) -> list[str]:
+    draw = random.Random(seed)
+    words = ["ngiyabonga", "kakhulu", "umuntu", "ngumuntu", "ngabantu", "izwe", "lethu"]
+    return [f"{number} " + " ".join(draw.choices(words, k=draw.randint(4, 12))) for number in range(count)]
+
+
+def write(path, content: str | bytes):
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(path)
+
+
+def kept(corpus) -> list[str]:
+    return [*corpus.documents(), *corpus.held_out_documents()]
+
+
+@pytest.mark.parametrize(
+    ("name", "packed"),
+    [("a.txt", bytes), ("a.gz", gzip.compress), ("a.txt.xz", lzma.compress), ("a.bz2", bz2.compress)],
+)
+def test_plain_and_compressed_files_give_the_same_text(tmp_path, name, packed):
+    there = lines()
+    corpus = gather([write(tmp_path / name, packed("\n".join(there).encode()))], tmp_path / "out")
+    assert sorted(kept(corpus)) == sorted(there)
+    assert corpus.counts.lines == corpus.counts.kept == 1_000
+    assert corpus.counts.characters == sum(map(len, there))
+
+
+def test_zstandard_is_read(tmp_path):
+    import pyarrow
+
+    data = "\n".join(lines()).encode()
+    path = tmp_path / "a.zst"
+    with pyarrow.output_stream(str(path), compression="zstd") as file:
+        file.write(data)
+    assert gather([str(path)], tmp_path / "out").counts.kept == 1_000
+
+
+def test_a_byte_order_mark_and_any_line_ends_are_no_part_of_the_text(tmp_path):
+    there = lines()
+    mixed = "\ufeff" + "".join(line + end for line, end in zip(there, ["\n", "\r\n", "\r", "\r\n"] * 250, strict=True))
+    corpus = gather([write(tmp_path / "a.txt", mixed)], tmp_path / "out")
+    assert sorted(kept(corpus)) == sorted(there)
+
+
+def test_standard_input_is_read(tmp_path, monkeypatch):
+    stdin = io.TextIOWrapper(io.BytesIO("\n".join(lines()).encode()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert gather(["-"], tmp_path / "out").counts.kept == 1_000
+
+
+def test_rows_with_columns_are_read_line_by_line(tmp_path):
+    there = lines()
+    rows = [{"body": "\n".join(there[start : start + 10]), "id": start} for start in range(0, 1_000, 10)]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert sorted(kept(gather([path], tmp_path / "out", column="body"))) == sorted(there)
+    with pytest.raises(UserError, match=r"a\.jsonl:1: no column `text` \(found body, id\).*--text-column"):
+        gather([path], tmp_path / "out")
+
+
+def test_a_cell_that_is_no_text_is_told_with_its_place(tmp_path):
+    rows = [{"text": one} for one in lines()] + [{"text": 7}]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match=r"a\.jsonl:1001: `text` is 7; it should be text"):
+        gather([path], tmp_path / "out")
+
+
+def test_what_is_dropped_is_counted(tmp_path):
+    there = lines()
+    content = "\n".join([*there, "", "   ", "short", *there[:30], "  ".join(there[0].split()) + "\x07"])
+    counts = gather([write(tmp_path / "a.txt", content)], tmp_path / "out").counts
+    assert (counts.lines, counts.empty, counts.short, counts.duplicates, counts.kept) == (1_034, 2, 1, 31, 1_000)
+
+
+def test_what_is_held_out_depends_on_the_line_alone(tmp_path):
+    there = lines(3_000)
+    one = gather([write(tmp_path / "a.txt", "\n".join(there))], tmp_path / "one")
+    more = [*lines(2_000, seed=1), *reversed(there)]
+    other = gather([write(tmp_path / "b.txt", "\n".join(more))], tmp_path / "other")
+    mine = [line for line in other.held_out_documents() if line in set(there)]
+    assert list(one.held_out_documents()) == mine
+    assert abs(len(mine) / 3_000 - HELD_OUT) < 0.015
+    assert not set(one.documents()) & set(one.held_out_documents())
+    assert one.fingerprint != other.fingerprint
+
+
+def test_several_files_are_one_text_and_each_line_comes_once(tmp_path):
+    there = lines()
+    places = [
+        write(tmp_path / "a.txt", "\n".join(there[:600])), write(tmp_path / "b.txt", "\n".join(there[500:])),
+    ]  # fmt: skip
+    corpus = gather(places, tmp_path / "out")
+    assert (corpus.counts.kept, corpus.counts.duplicates) == (1_000, 100)
+    assert corpus.origins == tuple(places)
+
+
+def test_a_limit_keeps_the_first_lines(tmp_path):
+    corpus = gather([write(tmp_path / "a.txt", "\n".join(lines()))], tmp_path / "out", limit=600)
+    assert sorted(kept(corpus)) == sorted(lines()[:600])
+
+
+def test_one_endless_line_is_cut_at_sentences_and_nothing_is_lost(tmp_path):
+    sentences = [f"Umusho {number} uphela lapha namhlanje." for number in range(100_000)]
+    line = " ".join(sentences)
+    corpus = gather([write(tmp_path / "a.txt", line)], tmp_path / "out")
+    pieces = kept(corpus)
+    assert max(map(len, pieces)) <= LONGEST
+    assert all(piece.endswith(".") for piece in pieces)
+    assert sorted(word for piece in pieces for word in piece.split()) == sorted(line.split())
+    assert (corpus.counts.lines, corpus.counts.cut) == (1, len(pieces) - 1)
+
+
+def test_a_line_without_blanks_is_not_cut_within_a_letter_and_its_marks(tmp_path):
+    letters = [chr(0x915 + number % 37) + "\u093f" * (number % 3) for number in range(60_000)]
+    random.Random(0).shuffle(letters)
+    corpus = gather([write(tmp_path / "a.txt", "".join(letters))], tmp_path / "out")
+    pieces = kept(corpus)
+    assert len(pieces) > 1
+    assert not [piece for piece in pieces if unicodedata.category(piece[0]).startswith("M")]
+    assert sum(map(len, pieces)) == len("".join(letters))
+
+
+def test_reading_in_small_chunks_gives_the_same_lines(tmp_path, monkeypatch):
+    there = lines(300)
+    path = write(tmp_path / "a.txt", "\r\n".join(one.replace("u", "ü") * 3 for one in there))
+    whole = gather([path], tmp_path / "whole")
+    monkeypatch.setattr(texts, "_CHUNK", 7)
+    assert gather([path], tmp_path / "parts").fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", r"a\.txt: 0 characters of usable text in 0 different lines.*at least 20,000 \(some ten pages\)"),
+        (b"a few words of text\n" * 9_000, r"19 characters of usable text in 1 different lines"),
+        (b"text \0 and more", r"is not text \(a zero byte after line 1\)"),
+        (b"caf\xe9 au lait\n" * 5_000, r"byte 0xe9 after line 1 is not UTF-8; save it as UTF-8"),
+        ("text".encode("utf-16"), r"is UTF-16: save it as UTF-8"),
+        (gzip.compress(b"text"), r"compressed with gzip: name it FILE\.gz, or pipe it through zcat"),
+        (b"%PDF-1.7 ...", r"is a PDF: save its text as plain text"),
+        (b"PK\x03\x04....", r"a zip archive or an office document"),
+    ],
+)
+def test_what_is_no_text_or_too_little_is_refused_in_a_sentence(tmp_path, content, told):
+    with pytest.raises(UserError, match=told):
+        gather([write(tmp_path / "a.txt", content)], tmp_path / "out")
+
+
+def test_a_file_that_is_cut_off_is_told(tmp_path):
+    packed = gzip.compress("\n".join(lines()).encode())
+    with pytest.raises(UserError, match="damaged or cut off"):
+        gather([write(tmp_path / "a.gz", packed[: len(packed) // 2])], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("nowhere.txt", r"there is no such file; give one, `-` for standard input"),
+        ("owner/name", r"if it is a data set on the Hub, say which of its files, as in --text 'owner/name:"),
+        ("owner/name:*.parquet", r"cannot load owner/name:\*\.parquet: offline mode is on.*`--text FILE`"),
+        ("{folder}", r"is a folder; name the files in it"),
+    ],
+)
+def test_a_place_that_holds_no_text_is_refused(tmp_path, place, told):
+    with pytest.raises(UserError, match=told):
+        gather([place.format(folder=tmp_path)], tmp_path / "out")
+
+
+def test_the_least_text_is_enough(tmp_path):
+    there = lines(2_000)
+    while sum(map(len, there)) - len(there[-1]) >= LEAST:
+        there.pop()
+    assert gather([write(tmp_path / "a.txt", "\n".join(there))], tmp_path / "out").counts.characters >= LEAST
+
+
+def test_a_sample_is_spread_over_the_text(tmp_path):
+    corpus = gather([write(tmp_path / "a.txt", "\n".join(lines()))], tmp_path / "out")
+    numbers = [int(text.split()[0]) for text in corpus.sample(10)]
+    assert len(numbers) == 10
+    assert numbers[0] < 100 < 800 < numbers[-1]

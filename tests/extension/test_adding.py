@@ -1,0 +1,311 @@
+"""Languages added to the tiny model: what is trained, what is measured, and that nothing else changes."""
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from xmodctl import adapters, model
+from xmodctl.errors import UserError
+from xmodctl.extension import adding
+from xmodctl.extension.adding import AdapterStarted, Added, Interrupted, Ranked, VocabularyMade
+from xmodctl.extension.command import add_languages, look
+from xmodctl.extension.heads import HeadTrained
+from xmodctl.extension.plan import Asked, Extension
+from xmodctl.training import Step
+
+SETTINGS = ("epochs=4", "learning_rate=0.02", "max_length=32", "batch_size=32", "save_steps=20")
+
+
+def asked(tiny_model: Path, *texts: tuple[str, Path], **more) -> Asked:
+    settings = more.pop("settings", ())
+    return Asked(
+        tuple((language, str(path)) for language, path in texts),
+        str(tiny_model), recipe="add-language-mini", overrides=(*SETTINGS, *settings), **more,
+    )  # fmt: skip
+
+
+def run(command: Asked, folder: Path, seeds: tuple[int, ...] = (1,), on_exists: str = "resume"):
+    """Return the events of a command, and what it added."""
+    events: list = []
+    _, added = add_languages(command, seeds, folder, on_exists, events.append)
+    return events, added
+
+
+def tensors(one: Added) -> dict[str, torch.Tensor]:
+    return one.package.tensors()
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def of(kind: type, events: list) -> list:
+    return [event for event in events if isinstance(event, kind)]
+
+
+@pytest.fixture(scope="module")
+def zulu(tiny_model, write_text, head_text, tmp_path_factory):
+    """Return a command, its events and what it added."""
+    command = asked(tiny_model, ("zu", write_text("zu")), head_text=head_text)
+    events, added = run(command, tmp_path_factory.mktemp("added") / "run")
+    return command, events, added[0]
+
+
+def test_the_new_adapter_predicts_held_out_text_better_than_every_control(zulu):
+    _, events, added = zulu
+    measured = {row.what: row for row in added.compared}
+    assert measured.keys() == {"trained", "start", "best existing", "none"}
+    for what, row in measured.items():
+        if what != "trained":
+            assert row.above == pytest.approx(row.loss - measured["trained"].loss)
+            assert 0 < row.above_low < row.above < row.above_high, what
+    ranked = of(Ranked, events)[0]
+    assert measured["best existing"].adapter == ranked.candidates[0].adapter == ranked.start
+    assert {one.adapter for one in ranked.candidates} == set(model.find(zulu[0].model).languages)
+    assert [one.loss for one in ranked.candidates] == sorted(one.loss for one in ranked.candidates)
+
+
+def test_only_the_adapter_trains_and_only_it_takes_optimiser_memory(zulu, tmp_path, monkeypatch):
+    command, events, _ = zulu
+    seen = []
+    save = adding.save_checkpoint
+
+    def watched(folder, progress, trained, optimizer):
+        seen.append((set(trained), set(optimizer)))
+        return save(folder, progress, trained, optimizer)
+
+    monkeypatch.setattr(adding, "save_checkpoint", watched)
+    run(command, tmp_path / "run")
+    trained, optimizer = seen[0]
+    assert all(".adapter_modules.zu_ZA." in name for name in trained)
+    assert len(trained) == 2 * 4
+    assert optimizer == {f"{name}.{part}" for name in trained for part in ("step", "exp_avg", "exp_avg_sq")}
+    started = of(AdapterStarted, events)[0]
+    assert started.trainable == 2 * (2 * 16 * 8 + 16 + 8)
+
+
+def test_other_languages_give_the_same_logits_to_the_bit_and_the_checkpoint_is_not_touched(zulu):
+    command, _, added = zulu
+    source = model.find(command.model)
+    ids = torch.tensor([[0, 5, 6, 7, 8, 2], [0, 9, 10, 2, 1, 1]])
+    batch = {"input_ids": ids, "attention_mask": (ids != 1).long()}
+
+    def logits(xmod, language: str) -> torch.Tensor:
+        xmod.use(language)
+        with torch.inference_mode():
+            return xmod.module(**batch).last_hidden_state
+
+    plain, extended = (model.load(source, "none", ["en_XX"]) for _ in range(2))
+    adapters.attach(extended, added.package)
+    new = logits(extended, "zu_ZA")
+    for language in source.languages:
+        assert torch.equal(logits(plain, language), logits(extended, language)), language
+        assert not torch.equal(new, logits(plain, language))
+    assert torch.equal(logits(extended, "zu_ZA"), new)
+
+
+def test_the_package_tells_what_was_done_and_that_nothing_else_changed(zulu):
+    command, _, added = zulu
+    facts = added.package.facts
+    assert (added.package.language, facts["seed"], facts["steps"]) == (
+        "zu_ZA",
+        1,
+        4 * math.ceil(facts["sequences"] / 32),
+    )
+    stored = model.weights.Checkpoint(model.find(command.model).folder, "tiny").entries
+    assert facts["untouched"]["tensors"] == added.untouched == len(stored)
+    assert facts["text"]["kept"] + facts["text"]["duplicates"] == 900
+    assert facts["held_out"][0]["what"] == "trained"
+
+
+def test_a_tensor_that_changed_is_noticed(tiny_model, write_text, tmp_path, monkeypatch):
+    train = adding.MaskedTraining.take
+
+    def spoil(self, batch):
+        with torch.no_grad():
+            dict(self.model.module.named_parameters())["roberta.encoder.layer.0.output.dense.bias"].add_(1e-7)
+        return train(self, batch)
+
+    monkeypatch.setattr(adding.MaskedTraining, "take", spoil)
+    command = asked(tiny_model, ("zu", write_text("zu")), settings=("epochs=0.1",))
+    with pytest.raises(AssertionError, match=r"training zu_ZA changed roberta\.encoder\.layer\.0\.output\.dense\.bias"):
+        run(command, tmp_path / "run")
+    assert not (tmp_path / "run" / "seed-1" / "zu_ZA").exists()
+
+
+def test_a_second_command_finds_the_adapter_and_trains_nothing(zulu):
+    command, _, added = zulu
+    events, again = run(command, added.package.folder.parents[1])
+    assert not of(Step, events)
+    assert (again[0].known, again[0].compared) == (True, added.compared)
+    folder = added.package.folder.parent
+    assert sorted(path.name for path in folder.iterdir()) == ["zu_ZA", "zu_ZA.metrics.jsonl"]
+    lines = [json.loads(line) for line in (folder / "zu_ZA.metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, added.package.facts["steps"] + 1))
+    assert Extension.read(folder.parent).state == "finished"
+    assert not [path for path in folder.parent.iterdir() if path.name.startswith(".text")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_goes_on_to_the_same_bits(zulu, tmp_path, number):
+    command, _, whole = zulu
+    steps = []
+
+    def stop(event):
+        steps.append(event.step) if isinstance(event, Step) else None
+        if isinstance(event, Step) and event.step == 7:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted, match=r"stopped at step 7 of .*zu_ZA, seed 1.*the same command goes on from there"):
+        add_languages(command, (1,), tmp_path / "run", "resume", stop)
+    assert Extension.read(tmp_path / "run").state == "interrupted"
+    events, added = run(command, tmp_path / "run")
+    assert of(AdapterStarted, events)[0].resumed_at == 7
+    assert of(Step, events)[0].step == 8
+    assert of(Ranked, events)[0].known
+    assert same(tensors(added[0]), tensors(whole))
+    assert added[0].compared == whole.compared
+
+
+def test_a_training_that_died_goes_on_from_its_last_checkpoint(zulu, tmp_path):
+    command, _, whole = zulu
+
+    class DiedError(Exception):
+        pass
+
+    def die(event):
+        if isinstance(event, Step) and event.step == 25:
+            raise DiedError
+
+    with pytest.raises(DiedError):
+        add_languages(command, (1,), tmp_path / "run", "resume", die)
+    events, added = run(command, tmp_path / "run")
+    assert of(Step, events)[0].step == 21
+    assert same(tensors(added[0]), tensors(whole))
+
+
+def test_languages_added_together_or_in_turn_in_any_order_are_the_same(
+    zulu, tiny_model, write_text, head_text, tmp_path
+):
+    command, _, alone = zulu
+    texts = [("zu", Path(command.texts[0][1])), ("xh", write_text("xh"))]
+    _, both = run(asked(tiny_model, *texts, head_text=head_text), tmp_path / "both")
+    _, reverse = run(asked(tiny_model, *reversed(texts), head_text=head_text), tmp_path / "reverse")
+    _, xhosa = run(asked(tiny_model, texts[1], head_text=head_text), tmp_path / "xhosa")
+    assert [one.package.language for one in both] == ["zu_ZA", "xh_ZA"]
+    assert [one.package.language for one in reverse] == ["xh_ZA", "zu_ZA"]
+    assert same(tensors(both[0]), tensors(alone))
+    assert same(tensors(reverse[1]), tensors(alone))
+    assert same(tensors(both[1]), tensors(xhosa[0]))
+    assert same(tensors(reverse[0]), tensors(xhosa[0]))
+
+
+def test_seeds_give_different_adapters_of_the_same_head_and_start(zulu, tmp_path):
+    command, _, first = zulu
+    events, added = run(command, tmp_path / "run", seeds=(1, 2))
+    assert [one.seed for one in added] == [1, 2]
+    assert same(tensors(added[0]), tensors(first))
+    assert not same(tensors(added[1]), tensors(first))
+    assert len(of(HeadTrained, events)) == len(of(Ranked, events)) == 1
+
+
+def test_a_head_is_trained_once_and_the_same_again(zulu, tmp_path, monkeypatch):
+    command, events, added = zulu
+    trained = of(HeadTrained, events)[0]
+    assert trained.after < trained.before - 1
+    again, _ = run(command, tmp_path / "run")
+    kept = of(HeadTrained, again)[0]
+    assert (kept.known, kept.identity, kept.after) == (True, trained.identity, trained.after)
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))  # nothing is kept there
+    anew, fresh = run(command, tmp_path / "anew")
+    assert not of(HeadTrained, anew)[0].known
+    assert same(tensors(fresh[0]), tensors(added))
+
+
+def test_a_damaged_head_is_trained_again(zulu, tmp_path, monkeypatch):
+    command, events, _ = zulu
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "cache" / "heads" / f"{of(HeadTrained, events)[0].identity}.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"torn")
+    again, _ = run(command, tmp_path / "run")
+    assert not of(HeadTrained, again)[0].known
+
+
+def test_without_head_text_the_head_is_trained_on_the_languages_own(zulu, tiny_model, tmp_path):
+    command, events, _ = zulu
+    other = asked(tiny_model, ("zu", Path(command.texts[0][1])), settings=("epochs=0.1",))
+    again, _ = run(other, tmp_path / "run")
+    assert of(HeadTrained, again)[0].identity != of(HeadTrained, events)[0].identity
+
+
+@pytest.mark.parametrize("start", ["sw_KE", "en_XX+de_DE", "identity", "random"])
+def test_an_adapter_starts_where_it_is_told_to(tiny_model, write_text, tmp_path, start):
+    command = asked(tiny_model, ("zu", write_text("zu")), init_from=start, settings=("epochs=0.1",))
+    events, added = run(command, tmp_path / "run")
+    assert of(Ranked, events)[0].start == added[0].package.facts["start"] == start
+    sources = {row.adapter for row in added[0].compared if row.what in ("source", "best existing")}
+    assert set(start.split("+")) - {"identity", "random"} <= sources
+
+
+def test_a_language_can_have_a_vocabulary_of_its_own(zulu, tiny_model, head_text, tmp_path):
+    command, _, kept = zulu
+    own = asked(
+        tiny_model, ("zu", Path(command.texts[0][1])), vocabulary="new", vocabulary_size=60, head_text=head_text
+    )
+    events, added = run(own, tmp_path / "run")
+    made = of(VocabularyMade, events)[0]
+    assert 10 < made.pieces <= 60
+    package = added[0].package
+    tokenizer = package.tokenizer()
+    assert len(tokenizer) == made.pieces
+    rows = {row.what: row for row in added[0].compared}
+    assert rows["trained"].vocabulary == rows["start"].vocabulary == "its own"
+    assert rows["none"].vocabulary == "the model's"
+    assert rows["none"].above is None, "losses over other pieces are not comparable"
+    assert rows["start"].above_low > 0
+    assert package.tensors()[adapters.WORDS].shape == (made.pieces, 16)
+    assert added[0].untouched == kept.untouched
+
+
+def test_another_plan_or_text_in_the_same_folder_is_refused(zulu, tiny_model, head_text, tmp_path):
+    command, _, added = zulu
+    folder = added.package.folder.parents[1]
+    other = asked(tiny_model, ("zu", Path(command.texts[0][1])), head_text=head_text, settings=("epochs=5",))
+    with pytest.raises(UserError, match=r"begun with another plan \(recipe: .*--on-exists redo"):
+        run(other, folder)
+    with pytest.raises(UserError, match=r"holds added languages already; go on with --on-exists resume"):
+        run(command, folder, on_exists="error")
+    path = Path(command.texts[0][1])
+    before = path.read_text()
+    path.write_text(before + "the cat is not red\n")
+    try:
+        with pytest.raises(UserError, match=r"the text of zu_ZA has changed since"):
+            run(command, folder)
+    finally:
+        path.write_text(before)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds other files \(notes\.txt\); choose another folder with --out"):
+        run(command, tmp_path)
+
+
+def test_a_sequence_longer_than_the_model_is_refused_before_anything_is_read(tiny_model, tmp_path):
+    command = asked(tiny_model, ("zu", tmp_path / "no.txt"), settings=("max_length=128",))
+    with pytest.raises(UserError, match=r"max_length is 128, .* for 64 tokens; add --set max_length=64"):
+        run(command, tmp_path / "run")
+
+
+def test_a_look_writes_nothing_and_tells_the_cost(zulu, tmp_path, monkeypatch):
+    command, events, _ = zulu
+    monkeypatch.chdir(tmp_path)
+    looked = look(command, seeds=2)
+    steps = of(AdapterStarted, events)[0].total_steps
+    assert looked.cost.steps == pytest.approx(steps, rel=0.15)
+    assert looked.cost.parameters.trainable == of(AdapterStarted, events)[0].trainable
+    assert looked.texts[0].corpus.counts.lines == 900
+    assert not list(tmp_path.iterdir())
