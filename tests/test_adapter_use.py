@@ -191,12 +191,16 @@ def test_an_export_with_a_packages_language_loads_in_plain_transformers(finished
 
 def test_from_python_adapters_are_folders_or_names_of_the_store(finished, package):
     kept = adapters.keep(package)
+    told = []
     try:
+        with pytest.raises(UserError, match="has no adapter for 'zu'"):
+            evaluate(finished[0], "zu", listen=told.append)
         report = evaluate(finished[0], "zu", adapters=["Zulu"], listen=lambda event: None)
     finally:
         for file in kept.folder.iterdir():
             file.unlink()
         kept.folder.rmdir()
+    assert any("the store has an adapter for zu_ZA" in getattr(event, "text", "") for event in told)
     assert {score.language: score.adapter for score in report.scores} == {"en": "en_XX", "zu_ZA": "zu_ZA"}
 
 

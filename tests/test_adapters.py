@@ -138,6 +138,14 @@ def test_facts_that_contradict_the_weights_are_refused(base, tmp_path):
         adapters.read_package(folder)
 
 
+def test_a_package_cannot_name_a_place_instead_of_a_language(base, tmp_path):
+    folder = written(base, tmp_path / "zu").folder
+    facts = (folder / "adapter.json").read_text()
+    (folder / "adapter.json").write_text(facts.replace('"zu_ZA"', '"../zu"'))
+    with pytest.raises(UserError, match=r"names the language '\.\./zu', which no adapter can be called"):
+        adapters.read_package(folder)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1}', '{"format": "xmodctl-adapter-1"}'])
 def test_what_is_no_package_is_refused(tmp_path, content):
     (tmp_path / "adapter.json").write_text(content)

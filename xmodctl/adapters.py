@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,9 +80,10 @@ class Package:
         """Load the language's own tokenizer; None where it is read with the base's."""
         if self.vocabulary is None:
             return None
-        from transformers import AutoTokenizer
+        from transformers import PreTrainedTokenizerFast
 
-        loaded: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(self.vocabulary)
+        # Not by the class that its files name: nothing of a package is run.
+        loaded: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(self.vocabulary)
         return loaded
 
 
@@ -149,6 +151,8 @@ def read_package(folder: Path) -> Package:
         told = json.loads(path.read_text(encoding="utf-8"))
         if told["format"] != FORMAT:
             raise UserError(f"{path} has the format {told['format']!r}, not {FORMAT}; run: pip install -U xmodctl")
+        if not _NAME.fullmatch(told["language"]):
+            raise UserError(f"{path} names the language {told['language']!r}, which no adapter can be called")
         sha256, facts = told.pop("sha256"), told.pop("facts")
         base, files = told["base"], told["files"]
         package = Package(
@@ -339,6 +343,19 @@ def choose_all(asked: Sequence[Path | str], source: "Source") -> tuple[Package, 
     return tuple(packages.values())
 
 
+def offered(langs: str, source: "Source", packages: Sequence[Package]) -> list[Package]:
+    """Return the store's packages for languages that a selection names, which fit the base and were not asked for."""
+    given = {package.language for package in packages}
+    named = [part.strip().rpartition("=")[2] for part in langs.split(",")]
+    found = []
+    for package in packages_in(store())[0]:
+        if package.language not in given and any(same(one, package.language) for one in named):
+            with suppress(UserError):
+                check(package, source)
+                found.append(package)
+    return found
+
+
 def spoken(source: "Source", packages: Sequence[Package]) -> tuple[str, ...]:
     """Return the languages of a base with packages: its own, and those that they bring."""
     return tuple(dict.fromkeys([*source.languages, *(package.language for package in packages)]))
@@ -382,4 +399,5 @@ def trained_in(run: "Run") -> tuple[str, ...]:
     return tuple(found)
 
 
+_NAME = re.compile(r"[\w-]{1,60}")
 _ADAPTER_OF = re.compile(r"\.adapter_modules\.([^.]+)\.")

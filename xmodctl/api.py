@@ -294,7 +294,7 @@ def measure(run: "Run", wish: Wish, listen: Listener) -> "tuple[Report, list[Row
     Raises:
         UserError: Nothing can be scored.
     """
-    from xmodctl.adapters import choose_all
+    from xmodctl.adapters import choose_all, offered
     from xmodctl.measurements import with_intervals
     from xmodctl.results import report
 
@@ -305,6 +305,9 @@ def measure(run: "Run", wish: Wish, listen: Listener) -> "tuple[Report, list[Row
         replaces = package.language in source.languages
         told = f"{package.language}: the adapter in {package.folder}, sha256 {package.sha256[:12]}"
         listen(Told(told + (", in the place of the model's own" if replaces else ""), caution=replaces))
+    for package in offered(wish.langs, source, packages):
+        told = f"the store has an adapter for {package.language}, which is not used without --adapter {package.name}"
+        listen(Told(told, caution=True))
     targets = choose(run, source, wish, listen, packages=packages)
     rows, failures = sweep(run, source, targets, wish, listen, packages=packages)
     return with_intervals(report(run.folder.name, rows, failures), run, rows), rows
