@@ -140,7 +140,10 @@ def test_tags_stored_as_numbers_with_names_in_parquet_are_read_by_name(tmp_path)
         ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "2 words in `tokens`, but 1 tags in `ner_tags`"),
         ({"tokens": ["a"], "ner_tags": ["PER"]}, '`ner_tags` number 1 is "PER"; a tag of IOB1'),
         ({"tokens": ["a"], "ner_tags": ["NOUN-X"]}, '`ner_tags` number 1 is "NOUN-X"; a tag of IOB1'),
-        ({"tokens": ["a"], "ner_tags": ["B-DATE"]}, '`ner_tags` number 1 is "B-DATE"; the types are PER, LOC'),
+        (
+            {"tokens": ["a"], "ner_tags": ["B-DATE"]},
+            '`ner_tags` number 1 is "B-DATE"; the types are PER, LOC (--set labels_mapped.DATE=O',
+        ),
         ({"tokens": ["a"], "ner_tags": [7]}, "`ner_tags` number 1 is 7; ids go from 0 to 4"),
         ({"tokens": ["a"], "ner_tags": [None]}, "`ner_tags` number 1 is null"),
         ({"tokens": ["a"], "ner_tags": "O"}, '`ner_tags` is "O"; it should be a list of tags'),

@@ -64,5 +64,7 @@ class Tagset:
         known = self._types.get(kind.casefold())
         if known is None:
             guess = did_you_mean(kind, self.types)
+            if not guess and kind.isidentifier():
+                guess = f" (--set labels_mapped.{kind}=O counts it as no entity)"
             raise RowError(f"`{column}` number {position} is {said(tag)}; the types are {', '.join(self.types)}{guess}")
         return mark, known
