@@ -142,7 +142,7 @@ def test_tags_stored_as_numbers_with_names_in_parquet_are_read_by_name(tmp_path)
         ({"tokens": ["a"], "ner_tags": ["NOUN-X"]}, '`ner_tags` number 1 is "NOUN-X"; a tag of IOB1'),
         (
             {"tokens": ["a"], "ner_tags": ["B-DATE"]},
-            '`ner_tags` number 1 is "B-DATE"; the types are PER, LOC (--set labels_mapped.DATE=O',
+            'is "B-DATE"; the types are PER, LOC (--set labels_mapped.DATE=O',
         ),
         ({"tokens": ["a"], "ner_tags": [7]}, "`ner_tags` number 1 is 7; ids go from 0 to 4"),
         ({"tokens": ["a"], "ner_tags": [None]}, "`ner_tags` number 1 is null"),
