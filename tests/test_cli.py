@@ -458,3 +458,42 @@ def test_several_sources_are_all_marked_and_gaps_are_measured_from_their_mean(ti
         assert told.exit_code == 0, told.output
         assert "de" in told.stdout
     assert "trained in en\\_XX \\+ de\\_DE" in run("report", folder, "--format", "markdown").stdout
+
+
+def test_a_stage_is_planned_checked_trained_and_told(tiny_model, pairs, tmp_path, write_pairs):
+    write_pairs(tmp_path / "first", "en", "train", 24, seed=5)
+    stage = ("--set", f"stages=[{{task: xnli, epochs: 2, data: {tmp_path / 'first'}}}]")
+    plan = finetune(tiny_model, pairs, tmp_path / "run", *stage, *QUICK, "--dry-run")
+    assert "xnli (2 epochs)" in plan.stdout
+    assert "24 rows, 6 steps a seed" in plan.stdout
+    told = json.loads(finetune(tiny_model, pairs, tmp_path / "run", *stage, *QUICK, "--dry-run", "--json").stdout)
+    assert told["stages"] == [{"task": "xnli", "rows": 24, "steps": 6}]
+    words = ("--task", "xnli", "--lang", "en", "--model", tiny_model, "--data", pairs, *stage)
+    assert "XNLI is trained on first, in en_XX" in run("check", *words).stdout
+    trained = finetune(tiny_model, pairs, tmp_path / "run", *stage, *QUICK)
+    assert trained.exit_code == 0, trained.output
+    assert "xnli: 24 training rows" in trained.stderr
+    assert "seed 1, xnli: fresh run of 6 steps" in trained.stderr
+    refusal = refused(finetune(tiny_model, pairs, tmp_path / "run", *QUICK))
+    assert "recipe.stages.1.epochs: 2" in refusal
+    assert len(refusal) < 900
+
+
+def test_every_corpus_of_the_source_language_is_marked_and_counts_as_no_transfer(tiny_model, tmp_path):
+    sentence = {"tokens": ["cat", "runs"], "ner_tags": ["B-PER", "O"]}
+    for code, splits in {"en_ewt": ("train", "validation", "test"), "en_pud": ("test",), "de_pud": ("test",)}.items():
+        for split in splits:
+            path = tmp_path / "data" / code / f"{split}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{json.dumps(sentence)}\n" * 4)
+    words = ("--task", "uner", "--lang", "en_XX", "--model", tiny_model, "--data", tmp_path / "data", *QUICK)
+    trained = run("finetune", *words, "--out", tmp_path / "run")
+    assert trained.exit_code == 0, trained.output
+    assert "on the source's validation data" in trained.stderr
+    result = run("eval-transfer", "--run", tmp_path / "run", "--langs", "@task", "--json")
+    report = json.loads(result.stdout)["report"]
+    assert [(one["language"], one["is_source"]) for one in report["scores"]] == [
+        ("en_ewt", True), ("de_pud", False), ("en_pud", True),
+    ]  # fmt: skip
+    german = next(one["mean"] for one in report["scores"] if one["language"] == "de_pud")
+    assert report["averages"]["without the source"] == german

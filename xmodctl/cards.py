@@ -236,8 +236,12 @@ def _summary(run: Run, seed: int, languages: Sequence[str], came: Mapping[str, s
     others = f"those of the base model, but for {added}, added to it later" if came else "those of the base model"
     listed = ", ".join(f"{escaped(name(one))} (`{one}`)" for one in languages)
     trained = " + ".join(f"{escaped(name(one))} (`{one}`)" for one in plan.source_languages)
+    first = f"first on {', '.join(escaped(task.title) for task in plan.earlier)}, then " if plan.earlier else ""
+    if plan.shots:
+        few = ", ".join(f"{escaped(name(adapter))} (`{adapter}`)" for _, adapter in plan.shots.languages)
+        trained += f" and on {plan.shots.count} examples each of {few}, in which scores are not zero-shot,"
     return (
-        f"X-MOD with one adapter a language, fine-tuned on {_data(run)} ({plan.task.kind}) in {trained} "
+        f"X-MOD with one adapter a language, fine-tuned {first}on {_data(run)} ({plan.task.kind}) in {trained} "
         f"from {_base(run)}; seed {seed}. The other languages' adapters are {others}.\n\n"
         f"{len(languages)} language{'s' if len(languages) > 1 else ''}: {listed}."
     )

@@ -108,6 +108,7 @@ def check(
                 yield Finding("error", "data", f"there is no data in {one}")
     yield from _adapters(plan, model, there)
     yield from _splits(plan, there)
+    yield from _stages(plan)
     looked: list[Looked] = []
     if look_at_data:
         for code, splits in there.items():
@@ -237,6 +238,18 @@ def _splits(plan: Plan, there: Mapping[str, tuple[Split, ...]]) -> Iterator[Find
             yield _passed("splits", f"{source} has {', '.join(at_source)}; test data in {before} languages")
     if without := [code for code, splits in there.items() if "test" not in splits]:
         yield Finding("warning", "splits", f"no test data in {', '.join(without)}")
+
+
+def _stages(plan: Plan) -> Iterator[Finding]:
+    """Say whether the tasks trained on first have data in a source language."""
+    for task, stage in zip(plan.earlier, plan.recipe.stages, strict=True):
+        folder = Path(stage.data) if stage.data else None
+        found = [one for one in plan.source_languages if offers(task, one, "train", folder=folder, evaluation=False)]
+        if found:
+            yield _passed("stages", f"{task.title} is trained on first, in {', '.join(found)} ({folder or 'the Hub'})")
+        else:
+            told = f"{task.title}, trained on first, has no training data in {', '.join(plan.source_languages)}"
+            yield Finding("error", "stages", f"{told}; leave it out with --set 'stages=[]'")
 
 
 def _has(task: Task, language: str, split: Split, folder: Path | None, there: Mapping[str, tuple[Split, ...]]) -> bool:

@@ -107,7 +107,7 @@ class Plan:
         mine, theirs = _flat(self.to_json()), _flat(other.to_json())
         return [
             f"{key}: {theirs.get(key)} there, {mine.get(key)} asked for"
-            for key in sorted({*mine, *theirs})
+            for key in sorted({*mine, *theirs}, key=lambda key: (key.startswith("earlier"), key))  # `stages` says it
             if mine.get(key) != theirs.get(key)
         ]
 
@@ -302,6 +302,8 @@ def versions() -> dict[str, str]:
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        value = {str(number): one for number, one in enumerate(value, start=1)}
     if isinstance(value, dict):
         return {key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{path}.{name}").items()}
     return {path.lstrip("."): value}

@@ -55,7 +55,7 @@ def list_keys() -> None:
     from xmodctl.recipe import Recipe
 
     rows = [
-        (key, "" if field.default is None else f"{field.default}", field.description or "")
+        (key, "" if field.default in (None, ()) else f"{field.default}", field.description or "")
         for key, field in Recipe.model_fields.items()
         if key != "name"
     ]

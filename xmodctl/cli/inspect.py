@@ -44,7 +44,7 @@ def inspect(
     from typing import cast
 
     from xmodctl import display
-    from xmodctl.data import load_rows
+    from xmodctl.data import load_rows, offers
     from xmodctl.inspection import inspect as inspected
     from xmodctl.model import find, load_tokenizer
     from xmodctl.planning import Asked, resolve_plan
@@ -54,7 +54,9 @@ def inspect(
     changes = [*(overrides or ()), *([f"language_column={language_column}"] if language_column else [])]
     resolved, source = resolve_plan(Asked(task, lang, model, recipe, tuple(changes), data), find)
     plan = resolved.plan
-    here = load_rows(plan.task, lang, cast(Split, split), folder=data, limit=rows, evaluation=split != "train")
+    chosen = cast(Split, split)
+    published = split != "train" and offers(plan.task, lang, chosen, folder=data)  # else it lies with the training data
+    here = load_rows(plan.task, lang, chosen, folder=data, limit=rows, evaluation=published or split == "test")
     told = list(inspected(here, plan.task, load_tokenizer(source), plan.recipe))
     if json:
         display.show_json([one.to_json() for one in told])

@@ -313,6 +313,8 @@ def _without_hidden(value: Any) -> Any:
 
 def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
     for key, inner in value.items():
+        if isinstance(inner, list) and inner and all(isinstance(one, Mapping) for one in inner):
+            inner = {str(number): one for number, one in enumerate(inner, start=1)}  # noqa: PLW2901
         if isinstance(inner, Mapping) and inner:
             yield from _flat(inner, f"{path}{key}.")
         else:
