@@ -11,7 +11,7 @@ import numpy as np
 from xmodctl.checkpoints import load_delta
 from xmodctl.data import Encoded, Rows, cached, collate, evaluation_batches, load_rows
 from xmodctl.errors import UserError
-from xmodctl.kinds import KINDS, Kind
+from xmodctl.kinds import KINDS, Kind, unsayable
 from xmodctl.languages import Target, same
 from xmodctl.material import refuse_shots, shots_of
 from xmodctl.metrics import metric
@@ -121,7 +121,8 @@ class Sweep:
                     for control, row in done.items():
                         if row is None:
                             encoded = encodings[ways[control]]
-                            yield Started(target.data, ways[control], control, seed, len(encoded), rows.notes)
+                            notes = (*rows.notes, *unsayable(encoded, len(rows)))
+                            yield Started(target.data, ways[control], control, seed, len(encoded), notes)
                             yield from self.score(trained, rows, encoded, target, control)
                 except UserError as error:
                     yield Failure(target.data, target.adapter, seed, str(error))
