@@ -69,6 +69,24 @@ def test_tensorboard_gets_the_curve_of_each_seed(tiny_model, pairs, tmp_path):
     assert told == pytest.approx(losses)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_steps_of_a_stage_come_before_those_of_the_task(tiny_model, pairs, tmp_path, write_pairs):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    write_pairs(tmp_path / "first", "en", "train", 16, seed=5)
+    stages = [{"task": "xnli", "epochs": 2, "data": str(tmp_path / "first")}]
+    overrides = {"epochs": 1, "batch_size": 8, "max_length": 32, "stages": stages}
+    run = finetune(
+        "xnli", "en", model=str(tiny_model), data=pairs, overrides=overrides, out=tmp_path / "run",
+        track=["tensorboard"],
+    )  # fmt: skip
+    events = EventAccumulator(str(run.folder / "tensorboard" / "seed-1"))
+    events.Reload()
+    assert [point.step for point in events.Scalars("train/loss")] == list(range(1, 11))
+    assert [point.step for point in events.Scalars("validation/accuracy")] == [10]
+
+
 class Talkative:
     """A tracker that prints, as some do."""
 
