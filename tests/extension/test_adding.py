@@ -14,8 +14,9 @@ from xmodctl.errors import UserError
 from xmodctl.extension import adding
 from xmodctl.extension.adding import AdapterStarted, Added, Interrupted, Ranked, VocabularyMade
 from xmodctl.extension.command import add_languages, look
-from xmodctl.extension.heads import HeadTrained
+from xmodctl.extension.heads import HeadStep, HeadTrained
 from xmodctl.extension.plan import Asked, Extension
+from xmodctl.extension.untouched import digests
 from xmodctl.training import Step
 
 SETTINGS = ("epochs=4", "learning_rate=0.02", "max_length=32", "batch_size=32", "save_steps=20")
@@ -242,6 +243,49 @@ def test_without_head_text_the_head_is_trained_on_the_languages_own(zulu, tiny_m
     other = asked(tiny_model, ("zu", Path(command.texts[0][1])), settings=("epochs=0.1",))
     again, _ = run(other, tmp_path / "run")
     assert of(HeadTrained, again)[0].identity != of(HeadTrained, events)[0].identity
+
+
+@pytest.fixture(scope="module")
+def headed(tiny_model, tmp_path_factory) -> Path:
+    """Return the tiny model with a masked-language-modelling head of its own."""
+    import shutil
+
+    import transformers
+
+    folder = tmp_path_factory.mktemp("models") / "headed"
+    shutil.copytree(tiny_model, folder)
+    torch.manual_seed(0)
+    transformers.XmodForMaskedLM.from_pretrained(tiny_model).save_pretrained(folder)
+    return folder
+
+
+def test_a_checkpoints_own_head_is_used_as_it_is(headed, write_text, head_text, tmp_path):
+    text = ("zu", write_text("zu"))
+    events, added = run(asked(headed, text, settings=("epochs=0.1",)), tmp_path / "run")
+    assert not of(HeadTrained, events)
+    assert added[0].package.facts["head"] is None
+    names = set(digests(model.load(model.find(str(headed)), "masked-lm", ["en_XX"]), "zu_ZA"))
+    assert len(names) == added[0].untouched
+    assert {"lm_head.bias", "lm_head.dense.weight"} <= names
+    with pytest.raises(UserError, match=r"has a masked-language-modelling head of its own; leave --head-text out"):
+        run(asked(headed, text, head_text=head_text), tmp_path / "other")
+
+
+def test_a_stop_while_the_head_is_trained_is_heard(zulu, tmp_path, monkeypatch):
+    command, _, whole = zulu
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))
+    heard = []
+
+    def stop(event):
+        if isinstance(event, HeadStep):
+            heard.append(event)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="stopped before the head was trained; the same command goes on"):
+        add_languages(command, (1,), tmp_path / "run", "resume", stop)
+    assert len(heard) == 1
+    _, added = run(command, tmp_path / "run")
+    assert same(tensors(added[0]), tensors(whole))
 
 
 @pytest.mark.parametrize("start", ["sw_KE", "en_XX+de_DE", "identity", "random"])

@@ -11,9 +11,10 @@ import numpy as np
 
 from xmodctl.adapters import Package, read_package, write_package
 from xmodctl.checkpoints import latest_checkpoint, save_checkpoint
-from xmodctl.data import Encoded
+from xmodctl.data import Encoded, cached
 from xmodctl.data.texts import Corpus, gather
-from xmodctl.evaluation import best_device
+from xmodctl.errors import UserError
+from xmodctl.evaluation import best_device, tokenizer_identity
 from xmodctl.extension import heads
 from xmodctl.extension.heads import HeadStep, HeadText, HeadTrained
 from xmodctl.extension.looking import cautions
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 MEASURED_TOKENS = 65_536
 """Held-out tokens that losses are measured on, at most: about 10,000 of them are predicted."""
 FIT_TEXTS = 2_000
-HEAD = "head"
-"""The name of the corpus that --head-text gives."""
 
 
 @dataclass(frozen=True)
@@ -123,11 +122,8 @@ Event = TextRead | HeadStep | HeadTrained | Ranked | VocabularyMade | AdapterSta
 class Interrupted(Exception):  # noqa: N818 - not an error: what was done is saved
     """The user stopped it; what was done is saved."""
 
-    def __init__(self, language: str, seed: int, step: int, total_steps: int) -> None:
-        super().__init__(
-            f"stopped at step {step:,} of {total_steps:,} ({language}, seed {seed}); the same command goes on from "
-            "there"
-        )
+    def __init__(self, where: str) -> None:
+        super().__init__(f"stopped {where}; the same command goes on from there")
 
 
 @dataclass(frozen=True)
@@ -143,7 +139,13 @@ class Text:
     @classmethod
     def of(cls, corpus: Corpus, tokenizer: "PreTrainedTokenizerBase", length: int, vocabulary: str) -> "Text":
         """Pack a corpus; of the held-out part, as much as is measured on."""
-        training = pack(corpus.documents(), tokenizer, length=length)
+        key = {
+            "tool": versions()["xmodctl"],
+            "packed": corpus.fingerprint,
+            "tokenizer": tokenizer_identity(tokenizer),
+            "length": str(length),
+        }
+        training = cached(key, lambda: pack(corpus.documents(), tokenizer, length=length))
         documents = list(_first(corpus.held_out_documents(), tokenizer))
         held = pack(documents, tokenizer, length=length)
         masker = Masker.of(tokenizer, training, held)
@@ -162,7 +164,7 @@ def read_texts(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast") -
         yield TextRead(language, corpus, fit(tokenizer, sample), cautions(language, sample))
 
 
-def add(extension: Extension, source: "Source", texts: Sequence[TextRead], folder: Path) -> Iterator[Event]:
+def add(extension: Extension, source: "Source", texts: Sequence[TextRead], head: Corpus | None) -> Iterator[Event]:
     """Train what is not trained yet: language by language, and each with every seed.
 
     Nothing passes from one language to another: each has its own text, start, batches and optimiser, and nothing of
@@ -173,7 +175,7 @@ def add(extension: Extension, source: "Source", texts: Sequence[TextRead], folde
         extension: What to add, and where it goes.
         source: The base model.
         texts: The texts of the plan.
-        folder: For the text of `--head-text`, while this runs.
+        head: What the head of a checkpoint without one is trained on; None: each language's own text.
 
     Raises:
         Interrupted: The user stopped it; the present step was saved first.
@@ -193,20 +195,13 @@ def add(extension: Extension, source: "Source", texts: Sequence[TextRead], folde
             sizes = {one.language: one.corpus.counts.characters for one in texts}
             recipes = shares(sizes, plan.recipe)
             model = load(source, "masked-lm", source.languages[:1], device=best_device())
-            shared = head_text(plan, base, folder) if plan.head_text and model.initialised else None
+            if head and not model.initialised:
+                raise UserError(f"{source.name} has a masked-language-modelling head of its own; leave --head-text out")
+            shared = _head_text(head, base) if head else None
             bench = Bench(extension, source, model, base, tuple(model.initialised), shared, stop)
             for text in lacking:
                 yield from bench.add(text, recipes[text.language])
     replace(extension, state="finished").write()
-
-
-def head_text(plan: Plan, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> HeadText:
-    """Read what `--head-text` names.
-
-    Raises:
-        UserError: It cannot be used.
-    """
-    return _head_text(gather(plan.head_text, folder / HEAD, column=plan.column), tokenizer)
 
 
 @dataclass
@@ -220,6 +215,7 @@ class Bench:
     headless: tuple[str, ...]  # tensors of the head, if the checkpoint has none
     shared: HeadText | None  # what every language's head is trained on; None: its own text
     stop: StopSignals
+    head: HeadTrained | None = None  # of the present language; None: the checkpoint's own
 
     def add(self, text: TextRead, recipe: Recipe) -> Iterator[Event]:
         """Add one language with every seed."""
@@ -232,7 +228,13 @@ class Bench:
             kin = related(language, self.source.languages)
             through = (kin or list(self.source.languages))[0]
             on = self.shared or _head_text(text.corpus, self.tokenizer)
-            yield from heads.head(self.model, through, on, self.tokenizer, summary(before), precision=plan.precision)
+            for event in heads.head(self.model, through, on, self.tokenizer, summary(before), precision=plan.precision):
+                yield event
+                if isinstance(event, HeadTrained):
+                    self.head = event
+                elif self.stop.requested:
+                    replace(self.extension, state="interrupted").write()
+                    raise Interrupted("before the head was trained")
         self.model.set_dropout(hidden=recipe.dropout, attention=recipe.attention_dropout)
 
         # Which of the model's adapters reads the language best, and where the new one starts.
@@ -355,7 +357,7 @@ class Bench:
                 save_checkpoint(work, training.progress(), training.trained(), training.optimizer_state())
             if self.stop.requested and step.step < training.total_steps:
                 replace(extension, state="interrupted").write()
-                raise Interrupted(language, seed, step.step, step.total_steps)
+                raise Interrupted(f"at step {step.step:,} of {step.total_steps:,} ({language}, seed {seed})")
 
         model.module.requires_grad_(False)
         finished = self.measure(packed, tokenizer)
@@ -382,6 +384,7 @@ class Bench:
             "sequences": len(packed.training),
             "tokens": int(packed.training.input_ids.lengths.sum()),
             "pieces_predicted_among": len(packed.masker.candidates),
+            "head": asdict(self.head) if self.head else None,
             "vocabulary": extension.plan.vocabulary,
             "fit": text.fit.to_json(),
             "held_out": [asdict(one) for one in compared],

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.api import Told, one_of, own_accelerate_state
-from xmodctl.data.texts import STANDARD_INPUT
+from xmodctl.data.texts import STANDARD_INPUT, gather
 from xmodctl.errors import UserError
 from xmodctl.extension.adding import Added, TextRead, add, read_texts
 from xmodctl.extension.plan import (
@@ -64,9 +64,12 @@ def add_languages(
             for note in text.notes:
                 listen(Told(f"{text.language}: {note}", caution=True))
         fingerprints = {text.language: text.corpus.fingerprint for text in texts}
+        head = gather(plan.head_text, place / "head", column=plan.column) if plan.head_text else None
+        if head:
+            fingerprints["--head-text"] = head.fingerprint
         extension = open_extension(folder, plan, seeds, fingerprints, on_exists)
         held.enter_context(own_accelerate_state())
-        for event in add(replace(extension, seeds=tuple(seeds)), source, texts, place):
+        for event in add(replace(extension, seeds=tuple(seeds)), source, texts, head):
             listen(event)
             if isinstance(event, Added):
                 added.append(event)
