@@ -221,6 +221,17 @@ def test_a_folder_of_one_language_needs_no_folder_within_when_that_language_alon
     assert "or ask for this language alone" in " ".join(result.output.split())
 
 
+def test_a_folder_of_one_language_can_be_trained_on_and_looked_at_too(tiny_model, finished, tmp_path):
+    _, data = finished
+    result = finetune(tiny_model, data / "en", tmp_path / "run", "--set", "epochs=1")
+    assert result.exit_code == 0, result.output
+    assert "does not tell its language: all of it is taken as en_XX" in " ".join(result.stderr.split())
+    result = run("inspect", "--task", "xnli", "--lang", "en", "--model", tiny_model, "--data", data / "en")
+    assert result.exit_code == 0, result.output
+    result = finetune(tiny_model, data / "en", tmp_path / "two", "--lang", "en,de")
+    assert "no column tells the row's language" in refused(result)
+
+
 def test_a_run_can_be_told_how_other_data_is_written_and_nothing_else(finished, package, tmp_path):
     folder, data = finished
     lines = (data / "de" / "test.jsonl").read_text().replace('"premise"', '"first"').replace("entailment", "yes")

@@ -85,14 +85,15 @@ def gather(plan: Plan, *, folder: Path | None) -> tuple[Material, ...]:
 
 def _material(task: Task, recipe: Recipe, languages: Sequence[str], folder: Path | None, limit: int | None) -> Material:
     training, validation = [], []
+    sole = len(languages) == 1
     for language in languages:
-        rows = load_rows(task, language, "train", folder=folder, limit=limit, evaluation=False)
+        rows = load_rows(task, language, "train", folder=folder, limit=limit, evaluation=False, sole=sole)
         training.append(Corpus(language, rows))
         # The benchmark's own validation data, or else that of the data set trained on.
         places = [one for one in (True, False) if offers(task, language, "validation", folder=folder, evaluation=one)]
         if places or recipe.keep == "source-dev":
             evaluation = next(iter(places), True)
-            rows = load_rows(task, language, "validation", folder=folder, limit=limit, evaluation=evaluation)
+            rows = load_rows(task, language, "validation", folder=folder, limit=limit, evaluation=evaluation, sole=sole)
             validation.append(Corpus(language, rows))
     return Material(task, recipe, tuple(training), tuple(validation))
 

@@ -56,7 +56,8 @@ def inspect(
     plan = resolved.plan
     chosen = cast(Split, split)
     published = split != "train" and offers(plan.task, lang, chosen, folder=data)  # else it lies with the training data
-    here = load_rows(plan.task, lang, chosen, folder=data, limit=rows, evaluation=published or split == "test")
+    mine = published or split == "test"
+    here = load_rows(plan.task, lang, chosen, folder=data, limit=rows, evaluation=mine, sole=True)
     told = list(inspected(here, plan.task, load_tokenizer(source), plan.recipe))
     if json:
         display.show_json([one.to_json() for one in told])
