@@ -18,12 +18,12 @@ ADAPTERS = {"en": "en_XX", "de": "de_DE", "sw": "sw_KE", "fr": "fr_XX"}
 
 
 def make_run(folder: Path, task: Task | None = None, **changes: Any) -> Run:
-    """Write the `run.json` of a run trained in English."""
+    """Write the `run.json` of a run trained in English, on rows of its own."""
     plan = Plan(
         task=task or library.task("xnli").model_copy(update=changes), recipe=library.recipe("nli"), model="mini",
         revision=None, config_sha256=None, source_languages=("en_XX",), data=None, limit=None, precision="fp32",
     )  # fmt: skip
-    run = Run.new(folder, plan, (1,), {})
+    run = Run.new(folder, plan, (1,), {"train": folder.name})
     run.write()
     return run
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,6 +109,16 @@ def test_of_three_runs_each_is_compared_with_the_first(two_runs, tmp_path):
     assert [side.label for side in told.sides] == ["A", "B", "C"]
     assert list(told.pairs) == [("B", "A"), ("C", "A")]
     assert "C scores higher than A in none and lower in 3 of 3 languages (en, de, sw)" in told.verdicts[1]
+
+
+def test_runs_that_differ_only_in_their_seeds_are_never_called_different(two_runs):
+    first, second = two_runs
+    second = replace(second, fingerprints=first.fingerprints, plan=replace(second.plan, data="/elsewhere"))
+    told = compare(first, second)
+    assert min(one.p_corrected for one in told.differences) < 0.001
+    assert not any(one.significant for one in told.differences)
+    assert told.verdicts[0].startswith("B and A follow the same plan and differ only in their seeds")
+    assert compare(first, replace(second, plan=replace(second.plan, limit=100))).differences[2].significant
 
 
 def test_one_seed_is_allowed_and_said(two_runs):

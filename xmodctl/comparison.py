@@ -48,6 +48,7 @@ class Difference:
     p: float
     test: str  # where `p` comes from
     p_corrected: float = 1.0  # by Holm, over every difference of the comparison
+    one_plan: bool = False  # the two runs differ in nothing but their seeds
 
     @property
     def value(self) -> float:
@@ -56,8 +57,12 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether chance would hardly bring it about."""
-        return self.p_corrected < LEVEL
+        """Whether chance would hardly bring it about.
+
+        The examples' chance, that is. Where nothing but the seeds differ, a difference is the chance of training by
+        definition, and no p-value from one model a side can know how large that is.
+        """
+        return self.p_corrected < LEVEL and not self.one_plan
 
 
 @dataclass(frozen=True)
@@ -221,6 +226,12 @@ class Pair:
         """Return the measurement of one side, if it is one of these two."""
         return [one for name, one in ((self.of, self.one), (self.against, self.other)) if name == label]
 
+    @property
+    def one_plan(self) -> bool:
+        """Whether two runs differ in nothing but their seeds (and in where their data lies)."""
+        one, other = self.one.run, self.other.run
+        return one is not other and one.follows_the_plan_of(other)
+
     def exact_p(self) -> float | None:
         """Return McNemar's p-value, where scores are shares of right examples and there is one seed a side."""
         if self.one.task.headline not in SHARES or len(self.one.seeds) > 1 or len(self.other.seeds) > 1:
@@ -240,6 +251,7 @@ class Pair:
             percentiles(drawn),
             p=p_value(drawn) if exact is None else exact,
             test="paired bootstrap" if exact is None else "exact McNemar",
+            one_plan=self.one_plan,
         )
 
 
@@ -288,7 +300,9 @@ def _mean(pairs: Sequence[Pair], first: Scores, second: Scores, seed: int) -> Di
     n = sum(pair.one.n for pair in pairs)
     values = (first.value, second.value)
     of, against = pairs[0].of, pairs[0].against
-    return Difference(of, against, None, n, values, percentiles(drawn), p_value(drawn), "paired bootstrap")
+    return Difference(
+        of, against, None, n, values, percentiles(drawn), p_value(drawn), "paired bootstrap", one_plan=pairs[0].one_plan
+    )
 
 
 def _redraw(pair: Pair, first: Scores, second: Scores, seed: int) -> np.ndarray:
@@ -318,6 +332,13 @@ def _verdict(of: str, against: str, found: Sequence[Difference]) -> str:
     )
     start = of[0].upper() + of[1:]
     count = len(languages)
+    mean = next((one for one in found if one.language is None), None)
+    if found[0].one_plan:
+        text = (
+            f"{start} and {against} follow the same plan and differ only in their seeds: whatever lies between them is "
+            "the chance of training, and no difference is called one"
+        )
+        return text + (f"; on average it is {mean.value:+.1f} points." if mean else ".")
     if not higher and not lower:
         where = "in any language" if count > 1 else f"in {languages[0].language}"
         text = f"No difference is shown between {of} and {against} {where}"
@@ -327,7 +348,6 @@ def _verdict(of: str, against: str, found: Sequence[Difference]) -> str:
         )
         if rest := count - len(higher) - len(lower):
             text += f"; in {rest} no difference is shown"
-    mean = next((one for one in found if one.language is None), None)
     if mean:
         low, high = mean.ci
         p = "below 0.001" if mean.p_corrected < 0.001 else f"{mean.p_corrected:.3f}"

@@ -180,6 +180,15 @@ class Run:
         """Return the run as it would score with keys of its task changed; the folder's `run.json` stays as it is."""
         return replace(self, plan=replace(self.plan, task=self.plan.task.with_values(changes, origin=origin)))
 
+    def follows_the_plan_of(self, other: "Run") -> bool:
+        """Return whether both train in the same way on the same rows, so that nothing but their seeds differs."""
+        named = {"name": "", "title": "", "source": ""}  # what a recipe says of itself trains nothing
+        one, two = (
+            replace(run.plan, data=None, recipe=run.plan.recipe.model_copy(update=named)) for run in (self, other)
+        )
+        shared = self.fingerprints.keys() & other.fingerprints.keys()
+        return not one.differences(two) and all(self.fingerprints[key] == other.fingerprints[key] for key in shared)
+
     def seed_folder(self, seed: int) -> Path:
         """Where one seed keeps its delta, metrics and checkpoints."""
         return self.folder / f"seed-{seed}"
