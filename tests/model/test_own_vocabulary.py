@@ -187,3 +187,18 @@ def test_an_untied_decoder_comes_back(checkpoint, batch):
     xmod.use("en_XX")
     assert xmod.module.lm_head.decoder.weight is decoder
     assert torch.equal(xmod.module(**batch).logits, before)
+
+
+def test_each_of_several_languages_keeps_a_vocabulary_of_its_own(checkpoint):
+    _, folder = checkpoint()
+    xmod = loaded(folder, languages=["en_XX"])
+    sizes = {"de_DE": 50, "fr_XX": 60}
+    for language, pieces in sizes.items():
+        xmod.put_embeddings(language, own(pieces=pieces))
+    for language in ("fr_XX", "de_DE", "en_XX", "fr_XX"):
+        xmod.use(language)
+        pieces = sizes.get(language, 120)
+        ids = torch.tensor([[0, pieces - 1, 2]])
+        assert xmod.module(ids).logits.shape[-1] == pieces == xmod.module.config.vocab_size
+    xmod.put_embeddings("fr_XX", own(pieces=40))  # anew, while it is active
+    assert len(xmod.module.roberta.embeddings.word_embeddings.weight) == 40
