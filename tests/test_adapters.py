@@ -161,6 +161,12 @@ def test_a_folder_with_other_files_is_not_written_over(base, tmp_path):
     with pytest.raises(UserError, match="holds other files"):
         written(base, tmp_path / "mine")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+    (tmp_path / "mine" / "letter.txt").unlink()
+    folder = written(base, tmp_path / "mine").folder
+    assert written(base, folder, seed=1) == adapters.read_package(folder)  # a package is replaced
+    (folder / "letter.txt").write_text("dear")
+    with pytest.raises(UserError, match="holds other files"):
+        written(base, folder)
 
 
 def test_a_language_with_its_own_vocabulary_brings_tokenizer_and_embeddings(base, tmp_path):

@@ -251,7 +251,7 @@ def _base_of(package: Package) -> dict[str, Any]:
 
 
 def _holds_only_a_package(folder: Path) -> bool:
-    return (folder / FACTS).exists() or not any(folder.iterdir())
+    return {path.name for path in folder.iterdir()} <= {WEIGHTS, FACTS, VOCABULARY}
 
 
 def store() -> Path:
