@@ -197,7 +197,7 @@ def test_several_sources_train_through_their_own_adapters_and_are_validated_in_e
     validated = [event for event in events if isinstance(event, Validated)][-1]
     assert list(validated.values) == ["en_XX", "de_DE"]
     assert validated.value == pytest.approx(sum(validated.values.values()) / 2)
-    assert validated.value > 80
+    assert validated.value > 80 > validated.baseline == pytest.approx(100 / 3)
     assert not [name for name in job.delta() if "adapter_modules" in name]
     assert load_delta(job.run.delta(1), job.source)[1]["selected_on"] == "nothing (last step)"
 

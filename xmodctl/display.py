@@ -231,6 +231,7 @@ class TrainingProgress(Bar):
                 self.say(
                     f"epoch {event.epoch:.3g}: {event.metric} {event.value:.1f} on the source's validation data"
                     + (f" (the mean of {each})" if each else "")
+                    + f"; {BLIND} {event.baseline:.1f}"
                 )
             case fine_tuning.SeedFinished():
                 if self.task is not None:

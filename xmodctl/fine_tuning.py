@@ -63,6 +63,7 @@ class Validated:
     epoch: float
     metric: str
     value: float  # percent, the mean over languages
+    baseline: float  # what the best answers score that do not look at the input, percent, the mean over languages
     values: dict[str, float] = field(default_factory=dict)  # of each language, where there are several
 
 
@@ -284,14 +285,17 @@ def _joined(model: "Xmod", adapters: Sequence[str], parts: Sequence[Encoded]) ->
 def _validate(training: Training, seed: int, encoded: EncodedMaterial) -> Validated:
     """Score each source language's validation data through its own adapter."""
     task, kind, model = encoded.material.task, KINDS[encoded.material.task.kind], training.model
-    values = {}
+    values, baselines = {}, []
     for corpus, rows in zip(encoded.material.validation, encoded.validation, strict=True):
         model.activate(corpus.adapter)
         logits = logits_of(model, rows, precision=training.precision, pad_id=training.pad_id)
-        values[corpus.adapter] = judge(kind, task, corpus.rows, rows, logits)[2][task.headline]
-    mean = sum(values.values()) / len(values)
+        predictions, _, metrics = judge(kind, task, corpus.rows, rows, logits)
+        values[corpus.adapter] = metrics[task.headline]
+        gold = [one.gold for one in predictions]
+        baselines.append(kind.baseline(gold, corpus.rows.table, task, corpus.rows.language))
+    mean, blind = (sum(found) / len(found) for found in (values.values(), baselines))
     told = values if len(values) > 1 else {}
-    return Validated(seed, training.step, training.epoch, task.headline, mean, told)
+    return Validated(seed, training.step, training.epoch, task.headline, mean, blind, told)
 
 
 def _selected_on(run: Run) -> str:
