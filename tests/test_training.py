@@ -139,6 +139,18 @@ def test_a_precision_that_the_device_cannot_do_is_refused(asked, told, monkeypat
         resolve_precision(asked)
 
 
+def test_bf16_is_refused_by_a_processor_without_it(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for native in (True, False):
+        monkeypatch.setattr("xmodctl.model.kernels.has_bf16", lambda native=native: native)
+        if native:
+            assert resolve_precision("bf16") == "bf16"
+        else:
+            with pytest.raises(UserError, match=r"no bf16 arithmetic.*--precision fp32"):
+                resolve_precision("bf16")
+
+
 def test_precision_auto_is_fp32_on_a_processor(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_precision("auto") == "fp32"

@@ -301,6 +301,8 @@ def resolve_precision(asked: str) -> Precision:
     """
     import torch
 
+    from xmodctl.model.kernels import has_bf16
+
     cuda = torch.cuda.is_available()
     match asked:
         case "auto":
@@ -310,6 +312,10 @@ def resolve_precision(asked: str) -> Precision:
         case "bf16":
             if cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
                 raise UserError("this GPU has no bf16 arithmetic; use --precision fp16 or fp32")
+            if not torch.accelerator.is_available() and not has_bf16():
+                raise UserError(
+                    "this processor has no bf16 arithmetic, so that it would be slower; use --precision fp32"
+                )
             return "bf16"
         case "fp16":
             if not cuda:

@@ -52,8 +52,43 @@ def test_inputs_of_odd_layouts_and_no_rows_are_taken():
         assert torch.allclose(layer(x), functional.linear(x, layer.weight, layer.bias), atol=1e-5)
     double = linear(8, 6).double()
     assert double(torch.randn(3, 6, dtype=torch.float64)).dtype == torch.float64
+    half = layer.bfloat16()
+    assert half(torch.randn(3, 6).bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.skipif(not (HAS_ONEDNN and kernels.has_bf16()), reason="this processor has no bf16 arithmetic")
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_under_bf16_only_the_operands_of_a_product_are_cast(frozen, bias):
+    layer, dropout = linear(48, 32, bias).requires_grad_(not frozen), kernels.Dropout(0.0)
+    x = torch.randn(5, 9, 32, requires_grad=True)
+    residual, weights = torch.randn(5, 9, 48), torch.randn(5, 9, 48)
+    rounded = [one.detach().bfloat16().float().requires_grad_() for one in (x, *layer.parameters())]
+    exact = functional.linear(*rounded)
+    wanted = [x, *(one for one in layer.parameters() if one.requires_grad)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert layer(torch.randn(3, 6)).dtype == torch.bfloat16
+        out = layer(x)
+        summed, wide = kernels.linear_plus(layer, dropout, x, residual), layer.gelu(x)
+        with torch.no_grad():
+            read = layer(x), layer.gelu(x), kernels.linear_plus(layer, dropout, x, residual)
+    for mine, stock in zip(
+        (out, summed, wide, *read),
+        (exact, exact + residual, functional.gelu(exact), exact, functional.gelu(exact), exact + residual),
+        strict=True,
+    ):
+        assert mine.dtype == torch.float32
+        assert torch.allclose(mine, stock, rtol=1e-2, atol=1e-2)
+    gradients = torch.autograd.grad((out * weights).sum(), wanted)
+    stocks = torch.autograd.grad((exact * weights).sum(), rounded[: len(wanted)])
+    for mine, stock in zip(gradients, stocks, strict=True):
+        assert mine.dtype == torch.float32
+        assert (mine - stock).norm() < 1e-2 * stock.norm()
+
+
+def test_bf16_without_arithmetic_for_it_is_pytorchs_own(monkeypatch):
+    monkeypatch.setattr(kernels, "has_bf16", lambda: False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert linear(8, 6)(torch.randn(3, 6)).dtype == torch.bfloat16
 
 
 @pytest.mark.usefixtures("onednn")

@@ -1,4 +1,8 @@
-"""The same sums, computed faster on a CPU: matrix products through oneDNN, dropout from 16-bit random numbers."""
+"""The same sums, computed faster on a CPU: matrix products through oneDNN, dropout from 16-bit random numbers.
+
+Under bf16 autocast the operands of a linear layer's product are cast and nothing else: its result, the residual and
+all that is computed element by element stay float32.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +44,24 @@ def onednn_is_faster() -> bool:
     return "GenuineIntel" not in _processor()
 
 
+@cache
+def has_bf16() -> bool:
+    """Say whether this processor multiplies bf16 numbers natively, not by way of float32; unknown ones may."""
+    if platform.machine().lower() not in {"x86_64", "amd64"}:
+        return True
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def rough() -> bool:
+    """Say whether products on the CPU are to be made in bf16, and can be."""
+    return (
+        torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        and has_bf16()
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )
+
+
 def _processor() -> str:
     try:
         return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")[:4096]
@@ -48,11 +70,11 @@ def _processor() -> str:
 
 
 def plain(tensor: Tensor) -> bool:
-    """Say whether `tensor` is computed here and now, in float32, on the CPU."""
+    """Say whether `tensor` is float32 on the CPU and what is computed of it here is mine to choose."""
     return (
         tensor.dtype == torch.float32
         and tensor.device.type == "cpu"
-        and not torch.is_autocast_enabled("cpu")
+        and (not torch.is_autocast_enabled("cpu") or rough())
         and not torch.compiler.is_compiling()
     )
 
@@ -65,14 +87,14 @@ class Linear(nn.Linear):
         if not _quick(x):
             return functional.linear(x, self.weight, self.bias)
         if not torch.is_grad_enabled():
-            return _product(x, self.weight, self.bias)
+            return _product(*_operands(x, self.weight, self.bias))
         out: Tensor = _Linear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return out
 
     def gelu(self, x: Tensor) -> Tensor:
         """Return GELU(x W^T + b), in one pass where no gradient is wanted."""
         if _quick(x) and not torch.is_grad_enabled():
-            return _product(x, self.weight, self.bias, "gelu")
+            return _product(*_operands(x, self.weight, self.bias), "gelu")
         return functional.gelu(self(x))
 
 
@@ -80,6 +102,7 @@ class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         wants_x, wants_weight, _ = ctx.needs_input_grad
+        x, weight, bias = _operands(x, weight, bias)
         ctx.save_for_backward(x if wants_weight else None, weight if wants_x else None)
         return _product(x, weight, bias)
 
@@ -88,6 +111,9 @@ class _Linear(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         of_weight = None
+        of_bias = gradient.reshape(-1, gradient.shape[-1]).sum(0) if ctx.needs_input_grad[2] else None
+        if (kept := x if weight is None else weight) is not None:
+            gradient = gradient.to(kept.dtype)
         rows = gradient.reshape(-1, gradient.shape[-1])
         if x is not None:
             inputs = x.reshape(-1, x.shape[-1])
@@ -96,20 +122,22 @@ class _Linear(Function):
                 of_weight = _product(inputs.t(), rows.t()).t()
             else:
                 of_weight = _product(rows.t(), inputs.t())
-        return (
-            None if weight is None else _product(gradient, weight.t()),
-            of_weight,
-            rows.sum(0) if ctx.needs_input_grad[2] else None,
-        )
+        return None if weight is None else _product(gradient, weight.t()), of_weight, of_bias
 
 
 def _quick(x: Tensor) -> bool:
-    return plain(x) and onednn_is_faster() and x.numel() > 0
+    return plain(x) and x.numel() > 0 and (rough() or onednn_is_faster())
+
+
+def _operands(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    if not rough():
+        return x, weight, bias
+    return x.bfloat16(), weight.bfloat16(), None if bias is None else bias.bfloat16()
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None, then: str = "none") -> Tensor:
     product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "none")
-    return product
+    return product.float()
 
 
 class Dropout(nn.Dropout):
@@ -138,7 +166,7 @@ def linear_plus(linear: Linear, dropout: Dropout, x: Tensor, residual: Tensor) -
     """Return residual + dropout(x W^T + b), in one pass where nothing is dropped and no gradient wanted."""
     if dropout.training and dropout.p > 0.0:
         return dropout.plus(linear(x), residual)
-    if _quick(x) and plain(residual) and not torch.is_grad_enabled():
+    if _quick(x) and plain(residual) and not torch.is_grad_enabled() and not rough():
         summed = torch.ops.mkldnn._linear_pointwise.binary(x, residual, linear.weight, linear.bias, "add")
     else:
         summed = residual + linear(x)
@@ -194,7 +222,7 @@ def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, share: flo
     samples, heads, length, size = query.shape
     flat = [tensor.reshape(samples * heads, -1, size) for tensor in (query, key, value)]
     weights = torch.baddbmm(query.new_empty(1), flat[0], flat[1].transpose(1, 2), beta=0, alpha=size**-0.5).softmax(-1)
-    return torch.bmm(dropped(weights, share), flat[2]).view(samples, heads, length, size)
+    return torch.bmm(dropped(weights, share), flat[2]).to(query.dtype).view(samples, heads, length, size)
 
 
 def quicken(module: nn.Module) -> None:

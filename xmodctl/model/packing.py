@@ -131,4 +131,4 @@ def _attend_run(query: Tensor, key: Tensor, value: Tensor, *, share: float) -> T
         attended = kernels.attention_with_dropout(query, key, value, share)
     else:
         attended = functional.scaled_dot_product_attention(query, key, value, dropout_p=share)
-    return attended.transpose(1, 2).reshape(-1, query.shape[1] * query.shape[3])
+    return attended.to(query.dtype).transpose(1, 2).reshape(-1, query.shape[1] * query.shape[3])
