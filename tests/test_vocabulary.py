@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from xmodctl import vocabulary
 from xmodctl.errors import UserError
 from xmodctl.vocabulary import Fit, fit, train_vocabulary
 
@@ -132,6 +133,24 @@ def test_training_again_in_another_process_gives_the_same_vocabulary(base, rows,
     )
     told = {subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout for _ in range(2)}
     assert len(told) == 1
+
+
+def test_of_much_text_a_sample_is_read_that_the_seed_decides(base, rows, monkeypatch):
+    monkeypatch.setattr(vocabulary, "CHARACTERS_TRAINED_ON", 1000)
+    texts = [f"umuntu{number} ngabantu" for number in range(500)]
+    first, again, other = (vocabulary._sample(iter(texts), seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first[0] != other[0]
+    assert first[1] == 500
+    assert 900 < sum(map(len, first[0])) <= 1000
+    places = [texts.index(text) for text in first[0]]
+    assert places == sorted(places)
+    assert min(places) < 100  # from all over, not the beginning or the end alone
+    assert max(places) > 400
+    assert vocabulary._sample(["a" * 5000], 0) == (["a" * 5000], 1)
+    made = train_vocabulary(iter(texts), base, rows, size=60, seed=0)
+    assert made.facts["texts"] == 500
+    assert made.facts["texts_trained_on"] == len(first[0])
 
 
 def test_too_small_a_size_and_too_little_text_are_refused(base, rows):

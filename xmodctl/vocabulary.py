@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.errors import UserError
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 TEXTS_READ = 20_000
 """Texts that `fit` reads at most: shares settle long before."""
 
-TEXTS_TRAINED_ON = 500_000
-"""Texts that a tokenizer is trained on at most: a sample of more takes memory and changes few pieces."""
+CHARACTERS_TRAINED_ON = 20_000_000
+"""Characters of text that a tokenizer is trained on at most: more takes memory and minutes, and changes few pieces."""
 
 _TEXTS_AT_A_TIME = 1000
 _BLANK = re.compile(r"\s+")
@@ -173,7 +174,7 @@ def train_vocabulary(
         base_tokenizer: the base model's; its special tokens keep their ids, its normaliser is used.
         base_embeddings: the base's word embeddings, (pieces, hidden).
         size: how many pieces, special tokens included; less where the text has not that many.
-        seed: of the sample that is drawn from more than `TEXTS_TRAINED_ON` texts.
+        seed: of the sample that is drawn from more than `CHARACTERS_TRAINED_ON`.
         base_bias: the bias of the base's masked-LM head, (pieces,); treated as the embeddings are.
 
     Raises:
@@ -197,17 +198,20 @@ def train_vocabulary(
 
 
 def _sample(texts: Iterable[str], seed: int) -> tuple[list[str], int]:
-    """Return at most `TEXTS_TRAINED_ON` texts, drawn evenly, and how many there were."""
+    """Return texts drawn evenly, of at most `CHARACTERS_TRAINED_ON` together unless one alone is longer; and how many.
+
+    Each text draws a number, and those with the lowest stay.
+    """
     draw = random.Random(seed)  # noqa: S311 - a sample, not a secret
-    kept: list[str] = []
-    total = 0
+    kept: list[tuple[float, int, str]] = []
+    total = characters = 0
     for text in texts:
         total += 1
-        if len(kept) < TEXTS_TRAINED_ON:
-            kept.append(text)
-        elif (place := draw.randrange(total)) < TEXTS_TRAINED_ON:
-            kept[place] = text
-    return kept, total
+        characters += len(text)
+        heappush(kept, (-draw.random(), total, text))
+        while characters > CHARACTERS_TRAINED_ON and len(kept) > 1:
+            characters -= len(heappop(kept)[2])
+    return [text for _, _, text in sorted(kept, key=lambda one: one[1])], total
 
 
 def _trained(texts: Sequence[str], base: "PreTrainedTokenizerFast", size: int) -> "Tokenizer":
