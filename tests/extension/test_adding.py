@@ -206,6 +206,20 @@ def test_languages_added_together_or_in_turn_in_any_order_are_the_same(
     assert same(tensors(reverse[0]), tensors(xhosa[0]))
 
 
+def test_a_head_of_the_languages_own_text_does_not_depend_on_the_language_before(
+    tiny_model, write_text, tmp_path, monkeypatch
+):
+    texts = [("zu", write_text("zu")), ("xh", write_text("xh"))]
+    found = {}
+    for name, some in {"alone": texts[1:], "after": texts}.items():
+        monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / f"cache-{name}"))  # nothing is kept there
+        events, added = run(asked(tiny_model, *some, settings=("epochs=0.2",)), tmp_path / name)
+        assert not any(event.known for event in of(HeadTrained, events))
+        found[name] = of(HeadTrained, events)[-1], tensors(added[-1])
+    assert found["alone"][0].after == found["after"][0].after
+    assert same(found["alone"][1], found["after"][1])
+
+
 def test_seeds_give_different_adapters_of_the_same_head_and_start(zulu, tmp_path):
     command, _, first = zulu
     events, added = run(command, tmp_path / "run", seeds=(1, 2))

@@ -33,6 +33,7 @@ from xmodctl.training import Step
 from xmodctl.vocabulary import Fit, NewVocabulary, fit, train_vocabulary
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
     from xmodctl.model import Source, Xmod
@@ -164,7 +165,9 @@ def read_texts(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast") -
         yield TextRead(language, corpus, fit(tokenizer, sample), cautions(language, sample))
 
 
-def add(extension: Extension, source: "Source", texts: Sequence[TextRead], head: Corpus | None) -> Iterator[Event]:
+def add(
+    extension: Extension, seeds: Sequence[int], source: "Source", texts: Sequence[TextRead], head: Corpus | None
+) -> Iterator[Event]:
     """Train what is not trained yet: language by language, and each with every seed.
 
     Nothing passes from one language to another: each has its own text, start, batches and optimiser, and nothing of
@@ -173,6 +176,7 @@ def add(extension: Extension, source: "Source", texts: Sequence[TextRead], head:
 
     Args:
         extension: What to add, and where it goes.
+        seeds: Which of its seeds; others may have been trained before.
         source: The base model.
         texts: The texts of the plan.
         head: What the head of a checkpoint without one is trained on; None: each language's own text.
@@ -185,12 +189,10 @@ def add(extension: Extension, source: "Source", texts: Sequence[TextRead], head:
     plan = extension.plan
     base = load_tokenizer(source)
     with stop_signals() as stop:
-        lacking = [
-            text for text in texts if any(not _finished(extension, text.language, seed) for seed in extension.seeds)
-        ]
+        lacking = [text for text in texts if any(not _finished(extension, text.language, seed) for seed in seeds)]
         for text in texts:
             if text not in lacking:
-                yield from (_known(extension, text.language, seed) for seed in extension.seeds)
+                yield from (_known(extension, text.language, seed) for seed in seeds)
         if lacking:
             sizes = {one.language: one.corpus.counts.characters for one in texts}
             recipes = shares(sizes, plan.recipe)
@@ -198,7 +200,7 @@ def add(extension: Extension, source: "Source", texts: Sequence[TextRead], head:
             if head and not model.initialised:
                 raise UserError(f"{source.name} has a masked-language-modelling head of its own; leave --head-text out")
             shared = _head_text(head, base) if head else None
-            bench = Bench(extension, source, model, base, tuple(model.initialised), shared, stop)
+            bench = Bench(extension, seeds, source, model, base, heads.drawn(model), shared, stop)
             for text in lacking:
                 yield from bench.add(text, recipes[text.language])
     replace(extension, state="finished").write()
@@ -209,10 +211,11 @@ class Bench:
     """The model in memory, and what adding a language takes beside it."""
 
     extension: Extension
+    seeds: Sequence[int]
     source: "Source"
     model: "Xmod"
     tokenizer: "PreTrainedTokenizerFast"
-    headless: tuple[str, ...]  # tensors of the head, if the checkpoint has none
+    drawn: "Mapping[str, Tensor]"  # the head as it was drawn, if the checkpoint has none
     shared: HeadText | None  # what every language's head is trained on; None: its own text
     stop: StopSignals
     head: HeadTrained | None = None  # of the present language; None: the checkpoint's own
@@ -220,11 +223,11 @@ class Bench:
     def add(self, text: TextRead, recipe: Recipe) -> Iterator[Event]:
         """Add one language with every seed."""
         language, plan = text.language, self.extension.plan
-        self.model.initialised = self.headless
+        heads.put_drawn(self.model, self.drawn)  # not the one of the language before
         before = digests(self.model, language)
 
         # A head, if the checkpoint has none.
-        if self.headless:
+        if self.drawn:
             kin = related(language, self.source.languages)
             through = (kin or list(self.source.languages))[0]
             on = self.shared or _head_text(text.corpus, self.tokenizer)
@@ -250,7 +253,7 @@ class Bench:
                 language, len(own.embeddings), own.copied, fit(own.tokenizer, text.corpus.sample(FIT_TEXTS))
             )
             packed = Text.of(text.corpus, own.tokenizer, recipe.max_length, "its own")
-        for seed in self.extension.seeds:
+        for seed in self.seeds:
             if _finished(self.extension, language, seed):
                 yield _known(self.extension, language, seed)
             else:

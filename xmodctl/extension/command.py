@@ -69,7 +69,7 @@ def add_languages(
             fingerprints["--head-text"] = head.fingerprint
         extension = open_extension(folder, plan, seeds, fingerprints, on_exists)
         held.enter_context(own_accelerate_state())
-        for event in add(replace(extension, seeds=tuple(seeds)), source, texts, head):
+        for event in add(extension, seeds, source, texts, head):
             listen(event)
             if isinstance(event, Added):
                 added.append(event)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -124,14 +124,26 @@ def head(
     yield HeadTrained(identity, False, training.step, before, after, perf_counter() - started)
 
 
-def _put(model: "Xmod", tensors: "dict[str, Tensor]") -> None:
+def drawn(model: "Xmod") -> "dict[str, Tensor]":
+    """Return the head as it was drawn; nothing, if the checkpoint has one."""
+    own = dict(model.module.named_parameters())
+    return {name: own[name].detach().clone() for name in model.initialised}
+
+
+def put_drawn(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
+    """Put a head back as it was drawn, to be trained."""
+    _put(model, tensors)
+    model.initialised = tuple(tensors)
+
+
+def _put(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
     """Give the model its head; from here on it is a checkpoint that has one."""
     import torch
 
     own = dict(model.module.named_parameters())
     with torch.no_grad():
-        for name in model.initialised:
-            own[name].copy_(tensors[name])
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
     model.initialised = ()
 
 
