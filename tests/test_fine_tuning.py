@@ -9,7 +9,7 @@ import torch
 from xmodctl import fine_tuning
 from xmodctl.checkpoints import load_delta
 from xmodctl.errors import UserError
-from xmodctl.fine_tuning import Interrupted, SeedFinished, SeedStarted, Validated, fine_tune, seeds_from
+from xmodctl.fine_tuning import Interrupted, Prepared, SeedFinished, SeedStarted, Validated, fine_tune, seeds_from
 from xmodctl.material import gather
 from xmodctl.model import Source, find
 from xmodctl.planning import Asked, resolve_plan
@@ -300,6 +300,9 @@ def test_each_draw_of_shots_is_a_seed_that_trains_on_other_examples_from_the_sam
     shots = {"shots": 6, "shot_langs": "de,fr", "training_seed": 4}
     job = LargeJob(tiny_model, pairs, tmp_path / "run", seeds=(1, 2), **shots)
     events = list(job)
+    told = next(event for event in events if isinstance(event, Prepared)).notes
+    assert [note.partition(" are")[0] for note in told] == ["shots of de_DE", "shots of fr_XX"]
+    assert told[0].endswith("de/validation.jsonl")
     started = [event for event in events if isinstance(event, SeedStarted)]
     assert [one.languages for one in started] == [(("en_XX", 48), ("de_DE", 6), ("fr_XX", 6))] * 2
     first, second = (json.loads(job.run.shots(seed).read_text()) for seed in (1, 2))

@@ -116,7 +116,11 @@ class EncodedMaterial:
             sum(int(one.input_ids.lengths.sum()) for one in self.training),
             sum(one.counts["truncated"] for one in self.training),
             sum(len(one.rows) for one in self.material.validation),
-            (*(note for one in corpora for note in one.rows.notes), *self._unsayable()),
+            (
+                *(note for one in corpora for note in one.rows.notes),
+                *self._unsayable(),
+                *(f"shots of {one.adapter} are drawn from {one.rows.origin}" for one in self.material.pools),
+            ),
             self.material.stage,
         )
 
