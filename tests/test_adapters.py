@@ -60,7 +60,7 @@ def test_what_is_written_is_read_back_with_its_facts_and_the_files_own_sha256(ba
     again = adapters.read_package(tmp_path / "zu")
     assert again == package
     assert package.language == "zu_ZA"
-    assert package.base == str(base.folder.resolve())
+    assert package.base == base.folder.name
     assert package.facts == {"steps": 3}
     assert package.geometry["hidden size"] == 16
     assert package.vocabulary is None
@@ -146,13 +146,28 @@ def test_a_package_cannot_name_a_place_instead_of_a_language(base, tmp_path):
         adapters.read_package(folder)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 1}', '{"format": "xmodctl-adapter-1"}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"format": 1}', '{"format": "xmodctl-adapter-1"}', '{"format": "xmodctl-adapter-2"}']
+)
 def test_what_is_no_package_is_refused(tmp_path, content):
     (tmp_path / "adapter.json").write_text(content)
     with pytest.raises(UserError, match="adapter"):
         adapters.read_package(tmp_path)
     with pytest.raises(UserError, match="is no adapter package"):
         adapters.read_package(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("key", ["language", "base", "geometry", "files", "sha256", "facts"])
+@pytest.mark.parametrize("value", [None, 5, ["a"], {"a": "b"}])
+def test_facts_of_another_shape_are_refused(base, tmp_path, key, value):
+    folder = written(base, tmp_path / "zu").folder
+    facts = json.loads((folder / "adapter.json").read_text())
+    (folder / "adapter.json").write_text(json.dumps({**facts, key: value}))
+    if key == "facts" and isinstance(value, dict):
+        assert adapters.read_package(folder).facts == value  # what was noted of the training is anybody's
+        return
+    with pytest.raises(UserError, match="adapter|incomplete|damaged"):
+        adapters.read_package(folder)
 
 
 def test_a_folder_with_other_files_is_not_written_over(base, tmp_path):

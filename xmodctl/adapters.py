@@ -39,7 +39,7 @@ class Package:
 
     folder: Path
     language: str
-    base: str  # the base's id: a Hub id, `mini`, or a folder
+    base: str  # a Hub id, `mini`, or a folder's name
     revision: str | None
     config_sha256: str
     body_sha256: str  # of what the base's languages share
@@ -119,7 +119,8 @@ def write_package(
         if vocabulary.bias is not None:
             stored[BIAS] = vocabulary.bias
     base = {
-        "model": source.id,
+        # A folder by its name alone: where it lies is nobody's concern, and changes nothing.
+        "model": Path(source.id).name if Path(source.id).is_absolute() else source.id,
         "revision": source.revision,
         "config_sha256": source.config_sha256,
         "body_sha256": body_sha256(source),
@@ -144,40 +145,50 @@ def read_package(folder: Path) -> Package:
     Raises:
         UserError: The folder is no package, or one of its files is missing or not the one that was written.
     """
-    from safetensors import SafetensorError, safe_open
-
     path = folder / FACTS
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        if told["format"] != FORMAT:
-            raise UserError(f"{path} has the format {told['format']!r}, not {FORMAT}; run: pip install -U xmodctl")
-        if not _NAME.fullmatch(told["language"]):
-            raise UserError(f"{path} names the language {told['language']!r}, which no adapter can be called")
-        sha256, facts = told.pop("sha256"), told.pop("facts")
-        base, files = told["base"], told["files"]
-        package = Package(
-            folder=folder,
-            language=told["language"],
-            base=base["model"],
-            revision=base["revision"],
-            config_sha256=base["config_sha256"],
-            body_sha256=base["body_sha256"],
-            geometry=told["geometry"],
-            facts=facts,
-            sha256=sha256,
-            vocabulary=folder / VOCABULARY if files else None,
-        )
+        package = _described(folder, told)
+        files = {WEIGHTS: package.sha256, **{name: str(sha256) for name, sha256 in told["files"].items()}}
     except (FileNotFoundError, NotADirectoryError):
         within = sorted(str(path.parent) for path in [*folder.glob(f"*/{FACTS}"), *folder.glob(f"*/*/{FACTS}")])
-        meant = (
-            f"; did you mean {' or '.join(within[:3])}?" if within else "; `xmodctl adapters list` shows the store's"
-        )
-        raise UserError(f"{folder} is no adapter package, it has no {FACTS}{meant}") from None
+        meant = f"did you mean {' or '.join(within[:3])}?" if within else "`xmodctl adapters list` shows the store's"
+        raise UserError(f"{folder} is no adapter package, it has no {FACTS}; {meant}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe an adapter package; get the package again") from error
-    for name, expected in {WEIGHTS: sha256, **files}.items():
+    _verify(folder, files)
+    if _meant(folder / WEIGHTS) != {key: value for key, value in told.items() if key not in ("sha256", "facts")}:
+        raise UserError(f"{path} says other than {WEIGHTS} of what the adapter is for; get the package again")
+    return package
+
+
+def _described(folder: Path, told: Mapping[str, Any]) -> Package:
+    if told["format"] != FORMAT:
+        raise UserError(
+            f"{folder / FACTS} has the format {told['format']!r}, not {FORMAT}; run: pip install --upgrade xmodctl"
+        )
+    if not _NAME.fullmatch(told["language"]):
+        raise UserError(f"{folder / FACTS} names the language {told['language']!r}, which no adapter can be called")
+    base = told["base"]
+    return Package(
+        folder=folder,
+        language=told["language"],
+        base=base["model"],
+        revision=base["revision"],
+        config_sha256=base["config_sha256"],
+        body_sha256=base["body_sha256"],
+        geometry=dict(told["geometry"]),
+        facts=dict(told["facts"]),
+        sha256=str(told["sha256"]),
+        vocabulary=folder / VOCABULARY if told["files"] else None,
+    )
+
+
+def _verify(folder: Path, files: Mapping[str, str]) -> None:
+    """Refuse files that are not those that were written; `files` are their names and sha256."""
+    for name, expected in files.items():
         try:
             found = sha256_of(folder / name)
         except OSError as error:
@@ -189,14 +200,17 @@ def read_package(folder: Path) -> Package:
                 f"{folder / name} is damaged or was changed (its sha256 is {found[:12]}…, not {expected[:12]}…); "
                 "get the package again"
             )
+
+
+def _meant(weights: Path) -> Any:
+    """Return what the file of tensors says that they are for."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            meant = json.loads((file.metadata() or {}).get("xmodctl", "{}"))
-    except SafetensorError as error:
-        raise UserError(f"{folder / WEIGHTS} is not a safetensors file ({error}); get the package again") from error
-    if meant != told:
-        raise UserError(f"{path} says other than {WEIGHTS} of what the adapter is for; get the package again")
-    return package
+        with safe_open(weights, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("xmodctl", "{}"))
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{weights} is not an adapter's safetensors file ({error}); get the package again") from error
 
 
 def check(package: Package, source: "Source") -> None:
