@@ -166,7 +166,7 @@ def test_facts_of_another_shape_are_refused(base, tmp_path, key, value):
     if key == "facts" and isinstance(value, dict):
         assert adapters.read_package(folder).facts == value  # what was noted of the training is anybody's
         return
-    with pytest.raises(UserError, match="adapter|incomplete|damaged"):
+    with pytest.raises(UserError, match=r"adapter|incomplete|damaged"):
         adapters.read_package(folder)
 
 
