@@ -165,6 +165,14 @@ def test_rows_are_shown_with_their_tokens_and_label(tiny_model, pairs):
     assert "-> entailment" in run("inspect", *words).stdout
 
 
+def test_rows_of_a_language_that_the_model_lacks_are_shown_too(tiny_model, pairs, write_pairs):
+    write_pairs(pairs, "ta", "test", 2)  # the model has six languages, not Tamil
+    words = ("--lang", "ta", "--split", "test", "--model", tiny_model, "--data", pairs)
+    result = run("inspect", "--task", "xnli", *words)
+    assert result.exit_code == 0, result.output
+    assert "-> entailment" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("kind", "columns", "row", "shown"),
     [

@@ -1,8 +1,9 @@
 import json
+import os
 
 import pytest
 
-from xmodctl.files import cache_folder, whole_file, whole_folder, write_json
+from xmodctl.files import cache_folder, prune, whole_file, whole_folder, write_json
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one_and_no_rest(tmp_path):
@@ -52,3 +53,18 @@ def test_the_cache_lies_where_the_user_says(monkeypatch, tmp_path):
     monkeypatch.delenv("XMODCTL_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "xmodctl"
+
+
+def test_a_cache_loses_what_was_not_used_for_longest_and_never_what_was_just_made(tmp_path):
+    for age, name in enumerate(("new", "middle", "old")):
+        file = tmp_path / f"{name}.safetensors"
+        file.write_bytes(b"x" * 100)
+        os.utime(file, (1_000_000 - age, 1_000_000 - age))
+    (tmp_path / "old.lock").write_text("")
+    (tmp_path / "notes.txt").write_text("x" * 500)
+    prune(tmp_path, 300)
+    assert len(list(tmp_path.iterdir())) == 5
+    prune(tmp_path, 250)
+    assert {path.name for path in tmp_path.iterdir()} == {"new.safetensors", "middle.safetensors", "notes.txt"}
+    prune(tmp_path, 100, keep=tmp_path / "middle.safetensors")
+    assert {path.name for path in tmp_path.iterdir()} == {"middle.safetensors", "notes.txt"}

@@ -151,3 +151,14 @@ def test_scoring_again_tells_edited_missing_and_unreadable_predictions(run):
     assert strange.state == "unreadable"
     path.unlink()
     assert "is missing" in rescore(run.folder, row, run.plan.task).problem
+
+
+def test_what_is_kept_of_earlier_runs_is_bounded(run, tmp_path, monkeypatch):
+    row = score(run, "de", labels(RIGHT))
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(outcomes, "CACHE_BYTES", 0)
+    left = []
+    for _ in range(2):
+        assert load_outcomes(run.folder, row, run.plan.task).metrics(run.plan.task)["accuracy"] == row.value
+        left.append(len(list((tmp_path / "cache" / "outcomes").glob("*.safetensors"))))
+    assert left == [0, 1]  # looked at once a process

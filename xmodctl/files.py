@@ -73,6 +73,19 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def prune(folder: Path, limit: int, *, keep: Path | None = None) -> None:
+    """Remove the files of a cache that were not used for longest until it holds `limit` bytes; `keep` stays."""
+    found = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.glob("*.safetensors"))
+    excess = sum(size for _, size, _ in found) - limit
+    for _, size, file in found:
+        if excess <= 0:
+            return
+        if file != keep:
+            file.unlink(missing_ok=True)
+            file.with_suffix(".lock").unlink(missing_ok=True)
+            excess -= size
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from xmodctl.errors import UserError
-from xmodctl.files import cache_folder, sha256_of, whole_file
+from xmodctl.files import cache_folder, prune, sha256_of, whole_file
 from xmodctl.kinds import KINDS
 from xmodctl.results import Predicted, Row
 from xmodctl.run import versions
@@ -20,6 +22,9 @@ from xmodctl.task import Task
 REDO = "score its language again with eval-transfer --on-exists redo"
 
 AS_STORED = "as stored"
+
+CACHE_BYTES = 2**28
+"""Kept outcomes are held below this, looked at once a process; what was not used for longest goes first."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +110,14 @@ def keep_outcomes(outcomes: Outcomes, row: Row, task: Task) -> None:
     try:
         with whole_file(_place(row, task)) as part:
             save_file({"statistics": statistics}, part, facts)
+        _prune_once(_place(row, task).parent)
     except OSError:
         return
+
+
+@cache
+def _prune_once(folder: Path) -> None:
+    prune(folder, CACHE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -184,6 +195,7 @@ def _load(path: Path) -> Outcomes | None:
         with safe_open(path, framework="numpy") as file:
             facts = file.metadata() or {}
             statistics = file.get_tensor("statistics")
+        os.utime(path)  # used now: the last to be pruned
     except (SafetensorError, OSError):
         return None
     if facts.get("sha256") != hashlib.sha256(statistics.data).hexdigest():

@@ -65,12 +65,7 @@ def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved, M]:
     Raises:
         UserError: A name, a key or a value is wrong; wrong keys are reported together.
     """
-    task = library.task(asked.task)
-    recipe, recipe_origin = _recipe(asked, task)
-    overrides = dict(parse_override(text) for text in asked.overrides)
-    task, recipe = _overridden(task, recipe, overrides)
-    if asked.data and not asked.data.expanduser().is_dir():
-        raise UserError(f"--data {asked.data} is not a folder; it should hold LANGUAGE/train.jsonl and the like")
+    task, recipe, origins = settings(asked)
     precision = resolve_precision(asked.precision)
     _check_language_early(asked)
     recipe = _at_absolute_paths(recipe)
@@ -93,11 +88,30 @@ def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved, M]:
         earlier=earlier,
         shots=shots,
     )
-    written = recipe.model_fields_set
-    origins = {
-        key: "--set" if key in overrides else recipe_origin if key in written else "default" for key in keys_of(Recipe)
-    }
     return Resolved(plan, origins, notes), model
+
+
+def settings(asked: Asked) -> tuple[Task, Recipe, Mapping[str, str]]:
+    """Return task and recipe as they are asked for, and where each value of the recipe comes from.
+
+    Raises:
+        UserError: A name, a key or a value is wrong, or the data folder is none.
+    """
+    task = library.task(asked.task)
+    recipe, recipe_origin = _recipe(asked, task)
+    overrides = dict(parse_override(text) for text in asked.overrides)
+    task, recipe = _overridden(task, recipe, overrides)
+    if asked.data and not asked.data.expanduser().is_dir():
+        raise UserError(f"--data {asked.data} is not a folder; it should hold LANGUAGE/train.jsonl and the like")
+    written = recipe.model_fields_set
+    return (
+        task,
+        recipe,
+        {
+            key: "--set" if key in overrides else recipe_origin if key in written else "default"
+            for key in keys_of(Recipe)
+        },
+    )
 
 
 def draws(asked: Asked, seeds: tuple[int, ...], shot_seeds: int | None) -> tuple[Asked, tuple[int, ...]]:

@@ -17,7 +17,7 @@ SPLITS = ("train", "validation", "test")
 
 def inspect(
     task: Annotated[str, typer.Option("--task", metavar="TASK", help="A task's name, or a YAML file.")],
-    lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="The language of the data, which the model has.")],
+    lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="The data's language; the model may lack it.")],
     split: Annotated[str, typer.Option("--split", metavar="SPLIT", help="`train`, `validation` or `test`.")] = "train",
     model: options.Model = options.DEFAULT_MODEL,
     recipe: Annotated[
@@ -47,24 +47,23 @@ def inspect(
     from xmodctl.data import load_rows, offers
     from xmodctl.inspection import inspect as inspected
     from xmodctl.model import find, load_tokenizer
-    from xmodctl.planning import Asked, resolve_plan
+    from xmodctl.planning import Asked, settings
     from xmodctl.task import Split
 
     choice("--split", split, SPLITS)
     changes = [*(overrides or ()), *([f"language_column={language_column}"] if language_column else [])]
-    resolved, source = resolve_plan(Asked(task, lang, model, recipe, tuple(changes), data), find)
-    plan = resolved.plan
+    asked, how, _ = settings(Asked(task, lang, model, recipe, tuple(changes), data))
     chosen = cast(Split, split)
-    published = split != "train" and offers(plan.task, lang, chosen, folder=data)  # else it lies with the training data
+    published = split != "train" and offers(asked, lang, chosen, folder=data)  # else it lies with the training data
     mine = published or split == "test"
-    here = load_rows(plan.task, lang, chosen, folder=data, limit=rows, evaluation=mine, sole=True)
-    told = list(inspected(here, plan.task, load_tokenizer(source), plan.recipe))
+    here = load_rows(asked, lang, chosen, folder=data, limit=rows, evaluation=mine, sole=True)
+    told = list(inspected(here, asked, load_tokenizer(find(model)), how))
     if json:
         display.show_json([one.to_json() for one in told])
         return
     for one in told:
         display.show_text("\n".join(_lines(one)) + "\n")
-    display.note(f"{here.origin}, {plan.recipe.max_length} tokens a sequence at most (recipe {plan.recipe.name})")
+    display.note(f"{here.origin}, {how.max_length} tokens a sequence at most (recipe {how.name})")
 
 
 def _lines(one: "Inspected") -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from xmodctl.files import cache_folder, whole_file
+from xmodctl.files import cache_folder, prune, whole_file
 
 _log = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def cached(key_parts: Mapping[str, str], make: Callable[[], Encoded]) -> Encoded
         made = make()
         try:
             _save(made, path)
-            _prune(folder, keep=path)
+            prune(folder, CACHE_BYTES, keep=path)
         except OSError as error:
             _log.warning("encodings are not kept in %s: %s", folder, error)
         return made
@@ -211,19 +211,6 @@ def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
         digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
         digest.update(values.view(np.uint8).data if values.size else b"")
     return digest.hexdigest()
-
-
-def _prune(folder: Path, keep: Path) -> None:
-    """Remove what was not used for longest until the folder is small enough; `keep` stays in any case."""
-    kept = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.glob("*.safetensors"))
-    excess = sum(size for _, size, _ in kept) - CACHE_BYTES
-    for _, size, file in kept:
-        if excess <= 0:
-            return
-        if file != keep:
-            file.unlink(missing_ok=True)
-            file.with_suffix(".lock").unlink(missing_ok=True)
-            excess -= size
 
 
 @contextmanager
