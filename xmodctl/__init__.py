@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xmodctl.api import evaluate, finetune, load
     from xmodctl.errors import UserError
+    from xmodctl.extension.command import add_language
     from xmodctl.results import Report
     from xmodctl.run import Run
 
-__all__ = ["Report", "Run", "UserError", "evaluate", "finetune", "load"]
+__all__ = ["Report", "Run", "UserError", "add_language", "evaluate", "finetune", "load"]
 
 _HOMES = {
+    "add_language": "extension.command",
     "evaluate": "api",
     "finetune": "api",
     "load": "api",

@@ -12,6 +12,7 @@ from xmodctl.cli.app import app
 from xmodctl.extension.training import MaskedTraining
 from xmodctl.results import read_rows
 
+GUIDE = Path(__file__).parents[2] / "docs" / "add-language.md"
 SETTINGS = ("--recipe", "add-language-mini", "--set", "epochs=0.5", "--set", "max_length=32")
 
 
@@ -104,6 +105,18 @@ def test_a_dry_run_of_a_model_and_text_that_are_not_here_downloads_nothing():
     assert (told["texts"], told["steps"]) == ({}, None)
     assert told["parameters"]["trainable"] == 7_091_712
     assert told["plan"]["recipe"]["name"] == "add-language"
+
+
+def test_the_guides_python_example_runs(tiny_model, write_text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("zu.txt").write_text(write_text("zu").read_text())
+    example = GUIDE.read_text(encoding="utf-8").split("<!-- example -->\n```python\n")[1].split("```")[0]
+    example = example.replace('model="mini"', f"model={str(tiny_model)!r}, recipe='add-language-mini'")
+    with pytest.warns(UserWarning, match="of the words are English: is the text in Zulu"):
+        exec(example.replace('"epochs": 1', '"epochs": 0.5, "max_length": 32'))
+    folder, loss = capsys.readouterr().out.split()
+    assert Path(folder).parts[-2:] == ("seed-1", "zu_ZA")
+    assert float(loss) > 0
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
 """The command as a function: plan, read, lock the folder, add; and what it would do."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.api import Told, one_of, own_accelerate_state
+from xmodctl.adapters import Package
+from xmodctl.api import DEFAULT_MODEL, Told, one_of, own_accelerate_state, warn
 from xmodctl.data.texts import STANDARD_INPUT, gather
 from xmodctl.errors import UserError
-from xmodctl.extension.adding import Added, TextRead, add, read_texts
+from xmodctl.extension.adding import Added, Interrupted, TextRead, add, read_texts
 from xmodctl.extension.plan import (
     Asked,
     Cost,
@@ -20,6 +22,7 @@ from xmodctl.extension.plan import (
     open_extension,
     resolve_plan,
 )
+from xmodctl.fine_tuning import seeds_from
 from xmodctl.planning import check_disk
 from xmodctl.run import RUNS, locked
 
@@ -27,6 +30,75 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Listener = Callable[[Any], None]
+Places = Path | str | Sequence[Path | str]
+
+
+def add_language(
+    texts: Mapping[str, Places],
+    *,
+    model: str = DEFAULT_MODEL,
+    init_from: str = "auto",
+    vocabulary: str = "keep",
+    vocabulary_size: int | None = None,
+    head_text: Places = (),
+    recipe: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seeds: int | Sequence[int] = 1,
+    precision: str = "auto",
+    column: str = "text",
+    limit: int | None = None,
+    out: Path | str | None = None,
+    on_exists: str = "resume",
+    listen: Listener | None = None,
+) -> list[Package]:
+    """Add languages that a model never saw, as `xmodctl add-language` does, and return their packages, seed by seed.
+
+    Args:
+        texts: The languages, in any spelling, and the files of their text.
+        model: A Hub id (`@REVISION` may follow), a folder, or `mini`.
+        init_from: auto, LANG, LANG+LANG, identity or random.
+        vocabulary: keep or new.
+        vocabulary_size: Pieces of a new vocabulary.
+        head_text: What the head of a checkpoint without one is trained on; by default the language's own text.
+        recipe: A shipped recipe or the path of a YAML file.
+        overrides: Keys of the recipe and their values, what `--set` gives.
+        seeds: One training a seed.
+        precision: auto, fp32, bf16 or fp16.
+        column: Where the text of files with columns is.
+        limit: Keep only the first lines of each text.
+        out: Where the adapters go; by default a folder under `runs/`.
+        on_exists: What to do with adapters that are there: resume, redo or error.
+        listen: Is called with each event; without one, cautions become Python warnings.
+
+    Raises:
+        UserError: Something that the caller can mend.
+        KeyboardInterrupt: It was interrupted; the same call goes on from there.
+    """
+    asked = Asked(
+        texts=tuple((language, place) for language, places in texts.items() for place in _places(places)),
+        model=model,
+        init_from=init_from,
+        vocabulary=vocabulary,
+        vocabulary_size=vocabulary_size,
+        head_text=_places(head_text),
+        recipe=recipe,
+        # JSON is YAML, which is what --set reads.
+        overrides=tuple(f"{key}={json.dumps(value)}" for key, value in (overrides or {}).items()),
+        column=column,
+        limit=limit,
+        precision=precision,
+    )
+    chosen = seeds_from(",".join(map(str, [seeds] if isinstance(seeds, int) else seeds)))
+    folder = Path(out) if out is not None else None
+    try:
+        _, added = add_languages(asked, chosen, folder, on_exists, listen or warn)
+    except Interrupted as stopped:
+        raise KeyboardInterrupt(str(stopped)) from stopped
+    return [one.package for one in added]
+
+
+def _places(places: Places) -> tuple[str, ...]:
+    return tuple(map(str, [places] if isinstance(places, Path | str) else places))
 
 
 def add_languages(
