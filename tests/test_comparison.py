@@ -239,6 +239,7 @@ def test_missing_and_edited_predictions_are_refused(two_runs):
     path = second.folder / row.predictions
     path.write_text(path.read_text() + "\n")
     assert "was changed after it was scored" in refused(first, second)
+    assert "or compare the other languages with --langs all,-" in refused(first, second)
     path.unlink()
     assert "is missing" in refused(first, second)
 

@@ -100,6 +100,13 @@ class Comparison:
         return {**value, "verdicts": list(self.verdicts)}
 
 
+def _measured(run: Run, rows: Sequence[Row], language: str) -> Measurement:
+    try:
+        return Measurement.load(run, rows)
+    except UserError as error:
+        raise UserError(f"{error}; or compare the other languages with --langs all,-{language}") from None
+
+
 def compare_runs(
     runs: Sequence[Run], *, split: str = "test", languages: str = "all", seed: int = 0, resamples: int = TEST_RESAMPLES
 ) -> Comparison:
@@ -121,7 +128,7 @@ def compare_runs(
     limit, rows = _rows_in_common(runs, split)
     chosen, notes = _choose(languages, dict(zip(labels, rows, strict=True)))
     measured = {
-        (label, language): Measurement.load(run, found[label])
+        (label, language): _measured(run, found[label], language)
         for label, run in zip(labels, runs, strict=True)
         for language, found in chosen.items()
     }

@@ -76,11 +76,11 @@ class Row:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
-        """Rebuild a row; keys that this version does not know are refused with the schema's number."""
+    def from_json(cls, value: dict[str, Any], *, origin: str = "a result row") -> Self:
+        """Rebuild a row; one of a newer version is refused, `origin` says where it stands."""
         if value.get("schema", 0) > SCHEMA:
             raise UserError(
-                f"a result row has schema {value['schema']}, newer than {SCHEMA}; run: pip install --upgrade xmodctl"
+                f"{origin} has schema {value['schema']}, newer than {SCHEMA}; run: pip install --upgrade xmodctl"
             )
         known = {one.name for one in fields(cls)}
         return cls(
@@ -108,7 +108,7 @@ def read_rows(path: Path) -> list[Row]:
         if not line.strip():
             continue
         try:
-            row = Row.from_json(json.loads(line))
+            row = Row.from_json(json.loads(line), origin=f"{path}:{number}")
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
             if number == len(lines):  # no newline after it: the process died while writing
                 continue
