@@ -23,7 +23,7 @@ def head_text(write_text: Callable[..., Path]) -> tuple[str, ...]:
 def write_text(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return a function that writes a text whose words follow each other in a circle, which differs by language."""
 
-    def write(language: str, lines: int = 900) -> Path:
+    def write(language: str, lines: int = 450) -> Path:
         path = tmp_path_factory.mktemp("text") / f"{language}.txt"
         draw, cycle = random.Random(language), CYCLES[language]
         with path.open("w") as file:

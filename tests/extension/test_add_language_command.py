@@ -95,7 +95,7 @@ def test_a_dry_run_shows_plan_text_and_cost_and_writes_nothing(tiny_model, write
     for part in ("zu_ZA", "new adapter", "optimiser steps a seed", "starts as", "recipe add-language-mini"):
         assert part in shown.stdout, part
     told = json.loads(add(tiny_model, tmp_path / "out", *words, "--json").stdout)
-    assert told["texts"]["zu_ZA"]["counts"]["lines"] == 900
+    assert told["texts"]["zu_ZA"]["counts"]["lines"] == 450
     assert not list(tmp_path.iterdir())
 
 

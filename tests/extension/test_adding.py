@@ -19,7 +19,7 @@ from xmodctl.extension.plan import Asked, Extension
 from xmodctl.extension.untouched import digests
 from xmodctl.training import Step
 
-SETTINGS = ("epochs=4", "learning_rate=0.02", "max_length=32", "batch_size=32", "save_steps=20")
+SETTINGS = ("epochs=4", "learning_rate=0.05", "max_length=32", "batch_size=32", "save_steps=5")
 
 
 def asked(tiny_model: Path, *texts: tuple[str, Path], **more) -> Asked:
@@ -120,7 +120,7 @@ def test_the_package_tells_what_was_done_and_that_nothing_else_changed(zulu):
     )
     stored = model.weights.Checkpoint(model.find(command.model).folder, "tiny").entries
     assert facts["untouched"]["tensors"] == added.untouched == len(stored)
-    assert facts["text"]["kept"] + facts["text"]["duplicates"] == 900
+    assert facts["text"]["kept"] + facts["text"]["duplicates"] == 450
     assert facts["held_out"][0]["what"] == "trained"
 
 
@@ -180,13 +180,13 @@ def test_a_training_that_died_goes_on_from_its_last_checkpoint(zulu, tmp_path):
         pass
 
     def die(event):
-        if isinstance(event, Step) and event.step == 25:
+        if isinstance(event, Step) and event.step == 13:
             raise DiedError
 
     with pytest.raises(DiedError):
         add_languages(command, (1,), tmp_path / "run", "resume", die)
     events, added = run(command, tmp_path / "run")
-    assert of(Step, events)[0].step == 21
+    assert of(Step, events)[0].step == 11
     assert same(tensors(added[0]), tensors(whole))
 
 
@@ -365,5 +365,5 @@ def test_a_look_writes_nothing_and_tells_the_cost(zulu, tmp_path, monkeypatch):
     steps = of(AdapterStarted, events)[0].total_steps
     assert looked.cost.steps == pytest.approx(steps, rel=0.15)
     assert looked.cost.parameters.trainable == of(AdapterStarted, events)[0].trainable
-    assert looked.texts[0].corpus.counts.lines == 900
+    assert looked.texts[0].corpus.counts.lines == 450
     assert not list(tmp_path.iterdir())

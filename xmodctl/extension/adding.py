@@ -235,9 +235,8 @@ class Bench:
                 yield event
                 if isinstance(event, HeadTrained):
                     self.head = event
-                elif self.stop.requested:
-                    replace(self.extension, state="interrupted").write()
-                    raise Interrupted("before the head was trained")
+                else:
+                    self.heed("before the head was trained")
         self.model.set_dropout(hidden=recipe.dropout, attention=recipe.attention_dropout)
 
         # Which of the model's adapters reads the language best, and where the new one starts.
@@ -245,6 +244,7 @@ class Bench:
         ranked = self.ranked(language, packed)
         yield ranked
         controls = self.controls(ranked, packed)
+        self.heed("before the adapter was trained")
 
         own: NewVocabulary | None = None
         if plan.vocabulary == "new":
@@ -259,6 +259,16 @@ class Bench:
             else:
                 yield from self.train(text, packed, recipe, seed, ranked, controls, own, before)
         self.leave(language)
+
+    def heed(self, where: str) -> None:
+        """Stop here if the user asked for it.
+
+        Raises:
+            Interrupted: They did.
+        """
+        if self.stop.requested:
+            replace(self.extension, state="interrupted").write()
+            raise Interrupted(where)
 
     def leave(self, language: str) -> None:
         """Let go of an adapter that is done, so that memory is that of one language."""
@@ -358,9 +368,8 @@ class Bench:
             due = step.step % recipe.save_steps == 0 if recipe.save_steps else step.ends_epoch
             if (due and step.step < training.total_steps) or self.stop.requested:
                 save_checkpoint(work, training.progress(), training.trained(), training.optimizer_state())
-            if self.stop.requested and step.step < training.total_steps:
-                replace(extension, state="interrupted").write()
-                raise Interrupted(f"at step {step.step:,} of {step.total_steps:,} ({language}, seed {seed})")
+            if step.step < training.total_steps:
+                self.heed(f"at step {step.step:,} of {step.total_steps:,} ({language}, seed {seed})")
 
         model.module.requires_grad_(False)
         finished = self.measure(packed, tokenizer)
