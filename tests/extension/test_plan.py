@@ -107,4 +107,4 @@ def test_the_cost_counts_what_trains(tiny_model):
     assert estimate(keep, facts, None, 1).parameters.trainable == adapter
     assert estimate(new, facts, None, 1).parameters.trainable == adapter + 32_000 * 17
     assert estimate(new, facts, None, 1).memory > estimate(keep, facts, None, 1).memory
-    assert estimate(keep, facts, {"zu_ZA": 1_000}, 1).steps == 60  # 10 epochs of 192
+    assert estimate(keep, facts, {"zu_ZA": 1_000}, 1).steps == 320  # 10 epochs of batches of 32

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xmodctl.cli import options
-from xmodctl.cli.finetune import TRAINING
+from xmodctl.cli.finetune import TRAINING, as_told
 from xmodctl.cli.options import DATA, OUTPUT, choice
 
 if TYPE_CHECKING:
@@ -264,25 +264,25 @@ def show_plan(asked: "Asked", seeds: tuple[int, ...], out: Path | None, *, as_js
         ("seeds", ", ".join(map(str, seeds)), "--seeds"),
         ("precision", plan.precision, "device" if asked.precision == "auto" else "--precision"),
         ("folder", str(folder), "--out" if out else "default"),
-        *((key, str(getattr(plan.recipe, key)), origin) for key, origin in looked.resolved.origins.items()),
+        *((key, as_told(getattr(plan.recipe, key)), origin) for key, origin in looked.resolved.origins.items()),
     ]
     display.show(display.sheet(("plan", "value", "from"), rows))
-    display.show(
-        display.sheet(
-            ("text", "lines", "kept", "characters", "the model's vocabulary"),
-            [
-                (
-                    one.language,
-                    f"{one.corpus.counts.lines:,}",
-                    f"{one.corpus.counts.kept:,}",
-                    f"{one.corpus.counts.characters:,}",
-                    one.fit.verdict,
-                )
-                for one in looked.texts
-            ],
-            right=("lines", "kept", "characters"),
-        )
+    texts = display.sheet(
+        ("text", "lines", "kept", "characters", "the model's vocabulary"),
+        [
+            (
+                one.language,
+                f"{one.corpus.counts.lines:,}",
+                f"{one.corpus.counts.kept:,}",
+                f"{one.corpus.counts.characters:,}",
+                one.fit.verdict,
+            )
+            for one in looked.texts
+        ],
+        right=("lines", "kept", "characters"),
     )
+    if texts.rows:
+        display.show(texts)
     groups = [(name, f"{count:,}", "yes" if trains else "") for name, count, trains in cost.parameters.groups]
     display.show(display.sheet(("parameters", "count", "trains"), groups, right=("count",)))
     unknown = "known when the text is read with the model's vocabulary"

@@ -228,7 +228,7 @@ def _plan_sheet(asked: "Asked", resolved: "Resolved", facts: "Facts", seeds: tup
         *((("limit", f"{plan.limit:,} rows", "--limit"),) if plan.limit else ()),
         ("run", str(folder), "default"),
         *(
-            (key, _told(getattr(plan.recipe, key)), origin)
+            (key, as_told(getattr(plan.recipe, key)), origin)
             for key, origin in resolved.origins.items()
             if key not in ("name", "stages")
         ),
@@ -252,7 +252,8 @@ def _seeds(plan: "Plan", seeds: tuple[int, ...]) -> tuple[str, str, str]:
     return "seeds", told, "--seeds" if seeds != (1,) else "default"
 
 
-def _told(value: Any) -> str:
+def as_told(value: Any) -> str:
+    """Return a recipe's value as the plan shows it."""
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 

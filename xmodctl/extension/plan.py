@@ -31,7 +31,7 @@ VOCABULARIES: tuple[str, ...] = ("keep", "new")
 VOCABULARY_SIZE = 32_000
 """Pieces of a new vocabulary, at most; a text may have fewer."""
 
-NOT_HERE = ("freeze", "keep", "stride", "stages", "name", "title")
+NOT_HERE = ("freeze", "keep", "stride", "stages", "name", "title", "source")
 """Keys of a recipe that mean nothing here: only the new adapter trains, and its last step is kept."""
 _PLAUSIBLE = re.compile(r"[a-z]{2,3}_([A-Z]{2}|[A-Z][a-z]{3})")
 
@@ -278,7 +278,7 @@ def _new_languages(
 def _recipe(asked: Asked) -> tuple[Recipe, dict[str, str]]:
     chosen = asked.recipe or ("add-language-mini" if asked.model == "mini" else "add-language")
     recipe = library.recipe(chosen)
-    if strange := sorted(recipe.model_fields_set & (set(NOT_HERE) - {"name", "title"})):
+    if strange := sorted(recipe.model_fields_set & (set(NOT_HERE) - {"name", "title", "source"})):
         raise UserError(
             f"the recipe {recipe.name} sets `{strange[0]}`, which means nothing here: only the new adapter trains, and "
             "its last step is kept; use --recipe add-language, or remove the key"
