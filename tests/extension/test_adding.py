@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -262,8 +263,6 @@ def test_without_head_text_the_head_is_trained_on_the_languages_own(zulu, tiny_m
 @pytest.fixture(scope="module")
 def headed(tiny_model, tmp_path_factory) -> Path:
     """Return the tiny model with a masked-language-modelling head of its own."""
-    import shutil
-
     import transformers
 
     folder = tmp_path_factory.mktemp("models") / "headed"
@@ -283,6 +282,19 @@ def test_a_checkpoints_own_head_is_used_as_it_is(headed, write_text, head_text, 
     assert {"lm_head.bias", "lm_head.dense.weight"} <= names
     with pytest.raises(UserError, match=r"has a masked-language-modelling head of its own; leave --head-text out"):
         run(asked(headed, text, head_text=head_text), tmp_path / "other")
+
+
+def test_an_open_models_placeholders_are_replaced_each_on_its_own(tiny_model, write_text, tmp_path):
+    folder = tmp_path / "open"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"identity_adapters": True}))
+    texts = [("en", write_text("zu")), ("de", write_text("xh"))]
+    _, both = run(asked(folder, *texts, settings=("epochs=0.2",)), tmp_path / "both")
+    _, german = run(asked(folder, texts[1], settings=("epochs=0.2",)), tmp_path / "german")
+    assert [one.package.language for one in both] == ["en_XX", "de_DE"]
+    assert same(tensors(both[1]), tensors(german[0]))
+    assert both[0].untouched == both[1].untouched
 
 
 def test_a_stop_while_the_head_is_trained_is_heard(zulu, tmp_path, monkeypatch):
