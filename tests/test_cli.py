@@ -109,6 +109,12 @@ def test_a_limited_table_says_so_and_its_rows_do_not_stand_for_whole_ones(traine
     assert "LIMITED" not in run("eval-transfer", "--run", folder, "--langs", "fr").stdout
 
 
+def test_the_source_is_left_out_where_that_is_said(trained):
+    folder, _ = trained
+    result = run("eval-transfer", "--run", folder, "--langs", "de,-en_XX", "--limit", "5", "--json")
+    assert [row["language"] for row in json.loads(result.stdout)["rows"]] == ["de"]
+
+
 def test_controls_score_the_same_text_through_the_source_adapter_and_through_none(trained):
     folder, _ = trained
     result = run("eval-transfer", "--run", folder, "--langs", "sw", "--controls", "source,none", "--json")

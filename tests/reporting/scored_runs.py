@@ -128,7 +128,7 @@ def scored_run(
         if not (data / language).exists():
             write_examples(data, task, language, count, texts=texts if language != "en" else ())
     plan = Plan(task, Recipe(name="swift"), "mini", "0" * 40, "1" * 64, ("en_XX",), str(data), None, "fp32")
-    run = Run.new(under / name, plan, seeds, {"train": "2" * 64})
+    run = Run.new(under / name, plan, seeds, {"train": name})
     run.write()
     for seed in seeds:
         run.seed_folder(seed).mkdir(parents=True)
