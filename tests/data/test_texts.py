@@ -180,6 +180,26 @@ def test_a_place_that_holds_no_text_is_refused(tmp_path, place, told):
         gather([place.format(folder=tmp_path)], tmp_path / "out")
 
 
+def test_files_of_a_data_set_on_the_hub_are_read_and_no_others(tmp_path, hub):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    there = lines()
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([{"text": one} for one in there[:400]]), buffer)
+    files = {
+        "zu/a.parquet": buffer.getvalue(),
+        "zu/b.txt": "\n".join(there[400:]).encode(),
+        "de/a.parquet": b"not asked for",
+    }
+    hub.add("datasets", "owner/text", files)
+    corpus = gather(["owner/text:zu/*"], tmp_path / "out")
+    assert sorted(kept(corpus)) == sorted(there)
+    assert hub.fetched() == {"zu/a.parquet", "zu/b.txt"}
+    with pytest.raises(UserError, match=r"cannot load owner/text:xh/\* from the Hub .*no file `xh/\*`.*`--text FILE`"):
+        gather(["owner/text:xh/*"], tmp_path / "other")
+
+
 def test_the_least_text_is_enough(tmp_path):
     there = lines(2_000)
     while sum(map(len, there)) - len(there[-1]) >= LEAST:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from xmodctl import model
+from xmodctl.errors import UserError
 from xmodctl.extension import starting
 from xmodctl.extension.looking import cautions
 from xmodctl.extension.starting import candidates, rank, start_tensors
@@ -55,6 +56,18 @@ def test_the_identity_adds_nothing_and_random_numbers_depend_on_seed_and_languag
     assert torch.equal(drawn("zu_ZA", 1), drawn("zu_ZA", 1))
     assert not torch.equal(drawn("zu_ZA", 1), drawn("zu_ZA", 2))
     assert not torch.equal(drawn("zu_ZA", 1), drawn("xh_ZA", 1))
+
+
+def test_an_adapter_that_is_done_is_let_go_of_once_it_is_out_of_use(xmod):
+    xmod.put_adapter("zu_ZA", start_tensors(xmod, "identity", "zu_ZA", seed=1))
+    xmod.swap(["zu_ZA"])
+    with pytest.raises(UserError, match="zu_ZA is in use: `swap` it out first"):
+        xmod.forget("zu_ZA")
+    xmod.swap(["sw_KE"])
+    xmod.forget("zu_ZA")
+    assert "zu_ZA" not in xmod.changed_adapters
+    with pytest.raises(UserError, match="no adapter for 'zu_ZA'"):
+        xmod.swap(["zu_ZA"])
 
 
 def test_adapters_that_add_nothing_are_one_candidate(xmod):
