@@ -116,6 +116,7 @@ def scored_run(
     donors: Mapping[str, Sequence[str]] | None = None,
     limited: int | None = None,
     texts: Sequence[str] = (),
+    learning_rate: float = 2e-5,
 ) -> Run:
     """Make a run of a task under a folder: trained, and scored in the languages of `qualities` (shares right).
 
@@ -127,7 +128,8 @@ def scored_run(
     for language in qualities:
         if not (data / language).exists():
             write_examples(data, task, language, count, texts=texts if language != "en" else ())
-    plan = Plan(task, Recipe(name="swift"), "mini", "0" * 40, "1" * 64, ("en_XX",), str(data), None, "fp32")
+    recipe = Recipe(name="swift", learning_rate=learning_rate)
+    plan = Plan(task, recipe, "mini", "0" * 40, "1" * 64, ("en_XX",), str(data), None, "fp32")
     run = Run.new(under / name, plan, seeds, {"train": name})
     run.write()
     for seed in seeds:
