@@ -303,6 +303,7 @@ def predict(
 
     device = model.module.device
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    model.leave_padding_out()
     model.module.eval()
     for part in evaluation_batches(encoded.lengths, choices=encoded.sizes, tokens_per_step=tokens):
         batch = collate(encoded, part, pad_id=pad_id)
