@@ -28,6 +28,8 @@ RECIPE = "masked-lm-head"
 SEED = 0
 MOST_TOKENS = 600_000
 """Tokens a head is trained on at most: it is small, and learns no more from others."""
+LEAST_STEPS = 100
+"""Steps a head is trained for at least: a short text comes round several times."""
 VERSION = 1
 """Of what is kept; another one is trained anew."""
 
@@ -90,6 +92,8 @@ def head(
     """
     assert model.initialised, "the checkpoint has a head"
     started, how = perf_counter(), recipe(tokenizer)
+    epochs = max(how.epochs, LEAST_STEPS * how.batch_size / len(text.training))
+    how = how.model_copy(update={"epochs": epochs})
     parts = {
         "version": VERSION, "base": base, "text": text.fingerprint, "through": through, "precision": precision,
         "recipe": how.model_dump(mode="json", exclude={"name", "title", "source"}), "seed": SEED, "most": MOST_TOKENS,
