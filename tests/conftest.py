@@ -1,11 +1,15 @@
 """What the tests share: a small X-MOD with random weights, its tokenizer, and a few pairs in four languages."""
 
 import json
+import os
 import random
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 LANGUAGES = ("en_XX", "de_DE", "fr_XX", "sw_KE", "zh_CN", "zh_TW")
 WORDS = ("the", "a", "cat", "dog", "sleeps", "runs", "red", "blue", "not", "never", "katze", "chat", "paka")
@@ -13,15 +17,21 @@ LABELS = ("entailment", "neutral", "contradiction")
 MARKERS = {"entailment": "red", "neutral": "blue", "contradiction": "never"}
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _away_from_home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep caches out of the user's home, and the Hub out of the tests."""
-    import os
+# Keep caches out of the user's home, and the Hub out of the tests; before anything reads these variables.
+HOME = Path(tempfile.mkdtemp(prefix="xmodctl-tests-"))
+os.environ.update(
+    XMODCTL_CACHE=str(HOME / "cache"), HF_HOME=str(HOME / "hf"), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1"
+)
 
-    home = tmp_path_factory.mktemp("home")
-    os.environ.update(
-        XMODCTL_CACHE=str(home / "cache"), HF_HOME=str(home / "hf"), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1"
-    )
+# How long an example takes depends on what else the machine does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _leave_nothing_behind() -> Iterator[None]:
+    yield
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -468,7 +468,7 @@ SPELLINGS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SPELLINGS, st.sampled_from([XMOD, SWISS, FREE, MINI, ()]), st.booleans())
 @example("\ud800", XMOD, True)
 @example("zh-Hant-MO", MINI, True)
@@ -482,14 +482,14 @@ def test_any_text_resolves_to_its_language_or_is_refused(text, adapters, open_la
     assert same(text, match.adapter) or match.note or read(text).language in spellings()["told_apart_by_script"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SPELLINGS, SPELLINGS)
 def test_sameness_is_symmetric_and_reflexive(a, b):
     assert same(a, b) == same(b, a)
     assert same(a, a)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(SPELLINGS, max_size=4).map(",".join), st.sampled_from([{}, {"zh": "zh_CN", "qu": None, "en_ewt": "en_XX"}])
 )

@@ -1,5 +1,4 @@
 from itertools import chain
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -90,13 +89,6 @@ def test_long_batches_are_not_all_at_the_start_of_an_epoch():
 def test_a_sweep_starts_with_its_longest_units():
     batches = evaluation_batches([3, 9, 1, 9, 4], tokens_per_step=18)
     assert [batch.tolist() for batch in batches] == [[1, 3], [4, 0, 2]]
-
-
-def test_batches_for_four_hundred_thousand_units_take_less_than_a_second():
-    lengths = np.random.default_rng(0).integers(5, 128, 400_000)
-    started = perf_counter()
-    training_batches(lengths, batch_size=32, tokens_per_step=4096, seed=0, epoch=0)
-    assert perf_counter() - started < 1
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import lzma
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import pyarrow as pa
@@ -482,13 +481,11 @@ def test_the_real_xnli_files_are_parallel():
          "no column `premise` for the text (found c0, c1,"),
     ],
 )  # fmt: skip
-def test_a_message_about_much_text_is_short_and_comes_soon(tmp_path, nli, name, content, told):
+def test_a_message_about_much_text_is_short(tmp_path, nli, name, content, told):
     put(tmp_path, f"de/{name}", content.encode())
-    started = perf_counter()
     message = refusal(nli, tmp_path, "de")
     assert told in message
     assert len(message) < 700
-    assert perf_counter() - started < 2
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv", "json"])

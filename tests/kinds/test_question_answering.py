@@ -121,7 +121,7 @@ def test_offsets_hold_where_normalisation_changes_the_text(context, answer, toke
         st.sampled_from(sorted(set("".join(c for c, _ in CONTEXTS.values())) | set(" \n\u200b\u0301½ﷺ"))), max_size=60
     )
 )
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_places_of_tokens_run_through_the_text_in_order(tokenizer, text):
     context = Context.read([text], tokenizer)[text]
     held = context.starts >= 0

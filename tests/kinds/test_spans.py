@@ -67,7 +67,7 @@ def test_scores_are_those_of_conlleval():
 
 
 @given(CORPUS)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_scores_are_those_of_seqeval_in_both_modes(corpus):
     seqeval = pytest.importorskip("seqeval.metrics")
     scheme = pytest.importorskip("seqeval.scheme").IOB2

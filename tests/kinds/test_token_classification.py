@@ -81,7 +81,7 @@ def test_an_entity_tag_on_a_word_without_a_piece_cannot_be_predicted(small, ther
 @given(
     st.lists(st.tuples(st.sampled_from([*AWKWARD, "a", "北京", "है", "น้ำ", "\t", " "]), st.integers(0, 4)), max_size=30)
 )
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_words_every_word_gets_a_tag_and_every_piece_the_tag_of_its_word(tokenizer, there_and_back, pairs):
     rows = sentences(([word for word, _ in pairs], [tag for _, tag in pairs]))
     encoded, ((gold, predicted, _),) = there_and_back(NER, rows, tokenizer, max_length=16, stride=4)
