@@ -94,8 +94,11 @@ def transfer_table(report: Report) -> Sheet:
     controls = any(score.control != "own" for score in report.scores)
     limited = f", LIMITED to {report.limited} rows a language" if report.limited else ""
     source = "+".join(report.source_languages)
-    middle = (*(("control",) if controls else ()), "n", report.metric, "95 % interval", BLIND, "gap")
-    columns = ("language", "adapter", *middle)
+    # One line tells it where it is the same in every language, as it is where labels are balanced alike.
+    blind = list(dict.fromkeys(f"{score.baseline:.1f}" for score in report.scores))
+    apart = (BLIND,) if len(blind) > 1 else ()
+    numbers = ("n", report.metric, "95 % interval", *apart, "gap")
+    columns = ("language", "adapter", *(("control",) if controls else ()), *numbers)
     rows = []
     for score in report.scores:
         rows.append(
@@ -106,23 +109,26 @@ def transfer_table(report: Report) -> Sheet:
                 f"{score.n:,}",
                 _value(score, several=several),
                 f"{score.ci_low:.1f} to {score.ci_high:.1f}",
-                f"{score.baseline:.1f}",
+                *((f"{score.baseline:.1f}",) if apart else ()),
                 _gap(score.gap, score.gap_ci),
             )
         )
     end = len(rows) - 1
+    before, after = ("", *(("",) if controls else ()), ""), ("",) * len(apart)
     for name, value in report.averages.items():
         ends = report.averages_ci.get(name)
         interval = f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else ""
         gap = _gap(report.gap, report.gap_ci) if name == WITHOUT_SOURCE else ""
         told = f"mean, {name}" + (" (as in XTREME)" if name == ALL else "")
-        rows.append((told, "", *(("",) if controls else ()), "", f"{value:.1f}", interval, "", gap))
+        rows.append((told, *before, f"{value:.1f}", interval, *after, gap))
+    if not apart:
+        rows.append((f"answering {BLIND}", *before, *blind, "", ""))
     seeds = f", seeds {', '.join(map(str, report.seeds))}" if several else ""
     return Sheet(
         columns=columns,
         rows=tuple(rows),
         title=f"{report.task}, {report.split}: {report.metric} in percent, trained in {source}{seeds}{limited}",
-        right=frozenset({"n", report.metric, "95 % interval", BLIND, "gap"}),
+        right=frozenset(numbers),
         sections=frozenset({end}),
     )
 
