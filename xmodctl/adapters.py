@@ -9,7 +9,7 @@ training. A language with a vocabulary of its own has its embeddings among the t
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -273,12 +273,16 @@ def store() -> Path:
     return cache_folder() / "adapters"
 
 
-def packages_in(folder: Path) -> tuple[list[Package], list[str]]:
-    """Return the whole packages in a folder, which may be one itself, by name; and why others cannot be used."""
+def packages_in(folder: Path, *, meant: Callable[[str], bool] | None = None) -> tuple[list[Package], list[str]]:
+    """Return the whole packages in a folder, which may be one itself, by name; and why others cannot be used.
+
+    Only folders whose names are `meant` are read: to read a package is to hash its files.
+    """
     if (folder / FACTS).exists():
         folders = [folder]
     else:
-        folders = sorted(path.parent for path in folder.glob(f"*/{FACTS}") if not path.parent.name.startswith("."))
+        found = [path.parent for path in folder.glob(f"*/{FACTS}") if not path.parent.name.startswith(".")]
+        folders = sorted(path for path in found if meant is None or meant(path.name))
     packages, damaged = [], []
     for one in folders:
         try:
@@ -362,11 +366,15 @@ def offered(langs: str, source: "Source", packages: Sequence[Package]) -> list[P
     given = {package.language for package in packages}
     named = [part.strip().rpartition("=")[2] for part in langs.split(",")]
     found = []
-    for package in packages_in(store())[0]:
-        if package.language not in given and any(same(one, package.language) for one in named):
-            with suppress(UserError):
-                check(package, source)
-                found.append(package)
+
+    def meant(name: str) -> bool:
+        language = name.rpartition("-")[0]  # as the store calls packages
+        return language not in given and any(same(one, language) for one in named)
+
+    for package in packages_in(store(), meant=meant)[0]:
+        with suppress(UserError):
+            check(package, source)
+            found.append(package)
     return found
 
 

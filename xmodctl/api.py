@@ -92,17 +92,16 @@ def finetune(
         UserError: Something that the caller can mend.
         KeyboardInterrupt: The training was interrupted; the same call goes on from there.
     """
-    from xmodctl.fine_tuning import Interrupted, seeds_from
+    from xmodctl.fine_tuning import Interrupted
     from xmodctl.planning import Asked, draws
 
-    chosen = seeds_from(",".join(map(str, [seeds] if isinstance(seeds, int) else seeds)))
+    chosen = as_seeds(seeds)
     asked = Asked(
         task,
         _between_commas(lang),
         model,
         recipe,
-        # JSON is YAML, which is what --set reads.
-        tuple(f"{key}={json.dumps(value)}" for key, value in (overrides or {}).items()),
+        as_set(overrides),
         Path(data) if data is not None else None,
         limit,
         precision,
@@ -532,6 +531,22 @@ def _several(adapters: Path | str | Sequence[Path | str]) -> tuple[Path | str, .
 
 def _between_commas(langs: str | Sequence[str]) -> str:
     return langs if isinstance(langs, str) else ",".join(langs)
+
+
+def as_set(overrides: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return keys and values as `--set` takes them, which reads YAML: so it reads JSON."""
+    return tuple(f"{key}={json.dumps(value)}" for key, value in (overrides or {}).items())
+
+
+def as_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    """Return seeds as `--seeds` reads them.
+
+    Raises:
+        UserError: One is there twice, or negative.
+    """
+    from xmodctl.fine_tuning import seeds_from
+
+    return seeds_from(",".join(map(str, [seeds] if isinstance(seeds, int) else seeds)))
 
 
 def warn(event: Any) -> None:

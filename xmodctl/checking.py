@@ -315,16 +315,10 @@ def _duplicates(one: Looked, task: Task) -> Iterator[str]:  # noqa: ARG001
 
 def _script(one: Looked, task: Task) -> Iterator[str]:
     code = (task.languages.get(one.language) or one.language) if task.languages else one.language
-    claimed = WRITTEN_WITH.get(script(code), (UNICODE_NAMES.get(script(code), ""),))
-    total = sum(one.scripts.values())
-    if not total or not any(claimed):
-        return
-    own = sum(one.scripts.get(each, 0) for each in claimed)
-    if own < (1 - FOREIGN_LETTERS) * total:
-        most, count = max(one.scripts.items(), key=lambda pair: pair[1])
+    if found := foreign(one.scripts, code):
         yield (
-            f"{_share(own, total)} of the letters are in the script of {name(code)} "
-            f"({' or '.join(each.lower() for each in claimed)}), {_share(count, total)} are {most.lower()}"
+            f"{_share(found.own, found.total)} of the letters are in the script of {name(code)} "
+            f"({found.claimed}), {_share(found.count, found.total)} are {found.most}"
         )
 
 
@@ -405,6 +399,28 @@ def _memory() -> tuple[int, str]:
 def _share(count: int, total: int) -> str:
     share = 100 * count / total
     return "under 1 %" if 0 < share < 1 else f"{share:.0f} %"
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """Letters that are in another script than that of the language they are said to be."""
+
+    own: int  # letters in the language's script
+    total: int
+    claimed: str  # the language's script, or its scripts
+    most: str  # the script that most letters are in
+    count: int  # letters in that one
+
+
+def foreign(letters: Mapping[str, int], language: str) -> Foreign | None:
+    """Return what letters of each script say against a text's being in a language; None if nothing does."""
+    claimed = WRITTEN_WITH.get(script(language), (UNICODE_NAMES.get(script(language), ""),))
+    total = sum(letters.values())
+    own = sum(letters.get(each, 0) for each in claimed)
+    if not total or not any(claimed) or own >= (1 - FOREIGN_LETTERS) * total:
+        return None
+    most, count = max(letters.items(), key=lambda pair: pair[1])
+    return Foreign(own, total, " or ".join(each.lower() for each in claimed), most.lower(), count)
 
 
 @lru_cache(maxsize=2**16)

@@ -1,6 +1,7 @@
 """The language sweep: one load of the shared weights, one adapter swapped in for each language, one row a score."""
 
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -23,6 +24,7 @@ from xmodctl.statistics import bootstrap
 from xmodctl.task import Split, Task
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
     from xmodctl.adapters import Package
@@ -295,6 +297,16 @@ def tokenizer_identity(tokenizer: "PreTrainedTokenizerBase") -> str:
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
+@contextmanager
+def predicting(device: "torch.device", precision: Precision) -> Iterator[None]:
+    """Compute without gradients, matrix products in this precision."""
+    import torch
+
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+        yield
+
+
 def predict(
     model: "Xmod", encoded: Encoded, *, precision: Precision, pad_id: int, tokens: int = TOKENS_PER_STEP
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
@@ -302,13 +314,12 @@ def predict(
     import torch
 
     device = model.module.device
-    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     model.leave_padding_out()
     model.module.eval()
     for part in evaluation_batches(encoded.lengths, choices=encoded.sizes, tokens_per_step=tokens):
         batch = collate(encoded, part, pad_id=pad_id)
         inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
-        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+        with predicting(device, precision):
             outputs = model.module(**inputs)
             # Question answering names its two logits of a token apart.
             both = (outputs.start_logits, outputs.end_logits) if "start_logits" in outputs else None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xmodctl.data import Encoded, Ragged, collate, evaluation_batches
 from xmodctl.data.batches import IGNORED
+from xmodctl.evaluation import predicting
 from xmodctl.run import Precision
 
 if TYPE_CHECKING:
@@ -152,14 +153,13 @@ def held_out(
     losses, tokens = np.zeros(len(encoded)), np.zeros(len(encoded), dtype=np.int64)
     device = model.module.device
     candidates = torch.from_numpy(masker.candidates).to(device)
-    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     units = np.arange(len(encoded)) if units is None else units
     units = units[masker.counts(encoded.input_ids)[units] > 0]
     for part in _batches(encoded, units):
         inputs = masker.batch(encoded, part, seed=0, step=0, pad_id=pad_id)
         inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
         asked = inputs["labels"] != IGNORED
-        with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+        with predicting(device, precision):
             logits = model.module(**inputs).logits
         which = torch.searchsorted(candidates, inputs["labels"][asked])
         each = functional.cross_entropy(logits.float(), which, reduction="none")

@@ -1,15 +1,15 @@
 """From what the user asked to the plan that is run: each value with its origin, and what it will cost."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from xmodctl import library
 from xmodctl.errors import UserError, did_you_mean
 from xmodctl.languages import Match, expand, resolve
 from xmodctl.recipe import Recipe
-from xmodctl.run import Plan, Shots
+from xmodctl.run import Plan, Precision, Shots
 from xmodctl.schema import keys_of, parse_override
 from xmodctl.task import Task
 from xmodctl.training import resolve_precision, total_steps
@@ -35,11 +35,14 @@ class Asked:
     training_seed: int = 1  # of every draw of shots
 
 
+P = TypeVar("P")  # a plan: of a run, or of adding languages
+
+
 @dataclass(frozen=True)
-class Resolved:
+class Resolved(Generic[P]):
     """A plan, where each of its values comes from, and what the user should be told."""
 
-    plan: Plan
+    plan: P
     origins: Mapping[str, str]
     notes: tuple[str, ...]
 
@@ -59,13 +62,13 @@ class Cost:
 M = TypeVar("M", "Source", "Facts")
 
 
-def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved, M]:
+def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved[Plan], M]:
     """Turn a command into a plan; `find` gets the model, and is called when everything cheaper has been checked.
 
     Raises:
         UserError: A name, a key or a value is wrong; wrong keys are reported together.
     """
-    task, recipe, origins = settings(asked)
+    task, recipe, comes_from = settings(asked)
     precision = resolve_precision(asked.precision)
     _check_language_early(asked)
     recipe = _at_absolute_paths(recipe)
@@ -88,7 +91,7 @@ def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved, M]:
         earlier=earlier,
         shots=shots,
     )
-    return Resolved(plan, origins, notes), model
+    return Resolved(plan, comes_from, notes), model
 
 
 def settings(asked: Asked) -> tuple[Task, Recipe, Mapping[str, str]]:
@@ -103,15 +106,13 @@ def settings(asked: Asked) -> tuple[Task, Recipe, Mapping[str, str]]:
     task, recipe = _overridden(task, recipe, overrides)
     if asked.data and not asked.data.expanduser().is_dir():
         raise UserError(f"--data {asked.data} is not a folder; it should hold LANGUAGE/train.jsonl and the like")
+    return task, recipe, origins(recipe, recipe_origin, overrides, keys_of(Recipe))
+
+
+def origins(recipe: Recipe, named: str, overrides: Collection[str], keys: Sequence[str]) -> dict[str, str]:
+    """Return where the value of each key comes from: `--set`, the recipe as it is `named`, or its defaults."""
     written = recipe.model_fields_set
-    return (
-        task,
-        recipe,
-        {
-            key: "--set" if key in overrides else recipe_origin if key in written else "default"
-            for key in keys_of(Recipe)
-        },
-    )
+    return {key: "--set" if key in overrides else named if key in written else "default" for key in keys}
 
 
 def draws(asked: Asked, seeds: tuple[int, ...], shot_seeds: int | None) -> tuple[Asked, tuple[int, ...]]:
@@ -143,12 +144,7 @@ def estimate(plan: Plan, model: "Source | Facts", rows: Sequence[int | None], se
 
     outputs = len(KINDS[plan.task.kind].outputs(plan.task))
     parameters = describe(model, plan.task.kind, plan.adapters, plan.recipe.freeze, num_labels=outputs)
-    config: Mapping[str, Any] = model.config
-    hidden, inner, layers = (config[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
-    bottleneck = hidden // config["adapter_reduction_factor"]
-    # Kept for the backward pass, a token and layer: about ten tensors of the hidden size around attention and norms,
-    # the feed-forward's two, the adapter's two.
-    kept = layers * (10 * hidden + 2 * inner + 2 * bottleneck) * (4 if plan.precision == "fp32" else 2)
+    kept = activations(model.config, plan.precision)
     memory = 4 * parameters.total + 12 * parameters.trainable + kept * plan.recipe.tokens_per_step
     # A delta a seed, and for the seed that trains two checkpoints (the old one goes when the new one is whole).
     disk = parameters.trainable * 4 * (seeds + 2 * 3)
@@ -157,6 +153,16 @@ def estimate(plan: Plan, model: "Source | Facts", rows: Sequence[int | None], se
         (count, total_steps(count, one) if count else None) for count, one in zip(rows, recipes, strict=True)
     ]
     return Cost(*own, parameters, memory, disk, tuple(stages))
+
+
+def activations(config: Mapping[str, Any], precision: Precision) -> int:
+    """Return about how many bytes a token's activations take that are kept for the backward pass."""
+    hidden, inner, layers = (config[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+    bottleneck = hidden // config["adapter_reduction_factor"]
+    # Of a layer: about ten tensors of the hidden size around attention and norms, the feed-forward's two, the
+    # adapter's two.
+    kept: int = layers * (10 * hidden + 2 * inner + 2 * bottleneck) * (4 if precision == "fp32" else 2)
+    return kept
 
 
 def _recipe(asked: Asked, task: Task) -> tuple[Recipe, str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xmodctl.cli import options
-from xmodctl.cli.finetune import TRAINING, as_told
-from xmodctl.cli.options import DATA, OUTPUT, choice
+from xmodctl.cli.finetune import as_told
+from xmodctl.cli.options import DATA, OUTPUT, TRAINING, choice
 
 if TYPE_CHECKING:
     from xmodctl.extension.adding import Added
@@ -89,9 +89,7 @@ def add_language(
             "--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated.", rich_help_panel=TRAINING
         ),
     ] = None,
-    seeds: Annotated[
-        str, typer.Option("--seeds", metavar="1,2,3", help="One training a seed.", rich_help_panel=TRAINING)
-    ] = "1",
+    seeds: options.Seeds = "1",
     precision: options.Precision = "auto",
     out: Annotated[
         Path | None,
@@ -108,12 +106,7 @@ def add_language(
             rich_help_panel=OUTPUT,
         ),
     ] = "resume",
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Show the plan and its cost; download and write nothing.", rich_help_panel=OUTPUT
-        ),
-    ] = False,
+    dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> None:
     """Add a language that the model never saw: train an adapter for it on plain text.

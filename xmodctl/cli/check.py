@@ -55,8 +55,8 @@ def check(
     from xmodctl.planning import Asked, resolve_plan
 
     source = lang or library.task(task).source_language
-    changes = [*(overrides or ()), *([f"language_column={language_column}"] if language_column else [])]
-    asked = Asked(task, source, model, recipe, tuple(changes), data, limit, precision)
+    changes = options.changes(overrides, language_column)
+    asked = Asked(task, source, model, recipe, changes, data, limit, precision)
     resolved, facts = resolve_plan(asked, look_up)
     for told in resolved.notes:
         display.warn(told)

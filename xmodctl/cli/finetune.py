@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xmodctl.cli import options
-from xmodctl.cli.options import OUTPUT, choice
+from xmodctl.cli.options import OUTPUT, TRAINING, choice
 
 if TYPE_CHECKING:
     from xmodctl.model import Facts
     from xmodctl.planning import Asked, Cost, Resolved
     from xmodctl.run import Plan, Run
-
-TRAINING = "Training"
 
 
 def finetune(
@@ -42,9 +40,7 @@ def finetune(
             rich_help_panel=TRAINING,
         ),
     ] = None,
-    seeds: Annotated[
-        str, typer.Option("--seeds", metavar="1,2,3", help="One training a seed.", rich_help_panel=TRAINING)
-    ] = "1",
+    seeds: options.Seeds = "1",
     shots: Annotated[
         int | None,
         typer.Option(
@@ -91,12 +87,7 @@ def finetune(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Show the plan and its cost; download and write nothing.", rich_help_panel=OUTPUT
-        ),
-    ] = False,
+    dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> None:
     """Fine-tune a model in one language, or in several.
@@ -122,8 +113,8 @@ def finetune(
 
     choice("--on-exists", on_exists, ("resume", "redo", "error"))
     trackers.check(track or ())
-    changes = [*(overrides or ()), *([f"language_column={language_column}"] if language_column else [])]
-    asked = Asked(task, lang, model, recipe, tuple(changes), data, limit, precision, shots, shot_langs)
+    changes = options.changes(overrides, language_column)
+    asked = Asked(task, lang, model, recipe, changes, data, limit, precision, shots, shot_langs)
     asked, chosen = draws(asked, seeds_from(seeds), shot_seeds)
     if dry_run:
         show_plan(asked, chosen, out, as_json=json)
@@ -212,7 +203,9 @@ def show_plan(asked: "Asked", seeds: tuple[int, ...], out: Path | None, *, as_js
     display.note("dry run: nothing was downloaded or written")
 
 
-def _plan_sheet(asked: "Asked", resolved: "Resolved", facts: "Facts", seeds: tuple[int, ...], folder: Path) -> Any:
+def _plan_sheet(
+    asked: "Asked", resolved: "Resolved[Plan]", facts: "Facts", seeds: tuple[int, ...], folder: Path
+) -> Any:
     from xmodctl import display
 
     plan = resolved.plan

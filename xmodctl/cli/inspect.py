@@ -51,8 +51,8 @@ def inspect(
     from xmodctl.task import Split
 
     choice("--split", split, SPLITS)
-    changes = [*(overrides or ()), *([f"language_column={language_column}"] if language_column else [])]
-    asked, how, _ = settings(Asked(task, lang, model, recipe, tuple(changes), data))
+    changes = options.changes(overrides, language_column)
+    asked, how, _ = settings(Asked(task, lang, model, recipe, changes, data))
     chosen = cast(Split, split)
     published = split != "train" and offers(asked, lang, chosen, folder=data)  # else it lies with the training data
     mine = published or split == "test"

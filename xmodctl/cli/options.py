@@ -11,17 +11,22 @@ __all__ = [
     "DATA",
     "DEFAULT_MODEL",
     "OUTPUT",
+    "TRAINING",
     "Adapters",
     "Data",
+    "DryRun",
     "Json",
     "LanguageColumn",
     "Limit",
     "Model",
     "Precision",
+    "Seeds",
+    "changes",
     "choice",
 ]
 
 DATA = "Data"
+TRAINING = "Training"
 OUTPUT = "Output"
 
 Data = Annotated[
@@ -59,6 +64,11 @@ Limit = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on standard output.", rich_help_panel=OUTPUT)
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Show the plan and its cost; download and write nothing.", rich_help_panel=OUTPUT),
+]
+Seeds = Annotated[str, typer.Option("--seeds", metavar="1,2,3", help="One training a seed.", rich_help_panel=TRAINING)]
 Model = Annotated[
     str,
     typer.Option("--model", metavar="MODEL", help="A Hub id (`@REVISION` may follow), a folder, or `mini`."),
@@ -67,6 +77,11 @@ Precision = Annotated[
     str,
     typer.Option("--precision", metavar="auto|fp32|bf16|fp16", help="`auto`: bf16 on a GPU built for it, else fp32."),
 ]
+
+
+def changes(overrides: list[str] | None, language_column: str | None) -> tuple[str, ...]:
+    """Return what `--set` and `--lang-column` change."""
+    return (*(overrides or ()), *([f"language_column={language_column}"] if language_column else []))
 
 
 def choice(option: str, value: str, allowed: tuple[str, ...]) -> str:

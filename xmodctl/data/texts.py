@@ -9,7 +9,7 @@ import io
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -283,8 +283,3 @@ def _end(line: str, start: int, limit: int) -> int:
     while limit > half and (unicodedata.category(line[limit])[0] == "M" or line[limit] in "\u200c\u200d"):
         limit -= 1
     return limit
-
-
-def merged(places: Iterable[str]) -> tuple[str, ...]:
-    """Return places in order, each once."""
-    return tuple(dict.fromkeys(places))

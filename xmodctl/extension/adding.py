@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xmodctl.adapters import Package, read_package, write_package
+from xmodctl.adapters import BIAS, WORDS, Package, read_package, write_package
 from xmodctl.checkpoints import latest_checkpoint, save_checkpoint
 from xmodctl.data import Encoded, cached
 from xmodctl.data.texts import Corpus, gather
@@ -419,9 +419,6 @@ class Bench:
             for parameter in model.own_embeddings(language).values():
                 parameter.requires_grad_(True)
         return sum(one.numel() for one in model.module.parameters() if one.requires_grad)
-
-
-WORDS, BIAS = "roberta.embeddings.word_embeddings.weight", "lm_head.bias"
 
 
 def compare(measured: Sequence[tuple[str, str | None, HeldOut, Text]]) -> tuple[Compared, ...]:

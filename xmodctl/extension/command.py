@@ -1,6 +1,5 @@
 """The command as a function: plan, read, lock the folder, add; and what it would do."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.adapters import Package
-from xmodctl.api import DEFAULT_MODEL, Told, one_of, own_accelerate_state, warn
+from xmodctl.api import DEFAULT_MODEL, Told, as_seeds, as_set, one_of, own_accelerate_state, warn
 from xmodctl.data.texts import STANDARD_INPUT, gather
 from xmodctl.errors import UserError
 from xmodctl.extension.adding import Added, Interrupted, TextRead, add, read_texts
@@ -17,13 +16,12 @@ from xmodctl.extension.plan import (
     Asked,
     Cost,
     Extension,
-    Resolved,
+    Plan,
     estimate,
     open_extension,
     resolve_plan,
 )
-from xmodctl.fine_tuning import seeds_from
-from xmodctl.planning import check_disk
+from xmodctl.planning import Resolved, check_disk
 from xmodctl.run import RUNS, locked
 
 if TYPE_CHECKING:
@@ -82,13 +80,12 @@ def add_language(
         vocabulary_size=vocabulary_size,
         head_text=_places(head_text),
         recipe=recipe,
-        # JSON is YAML, which is what --set reads.
-        overrides=tuple(f"{key}={json.dumps(value)}" for key, value in (overrides or {}).items()),
+        overrides=as_set(overrides),
         column=column,
         limit=limit,
         precision=precision,
     )
-    chosen = seeds_from(",".join(map(str, [seeds] if isinstance(seeds, int) else seeds)))
+    chosen = as_seeds(seeds)
     folder = Path(out) if out is not None else None
     try:
         _, added = add_languages(asked, chosen, folder, on_exists, listen or warn)
@@ -152,7 +149,7 @@ def add_languages(
 class Looked:
     """What a command would do."""
 
-    resolved: Resolved
+    resolved: Resolved[Plan]
     texts: tuple[TextRead, ...]  # of the languages whose text is on this disk, if the tokenizer is, too
     cost: Cost
 

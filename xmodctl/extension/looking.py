@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from xmodctl.checking import FOREIGN_LETTERS, UNICODE_NAMES, WRITTEN_WITH, script_of
-from xmodctl.languages import name, same, script
+from xmodctl.checking import foreign, script_of
+from xmodctl.languages import name, same
 from xmodctl.languages.kinship import shared_branch
 from xmodctl.mini import demonstration_folder
 
@@ -27,21 +27,14 @@ def cautions(language: str, texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _another_script(language: str, texts: Sequence[str]) -> str | None:
-    claimed = WRITTEN_WITH.get(script(language), (UNICODE_NAMES.get(script(language), ""),))
     letters = Counter(filter(None, map(script_of, "".join(texts))))
-    total = letters.total()
-    if not total:
+    if not letters:
         return "the text has no letters"
-    if not any(claimed):
+    if not (found := foreign(letters, language)):
         return None
-    own = sum(letters[each] for each in claimed) / total
-    if own >= 1 - FOREIGN_LETTERS:
-        return None
-    most, count = letters.most_common(1)[0]
     return (
-        f"{own:.0%} of the letters are in the usual script of {name(language)} "
-        f"({' or '.join(each.lower() for each in claimed)}), {count / total:.0%} are {most.lower()}: "
-        "is it another text?"
+        f"{found.own / found.total:.0%} of the letters are in the usual script of {name(language)} "
+        f"({found.claimed}), {found.count / found.total:.0%} are {found.most}: is it another text?"
     )
 
 

@@ -16,6 +16,7 @@ from xmodctl.errors import UserError, did_you_mean
 from xmodctl.extension.starting import AUTO, check_start
 from xmodctl.files import write_json
 from xmodctl.languages import name, resolve, same
+from xmodctl.planning import Resolved, activations, origins
 from xmodctl.recipe import Recipe
 from xmodctl.run import Precision, State, versions
 from xmodctl.schema import keys_of, parse_override
@@ -104,15 +105,6 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """A plan, where each of its values comes from, and what the user should be told."""
-
-    plan: Plan
-    origins: Mapping[str, str]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Cost:
     """What adding languages takes, estimated before it begins."""
 
@@ -194,7 +186,7 @@ class Extension:
 M = TypeVar("M", "Source", "Facts")
 
 
-def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved, M]:
+def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved[Plan], M]:
     """Turn a command into a plan; `find` gets the model, and is called when everything cheaper has been checked.
 
     Raises:
@@ -202,7 +194,7 @@ def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved, M]:
     """
     from xmodctl.model import look_up
 
-    recipe, origins = _recipe(asked)
+    recipe, comes_from = _recipe(asked)
     if asked.vocabulary not in VOCABULARIES:
         raise UserError(f"--vocabulary {asked.vocabulary}: choose keep or new")
     if asked.vocabulary_size is not None and asked.vocabulary == "keep":
@@ -234,7 +226,7 @@ def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved, M]:
         limit=asked.limit,
         precision=precision,
     )
-    return Resolved(plan, origins, notes), source
+    return Resolved(plan, comes_from, notes), source
 
 
 def new_language(text: str, adapters: Sequence[str], *, model: str, open_languages: bool) -> tuple[str, str | None]:
@@ -289,11 +281,7 @@ def _recipe(asked: Asked) -> tuple[Recipe, dict[str, str]]:
         told = did_you_mean(wrong[0], keys)
         raise UserError(f"--set {wrong[0]}: no key of a recipe that adds a language{told} (keys: {', '.join(keys)})")
     changed = recipe.with_values(overrides, origin="--set") if overrides else recipe
-    origins = {
-        key: "--set" if key in overrides else f"recipe {recipe.name}" if key in recipe.model_fields_set else "default"
-        for key in keys
-    }
-    return changed, origins
+    return changed, origins(recipe, f"recipe {recipe.name}", overrides, keys)
 
 
 def open_extension(
@@ -362,7 +350,7 @@ def estimate(plan: Plan, model: "Source | Facts", sequences: Mapping[str, int] |
     from xmodctl.training import total_steps
 
     config: Mapping[str, Any] = model.config
-    hidden, inner, layers = (config[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
+    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
     bottleneck = hidden // config["adapter_reduction_factor"]
     adapter = layers * (2 * hidden * bottleneck + hidden + bottleneck)
     known = (model.languages or (next(iter(plan.texts)),))[:1]
@@ -378,7 +366,7 @@ def estimate(plan: Plan, model: "Source | Facts", sequences: Mapping[str, int] |
         ),
         total=whole.total - adapter + trainable,
     )
-    kept = layers * (10 * hidden + 2 * inner + 2 * bottleneck) * (4 if plan.precision == "fp32" else 2)
+    kept = activations(config, plan.precision)
     logits = 3 * 4 * MASKED * config["vocab_size"]
     memory = round(4 * report.total + 12 * trainable + (kept + logits) * plan.recipe.tokens_per_step)
     disk = trainable * 4 * (len(plan.languages) * seeds + 2 * 3)

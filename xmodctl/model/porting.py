@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from xmodctl.files import whole_folder, write_json
 from xmodctl.model import hub, weights
 from xmodctl.model.conversion import bare_name, check_convertible, convert
 from xmodctl.model.engine import load
-from xmodctl.model.source import find
+from xmodctl.model.source import find, read_any_config
 from xmodctl.model.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -124,15 +123,7 @@ def _find(name: str) -> Path:
 
 
 def _config(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{name} is no checkpoint: {folder} has no config.json") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): fetch the file again") from error
+    path, config = folder / "config.json", read_any_config(folder, name)
     if not isinstance(config, dict) or "model_type" not in config:
         raise UserError(f"{path} names no model_type: it is not the configuration of a transformers model")
     if config["model_type"] == "xmod":

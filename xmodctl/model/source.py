@@ -110,14 +110,7 @@ def look_up(name: str) -> Facts:
 def read_config(folder: Path, name: str) -> dict[str, Any]:
     """Return the content of `folder/config.json`, checked to be an X-MOD's."""
     path = folder / "config.json"
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{name} is no checkpoint: {folder} has no config.json") from None
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): fetch the file again") from error
+    config: dict[str, Any] = read_any_config(folder, name)
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind != "xmod":
         raise UserError(
@@ -128,6 +121,19 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(spoken, list) or not spoken or not all(isinstance(language, str) for language in spoken):
         raise UserError(f"{path} must list the names of its adapters under `languages`, not {spoken!r}")
     return config
+
+
+def read_any_config(folder: Path, name: str) -> Any:
+    """Return the JSON value in `folder/config.json`, of whatever model."""
+    path = folder / "config.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{name} is no checkpoint: {folder} has no config.json") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}): fetch the file again") from error
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
