@@ -31,6 +31,7 @@ MEASURES: dict[str, Measure] = {
     "panx": partial(measures.training, benchmark="panx", everything=False),
     "xquad": partial(measures.training, benchmark="xquad", everything=False),
     "xcopa": partial(measures.training, benchmark="xcopa", everything=False),
+    "adding": partial(measures.adding, pieces=6_000),
     "sweep": partial(measures.sweep, per_language=16),
 }
 

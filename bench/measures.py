@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ import torch
 
 from bench import lengths, sides
 from bench.timing import Figure, ratios, seconds, take_turns
+from xmodctl import library
 from xmodctl.checkpoints import latest_checkpoint, save_checkpoint, save_delta
-from xmodctl.data import Encoded
+from xmodctl.data import Encoded, Ragged
 from xmodctl.model import find, look_up
 from xmodctl.run import Precision
+from xmodctl.training import Training
 
 XNLI = "ar_AR bg_BG de_DE el_GR en_XX es_XX fr_XX hi_IN ru_RU sw_KE th_TH tr_TR ur_PK vi_VN zh_CN"
 
@@ -165,6 +167,51 @@ def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[lis
         "greatest differences": differences,
     }
     return _lines(f"training, {benchmark}", measured, "tokens/s"), facts
+
+
+def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:
+    """Measure training a new adapter against fine-tuning the same model on the same sequences, in tokens a second.
+
+    Sequences have the length that the recipe packs them to; a text uses `pieces` of the vocabulary. The memory of an
+    optimiser is that of its state after a step.
+    """
+    pieces = min(pieces, setting.config["vocab_size"])
+    recipe = library.recipe("add-language-mini" if setting.config["hidden_size"] < 768 else "add-language")
+    recipe = recipe.model_copy(update={"batch_size": sides.BATCH})
+    rng = np.random.default_rng(0)
+    sequences = Ragged.of(
+        [rng.integers(5, pieces, recipe.max_length) for _ in range(sides.BATCH * (setting.steps + 2))]
+    )
+    packed = Encoded(sequences, np.arange(len(sequences)))
+    labelled = replace(packed, scalars={"labels": rng.integers(0, 3, len(packed))})
+    tagged = replace(packed, ragged={"labels": Ragged(rng.integers(0, 7, len(sequences.values)), sequences.offsets)})
+
+    def loaded(head: Any) -> sides.Xmod:
+        return sides.ours(setting.folder, head, [_source(setting)], setting.device)
+
+    loops = {
+        "xmodctl": sides.our_adding(loaded("masked-lm"), packed, recipe, setting.precision, pieces),
+        "fine-tuning, sequence classification": sides.our_training(
+            loaded("sequence-classification"), labelled, setting.precision, recipe.tokens_per_step
+        ),
+        "fine-tuning, token classification": sides.our_training(
+            loaded("token-classification"), tagged, setting.precision, recipe.tokens_per_step
+        ),
+    }
+
+    def rate(number: int, loop: Training) -> float:
+        chosen = loop.batches(number)[: setting.steps]
+        tokens = sum(int(packed.tokens[part].sum()) for parts in chosen for part in parts)
+        return tokens / seconds(lambda: [loop.take(parts) for parts in chosen], setting.device)
+
+    variants: dict[str, Callable[[int], float]] = {name: partial(rate, loop=loop) for name, loop in loops.items()}
+    for variant in variants.values():  # the first step allocates
+        variant(99)
+    lines = _lines("adding a language", take_turns(variants, setting.rounds), "tokens/s")
+    for name, loop in loops.items():
+        state = loop.optimizer_state().values()
+        lines.append(Line("optimiser state", name, Figure.of([sum(one.nbytes for one in state) / 1e6]), "MB", {}))
+    return lines, {"tokens a sequence": recipe.max_length, "pieces": pieces}
 
 
 def sweep(setting: Setting, per_language: int) -> tuple[list[Line], dict[str, Any]]:

@@ -10,13 +10,16 @@ import transformers
 
 from xmodctl.data import Encoded, collate
 from xmodctl.evaluation import predict
-from xmodctl.model import Xmod, find, freeze, load
+from xmodctl.extension.starting import start_tensors
+from xmodctl.extension.training import MaskedTraining
+from xmodctl.masking import Masker
+from xmodctl.model import Xmod, find, freeze, freeze_all_but, load
 from xmodctl.model.heads import ARCHITECTURES
 from xmodctl.recipe import Recipe
 from xmodctl.run import Precision
 from xmodctl.training import Training
 
-PAD = 1
+PAD, MASK = 1, 4
 BATCH = 32
 LABELS = {"sequence-classification": 3, "token-classification": 7, "question-answering": 2, "multiple-choice": 2}
 
@@ -85,7 +88,7 @@ def stock_sweep(module: Any, rows: Encoded, *, width: int | None, language: int,
 
 def ours(folder: Path, kind: str, languages: Sequence[str], device: str) -> Xmod:
     """Load the engine's model with the default preset, as `finetune` does."""
-    model = load(find(str(folder)), kind, languages, num_labels=LABELS[kind], device=device)  # type: ignore[arg-type]
+    model = load(find(str(folder)), kind, languages, num_labels=LABELS.get(kind), device=device)  # type: ignore[arg-type]
     model.activate(languages[0])
     freeze(model, "embeddings+adapters")
     return model
@@ -95,6 +98,18 @@ def our_training(model: Xmod, rows: Encoded, precision: Precision, tokens: int =
     """Return the product's own training loop."""
     recipe = Recipe(batch_size=BATCH, learning_rate=1e-5, tokens_per_step=tokens)
     return Training(model, rows, np.ones(len(rows)), recipe, seed=0, precision=precision, pad_id=PAD)
+
+
+def our_adding(model: Xmod, rows: Encoded, recipe: Recipe, precision: Precision, pieces: int) -> Training:
+    """Return the product's own loop that trains a new adapter, predicting among so many of the vocabulary's pieces."""
+    language = "zz_ZZ"
+    model.put_adapter(language, start_tensors(model, model.languages[0], language, seed=0))
+    model.use(language)
+    model.swap([language])
+    freeze_all_but(model, language)
+    plain = np.ones(model.module.config.vocab_size, dtype=np.bool_)
+    masker = Masker(mask=MASK, plain=plain, candidates=np.arange(pieces))
+    return MaskedTraining(model, rows, masker, recipe, seed=0, precision=precision, pad_id=PAD)
 
 
 def our_sweep(model: Xmod, rows: Encoded, language: str, precision: Precision) -> None:

@@ -13,7 +13,7 @@ from xmodctl.fine_tuning import Interrupted, Prepared, SeedFinished, SeedStarted
 from xmodctl.material import gather
 from xmodctl.model import Source, find
 from xmodctl.planning import Asked, resolve_plan
-from xmodctl.run import Run, open_run
+from xmodctl.run import Run
 from xmodctl.training import Step
 
 SETTINGS = ("epochs=3", "batch_size=8", "learning_rate=0.01", "max_length=32")
@@ -27,7 +27,7 @@ class Job:
         resolved, self.source = resolve_plan(asked, find)
         self.materials = gather(resolved.plan, folder=data)
         folder.mkdir(exist_ok=True)
-        self.run = open_run(folder, resolved.plan, seeds, self.materials[-1].fingerprints, "resume")
+        self.run = Run.open(folder, resolved.plan, seeds, self.materials[-1].fingerprints, "resume")
 
     def __iter__(self):
         return fine_tune(self.run, self.source, self.materials)
@@ -176,7 +176,7 @@ class LargeJob(Job):
         self.materials = gather(resolved.plan, folder=data)
         folder.mkdir(exist_ok=True)
         fingerprints = {name: value for one in self.materials for name, value in one.fingerprints.items()}
-        self.run = open_run(folder, resolved.plan, seeds, fingerprints, "resume")
+        self.run = Run.open(folder, resolved.plan, seeds, fingerprints, "resume")
 
 
 ASKED = {"task": "xnli", "lang": "en", "recipe": "nli"}

@@ -10,6 +10,7 @@ import pytest
 from xmodctl import library
 from xmodctl.data import load_rows
 from xmodctl.errors import UserError
+from xmodctl.folders import differences, validator
 from xmodctl.material import draw, gather, keep_shots, refuse_shots, shots_of
 from xmodctl.recipe import Recipe, Stage
 from xmodctl.run import Plan, Shots
@@ -131,10 +132,10 @@ def test_a_stage_without_data_says_how_to_give_it_or_leave_it_out(staged):
 
 def test_a_plan_with_stages_and_shots_comes_back_from_its_json(staged):
     made = replace(staged[0], shots=Shots(4, (("it", "it_IT"),), 7))
-    again = Plan.from_json(json.loads(json.dumps(made.to_json())))
+    again = validator(Plan).validate_python(json.loads(json.dumps(made.to_json())))
     assert again == made
     assert again.digest == made.digest
-    assert made.differences(replace(made, shots=None))
+    assert differences(made, replace(made, shots=None))
 
 
 # --- shots ------------------------------------------------------------------------------------------------------------

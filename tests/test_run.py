@@ -7,7 +7,8 @@ import pytest
 
 from xmodctl import library
 from xmodctl.errors import UserError
-from xmodctl.run import Plan, Run, all_runs, locked, newest_run, open_run
+from xmodctl.folders import locked, validator
+from xmodctl.run import Plan, Run, newest_run
 
 PLAN = Plan(
     task=library.task("xnli"), recipe=library.recipe("nli"), model="facebook/xmod-base", revision="abc",
@@ -17,11 +18,11 @@ PLAN = Plan(
 
 def opened(folder: Path, plan: Plan = PLAN, *, data: str = "1", on_exists: str = "resume", seeds=(1,)) -> Run:
     folder.mkdir(exist_ok=True)
-    return open_run(folder, plan, seeds, {"train": data}, on_exists)
+    return Run.open(folder, plan, seeds, {"train": data}, on_exists)
 
 
 def test_a_plan_comes_back_from_json_as_it_was():
-    assert Plan.from_json(PLAN.to_json()) == PLAN
+    assert validator(Plan).validate_python(PLAN.to_json()) == PLAN
 
 
 def test_different_plans_have_different_folders_and_equal_ones_the_same():
@@ -84,7 +85,7 @@ def test_the_newest_run_is_found_and_none_is_told(tmp_path):
         newest_run(tmp_path)
     opened(tmp_path / "r")
     assert newest_run(tmp_path).folder == tmp_path / "r"
-    assert len(all_runs(tmp_path)) == 1
+    assert len(Run.all(tmp_path)) == 1
 
 
 def _hold(folder: Path, held, done) -> None:
@@ -105,6 +106,19 @@ def test_a_folder_in_use_by_another_process_is_refused_at_once_and_free_when_tha
     other.join()
     with locked(tmp_path):
         pass
+
+
+def test_a_folder_that_nothing_was_put_in_goes_again_unless_it_was_there_before(tmp_path):
+    with pytest.raises(UserError, match="no"), locked(tmp_path / "made"):
+        raise UserError("no")
+    assert not (tmp_path / "made").exists()
+    (tmp_path / "there").mkdir()
+    with locked(tmp_path / "there"):
+        pass
+    with locked(tmp_path / "used"):
+        (tmp_path / "used" / "file").touch()
+    assert (tmp_path / "there").exists()
+    assert (tmp_path / "used" / "file").exists()
 
 
 @pytest.mark.parametrize(
@@ -133,7 +147,7 @@ def test_an_edited_run_is_refused_with_the_key_that_is_wrong(tmp_path, key, valu
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=rf"run\.json does not hold a run of this version: {told}.*--on-exists redo"):
         Run.read(tmp_path / "r")
-    assert all_runs(tmp_path) == []
+    assert Run.all(tmp_path) == []
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"schema": "1"}'])

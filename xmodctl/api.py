@@ -235,10 +235,11 @@ def train(
         Interrupted: The user stopped it; what was done is saved.
     """
     from xmodctl.fine_tuning import fine_tune
+    from xmodctl.folders import RUNS, locked
     from xmodctl.material import gather
     from xmodctl.model import find
     from xmodctl.planning import check_disk, estimate, resolve_plan
-    from xmodctl.run import RUNS, Run, locked, open_run
+    from xmodctl.run import Run
     from xmodctl.trackers import Trackers, check
 
     one_of("--on-exists", on_exists, ("resume", "redo", "error"))
@@ -253,7 +254,7 @@ def train(
         materials = gather(plan, folder=asked.data)
         check_disk(folder, estimate(plan, source, [one.rows for one in materials], len(seeds)).disk)
         fingerprints = {name: value for one in materials for name, value in one.fingerprints.items()}
-        run = open_run(folder, plan, seeds, fingerprints, on_exists)
+        run = Run.open(folder, plan, seeds, fingerprints, on_exists)
         listen(Opened(run))
         held.enter_context(own_accelerate_state())
         trackers = held.enter_context(Trackers(track, run))
@@ -327,8 +328,8 @@ def sweep(
         UserError: Nothing can be scored.
     """
     from xmodctl.evaluation import Scored, Sweep
+    from xmodctl.folders import locked
     from xmodctl.results import Failure
-    from xmodctl.run import locked
     from xmodctl.training import resolve_precision
 
     with locked(run.folder):

@@ -12,6 +12,7 @@ import numpy as np
 from xmodctl.checkpoints import load_delta
 from xmodctl.data import Encoded, Rows, cached, collate, evaluation_batches, load_rows
 from xmodctl.errors import UserError
+from xmodctl.folders import versions
 from xmodctl.kinds import KINDS, Kind, unsayable
 from xmodctl.languages import Target, same
 from xmodctl.material import refuse_shots, shots_of
@@ -19,7 +20,7 @@ from xmodctl.metrics import metric
 from xmodctl.outcomes import Outcomes, keep_outcomes
 from xmodctl.recipe import Recipe
 from xmodctl.results import Failure, Predicted, Row, append_row, read_rows, write_predictions
-from xmodctl.run import Precision, Run, versions
+from xmodctl.run import Precision, Run
 from xmodctl.statistics import bootstrap
 from xmodctl.task import Split, Task
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from xmodctl.errors import UserError
 from xmodctl.files import cache_folder, prune, sha256_of, whole_file
+from xmodctl.folders import versions
 from xmodctl.kinds import KINDS
 from xmodctl.results import Predicted, Row
-from xmodctl.run import versions
 from xmodctl.statistics import bootstrap
 from xmodctl.task import Task
 

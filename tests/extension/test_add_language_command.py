@@ -51,6 +51,10 @@ def test_a_finetuned_run_scores_the_new_language_at_once(tiny_model, pairs, writ
     rows = {row.language: row.adapter for row in read_rows(tmp_path / "run" / "results.jsonl")}
     assert "zu_ZA" in rows.values()
 
+    listed = json.loads(run("runs", tmp_path, "--json").stdout)
+    told = [(Path(one["run"]).name, one["task"], one["language"], one["finished_seeds"]) for one in listed]
+    assert told == [("run", "xnli", "en_XX", [1]), ("zu", "add-language", "zu_ZA", [1])]
+
 
 def test_json_is_one_document_and_more_files_may_follow(tiny_model, write_text, tmp_path):
     first, second = write_text("zu"), write_text("yo")
@@ -60,6 +64,12 @@ def test_json_is_one_document_and_more_files_may_follow(tiny_model, write_text, 
     assert [one["language"] for one in told["adapters"]] == ["zu_ZA"]
     assert [row["what"] for row in told["adapters"][0]["held_out"]][:2] == ["trained", "start"]
     assert Path(told["adapters"][0]["package"]["folder"]).is_dir()
+
+
+def test_text_that_is_refused_leaves_no_folder(tiny_model, tmp_path):
+    (tmp_path / "short.txt").write_text("the cat sleeps\n")
+    assert "characters" in refused(add(tiny_model, tmp_path / "out", "zu", "--text", tmp_path / "short.txt"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_each_text_may_name_its_language(tiny_model, write_text, tmp_path):

@@ -347,15 +347,17 @@ def test_another_plan_or_text_in_the_same_folder_is_refused(zulu, tiny_model, he
     command, _, added = zulu
     folder = added.package.folder.parents[1]
     other = asked(tiny_model, ("zu", Path(command.texts[0][1])), head_text=head_text, settings=("epochs=5",))
-    with pytest.raises(UserError, match=r"begun with another plan \(recipe: .*--on-exists redo"):
+    with pytest.raises(
+        UserError, match=r"holds an added language with another plan \(recipe\.epochs: .*--on-exists redo"
+    ):
         run(other, folder)
-    with pytest.raises(UserError, match=r"holds added languages already; go on with --on-exists resume"):
+    with pytest.raises(UserError, match=r"holds an added language already; go on with --on-exists resume"):
         run(command, folder, on_exists="error")
     path = Path(command.texts[0][1])
     before = path.read_text()
     path.write_text(before + "the cat is not red\n")
     try:
-        with pytest.raises(UserError, match=r"the text of zu_ZA has changed since"):
+        with pytest.raises(UserError, match=r"the zu_ZA data has changed since"):
             run(command, folder)
     finally:
         path.write_text(before)

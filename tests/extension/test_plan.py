@@ -4,6 +4,7 @@ from xmodctl import model
 from xmodctl.errors import UserError
 from xmodctl.extension.plan import NOT_HERE, Asked, Plan, estimate, new_language, resolve_plan, shares
 from xmodctl.extension.starting import check_start
+from xmodctl.folders import validator
 from xmodctl.recipe import Recipe
 
 KNOWN = ("en_XX", "de_DE", "zh_CN", "zh_TW", "gsw")
@@ -51,7 +52,7 @@ def test_text_of_a_language_in_two_spellings_is_one_language(tiny_model):
 
 def test_a_plan_survives_its_json(tiny_model):
     plan = plan_of(tiny_model, init_from="sw+en", vocabulary="new", overrides=("epochs=2",), limit=9)
-    assert Plan.from_json(plan.to_json()) == plan
+    assert validator(Plan).validate_python(plan.to_json()) == plan
     assert (plan.init_from, plan.vocabulary_size, plan.recipe.epochs) == ("sw_KE+en_XX", 32_000, 2)
 
 

@@ -227,7 +227,7 @@ def show_plan(asked: "Asked", seeds: tuple[int, ...], out: Path | None, *, as_js
 
     looked = look(asked, len(seeds))
     plan, cost = looked.resolved.plan, looked.cost
-    from xmodctl.run import RUNS
+    from xmodctl.folders import RUNS
 
     folder = out or RUNS / plan.folder_name
     if as_json:

@@ -35,9 +35,9 @@ def demo(
     from xmodctl import display, library
     from xmodctl.cli.eval_transfer import Wish, evaluate
     from xmodctl.cli.finetune import train
+    from xmodctl.folders import RUNS
     from xmodctl.mini import demonstration_folder
     from xmodctl.planning import Asked
-    from xmodctl.run import RUNS
 
     data = demonstration_folder(options.choice("--task", task, TASKS))
     name = library.task(task).name

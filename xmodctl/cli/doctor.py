@@ -54,7 +54,7 @@ def _findings() -> dict[str, str]:
 
     from xmodctl.display import size
     from xmodctl.files import cache_folder
-    from xmodctl.run import versions
+    from xmodctl.folders import versions
     from xmodctl.training import resolve_precision
 
     found = {"python": f"{platform.python_version()} on {platform.system()} {platform.machine()}", **versions()}

@@ -159,9 +159,9 @@ def summary(run: "Run") -> dict[str, Any]:
 def show_plan(asked: "Asked", seeds: tuple[int, ...], out: Path | None, *, as_json: bool) -> None:
     """Print the plan, each value with its origin, and what it costs."""
     from xmodctl import display
+    from xmodctl.folders import RUNS
     from xmodctl.model import look_up
     from xmodctl.planning import estimate, resolve_plan, row_counts
-    from xmodctl.run import RUNS
 
     resolved, facts = resolve_plan(asked, look_up)
     plan = resolved.plan

@@ -39,9 +39,10 @@ def score(
     """
     from xmodctl import display
     from xmodctl.errors import PartialFailureError, UserError
+    from xmodctl.folders import locked
     from xmodctl.outcomes import AS_STORED, rescore
     from xmodctl.results import append_row, read_rows
-    from xmodctl.run import Run, locked, newest_run
+    from xmodctl.run import Run, newest_run
 
     found = Run.read(run) if run else newest_run()
     if not run:

@@ -24,10 +24,10 @@ from xmodctl.extension.training import MaskedTraining
 from xmodctl.extension.untouched import digests, summary
 from xmodctl.files import write_json
 from xmodctl.fine_tuning import MetricsLog, StopSignals, stop_signals
+from xmodctl.folders import versions
 from xmodctl.languages import related
 from xmodctl.masking import HeldOut, Masker, held_out, pack
 from xmodctl.recipe import Recipe
-from xmodctl.run import versions
 from xmodctl.statistics import bootstrap
 from xmodctl.training import Step
 from xmodctl.vocabulary import Fit, NewVocabulary, fit, train_vocabulary
@@ -337,6 +337,8 @@ class Bench:
         before: Mapping[str, str],
     ) -> Iterator[Event]:
         """Train one seed's adapter, measure it, see that nothing else changed, and write the package."""
+        from xmodctl.model import freeze_all_but
+
         model, extension, language = self.model, self.extension, text.language
         tokenizer = own.tokenizer if own else self.tokenizer
         work, log_path = extension.work(language, seed), extension.metrics(language, seed)
@@ -347,7 +349,7 @@ class Bench:
         model.swap([language])
         if own:
             model.put_embeddings(language, own.embeddings, own.bias)
-        trains = self.let_train(language)
+        trains = freeze_all_but(model, language)
         training = MaskedTraining(
             model, packed.training, packed.masker, recipe,
             seed=seed, precision=extension.plan.precision, pad_id=tokenizer.pad_token_id,
@@ -408,17 +410,6 @@ class Bench:
         )
         shutil.rmtree(work, ignore_errors=True)
         yield Added(language, seed, package, compared, len(before))
-
-    def let_train(self, language: str) -> int:
-        """Freeze everything but a language's adapter and its own embeddings; return how many parameters train."""
-        model = self.model
-        names = {model.local_name(name) for name in model.adapter_shapes(language)}
-        for name, parameter in model.module.named_parameters():
-            parameter.requires_grad_(name in names)
-        if language in model.own_vocabularies:
-            for parameter in model.own_embeddings(language).values():
-                parameter.requires_grad_(True)
-        return sum(one.numel() for one in model.module.parameters() if one.requires_grad)
 
 
 def compare(measured: Sequence[tuple[str, str | None, HeldOut, Text]]) -> tuple[Compared, ...]:

@@ -18,11 +18,10 @@ from xmodctl.extension.plan import (
     Extension,
     Plan,
     estimate,
-    open_extension,
     resolve_plan,
 )
+from xmodctl.folders import RUNS, locked
 from xmodctl.planning import Resolved, check_disk
-from xmodctl.run import RUNS, locked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -136,7 +135,7 @@ def add_languages(
         head = gather(plan.head_text, place / "head", column=plan.column) if plan.head_text else None
         if head:
             fingerprints["--head-text"] = head.fingerprint
-        extension = open_extension(folder, plan, seeds, fingerprints, on_exists)
+        extension = Extension.open(folder, plan, seeds, fingerprints, on_exists)
         held.enter_context(own_accelerate_state())
         for event in add(extension, seeds, source, texts, head):
             listen(event)

@@ -3,30 +3,28 @@
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic import ConfigDict
 
 from xmodctl import library
 from xmodctl.data.texts import STANDARD_INPUT
 from xmodctl.errors import UserError, did_you_mean
 from xmodctl.extension.starting import AUTO, check_start
-from xmodctl.files import write_json
+from xmodctl.folders import Folder, validator
 from xmodctl.languages import name, resolve, same
 from xmodctl.planning import Resolved, activations, origins
 from xmodctl.recipe import Recipe
-from xmodctl.run import Precision, State, versions
+from xmodctl.run import Precision
 from xmodctl.schema import keys_of, parse_override
 from xmodctl.training import resolve_precision
 
 if TYPE_CHECKING:
     from xmodctl.model import Facts, ParameterReport, Source
 
-SCHEMA = 1
-FILE = "extension.json"
 Vocabulary = Literal["keep", "new"]
 VOCABULARIES: tuple[str, ...] = ("keep", "new")
 VOCABULARY_SIZE = 32_000
@@ -58,6 +56,8 @@ class Asked:
 class Plan:
     """Everything that decides what an adapter becomes; the same plan and text give the same adapter."""
 
+    __pydantic_config__ = ConfigDict(extra="forbid")  # a key of another version is told, not forgotten
+
     texts: Mapping[str, tuple[str, ...]]  # the new adapter's name -> where its text is
     recipe: Recipe
     model: str
@@ -78,24 +78,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
-        value = {key: getattr(self, key) for key in self.__dataclass_fields__}
-        return value | {
-            "texts": {language: list(places) for language, places in self.texts.items()},
-            "recipe": self.recipe.model_dump(mode="json"),
-            "head_text": list(self.head_text),
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Rebuild a plan."""
-        return cls(
-            **{
-                **value,
-                "texts": {language: tuple(places) for language, places in value["texts"].items()},
-                "recipe": Recipe.model_validate(value["recipe"]),
-                "head_text": tuple(value["head_text"]),
-            }
-        )
+        return dict(validator(Plan).dump_python(self, mode="json"))
 
     @property
     def folder_name(self) -> str:
@@ -116,67 +99,34 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Extension:
-    """A folder with adapters that are being added, and what its `extension.json` says."""
+class Extension(Folder):
+    """A folder with adapters that are being added; fingerprints are of each language's cleaned text."""
 
-    folder: Path
+    FILE = "extension.json"
+    SCHEMA = 1
+    HOLDS = "an added language"
+    FINDS = "`xmodctl runs` lists those there are"
+
     plan: Plan
-    seeds: tuple[int, ...]
-    state: State
-    fingerprints: Mapping[str, str]  # language -> sha256 of its cleaned text
-    created: str
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-    def write(self) -> None:
-        """Write `extension.json`, whole."""
-        write_json(
-            self.folder / FILE,
-            {
-                "schema": SCHEMA,
-                "state": self.state,
-                "created": self.created,
-                "plan": self.plan.to_json(),
-                "seeds": list(self.seeds),
-                "fingerprints": dict(self.fingerprints),
-                "versions": dict(self.versions),
-            },
-        )
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read a folder.
-
-        Raises:
-            UserError: Its file is damaged or newer.
-        """
-        path = folder / FILE
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-            if value["schema"] > SCHEMA:
-                raise UserError(f"{path} has schema {value['schema']}, newer than {SCHEMA}; update xmodctl")
-            return cls(
-                folder=folder,
-                plan=Plan.from_json(value["plan"]),
-                seeds=tuple(value["seeds"]),
-                state=value["state"],
-                fingerprints=value["fingerprints"],
-                created=value["created"],
-                versions=value["versions"],
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} cannot be read ({error}); train again with --on-exists redo") from error
 
     def package(self, language: str, seed: int) -> Path:
         """Where the adapter of one seed is; the folder exists when its training is finished."""
-        return self.folder / f"seed-{seed}" / language
+        return self.seed_folder(seed) / language
+
+    @property
+    def finished_seeds(self) -> tuple[int, ...]:
+        """The seeds of which every language's adapter is there."""
+        return tuple(
+            seed for seed in self.seeds if all(self.package(one, seed).exists() for one in self.plan.languages)
+        )
 
     def work(self, language: str, seed: int) -> Path:
         """Where one seed keeps checkpoints while it trains."""
-        return self.folder / f"seed-{seed}" / f"{language}.training"
+        return self.seed_folder(seed) / f"{language}.training"
 
     def metrics(self, language: str, seed: int) -> Path:
         """Loss and learning rate of each step."""
-        return self.folder / f"seed-{seed}" / f"{language}.metrics.jsonl"
+        return self.seed_folder(seed) / f"{language}.metrics.jsonl"
 
     def start(self, language: str) -> Path:
         """What was measured before the training."""
@@ -282,45 +232,6 @@ def _recipe(asked: Asked) -> tuple[Recipe, dict[str, str]]:
         raise UserError(f"--set {wrong[0]}: no key of a recipe that adds a language{told} (keys: {', '.join(keys)})")
     changed = recipe.with_values(overrides, origin="--set") if overrides else recipe
     return changed, origins(recipe, f"recipe {recipe.name}", overrides, keys)
-
-
-def open_extension(
-    folder: Path, plan: Plan, seeds: Sequence[int], fingerprints: Mapping[str, str], on_exists: str
-) -> Extension:
-    """Return what is in `folder`: something new, or what is there if it follows the same plan.
-
-    Raises:
-        UserError: What is there is something else, or was made from other text, or `on_exists` is `error`.
-    """
-    if not (folder / FILE).exists():
-        if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
-            raise UserError(f"{folder} holds other files ({', '.join(others[:3])}); choose another folder with --out")
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        made = Extension(folder, plan, tuple(seeds), "training", fingerprints, now, versions())
-        made.write()
-        return made
-    if on_exists == "error":
-        raise UserError(f"{folder} holds added languages already; go on with --on-exists resume, or redo them")
-    if on_exists == "redo":
-        for path in folder.iterdir():
-            if not path.name.startswith("."):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        return open_extension(folder, plan, seeds, fingerprints, "error")
-    there = Extension.read(folder)
-    mine, theirs = plan.to_json(), there.plan.to_json()
-    if other := [key for key in mine if mine[key] != theirs.get(key)]:
-        raise UserError(
-            f"{folder} was begun with another plan ({other[0]}: {theirs.get(other[0])} there, {mine[other[0]]} asked "
-            "for); choose another folder with --out, or train anew with --on-exists redo"
-        )
-    if changed := [one for one, value in there.fingerprints.items() if fingerprints.get(one) != value]:
-        raise UserError(
-            f"the text of {' and '.join(changed)} has changed since {folder} was begun; "
-            "bring it back, choose another folder with --out, or train anew with --on-exists redo"
-        )
-    found = replace(there, seeds=tuple(dict.fromkeys([*there.seeds, *seeds])), state="training")
-    found.write()
-    return found
 
 
 def shares(sizes: Mapping[str, int], recipe: Recipe) -> dict[str, Recipe]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from xmodctl.model.deltas import apply_delta, trained_tensors
     from xmodctl.model.engine import Xmod, load, read_adapter
     from xmodctl.model.exporting import export
-    from xmodctl.model.freezing import PRESETS, ParameterReport, describe, freeze
+    from xmodctl.model.freezing import PRESETS, ParameterReport, describe, freeze, freeze_all_but
     from xmodctl.model.heads import HEADS, Head
     from xmodctl.model.identity import body_sha256
     from xmodctl.model.porting import Ported, port
@@ -33,6 +33,7 @@ __all__ = [
     "export",
     "find",
     "freeze",
+    "freeze_all_but",
     "load",
     "load_tokenizer",
     "look_up",
@@ -45,7 +46,7 @@ _HOMES = {
     "deltas": ("apply_delta", "trained_tensors"),
     "engine": ("Xmod", "load", "read_adapter"),
     "exporting": ("export",),
-    "freezing": ("PRESETS", "ParameterReport", "describe", "freeze"),
+    "freezing": ("PRESETS", "ParameterReport", "describe", "freeze", "freeze_all_but"),
     "heads": ("HEADS", "Head"),
     "identity": ("body_sha256",),
     "porting": ("Ported", "port"),

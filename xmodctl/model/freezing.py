@@ -56,6 +56,17 @@ def freeze(model: Xmod, preset: str) -> ParameterReport:
     return report
 
 
+def freeze_all_but(model: Xmod, language: str) -> int:
+    """Freeze everything but a language's adapter and its own embeddings; return how many parameters train."""
+    names = {model.local_name(name) for name in model.adapter_shapes(language)}
+    for name, parameter in model.module.named_parameters():
+        parameter.requires_grad_(name in names)
+    if language in model.own_vocabularies:
+        for parameter in model.own_embeddings(language).values():
+            parameter.requires_grad_(True)
+    return sum(one.numel() for one in model.module.parameters() if one.requires_grad)
+
+
 def describe(
     subject: Source | Facts | Mapping[str, Any],
     head: Head,
