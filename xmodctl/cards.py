@@ -247,6 +247,12 @@ def _summary(run: Run, seed: int, languages: Sequence[str], came: Mapping[str, s
     )
 
 
+_WHERE_TAGS_STAND = (
+    "Give words with `is_split_into_words=True`. A word's tag is that of its first piece with a character of the word: "
+    "where the tokenizer writes the blank before a word as a piece of its own (`▁`), that of the next piece."
+)
+
+
 def _usage(run: Run, languages: Sequence[str], model_name: str) -> str:
     kind = run.plan.task.kind
     auto = AUTO_CLASSES[kind]
@@ -277,6 +283,7 @@ def _usage(run: Run, languages: Sequence[str], model_name: str) -> str:
         f"outputs = model(**inputs)\n{shown}\n```\n\n"
         "Call `set_default_language` with the language of the texts before each batch: another language's adapter "
         "gives other, usually worse, answers and no error."
+        + (f"\n\n{_WHERE_TAGS_STAND}" if kind == "token-classification" else "")
     )
 
 

@@ -36,6 +36,27 @@ def test_a_word_is_labelled_on_its_first_piece_only(small):
     assert labels["<s>"] == labels["</s>"] == -100
 
 
+def test_the_mark_of_a_blank_is_no_piece_of_a_word(small):
+    rows = sentences((["bridge", "北京", "bridge", "北"], [1, 2, 0, 3]))
+    encoded = KIND.encode(rows, small, max_length=128, stride=0)
+    pieces = small.convert_ids_to_tokens(encoded.input_ids[0])
+    labels = encoded.ragged["labels"][0]
+    assert pieces.count("▁") == 2, pieces
+    assert all(label == -100 for piece, label in zip(pieces, labels, strict=True) if piece == "▁")
+    assert labels[labels >= 0].tolist() == [1, 2, 0, 3]
+    assert encoded.places["word"][0][labels >= 0].tolist() == [0, 1, 2, 3]
+
+
+def test_an_unknown_piece_is_a_piece_of_its_word(small):
+    encoded = KIND.encode(sentences((["bridge", "\U0001f9ff\U0001fabc北"], [1, 2])), small, max_length=128, stride=0)
+    assert small.unk_token_id in encoded.input_ids[0][encoded.ragged["labels"][0] == 2]
+
+
+def test_a_word_that_is_all_blank_marks_keeps_its_tag(small):
+    encoded = KIND.encode(sentences((["bridge", "▁", "bridge"], [1, 2, 0])), small, max_length=128, stride=0)
+    assert encoded.ragged["labels"][0][encoded.places["word"][0] >= 0].tolist() == [1, 2, 0]
+
+
 @pytest.mark.parametrize("max_length", [8, 9, 13, 24])
 @pytest.mark.parametrize("stride", [0, 2, 4, 100])
 def test_a_long_sentence_loses_no_word(max_length, stride, tokenizer, there_and_back):

@@ -19,8 +19,8 @@ from xmodctl.files import cache_folder, prune, whole_file
 
 _log = logging.getLogger(__name__)
 
-LAYOUT = 1
-"""Version of a kept encoding's file: another one is made anew."""
+LAYOUT = 2
+"""Version of what is kept: of the file, and of what goes into it. Another one is made anew."""
 
 CACHE_BYTES = 4 * 2**30
 """The cache is kept below this; what was not used for longest goes first."""

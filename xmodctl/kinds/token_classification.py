@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 IGNORED = -100
 """The label of a token that has none, as `torch.nn.CrossEntropyLoss` ignores it."""
 
+BLANKS = ("▁", "Ġ")
+"""How SentencePiece and byte-level vocabularies mark the blank before a word."""
+
 
 class TokenClassification:
     """Tag words; scored by the F1 of whole entities, as conlleval counts them and strictly."""
@@ -28,7 +31,11 @@ class TokenClassification:
         return task.labels
 
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
-        """Turn words into token ids, each word's tag on its first piece.
+        """Turn words into token ids, each word's tag on its first piece that has a character of it.
+
+        Before a word that begins no piece of the vocabulary, XLM-R's tokenizer writes the mark of a blank as a piece of
+        its own: before one in ten English words, most of them punctuation, and two in three Chinese ones, where words
+        of WikiANN are characters. That piece is no part of the word and is left untagged.
 
         A sentence longer than `max_length` becomes windows that share `stride` tokens; a word belongs to the window in
         which it has most context on both sides, and the rest see it untagged. So nothing is cut off. A word that the
@@ -44,9 +51,10 @@ class TokenClassification:
         labels: list[np.ndarray] = []
         owners: list[int] = []
         split = 0
+        blanks = [piece for piece in map(tokenizer.convert_tokens_to_ids, BLANKS) if piece != tokenizer.unk_token_id]
         for row, (encoding, tags) in enumerate(_tokenized(rows, tokenizer)):
             words = np.array([-1, *encoding.word_ids])
-            first = np.flatnonzero(np.diff(words))
+            first = _first_pieces(words, np.array(encoding.ids), blanks)
             parts = list(windows(len(encoding), max_length - frame.size, overlap=stride))
             context = [np.minimum(first - begin, end - 1 - first) for begin, end in parts]
             home = np.argmax(context, axis=0)
@@ -142,6 +150,19 @@ def _tokenized(rows: "Dataset", tokenizer: Any) -> Iterator[tuple[Any, list[int]
         words = batch["tokens"]
         encodings = tokenizer(words, is_split_into_words=True, add_special_tokens=False, verbose=False).encodings
         yield from zip(encodings, batch.get("tags") or [[]] * len(words), strict=True)
+
+
+def _first_pieces(words: np.ndarray, ids: np.ndarray, blanks: Sequence[int]) -> np.ndarray:
+    """Return where each word's first piece is that is more than the mark of a blank, if it has one.
+
+    Args:
+        words: The word of each piece, shape (1 + pieces,), after a -1.
+        ids: The pieces, shape (pieces,).
+        blanks: The pieces that mark a blank.
+    """
+    first = np.flatnonzero(np.diff(words))
+    goes_on = np.append(words[2:] == words[1:-1], False)
+    return first + (np.isin(ids[first], blanks) & goes_on[first])
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
