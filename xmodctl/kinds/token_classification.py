@@ -162,7 +162,8 @@ def _first_pieces(words: np.ndarray, ids: np.ndarray, blanks: Sequence[int]) -> 
     """
     first = np.flatnonzero(np.diff(words))
     goes_on = np.append(words[2:] == words[1:-1], False)
-    return first + (np.isin(ids[first], blanks) & goes_on[first])
+    found: np.ndarray = first + (np.isin(ids[first], blanks) & goes_on[first])
+    return found
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
