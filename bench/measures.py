@@ -172,16 +172,15 @@ def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[lis
 def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:
     """Measure training a new adapter against fine-tuning the same model on the same sequences, in tokens a second.
 
-    Sequences have the length that the recipe packs them to; a text uses `pieces` of the vocabulary. The memory of an
-    optimiser is that of its state after a step.
+    Sequences have the length that the recipe packs them to, 4,096 tokens a batch; a text uses `pieces` of the
+    vocabulary. The memory of an optimiser is that of its state after a step.
     """
     pieces = min(pieces, setting.config["vocab_size"])
     recipe = library.recipe("add-language-mini" if setting.config["hidden_size"] < 768 else "add-language")
-    recipe = recipe.model_copy(update={"batch_size": sides.BATCH})
+    batch = 4096 // recipe.max_length
+    recipe = recipe.model_copy(update={"batch_size": batch})
     rng = np.random.default_rng(0)
-    sequences = Ragged.of(
-        [rng.integers(5, pieces, recipe.max_length) for _ in range(sides.BATCH * (setting.steps + 2))]
-    )
+    sequences = Ragged.of([rng.integers(5, pieces, recipe.max_length) for _ in range(batch * (setting.steps + 2))])
     packed = Encoded(sequences, np.arange(len(sequences)))
     labelled = replace(packed, scalars={"labels": rng.integers(0, 3, len(packed))})
     tagged = replace(packed, ragged={"labels": Ragged(rng.integers(0, 7, len(sequences.values)), sequences.offsets)})
@@ -192,10 +191,10 @@ def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:
     loops = {
         "xmodctl": sides.our_adding(loaded("masked-lm"), packed, recipe, setting.precision, pieces),
         "fine-tuning, sequence classification": sides.our_training(
-            loaded("sequence-classification"), labelled, setting.precision, recipe.tokens_per_step
+            loaded("sequence-classification"), labelled, setting.precision, recipe.tokens_per_step, batch
         ),
         "fine-tuning, token classification": sides.our_training(
-            loaded("token-classification"), tagged, setting.precision, recipe.tokens_per_step
+            loaded("token-classification"), tagged, setting.precision, recipe.tokens_per_step, batch
         ),
     }
 

@@ -94,9 +94,9 @@ def ours(folder: Path, kind: str, languages: Sequence[str], device: str) -> Xmod
     return model
 
 
-def our_training(model: Xmod, rows: Encoded, precision: Precision, tokens: int = 4096) -> Training:
+def our_training(model: Xmod, rows: Encoded, precision: Precision, tokens: int = 4096, batch: int = BATCH) -> Training:
     """Return the product's own training loop."""
-    recipe = Recipe(batch_size=BATCH, learning_rate=1e-5, tokens_per_step=tokens)
+    recipe = Recipe(batch_size=batch, learning_rate=1e-5, tokens_per_step=tokens)
     return Training(model, rows, np.ones(len(rows)), recipe, seed=0, precision=precision, pad_id=PAD)
 
 

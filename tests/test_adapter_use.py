@@ -56,6 +56,19 @@ def _forget_scores(finished):
     (finished[0] / "results.jsonl").unlink(missing_ok=True)
 
 
+def test_a_package_is_tried_as_a_donor_and_as_the_languages_own(finished, package):
+    folder, data = finished
+    result = run(
+        "donors", "--run", folder, "--langs", "zu,de", "--adapters", "zu_ZA,en_XX", "--adapter", package.folder,
+        "--data", data, "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    cells = {(one["language"], one["adapter"]): one["own"] for one in json.loads(result.stdout)["matrix"]["cells"]}
+    assert {pair: own for pair, own in cells.items() if pair[1]} == {
+        ("zu", "zu_ZA"): True, ("zu", "en_XX"): False, ("de", "zu_ZA"): False, ("de", "en_XX"): False,
+    }  # fmt: skip
+
+
 def scored(folder: Path, *more: object) -> dict[str, dict]:
     """Score languages and return the rows of the command's JSON by language and control."""
     result = run("eval-transfer", "--run", folder, "--json", *more)

@@ -11,6 +11,7 @@ from xmodctl.cli import options
 from xmodctl.cli.options import OUTPUT, choice
 
 if TYPE_CHECKING:
+    from xmodctl.adapters import Package
     from xmodctl.donors import Cell, DonorMatrix
     from xmodctl.languages import Target
     from xmodctl.model import Source
@@ -37,6 +38,7 @@ def donors(
     run: Annotated[
         Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; default: the newest under `runs/`.")
     ] = None,
+    adapter: options.Adapters = None,
     split: Annotated[
         str, typer.Option("--split", metavar="SPLIT", help="A choice made on `test` flatters what is chosen.")
     ] = "validation",
@@ -62,8 +64,11 @@ def donors(
     - `xmodctl donors --langs jv,qu --adapters id_ID,ms_MY,tl_XX,es_XX`
 
     - `xmodctl donors --run runs/my-run --langs @task --json`
+
+    - `xmodctl donors --langs zu --adapters zu_ZA,sw_KE --adapter runs/add-zu_ZA-xmod-base-1a2b3c/seed-1/zu_ZA`
     """
     from xmodctl import display
+    from xmodctl.adapters import choose_all
     from xmodctl.cli.eval_transfer import Wish, fail_if_any, find_base, open_data, refuse_unfinished, sweep
     from xmodctl.donors import donor_matrix
     from xmodctl.run import Run, newest_run
@@ -78,14 +83,15 @@ def donors(
     data = open_data(found, data, split)
     refuse_unfinished(found)
     source = find_base(found)
-    targets = choose(found, source, langs, adapters, data)
+    packages = choose_all(adapter or (), source)
+    targets = choose(found, source, langs, adapters, data, packages)
     # Without an adapter a text needs one forward pass, whichever adapter it is paired with.
     firsts = [target for number, target in enumerate(targets) if target.data not in {t.data for t in targets[:number]}]
     rest = [target for target in targets if target not in firsts]
     wish = Wish(langs, split, ("none",), data, limit, precision, on_exists)
-    rows, failures = sweep(found, source, firsts, wish)
+    rows, failures = sweep(found, source, firsts, wish, packages=packages)
     if rest:
-        more, failed = sweep(found, source, rest, replace(wish, controls=()))
+        more, failed = sweep(found, source, rest, replace(wish, controls=()), packages=packages)
         rows, failures = rows + more, failures + failed
     matrix = donor_matrix(found, rows)
     if json:
@@ -96,13 +102,21 @@ def donors(
     fail_if_any(failures)
 
 
-def choose(run: "Run", source: "Source", langs: str, adapters: str | None, data: Path | None) -> "list[Target]":
+def choose(
+    run: "Run",
+    source: "Source",
+    langs: str,
+    adapters: str | None,
+    data: Path | None,
+    packages: "Sequence[Package]" = (),
+) -> "list[Target]":
     """Return every text with every adapter, text by text.
 
     Raises:
         UserError: A name is wrong, or nothing is left.
     """
     from xmodctl import display
+    from xmodctl.adapters import spoken
     from xmodctl.data import coverage
     from xmodctl.errors import UserError
     from xmodctl.languages import expand, same
@@ -123,7 +137,7 @@ def choose(run: "Run", source: "Source", langs: str, adapters: str | None, data:
     def expanded(selection: str) -> "Sequence[Target]":
         return expand(
             selection,
-            source.languages,
+            spoken(source, packages),
             model=run.plan.model,
             task_languages=task.languages,
             open_languages=source.open_languages,

@@ -13,6 +13,7 @@ from xmodctl.cli.compare import show as show_comparison
 from xmodctl.cli.options import DATA, OUTPUT
 
 if TYPE_CHECKING:
+    from xmodctl.adapters import Package
     from xmodctl.comparison import Comparison
     from xmodctl.languages import Target
     from xmodctl.model import Source
@@ -143,7 +144,9 @@ def evaluate(run: "Run", wish: Wish) -> "tuple[Report, list[Row]]":
         return measure(run, wish, draw)
 
 
-def sweep(run: "Run", source: "Source", targets: "Sequence[Target]", wish: Wish) -> "tuple[list[Row], list[Failure]]":
+def sweep(
+    run: "Run", source: "Source", targets: "Sequence[Target]", wish: Wish, *, packages: "Sequence[Package]" = ()
+) -> "tuple[list[Row], list[Failure]]":
     """Score targets, drawing what happens.
 
     Raises:
@@ -153,7 +156,7 @@ def sweep(run: "Run", source: "Source", targets: "Sequence[Target]", wish: Wish)
     from xmodctl.cli.drawing import Drawing
 
     with Drawing(display.SweepProgress) as draw:
-        return api.sweep(run, source, targets, wish, draw)
+        return api.sweep(run, source, targets, wish, draw, packages=packages)
 
 
 def did_the_adapters_matter(run: "Run", rows: "Sequence[Row]") -> "Comparison | None":
