@@ -72,7 +72,7 @@ def test_each_task_says_where_it_comes_from_and_can_be_trained_in_its_source_lan
     assert task.description
     covered = coverage(task, None)
     assert "train" in covered[task.source_language]
-    scored = "validation" if name == "social-iqa" else "test"  # whose test labels are hidden
+    scored = "validation" if name in ("social-iqa", "swag") else "test"  # whose test labels are hidden
     assert all(scored in splits for code, splits in covered.items() if code in task.languages)
 
 
@@ -92,8 +92,8 @@ def test_tasks_are_found_as_users_type_them(alias, name):
 def test_the_counts_of_languages_are_the_benchmarks():
     counted = {name: len(task.languages) for name, task in library.tasks().items()}
     assert counted == {
-        "belebele": 122, "masakhaner2": 20, "mlqa": 7, "paws-x": 7, "social-iqa": 1, "tydiqa-goldp": 9, "uner": 18,
-        "wikiann": 48, "xcopa": 12, "xnli": 15, "xquad": 12, "xstorycloze": 11, "xwinograd": 6,
+        "belebele": 122, "masakhaner2": 20, "mlqa": 7, "paws-x": 7, "social-iqa": 1, "swag": 1, "tydiqa-goldp": 9,
+        "uner": 18, "wikiann": 48, "xcopa": 12, "xnli": 15, "xquad": 12, "xstorycloze": 11, "xwinograd": 6,
     }  # fmt: skip
 
 
@@ -169,6 +169,17 @@ def test_situations_are_answered_by_the_number_of_the_right_answer(hub):
     assert table["label"][:] == [0, 2]
     assert table[0]["choices"] == ["ice", "sun", "joy"]
     assert (table[0]["context"], table[0]["question"]) == ("Ada fell.", "Why?")
+
+
+def test_captions_have_four_endings(hub):
+    endings = {f"ending{number}": word for number, word in enumerate(("sits.", "runs.", "sings.", "melts."))}
+    begun = {"startphrase": "Ada comes in. She", "sent1": "Ada comes in.", "sent2": "She", **endings}
+    rows = [{**begun, "label": label} for label in (0, 3)]
+    hub.add("datasets", "allenai/swag", {"regular/train-00000-of-00001.parquet": parquet(rows)})
+    table = load_rows(library.task("swag"), "en_XX", "train", evaluation=False).table
+    assert table["label"][:] == [0, 3]
+    assert table[0]["choices"] == ["sits.", "runs.", "sings.", "melts."]
+    assert table[0]["context"] == "Ada comes in. She"
 
 
 def test_questions_are_trained_on_squad_and_scored_on_the_one_split_there_is(hub):
