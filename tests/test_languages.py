@@ -419,6 +419,16 @@ def test_an_exclusion_prefers_the_data_it_names_to_the_adapter():
     assert [target.data for target in found.targets] == ["jv"]
 
 
+def test_excluding_what_is_scored_without_being_selected_is_no_mistake_and_excludes_nothing_else():
+    found = expand("de,-English", XMOD, model="M", task_languages={}, besides=["en_XX"])
+    assert [target.data for target in found.targets] == ["de_DE"]
+    lent = expand("pcm=en_XX,-en_XX", XMOD, model="M", task_languages={}, besides=["en_XX"])
+    assert [target.data for target in lent.targets] == ["pcm"]
+    treebanks = {"en_ewt": "en_XX", "de_gsd": "de_DE"}
+    left = expand("@task,-en_XX", XMOD, model="M", task_languages=treebanks, besides=["en_XX"])
+    assert [target.data for target in left.targets] == ["de_gsd"]
+
+
 @pytest.mark.parametrize(
     ("selection", "message"),
     [

@@ -381,11 +381,12 @@ def choose(
     if "all" in named and wish.data:
         languages = {code: task.languages.get(code) for code in there}
     expansion = expand(
-        _without_idle_exclusions(named, run.plan.source_languages),
+        wish.langs,
         spoken(source, packages),
         model=run.plan.model,
         task_languages=languages,
         open_languages=source.open_languages,
+        besides=run.plan.source_languages,
     )
     for code, reason in expansion.missing:
         listen(Told(f"{code} is left out: {reason}", caution=True))
@@ -414,20 +415,6 @@ def choose(
             f"--langs {wish.langs} leaves nothing to score; `xmodctl langs --task {task.name}` lists what there is"
         )
     return targets
-
-
-def _without_idle_exclusions(parts: Sequence[str], sources: Sequence[str]) -> str:
-    """Return a selection without `-en_XX` where that only says not to score the source language beside the others."""
-    from xmodctl.languages import same
-
-    included = [part for part in parts if not part.startswith("-")]
-    return ",".join(
-        part
-        for part in parts
-        if not part.startswith("-")
-        or any(one in ("all", "@task") or same(one, part[1:]) for one in included)
-        or not any(same(part[1:], source) for source in sources)
-    )
 
 
 def find_run(run: "Run | Path | str | None") -> "Run":

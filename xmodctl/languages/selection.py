@@ -36,6 +36,7 @@ def expand(
     model: str,
     task_languages: Mapping[str, str | None],
     open_languages: bool = False,
+    besides: Sequence[str] = (),
 ) -> Expansion:
     """Return the languages a selection names: `de,fr_XX`, `all`, `@task`, `all,-zh_TW`, `jv=id_ID`.
 
@@ -49,11 +50,12 @@ def expand(
         model: what the model is called in messages.
         task_languages: the benchmark's code -> X-MOD language, or None where the code says it all.
         open_languages: whether the model takes any language.
+        besides: languages that are scored without being selected; to exclude one that is not selected is no mistake.
 
     Raises:
         UserError: all that cannot be used, in one message.
     """
-    chooser = _Chooser(adapters, model, task_languages, open_languages)
+    chooser = _Chooser(adapters, model, task_languages, open_languages, besides)
     targets: list[Target] = []
     missing: dict[str, str] = {}
     mistakes: list[str] = []
@@ -110,6 +112,7 @@ class _Chooser:
     model: str
     task_languages: Mapping[str, str | None]
     open_languages: bool
+    besides: Sequence[str]
 
     def listed(self, word: str, missing: dict[str, str]) -> list[Target]:
         if not self.task_languages:
@@ -141,9 +144,12 @@ class _Chooser:
 
     def excluded(self, item: str, targets: Sequence[Target], missing: Mapping[str, str]) -> list[Target]:
         """Return the targets whose data the item names, else those whose adapter it names."""
-        by_data = [target for target in targets if same(target.data, item) or fold(target.data) == fold(item)]
+        codes = {fold(code) for code in [item, *self._codes_of(item)]}
+        by_data = [target for target in targets if same(target.data, item) or fold(target.data) in codes]
         if by_data or any(same(code, item) for code in missing):
             return by_data
+        if any(same(item, language) for language in self.besides):
+            return []
         adapter = self._resolve(item).adapter
         by_adapter = [target for target in targets if target.adapter == adapter]
         if not by_adapter:
