@@ -11,6 +11,8 @@ from transformers import AutoModel
 
 from xmodctl import adapters, model
 from xmodctl.errors import UserError
+from xmodctl.files import sha256_of
+from xmodctl.model import weights
 from xmodctl.vocabulary import NewVocabulary, train_vocabulary
 
 TEXTS = [f"umuntu ngumuntu ngabantu {number} the cat sleeps" for number in range(40)]
@@ -247,6 +249,72 @@ def test_the_commands_refuse_what_is_not_there(tiny_model, tmp_path):
     assert "is not a folder" in refused(run("adapters", "list", tmp_path / "absent"))
     assert "has no adapter for 'zu'" in refused(run("adapters", "export", tiny_model, "zu", tmp_path / "zu"))
     assert not (tmp_path / "zu").exists()
+
+
+def test_a_merged_model_has_the_new_language_and_every_tensor_that_was_there(base, tmp_path):
+    package, german = written(base, tmp_path / "zu"), adapters.extract(base, "de_DE", tmp_path / "de")
+    result = run("adapters", "merge", package.folder, "--model", base.folder, "--out", tmp_path / "merged")
+    assert result.exit_code == 0, result.output
+    assert "new: zu_ZA" in result.stderr
+    merged = model.find(str(tmp_path / "merged"))
+    assert merged.languages == (*base.languages, "zu_ZA")
+    here, there = (weights.Checkpoint(one.folder, one.name) for one in (base, merged))
+    before, after = here.read(here.entries), there.read(there.entries)
+    assert all(torch.equal(after.pop(name), tensor) for name, tensor in before.items())
+    assert after.keys() == package.tensors().keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in package.tensors().items())
+
+    # Stock transformers reads it, and reads Zulu as a run with the package does.
+    texts = model.load_tokenizer(merged)(TEXTS[0], return_tensors="pt")
+    stock = AutoModel.from_pretrained(merged.folder).eval()
+    ours = model.load(base, "none", base.languages)
+    adapters.attach(ours, package)
+    ours.use("zu_ZA")
+    with torch.inference_mode():
+        states = stock(**texts, lang_ids=torch.tensor([len(base.languages)])).last_hidden_state
+        assert torch.allclose(states, ours.module(**texts).last_hidden_state, atol=1e-5)
+
+    # It is the same base: packages made for the one fit the other.
+    adapters.check(german, merged)
+    adapters.check(adapters.extract(merged, "zu_ZA", tmp_path / "again"), base)
+    with pytest.raises(UserError, match="not an empty folder"):
+        adapters.merge(base, [package], merged.folder)
+
+
+def test_languages_merged_in_any_order_or_one_by_one_are_the_same_model(base, tmp_path):
+    zu = written(base, tmp_path / "zu")
+    tensors = {name.replace("zu_ZA", "et_EE"): tensor for name, tensor in zulu(base, 1).items()}
+    et = adapters.write_package(tmp_path / "et", base, "et_EE", tensors, {})
+    first = adapters.merge(base, [zu, et], tmp_path / "first")
+    other = adapters.merge(base, [et, zu], tmp_path / "other")
+    assert {file.name: file.read_bytes() for file in first.folder.iterdir()} == {
+        file.name: file.read_bytes() for file in other.folder.iterdir()
+    }
+    one = adapters.merge(adapters.merge(base, [et], tmp_path / "one"), [zu], tmp_path / "both")
+    assert sha256_of(one.folder / "model.safetensors") == sha256_of(first.folder / "model.safetensors")
+
+
+def test_a_merged_adapter_takes_the_place_of_the_models_own(base, tmp_path):
+    tensors = {name.replace("zu_ZA", "de_DE"): tensor for name, tensor in zulu(base).items()}
+    package = adapters.write_package(tmp_path / "de", base, "de_DE", tensors, {})
+    result = run("adapters", "merge", package.folder, "--model", base.folder, "--out", tmp_path / "merged", "--json")
+    told = json.loads(result.stdout)
+    assert told["languages"] == list(base.languages)
+    merged = model.find(told["folder"])
+    assert all(torch.equal(one, tensors[name]) for name, one in model.read_adapter(merged, "de_DE").items())
+    english = model.read_adapter(base, "en_XX")
+    assert all(torch.equal(one, english[name]) for name, one in model.read_adapter(merged, "en_XX").items())
+
+
+def test_what_cannot_be_merged_is_refused(base, tmp_path):
+    own = written(base, tmp_path / "own", own=own_vocabulary(base))
+    with pytest.raises(UserError, match="has a vocabulary of its own"):
+        adapters.merge(base, [own], tmp_path / "merged")
+    elsewhere = altered(base, tmp_path / "other", hidden_size=32, num_attention_heads=4)
+    package = written(base, tmp_path / "zu")
+    words = ("adapters", "merge", package.folder, "--model", elsewhere.folder, "--out", tmp_path / "merged")
+    assert "was made for" in refused(run(*words))
+    assert not (tmp_path / "merged").exists()
 
 
 def test_damaged_packages_are_told_and_the_others_listed(base, tmp_path):

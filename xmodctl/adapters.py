@@ -41,7 +41,7 @@ class Package:
     language: str
     base: str  # a Hub id, `mini`, or a folder's name
     revision: str | None
-    config_sha256: str
+    config_sha256: str  # but for the list of languages
     body_sha256: str  # of what the base's languages share
     geometry: Mapping[str, int]
     facts: Mapping[str, Any]
@@ -109,7 +109,7 @@ def write_package(
     Raises:
         UserError: The folder holds something else, or cannot be written.
     """
-    from xmodctl.model import body_sha256, weights
+    from xmodctl.model import body_config_sha256, body_sha256, weights
 
     if folder.exists() and not (folder.is_dir() and _holds_only_a_package(folder)):
         raise UserError(f"{folder} holds other files; choose another folder for the adapter")
@@ -122,7 +122,7 @@ def write_package(
         # A folder by its name alone: where it lies is nobody's concern, and changes nothing.
         "model": Path(source.id).name if Path(source.id).is_absolute() else source.id,
         "revision": source.revision,
-        "config_sha256": source.config_sha256,
+        "config_sha256": body_config_sha256(source),
         "body_sha256": body_sha256(source),
     }
     told: dict[str, Any] = {"format": FORMAT, "language": language, "base": base, "geometry": geometry(source)}
@@ -219,14 +219,14 @@ def check(package: Package, source: "Source") -> None:
     Raises:
         UserError: The geometry, the vocabulary or the body is another one.
     """
-    from xmodctl.model import body_sha256
+    from xmodctl.model import body_config_sha256, body_sha256
 
     told = f"the adapter {package.language} in {package.folder} was made for {package.made_for}"
     remedy = f"train one for it: xmodctl add-language {package.language} --model {source.name}"
     for part, value in geometry(source).items():
         if package.geometry.get(part) != value:
             raise UserError(f"{told} ({part} {package.geometry.get(part)}), not for {source.name} ({value}); {remedy}")
-    if package.config_sha256 != source.config_sha256 or package.body_sha256 != body_sha256(source):
+    if package.config_sha256 != body_config_sha256(source) or package.body_sha256 != body_sha256(source):
         raise UserError(f"{told} and fits no other base, so not {source.name}; {remedy}")
 
 
@@ -408,6 +408,28 @@ def extract(source: "Source", language: str, folder: Path) -> Package:
             f"{did_you_mean(language, source.languages)}; `xmodctl langs --model {source.name}` lists what it has"
         )
     return write_package(folder, source, language, read_adapter(source, language), {"taken_from": source.name})
+
+
+def merge(source: "Source", packages: Sequence[Package], folder: Path) -> "Source":
+    """Write a model that has the packages' languages beside the base's own, and return it.
+
+    Raises:
+        UserError: A package is for another base or has a vocabulary of its own, or the folder is not to be written.
+    """
+    from xmodctl.model import find, load_tokenizer
+    from xmodctl.model import merge as write
+
+    for package in packages:
+        check(package, source)
+        if package.vocabulary:
+            raise UserError(
+                f"{package.language} in {package.folder} has a vocabulary of its own, and a model's folder holds one: "
+                f"use it with `--adapter {package.folder}`"
+            )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not an empty folder; choose another one")
+    write(source, load_tokenizer(source), folder, {package.language: package.tensors() for package in packages})
+    return find(str(folder))
 
 
 def trained_in(run: "Run") -> tuple[str, ...]:

@@ -115,6 +115,45 @@ def export_adapter(
         display.note(f"it fits {package.made_for} and its runs")
 
 
+@adapters.command("merge")
+def merge_adapters(
+    packages: Annotated[
+        list[str], typer.Argument(metavar="ADAPTER...", help="Packages: folders, or the store's by language or name.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.")],
+    model: options.Model = options.DEFAULT_MODEL,
+    json: options.Json = False,
+) -> None:
+    """Write a copy of a model that has the packages' languages, too.
+
+    The copy is a plain folder of transformers. Unlike a package, it can be fine-tuned in its new languages. Packages,
+    old and new, fit the one model as they do the other.
+
+    Examples:
+
+    - `xmodctl adapters merge runs/zulu/seed-1/zu_ZA --model mini --out mini-zu`, then
+      `xmodctl finetune --task wikiann --model mini-zu --lang zu`
+    """
+    from xmodctl import display
+    from xmodctl.adapters import choose_all, merge
+    from xmodctl.model import find
+
+    base = find(model)
+    chosen = choose_all(packages, base)
+    merged = merge(base, chosen, out)
+    if json:
+        told = {"folder": str(out), "languages": list(merged.languages), "merged": [one.to_json() for one in chosen]}
+        display.show_json(told)
+        return
+    display.show_text(f"model: {out}")
+    there = [one.language for one in chosen if one.language in base.languages]
+    new = [one.language for one in chosen if one.language not in base.languages]
+    for what, names in (("new", new), ("in the place of the model's own", there)):
+        if names:
+            display.note(f"{what}: {', '.join(names)}")
+    display.note(f"use it with --model {out}")
+
+
 @adapters.command("verify")
 def verify_adapter(
     folder: Folder,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xmodctl.model.deltas import apply_delta, trained_tensors
     from xmodctl.model.engine import Xmod, load, read_adapter
-    from xmodctl.model.exporting import export
+    from xmodctl.model.exporting import export, merge
     from xmodctl.model.freezing import PRESETS, ParameterReport, describe, freeze, freeze_all_but
     from xmodctl.model.heads import HEADS, Head
-    from xmodctl.model.identity import body_sha256
+    from xmodctl.model.identity import body_config_sha256, body_sha256
     from xmodctl.model.porting import Ported, port
     from xmodctl.model.source import Facts, Source, check_languages, find, look_up
     from xmodctl.model.tokenizer import load_tokenizer
@@ -27,6 +27,7 @@ __all__ = [
     "Source",
     "Xmod",
     "apply_delta",
+    "body_config_sha256",
     "body_sha256",
     "check_languages",
     "describe",
@@ -37,6 +38,7 @@ __all__ = [
     "load",
     "load_tokenizer",
     "look_up",
+    "merge",
     "port",
     "read_adapter",
     "trained_tensors",
@@ -45,10 +47,10 @@ __all__ = [
 _HOMES = {
     "deltas": ("apply_delta", "trained_tensors"),
     "engine": ("Xmod", "load", "read_adapter"),
-    "exporting": ("export",),
+    "exporting": ("export", "merge"),
     "freezing": ("PRESETS", "ParameterReport", "describe", "freeze", "freeze_all_but"),
     "heads": ("HEADS", "Head"),
-    "identity": ("body_sha256",),
+    "identity": ("body_config_sha256", "body_sha256"),
     "porting": ("Ported", "port"),
     "source": ("Facts", "Source", "check_languages", "find", "look_up"),
     "tokenizer": ("load_tokenizer",),

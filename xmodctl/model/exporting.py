@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from xmodctl.files import whole_folder, write_json
 from xmodctl.model import weights
 from xmodctl.model.engine import Xmod
 from xmodctl.model.heads import ARCHITECTURES
+from xmodctl.model.source import Source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -44,6 +45,45 @@ def export(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path,
         _write(model, tokenizer, folder, languages)
     finally:
         model.read_as(before)
+
+
+def merge(
+    source: Source,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    adapters: Mapping[str, Mapping[str, Tensor]],
+) -> tuple[str, ...]:
+    """Write `folder` as a copy of a checkpoint with more languages, and return all that it has.
+
+    Every tensor that was there is copied as it is, but for the adapter of a language that `adapters` names too. New
+    languages come last, by name, so that it does not matter in which order they are given.
+
+    Args:
+        source: the checkpoint.
+        tokenizer: its tokenizer.
+        folder: where the copy goes; it appears whole or not at all.
+        adapters: of each language the tensors, under their stock names.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    checkpoint = weights.Checkpoint(source.folder, source.name)
+    dtype = checkpoint.entries["roberta.embeddings.word_embeddings.weight"].dtype
+    given = {name: tensor for language in sorted(adapters) for name, tensor in adapters[language].items()}
+    kept = {name: entry for name, entry in checkpoint.entries.items() if name not in given}
+    entries = kept | {name: weights.Entry(dtype, tuple(tensor.shape)) for name, tensor in given.items()}
+
+    def values() -> Iterator[Tensor]:
+        yield from checkpoint.stream(kept)
+        for tensor in given.values():
+            yield tensor.to(weights.dtype_of(dtype))
+
+    languages = tuple(dict.fromkeys([*source.languages, *sorted(adapters)]))
+    with weights.disk_errors(folder), whole_folder(folder) as part:
+        write_json(part / "config.json", source.config | {"languages": list(languages)})
+        weights.write(part / "model.safetensors", entries, values())
+        tokenizer.save_pretrained(part)
+    return languages
 
 
 def _write(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path, languages: Sequence[str]) -> None:

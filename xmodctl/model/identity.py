@@ -2,10 +2,16 @@
 
 import hashlib
 
-from xmodctl.model.source import Source
+from xmodctl.model.source import Source, config_sha256
 from xmodctl.model.weights import Checkpoint
 
 _BODY = ("roberta.embeddings.", "roberta.encoder.")
+_LANGUAGES = ("languages", "default_language")
+
+
+def body_config_sha256(source: Source) -> str:
+    """Return a sha256 of the configuration of what all languages share: which adapters there are is left out."""
+    return config_sha256({key: value for key, value in source.config.items() if key not in _LANGUAGES})
 
 
 def body_sha256(source: Source) -> str:

@@ -69,6 +69,18 @@ class Checkpoint:
                     tensors[stock] = opened.get_tensor(self._files[stock][1])
         return tensors
 
+    def stream(self, names: Iterable[str]) -> Iterator[Tensor]:
+        """Yield the tensors of these names in turn, one of them in memory at a time."""
+        from safetensors import safe_open
+
+        opened: dict[Path, Any] = {}
+        with contextlib.ExitStack() as files:
+            for name in names:
+                file, stored = self._files[name]
+                if file not in opened:
+                    opened[file] = files.enter_context(safe_open(file, framework="pt"))
+                yield opened[file].get_tensor(stored)
+
 
 def stock_name(stored: str) -> str:
     """Return the name that transformers 5 gives a stored tensor: with the body's prefix, without TensorFlow's terms."""
@@ -231,6 +243,11 @@ def _unpickle(file: Path) -> dict[str, Tensor]:
 def entry_of(tensor: Tensor) -> Entry:
     """Return the type and shape of a tensor as a safetensors header spells them."""
     return Entry(_formats()[tensor.dtype], tuple(tensor.shape))
+
+
+def dtype_of(spelling: str) -> torch.dtype:
+    """Return the type that a safetensors header spells so."""
+    return {spelt: dtype for dtype, spelt in _formats().items()}[spelling]
 
 
 def write(
