@@ -97,6 +97,7 @@ def test_the_best_of_a_first_look_are_looked_at_longer_and_the_best_comes_first(
 
 
 GERMAN = ["Das Wasser ist heute kalt, und die Kinder gehen nicht in den See.", "Der Mann hat ein Buch für seine Frau."]
+FINNISH = ["Hän on kotona, mutta me olemme vielä matkalla.", "Se ei ole niin vaikeaa kuin sinä luulet, joka päivä."]
 ZULU = ["Ngiyabonga kakhulu ngosizo lwakho.", "Umuntu ngumuntu ngabantu.", "Abantwana bayadlala phandle."]
 
 
@@ -105,7 +106,11 @@ ZULU = ["Ngiyabonga kakhulu ngosizo lwakho.", "Umuntu ngumuntu ngabantu.", "Aban
     [
         ("zu_ZA", ZULU, None),
         ("de_CH", GERMAN, None),
-        ("zu_ZA", GERMAN, r"of the words are German: is the text in Zulu\?"),
+        ("zu_ZA", GERMAN, r"5\d% of the words are frequent ones of German, 0% of Zulu: is it another text\?"),
+        ("mt_MT", GERMAN, r"5\d% of the words are frequent ones of German: is it another text\?"),
+        ("xh_ZA", FINNISH, "frequent ones of Finnish, 0% of Xhosa"),
+        ("et_EE", FINNISH, r"frequent ones of Finnish, \d+% of Estonian"),
+        ("lb_LU", GERMAN, None),  # near relatives of which one has no list are not told apart
         ("am_ET", ZULU, r"0% of the letters are in the usual script of Amharic \(ethiopic\), 100% are latin"),
         ("zu_ZA", ["12 34"], "the text has no letters"),
     ],
