@@ -297,6 +297,18 @@ def test_an_open_models_placeholders_are_replaced_each_on_its_own(tiny_model, wr
     assert both[0].untouched == both[1].untouched
 
 
+def test_languages_whose_head_text_is_the_same_share_one_head(zulu, tiny_model, write_text, head_text, tmp_path):
+    """Also where they are placeholders of an open model, which are no part of what the head's text goes through."""
+    folder = tmp_path / "open"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"identity_adapters": True}))
+    texts = [("fr", write_text("zu")), ("de", write_text("xh")), ("yo", write_text("zu"))]
+    events, _ = run(asked(folder, *texts, settings=("epochs=0.2",), head_text=head_text), tmp_path / "three")
+    first, *later = of(HeadTrained, events)
+    assert [(one.known, one.identity) for one in later] == [(True, first.identity)] * 2
+
+
 def test_a_stop_while_the_head_is_trained_is_heard(zulu, tmp_path, monkeypatch):
     command, _, whole = zulu
     monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))

@@ -19,9 +19,9 @@ from xmodctl.extension import heads
 from xmodctl.extension.heads import HeadStep, HeadText, HeadTrained
 from xmodctl.extension.looking import cautions
 from xmodctl.extension.plan import Extension, Plan, shares
-from xmodctl.extension.starting import AUTO, IDENTITY, RANDOM, Candidate, candidates, rank, start_tensors, use
+from xmodctl.extension.starting import AUTO, IDENTITY, RANDOM, Candidate, adds, candidates, rank, start_tensors, use
 from xmodctl.extension.training import MaskedTraining
-from xmodctl.extension.untouched import digests, summary
+from xmodctl.extension.untouched import digests, digests_through, summary
 from xmodctl.files import write_json
 from xmodctl.fine_tuning import MetricsLog, StopSignals, stop_signals
 from xmodctl.folders import versions
@@ -228,10 +228,10 @@ class Bench:
 
         # A head, if the checkpoint has none.
         if self.drawn:
-            kin = related(language, self.source.languages)
-            through = (kin or list(self.source.languages))[0]
+            through = self.head_through(language)
             on = self.shared or _head_text(text.corpus, self.tokenizer)
-            for event in heads.head(self.model, through, on, self.tokenizer, summary(before), precision=plan.precision):
+            base = summary(digests_through(self.model, through, before))
+            for event in heads.head(self.model, through, on, self.tokenizer, base, precision=plan.precision):
                 yield event
                 if isinstance(event, HeadTrained):
                     self.head = event
@@ -259,6 +259,18 @@ class Bench:
             else:
                 yield from self.train(text, packed, recipe, seed, ranked, controls, own, before)
         self.leave(language)
+
+    def head_through(self, language: str) -> str | None:
+        """Return the adapter that a head's text goes through; None where it would add nothing.
+
+        A language's own text goes through its nearest relative's, and text for the heads of all through the first.
+        """
+        if self.shared:
+            through = self.source.languages[0]
+        else:
+            others = [one for one in self.source.languages if one != language]
+            through = next(iter(related(language, others) or others or self.source.languages))
+        return through if adds(self.model, through) else None
 
     def heed(self, where: str) -> None:
         """Stop here if the user asked for it.

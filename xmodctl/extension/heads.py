@@ -87,7 +87,7 @@ def head(
         through: The adapter that the text goes through; None for none.
         text: What to train on.
         tokenizer: The checkpoint's.
-        base: Sha256 of every tensor of the checkpoint.
+        base: Sha256 of every tensor of the checkpoint that the text goes through.
         precision: What matrix products are computed in.
     """
     assert model.initialised, "the checkpoint has a head"
@@ -95,7 +95,7 @@ def head(
     epochs = max(how.epochs, LEAST_STEPS * how.batch_size / len(text.training))
     how = how.model_copy(update={"epochs": epochs})
     parts = {
-        "version": VERSION, "base": base, "text": text.fingerprint, "through": through, "precision": precision,
+        "version": VERSION, "base": base, "text": text.fingerprint, "precision": precision,
         "recipe": how.model_dump(mode="json", exclude={"name", "title", "source"}), "seed": SEED, "most": MOST_TOKENS,
     }  # fmt: skip
     identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

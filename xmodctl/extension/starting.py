@@ -75,14 +75,13 @@ def use(model: "Xmod", adapter: str | None) -> None:
 
 def candidates(model: "Xmod") -> list[str]:
     """Return the model's adapters; those that add nothing are one, the identity."""
-    found, identities = [], 0
-    for language in model.source.languages:
-        seconds = [tensor for name, tensor in model.adapter(language).items() if "dense2" in name]
-        if any(bool(tensor.any()) for tensor in seconds):
-            found.append(language)
-        else:
-            identities += 1
-    return [*found, *([IDENTITY] if identities else [])]
+    found = [language for language in model.source.languages if adds(model, language)]
+    return [*found, *([IDENTITY] if len(found) < len(model.source.languages) else [])]
+
+
+def adds(model: "Xmod", language: str) -> bool:
+    """Return whether an adapter of the checkpoint adds anything, or is an identity."""
+    return any(bool(tensor.any()) for name, tensor in model.adapter(language).items() if "dense2" in name)
 
 
 def rank(

@@ -34,6 +34,17 @@ def digests(model: "Xmod", language: str) -> dict[str, str]:
     return found
 
 
+def digests_through(model: "Xmod", language: str | None, found: Mapping[str, str]) -> dict[str, str]:
+    """Return, of what `digests` found, what text in `language` goes through; None: through no adapter."""
+    languages = {*model.source.languages, *model.languages}
+    adapters = {model.local_name(name) for one in languages for name in model.adapter_shapes(one)}
+    own = model.adapter(language) if language is not None else {}
+    return {
+        **{name: digest for name, digest in found.items() if name not in adapters},
+        **{model.local_name(name): sha256(tensor) for name, tensor in own.items()},
+    }
+
+
 def sha256(tensor: "Tensor") -> str:
     """Return the sha256 of a tensor's bytes, with its type and shape."""
     import torch
