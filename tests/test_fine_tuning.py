@@ -141,6 +141,44 @@ def test_source_dev_keeps_the_step_that_scored_best_and_says_so(tiny_model, pair
     assert facts["selected_on"] == "validation data of en_XX"
 
 
+def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tmp_path, monkeypatch):
+    save, saved = fine_tuning.save_checkpoint, {}
+
+    def note(folder, progress, tensors, optimizer):
+        saved[progress.step] = {name: tensor.clone() for name, tensor in tensors.items()}
+        save(folder, progress, tensors, optimizer)
+
+    monkeypatch.setattr(fine_tuning, "save_checkpoint", note)
+    whole = Job(tiny_model, pairs, tmp_path / "whole", "keep=average:2")
+    list(whole)
+    assert list(saved) == [6, 12, 18]
+    assert same(whole.delta(), {name: (tensor + saved[18][name]) / 2 for name, tensor in saved[12].items()})
+    _, facts = load_delta(whole.run.delta(1), whole.source)
+    assert facts["selected_on"] == "nothing (mean of the last 2 epochs)"
+    files = sorted(path.name for path in (whole.run.folder / "seed-1").iterdir())
+    assert files == ["delta.safetensors", "metrics.jsonl"]
+
+    # What was averaged so far outlives a stop.
+    stop_after(Job(tiny_model, pairs, tmp_path / "stopped", "keep=average:2"), 14)
+    again = Job(tiny_model, pairs, tmp_path / "stopped", "keep=average:2")
+    list(again)
+    assert same(whole.delta(), again.delta())
+
+
+@pytest.mark.parametrize(
+    ("keep", "told"),
+    [
+        ("average:4", "asks for more epochs than there are"),
+        ("average:1", "is neither 'last' nor 'source-dev' nor 'average:N'"),
+        ("average:two", "is neither"),
+        ("best", "is neither"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(tiny_model, pairs, tmp_path, keep, told):
+    with pytest.raises(UserError, match=told):
+        Job(tiny_model, pairs, tmp_path / "run", f"keep={keep}")
+
+
 def test_a_delta_fits_only_the_base_it_was_trained_on(tiny_model, pairs, tmp_path):
     job = Job(tiny_model, pairs, tmp_path / "run", "epochs=0.2")
     list(job)

@@ -23,9 +23,14 @@ from xmodctl.run import DELTA, Run
 from xmodctl.training import Step, Training, total_steps
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
     from xmodctl.model import ParameterReport, Source, Xmod
+
+
+_KEPT = "kept"
+"""Folder of earlier epochs' weights: the best on validation data, or those to be averaged."""
 
 
 @dataclass(frozen=True)
@@ -239,16 +244,20 @@ def _train(
         seed, training.step, training.total_steps, training.epoch, parameters, material.stage, steps_before, shares
     )
 
-    def validate() -> Iterator[Validated]:
+    averaged = training.epoch_ends[-recipe.averaged :] if recipe.averaged else ()
+
+    def end_epoch() -> Iterator[Validated]:
+        if training.step in averaged:
+            save_delta(folder / _KEPT / f"{training.step}.safetensors", training.trained(), source, {})
         if material.validation and not log.validated(training.step):
             validated = _validate(training, seed, encoded)
             if recipe.keep == "source-dev" and validated.value > max(log.validations.values(), default=-1.0):
-                save_delta(folder / "best.safetensors", training.trained(), source, {"step": training.step})
+                save_delta(folder / _KEPT / "best.safetensors", training.trained(), source, {"step": training.step})
             log.add(asdict(validated))
             yield validated
 
     if training.step and training.ends_epoch:
-        yield from validate()  # an earlier command may have died between saving and scoring
+        yield from end_epoch()  # an earlier command may have died between saving and scoring
     for step in training:
         log.add(asdict(step))
         yield step
@@ -256,19 +265,21 @@ def _train(
         if due or stop.requested:
             save_checkpoint(folder / "checkpoints", training.progress(), training.trained(), training.optimizer_state())
         if step.ends_epoch:
-            yield from validate()
+            yield from end_epoch()
         if stop.requested and step.step < training.total_steps:
             replace(run, state="interrupted").write()
             raise Interrupted(run, seed, step.step, step.total_steps, material.stage)
 
     kept, tensors = training.step, training.trained()
-    if recipe.keep == "source-dev":
-        tensors, facts = load_delta(folder / "best.safetensors", source)
+    if averaged:
+        tensors = _mean([folder / _KEPT / f"{step}.safetensors" for step in averaged], source)
+    elif recipe.keep == "source-dev":
+        tensors, facts = load_delta(folder / _KEPT / "best.safetensors", source)
         kept = facts["step"]
     facts = {"seed": seed, "step": kept, "selected_on": _selected_on(run), "freeze": recipe.freeze}
     save_delta(folder / DELTA, tensors, source, facts)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    (folder / "best.safetensors").unlink(missing_ok=True)
+    for spent in ("checkpoints", _KEPT):
+        shutil.rmtree(folder / spent, ignore_errors=True)
     return kept
 
 
@@ -302,9 +313,21 @@ def _validate(training: Training, seed: int, encoded: EncodedMaterial) -> Valida
     return Validated(seed, training.step, training.epoch, task.headline, mean, blind, told)
 
 
+def _mean(deltas: Sequence[Path], source: "Source") -> "dict[str, torch.Tensor]":
+    """Return the mean of the trained tensors of several steps (Izmailov et al., Averaging Weights, UAI 2018)."""
+    total, _ = load_delta(deltas[0], source)
+    for path in deltas[1:]:
+        for name, tensor in load_delta(path, source)[0].items():
+            total[name] += tensor
+    return {name: tensor / len(deltas) for name, tensor in total.items()}
+
+
 def _selected_on(run: Run) -> str:
+    recipe = run.plan.recipe
+    if recipe.averaged:
+        return f"nothing (mean of the last {recipe.averaged} epochs)"
     language = "+".join(run.plan.source_languages)
-    return f"validation data of {language}" if run.plan.recipe.keep == "source-dev" else "nothing (last step)"
+    return f"validation data of {language}" if recipe.keep == "source-dev" else "nothing (last step)"
 
 
 class MetricsLog:

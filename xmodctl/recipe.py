@@ -1,5 +1,6 @@
 """A recipe: one way of training (`recipes/*.yaml`); every field has a default, a file says only what differs."""
 
+import math
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -8,7 +9,7 @@ from xmodctl.schema import Described
 
 Freeze = Literal["embeddings+adapters", "adapters", "none", "head"]
 Schedule = Literal["linear", "cosine", "constant"]
-Keep = Literal["last", "source-dev"]
+AVERAGE = "average:"
 
 
 class Stage(Described):
@@ -61,13 +62,31 @@ class Recipe(Described):
     stages: tuple[Stage, ...] = Field(
         (), description="trainings on other tasks that come first, one after the other; the head is carried over"
     )
-    keep: Keep = Field("last", description="the checkpoint kept: the last, or the best on source validation data")
+    keep: str = Field(
+        "last",
+        description="the weights kept: `last`, those best on source validation data (`source-dev`), or the mean of "
+        "those after the last N epochs (`average:N`)",
+    )
     save_steps: int = Field(0, ge=0, description="steps between checkpoints; 0 saves after each epoch")
 
     @model_validator(mode="after")
     def _stride_fits(self) -> Self:
         if self.overlap >= self.max_length:
             raise ValueError(f"`stride` ({self.stride}) must be smaller than `max_length` ({self.max_length})")
+        return self
+
+    @field_validator("keep")
+    @classmethod
+    def _keep_is_known(cls, keep: str) -> str:
+        number = keep.removeprefix(AVERAGE)
+        if keep not in ("last", "source-dev") and (number == keep or not number.isdecimal() or int(number) < 2):
+            raise ValueError(f"{keep!r} is neither 'last' nor 'source-dev' nor 'average:N', with N from 2 on")
+        return keep
+
+    @model_validator(mode="after")
+    def _average_is_of_epochs_there_are(self) -> Self:
+        if self.averaged > math.ceil(self.epochs):
+            raise ValueError(f"`keep` ({self.keep}) asks for more epochs than there are ({self.epochs:g})")
         return self
 
     @field_validator("warmup")
@@ -85,6 +104,11 @@ class Recipe(Described):
     def warmup_steps(self, total_steps: int) -> int:
         """Return how many of a training's steps warm up."""
         return min(int(self.warmup), total_steps) if self.warmup >= 1 else round(self.warmup * total_steps)
+
+    @property
+    def averaged(self) -> int:
+        """After how many of the last epochs the weights are averaged; 0: they are not."""
+        return int(self.keep.removeprefix(AVERAGE)) if self.keep.startswith(AVERAGE) else 0
 
     @property
     def overlap(self) -> int:

@@ -98,6 +98,11 @@ class Training:
         return self.step / self.steps_per_epoch
 
     @property
+    def epoch_ends(self) -> tuple[int, ...]:
+        """The steps that end an epoch, or the training."""
+        return (*range(self.steps_per_epoch, self.total_steps, self.steps_per_epoch), self.total_steps)
+
+    @property
     def ends_epoch(self) -> bool:
         """Whether the present step is the last of an epoch, or of the training."""
         return self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
