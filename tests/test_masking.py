@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from torch.nn import functional
 
 from xmodctl import masking, model
 from xmodctl.data import collate
-from xmodctl.masking import AS_MASK, AS_RANDOM, Masker, held_out, pack
+from xmodctl.masking import AS_MASK, AS_RANDOM, Masker, by_frequency, held_out, pack
 
 DOCUMENTS = ["the cat sleeps red", "a dog", "katze never runs the blue chat", "paka"] * 20
 
@@ -98,6 +100,18 @@ def test_held_out_loss_is_the_mean_over_the_masked_tokens_among_the_pieces_of_th
     assert np.allclose(again.losses, found.losses, rtol=1e-4)
     some = held_out(xmod, packed, masker, precision="fp32", pad_id=1, units=np.array([2, 4]))
     assert np.allclose(some.losses, found.losses[[2, 4]], rtol=1e-4)
+
+
+def test_predicting_by_frequency_takes_the_same_places_and_no_model(tokenizer):
+    training, packed = pack(DOCUMENTS[:20], tokenizer, length=16), pack(DOCUMENTS[20:25], tokenizer, length=16)
+    masker = Masker.of(tokenizer, training, packed)
+    found = by_frequency(training, packed, masker)
+    labels = masker.batch(packed, np.arange(len(packed)), seed=0, step=0, pad_id=1)["labels"].numpy()
+    seen = Counter(training.input_ids.values.tolist())
+    total = sum(seen[piece] + 1 for piece in masker.candidates.tolist())
+    expected = [-np.log((seen[piece] + 1) / total) for piece in labels[labels != -100].tolist()]
+    assert found.loss == pytest.approx(np.mean(expected))
+    assert found.tokens.tolist() == masker.counts(packed.input_ids).tolist()
 
 
 def test_the_padding_of_a_shorter_sequence_is_not_asked_for(tokenizer):

@@ -116,8 +116,7 @@ class Masker:
         inputs = collate(encoded, units, pad_id=pad_id)
         inputs["labels"] = torch.full_like(inputs["input_ids"], IGNORED)
         for row, unit in enumerate(units):
-            sequence = encoded.input_ids[int(unit)]
-            read, labels = self(sequence, np.random.default_rng([seed, step, int(unit)]))
+            read, labels = _masked(encoded, self, int(unit), seed=seed, step=step)
             inputs["input_ids"][row, : len(read)] = torch.from_numpy(read)
             inputs["labels"][row, : len(labels)] = torch.from_numpy(labels)
         return inputs
@@ -167,6 +166,24 @@ def held_out(
         losses[part] = np.bincount(row, weights=each.double().cpu().numpy(), minlength=len(part))
         tokens[part] = np.bincount(row, minlength=len(part))
     return HeldOut(losses[units], tokens[units])
+
+
+def by_frequency(training: Encoded, encoded: Encoded, masker: Masker) -> HeldOut:
+    """Return the loss of predicting pieces by how often training text has them (plus once), without reading.
+
+    The mask is that of `held_out`.
+    """
+    counts = np.bincount(training.input_ids.values, minlength=len(masker.plain))[masker.candidates] + 1
+    nats = np.zeros(len(masker.plain))
+    nats[masker.candidates] = np.log(counts.sum()) - np.log(counts)
+    units = np.flatnonzero(masker.counts(encoded.input_ids) > 0)
+    asked = [_masked(encoded, masker, int(unit), seed=0, step=0)[1] for unit in units]
+    said = [labels[labels != IGNORED] for labels in asked]
+    return HeldOut(np.array([nats[one].sum() for one in said]), np.array([len(one) for one in said]))
+
+
+def _masked(encoded: Encoded, masker: Masker, unit: int, *, seed: int, step: int) -> tuple[Ids, Ids]:
+    return masker(encoded.input_ids[unit], np.random.default_rng([seed, step, unit]))
 
 
 def _batches(encoded: Encoded, units: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -26,7 +26,7 @@ from xmodctl.files import write_json
 from xmodctl.fine_tuning import MetricsLog, StopSignals, stop_signals
 from xmodctl.folders import versions
 from xmodctl.languages import related
-from xmodctl.masking import HeldOut, Masker, held_out, pack
+from xmodctl.masking import HeldOut, Masker, by_frequency, held_out, pack
 from xmodctl.recipe import Recipe
 from xmodctl.statistics import bootstrap
 from xmodctl.training import Step
@@ -94,7 +94,7 @@ class AdapterStarted:
 class Compared:
     """One way through the model, measured on held-out text."""
 
-    what: str  # trained, start, best, none
+    what: str  # trained, start, best existing, source, none, frequencies (of the pieces, without a model)
     adapter: str | None
     vocabulary: str  # whose pieces: the model's, or the language's own
     loss: float  # nats a predicted token
@@ -396,6 +396,7 @@ class Bench:
         assert not changed, f"training {language} changed {changed[0]} and {len(changed) - 1} more tensors"
         measured = [
             ("trained", language, finished, packed), ("start", ranked.start, started, packed), *controls,
+            ("frequencies", None, by_frequency(packed.training, packed.held_out, packed.masker), packed),
         ]  # fmt: skip
         compared = compare(measured)
         facts = {
