@@ -306,6 +306,22 @@ def test_a_merged_adapter_takes_the_place_of_the_models_own(base, tmp_path):
     assert all(torch.equal(one, english[name]) for name, one in model.read_adapter(merged, "en_XX").items())
 
 
+def test_an_open_model_knows_which_of_its_adapters_were_merged(base, tmp_path):
+    folder = tmp_path / "open"
+    shutil.copytree(base.folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"identity_adapters": True}))
+    source = model.find(str(folder))
+    package = written(source, tmp_path / "zu")
+    merged = adapters.merge(source, [package], tmp_path / "merged")
+    assert merged.placeholders == source.placeholders == set(base.languages)
+    assert merged.open_languages
+    adapters.check(package, merged)
+    listed = run("langs", "--model", merged.folder).stdout.splitlines()
+    adapter = {line.split()[0]: line.split()[-1] for line in listed if line[:5] in ("zu_ZA", "de_DE")}
+    assert adapter == {"zu_ZA": "yes", "de_DE": "identity"}
+
+
 def test_what_cannot_be_merged_is_refused(base, tmp_path):
     own = written(base, tmp_path / "own", own=own_vocabulary(base))
     with pytest.raises(UserError, match="has a vocabulary of its own"):

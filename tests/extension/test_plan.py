@@ -18,7 +18,7 @@ KNOWN = ("en_XX", "de_DE", "zh_CN", "zh_TW", "gsw")
     ],
 )  # fmt: skip
 def test_a_new_adapter_is_named_as_the_checkpoints_name_theirs(written, called):
-    found, note = new_language(written, KNOWN, model="tiny", open_languages=False)
+    found, note = new_language(written, KNOWN, (), model="tiny")
     assert found == called
     assert (note is None) == (written == called)
 
@@ -26,18 +26,20 @@ def test_a_new_adapter_is_named_as_the_checkpoints_name_theirs(written, called):
 @pytest.mark.parametrize("written", ["de", "de_DE", "German", "deu_Latn", "gsw"])
 def test_a_language_the_model_has_is_refused(written):
     with pytest.raises(UserError, match=r"tiny has an adapter for .* already, (de_DE|gsw): score text through it with"):
-        new_language(written, KNOWN, model="tiny", open_languages=False)
+        new_language(written, KNOWN, (), model="tiny")
 
 
 @pytest.mark.parametrize("written", ["Klingonish", "q", "text.txt", "", "zz_ZZ"])
 def test_what_is_no_language_is_refused(written):
     with pytest.raises(UserError, match="neither an adapter of tiny nor the code or English name of a language"):
-        new_language(written, KNOWN, model="tiny", open_languages=False)
+        new_language(written, KNOWN, (), model="tiny")
 
 
 def test_the_placeholders_of_an_open_model_may_be_replaced():
-    assert new_language("de", KNOWN, model="mini", open_languages=True)[0] == "de_DE"
-    assert new_language("zu", KNOWN, model="mini", open_languages=True)[0] == "zu_ZA"
+    assert new_language("de", KNOWN, KNOWN, model="mini")[0] == "de_DE"
+    assert new_language("zu", KNOWN, KNOWN, model="mini")[0] == "zu_ZA"
+    with pytest.raises(UserError, match="has an adapter for German already"):  # trained, and merged into the model
+        new_language("de", KNOWN, [one for one in KNOWN if one != "de_DE"], model="mini-de")
 
 
 def plan_of(tiny_model, *texts: tuple[str, str], **more) -> Plan:

@@ -21,7 +21,11 @@ def test_an_adapter_of_the_embedded_model_reads_held_out_text_better_than_none(t
     text.write_text("\n".join(lines))
     events: list = []
     (package,) = add_language(
-        {"zu": text}, model="mini", overrides={"epochs": 6, "learning_rate": 4e-3}, out=tmp_path / "out", listen=events.append
+        {"zu": text},
+        model="mini",
+        overrides={"epochs": 6, "learning_rate": 4e-3},
+        out=tmp_path / "out",
+        listen=events.append,
     )
     rows = {row["what"]: row for row in package.facts["held_out"]}
     assert rows["best existing"]["above_low"] > 0, rows

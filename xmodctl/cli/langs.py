@@ -58,9 +58,17 @@ def langs(
             ]
         )
         return
-    identity = "identity" if facts.open_languages else "yes"
+    trained = set(adapters) - facts.placeholders if adapters else set(names)
     rows = [
-        (one, name(one), family(one) or "", script(one), identity, "yes" if one in benchmark else "no") for one in names
+        (
+            one,
+            name(one),
+            family(one) or "",
+            script(one),
+            "yes" if one in trained else "identity",
+            "yes" if one in benchmark else "no",
+        )
+        for one in names
     ] + [(code, name(code), family(code) or "", script(code), "no", "yes") for code in without]
     columns = ("language", "name", "family", "script", "adapter", "data")
     width = len(columns) if found else len(columns) - 1

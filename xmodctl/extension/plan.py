@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -159,9 +159,9 @@ def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved[Plan]
     except UserError:
         facts = None  # finding the model tells what is wrong, if anything is
     if facts is not None and facts.languages is not None:
-        _new_languages(asked, facts.languages, open_languages=facts.open_languages)
+        _new_languages(asked, facts.languages, facts.placeholders)
     source = find(asked.model)
-    texts, notes = _new_languages(asked, source.languages or (), open_languages=source.open_languages)
+    texts, notes = _new_languages(asked, source.languages or (), source.placeholders)
     plan = Plan(
         texts=texts,
         recipe=recipe,
@@ -179,17 +179,19 @@ def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved[Plan]
     return Resolved(plan, comes_from, notes), source
 
 
-def new_language(text: str, adapters: Sequence[str], *, model: str, open_languages: bool) -> tuple[str, str | None]:
+def new_language(
+    text: str, adapters: Sequence[str], placeholders: Collection[str], *, model: str
+) -> tuple[str, str | None]:
     """Return the name of a new adapter, and a note where it is not the one that was written.
 
     A name in the checkpoints' style (`zu_ZA`, `hi_Latn`) stays as it is; any other spelling of a language is named as
-    they would. Of a model with open languages every adapter is a placeholder, which may be replaced.
+    they would. The untrained adapters of a model with open languages are placeholders, which may be replaced.
 
     Raises:
         UserError: `text` is no language, or the model has an adapter for it.
     """
     found = resolve(text, adapters, model=model, open_languages=True).adapter
-    if found in adapters and not open_languages:
+    if found in adapters and found not in placeholders:
         raise UserError(
             f"{model} has an adapter for {name(found)} already, {found}: score text through it with "
             f"`xmodctl eval-transfer --langs {found}`, or name a variety that it lacks, such as "
@@ -202,12 +204,12 @@ def new_language(text: str, adapters: Sequence[str], *, model: str, open_languag
 
 
 def _new_languages(
-    asked: Asked, adapters: Sequence[str], *, open_languages: bool
+    asked: Asked, adapters: Sequence[str], placeholders: Collection[str]
 ) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     texts: dict[str, list[str]] = {}
     notes: dict[str, None] = {}
     for written, place in asked.texts:
-        language, note = new_language(written, adapters, model=asked.model, open_languages=open_languages)
+        language, note = new_language(written, adapters, placeholders, model=asked.model)
         texts.setdefault(language, []).append(place)
         if note:
             notes[note] = None

@@ -14,7 +14,7 @@ from xmodctl.files import whole_folder, write_json
 from xmodctl.model import weights
 from xmodctl.model.engine import Xmod
 from xmodctl.model.heads import ARCHITECTURES
-from xmodctl.model.source import Source
+from xmodctl.model.source import TRAINED_ADAPTERS, Source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -79,8 +79,11 @@ def merge(
             yield tensor.to(weights.dtype_of(dtype))
 
     languages = tuple(dict.fromkeys([*source.languages, *sorted(adapters)]))
+    config = source.config | {"languages": list(languages)}
+    if source.open_languages:
+        config[TRAINED_ADAPTERS] = sorted({*languages} - (source.placeholders - adapters.keys()))
     with weights.disk_errors(folder), whole_folder(folder) as part:
-        write_json(part / "config.json", source.config | {"languages": list(languages)})
+        write_json(part / "config.json", config)
         weights.write(part / "model.safetensors", entries, values())
         tokenizer.save_pretrained(part)
     return languages

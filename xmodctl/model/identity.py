@@ -2,11 +2,11 @@
 
 import hashlib
 
-from xmodctl.model.source import Source, config_sha256
+from xmodctl.model.source import TRAINED_ADAPTERS, Source, config_sha256
 from xmodctl.model.weights import Checkpoint
 
 _BODY = ("roberta.embeddings.", "roberta.encoder.")
-_LANGUAGES = ("languages", "default_language")
+_LANGUAGES = ("languages", "default_language", TRAINED_ADAPTERS)
 
 
 def body_config_sha256(source: Source) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 from xmodctl.errors import UserError, did_you_mean, near_misses
 from xmodctl.model import hub, weights
 
+TRAINED_ADAPTERS = "trained_adapters"
+"""Key of the config.json of a model with open languages: those whose adapters are no identities any more."""
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+?)(@(?P<revision>[^@\s]+))?")
 
 
@@ -32,6 +34,11 @@ class Source:
         """The content of config.json."""
         return read_config(self.folder, self.name)
 
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """The languages whose adapter is an identity that nothing has trained yet."""
+        return _placeholders(self.config, self.languages, self.open_languages)
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -48,6 +55,11 @@ class Facts:
     config: Mapping[str, Any]  # as config.json spells it; `vocab_size` may be missing
     licence: str | None
     origin: str  # "folder", "cache" (downloaded before), or "table" (shipped with xmodctl)
+
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """The languages whose adapter is an identity that nothing has trained yet, as far as they are known."""
+        return _placeholders(self.config, self.languages or (), self.open_languages)
 
 
 def find(name: str, *, languages: Sequence[str] = ()) -> Source:
@@ -158,6 +170,10 @@ def _check_languages(
                 f"{name} has no adapter for {language!r}{did_you_mean(language, tuple(spoken))} "
                 f"(it has {len(spoken)}: `xmodctl langs --model {name}` lists them)"
             )
+
+
+def _placeholders(config: Mapping[str, Any], languages: Sequence[str], open_languages: bool) -> frozenset[str]:
+    return frozenset(languages) - frozenset(config.get(TRAINED_ADAPTERS, ())) if open_languages else frozenset()
 
 
 def _source(name: str, identity: str, revision: str | None, folder: Path, languages: Sequence[str]) -> Source:
