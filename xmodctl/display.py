@@ -288,6 +288,9 @@ class AddingProgress(TrainingProgress):
                 self.end()
                 known = "kept from before" if event.known else f"trained in {_duration(event.seconds)}"
                 self.say(f"head {known}: held-out loss {event.before:.2f} before it, {event.after:.2f} with it")
+            case adding.Ranking():
+                if event.candidates > 1:
+                    self.say(f"{event.language}: trying the model's {event.candidates} adapters on the text")
             case adding.Ranked():
                 told = ", ".join(f"{one.adapter} {one.loss:.3f}" for one in event.candidates[:ADAPTERS_TOLD])
                 more = f" and {len(event.candidates) - ADAPTERS_TOLD} more" * (len(event.candidates) > ADAPTERS_TOLD)

@@ -12,7 +12,7 @@ import torch
 
 from xmodctl import adapters, model
 from xmodctl.errors import UserError
-from xmodctl.extension import adding
+from xmodctl.extension import adding, starting
 from xmodctl.extension.adding import AdapterStarted, Added, Interrupted, Ranked, VocabularyMade
 from xmodctl.extension.command import add_languages, look
 from xmodctl.extension.heads import HeadStep, HeadTrained
@@ -325,6 +325,25 @@ def test_a_stop_while_the_head_is_trained_is_heard(zulu, tmp_path, monkeypatch):
     assert len(heard) == 1
     _, added = run(command, tmp_path / "run")
     assert same(tensors(added[0]), tensors(whole))
+
+
+def test_a_stop_while_adapters_are_tried_is_heard(zulu, tmp_path, monkeypatch):
+    command, _, added = zulu
+    look, looks = starting.held_out, []
+
+    def stop_then_look(*args, **more):
+        looks.append(1)
+        if len(looks) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return look(*args, **more)
+
+    monkeypatch.setattr(starting, "held_out", stop_then_look)
+    with pytest.raises(Interrupted, match="before the adapter was trained"):
+        run(command, tmp_path / "run")
+    assert len(looks) == 2
+    monkeypatch.undo()
+    _, again = run(command, tmp_path / "run")
+    assert same(tensors(again[0]), tensors(added))
 
 
 @pytest.mark.parametrize("start", ["sw_KE", "en_XX+de_DE", "identity", "random"])

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +51,14 @@ class TextRead:
     corpus: Corpus
     fit: Fit  # of the model's own vocabulary
     notes: tuple[str, ...]  # what may be other than meant
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The model's adapters are about to be tried on a language's text."""
+
+    language: str
+    candidates: int
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class Added:
     known: bool = False  # from an earlier command
 
 
-Event = TextRead | HeadStep | HeadTrained | Ranked | VocabularyMade | AdapterStarted | Step | Added
+Event = TextRead | HeadStep | HeadTrained | Ranking | Ranked | VocabularyMade | AdapterStarted | Step | Added
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: what was done is saved
@@ -241,8 +249,7 @@ class Bench:
 
         # Which of the model's adapters reads the language best, and where the new one starts.
         packed = Text.of(text.corpus, self.tokenizer, recipe.max_length, "the model's")
-        ranked = self.ranked(language, packed)
-        yield ranked
+        ranked = yield from self.rank(language, packed)
         controls = self.controls(ranked, packed)
         self.heed("before the adapter was trained")
 
@@ -288,19 +295,24 @@ class Bench:
             self.model.swap(others[:1])
             self.model.forget(language)
 
-    def ranked(self, language: str, text: Text) -> Ranked:
+    def rank(self, language: str, text: Text) -> Generator[Ranking | Ranked, None, Ranked]:
         """Try the model's adapters, or read what an earlier command found."""
         path = self.extension.start(language)
         if path.exists():
             told = json.loads(path.read_text(encoding="utf-8"))
-            return Ranked(language, tuple(Candidate(**one) for one in told["candidates"]), told["start"], known=True)
-        found = rank(
-            self.model, candidates(self.model), text.training, text.masker,
-            precision=self.extension.plan.precision, pad_id=self.tokenizer.pad_token_id,
-        )  # fmt: skip
-        asked = self.extension.plan.init_from
-        ranked = Ranked(language, tuple(found), found[0].adapter if asked == AUTO else asked)
-        write_json(path, {"start": ranked.start, "candidates": [asdict(one) for one in ranked.candidates]})
+            ranked = Ranked(language, tuple(Candidate(**one) for one in told["candidates"]), told["start"], known=True)
+        else:
+            names = candidates(self.model)
+            yield Ranking(language, len(names))
+            found = rank(
+                self.model, names, text.training, text.masker,
+                precision=self.extension.plan.precision, pad_id=self.tokenizer.pad_token_id,
+                heed=lambda: self.heed("before the adapter was trained"),
+            )  # fmt: skip
+            asked = self.extension.plan.init_from
+            ranked = Ranked(language, tuple(found), found[0].adapter if asked == AUTO else asked)
+            write_json(path, {"start": ranked.start, "candidates": [asdict(one) for one in ranked.candidates]})
+        yield ranked
         return ranked
 
     def controls(self, ranked: Ranked, text: Text) -> list[tuple[str, str | None, HeldOut, Text]]:

@@ -1,7 +1,7 @@
 """Where a new adapter starts: a language's adapter, the mean of several, the identity, or random numbers."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,13 +92,16 @@ def rank(
     *,
     precision: Precision,
     pad_id: int,
+    heed: Callable[[], None] = lambda: None,
 ) -> list[Candidate]:
     """Score adapters on text that none of them was trained on here, and return them, the best first.
 
-    All are scored on a few sequences, the best of them on more; the sequences are spread evenly over the text.
+    All are scored on a few sequences, the best of them on more; the sequences are spread evenly over the text. `heed`
+    is called before each, and may raise.
     """
 
     def look(name: str, count: int) -> Candidate:
+        heed()
         every = max(1, len(encoded) // count)
         units = np.arange(0, len(encoded), every)[:count]
         use(model, name)
