@@ -93,7 +93,7 @@ def _failure(name: str, repository: str, revision: str | None, error: BaseExcept
         why = "offline mode is on" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} does not answer"
         return (
             f"{name} is not in the local cache and cannot be downloaded ({why}): "
-            "without a network use `--model mini` and files of yours, or try `xmodctl demo`"
+            "without a network use `--model mini` and files of yours (`--data`, `--text`), or try `xmodctl demo`"
         )
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     return f"the Hub failed to give {name} ({reason}): try again later, or use `--model mini`"
