@@ -482,6 +482,7 @@ SPELLINGS = st.one_of(
 @given(SPELLINGS, st.sampled_from([XMOD, SWISS, FREE, MINI, ()]), st.booleans())
 @example("\ud800", XMOD, True)
 @example("zh-Hant-MO", MINI, True)
+@example("AA_960", MINI, True)  # a region that is no country
 def test_any_text_resolves_to_its_language_or_is_refused(text, adapters, open_languages):
     try:
         match = resolve(text, adapters, model="M", open_languages=open_languages)

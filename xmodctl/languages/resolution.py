@@ -129,7 +129,9 @@ def _coin(tag: Tag) -> Match:
     """Make the name of an adapter that no known checkpoint has: `zu_ZA`, or `hi_Latn` for an unusual script."""
     likely = likely_subtags(tag.language, script=tag.script, region=tag.region)
     region = likely[1] if likely else tag.region or "ZZ"
-    adapter = f"{tag.language}_{region if region.isalpha() and region != 'ZZ' else 'XX'}"  # XX: X-MOD's way to say none
+    adapter = f"{tag.language}_{region}"
+    if region == "ZZ" or not region.isalpha() or read(adapter) is None:  # nowhere, a continent, or no country
+        adapter = f"{tag.language}_XX"  # X-MOD's way to say none
     made = read(adapter)
     assert made is not None
     if tag.script and made.written_in != tag.script:
