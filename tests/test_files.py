@@ -3,7 +3,8 @@ import os
 
 import pytest
 
-from xmodctl.files import cache_folder, prune, whole_file, whole_folder, write_json
+from xmodctl.errors import UserError
+from xmodctl.files import cache_folder, check_empty, prune, whole_file, whole_folder, write_json
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one_and_no_rest(tmp_path):
@@ -68,3 +69,13 @@ def test_a_cache_loses_what_was_not_used_for_longest_and_never_what_was_just_mad
     assert {path.name for path in tmp_path.iterdir()} == {"new.safetensors", "middle.safetensors", "notes.txt"}
     prune(tmp_path, 100, keep=tmp_path / "middle.safetensors")
     assert {path.name for path in tmp_path.iterdir()} == {"middle.safetensors", "notes.txt"}
+
+
+def test_a_new_folder_goes_where_nothing_is(tmp_path):
+    check_empty(tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    check_empty(tmp_path / "empty")
+    (tmp_path / "file").write_text("mine")
+    for taken in (tmp_path / "file", tmp_path):
+        with pytest.raises(UserError, match="is not an empty folder; choose another one"):
+            check_empty(taken)

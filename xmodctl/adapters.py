@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.errors import UserError, did_you_mean
-from xmodctl.files import cache_folder, sha256_of, whole_folder, write_json
+from xmodctl.files import cache_folder, check_empty, sha256_of, whole_folder, write_json
 from xmodctl.languages import same
 
 if TYPE_CHECKING:
@@ -426,8 +426,7 @@ def merge(source: "Source", packages: Sequence[Package], folder: Path) -> "Sourc
                 f"{package.language} in {package.folder} has a vocabulary of its own, and a model's folder holds one: "
                 f"use it with `--adapter {package.folder}`"
             )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is not an empty folder; choose another one")
+    check_empty(folder)
     write(source, load_tokenizer(source), folder, {package.language: package.tensors() for package in packages})
     return find(str(folder))
 

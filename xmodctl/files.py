@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from xmodctl.errors import UserError
+
 
 def cache_folder() -> Path:
     """Return the cache folder: `XMODCTL_CACHE`, else `XDG_CACHE_HOME/xmodctl`, else `~/.cache/xmodctl`."""
@@ -54,6 +56,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def check_empty(folder: Path) -> None:
+    """Refuse a place to write a new folder to where something is already.
+
+    Raises:
+        UserError: It is a file, or a folder with something in it.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not an empty folder; choose another one")
 
 
 def write_text(path: Path, text: str) -> None:

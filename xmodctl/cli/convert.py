@@ -35,6 +35,7 @@ def convert(
     """
     from xmodctl import display
     from xmodctl.errors import UserError
+    from xmodctl.files import check_empty
     from xmodctl.languages import resolve
     from xmodctl.model import port
 
@@ -44,8 +45,7 @@ def convert(
     named = [resolve(one, (), model=source, open_languages=True).adapter for one in asked]
     if twice := [one for number, one in enumerate(named) if one in named[:number]]:
         raise UserError(f"--langs names {twice[0]} twice; each adapter has a name of its own")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not an empty folder; choose another one")
+    check_empty(out)
     made = port(source, out, named, reduction_factor=reduction)
     if json:
         display.show_json(made.to_json())

@@ -43,7 +43,7 @@ def export(
     from xmodctl.api import chosen_seed, find_base, find_run
     from xmodctl.errors import UserError
     from xmodctl.evaluation import Trained
-    from xmodctl.files import write_text
+    from xmodctl.files import check_empty, write_text
     from xmodctl.languages import expand
     from xmodctl.model import export as write
     from xmodctl.model import look_up
@@ -52,8 +52,7 @@ def export(
         raise UserError("--private says who may read the repository; name one with --push OWNER/NAME")
     found = find_run(run)
     chosen = chosen_seed(found, seed)
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty; choose another folder with --out")
+    check_empty(out)
     if push:
         cards.check_push(push)
     source = find_base(found)

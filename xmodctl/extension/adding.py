@@ -260,6 +260,8 @@ class Bench:
                 language, len(own.embeddings), own.copied, fit(own.tokenizer, text.corpus.sample(FIT_TEXTS))
             )
             packed = Text.of(text.corpus, own.tokenizer, recipe.max_length, "its own")
+        guessed = by_frequency(packed.training, packed.held_out, packed.masker)
+        controls.append(("frequencies", None, guessed, packed))
         for seed in self.seeds:
             if _finished(self.extension, language, seed):
                 yield _known(self.extension, language, seed)
@@ -408,7 +410,6 @@ class Bench:
         assert not changed, f"training {language} changed {changed[0]} and {len(changed) - 1} more tensors"
         measured = [
             ("trained", language, finished, packed), ("start", ranked.start, started, packed), *controls,
-            ("frequencies", None, by_frequency(packed.training, packed.held_out, packed.masker), packed),
         ]  # fmt: skip
         compared = compare(measured)
         facts = {
