@@ -17,9 +17,9 @@ import transformers
 from bench import measures
 from bench.checkpoints import folder_of
 from bench.measures import Line, Setting
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.model.kernels import onednn_is_faster
-from xmodctl.training import resolve_precision
+from xmodctl.model.precision import resolve_precision
 
 Measure = Callable[[Setting], tuple[list[Line], dict[str, Any]]]
 

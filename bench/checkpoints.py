@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from xmodctl.files import cache_folder, whole_folder
+from xmodctl.core.files import cache_folder, whole_folder
 from xmodctl.model import find, look_up, weights
 from xmodctl.model.engine import build
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from xmodctl.data import Encoded, Ragged
+from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.model import find, load_tokenizer
 
 KINDS = {

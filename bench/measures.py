@@ -17,12 +17,13 @@ import torch
 
 from bench import lengths, sides
 from bench.timing import Figure, ratios, seconds, take_turns
-from xmodctl import library
-from xmodctl.checkpoints import latest_checkpoint, save_checkpoint, save_delta
-from xmodctl.data import Encoded, Ragged
+from xmodctl.catalog import catalog as library
+from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.model import find, look_up
-from xmodctl.run import Precision
-from xmodctl.training import Training
+from xmodctl.model.precision import Precision
+from xmodctl.run.checkpoints import latest_checkpoint, save_checkpoint
+from xmodctl.run.deltas import save_delta
+from xmodctl.training.loop import Training
 
 XNLI = "ar_AR bg_BG de_DE el_GR en_XX es_XX fr_XX hi_IN ru_RU sw_KE th_TH tr_TR ur_PK vi_VN zh_CN"
 

@@ -8,16 +8,17 @@ import numpy as np
 import torch
 import transformers
 
-from xmodctl.data import Encoded, collate
-from xmodctl.evaluation import predict
-from xmodctl.extension.starting import start_tensors
-from xmodctl.extension.training import MaskedTraining
-from xmodctl.masking import Masker
+from xmodctl.catalog.recipe import Recipe
+from xmodctl.core.encoded import Encoded
 from xmodctl.model import Xmod, find, freeze, freeze_all_but, load
+from xmodctl.model.batches import collate
 from xmodctl.model.heads import ARCHITECTURES
-from xmodctl.recipe import Recipe
-from xmodctl.run import Precision
-from xmodctl.training import Training
+from xmodctl.model.inference import predict
+from xmodctl.model.precision import Precision
+from xmodctl.new_language.adapter_initialisation import start_tensors
+from xmodctl.new_language.masked_training import MaskedTraining
+from xmodctl.new_language.masking import Masker
+from xmodctl.training.loop import Training
 
 PAD, MASK = 1, 4
 BATCH = 32

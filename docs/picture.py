@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from xmodctl import display
-from xmodctl.measurements import with_intervals
-from xmodctl.results import read_rows, report
-from xmodctl.run import Run
+from xmodctl.cli import display
+from xmodctl.evaluation.measurements import with_intervals
+from xmodctl.evaluation.results import read_rows, report
+from xmodctl.run.run import Run
 
 
 def main(folder: str, out: str) -> None:

@@ -71,6 +71,29 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a finished run and its data."""
+    from command_line import finetune
+
+    from xmodctl.catalog import catalog as library
+
+    folder = tmp_path_factory.mktemp("trained")
+    for language in ("en", "de", "sw", "fr", "zh"):
+        for split, count in (("train", 48), ("validation", 12), ("test", 24)):
+            path = folder / "data" / language / f"{split}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = [
+                {"premise": f"the cat {number}", "hypothesis": word, "label": label}
+                for number in range(count // 3)
+                for word, label in zip(("red", "blue", "never"), library.task("xnli").labels, strict=True)
+            ]
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = finetune(tiny_model, folder / "data", folder / "run")
+    assert result.exit_code == 0, result.output
+    return folder / "run", folder / "data"
+
+
 @pytest.fixture
 def write_pairs() -> Callable[..., Path]:
     """Return a function that writes `DIR/LANGUAGE/SPLIT.jsonl` with learnable pairs: the hypothesis tells the label."""

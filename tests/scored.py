@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from xmodctl import library
+from xmodctl.catalog import catalog as library
+from xmodctl.catalog.task import Task
+from xmodctl.evaluation.example_statistics import Outcomes
+from xmodctl.evaluation.results import Row, append_row, write_predictions
 from xmodctl.kinds import KINDS
-from xmodctl.outcomes import Outcomes
-from xmodctl.results import Predicted, Row, append_row, write_predictions
-from xmodctl.run import Plan, Run
-from xmodctl.statistics import bootstrap
-from xmodctl.task import Task
+from xmodctl.kinds.scoring import Predicted
+from xmodctl.run.plan import Plan
+from xmodctl.run.run import Run
+from xmodctl.statistics.resampling import bootstrap
 
 ADAPTERS = {"en": "en_XX", "de": "de_DE", "sw": "sw_KE", "fr": "fr_XX"}
 

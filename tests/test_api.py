@@ -9,10 +9,11 @@ import pytest
 
 import xmodctl
 from xmodctl import Report, Run, UserError, evaluate, finetune, load
-from xmodctl.api import Opened, Told, own_accelerate_state
-from xmodctl.evaluation import Scored
-from xmodctl.fine_tuning import SeedFinished
-from xmodctl.training import Step
+from xmodctl.core.events import Opened, Told
+from xmodctl.evaluation.sweep import Scored
+from xmodctl.training.fine_tuning import SeedFinished
+from xmodctl.training.finetune import own_accelerate_state
+from xmodctl.training.loop import Step
 
 DOCS = Path(__file__).parents[1] / "docs" / "python.md"
 QUICK = {"epochs": 1, "batch_size": 8, "max_length": 32}

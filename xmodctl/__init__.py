@@ -8,22 +8,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xmodctl.api import evaluate, finetune, load
-    from xmodctl.errors import UserError
-    from xmodctl.extension.command import add_language
-    from xmodctl.results import Report
-    from xmodctl.run import Run
+    from xmodctl.core.errors import UserError
+    from xmodctl.evaluation.evaluate import evaluate
+    from xmodctl.evaluation.results import Report
+    from xmodctl.new_language.command import add_language
+    from xmodctl.run.loading import load
+    from xmodctl.run.run import Run
+    from xmodctl.training.finetune import finetune
 
 __all__ = ["Report", "Run", "UserError", "add_language", "evaluate", "finetune", "load"]
 
 _HOMES = {
-    "add_language": "extension.command",
-    "evaluate": "api",
-    "finetune": "api",
-    "load": "api",
-    "UserError": "errors",
-    "Report": "results",
-    "Run": "run",
+    "add_language": "new_language.command",
+    "evaluate": "evaluation.evaluate",
+    "finetune": "training.finetune",
+    "load": "run.loading",
+    "UserError": "core.errors",
+    "Report": "evaluation.results",
+    "Run": "run.run",
 }
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from hub_server import LocalHub, local_hub
 
-from xmodctl.task import Task
+from xmodctl.catalog.task import Task
 
 
 @pytest.fixture(autouse=True)

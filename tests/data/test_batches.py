@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xmodctl.data import Encoded, Ragged, collate, evaluation_batches, sampled, training_batches
+from xmodctl.core.encoded import Encoded, Ragged
+from xmodctl.model.batches import collate, evaluation_batches, sampled, training_batches
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=300)
 BUDGET = st.integers(1, 200)

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xmodctl.data import Encoded, Ragged, cached, collate, evaluation_batches, training_batches
+from xmodctl.core.encoded import Encoded, Ragged
+from xmodctl.data.encoding import cached
+from xmodctl.model.batches import collate, evaluation_batches, training_batches
 
 UNITS = st.lists(st.tuples(st.integers(1, 60), st.integers(2, 5)), max_size=200)  # (tokens, choices)
 

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xmodctl.data import Encoded, Ragged, cached, encodings
-from xmodctl.files import cache_folder
+from xmodctl.core.encoded import Encoded, Ragged
+from xmodctl.core.files import cache_folder
+from xmodctl.data import encoding as encodings
+from xmodctl.data.encoding import cached
 
 
 def made() -> Encoded:

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from hub_server import commit_of
 
+from xmodctl.core.errors import UserError
 from xmodctl.data import coverage, load_rows
-from xmodctl.errors import UserError
 
 
 def parquet(rows: list[dict[str, Any]]) -> bytes:

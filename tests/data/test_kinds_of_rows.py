@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xmodctl.catalog.task import Task
+from xmodctl.core.errors import UserError
 from xmodctl.data import coverage, load_rows
 from xmodctl.data.tags import Tagset
-from xmodctl.errors import UserError
-from xmodctl.task import Task
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from xmodctl.catalog.task import Task
+from xmodctl.core.errors import UserError
 from xmodctl.data import load_rows
-from xmodctl.errors import UserError
-from xmodctl.task import Task
 
 FACTS = {"name": "mine", "title": "Mine", "languages": ["de", "en"], "recipe": "any"}
 CHOICES = FACTS | {

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from xmodctl.catalog.catalog import task
+from xmodctl.core.errors import UserError
 from xmodctl.data import coverage, load_rows, readers
-from xmodctl.errors import UserError
-from xmodctl.library import task
 
 PAIRS = [
     {"premise": "A dog runs.", "hypothesis": "An animal moves.", "label": "entailment"},

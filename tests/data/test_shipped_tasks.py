@@ -10,9 +10,9 @@ from typing import Any
 import datasets
 import pytest
 
-from xmodctl import library
+from xmodctl.catalog import catalog as library
+from xmodctl.core.errors import UserError
 from xmodctl.data import coverage, load_rows, offers
-from xmodctl.errors import UserError
 from xmodctl.languages import expand
 from xmodctl.languages.tags import spellings
 

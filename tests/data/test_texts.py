@@ -8,9 +8,9 @@ import unicodedata
 
 import pytest
 
+from xmodctl.core.errors import UserError
 from xmodctl.data import texts
 from xmodctl.data.texts import HELD_OUT, LEAST, LONGEST, gather
-from xmodctl.errors import UserError
 
 
 def lines(count: int = 1_000, seed: int = 0) -> list[str]:

@@ -6,9 +6,9 @@ import datasets
 import pytest
 from samples import logits_of_targets, small_tokenizer, xlm_r_tokenizer
 
-from xmodctl.data import Encoded
+from xmodctl.catalog.task import Task
+from xmodctl.core.encoded import Encoded
 from xmodctl.kinds import KINDS
-from xmodctl.task import Task
 
 
 @pytest.fixture(scope="session", params=["small", "xlm-r"])

@@ -6,8 +6,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from xmodctl.data import Encoded
-from xmodctl.task import KindName, Task
+from xmodctl.catalog.task import KindName, Task
+from xmodctl.core.encoded import Encoded
 
 # Contexts with answers to find in them, each answer once. Ours, in scripts with and without spaces, to the right and to
 # the left, with marks, digits, quotes and brackets where answers begin and end.
@@ -100,8 +100,8 @@ def small_tokenizer() -> Any:
 
 def xlm_r_tokenizer() -> Any:
     """Return XLM-R's tokenizer out of the embedded model's weight file."""
-    from xmodctl.mini import weights
-    from xmodctl.mini.tokenizer import tokenizer
+    from xmodctl.model.mini import weights
+    from xmodctl.model.mini.tokenizer import tokenizer
 
     file = weights.WeightFile.open(weights.locate())
     return _fast(tokenizer(file.pieces, file.unk, file.characters))

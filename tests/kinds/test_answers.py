@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from samples import task
 
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.answers import Rules
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from samples import task
 
-from xmodctl.data import collate, evaluation_batches
 from xmodctl.kinds import KINDS
 from xmodctl.model import find, load
+from xmodctl.model.batches import collate, evaluation_batches
 
 KIND = KINDS["multiple-choice"]
 MC = task("multiple-choice")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from samples import logits_of_targets, task
 
-from xmodctl import library
+from xmodctl.catalog import catalog as library
 from xmodctl.data import coverage, load_rows
 from xmodctl.kinds import KINDS, UNSAYABLE
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from samples import AWKWARD, SENTENCES, sentences, task
 
 from xmodctl.kinds import KINDS
-from xmodctl.statistics import bootstrap
+from xmodctl.statistics.resampling import bootstrap
 
 NER = task("token-classification")
 KIND = KINDS["token-classification"]

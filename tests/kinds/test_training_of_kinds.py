@@ -7,12 +7,13 @@ import torch
 from samples import questions, sentences, task
 from transformers import AutoTokenizer
 
-from xmodctl.data import Encoded, collate
-from xmodctl.evaluation import logits_of
+from xmodctl.catalog.recipe import Recipe
+from xmodctl.core.encoded import Encoded
 from xmodctl.kinds import KINDS
 from xmodctl.model import find, freeze, load
-from xmodctl.recipe import Recipe
-from xmodctl.training import Training
+from xmodctl.model.batches import collate
+from xmodctl.model.inference import logits_of
+from xmodctl.training.loop import Training
 
 WORDS = ["the", "cat", "dog", "runs", "red", "blue", "paka", "chat"]
 
@@ -39,7 +40,7 @@ def rows_of(kind: str) -> tuple[datasets.Dataset, object]:
 
 
 def task_of_pairs():
-    from xmodctl.task import Task
+    from xmodctl.catalog.task import Task
 
     columns = {"text": "text", "label": "label"}
     values = {"name": "t", "title": "T", "kind": "sequence-classification", "languages": {}, "recipe": "r"}

@@ -13,7 +13,7 @@ from transformers import (
     RobertaModel,
 )
 
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.model.conversion import convert, identity_adapter
 
 SIZES = {

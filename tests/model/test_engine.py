@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xmodctl import model
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import transformers
 from safetensors import safe_open
 
 from xmodctl import model
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.model import weights
 from xmodctl.model.heads import ARCHITECTURES
 

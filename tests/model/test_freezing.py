@@ -5,7 +5,7 @@ import torch
 from geometries import GEOMETRIES, tiny_config
 
 from xmodctl import model
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.model.freezing import group_of
 from xmodctl.model.heads import ARCHITECTURES
 

@@ -6,7 +6,7 @@ import pytest
 from hub_server import local_hub
 
 from xmodctl import model
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 
 
 @pytest.fixture

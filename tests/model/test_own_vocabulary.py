@@ -6,7 +6,7 @@ from geometries import GEOMETRIES
 from torch import nn
 
 from xmodctl import model
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.model import weights
 
 PIECES = 50

@@ -6,12 +6,12 @@ import shutil
 import pytest
 import torch
 import transformers
-from test_cli import refused, run
+from command_line import refused, run
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from xmodctl import model
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.model import porting
 from xmodctl.model.porting import SAMPLE, port
 

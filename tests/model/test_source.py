@@ -8,8 +8,9 @@ import time
 import pytest
 import torch
 
-from xmodctl import model, network
-from xmodctl.errors import UserError
+from xmodctl import model
+from xmodctl.core import network
+from xmodctl.core.errors import UserError
 from xmodctl.model import hub
 from xmodctl.model import source as sources
 

@@ -8,7 +8,7 @@ import transformers
 from geometries import scatter, tiny_config
 
 from xmodctl import model
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 
 
 @pytest.fixture

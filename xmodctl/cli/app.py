@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from xmodctl.cli import (
+from xmodctl.cli.commands import (
     adapters,
     add_language,
     catalogue,

@@ -1,14 +1,14 @@
-"""Draws what the functions behind commands tell: a listener for `xmodctl.api`."""
+"""Draws what the functions behind commands tell: a listener for `xmodctl.evaluation.evaluate`."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.api import Opened, Told
+from xmodctl.core.events import Opened, Told
 
 if TYPE_CHECKING:
-    from xmodctl.display import SweepProgress, TrainingProgress
+    from xmodctl.cli.display import SweepProgress, TrainingProgress
 
 
 class Drawing(AbstractContextManager["Drawing"]):
@@ -26,17 +26,13 @@ class Drawing(AbstractContextManager["Drawing"]):
 
     def __call__(self, event: Any) -> None:
         """Draw one event."""
-        from xmodctl import display
+        from xmodctl.cli import display
 
         match event:
             case Told(text, caution):
                 (display.warn if caution else display.note)(text)
-            case Opened(run):
-                plan = run.plan
-                display.note(
-                    f"{plan.task.title} in {', '.join(plan.source_languages)}, {plan.model}, "
-                    f"recipe {plan.recipe.name}: {run.folder}"
-                )
+            case Opened(folder, title, languages, model, recipe):
+                display.note(f"{title} in {', '.join(languages)}, {model}, recipe {recipe}: {folder}")
             case _:
                 if self.progress is None:
                     self.progress = self.held.enter_context(self.make())

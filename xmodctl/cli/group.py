@@ -26,7 +26,7 @@ class Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command."""
-        from xmodctl.errors import PartialFailureError, UserError
+        from xmodctl.core.errors import PartialFailureError, UserError
 
         signal.signal(signal.SIGTERM, _interrupt)
         try:
@@ -53,7 +53,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 
 def _fail(text: str) -> None:
-    from xmodctl.display import fail
+    from xmodctl.cli.display import fail
 
     sys.stdout.flush()
     fail(text)

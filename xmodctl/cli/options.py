@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xmodctl.api import DEFAULT_MODEL, one_of
+from xmodctl.core.arguments import DEFAULT_MODEL, one_of
 
 __all__ = [
     "DATA",

@@ -8,12 +8,12 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
+from xmodctl.catalog.task import HubData, Location, Split, Task
+from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.network import chain_of, hub_answers
 from xmodctl.data.readers import format_of
 from xmodctl.data.sources import Source
-from xmodctl.errors import UserError, did_you_mean
 from xmodctl.languages import same
-from xmodctl.network import chain_of, hub_answers
-from xmodctl.task import HubData, Location, Split, Task
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 

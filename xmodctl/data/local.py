@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from xmodctl.data.mistakes import Mistakes
+from xmodctl.catalog.task import Split, Task
+from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.mistakes import Mistakes
 from xmodctl.data.opening import COMPRESSIONS
 from xmodctl.data.readers import READERS, SAVED, format_of, read, split_of
 from xmodctl.data.sources import Source, language_in
-from xmodctl.errors import UserError, did_you_mean
 from xmodctl.languages import name, same
-from xmodctl.task import Split, Task
 
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train",),

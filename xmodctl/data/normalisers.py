@@ -7,13 +7,13 @@ rows is one more class in `NORMALISERS`.
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from xmodctl.data.mistakes import NoGoldError, RowError
+from xmodctl.catalog.task import KindName, Task
+from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.mistakes import NoGoldError, RowError
 from xmodctl.data.opening import Raw
 from xmodctl.data.readers import listed, said
 from xmodctl.data.sources import Source
 from xmodctl.data.tags import Tagset
-from xmodctl.errors import UserError, did_you_mean
-from xmodctl.task import KindName, Task
 
 if TYPE_CHECKING:
     import pyarrow as pa

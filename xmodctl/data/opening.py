@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from xmodctl.data.mistakes import Mistakes
+from xmodctl.core.errors import UserError
+from xmodctl.core.mistakes import Mistakes
 from xmodctl.data.sources import Columns, names_of
-from xmodctl.errors import UserError
 
 Raw = Mapping[str, Any]
 Numbered = Iterator[tuple[int, Raw]]

@@ -12,10 +12,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from xmodctl.data.mistakes import Mistakes
+from xmodctl.core.errors import UserError
+from xmodctl.core.mistakes import Mistakes
 from xmodctl.data.opening import COMPRESSIONS, File, Numbered, guarded, lines_of
 from xmodctl.data.sources import Columns
-from xmodctl.errors import UserError
 
 ROWS_AT_A_TIME = 10_000
 NAMES_SHOWN = 20

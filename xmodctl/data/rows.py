@@ -8,15 +8,15 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xmodctl.catalog.task import Split, Task
+from xmodctl.core.errors import UserError, near_misses
+from xmodctl.core.mistakes import Mistakes, NoGoldError, RowError
 from xmodctl.data import hub, local
-from xmodctl.data.mistakes import Mistakes, NoGoldError, RowError
 from xmodctl.data.normalisers import NORMALISERS, Normaliser, one
 from xmodctl.data.opening import File, Numbered, Raw
 from xmodctl.data.readers import NAMES_SHOWN, ROWS_AT_A_TIME, listed, read, said
 from xmodctl.data.sources import Source, language_in, names_of
-from xmodctl.errors import UserError, near_misses
 from xmodctl.languages import same
-from xmodctl.task import Split, Task
 
 if TYPE_CHECKING:
     import datasets
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rows:
-    """One language and split in the kind's own columns (`xmodctl.task.COLUMNS`), labels as ids."""
+    """One language and split in the kind's own columns (`xmodctl.catalog.task.COLUMNS`), labels as ids."""
 
     split: Split
     language: str  # as the data spells it; as asked for where one file holds several

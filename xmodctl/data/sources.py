@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmodctl.task import Split
+from xmodctl.catalog.task import Split
 
 Columns = Mapping[str, str | list[str]]
 """The kind's columns -> the columns of the data."""

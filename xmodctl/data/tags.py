@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from xmodctl.data.mistakes import RowError
+from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.mistakes import RowError
 from xmodctl.data.readers import said
-from xmodctl.errors import UserError, did_you_mean
 
 _BEGINS = frozenset("BUS")  # U(nit) and S(ingle) are entities of one word
 _ENDS = frozenset("LEUS")  # L(ast) and E(nd) close an entity

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from xmodctl.core.errors import UserError
+from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import hub
-from xmodctl.data.mistakes import Mistakes
 from xmodctl.data.opening import File, Numbered, guarded, open_bytes
 from xmodctl.data.readers import SAVED, format_of, read, said
-from xmodctl.errors import UserError
 
 STANDARD_INPUT = "-"
 HELD_OUT = 0.05

@@ -6,17 +6,17 @@ A kind knows nothing about files, devices or adapters; of languages, only which 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from xmodctl.catalog.task import KindName, Task
 from xmodctl.kinds.multiple_choice import MultipleChoice
 from xmodctl.kinds.question_answering import QuestionAnswering
 from xmodctl.kinds.sequence_classification import SequenceClassification
 from xmodctl.kinds.token_classification import TokenClassification
-from xmodctl.task import KindName, Task
 
 if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
 
-    from xmodctl.data import Encoded
+    from xmodctl.core.encoded import Encoded
 
 
 class Kind(Protocol):

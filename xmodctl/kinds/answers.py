@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from xmodctl.errors import UserError
+from xmodctl.catalog.task import MetricRules
+from xmodctl.core.errors import UserError
 from xmodctl.languages import same
-from xmodctl.task import MetricRules
 
 Normalise = Callable[[str], str]
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodctl.task import KindName, Task
+from xmodctl.catalog.task import KindName, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from xmodctl.data import Encoded
+    from xmodctl.core.encoded import Encoded
 
 
 class MultipleChoice:
@@ -28,7 +28,7 @@ class MultipleChoice:
         Without a context the question stands in its place, and without either the choice is alone. What is too long
         loses tokens of its longer part; counted are the rows that do.
         """
-        from xmodctl.data import Encoded, Ragged
+        from xmodctl.core.encoded import Encoded, Ragged
 
         asked = [column for column in ("context", "question") if column in rows.column_names]
         with_labels = "label" in rows.column_names

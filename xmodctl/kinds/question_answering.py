@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from xmodctl.catalog.task import KindName, Task
 from xmodctl.kinds.answers import Rules
 from xmodctl.kinds.windows import Frame, windows
-from xmodctl.task import KindName, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from xmodctl.data import Encoded
+    from xmodctl.core.encoded import Encoded
 
 Ints = NDArray[np.int32]
 
@@ -57,7 +57,7 @@ class QuestionAnswering:
         first token. Counted are questions cut short, answers that no window holds or that are too long to be looked
         for, and answers that begin or end within a token.
         """
-        from xmodctl.data import Encoded, Ragged
+        from xmodctl.core.encoded import Encoded, Ragged
 
         frame = Frame.of(tokenizer, texts=2)
         start, middle, end_marks = frame.gaps

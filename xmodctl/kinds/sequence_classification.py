@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodctl.task import KindName, Task
+from xmodctl.catalog.task import KindName, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from xmodctl.data import Encoded
+    from xmodctl.core.encoded import Encoded
 
 
 class SequenceClassification:
@@ -24,7 +24,7 @@ class SequenceClassification:
 
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
         """Turn texts into token ids; a pair that is too long loses tokens of its longer text first."""
-        from xmodctl.data import Encoded, Ragged
+        from xmodctl.core.encoded import Encoded, Ragged
 
         pairs = "text_pair" in rows.column_names
         pieces: list[np.ndarray] = []

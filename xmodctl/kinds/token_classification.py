@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xmodctl.catalog.task import KindName, Task
 from xmodctl.kinds.spans import agreement, types_of
 from xmodctl.kinds.windows import Frame, windows
-from xmodctl.task import KindName, Task
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from xmodctl.data import Encoded
+    from xmodctl.core.encoded import Encoded
 
 IGNORED = -100
 """The label of a token that has none, as `torch.nn.CrossEntropyLoss` ignores it."""
@@ -41,7 +41,7 @@ class TokenClassification:
         which it has most context on both sides, and the rest see it untagged. So nothing is cut off. A word that the
         tokenizer makes nothing of belongs to none.
         """
-        from xmodctl.data import Encoded, Ragged
+        from xmodctl.core.encoded import Encoded, Ragged
 
         frame = Frame.of(tokenizer, texts=1)
         before, after = frame.gaps

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from xmodctl.errors import UserError, did_you_mean, near_misses
+from xmodctl.core.errors import UserError, did_you_mean, near_misses
 from xmodctl.languages.kinship import lineage, related, shared_branch
 from xmodctl.languages.tags import Tag, described, fold, likely_subtags, name, read, spellings
 

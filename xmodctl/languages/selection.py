@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.languages.resolution import Match, resolve, same
 from xmodctl.languages.tags import fold, read
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 
 _BERT = ("bert",)
 _ROBERTA = ("roberta", "xlm-roberta", "camembert")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.model.engine import Xmod
 from xmodctl.model.freezing import group_of
 

@@ -15,7 +15,7 @@ from transformers.models.xmod import modeling_xmod
 from transformers.models.xmod.configuration_xmod import XmodConfig
 from transformers.models.xmod.modeling_xmod import XmodAdapter, XmodCrossAttention, XmodSelfAttention
 
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.model.heads import ARCHITECTURES, READS_FIRST_TOKEN, Head, check_head
 from xmodctl.model.modules import ROUTED, RoutedMaskedLM, RoutedModel, RoutedQuestionAnswering, routed
 from xmodctl.model.routing import RoutedOutput, prepare

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from xmodctl.errors import UserError
-from xmodctl.files import whole_folder, write_json
+from xmodctl.core.errors import UserError
+from xmodctl.core.files import whole_folder, write_json
 from xmodctl.model import weights
 from xmodctl.model.engine import Xmod
 from xmodctl.model.heads import ARCHITECTURES

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.errors import UserError, did_you_mean
+from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.model.engine import Xmod, build
 from xmodctl.model.heads import Head
 from xmodctl.model.source import Facts, Source, check_languages

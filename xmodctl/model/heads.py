@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from xmodctl.errors import UserError, did_you_mean
+from xmodctl.core.errors import UserError, did_you_mean
 
 Head = Literal[
     "sequence-classification",

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from xmodctl import network
-from xmodctl.errors import UserError
+from xmodctl.core import network
+from xmodctl.core.errors import UserError
 from xmodctl.model.weights import DISK_ERRORS
 
 TOKENIZER_MODELS = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")

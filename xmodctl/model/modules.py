@@ -20,7 +20,7 @@ from transformers.models.xmod.modeling_xmod import (
     XmodModel,
 )
 
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.model.packing import Packing, encode, pack
 from xmodctl.model.routing import Grouped, Route, Uniform, route
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from xmodctl.errors import UserError
-from xmodctl.files import whole_folder, write_json
+from xmodctl.core.errors import UserError
+from xmodctl.core.files import whole_folder, write_json
 from xmodctl.model import hub, weights
 from xmodctl.model.conversion import bare_name, check_convertible, convert
 from xmodctl.model.engine import load

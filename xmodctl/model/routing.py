@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.activations import GELUActivation
 from transformers.models.xmod.modeling_xmod import XmodAdapter, XmodIntermediate, XmodOutput, XmodSelfOutput
 
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.model import kernels
 
 

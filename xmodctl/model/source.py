@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from xmodctl.errors import UserError, did_you_mean, near_misses
+from xmodctl.core.errors import UserError, did_you_mean, near_misses
 from xmodctl.model import hub, weights
 
 TRAINED_ADAPTERS = "trained_adapters"
@@ -74,7 +74,7 @@ def find(name: str, *, languages: Sequence[str] = ()) -> Source:
     if isinstance(place, Path):
         return _source(name, str(place.resolve()), None, place, languages)
     if place == ("mini", None):
-        from xmodctl import mini
+        from xmodctl.model import mini
 
         folder = mini.build()
         return _source(name, "mini", weights.known_sha256(folder / "model.safetensors"), folder, languages)

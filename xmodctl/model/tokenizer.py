@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xmodctl.errors import UserError
+from xmodctl.core.errors import UserError
 from xmodctl.model import hub
 from xmodctl.model.source import Source
 
@@ -46,7 +46,7 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerFast:
 def _xlm_r() -> Path:
     if (cached := hub.cached_config(_XLM_R, None)) and (cached.parent / "tokenizer.json").exists():
         return cached.parent
-    from xmodctl import mini
+    from xmodctl.model import mini
 
     try:
         return mini.build()

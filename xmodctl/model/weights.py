@@ -15,8 +15,8 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.errors import UserError
-from xmodctl.files import cache_folder, sha256_of, whole_folder, write_json
+from xmodctl.core.errors import UserError
+from xmodctl.core.files import cache_folder, sha256_of, whole_folder, write_json
 
 if TYPE_CHECKING:
     import torch

@@ -1,0 +1,81 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from xmodctl.catalog import catalog as library
+from xmodctl.catalog.task import HubData, Location, Task
+from xmodctl.core.errors import UserError
+from xmodctl.core.schema import keys_of
+from xmodctl.data import coverage, load_rows
+from xmodctl.kinds import KINDS
+
+
+def test_every_shipped_task_and_recipe_is_valid_and_every_task_can_be_run():
+    assert "xnli" in library.tasks()
+    for task in library.tasks().values():
+        assert task.kind in KINDS
+        for name in task.recipe.values():
+            assert library.recipe(name).source, f"{name} does not say where its settings come from"
+
+
+def test_no_alias_names_two_tasks():
+    names = [name for task in library.tasks().values() for name in (task.name, *task.aliases)]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("name", ["xnli", "XNLI", "nli", "x-nli", "X_NLI"])
+def test_a_task_is_found_as_users_type_it(name):
+    assert library.task(name).name == "xnli"
+
+
+def test_a_misspelt_name_gets_near_misses_and_the_way_to_the_list():
+    with pytest.raises(UserError, match=r"no task `xnly`; did you mean xnli.*xmodctl tasks list"):
+        library.task("xnly")
+    with pytest.raises(UserError, match=r"no recipe `nli-mimi`; did you mean nli-mini"):
+        library.recipe("nli-mimi")
+
+
+def test_a_file_of_ones_own_is_named_by_its_path(tmp_path):
+    path = tmp_path / "slow.yaml"
+    path.write_text("learning_rate: 1e-6\n")
+    recipe = library.recipe(str(path))
+    assert (recipe.name, recipe.learning_rate) == ("slow", 1e-6)
+
+
+def test_a_file_that_is_not_there_is_told_with_its_path(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*none\.yaml"):
+        library.recipe(str(tmp_path / "none.yaml"))
+
+
+# --- docs/tasks.md ----------------------------------------------------------------------------------------------------
+
+GUIDE = Path(__file__).parents[2] / "docs" / "tasks.md"
+
+
+def test_the_guides_example_is_a_task_that_loads_data(tmp_path):
+    path = tmp_path / "reviews.yaml"
+    path.write_text(GUIDE.read_text(encoding="utf-8").split("<!-- example -->\n```yaml\n")[1].split("```")[0])
+    (tmp_path / "data" / "zh").mkdir(parents=True)
+    rows = [{"review": "好", "verdict": verdict, "key": verdict} for verdict in ("awful", "good", "bad")]
+    (tmp_path / "data" / "zh" / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = library.task(str(path))
+    loaded = load_rows(task, "zh_CN", "test", folder=tmp_path / "data")
+    assert loaded.table["label"][:] == [0, 1, 0]
+    assert coverage(task, None)["cn"] == ("validation", "test")
+    assert coverage(task, None)["en"] == ("train", "validation", "test")
+
+
+@pytest.mark.parametrize("described", [Task, HubData, Location])
+def test_the_guide_explains_every_key(described):
+    explained = {key for line in GUIDE.read_text().splitlines() for key in re.findall(r"`(\w+)`", line.split(" | ")[0])}
+    assert set(keys_of(described)) - {"name"} <= explained
+
+
+def test_the_readme_lists_every_task_with_its_recipe():
+    rows = (GUIDE.parents[1] / "README.md").read_text().splitlines()
+    for task in library.tasks().values():
+        assert any(row.startswith(f"| `{task.name}`") and f"`{task.recipe['default']}`" in row for row in rows), (
+            task.name
+        )

@@ -1,0 +1,81 @@
+import json
+import os
+
+import pytest
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.files import cache_folder, check_empty, prune, whole_file, whole_folder, write_json
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one_and_no_rest(tmp_path):
+    path = tmp_path / "kept.txt"
+    path.write_text("old")
+
+    def fail():
+        with whole_file(path) as part:
+            part.write_text("new, but only ha")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_fails_half_way_is_never_seen(tmp_path):
+    def fail():
+        with whole_folder(tmp_path / "model") as part:
+            (part / "weights").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_whole_folder_takes_the_place_of_the_old_one(tmp_path):
+    for text in ("one", "two"):
+        with whole_folder(tmp_path / "model") as part:
+            (part / text).write_text(text)
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["two"]
+
+
+def test_what_is_written_is_readable_by_others_as_any_file(tmp_path):
+    write_json(tmp_path / "a.json", {"ä": 1})
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    assert (tmp_path / "a.json").stat().st_mode == plain.stat().st_mode
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"ä": 1}
+
+
+def test_the_cache_lies_where_the_user_says(monkeypatch, tmp_path):
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "here"))
+    assert cache_folder() == tmp_path / "here"
+    monkeypatch.delenv("XMODCTL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "xmodctl"
+
+
+def test_a_cache_loses_what_was_not_used_for_longest_and_never_what_was_just_made(tmp_path):
+    for age, name in enumerate(("new", "middle", "old")):
+        file = tmp_path / f"{name}.safetensors"
+        file.write_bytes(b"x" * 100)
+        os.utime(file, (1_000_000 - age, 1_000_000 - age))
+    (tmp_path / "old.lock").write_text("")
+    (tmp_path / "notes.txt").write_text("x" * 500)
+    prune(tmp_path, 300)
+    assert len(list(tmp_path.iterdir())) == 5
+    prune(tmp_path, 250)
+    assert {path.name for path in tmp_path.iterdir()} == {"new.safetensors", "middle.safetensors", "notes.txt"}
+    prune(tmp_path, 100, keep=tmp_path / "middle.safetensors")
+    assert {path.name for path in tmp_path.iterdir()} == {"middle.safetensors", "notes.txt"}
+
+
+def test_a_new_folder_goes_where_nothing_is(tmp_path):
+    check_empty(tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    check_empty(tmp_path / "empty")
+    (tmp_path / "file").write_text("mine")
+    for taken in (tmp_path / "file", tmp_path):
+        with pytest.raises(UserError, match="is not an empty folder; choose another one"):
+            check_empty(taken)

@@ -1,0 +1,236 @@
+"""Labelling text: what lines are read as, and what is written of each kind."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from xmodctl.catalog.task import Task
+from xmodctl.cli.app import app
+from xmodctl.core.errors import UserError
+from xmodctl.evaluation import prediction
+from xmodctl.evaluation.prediction import Labelled, read_lines
+from xmodctl.evaluation.results import read_rows
+from xmodctl.run.run import Run
+
+COLUMNS = {
+    "sequence-classification": {"text": "sentence", "label": "label"},
+    "token-classification": {"tokens": "words", "tags": "tags"},
+    "question-answering": {"context": "context", "question": "question", "answers": "answers"},
+    "multiple-choice": {"context": "premise", "choices": ["choice1", "choice2"], "label": "label"},
+}
+LABELS = {
+    "sequence-classification": ("no", "yes"),
+    "token-classification": ("O", "B-ANIMAL", "I-ANIMAL"),
+}
+ROWS = {
+    "sequence-classification": [{"sentence": "red cat", "label": "yes"}, {"sentence": "blue dog", "label": "no"}],
+    "token-classification": [
+        {"words": ["the", "red", "cat", "runs"], "tags": ["O", "B-ANIMAL", "I-ANIMAL", "O"]},
+        {"words": ["a", "dog", "sleeps"], "tags": ["O", "B-ANIMAL", "O"]},
+    ],
+    "question-answering": [
+        {
+            "context": "the cat sleeps never a dog runs",
+            "question": "not",
+            "answers": [{"text": "never", "answer_start": 15}],
+        },
+        {"context": "the dog runs a red cat", "question": "not", "answers": [{"text": "red", "answer_start": 15}]},
+    ],
+    "multiple-choice": [
+        {"premise": "the cat", "choice1": "red", "choice2": "blue", "label": 0},
+        {"premise": "the cat", "choice1": "blue", "choice2": "red", "label": 1},
+    ],
+}
+
+
+def described(kind: str, **changes: object) -> Task:
+    value = {"name": "own", "title": "Own", "kind": kind, "columns": COLUMNS[kind], "labels": LABELS.get(kind, ())}
+    return Task.model_validate({**value, "languages": {"en": None}, "recipe": "nli", **changes})
+
+
+def run(*words: object, given: str | bytes | None = None) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], input=given)
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return a run of each kind, trained on two rows until it knows them."""
+    import yaml
+
+    folder = tmp_path_factory.mktemp("predicted")
+    for kind, rows in ROWS.items():
+        task = described(kind)
+        told = task.model_dump(exclude={"name"}, exclude_defaults=True) | {"kind": kind}
+        (folder / f"{kind}.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(told))))
+        for language in ("en", "de"):
+            path = folder / "data" / kind / language / "train.jsonl"
+            path.parent.mkdir(parents=True)
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows * 4))
+            (path.parent / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        settings = ("epochs=40", "batch_size=8", "learning_rate=0.01", "max_length=32", "dropout=0")
+        result = run(
+            "finetune", "--task", folder / f"{kind}.yaml", "--lang", "en", "--model", tiny_model,
+            "--data", folder / "data" / kind, "--out", folder / kind, "--set", "attention_dropout=0",
+            *[word for one in settings for word in ("--set", one)],
+        )  # fmt: skip
+        assert result.exit_code == 0, result.output
+    return {kind: folder / kind for kind in ROWS}
+
+
+def lines(kind: str, *, gold: bool = False) -> str:
+    keys = {"label", "tags", "answers"}
+    rows = [{key: value for key, value in row.items() if gold or key not in keys} for row in ROWS[kind]]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def said(result: Result) -> list[dict]:
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def predicted(trained, kind: str, *words: object, given: str | None = None) -> list[dict]:
+    given = lines(kind) if given is None else given
+    return said(run("predict", "--run", trained[kind], "--lang", "en", *words, given=given))
+
+
+def test_text_is_labelled_with_the_probability_of_each_label(trained):
+    rows = predicted(trained, "sequence-classification")
+    assert [row["prediction"] for row in rows] == ["yes", "no"]
+    assert all(row["scores"][row["prediction"]] > 0.8 for row in rows)
+    assert [row["id"] for row in rows] == [1, 2]
+
+
+def test_entities_are_told_with_the_characters_they_stand_at(trained):
+    given = "the  red cat runs\na dog sleeps\n"
+    rows = predicted(trained, "token-classification", given=given)
+    found = [[line[one["start"] : one["end"]] for one in row["entities"]] for line, row in
+             zip(given.splitlines(), rows, strict=True)]  # fmt: skip
+    assert found == [["red cat"], ["dog"]]
+    assert rows[0]["entities"][0]["type"] == "ANIMAL"
+    assert rows[0]["entities"][0]["text"] == "red cat"
+
+
+def test_entities_in_tokens_stand_in_these_joined_by_blanks(trained):
+    (row, _) = predicted(trained, "token-classification")
+    (entity,) = row["entities"]
+    assert " ".join(row["tokens"])[entity["start"] : entity["end"]] == "red cat"
+
+
+def test_an_answer_is_the_context_between_its_offsets(trained):
+    rows = predicted(trained, "question-answering")
+    assert [row["prediction"] for row in rows] == ["never", "red"]
+    for row, asked in zip(rows, ROWS["question-answering"], strict=True):
+        assert asked["context"][row["start"] : row["end"]] == row["prediction"]
+
+
+def test_of_choices_the_best_is_told_by_number_and_text(trained):
+    rows = predicted(trained, "multiple-choice")
+    assert [(row["prediction"], row["text"]) for row in rows] == [(0, "red"), (1, "red")]
+    assert all(sum(row["scores"]) == pytest.approx(1, abs=1e-5) for row in rows)
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_predictions_are_those_of_a_sweep(trained, kind):
+    folder = trained[kind]
+    assert run("eval-transfer", "--run", folder, "--langs", "de").exit_code == 0
+    (row,) = [row for row in read_rows(folder / "results.jsonl") if row.adapter == "de_DE"]
+    swept = [json.loads(line)["prediction"] for line in (folder / row.predictions).read_text().splitlines()]
+    rows = said(run("predict", "--run", folder, "--lang", "de", given=lines(kind, gold=True)))
+    assert [one.get("prediction", one.get("tags")) for one in rows] == swept
+
+
+def test_order_is_kept_over_parts_of_any_size_and_the_last_part_is_written(trained, monkeypatch):
+    monkeypatch.setattr(prediction, "ROWS_AT_A_TIME", 3)
+    given = "".join(f"{'red cat ' * (1 + number % 5)}\n" for number in range(11))
+    rows = predicted(trained, "sequence-classification", given=given)
+    assert [row["id"] for row in rows] == list(range(1, 12))
+
+
+def test_lines_are_not_read_before_they_are_needed(trained, monkeypatch):
+    from xmodctl.cli.commands.predict import labeller
+
+    monkeypatch.setattr(prediction, "ROWS_AT_A_TIME", 3)
+    read = []
+
+    def endless():
+        while True:
+            read.append(1)
+            yield b"red cat\n"
+
+    found = Run.read(trained["sequence-classification"])
+    label = labeller(found, "en", None, "fp32")
+    part = next(label(read_lines(endless(), "endless", found.plan.task, "en")))
+    assert isinstance(part, Labelled)
+    assert len(part.rows) == 3 == len(read)
+
+
+def test_a_bad_line_ends_with_its_number_after_what_came_before_was_written(trained):
+    given = lines("sequence-classification") + '{"sentence": ""}\n' + lines("sequence-classification")
+    result = run("predict", "--run", trained["sequence-classification"], "--lang", "en", given=given)
+    assert result.exit_code == 2
+    assert "standard input:3: `sentence` is empty" in result.stderr
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == [1, 2]
+
+
+def test_a_file_of_predictions_appears_when_it_is_whole(trained, tmp_path):
+    (tmp_path / "good.jsonl").write_text(lines("sequence-classification"))
+    (tmp_path / "bad.jsonl").write_text(lines("sequence-classification") + "{\n")
+    folder = trained["sequence-classification"]
+    good, bad = tmp_path / "good.out", tmp_path / "bad.out"
+    assert run("predict", "--run", folder, "--lang", "en", tmp_path / "good.jsonl", "--out", good).exit_code == 0
+    assert len(good.read_text().splitlines()) == 2
+    result = run("predict", "--run", folder, "--lang", "en", tmp_path / "bad.jsonl", "--out", bad)
+    assert result.exit_code == 2
+    assert "bad.jsonl:3: this is not JSON" in result.stderr
+    assert not bad.exists()
+    assert len((tmp_path / "bad.out.partial").read_text().splitlines()) == 2
+
+
+def test_the_kinds_own_column_names_and_the_tasks_are_both_read():
+    task = described("multiple-choice")
+    for row in (b'{"context": "p", "choices": ["a", "b"]}', b'{"premise": "p", "choice1": "a", "choice2": "b"}'):
+        (line,) = read_lines([row], "rows", task, "en")
+        assert line.row == {"context": "p", "choices": ["a", "b"]}
+
+
+def test_cause_and_effect_become_the_words_of_the_language():
+    columns = {**COLUMNS["multiple-choice"], "question": "question"}
+    connectives = {"en": {"cause": "because", "effect": "so"}, "de": {"cause": "denn", "effect": "deshalb"}}
+    task = described("multiple-choice", columns=columns, connectives=connectives)
+    row = {"premise": "p", "question": "effect", "choice1": "a", "choice2": "b"}
+    (line,) = read_lines([json.dumps(row).encode()], "rows", task, "de_DE")
+    assert line.row["question"] == "deshalb"
+    with pytest.raises(UserError, match='rows:1: `question` is "when"; it should be cause or effect'):
+        list(read_lines([json.dumps({**row, "question": "when"}).encode()], "rows", task, "de_DE"))
+    with pytest.raises(UserError, match=r"no connectives in `sw_KE`.*--lang en"):
+        list(read_lines([b""], "rows", task, "sw_KE"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "told"),
+    [
+        ("sequence-classification", [], "rows holds no lines"),
+        ("sequence-classification", [b"\n", b"a\n", b"caf\xe9\n"], "rows:3:4: byte 0xe9 is not UTF-8"),
+        ("sequence-classification", [b'{"text": 3}'], "rows:1: `text` is 3; it should be text"),
+        ("sequence-classification", [b'{"id": 1}'], "rows:1: the row has no `text`; it has id"),
+        ("question-answering", [b"where?"], "question-answering takes a JSON object a line"),
+        ("token-classification", [b'{"tokens": ["a", " "]}'], "`tokens` number 2 is empty"),
+        ("multiple-choice", [b'{"premise": "p", "choices": ["a"]}'], "the row has 1 choices"),
+        ("token-classification", [b'{"tokens": ["a"]}\n', b"plain\n"], "rows:2: this is not JSON"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_told_with_its_place(kind, given, told):
+    with pytest.raises(UserError) as error:
+        list(read_lines(given, "rows", described(kind), "en"))
+    assert told in str(error.value)
+
+
+def test_a_language_or_seed_that_is_not_there_is_refused(trained):
+    folder = trained["sequence-classification"]
+    assert run("predict", "--run", folder, "--lang", "tlh", given="a\n").exit_code == 2
+    result = run("predict", "--run", folder, "--lang", "en", "--seed", "9", given="a\n")
+    assert result.exit_code == 2
+    assert "--seed 9" in result.stderr
+    assert run("predict", "--run", folder, "--lang", "en", "absent.txt").exit_code == 2

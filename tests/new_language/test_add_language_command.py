@@ -1,0 +1,145 @@
+"""`xmodctl add-language` as a user meets it, and what a run does with the new language."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from xmodctl.cli.app import app
+from xmodctl.evaluation.results import read_rows
+from xmodctl.new_language.masked_training import MaskedTraining
+
+GUIDE = Path(__file__).parents[2] / "docs" / "add-language.md"
+SETTINGS = ("--recipe", "add-language-mini", "--set", "epochs=0.5", "--set", "max_length=32")
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def add(model: Path, out: Path, *more: object) -> Result:
+    return run("add-language", *more, "--model", model, "--out", out, *SETTINGS)
+
+
+def refused(result: Result) -> str:
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    assert result.output.count("Error") == 1, result.output
+    return " ".join(result.output.split())
+
+
+def test_a_finetuned_run_scores_the_new_language_at_once(tiny_model, pairs, write_pairs, write_text, tmp_path):
+    trained = run(
+        "finetune", "--task", "xnli", "--lang", "en", "--model", tiny_model, "--data", pairs, "--out", tmp_path / "run",
+        "--set", "epochs=1", "--set", "max_length=32",
+    )  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    added = add(tiny_model, tmp_path / "zu", "zu", "--text", write_text("zu"))
+    assert added.exit_code == 0, added.output
+    assert "the adapter for Zulu is called zu_ZA" in added.stderr
+    assert "best existing" in added.stdout
+    folder = tmp_path / "zu" / "seed-1" / "zu_ZA"
+    assert f"adapter: {folder}" in added.stdout
+    assert f"next: xmodctl eval-transfer --run RUN --adapter {folder} --langs zu_ZA" in added.stderr
+
+    write_pairs(pairs, "zu", "test", 12)
+    scored = run("eval-transfer", "--run", tmp_path / "run", "--adapter", folder, "--langs", "zu_ZA")
+    assert scored.exit_code == 0, scored.output
+    rows = {row.language: row.adapter for row in read_rows(tmp_path / "run" / "results.jsonl")}
+    assert "zu_ZA" in rows.values()
+
+    listed = json.loads(run("runs", tmp_path, "--json").stdout)
+    told = [(Path(one["run"]).name, one["task"], one["language"], one["finished_seeds"]) for one in listed]
+    assert told == [("run", "xnli", "en_XX", [1]), ("zu", "add-language", "zu_ZA", [1])]
+
+
+def test_json_is_one_document_and_more_files_may_follow(tiny_model, write_text, tmp_path):
+    first, second = write_text("zu"), write_text("yo")
+    result = add(tiny_model, tmp_path / "out", "zu_ZA", "--text", first, second, "--init-from", "sw", "--json")
+    told = json.loads(result.stdout)
+    assert told["plan"]["texts"] == {"zu_ZA": [str(first), str(second)]}
+    assert [one["language"] for one in told["adapters"]] == ["zu_ZA"]
+    assert [row["what"] for row in told["adapters"][0]["held_out"]][:2] == ["trained", "start"]
+    assert Path(told["adapters"][0]["package"]["folder"]).is_dir()
+
+
+def test_text_that_is_refused_leaves_no_folder(tiny_model, tmp_path):
+    (tmp_path / "short.txt").write_text("the cat sleeps\n")
+    assert "characters" in refused(add(tiny_model, tmp_path / "out", "zu", "--text", tmp_path / "short.txt"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_each_text_may_name_its_language(tiny_model, write_text, tmp_path):
+    texts = [f"{language}={write_text(language)}" for language in ("zu", "xh")]
+    result = add(tiny_model, tmp_path / "out", "--text", texts[0], "--text", texts[1], "--json")
+    assert [one["language"] for one in json.loads(result.stdout)["adapters"]] == ["zu_ZA", "xh_ZA"]
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tiny_model, write_text, tmp_path, monkeypatch):
+    take = MaskedTraining.take
+
+    def stop(self, batch):
+        if self.step == 3 and not self.model.initialised:
+            os.kill(os.getpid(), signal.SIGINT)
+        return take(self, batch)
+
+    monkeypatch.setattr(MaskedTraining, "take", stop)
+    words = ("zu", "--text", write_text("zu"))
+    stopped = add(tiny_model, tmp_path / "out", *words)
+    assert stopped.exit_code == 130, stopped.output
+    assert "stopped at step 4 of" in " ".join(stopped.output.split())
+    monkeypatch.undo()
+    again = add(tiny_model, tmp_path / "out", *words)
+    assert again.exit_code == 0, again.output
+    assert "resuming at step 4 of" in again.stderr
+
+
+def test_a_dry_run_shows_plan_text_and_cost_and_writes_nothing(tiny_model, write_text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("zu", "--text", write_text("zu"), "--dry-run")
+    shown = add(tiny_model, tmp_path / "out", *words)
+    assert shown.exit_code == 0, shown.output
+    for part in ("zu_ZA", "new adapter", "optimiser steps a seed", "starts as", "recipe add-language-mini"):
+        assert part in shown.stdout, part
+    told = json.loads(add(tiny_model, tmp_path / "out", *words, "--json").stdout)
+    assert told["texts"]["zu_ZA"]["counts"]["lines"] == 450
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_of_a_model_and_text_that_are_not_here_downloads_nothing():
+    shown = run("add-language", "zu", "--text", "owner/name:*.parquet", "--dry-run", "--json")
+    told = json.loads(shown.stdout)
+    assert (told["texts"], told["steps"]) == ({}, None)
+    assert told["parameters"]["trainable"] == 7_091_712
+    assert told["plan"]["recipe"]["name"] == "add-language"
+
+
+def test_the_guides_python_example_runs(tiny_model, write_text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("zu.txt").write_text(write_text("zu").read_text())
+    example = GUIDE.read_text(encoding="utf-8").split("<!-- example -->\n```python\n")[1].split("```")[0]
+    example = example.replace('model="mini"', f"model={str(tiny_model)!r}, recipe='add-language-mini'")
+    with pytest.warns(UserWarning, match="frequent ones of English, 0% of Zulu"):
+        exec(example.replace('"epochs": 1', '"epochs": 0.5, "max_length": 32'))
+    folder, loss = capsys.readouterr().out.split()
+    assert Path(folder).parts[-2:] == ("seed-1", "zu_ZA")
+    assert float(loss) > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["zu"], "which text? Give some with --text FILE, as in `xmodctl add-language zu --text FILE`"),
+        (["--text", "a.txt"], "--text a.txt: which language is it? Write --text zu=a.txt"),
+        (["zu.txt", "--text", "a.txt"], "zu.txt: the language comes first"),
+        (["de", "--text", "a.txt"], "has an adapter for German already, de_DE"),
+        (["zu", "--text", "no.txt"], "--text no.txt: there is no such file"),
+        (["Klingonish", "--text", "a.txt"], "'Klingonish' is neither an adapter of"),
+        (["zu", "--text", "a.txt", "--on-exists", "maybe"], "--on-exists"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_sentence(tiny_model, tmp_path, words, told):
+    assert told in refused(add(tiny_model, tmp_path / "out", *words))

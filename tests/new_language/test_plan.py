@@ -1,0 +1,113 @@
+import pytest
+
+from xmodctl import model
+from xmodctl.catalog.recipe import Recipe
+from xmodctl.core.errors import UserError
+from xmodctl.new_language.adapter_initialisation import check_start
+from xmodctl.new_language.plan import NOT_HERE, Asked, Plan, estimate, new_language, resolve_plan, shares
+from xmodctl.run.folder import validator
+
+KNOWN = ("en_XX", "de_DE", "zh_CN", "zh_TW", "gsw")
+
+
+@pytest.mark.parametrize(
+    ("written", "called"),
+    [
+        ("zu", "zu_ZA"), ("zul", "zu_ZA"), ("Zulu", "zu_ZA"), ("zu_ZA", "zu_ZA"), ("zu-ZA", "zu_ZA"),
+        ("zu_XX", "zu_XX"), ("ht", "ht_HT"), ("de_CH", "de_CH"), ("hi_Latn", "hi_Latn"), ("sw", "sw_KE"),
+    ],
+)  # fmt: skip
+def test_a_new_adapter_is_named_as_the_checkpoints_name_theirs(written, called):
+    found, note = new_language(written, KNOWN, (), model="tiny")
+    assert found == called
+    assert (note is None) == (written == called)
+
+
+@pytest.mark.parametrize("written", ["de", "de_DE", "German", "deu_Latn", "gsw"])
+def test_a_language_the_model_has_is_refused(written):
+    with pytest.raises(UserError, match=r"tiny has an adapter for .* already, (de_DE|gsw): score text through it with"):
+        new_language(written, KNOWN, (), model="tiny")
+
+
+@pytest.mark.parametrize("written", ["Klingonish", "q", "text.txt", "", "zz_ZZ"])
+def test_what_is_no_language_is_refused(written):
+    with pytest.raises(UserError, match="neither an adapter of tiny nor the code or English name of a language"):
+        new_language(written, KNOWN, (), model="tiny")
+
+
+def test_the_placeholders_of_an_open_model_may_be_replaced():
+    assert new_language("de", KNOWN, KNOWN, model="mini")[0] == "de_DE"
+    assert new_language("zu", KNOWN, KNOWN, model="mini")[0] == "zu_ZA"
+    with pytest.raises(UserError, match="has an adapter for German already"):  # trained, and merged into the model
+        new_language("de", KNOWN, [one for one in KNOWN if one != "de_DE"], model="mini-de")
+
+
+def plan_of(tiny_model, *texts: tuple[str, str], **more) -> Plan:
+    return resolve_plan(Asked(texts or (("zu", "a.txt"),), str(tiny_model), **more), model.look_up)[0].plan
+
+
+def test_text_of_a_language_in_two_spellings_is_one_language(tiny_model):
+    plan = plan_of(tiny_model, ("zu", "a.txt"), ("Zulu", "b.txt"), ("zu_ZA", "a.txt"), ("xh", "c.txt"))
+    assert plan.texts == {"zu_ZA": ("a.txt", "b.txt"), "xh_ZA": ("c.txt",)}
+    assert plan.folder_name.startswith("add-zu_ZA+xh_ZA-tiny-")
+
+
+def test_a_plan_survives_its_json(tiny_model):
+    plan = plan_of(tiny_model, init_from="sw+en", vocabulary="new", overrides=("epochs=2",), limit=9)
+    assert validator(Plan).validate_python(plan.to_json()) == plan
+    assert (plan.init_from, plan.vocabulary_size, plan.recipe.epochs) == ("sw_KE+en_XX", 32_000, 2)
+
+
+def test_values_have_their_origin(tiny_model):
+    resolved, _ = resolve_plan(Asked((("zu", "a"),), str(tiny_model), overrides=("epochs=2",)), model.look_up)
+    assert resolved.origins["epochs"] == "--set"
+    assert resolved.origins["learning_rate"] == "recipe add-language"
+    assert resolved.origins["adam_beta1"] == "default"
+    assert not set(NOT_HERE) & set(resolved.origins)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"overrides": ("freeze=none",)}, r"--set freeze: no key of a recipe that adds a language"),
+        ({"overrides": ("learning_rat=1",)}, r"--set learning_rat: .*did you mean learning_rate\?"),
+        ({"recipe": "mc-copa"}, r"the recipe mc-copa sets `(keep|stages|freeze|stride)`, which means nothing here"),
+        ({"vocabulary": "old"}, r"--vocabulary old: choose keep or new"),
+        ({"vocabulary_size": 300}, r"--vocabulary-size is the size of a new vocabulary; add --vocabulary new"),
+        ({"init_from": "zu"}, r"has no adapter for 'zu' \(Zulu\)"),
+        ({"init_from": "sw+random"}, r"--init-from sw\+random: expected auto, random, identity, LANG, or LANG\+LANG"),
+        ({"head_text": ("-",), "texts": (("zu", "-"),)}, r"standard input \(`-`\) can be read once"),
+        ({"texts": ()}, r"which text\? Give some of the language with --text FILE"),
+        ({"texts": (("zu", "a"), ("zu_XX", "b"))}, r"--text names zu_ZA and zu_XX, which are one language"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tiny_model, more, told):
+    values = {"texts": (("zu", "a.txt"),), "model": str(tiny_model), **more}
+    with pytest.raises(UserError, match=told):
+        resolve_plan(Asked(**values), model.look_up)
+
+
+def test_a_start_is_spelt_as_the_checkpoint_does():
+    assert check_start("German+English+de", KNOWN, "tiny") == "de_DE+en_XX"
+
+
+def test_of_several_languages_each_sees_its_text_as_often_or_by_its_tempered_share():
+    sizes = {"large": 900_000, "small": 100_000}
+    plain = shares(sizes, Recipe(epochs=2))
+    assert {recipe.epochs for recipe in plain.values()} == {2}
+    for alpha in (0.3, 0.0):
+        tempered = shares(sizes, Recipe(epochs=2, sampling_alpha=alpha))
+        seen = {one: recipe.epochs * sizes[one] for one, recipe in tempered.items()}
+        assert sum(seen.values()) == pytest.approx(2 * 1_000_000)
+        assert seen["large"] / seen["small"] == pytest.approx(9**alpha)
+    assert shares({"small": 7}, Recipe(epochs=2, sampling_alpha=0.3))["small"].epochs == 2
+
+
+def test_the_cost_counts_what_trains(tiny_model):
+    facts = model.look_up(str(tiny_model))
+    keep, new = (plan_of(tiny_model, vocabulary=one) for one in ("keep", "new"))
+    adapter = 2 * (2 * 16 * 8 + 16 + 8)
+    assert estimate(keep, facts, None, 1).parameters.trainable == adapter
+    assert estimate(new, facts, None, 1).parameters.trainable == adapter + 32_000 * 17
+    assert estimate(new, facts, None, 1).memory > estimate(keep, facts, None, 1).memory
+    assert estimate(keep, facts, {"zu_ZA": 1_000}, 1).steps == 320  # 10 epochs of batches of 32

@@ -1,0 +1,82 @@
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from xmodctl.evaluation.results import Score
+from xmodctl.reports import charts
+from xmodctl.reports.charts import Scale
+from xmodctl.reports.study import Curve
+
+SCORE = Score("de", "de_DE", "own", 100, (60.0, 64.0), 58.0, 66.0, 33.3, False, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([33.3, 91.2], (20, 40, 60, 80, 100)),
+        ([0, 4.9], (0, 1, 2, 3, 4, 5)),
+        ([61.02, 61.4], (61.0, 61.1, 61.2, 61.3, 61.4)),
+        ([50, 50], (50, 60)),
+        ([0], (0, 0.2)),
+        ([-3, 12], (-5, 0, 5, 10, 15)),
+        ([0, 471], (0, 100, 200, 300, 400, 500)),
+    ],
+)
+def test_a_scale_ends_on_round_numbers_and_holds_all_values(values, ticks):
+    scale = Scale.over(values)
+    assert scale.ticks == pytest.approx(ticks)
+    assert scale.low <= min(values) + 1e-9
+    assert scale.high >= max(values) - 1e-9
+
+
+def test_a_scale_places_values_in_percent_of_its_width_and_keeps_outliers_inside():
+    scale = Scale(0, 50, (0, 25, 50))
+    assert [scale.at(value) for value in (0, 10, 50, 70, -3)] == [0, 20, 100, 100, 0]
+
+
+def test_ticks_are_written_with_the_digits_that_tell_them_apart():
+    scale = Scale.over([61.02, 61.4])
+    assert [scale.label(tick) for tick in scale.ticks[:2]] == ["61.0", "61.1"]
+    assert Scale.over([-40, 40]).label(-40) == "\N{MINUS SIGN}40"
+
+
+def test_a_strip_has_interval_seeds_mean_and_blind_answer_where_they_belong():
+    drawn = ElementTree.fromstring(charts.scores(Scale(0, 100, (0, 50, 100)), [SCORE], reference=70.0))
+    lines = [(line.get("class"), line.get("x1"), line.get("x2")) for line in drawn.iter("line")]
+    assert ("interval c0", "58.0%", "66.0%") in lines
+    assert ("blind", "33.3%", "33.3%") in lines
+    assert ("reference", "70.0%", "70.0%") in lines
+    assert [line[1] for line in lines if line[0] == "seed c0"] == ["60.0%", "64.0%"]
+    assert [mark.get("x") for mark in drawn.iter("svg") if "mark" in mark.get("class", "")] == ["62.0%"]
+
+
+def test_each_run_has_a_lane_of_its_own_and_a_shape_of_its_own():
+    drawn = ElementTree.fromstring(charts.scores(Scale(0, 100, (0, 100)), [SCORE, None, SCORE]))
+    marks = [mark for mark in drawn.iter("svg") if "mark" in mark.get("class", "")]
+    assert [float(mark.get("y")) for mark in marks] == [11.0, 55.0]
+    assert [mark[0].tag for mark in marks] == ["circle", "path"]
+    assert drawn.get("height") == "66"
+
+
+def test_a_gap_is_a_bar_from_zero_to_either_side():
+    scale = Scale(-10, 30, (-10, 0, 10, 20, 30))
+    worse = replace(SCORE, gap=12.0, gap_ci=(10.0, 14.0))
+    better = replace(SCORE, gap=-4.0)
+    drawn = ElementTree.fromstring(charts.gaps(scale, [worse, better, None, replace(SCORE, gap=None)]))
+    assert [(bar.get("x"), bar.get("width")) for bar in drawn.iter("rect")] == [("25.0%", "30.0%"), ("15.0%", "10.0%")]
+    whisker = next(line for line in drawn.iter("line") if line.get("class") == "whisker")
+    assert (whisker.get("x1"), whisker.get("x2")) == ("50.0%", "60.0%")
+
+
+def test_curves_share_their_axes():
+    curves = [
+        Curve(1, 100, ((10, 1.0), (100, 0.5)), ((100, 70.0),), "accuracy"),
+        Curve(2, 100, ((10, 0.8), (100, 0.4)), (), None),
+    ]
+    drawn = ElementTree.fromstring(charts.curve(curves, validation=False))
+    first, second = [line.get("points") for line in drawn.iter("polyline")]
+    assert first.split()[0].startswith("10.0,")
+    ends = [float(re.split("[ ,]", points)[-1]) for points in (first, second)]
+    assert ends[0] < ends[1]  # a lower loss is lower on the page

@@ -1,0 +1,256 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from scored_runs import scored_run
+
+from xmodctl.core.errors import UserError
+from xmodctl.evaluation.results import append_row, read_rows
+from xmodctl.reports import gather
+
+
+def texts_of(study, language="de"):
+    return [mistake.texts for mistake in study.columns[0].examples[language].mistakes]
+
+
+def noted(study, words):
+    """Return the one note that has these words."""
+    found = [note for note in study.notes if words in note]
+    assert len(found) == 1, study.notes
+    return found[0]
+
+
+def test_averages_are_those_of_the_run_and_the_third_leaves_out_languages_that_went_through_a_donor(tmp_path):
+    run = scored_run(tmp_path, qualities={"en": 0.9, "de": 0.8, "jv": 0.5})
+    study = gather([run.folder])
+    means = {score.language: score.mean for score in study.columns[0].report.scores}
+    assert [(one.name, one.values[0]) for one in study.averages] == [
+        ("all languages", pytest.approx(sum(means.values()) / 3)),
+        ("without the source", pytest.approx((means["de"] + means["jv"]) / 2)),
+        ("with an adapter of their own", pytest.approx((means["en"] + means["de"]) / 2)),
+    ]
+    assert study.averages[0].values[0] == pytest.approx(study.columns[0].report.averages["all languages"])
+
+
+def test_languages_stand_with_their_relatives_and_have_means_by_family_and_script(tmp_path):
+    study = gather([scored_run(tmp_path, qualities={"zh": 0.5, "de": 0.8, "ar": 0.6, "en": 0.9}).folder])
+    assert [one.code for one in study.languages] == ["ar", "en", "de", "zh"]
+    assert [(one.name, one.languages) for one in study.families] == [
+        ("Afro-Asiatic", ("ar",)), ("Indo-European", ("en", "de")), ("Sino-Tibetan", ("zh",)),
+    ]  # fmt: skip
+    assert {one.name for one in study.scripts} == {"Arabic", "Latin", "Simplified Chinese"}
+    assert [one.tag for one in study.languages] == ["ar", "en", "de", "zh"]
+
+
+def test_a_language_stands_for_itself_through_its_own_adapter_wherever_its_donors_come(tmp_path):
+    run = scored_run(tmp_path, seeds=(1,), donors={"de": ("sw_KE",)})
+    rows = read_rows(run.results)
+    run.results.write_text("".join(json.dumps(row.to_json()) + "\n" for row in reversed(rows)))
+    column = gather([run.folder]).columns[0]
+    assert column.score("de").adapter == "de_DE"
+    assert [score.adapter for score in column.scores("de")] == ["sw_KE", "de_DE"]
+
+
+def test_several_runs_are_columns_and_averages_are_over_what_all_of_them_have(tmp_path):
+    one = scored_run(tmp_path, "one", seeds=(1,))
+    two = scored_run(tmp_path, "two", qualities={"en": 0.7, "de": 0.6}, seeds=(1,))
+    study = gather([one.folder, two.folder, one.folder])
+    assert [column.name for column in study.columns] == ["one", "two"]
+    assert study.averages[0].languages == ("en", "de")
+    assert "left out of every average" in noted(study, "not scored by two")
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
+    one = scored_run(tmp_path, "a/run", seeds=(1,))
+    two = scored_run(tmp_path, "b/run", seeds=(1,))
+    assert [column.name for column in gather([one.folder, two.folder]).columns] == ["a/run", "b/run"]
+
+
+def test_worst_errors_are_those_the_model_was_surest_of_and_have_their_text(tmp_path):
+    study = gather([scored_run(tmp_path, seeds=(1, 2, 3)).folder], mistakes=5)
+    for language in ("en", "de", "ar"):
+        mistakes = study.columns[0].examples[language].mistakes
+        assert 0 < len(mistakes) <= 5
+        assert [one.sureness for one in mistakes] == sorted((one.sureness for one in mistakes), reverse=True)
+        assert all(one.gold != one.said and 1 <= one.wrong_seeds <= one.seeds == 3 for one in mistakes)
+    first = study.columns[0].examples["de"].mistakes[0]
+    assert first.texts[0] == ("premise", f"die Katze schläft nie {first.id}")
+
+
+def test_mistakes_agree_with_the_predictions(tmp_path):
+    run = scored_run(tmp_path, seeds=(1,))
+    row = next(row for row in read_rows(run.results) if row.language == "ar")
+    lines = [json.loads(line) for line in (run.folder / row.predictions).read_text().splitlines()]
+    wrong = {line["id"]: line["prediction"] for line in lines if line["gold"] != line["prediction"]}
+    examples = gather([run.folder], mistakes=1000).columns[0].examples["ar"]
+    assert {one.id: one.said for one in examples.mistakes} == wrong
+    assert sum(map(sum, examples.confusion.counts)) == row.n
+
+
+@pytest.mark.parametrize("kind", ["token-classification", "question-answering", "multiple-choice"])
+def test_every_kind_has_parts_and_mistakes_with_text(kind, tmp_path):
+    study = gather([scored_run(tmp_path, kind=kind, seeds=(1, 2)).folder])
+    examples = study.columns[0].examples["ar"]
+    assert len(examples.parts) > 1
+    assert examples.mistakes
+    assert all(one.texts for one in examples.mistakes)
+
+
+def test_changed_data_is_not_shown_as_what_was_scored(tmp_path):
+    run = scored_run(tmp_path)
+    path = tmp_path / "data" / run.plan.task.kind / "de" / "test.jsonl"
+    path.write_text(path.read_text().replace("Katze", "Kuh"))
+    study = gather([run.folder])
+    assert set(texts_of(study)) == {()}
+    assert noted(study, "has changed since").startswith("de: ")
+
+
+def test_data_that_is_gone_is_said_and_found_again_with_a_folder(tmp_path):
+    run = scored_run(tmp_path)
+    (tmp_path / "data").rename(tmp_path / "moved")
+    study = gather([run.folder])
+    assert noted(study, "name it with --data").startswith("en, de, ar: ")
+    assert set(texts_of(study)) == {()}
+    assert () not in texts_of(gather([run.folder], data=tmp_path / "moved" / run.plan.task.kind))
+
+
+def test_edited_or_missing_predictions_are_said_and_cost_only_their_language(tmp_path):
+    run = scored_run(tmp_path, seeds=(1,))
+    paths = {row.language: run.folder / row.predictions for row in read_rows(run.results)}
+    paths["de"].write_text(paths["de"].read_text().replace("entailment", "neutral"))
+    paths["ar"].unlink()
+    study = gather([run.folder])
+    assert noted(study, "changed after they were scored").startswith("de (seed 1): ")
+    assert noted(study, "no interval of its gap").startswith("de, ar: ")
+    assert noted(study, "predictions are gone;").startswith("ar (seed 1): ")
+    examples = study.columns[0].examples
+    assert not examples["de"].parts
+    assert examples["en"].parts
+    assert study.columns[0].score("de").mean > 0
+
+
+def test_a_missing_seed_leaves_the_others_to_tell(tmp_path):
+    run = scored_run(tmp_path, seeds=(1, 2))
+    row = next(row for row in read_rows(run.results) if (row.language, row.seed) == ("de", 2))
+    (run.folder / row.predictions).unlink()
+    assert all(one.seeds == 1 for one in gather([run.folder]).columns[0].examples["de"].mistakes)
+
+
+def test_a_run_without_scores_is_refused_with_the_split_that_has_some(tmp_path):
+    run = scored_run(tmp_path)
+    with pytest.raises(UserError, match="no scores of the split validation; it has test: --split test"):
+        gather([run.folder], split="validation")
+    run.results.unlink()
+    with pytest.raises(UserError, match="make some with eval-transfer"):
+        gather([run.folder])
+
+
+def test_runs_of_different_tasks_are_refused_with_what_can_be_shown(tmp_path):
+    one, two = scored_run(tmp_path, "one"), scored_run(tmp_path, "two", "multiple-choice")
+    with pytest.raises(UserError, match=r"has the task pairs, .* has choices; .* report each on its own"):
+        gather([one.folder, two.folder])
+
+
+def test_a_run_that_cannot_be_read_is_left_out_and_the_others_are_shown(tmp_path):
+    one, two = scored_run(tmp_path, "one"), scored_run(tmp_path, "two")
+    newer = {**json.loads((two.folder / "run.json").read_text()), "schema": 99}
+    (two.folder / "run.json").write_text(json.dumps(newer))
+    study = gather([one.folder, two.folder, tmp_path / "nowhere"])
+    assert len(study.columns) == 1
+    assert "newer than 1" in study.left_out[0]
+    assert "is not a run" in study.left_out[1]
+    with pytest.raises(UserError, match="newer than 1"):
+        gather([two.folder])
+
+
+def test_whole_test_sets_come_before_limited_ones_and_a_limited_report_says_so(tmp_path):
+    run = scored_run(tmp_path, "whole", seeds=(1,))
+    for row in read_rows(run.results):
+        append_row(run.results, replace(row, limited=9, n=9))
+    study = gather([run.folder])
+    assert study.limited is None
+    assert "--limit 9" in noted(study, "not shown")
+    limited = gather([scored_run(tmp_path, "limited", seeds=(1,), limited=6).folder])
+    assert limited.limited == 6
+    assert "LIMITED" in noted(limited, "first 6 rows")
+    assert {score.n for score in limited.columns[0].report.scores} == {6}
+    assert all(mistake.texts for mistake in limited.columns[0].examples["ar"].mistakes)
+
+
+def test_a_language_scored_on_no_rows_is_left_out_with_a_note(tmp_path):
+    run = scored_run(tmp_path, seeds=(1,))
+    row = next(row for row in read_rows(run.results) if row.language == "ar")
+    append_row(run.results, replace(row, n=0, value=float("nan")))
+    study = gather([run.folder])
+    assert [one.code for one in study.languages] == ["en", "de"]
+    assert noted(study, "scored on no rows").startswith("ar: ")
+
+
+def test_one_seed_and_hopeless_languages_and_missing_seeds_are_noted(tmp_path):
+    one = gather([scored_run(tmp_path, "one", seeds=(1,), qualities={"en": 0.9, "de": 0.3}).folder])
+    assert "do not tell how much training again would change" in noted(one, "one seed")
+    assert noted(one, "does not read the text").startswith("de: ")
+    run = scored_run(tmp_path, "two", seeds=(1, 2))
+    kept = [row for row in read_rows(run.results) if (row.language, row.seed) != ("ar", 2)]
+    run.results.write_text("".join(json.dumps(row.to_json()) + "\n" for row in kept))
+    run.delta(2).unlink()
+    two = gather([run.folder])
+    assert noted(two, "not scored it with every seed").startswith("ar: ")
+    assert "seed 2 is not" in noted(two, "not trained to its end")
+
+
+def test_runs_that_were_scored_on_other_examples_are_told_apart(tmp_path):
+    one = scored_run(tmp_path, "one", seeds=(1,))
+    shutil.rmtree(tmp_path / "data")
+    two = scored_run(tmp_path, "two", seeds=(1,), texts=["anders"])
+    assert noted(gather([one.folder, two.folder]), "not all of the same examples").startswith("de, ar: ")
+
+
+def test_without_predictions_there_are_scores_without_paired_intervals(tmp_path):
+    run = scored_run(tmp_path)
+    shutil.rmtree(run.folder / "predictions")
+    study = gather([run.folder], examples=False)
+    assert study.columns[0].examples == {}
+    assert study.columns[0].score("de").ci_low > 0
+    assert noted(study, "no interval of its gap").startswith("de, ar: ")
+
+
+def test_gaps_and_averages_have_intervals_and_for_several_runs_those_of_the_languages_they_share(tmp_path):
+    one = scored_run(tmp_path, "one")
+    two = scored_run(tmp_path, "two", qualities={"en": 0.9, "de": 0.6})
+    alone, both = gather([one.folder], examples=False), gather([one.folder, two.folder], examples=False)
+    low, high = alone.columns[0].score("de").gap_ci
+    assert low < alone.columns[0].score("de").gap < high
+    for study, count in ((alone, 3), (both, 2)):
+        everything = study.averages[0]
+        assert len(everything.languages) == count
+        for value, (low, high) in zip(everything.values, everything.intervals, strict=True):
+            assert low < value < high
+
+
+def test_runs_are_tested_against_each_other_and_own_adapters_against_controls(tmp_path):
+    one = scored_run(tmp_path, "one", controls=("source", "none"), count=120)
+    worse = {"en": 0.5, "de": 0.3, "ar": 0.2}
+    two = scored_run(tmp_path, "two", qualities=worse, count=120, learning_rate=1e-3)
+    study = gather([one.folder, two.folder])
+    assert "lower in 3 of 3 languages" in study.comparison.verdicts[0]
+    assert {(test.language, test.against) for test in study.columns[0].mattered.differences} >= {
+        ("de", "source"), ("de", "none"), ("en", "none"),
+    }  # fmt: skip
+    assert study.columns[1].mattered is None
+
+
+def test_runs_that_cannot_be_tested_are_shown_with_the_reason(tmp_path):
+    one = scored_run(tmp_path, "one", seeds=(1,))
+    two = scored_run(tmp_path, "two", seeds=(1,))
+    shutil.rmtree(two.folder / "predictions")
+    study = gather([one.folder, two.folder])
+    assert study.comparison is None
+    assert "is missing" in noted(study, "not tested against each other")
+
+
+def test_a_study_becomes_json(tmp_path):
+    told = json.loads(json.dumps(gather([scored_run(tmp_path).folder]).to_json()))
+    assert told["runs"][0]["report"]["scores"][0]["language"] == "en"
+    assert told["averages"][0]["name"] == "all languages"

@@ -1,0 +1,114 @@
+"""Markdown, LaTeX, CSV and frames: the same numbers, and no character that means something else there."""
+
+import csv
+import io
+import re
+
+import pytest
+from scored_runs import scored_run
+
+from xmodctl.reports import gather, records, to_csv, to_frame, to_latex, to_markdown
+from xmodctl.reports.formats.latex import escaped as in_latex
+from xmodctl.reports.formats.markdown import escaped as in_markdown
+
+NAME = "a_b|c *d* <i>&$%#{}~^\\ [x](y)"
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    one = scored_run(folder, NAME, qualities={"en": 0.9, "de": 0.8, "jv": 0.5}, controls=("none",), seeds=(1, 2))
+    two = scored_run(folder, "two", qualities={"en": 0.9, "de": 0.7}, seeds=(1,))
+    return gather([one.folder], examples=False), gather([one.folder, two.folder], examples=False)
+
+
+def rendered(text: str) -> str:
+    """Return what GitHub's dialect makes of it."""
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark").enable("table").render(text)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_markdown_is_a_table_with_a_line_a_language_and_an_average_a_line(number, studies):
+    study = studies[number]
+    page = rendered(to_markdown(study))
+    rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
+    assert len(rows) == 1 + len(study.languages) + len(study.averages)
+    assert len({row.count("<td") + row.count("<th") for row in rows}) == 1
+    score = study.columns[0].score("de")
+    assert f"{score.mean:.1f} ± {score.spread:.1f} ({score.ci_low:.1f} to {score.ci_high:.1f})" in page
+    low, high = score.gap_ci
+    assert f">{score.gap:+.1f} ({low:.1f} to {high:.1f})<" in page
+    low, high = study.averages[0].intervals[0]
+    assert f"<strong>{study.averages[0].values[0]:.1f}</strong> ({low:.1f} to {high:.1f})" in page
+
+
+def test_what_markdown_would_read_is_shown_as_it_is(studies):
+    page = rendered(to_markdown(studies[1]))
+    assert "<i>" not in page
+    assert "<a " not in page
+    assert "a_b|c *d* &lt;i&gt;&amp;$%#{}~^\\ [x](y)" in page
+    for text in ("- x", "# x", "1. x", "`x`", "a\u200bb", "x\ny", "![x](y)", "http://x"):
+        assert rendered(f"- {in_markdown(text)}").count("<li>") == 1
+    assert "U+200B" in rendered(in_markdown("a\u200bb"))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_latex_has_the_same_cells_in_every_line_and_names_what_it_needs(number, studies):
+    text = to_latex(studies[number])
+    assert text.startswith("% \\usepackage{booktabs}")
+    columns = 2 + 3 * (number + 1)
+    lines = [line for line in text.splitlines() if line.endswith(r"\\") and not line.startswith("%")]
+    assert len(lines) > 5
+    for line in lines:
+        spans = [int(count) for count in re.findall(r"\\multicolumn\{(\d+)\}", line)]
+        assert len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans) - len(spans) == columns, line
+    for environment in ("table", "tabular"):
+        assert text.count(f"\\begin{{{environment}}}") == text.count(f"\\end{{{environment}}}") == 1
+    score = studies[number].columns[0].score("de")
+    assert rf"{score.mean:.1f} $\pm$ {score.spread:.1f} & {score.ci_low:.1f}--{score.ci_high:.1f}" in text
+
+
+def test_what_latex_would_read_is_set_as_it_is():
+    assert in_latex("a_b & 50 % #1 $x$ {y} ~ ^ \\ <z>") == (
+        r"a\_b \& 50 \% \#1 \$x\$ \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{} "
+        r"\textless{}z\textgreater{}"
+    )
+    assert in_latex("two\nlines") == "two lines"
+
+
+def test_a_table_longer_than_a_page_may_break(studies, monkeypatch):
+    monkeypatch.setattr("xmodctl.reports.formats.latex.LONGEST", 2)
+    text = to_latex(studies[0])
+    assert "\\usepackage{longtable}" in text
+    assert text.count("\\begin{longtable}") == text.count("\\end{longtable}") == 1
+    assert "\\begin{tabular}" not in text
+
+
+def test_csv_and_frame_hold_every_row_shown_in_full(studies):
+    study = studies[1]
+    rows = [row for column in study.columns for row in column.rows]
+    told = list(csv.DictReader(io.StringIO(to_csv(study))))
+    assert len(told) == len(rows) == 2 * 3 * 2 + 2
+    assert [float(one["value"]) for one in told] == [row.value for row in rows]
+    assert {one["run"] for one in told} == {column.name for column in study.columns}
+    first = to_frame(study).iloc[0]
+    assert first["metrics.accuracy"] == rows[0].value
+    assert list(to_frame(study).columns) == list(records(study)[0])
+
+
+def test_records_tell_own_adapters_from_donors_and_the_source_from_the_rest(studies):
+    told = {(one["language"], one["control"]): one for one in records(studies[0])}
+    assert told["jv", "own"]["own_adapter"] is False
+    assert told["de", "own"]["own_adapter"] is True
+    assert told["de", "none"]["own_adapter"] is False
+    assert [key for key, one in told.items() if one["source"]] == [("en", "own")]
+    assert told["de", "own"]["family"] == "Indo-European"
+
+
+def test_limited_is_said_in_every_format(tmp_path):
+    study = gather([scored_run(tmp_path, seeds=(1,), limited=6).folder], examples=False)
+    assert "LIMITED to 6 rows" in to_markdown(study)
+    assert "LIMITED to 6 rows" in to_latex(study)
+    assert {one["limited"] for one in records(study)} == {6}

@@ -1,0 +1,158 @@
+import json
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from xmodctl.catalog import catalog as library
+from xmodctl.core.errors import UserError
+from xmodctl.run.folder import locked, validator
+from xmodctl.run.plan import Plan
+from xmodctl.run.run import Run, newest_run
+
+PLAN = Plan(
+    task=library.task("xnli"), recipe=library.recipe("nli"), model="facebook/xmod-base", revision="abc",
+    config_sha256="0", source_languages=("en_XX",), data=None, limit=None, precision="fp32",
+)  # fmt: skip
+
+
+def opened(folder: Path, plan: Plan = PLAN, *, data: str = "1", on_exists: str = "resume", seeds=(1,)) -> Run:
+    folder.mkdir(exist_ok=True)
+    return Run.open(folder, plan, seeds, {"train": data}, on_exists)
+
+
+def test_a_plan_comes_back_from_json_as_it_was():
+    assert validator(Plan).validate_python(PLAN.to_json()) == PLAN
+
+
+def test_different_plans_have_different_folders_and_equal_ones_the_same():
+    other = replace(PLAN, recipe=PLAN.recipe.with_values({"epochs": 1}, origin="test"))
+    assert PLAN.folder_name.startswith("xnli-en_XX-xmod-base-")
+    assert PLAN.folder_name != other.folder_name
+    assert replace(PLAN).folder_name == PLAN.folder_name
+
+
+def test_a_run_goes_on_and_takes_more_seeds(tmp_path):
+    opened(tmp_path / "r")
+    assert opened(tmp_path / "r", seeds=(2, 1)).seeds == (1, 2)
+    assert Run.read(tmp_path / "r").seeds == (1, 2)
+
+
+def test_a_run_with_another_plan_is_refused_and_the_difference_named(tmp_path):
+    opened(tmp_path / "r")
+    other = replace(PLAN, recipe=PLAN.recipe.with_values({"epochs": 1}, origin="test"))
+    with pytest.raises(UserError, match=r"recipe\.epochs: 5\.0 there, 1\.0 asked for"):
+        opened(tmp_path / "r", other)
+
+
+def test_a_run_whose_data_has_changed_is_refused(tmp_path):
+    opened(tmp_path / "r")
+    with pytest.raises(UserError, match="the train data has changed"):
+        opened(tmp_path / "r", data="2")
+
+
+def test_redo_begins_anew_and_error_refuses(tmp_path):
+    run = opened(tmp_path / "r")
+    (run.folder / "seed-1").mkdir()
+    run.delta(1).write_text("")
+    with pytest.raises(UserError, match="holds a run already"):
+        opened(tmp_path / "r", on_exists="error")
+    assert opened(tmp_path / "r", data="2", on_exists="redo").finished_seeds == ()
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "thesis.tex").write_text("dear")
+    for on_exists in ("resume", "redo"):
+        with pytest.raises(UserError, match=r"holds other files \(thesis\.tex\)"):
+            opened(tmp_path / "r", on_exists=on_exists)
+    assert (tmp_path / "r" / "thesis.tex").exists()
+
+
+def test_what_is_no_run_is_told(tmp_path):
+    with pytest.raises(UserError, match="is not a run"):
+        Run.read(tmp_path)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        Run.read(tmp_path)
+    (tmp_path / "run.json").write_text('{"schema": 99}')
+    with pytest.raises(UserError, match="newer than"):
+        Run.read(tmp_path)
+
+
+def test_the_newest_run_is_found_and_none_is_told(tmp_path):
+    with pytest.raises(UserError, match="there is no run under"):
+        newest_run(tmp_path)
+    opened(tmp_path / "r")
+    assert newest_run(tmp_path).folder == tmp_path / "r"
+    assert len(Run.all(tmp_path)) == 1
+
+
+def _hold(folder: Path, held, done) -> None:
+    with locked(folder):
+        held.set()
+        done.wait(30)
+
+
+def test_a_folder_in_use_by_another_process_is_refused_at_once_and_free_when_that_process_is_killed(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    held, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path, held, done))
+    other.start()
+    assert held.wait(60)
+    with pytest.raises(UserError, match="in use by another xmodctl process"), locked(tmp_path):
+        pass
+    other.kill()
+    other.join()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_folder_that_nothing_was_put_in_goes_again_unless_it_was_there_before(tmp_path):
+    with pytest.raises(UserError, match="no"), locked(tmp_path / "made"):
+        raise UserError("no")
+    assert not (tmp_path / "made").exists()
+    (tmp_path / "there").mkdir()
+    with locked(tmp_path / "there"):
+        pass
+    with locked(tmp_path / "used"):
+        (tmp_path / "used" / "file").touch()
+    assert (tmp_path / "there").exists()
+    assert (tmp_path / "used" / "file").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("plan.recipe.epochs", -1, r"`plan\.recipe\.epochs` \(Input should be greater than 0\)"),
+        ("plan.recipe.optimiser", "sgd", r"`plan\.recipe\.optimiser` \(Extra inputs are not permitted\)"),
+        ("plan.task.kind", "poetry", r"`plan\.task\.kind` \(Input should be"),
+        ("plan.source_languages", "en_XX", r"`plan\.source_languages` \(Input should be a valid tuple\)"),
+        ("plan.shots", {"count": 5}, r"`plan\.shots\.languages` \(Field required\)"),
+        ("plan.colour", "red", r"`plan\.colour` \(Unexpected keyword argument\)"),
+        ("plan", None, r"`plan` \("),
+        ("seeds", ["one"], r"`seeds\.0` \(Input should be a valid integer"),
+        ("state", "tired", r"`state` \(Input should be 'training'"),
+    ],
+)
+def test_an_edited_run_is_refused_with_the_key_that_is_wrong(tmp_path, key, value, told):
+    opened(tmp_path / "r")
+    path = tmp_path / "r" / "run.json"
+    content = json.loads(path.read_text())
+    *parents, last = key.split(".")
+    place = content
+    for part in parents:
+        place = place[part]
+    place[last] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"run\.json does not hold a run of this version: {told}.*--on-exists redo"):
+        Run.read(tmp_path / "r")
+    assert Run.all(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"schema": "1"}'])
+def test_json_that_is_no_run_is_told(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match="not the file of a run"):
+        Run.read(tmp_path)

@@ -1,0 +1,352 @@
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from xmodctl.core.arguments import seeds_from
+from xmodctl.core.errors import UserError
+from xmodctl.model import Source, find
+from xmodctl.run.deltas import load_delta
+from xmodctl.run.run import Run
+from xmodctl.training import fine_tuning
+from xmodctl.training.fine_tuning import Interrupted, Prepared, SeedFinished, SeedStarted, Validated, fine_tune
+from xmodctl.training.loop import Step
+from xmodctl.training.planning import Asked, resolve_plan
+from xmodctl.training.training_data import gather
+
+SETTINGS = ("epochs=3", "batch_size=8", "learning_rate=0.01", "max_length=32")
+
+
+class Job:
+    """One finetune command, without the command line."""
+
+    def __init__(self, model: Path, data: Path, folder: Path, *settings: str, seeds: tuple[int, ...] = (1,)) -> None:
+        asked = Asked("xnli", "en", str(model), "nli", (*SETTINGS, *settings), data)
+        resolved, self.source = resolve_plan(asked, find)
+        self.materials = gather(resolved.plan, folder=data)
+        folder.mkdir(exist_ok=True)
+        self.run = Run.open(folder, resolved.plan, seeds, self.materials[-1].fingerprints, "resume")
+
+    def __iter__(self):
+        return fine_tune(self.run, self.source, self.materials)
+
+    def delta(self, seed: int = 1) -> dict[str, torch.Tensor]:
+        return load_delta(self.run.delta(seed), self.source)[0]
+
+
+def steps(events) -> list[int]:
+    return [event.step for event in events if isinstance(event, Step)]
+
+
+def stop_after(job: Job, step: int, number: int = signal.SIGINT) -> None:
+    """Run a job and send a signal after a step, as Ctrl-C does."""
+
+    def watched():
+        for event in job:
+            yield event
+            if isinstance(event, Step) and event.step == step:
+                os.kill(os.getpid(), number)
+
+    with pytest.raises(Interrupted):
+        list(watched())
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_trains_learns_and_keeps_only_what_trained(tiny_model, pairs, tmp_path):
+    job = Job(tiny_model, pairs, tmp_path / "run", "epochs=30", "dropout=0", "attention_dropout=0")
+    events = list(job)
+    assert steps(events) == list(range(1, 181))
+    scores = [event.value for event in events if isinstance(event, Validated)]
+    assert scores[-1] == 100.0, "the hypothesis tells the label"
+    assert isinstance(events[-1], SeedFinished)
+    assert Run.read(job.run.folder).state == "finished"
+    assert not [name for name in job.delta() if "embeddings" in name or "adapter_modules" in name]
+    assert sorted(path.name for path in (job.run.folder / "seed-1").iterdir()) == ["delta.safetensors", "metrics.jsonl"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_saves_the_present_step_and_goes_on_to_the_same_bits(tiny_model, pairs, tmp_path, number):
+    whole = Job(tiny_model, pairs, tmp_path / "whole")
+    list(whole)
+
+    stopped = Job(tiny_model, pairs, tmp_path / "stopped")
+    stop_after(stopped, 4, number)
+    assert Run.read(stopped.run.folder).state == "interrupted"
+    again = Job(tiny_model, pairs, tmp_path / "stopped")
+    events = list(again)
+    assert next(event for event in events if isinstance(event, SeedStarted)).resumed_at == 4
+    assert steps(events) == list(range(5, 19))
+    assert same(whole.delta(), again.delta())
+
+
+def test_a_training_that_died_goes_on_from_the_last_whole_epoch(tiny_model, pairs, tmp_path):
+    whole = Job(tiny_model, pairs, tmp_path / "whole")
+    list(whole)
+    died = Job(tiny_model, pairs, tmp_path / "died")
+    events = iter(died)
+    for event in events:
+        if isinstance(event, Step) and event.step == 9:  # in the middle of the second epoch
+            break
+    del events  # as if the process were gone: nothing more is written
+    again = Job(tiny_model, pairs, tmp_path / "died")
+    assert steps(list(again)) == list(range(7, 19))
+    assert same(whole.delta(), again.delta())
+    lines = [json.loads(line) for line in (died.run.folder / "seed-1" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == list(range(1, 19))
+
+
+def test_a_training_that_died_between_saving_and_scoring_scores_first(tiny_model, pairs, tmp_path):
+    died = Job(tiny_model, pairs, tmp_path / "died")
+    events = iter(died)
+    for event in events:
+        if isinstance(event, Step) and event.step == 6:
+            break
+    save = fine_tuning.save_checkpoint
+
+    class DiedError(Exception):
+        pass
+
+    def die(*args):
+        save(*args)
+        raise DiedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fine_tuning, "save_checkpoint", die)
+        with pytest.raises(DiedError):
+            next(events)
+    scored = [event.step for event in Job(tiny_model, pairs, tmp_path / "died") if isinstance(event, Validated)]
+    assert scored == [6, 12, 18]
+
+
+def test_finished_seeds_are_not_trained_again_and_new_ones_are(tiny_model, pairs, tmp_path):
+    list(Job(tiny_model, pairs, tmp_path / "run"))
+    events = list(Job(tiny_model, pairs, tmp_path / "run", seeds=(1, 2)))
+    assert [(event.seed, event.known) for event in events if isinstance(event, SeedFinished)] == [(1, True), (2, False)]
+    assert len(steps(events)) == 18
+
+
+def test_source_dev_keeps_the_step_that_scored_best_and_says_so(tiny_model, pairs, tmp_path):
+    # So high a rate at the end of training that the last epoch is not the best one.
+    job = Job(tiny_model, pairs, tmp_path / "run", "keep=source-dev", "schedule=constant", "learning_rate=0.02")
+    events = list(job)
+    scores = {event.step: event.value for event in events if isinstance(event, Validated)}
+    best = max(scores, key=lambda step: (scores[step], -step))
+    _, facts = load_delta(job.run.delta(1), job.source)
+    assert facts["step"] == best
+    assert facts["selected_on"] == "validation data of en_XX"
+
+
+def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tmp_path, monkeypatch):
+    save, saved = fine_tuning.save_checkpoint, {}
+
+    def note(folder, progress, tensors, optimizer):
+        saved[progress.step] = {name: tensor.clone() for name, tensor in tensors.items()}
+        save(folder, progress, tensors, optimizer)
+
+    monkeypatch.setattr(fine_tuning, "save_checkpoint", note)
+    whole = Job(tiny_model, pairs, tmp_path / "whole", "keep=average:2")
+    list(whole)
+    assert list(saved) == [6, 12, 18]
+    assert same(whole.delta(), {name: (tensor + saved[18][name]) / 2 for name, tensor in saved[12].items()})
+    _, facts = load_delta(whole.run.delta(1), whole.source)
+    assert facts["selected_on"] == "nothing (mean of the last 2 epochs)"
+    files = sorted(path.name for path in (whole.run.folder / "seed-1").iterdir())
+    assert files == ["delta.safetensors", "metrics.jsonl"]
+
+    # What was averaged so far outlives a stop.
+    stop_after(Job(tiny_model, pairs, tmp_path / "stopped", "keep=average:2"), 14)
+    again = Job(tiny_model, pairs, tmp_path / "stopped", "keep=average:2")
+    list(again)
+    assert same(whole.delta(), again.delta())
+
+
+@pytest.mark.parametrize(
+    ("keep", "told"),
+    [
+        ("average:4", "asks for more epochs than there are"),
+        ("average:1", "is neither 'last' nor 'source-dev' nor 'average:N'"),
+        ("average:two", "is neither"),
+        ("best", "is neither"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(tiny_model, pairs, tmp_path, keep, told):
+    with pytest.raises(UserError, match=told):
+        Job(tiny_model, pairs, tmp_path / "run", f"keep={keep}")
+
+
+def test_a_delta_fits_only_the_base_it_was_trained_on(tiny_model, pairs, tmp_path):
+    job = Job(tiny_model, pairs, tmp_path / "run", "epochs=0.2")
+    list(job)
+    other = Source(**{**vars(job.source), "id": "another/model", "config_sha256": "f" * 64})
+    with pytest.raises(UserError, match=r"was trained on .*tiny .*, not on another/model"):
+        load_delta(job.run.delta(1), other)
+
+
+def test_a_damaged_delta_is_told_with_the_remedy(tiny_model, pairs, tmp_path):
+    job = Job(tiny_model, pairs, tmp_path / "run", "epochs=0.2")
+    list(job)
+    path = job.run.delta(1)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"is damaged .*--on-exists redo"):
+        job.delta()
+
+
+@pytest.mark.parametrize("text", ["", "1,1", "-1", "one", "1.5", "1,,2"])
+def test_seeds_that_are_no_list_of_different_numbers_are_refused(text):
+    with pytest.raises(UserError, match="--seeds"):
+        seeds_from(text)
+
+
+# --- several languages, stages, shots ---------------------------------------------------------------------------------
+
+
+class LargeJob(Job):
+    """A finetune command with more to it."""
+
+    def __init__(self, model: Path, data: Path, folder: Path, seeds: tuple[int, ...] = (1,), **asked) -> None:
+        asked["overrides"] = (*SETTINGS, *asked.get("overrides", ()))
+        resolved, self.source = resolve_plan(Asked(**{**ASKED, **asked, "model": str(model), "data": data}), find)
+        self.materials = gather(resolved.plan, folder=data)
+        folder.mkdir(exist_ok=True)
+        fingerprints = {name: value for one in self.materials for name, value in one.fingerprints.items()}
+        self.run = Run.open(folder, resolved.plan, seeds, fingerprints, "resume")
+
+
+ASKED = {"task": "xnli", "lang": "en", "recipe": "nli"}
+
+
+@pytest.fixture
+def two_sources(pairs, write_pairs) -> Path:
+    write_pairs(pairs, "de", "train", 24)
+    return pairs
+
+
+def test_several_sources_train_through_their_own_adapters_and_are_validated_in_each(tiny_model, two_sources, tmp_path):
+    settings = ("epochs=25", "dropout=0", "attention_dropout=0")
+    job = LargeJob(tiny_model, two_sources, tmp_path / "run", lang="en,de", overrides=settings)
+    events = list(job)
+    (started,) = [event for event in events if isinstance(event, SeedStarted)]
+    assert started.languages == (("en_XX", 48), ("de_DE", 24))
+    validated = [event for event in events if isinstance(event, Validated)][-1]
+    assert list(validated.values) == ["en_XX", "de_DE"]
+    assert validated.value == pytest.approx(sum(validated.values.values()) / 2)
+    assert validated.value > 80 > validated.baseline == pytest.approx(100 / 3)
+    assert not [name for name in job.delta() if "adapter_modules" in name]
+    assert load_delta(job.run.delta(1), job.source)[1]["selected_on"] == "nothing (last step)"
+
+
+def test_a_batch_of_several_languages_has_the_gradient_of_each_row_through_its_own_adapter(tiny_model, two_sources):
+    import numpy as np
+
+    from xmodctl.model import freeze, load, load_tokenizer
+    from xmodctl.model.batches import collate
+    from xmodctl.training.fine_tuning import EncodedMaterial, _joined
+    from xmodctl.training.loop import Training
+
+    asked = Asked("xnli", "en,de", str(tiny_model), "nli", (*SETTINGS, "tokens_per_step=64"), two_sources)
+    resolved, source = resolve_plan(asked, find)
+    (material,) = gather(resolved.plan, folder=two_sources)
+    encoded = EncodedMaterial.of(material, load_tokenizer(source))
+    model = load(source, "sequence-classification", ["en_XX", "de_DE"], num_labels=3, seed=1)
+    with torch.no_grad():  # adapters that differ
+        for parameter_name, parameter in model.module.named_parameters():
+            if "adapter_modules.de_DE" in parameter_name:
+                parameter.normal_(std=0.5)
+    model.set_dropout(hidden=0.0, attention=0.0)
+    freeze(model, "embeddings+adapters")
+    rows, languages = _joined(model, ["en_XX", "de_DE"], encoded.training)
+    job = Training(model, rows, np.ones(len(rows)), resolved.plan.recipe, seed=1, precision="fp32", pad_id=1,
+                   languages=languages)  # fmt: skip
+    batch = next(batch for batch in job.batches(0) if len(set(languages[np.concatenate(batch)])) == 2)
+    assert len(batch) > 1
+    loss = job.accumulate(batch)
+    mixed = {name: one.grad.clone() for name, one in job.training_parameters().items()}
+    model.module.zero_grad()
+    units, total = np.concatenate(batch), 0.0
+    for unit in units:
+        inputs = collate(rows, [unit], pad_id=1)
+        del inputs["lang_ids"]
+        model.activate(("en_XX", "de_DE")[languages[unit]])
+        one = model.module(**inputs).loss / len(units)
+        one.backward()
+        total += float(one.detach())
+    assert loss == pytest.approx(total, abs=1e-6)
+    for name, one in job.training_parameters().items():
+        assert torch.allclose(mixed[name], one.grad, atol=1e-6), name
+
+
+def test_a_training_in_several_languages_goes_on_to_the_same_bits(tiny_model, two_sources, tmp_path):
+    asked = {"lang": "en,de", "overrides": ("sampling_alpha=0.3", "freeze=none")}
+    whole = LargeJob(tiny_model, two_sources, tmp_path / "whole", **asked)
+    list(whole)
+    assert {name.split(".")[6] for name in whole.delta() if "adapter_modules" in name} == {"en_XX", "de_DE"}
+    stopped = LargeJob(tiny_model, two_sources, tmp_path / "stopped", **asked)
+    stop_after(stopped, 11)
+    again = LargeJob(tiny_model, two_sources, tmp_path / "stopped", **asked)
+    assert steps(list(again))[0] == 12
+    assert same(whole.delta(), again.delta())
+
+
+def stage_of(folder: Path, epochs: int = 2) -> str:
+    return f"stages=[{{task: xnli, epochs: {epochs}, data: {folder}}}]"
+
+
+def test_a_stage_comes_first_and_hands_its_weights_and_head_on(tiny_model, pairs, tmp_path, write_pairs):
+    write_pairs(tmp_path / "first", "en", "train", 24, seed=5)
+    job = LargeJob(tiny_model, pairs, tmp_path / "run", overrides=(stage_of(tmp_path / "first"),))
+    events = list(job)
+    started = [event for event in events if isinstance(event, SeedStarted)]
+    assert [(one.stage, one.total_steps, one.steps_before) for one in started] == [("xnli", 6, 0), ("", 18, 6)]
+    assert [event for event in events if isinstance(event, Step)][6].step == 1
+    stage = job.run.stage_folder(1, 1)
+    assert [path.name for path in stage.iterdir()] == ["metrics.jsonl"], "what it trained is in the seed's delta now"
+    alone = LargeJob(tiny_model, pairs, tmp_path / "alone")
+    list(alone)
+    assert not same(job.delta(), alone.delta())
+
+
+@pytest.mark.parametrize("stopped_at", [2, 9])
+def test_a_training_stopped_in_any_stage_goes_on_to_the_same_bits(tiny_model, pairs, tmp_path, write_pairs, stopped_at):
+    write_pairs(tmp_path / "first", "en", "train", 24, seed=5)
+    asked = {"overrides": (stage_of(tmp_path / "first"),)}
+    whole = LargeJob(tiny_model, pairs, tmp_path / "whole", **asked)
+    list(whole)
+    stopped = LargeJob(tiny_model, pairs, tmp_path / "stopped", **asked)
+    taken = 0
+
+    def watched():
+        nonlocal taken
+        for event in stopped:
+            yield event
+            taken += isinstance(event, Step)
+            if isinstance(event, Step) and taken == stopped_at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match=r"step 2 of 6 of xnli" if stopped_at == 2 else r"step 3 of 18 \("):
+        list(watched())
+    again = LargeJob(tiny_model, pairs, tmp_path / "stopped", **asked)
+    assert len(steps(list(again))) == 24 - stopped_at
+    assert same(whole.delta(), again.delta())
+
+
+def test_each_draw_of_shots_is_a_seed_that_trains_on_other_examples_from_the_same_start(tiny_model, pairs, tmp_path):
+    shots = {"shots": 6, "shot_langs": "de,fr", "training_seed": 4}
+    job = LargeJob(tiny_model, pairs, tmp_path / "run", seeds=(1, 2), **shots)
+    events = list(job)
+    told = next(event for event in events if isinstance(event, Prepared)).notes
+    assert [note.partition(" are")[0] for note in told] == ["shots of de_DE", "shots of fr_XX"]
+    assert told[0].endswith("de/validation.jsonl")
+    started = [event for event in events if isinstance(event, SeedStarted)]
+    assert [one.languages for one in started] == [(("en_XX", 48), ("de_DE", 6), ("fr_XX", 6))] * 2
+    first, second = (json.loads(job.run.shots(seed).read_text()) for seed in (1, 2))
+    assert [(one["language"], one["adapter"], one["split"], len(one["ids"])) for one in first] == [
+        ("de", "de_DE", "validation", 6), ("fr", "fr_XX", "validation", 6),
+    ]  # fmt: skip
+    assert first[0]["ids"] != second[0]["ids"]
+    assert not same(job.delta(1), job.delta(2))

@@ -1,0 +1,188 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from xmodctl.catalog.recipe import Recipe
+from xmodctl.core.encoded import Encoded, Ragged
+from xmodctl.core.errors import UserError
+from xmodctl.model import find, freeze, load
+from xmodctl.model.precision import resolve_precision
+from xmodctl.run.checkpoints import latest_checkpoint, save_checkpoint
+from xmodctl.training.loop import Training, adamw, schedule, total_steps
+
+RECIPE = Recipe(epochs=2, batch_size=8, learning_rate=1e-3, max_length=32, tokens_per_step=4096)
+
+
+def sentences(count: int = 22) -> Encoded:
+    draw = np.random.default_rng(0)
+    rows = [draw.integers(5, 18, draw.integers(3, 30)).astype(np.int32) for _ in range(count)]
+    return Encoded(
+        input_ids=Ragged.of(rows),
+        rows=np.arange(count),
+        scalars={"labels": draw.integers(0, 3, count)},
+        ragged={},
+        counts={"truncated": 0},
+    )
+
+
+def training(tiny_model, recipe: Recipe = RECIPE, *, seed: int = 1, dropout: float | None = None) -> Training:
+    model = load(find(str(tiny_model)), "sequence-classification", ["en_XX"], num_labels=3, seed=seed)
+    model.activate("en_XX")
+    model.set_dropout(hidden=dropout, attention=dropout)
+    freeze(model, recipe.freeze)
+    rows = sentences()
+    return Training(model, rows, np.ones(len(rows.input_ids)), recipe, seed=seed, precision="fp32", pad_id=1)
+
+
+def weights(job: Training) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in job.trained().items()}
+
+
+def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def test_micro_batches_give_the_gradient_of_the_whole_batch(tiny_model):
+    whole = training(tiny_model, dropout=0.0)
+    cut = training(tiny_model, replace_recipe(tokens_per_step=64), dropout=0.0)
+    assert all(len(batch) == 1 for batch in whole.batches(0))
+    assert any(len(batch) > 1 for batch in cut.batches(0))
+    losses = [(one.loss, other.loss) for one, other in zip(whole, cut, strict=True)]
+    assert all(one == pytest.approx(other, abs=1e-6) for one, other in losses)
+    assert differ(weights(whole), weights(cut)) < 1e-5
+
+
+def replace_recipe(**changes) -> Recipe:
+    return RECIPE.with_values(changes, origin="test")
+
+
+def test_a_training_that_continues_from_a_checkpoint_ends_with_the_same_bits(tiny_model, tmp_path):
+    unbroken = training(tiny_model)
+    list(unbroken)
+
+    broken = training(tiny_model)
+    for step in broken:
+        if step.step == 4:
+            break
+    save_checkpoint(tmp_path, broken.progress(), broken.trained(), broken.optimizer_state())
+    checkpoint = latest_checkpoint(tmp_path)
+    assert checkpoint is not None
+    continued = training(tiny_model)
+    continued.restore(checkpoint)
+    steps = [step.step for step in continued]
+    assert steps == list(range(5, unbroken.total_steps + 1))
+    assert differ(weights(unbroken), weights(continued)) == 0.0
+
+
+def test_a_checkpoint_of_another_length_of_training_is_refused(tiny_model, tmp_path):
+    job = training(tiny_model)
+    next(iter(job))
+    checkpoint = save_checkpoint(tmp_path, job.progress(), job.trained(), job.optimizer_state())
+    with pytest.raises(UserError, match="on the way to step 6"):
+        training(tiny_model, replace_recipe(epochs=3)).restore(checkpoint)
+
+
+def test_every_row_is_seen_once_an_epoch_and_the_end_of_each_epoch_is_told(tiny_model):
+    job = training(tiny_model)
+    seen = np.concatenate([part for batch in job.batches(0) for part in batch])
+    assert sorted(seen) == list(range(22))
+    assert [step.step for step in job if step.ends_epoch] == [3, 6]
+
+
+def test_frozen_tensors_do_not_move_and_trained_ones_do(tiny_model):
+    job = training(tiny_model)
+    before = {name: tensor.clone() for name, tensor in job.model.module.state_dict().items()}
+    list(job)
+    moved = {name for name, tensor in job.model.module.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved
+    assert not {name for name in moved if "embeddings" in name or "adapter_modules" in name}
+    assert any("classifier" in name for name in moved)
+    assert any("attention" in name for name in moved)
+
+
+def test_a_part_of_an_epoch_can_be_trained():
+    assert total_steps(100, replace_recipe(epochs=0.5, batch_size=10)) == 5
+    assert total_steps(3, replace_recipe(epochs=0.01, batch_size=10)) == 1
+
+
+def test_the_learning_rate_warms_up_to_its_peak_and_falls_to_nothing():
+    recipe = replace_recipe(warmup=0.2)
+    rates = [schedule(recipe, step, 10) for step in range(10)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
+    assert schedule(replace_recipe(warmup=0, schedule="constant"), 9, 10) == 1
+    assert schedule(replace_recipe(warmup=0, schedule="cosine"), 5, 10) == pytest.approx(0.5)
+
+
+def test_biases_and_layer_norms_are_not_decayed_and_frozen_tensors_are_not_handed_over(tiny_model):
+    model = load(find(str(tiny_model)), "sequence-classification", ["en_XX"], num_labels=3)
+    freeze(model, "embeddings+adapters")
+    groups = adamw(model.module, RECIPE).param_groups
+    assert all(one.ndim >= 2 for one in groups[0]["params"])
+    assert groups[1]["weight_decay"] == 0
+    handed = sum(one.numel() for group in groups for one in group["params"])
+    assert handed == sum(one.numel() for one in model.module.parameters() if one.requires_grad)
+
+
+def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(tiny_model):
+    job = training(tiny_model)
+    with torch.no_grad():
+        next(iter(job.training_parameters().values())).fill_(float("nan"))
+    with pytest.raises(UserError, match="lower the learning rate"):
+        next(iter(job))
+
+
+@pytest.mark.parametrize(("asked", "told"), [("fp16", "needs a CUDA GPU"), ("fp8", "choose auto")])
+def test_a_precision_that_the_device_cannot_do_is_refused(asked, told, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=told):
+        resolve_precision(asked)
+
+
+def test_bf16_is_refused_by_a_processor_without_it(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for native in (True, False):
+        monkeypatch.setattr("xmodctl.model.kernels.has_bf16", lambda native=native: native)
+        if native:
+            assert resolve_precision("bf16") == "bf16"
+        else:
+            with pytest.raises(UserError, match=r"no bf16 arithmetic.*--precision fp32"):
+                resolve_precision("bf16")
+
+
+def test_precision_auto_is_fp32_on_a_processor(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_precision("auto") == "fp32"
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_an_older_whole_one(tiny_model, tmp_path):
+    job = training(tiny_model)
+    iterator = iter(job)
+    next(iterator)
+    older = save_checkpoint(tmp_path / "a", job.progress(), job.trained(), job.optimizer_state())
+    next(iterator)
+    newer = save_checkpoint(tmp_path / "b", job.progress(), job.trained(), job.optimizer_state())
+    newer.folder.rename(tmp_path / "a" / newer.folder.name)
+    damaged = tmp_path / "a" / newer.folder.name / "trained.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    found = latest_checkpoint(tmp_path / "a")
+    assert found is not None
+    assert found.folder == older.folder
+
+
+def test_saving_removes_the_older_checkpoint_only_when_the_newer_is_whole(tiny_model, tmp_path):
+    job = training(tiny_model)
+    for _ in job:
+        save_checkpoint(tmp_path, job.progress(), job.trained(), job.optimizer_state())
+    assert [path.name for path in tmp_path.iterdir()] == [f"step-{job.step}"]
+
+
+def test_progress_comes_back_from_a_checkpoint_as_it_was(tiny_model, tmp_path):
+    job = training(tiny_model)
+    next(iter(job))
+    saved = save_checkpoint(tmp_path, job.progress(), job.trained(), job.optimizer_state())
+    found = latest_checkpoint(tmp_path)
+    assert found is not None
+    assert found.progress == saved.progress == replace(job.progress())

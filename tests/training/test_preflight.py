@@ -1,0 +1,212 @@
+"""Findings before a training: each mistake in data is told, and sound data passes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from xmodctl.cli.app import app
+from xmodctl.languages.scripts import script_of
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def check(model: Path, data: Path, *more: object) -> Result:
+    return run("check", "--task", "xnli", "--lang", "en", "--model", model, "--data", data, *more)
+
+
+def told(result: Result, level: str) -> dict[str, str]:
+    """Return the text of each check's findings of a level."""
+    found: dict[str, str] = {}
+    for one in json.loads(result.stdout)["findings"]:
+        if one["level"] == level:
+            found[one["check"]] = f"{found.get(one['check'], '')} {one['text']}".strip()
+    return found
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_sound_data_passes_with_a_closing_count(tiny_model, pairs):
+    result = check(tiny_model, pairs)
+    assert result.exit_code == 0, result.output
+    last = result.stdout.splitlines()[-1]
+    passed, warnings, errors = (part.split() for part in last.split(", "))
+    assert int(passed[0]) == sum(line.startswith("passed") for line in result.stdout.splitlines())
+    assert warnings == ["0", "warnings"], result.output
+    assert errors == ["0", "errors"]
+
+
+@pytest.mark.parametrize(
+    ("check_", "change", "said"),
+    [
+        ("overlap", lambda rows, train: [*rows[1:], train[0]], "en test: 1 of 24 rows are in the training data too"),
+        ("labels", lambda rows, _: [{**row, "label": "neutral"} for row in rows[1:]] + rows[:1], "100 % are neutral"),
+        ("labels", lambda rows, _: [row for row in rows if row["label"] != "neutral"], "no row has neutral"),
+        ("duplicates", lambda rows, _: rows + rows[:3], "3 rows (11 %) repeat an earlier one"),
+        (
+            "duplicates",
+            lambda rows, _: [*rows, {**rows[0], "label": "contradiction"}],
+            "1 rows repeat the input of an earlier row with another label",
+        ),
+        ("script", lambda rows, _: [{**row, "premise": "кошка спит" * 9} for row in rows], "are cyrillic"),
+        ("lengths", lambda rows, _: [{**row, "premise": "cat " * 200} for row in rows[:12]] + rows[12:], "12 rows"),
+        ("vocabulary", lambda rows, _: [{**row, "premise": "unheard"} for row in rows], "does not know"),
+    ],
+)
+def test_a_flaw_in_rows_is_a_warning(tiny_model, pairs, check_, change, said):
+    path = pairs / "en" / "test.jsonl"
+    if check_ == "labels" and "100" in said:  # one row in 24 differs: 96 %
+        said = "96 % are neutral"
+    write(path, change(rows_of(path), rows_of(pairs / "en" / "train.jsonl")))
+    result = check(tiny_model, pairs, "--json")
+    assert result.exit_code == 0, result.output
+    assert said in told(result, "warning")[check_]
+
+
+def test_a_folder_that_names_no_language_is_told(tiny_model, pairs):
+    write(pairs / "qx" / "test.jsonl", rows_of(pairs / "de" / "test.jsonl"))
+    found = told(check(tiny_model, pairs, "--json"), "warning")
+    assert "qx: no code or name of a language" in found["languages"]
+    assert "adapters" not in found
+
+
+def test_a_training_in_several_languages_is_checked_in_each(tiny_model, pairs):
+    lacking = told(check(tiny_model, pairs, "--lang", "en,de", "--json"), "error")
+    assert "no training data in de_DE" in lacking["splits"]
+
+
+def test_a_file_that_was_not_translated_is_told(tiny_model, pairs):
+    write(pairs / "de" / "test.jsonl", rows_of(pairs / "en" / "test.jsonl"))
+    result = check(tiny_model, pairs, "--json")
+    assert "en: not translated?" in told(result, "warning")["copies"] or "de: not translated?" in result.stdout
+
+
+def test_hidden_labels_and_missing_training_data_are_errors_and_the_exit_code_is_1(tiny_model, pairs):
+    path = pairs / "de" / "test.jsonl"
+    write(path, [{**row, "label": "neutral"} for row in rows_of(path)])
+    (pairs / "en" / "train.jsonl").unlink()
+    result = check(tiny_model, pairs, "--json")
+    assert result.exit_code == 1
+    errors = told(result, "error")
+    assert "looks like a hidden test set" in errors["rows"]
+    assert "no training data in en_XX" in errors["splits"]
+    assert json.loads(result.stdout)["counts"]["error"] == 2
+
+
+def test_a_language_without_adapter_is_told_and_one_without_data_is_an_error(tiny_model, pairs):
+    (pairs / "sw").rename(pairs / "yo")
+    result = check(tiny_model, pairs, "--json")
+    assert "no adapter for yo" in told(result, "warning")["adapters"]
+    result = check(tiny_model, pairs, "--langs", "en,zh_TW", "--json")
+    assert result.exit_code == 1
+    assert "zh_TW" in told(result, "error")["data"]
+
+
+def test_an_answer_that_is_not_at_its_offset_is_told_with_its_line(tiny_model, tmp_path):
+    task = tmp_path / "own.yaml"
+    task.write_text(
+        "title: Own\nkind: question-answering\nlanguages: [en]\nrecipe: nli\n"
+        "columns: {context: context, question: question, answers: answers}\n"
+    )
+    row = {"context": "the cat runs", "question": "not", "answers": [{"text": "cat", "answer_start": 4}]}
+    for split in ("train", "validation", "test"):
+        write(tmp_path / "data" / "en" / f"{split}.jsonl", [{**row, "question": f"not {split}"}, row])
+    flawed = [row, {**row, "answers": [{"text": "runs", "answer_start": 4}]}]
+    write(tmp_path / "data" / "en" / "test.jsonl", flawed)
+    result = run("check", "--task", task, "--model", tiny_model, "--data", tmp_path / "data", "--json")
+    assert result.exit_code == 1
+    assert "test.jsonl:2: the answer" in told(result, "error")["rows"]
+
+
+def test_nothing_is_downloaded_to_check_what_lies_on_the_hub():
+    result = run("check", "--task", "xnli")
+    assert result.exit_code == 0, result.output
+    assert "--download" in result.stderr
+    assert "15 languages" in result.stdout
+
+
+def test_what_training_needs_is_held_against_what_there_is(tiny_model, pairs, monkeypatch):
+    monkeypatch.setattr("xmodctl.training.preflight._memory", lambda: (10_000, "a very small machine"))
+    monkeypatch.setattr("xmodctl.training.preflight.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
+    result = check(tiny_model, pairs, "--json")
+    assert result.exit_code == 1
+    assert set(told(result, "error")) == {"memory", "disk"}
+
+
+@pytest.mark.parametrize(
+    ("character", "script"),
+    [("a", "LATIN"), ("ж", "CYRILLIC"), ("中", "CJK"), ("が", "HIRAGANA"), ("ก", "THAI"), ("7", None)],
+)
+def test_a_letter_tells_its_script(character, script):
+    assert script_of(character) == script
+
+
+def test_rows_are_shown_with_their_tokens_and_label(tiny_model, pairs):
+    words = ("--task", "xnli", "--lang", "de", "--split", "test", "--model", tiny_model, "--data", pairs)
+    result = run("inspect", *words, "--rows", "2", "--json")
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    first = rows_of(pairs / "de" / "test.jsonl")[0]
+    assert [row["row"]["label"] for row in rows] == ["entailment", "neutral"]
+    (sequence,) = rows[0]["sequences"]
+    assert sequence["label"] == "entailment"
+    assert sequence["tokens"] == ["<s>", *first["premise"].split(), "</s>", "</s>",
+                                  *first["hypothesis"].split(), "</s>"]  # fmt: skip
+    assert "-> entailment" in run("inspect", *words).stdout
+
+
+def test_rows_of_a_language_that_the_model_lacks_are_shown_too(tiny_model, pairs, write_pairs):
+    write_pairs(pairs, "ta", "test", 2)  # the model has six languages, not Tamil
+    words = ("--lang", "ta", "--split", "test", "--model", tiny_model, "--data", pairs)
+    result = run("inspect", "--task", "xnli", *words)
+    assert result.exit_code == 0, result.output
+    assert "-> entailment" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns", "row", "shown"),
+    [
+        (
+            "token-classification",
+            "{tokens: tokens, tags: tags}",
+            {"tokens": ["the", "cat"], "tags": ["O", "B-X"]},
+            "<s> the[O] cat[B-X] </s>",
+        ),
+        (
+            "question-answering",
+            "{context: context, question: question, answers: answers}",
+            {"context": "the cat", "question": "not", "answers": [{"text": "cat", "answer_start": 4}]},
+            "<s> not </s> </s> the cat[answer] </s>",
+        ),
+        (
+            "question-answering",
+            "{context: context, question: question, answers: answers}",
+            {"context": "the cat", "question": "not", "answers": [{"text": "ca", "answer_start": 4}]},
+            "-> cat (the answer, ca, begins or ends inside a token)",
+        ),
+        (
+            "multiple-choice",
+            "{context: context, choices: choices, label: label}",
+            {"context": "the", "choices": ["cat", "dog"], "label": 1},
+            "sequence 2 of 2, 6 tokens -> right\n    <s> the </s> </s> dog </s>",
+        ),
+    ],
+)
+def test_every_kinds_labels_stand_at_their_tokens(tiny_model, tmp_path, kind, columns, row, shown):
+    task = tmp_path / "own.yaml"
+    labels = "labels: [O, B-X, I-X]\n" if kind == "token-classification" else ""
+    task.write_text(f"title: Own\nkind: {kind}\nlanguages: [en]\nrecipe: nli\n{labels}columns: {columns}\n")
+    write(tmp_path / "data" / "en" / "train.jsonl", [row])
+    result = run("inspect", "--task", task, "--lang", "en", "--model", tiny_model, "--data", tmp_path / "data")
+    assert result.exit_code == 0, result.output
+    assert shown in result.stdout

@@ -1,0 +1,1 @@
+"""Adapter packages and the store of them."""

@@ -1,0 +1,1 @@
+"""Tasks and recipes: what the YAML files say, and finding them."""

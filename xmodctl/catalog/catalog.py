@@ -1,0 +1,71 @@
+"""The shipped tasks and recipes, and the user's own: found by name, alias or path."""
+
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from xmodctl.catalog.recipe import Recipe
+from xmodctl.catalog.task import Task
+from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.schema import Described, read
+
+D = TypeVar("D", bound=Described)
+
+
+def shipped_folder(name: str) -> Path:
+    """Return the folder `tasks` or `recipes`: inside the package when installed, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    return package / name if (package / name).is_dir() else package.parent / name
+
+
+@cache
+def tasks() -> dict[str, Task]:
+    """Return the shipped tasks by name."""
+    return {path.stem: read(Task, path, name=path.stem) for path in sorted(shipped_folder("tasks").glob("*.yaml"))}
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """Return the shipped recipes by name."""
+    return {path.stem: read(Recipe, path, name=path.stem) for path in sorted(shipped_folder("recipes").glob("*.yaml"))}
+
+
+def task(name: str) -> Task:
+    """Return the task called `name`: a shipped one by name or alias, or a YAML file by path."""
+    if _is_path(name):
+        return read(Task, Path(name).expanduser(), name=Path(name).stem)
+    key = _folded(name)
+    names = {_folded(alias): one for one in tasks().values() for alias in (one.name, *one.aliases)}
+    if key in names:
+        return names[key]
+    raise UserError(_no_such("task", name, [alias for one in tasks().values() for alias in (one.name, *one.aliases)]))
+
+
+def recipe(name: str) -> Recipe:
+    """Return the recipe called `name`: a shipped one by name, or a YAML file by path."""
+    if _is_path(name):
+        return read(Recipe, Path(name).expanduser(), name=Path(name).stem)
+    names = {_folded(known): one for known, one in recipes().items()}
+    if _folded(name) in names:
+        return names[_folded(name)]
+    raise UserError(_no_such("recipe", name, list(recipes())))
+
+
+def shipped_file(folder: str, name: str) -> Path:
+    """Return the path of a shipped YAML file, for `show` and `copy`."""
+    found = task(name) if folder == "tasks" else recipe(name)
+    return Path(name).expanduser() if _is_path(name) else shipped_folder(folder) / f"{found.name}.yaml"
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or "/" in name or "\\" in name
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("_", "-").replace(" ", "-")
+
+
+def _no_such(what: str, name: str, known: list[str]) -> str:
+    guess = did_you_mean(name, known)
+    listing = f"`xmodctl {what}s list` shows them all; a file of your own is named by its path (./{what}.yaml)"
+    return f"no {what} `{name}`{guess or '.'} {listing}"

@@ -1,0 +1,207 @@
+"""A task: one benchmark with its kind, data, columns, labels, languages and metric (`tasks/*.yaml`)."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.schema import Described
+from xmodctl.languages import same
+
+KindName = Literal["sequence-classification", "token-classification", "question-answering", "multiple-choice"]
+Split = Literal["train", "validation", "test"]
+
+MetricRules = Literal["squad", "squad2", "mlqa", "tydiqa"]
+
+COLUMNS: dict[KindName, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # kind: (columns a row must have, columns it may have)
+    "sequence-classification": (("text", "label"), ("text_pair", "id")),
+    "token-classification": (("tokens", "tags"), ("id",)),
+    "question-answering": (("context", "question", "answers"), ("id",)),
+    "multiple-choice": (("choices", "label"), ("context", "question", "id")),
+}
+"""What the rows of each kind hold."""
+
+METRICS: dict[KindName, tuple[str, ...]] = {
+    "sequence-classification": ("accuracy", "macro_f1"),
+    "token-classification": ("entity_f1",),
+    "question-answering": ("f1", "exact_match"),
+    "multiple-choice": ("accuracy",),
+}
+"""The headline metrics each kind can be reported with; the first is the default."""
+
+
+class Location(Described):
+    """One place on the Hub that may hold the data; the first that answers is used."""
+
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="data set id on the Hub, as owner/name")
+    revision: str = Field("main", description="branch, tag or commit")
+    files: str = Field(description="files of one split, a pattern with {language} and {split}")
+    languages: tuple[str, ...] = Field((), description="languages that lie here, where it is not all of them")
+    splits: tuple[Split, ...] = Field((), description="splits that lie here, where it is not all of them")
+
+
+class HubData(Described):
+    """Where one part of a benchmark lies on the Hub, and how it names its splits and columns."""
+
+    locations: tuple[Location, ...] = Field(min_length=1, description="candidates, tried in order")
+    splits: dict[Split, str] = Field(default_factory=dict, description="this tool's split names -> the data set's")
+    columns: dict[str, str | list[str]] = Field(default_factory=dict, description="columns that differ from the task's")
+    labels: tuple[str, ...] = Field((), description="how this data writes the task's labels, in their order")
+
+
+class Task(Described):
+    """One benchmark; `xmodctl tasks show NAME` prints the file."""
+
+    name: str = Field(description="the file's name without .yaml")
+    title: str = Field(description="the benchmark's name as papers print it")
+    kind: KindName = Field(description="what the model outputs; the Hub's own names")
+    aliases: tuple[str, ...] = Field((), description="other names users type for it")
+    description: str = Field("", description="what is asked of the model, in a sentence")
+    columns: dict[str, str | list[str]] = Field(description="the kind's columns -> the columns of the data")
+    language_column: str = Field(
+        "", description="the column that tells the language, in a file that holds several; usual names are known"
+    )
+    language_ends_at: str = Field(
+        "", description="in the language column, what follows the language: `-` where it holds `english-42`"
+    )
+    labels: tuple[str, ...] = Field((), description="label names in the order of their ids")
+    labels_mapped: dict[str, str] = Field(
+        default_factory=dict,
+        description="labels of some data that the task does not have (of entities, the type) -> the label they become",
+    )
+    connectives: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="language -> what `question` holds (cause, effect) -> the words asked with in that language",
+    )
+    languages: dict[str, str | None] = Field(
+        description="the benchmark's language codes -> the X-MOD language where it is not obvious, else nothing"
+    )
+    metric: str = Field("", description="the headline metric")
+    metric_rules: MetricRules = Field(
+        "squad", description="whose script compares answers; with squad2 a question may have no answer"
+    )
+    recipe: dict[str, str] = Field(description="the recipe used when none is named; `default`, and models that differ")
+    parallel: bool = Field(False, description="row i is the same example in every language")
+    source_language: str = Field("en", description="the language usually trained in, as the benchmark spells it")
+    training: HubData | None = Field(None, description="training data, where it is another data set than `evaluation`")
+    evaluation: HubData | None = Field(None, description="the benchmark itself; without it only --data works")
+    licence: str = Field("", description="the data's licence as its authors state it")
+    homepage: str = Field("", description="where the benchmark is described")
+    citation: str = Field("", description="the paper to cite")
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _languages_as_a_list(cls, value: object) -> object:
+        """Accept `[de, en]` for `{de: , en: }`, and tell the well-known YAML trap."""
+        if isinstance(value, dict | list | tuple):
+            if any(isinstance(code, bool) for code in value):
+                raise ValueError("YAML reads an unquoted no, on or yes as true or false; write 'no'")
+            return value if isinstance(value, dict) else dict.fromkeys(value)
+        return value
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _columns_by_number(cls, value: object) -> object:
+        """Accept `tokens: 2` for the second column of a file without names."""
+        if isinstance(value, dict):
+            return {key: str(one) if isinstance(one, int) else one for key, one in value.items()}
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"a label is named twice in {', '.join(labels)}")
+        return labels
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _one_recipe_for_all(cls, value: object) -> object:
+        """Accept `recipe: nli` for `recipe: {default: nli}`."""
+        return {"default": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        required, optional = COLUMNS[self.kind]
+        if "default" not in self.recipe:
+            raise ValueError("`recipe` needs `default`, the recipe for every model that it does not name")
+        if missing := [column for column in required if column not in self.columns]:
+            raise ValueError(f"`columns` lacks {', '.join(missing)}, which {self.kind} needs")
+        if unknown := [column for column in self.columns if column not in required + optional]:
+            raise ValueError(f"`columns` has {', '.join(unknown)}; {self.kind} has {', '.join(required + optional)}")
+        if self.kind in ("sequence-classification", "token-classification") and len(self.labels) < 2:
+            raise ValueError(f"{self.kind} needs `labels`, at least two")
+        if self.kind != "question-answering" and self.metric_rules != "squad":
+            raise ValueError(f"`metric_rules` compare answers to questions; {self.kind} has none")
+        if self.metric and self.metric not in METRICS[self.kind]:
+            raise ValueError(f"`metric` is {self.metric!r}; {self.kind} has {', '.join(METRICS[self.kind])}")
+        if self.language_ends_at and not self.language_column:
+            raise ValueError("`language_ends_at` needs `language_column`, the column that it is about")
+        self._check_labels()
+        self._check_connectives()
+        return self
+
+    def _check_labels(self) -> None:
+        if self.labels_mapped and self.kind not in ("sequence-classification", "token-classification"):
+            raise ValueError(f"`labels_mapped` is about classes; {self.kind} has none")
+        targets = {label[2:] if label[1:2] == "-" else label for label in self.labels}
+        targets = targets if self.kind == "token-classification" else set(self.labels)
+        for label, target in self.labels_mapped.items():
+            if target not in targets:
+                raise ValueError(
+                    f"`labels_mapped.{label}` is {target!r}; it becomes one of {', '.join(sorted(targets))}"
+                )
+            if label in targets:
+                raise ValueError(f"`labels_mapped.{label}` maps a label that the task has; remove it there or here")
+        for data in (self.training, self.evaluation):
+            if not data or not data.labels:
+                continue
+            if self.kind not in ("sequence-classification", "multiple-choice"):
+                raise ValueError(
+                    f"`labels` of a data set say nothing about {self.kind}; use `labels_mapped` for entities"
+                )
+            if len(data.labels) != len(self.labels):
+                raise ValueError(f"`labels` of a data set are {len(data.labels)}, those of the task {len(self.labels)}")
+
+    def _check_connectives(self) -> None:
+        if self.connectives and (self.kind != "multiple-choice" or "question" not in self.columns):
+            raise ValueError("`connectives` stand for the `question` of multiple-choice, which is not in `columns`")
+        tables = list(self.connectives.items())
+        for language, table in tables[1:]:
+            if set(table) != set(tables[0][1]):
+                raise ValueError(
+                    f"`connectives.{language}` has {', '.join(table)}; that of {tables[0][0]} {', '.join(tables[0][1])}"
+                )
+
+    def speaks(self, code: str, language: str) -> bool:
+        """Say whether data that the benchmark files under `code` is in a language: `en_ewt` is in `en_XX`."""
+        return same(code, language) or same(self.languages.get(code) or code, language)
+
+    def connectives_in(self, language: str, *, remedy: str) -> dict[str, str]:
+        """Return what `question` may hold, in lower case -> the words it is asked with in a language.
+
+        A task without connectives asks its questions as they are: it has none in any language.
+
+        Raises:
+            UserError: The task has connectives, but none in this language; `remedy` ends the sentence.
+        """
+        for code, table in self.connectives.items():
+            if self.speaks(code, language):
+                return {asked.casefold(): words for asked, words in table.items()}
+        if self.connectives:
+            told = f"{self.title} has no connectives in `{language}`, only in {', '.join(self.connectives)}"
+            raise UserError(f"{told}; {remedy}")
+        return {}
+
+    def recipe_for(self, model: str) -> str:
+        """Return the name of the recipe that a model is trained with when none is named."""
+        return self.recipe.get(model, self.recipe["default"])
+
+    @property
+    def headline(self) -> str:
+        """The metric a table shows."""
+        return self.metric or METRICS[self.kind][0]
+
+
+TaskName = Annotated[str, "a shipped task's name or alias, or the path of a YAML file"]

@@ -1,0 +1,82 @@
+"""`xmodctl inspect`."""
+
+import json as json_
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xmodctl.cli import options
+from xmodctl.cli.options import choice
+
+if TYPE_CHECKING:
+    from xmodctl.data.inspection import Inspected, Sequence
+
+SPLITS = ("train", "validation", "test")
+
+
+def inspect(
+    task: Annotated[str, typer.Option("--task", metavar="TASK", help="A task's name, or a YAML file.")],
+    lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="The data's language; the model may lack it.")],
+    split: Annotated[str, typer.Option("--split", metavar="SPLIT", help="`train`, `validation` or `test`.")] = "train",
+    model: options.Model = options.DEFAULT_MODEL,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", metavar="RECIPE", help="Whose lengths to cut to; default: the task's.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe or the task.")
+    ] = None,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="How many rows.")] = 3,
+    data: options.Data = None,
+    language_column: options.LanguageColumn = None,
+    json: options.Json = False,
+) -> None:
+    """Show rows as the model reads them: the data's columns, the tokens, and the label of each.
+
+    Every row is encoded as `finetune` encodes it. A token's label follows it in brackets.
+
+    Examples:
+
+    - `xmodctl inspect --task xnli --lang de --split test --model mini --data my-data`
+
+    - `xmodctl inspect --task xnli --lang en --rows 10 --json`
+    """
+    from typing import cast
+
+    from xmodctl.catalog.task import Split
+    from xmodctl.cli import display
+    from xmodctl.data import load_rows, offers
+    from xmodctl.data.inspection import inspect as inspected
+    from xmodctl.model import find, load_tokenizer
+    from xmodctl.training.planning import Asked, settings
+
+    choice("--split", split, SPLITS)
+    changes = options.changes(overrides, language_column)
+    asked, how, _ = settings(Asked(task, lang, model, recipe, changes, data))
+    chosen = cast(Split, split)
+    published = split != "train" and offers(asked, lang, chosen, folder=data)  # else it lies with the training data
+    mine = published or split == "test"
+    here = load_rows(asked, lang, chosen, folder=data, limit=rows, evaluation=mine, sole=True)
+    told = list(inspected(here, asked, load_tokenizer(find(model)), how))
+    if json:
+        display.show_json([one.to_json() for one in told])
+        return
+    for one in told:
+        display.show_text("\n".join(_lines(one)) + "\n")
+    display.note(f"{here.origin}, {how.max_length} tokens a sequence at most (recipe {how.name})")
+
+
+def _lines(one: "Inspected") -> Iterator[str]:
+    yield f"row {one.id}"
+    for column, value in one.row.items():
+        yield f"  {column:<10} {value if isinstance(value, str) else json_.dumps(value, ensure_ascii=False)}"
+    for number, sequence in enumerate(one.sequences, start=1):
+        which = f" {number} of {len(one.sequences)}" if len(one.sequences) > 1 else ""
+        label = f" -> {sequence.label}" if sequence.label else ""
+        yield f"  sequence{which}, {len(sequence.tokens)} tokens{label}"
+        yield f"    {_with_labels(sequence)}"
+
+
+def _with_labels(sequence: "Sequence") -> str:
+    pairs = zip(sequence.tokens, sequence.labels, strict=True)
+    return " ".join(token if label is None else f"{token}[{label}]" for token, label in pairs)

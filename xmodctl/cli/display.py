@@ -1,0 +1,449 @@
+"""Everything that is drawn: tables, progress, notes. Results go to standard output, the rest to standard error.
+
+On a terminal: colour, bars, boxes. Piped: plain aligned text, and a line now and then instead of a bar.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from xmodctl.evaluation import sweep as evaluation
+from xmodctl.evaluation.comparison import Comparison
+from xmodctl.evaluation.results import ALL, BLIND, WITHOUT_SOURCE, Failure, Report, Score
+from xmodctl.model import inference
+from xmodctl.new_language import adding, heads
+from xmodctl.training import fine_tuning
+from xmodctl.training import loop as training
+
+ADAPTERS_TOLD = 6
+PLAIN_WIDTH = 1000  # piped tables are never folded
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as values: cells are text; numbers stand on the right."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    right: frozenset[str] = frozenset()  # columns of numbers
+    sections: frozenset[int] = frozenset()  # a line is drawn after these rows
+
+
+def show(sheet: Sheet) -> None:
+    """Print a table on standard output."""
+    draw(sheet, _console(sys.stdout))
+
+
+def draw(sheet: Sheet, console: Console) -> None:
+    """Draw a table on a console: lines and bold type on a terminal, aligned text elsewhere."""
+    terminal = console.is_terminal
+    if sheet.title:
+        console.print(Text(sheet.title, style="bold"))
+    table = Table(
+        box=box.SIMPLE_HEAD if terminal else None,
+        pad_edge=terminal,
+        padding=(0, 1) if terminal else (0, 2, 0, 0),
+        header_style="bold",
+    )
+    for column in sheet.columns:
+        table.add_column(column, justify="right" if column in sheet.right else "left", overflow="fold")
+    for number, row in enumerate(sheet.rows):
+        table.add_row(*(Text(cell) for cell in row), end_section=number in sheet.sections)
+    console.print(table)
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON document on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def show_text(text: str) -> None:
+    """Print text as it is on standard output."""
+    print(text)  # noqa: T201
+
+
+def note(text: str) -> None:
+    """Tell something on standard error."""
+    _console(sys.stderr).print(escape(text), style="dim", highlight=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Tell something that may be wrong."""
+    console = _console(sys.stderr)
+    console.print(f"[yellow]Note:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def fail(text: str) -> None:
+    """Tell what the user can mend."""
+    console = _console(sys.stderr)
+    console.print(f"[bold red]Error:[/bold red] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def transfer_table(report: Report) -> Sheet:
+    """Return the table of a sweep: one line a language, then the averages."""
+    several = len(report.seeds) > 1
+    controls = any(score.control != "own" for score in report.scores)
+    limited = f", LIMITED to {report.limited} rows a language" if report.limited else ""
+    source = "+".join(report.source_languages)
+    # One line tells it where it is the same in every language, as it is where labels are balanced alike.
+    blind = list(dict.fromkeys(f"{score.baseline:.1f}" for score in report.scores))
+    apart = (BLIND,) if len(blind) > 1 else ()
+    numbers = ("n", report.metric, "95 % interval", *apart, "gap")
+    columns = ("language", "adapter", *(("control",) if controls else ()), *numbers)
+    rows = []
+    for score in report.scores:
+        rows.append(
+            (
+                score.language + (" (source)" if score.is_source else f" ({score.shots} shots)" if score.shots else ""),
+                score.adapter or "none",
+                *((score.control,) if controls else ()),
+                f"{score.n:,}",
+                _value(score, several=several),
+                f"{score.ci_low:.1f} to {score.ci_high:.1f}",
+                *((f"{score.baseline:.1f}",) if apart else ()),
+                _gap(score.gap, score.gap_ci),
+            )
+        )
+    end = len(rows) - 1
+    before, after = ("", *(("",) if controls else ()), ""), ("",) * len(apart)
+    for name, value in report.averages.items():
+        ends = report.averages_ci.get(name)
+        interval = f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else ""
+        gap = _gap(report.gap, report.gap_ci) if name == WITHOUT_SOURCE else ""
+        told = f"mean, {name}" + (" (as in XTREME)" if name == ALL else "")
+        rows.append((told, *before, f"{value:.1f}", interval, *after, gap))
+    if not apart:
+        rows.append((f"answering {BLIND}", *before, *blind, "", ""))
+    seeds = f", seeds {', '.join(map(str, report.seeds))}" if several else ""
+    return Sheet(
+        columns=columns,
+        rows=tuple(rows),
+        title=f"{report.task}, {report.split}: {report.metric} in percent, trained in {source}{seeds}{limited}",
+        right=frozenset(numbers),
+        sections=frozenset({end}),
+    )
+
+
+def difference_tables(comparison: Comparison) -> list[Sheet]:
+    """Return a table for each two sides of a comparison: one line a language, then the mean."""
+    tables = []
+    for (of, against), found in comparison.pairs.items():
+        rows = []
+        for one in found:
+            higher = f"{of if one.value > 0 else against} is higher" if one.significant else "no difference shown"
+            rows.append(
+                (
+                    one.language or "mean over languages",
+                    f"{one.n:,}",
+                    *(f"{value:.1f}" for value in reversed(one.values)),
+                    f"{one.value:+.1f}",
+                    f"{one.ci[0]:+.1f} to {one.ci[1]:+.1f}",
+                    "<0.001" if one.p_corrected < 0.001 else f"{one.p_corrected:.3f}",
+                    higher,
+                )
+            )
+        limited = f", LIMITED to {comparison.limited} rows a language" if comparison.limited else ""
+        columns = ("language", "n", against, of, "difference", "95 % interval", "p (Holm)", "")
+        tables.append(
+            Sheet(
+                columns=columns,
+                rows=tuple(rows),
+                title=f"{comparison.task}, {comparison.split}: {comparison.metric} in percent, "
+                f"{of} minus {against}{limited}",
+                right=frozenset(columns[1:-1]),
+                sections=frozenset({len(rows) - 2}) if found[-1].language is None else frozenset(),
+            )
+        )
+    return tables
+
+
+class Bar(AbstractContextManager["Bar"]):
+    """A progress bar on standard error, with lines above it; on what is no terminal, the lines alone."""
+
+    def __init__(self, told: str) -> None:
+        self.console = _console(sys.stderr)
+        self.bar = _progress(self.console, TextColumn(told))
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self.bar.console.print(escape(text), highlight=False, soft_wrap=True)
+
+
+class TrainingProgress(Bar):
+    """Draws a fine-tuning's events as they come."""
+
+    def __init__(self) -> None:
+        super().__init__("loss {task.fields[loss]}  lr {task.fields[rate]}  {task.fields[speed]} ex/s")
+        self.speed = Speed()
+        self.steps_told = 0
+
+    def show(self, event: fine_tuning.Event) -> None:
+        """Draw one event."""
+        match event:
+            case fine_tuning.Prepared():
+                self.say(
+                    (f"{event.stage}: " if event.stage else "")
+                    + f"{event.rows:,} training rows, {event.tokens:,} tokens"
+                    + (f", {event.truncated:,} rows cut to the recipe's length" if event.truncated else "")
+                    + (f"; {event.validation_rows:,} validation rows" if event.validation_rows else "")
+                )
+                for told in event.notes:
+                    self.say(told)
+            case fine_tuning.SeedStarted():
+                where = (
+                    f"resuming at step {event.resumed_at:,} of {event.total_steps:,} (epoch {event.epoch:.1f})"
+                    if event.resumed_at
+                    else f"fresh run of {event.total_steps:,} steps"
+                )
+                share = 100 * event.parameters.share
+                name = f"seed {event.seed}" + (f", {event.stage}" if event.stage else "")
+                if self.task is not None:  # the stage before is done
+                    self.bar.remove_task(self.task)
+                self.steps_told = 0
+                if event.languages:
+                    told = ", ".join(f"{count:,} of {language}" for language, count in event.languages)
+                    self.say(f"{name}: an epoch takes {told}")
+                self.say(
+                    f"{name}: {where}; {event.parameters.trainable / 1e6:.1f} M of "
+                    f"{event.parameters.total / 1e6:.1f} M parameters train ({share:.0f} %)"
+                )
+                self.task = self.bar.add_task(
+                    name, total=event.total_steps, completed=event.resumed_at,
+                    loss="-", rate="-", speed="-",
+                )  # fmt: skip
+            case training.Step():
+                self.step(event)
+            case fine_tuning.Validated():
+                each = "; ".join(f"{language} {value:.1f}" for language, value in event.values.items())
+                self.say(
+                    f"epoch {event.epoch:.3g}: {event.metric} {event.value:.1f} on the source's validation data"
+                    + (f" (the mean of {each})" if each else "")
+                    + f"; {BLIND} {event.baseline:.1f}"
+                )
+            case fine_tuning.SeedFinished():
+                if self.task is not None:
+                    self.bar.remove_task(self.task)
+                    self.task = None
+                if event.known:
+                    self.say(f"seed {event.seed}: already trained")
+
+    def step(self, step: training.Step) -> None:
+        """Move the bar; where there is none, say something every tenth of the way."""
+        loss, speed = self.speed.add(step)
+        fields: dict[str, Any] = {"loss": f"{loss:.3f}", "rate": f"{step.learning_rate:.1e}", "speed": f"{speed:.1f}"}
+        if self.task is not None:
+            self.bar.update(self.task, completed=step.step, **fields)
+        tenth = 10 * step.step // step.total_steps
+        if not self.console.is_terminal and tenth > self.steps_told:
+            self.steps_told = tenth
+            left = (step.total_steps - step.step) * self.speed.seconds_a_step
+            self.say(
+                f"step {step.step:,} of {step.total_steps:,}, loss {loss:.3f}, learning rate {step.learning_rate:.1e}, "
+                f"{speed:.1f} examples/s, {_duration(left)} left"
+            )
+
+
+class AddingProgress(TrainingProgress):
+    """Draws the adding of languages as it goes."""
+
+    def show(self, event: "fine_tuning.Event | adding.Event") -> None:
+        """Draw one event."""
+        match event:
+            case adding.TextRead():
+                counts = event.corpus.counts
+                gone = {"empty": counts.empty, "too short": counts.short, "there before": counts.duplicates}
+                dropped = ", ".join(f"{count:,} {why}" for why, count in gone.items() if count)
+                self.say(
+                    f"{event.language}: {counts.lines:,} lines"
+                    + (f" ({dropped})" if dropped else "")
+                    + (f", {counts.cut:,} cuts in long ones" if counts.cut else "")
+                    + f"; {counts.kept:,} kept, {counts.characters:,} characters, {counts.held_out:,} of them held out"
+                )
+                self.say(f"{event.language}: the model's vocabulary is {event.fit.verdict}")
+            case heads.HeadStep():
+                if self.task is None:
+                    self.say("the checkpoint has no masked-language-modelling head: training one")
+                    self.begin("head", event.step.total_steps, event.step.step - 1)
+                self.step(event.step)
+            case heads.HeadTrained():
+                self.end()
+                known = "kept from before" if event.known else f"trained in {_duration(event.seconds)}"
+                self.say(f"head {known}: held-out loss {event.before:.2f} before it, {event.after:.2f} with it")
+            case adding.Ranking():
+                if event.candidates > 1:
+                    self.say(f"{event.language}: trying the model's {event.candidates} adapters on the text")
+            case adding.Ranked():
+                told = ", ".join(f"{one.adapter} {one.loss:.3f}" for one in event.candidates[:ADAPTERS_TOLD])
+                more = f" and {len(event.candidates) - ADAPTERS_TOLD} more" * (len(event.candidates) > ADAPTERS_TOLD)
+                self.say(f"{event.language}: loss through the adapters there are: {told}{more}; starts: {event.start}")
+            case adding.VocabularyMade():
+                self.say(
+                    f"{event.language}: a vocabulary of {event.pieces:,} pieces, {event.copied:,} of them the model's "
+                    f"too; {event.fit.pieces_per_word:.1f} pieces a word"
+                )
+            case adding.AdapterStarted():
+                where = f"resuming at step {event.resumed_at:,} of " if event.resumed_at else ""
+                self.say(
+                    f"{event.language}, seed {event.seed}: {where}{event.total_steps:,} steps over {event.tokens:,} "
+                    f"tokens in {event.sequences:,} sequences; {event.trainable / 1e6:.2f} M of "
+                    f"{event.total / 1e6:.1f} M parameters train"
+                )
+                self.begin(f"{event.language}, seed {event.seed}", event.total_steps, event.resumed_at)
+            case adding.Added():
+                self.end()
+                known = "added already" if event.known else f"{event.untouched:,} other tensors are as they were"
+                self.say(f"{event.language}, seed {event.seed}: {known}; {event.package.folder}")
+            case _:
+                super().show(event)
+
+    def begin(self, name: str, total: int, done: int) -> None:
+        """Draw a bar for what begins."""
+        self.steps_told, self.speed = 0, Speed()
+        self.task = self.bar.add_task(name, total=total, completed=done, loss="-", rate="-", speed="-")
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self.task is not None:
+            self.bar.remove_task(self.task)
+            self.task = None
+
+
+def added_table(added: "adding.Added") -> Sheet:
+    """Return what an adapter was measured to be worth: a line a way through the model."""
+    rows = [
+        (
+            f"{one.what}" + (f" ({one.vocabulary} vocabulary)" if one.vocabulary != "the model's" else ""),
+            one.adapter or "none",
+            f"{one.loss:.3f}",
+            f"{one.perplexity:.1f}",
+            f"{one.nats_a_character:.3f}",
+            "" if one.above is None else f"{one.above:+.2f} ({one.above_low:.2f} to {one.above_high:.2f})",
+        )
+        for one in added.compared
+    ]
+    columns = ("through", "adapter", "held-out loss", "perplexity", "nats a character", "above the new one")
+    return Sheet(columns, tuple(rows), f"{added.language}, seed {added.seed}", frozenset(columns[2:]))
+
+
+class Speed:
+    """Running means of loss and speed, as a person reads them: recent, but not jumpy."""
+
+    def __init__(self, memory: float = 0.95) -> None:
+        self.memory = memory
+        self.weight = self.loss = self.examples = self.seconds = 0.0
+
+    def add(self, step: training.Step) -> tuple[float, float]:
+        """Take a step in; return the mean loss and examples a second."""
+        self.weight = self.memory * self.weight + 1
+        self.loss = self.memory * self.loss + step.loss
+        self.examples = self.memory * self.examples + step.examples
+        self.seconds = self.memory * self.seconds + step.seconds
+        return self.loss / self.weight, self.examples / self.seconds
+
+    @property
+    def seconds_a_step(self) -> float:
+        """Mean seconds of a step."""
+        return self.seconds / self.weight
+
+
+class SweepProgress(Bar):
+    """Draws a sweep's events as they come."""
+
+    def __init__(self) -> None:
+        super().__init__("{task.fields[state]}")
+
+    def show(self, event: evaluation.Event) -> None:
+        """Draw one event."""
+        match event:
+            case evaluation.Started():
+                through = f" through {event.adapter or 'no adapter'}" if event.adapter != event.language else ""
+                for told in event.notes if event.control == "own" else ():
+                    self.say(f"{event.language}: {told}")
+                self.task = self.bar.add_task(f"{event.language}{through}", total=event.rows, state="")
+            case inference.Advanced():
+                if self.task is not None:
+                    self.bar.advance(self.task, event.rows)
+            case evaluation.Scored():
+                if self.task is not None:
+                    self.bar.remove_task(self.task)
+                    self.task = None
+                row = event.row
+                through = "" if row.adapter == row.language else f" through {row.adapter or 'no adapter'}"
+                known = " (scored before)" if event.known else f" in {_duration(row.seconds)}"
+                self.say(f"{row.language}{through}: {row.metric} {row.value:.1f}{known}")
+            case Failure():
+                self.say(f"{event.language}: failed: {event.reason}")
+
+
+def _progress(console: Console, *told: TextColumn) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *told,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _console(file: Any) -> Console:
+    console = Console(file=file)
+    return console if console.is_terminal else Console(file=file, width=PLAIN_WIDTH, no_color=True)
+
+
+def _value(score: Score, *, several: bool) -> str:
+    spread = score.spread
+    return f"{score.mean:.1f} ± {spread:.1f}" if several and spread is not None else f"{score.mean:.1f}"
+
+
+def _gap(value: float | None, ends: tuple[float, float] | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:+.1f}" + (f" ({ends[0]:.1f} to {ends[1]:.1f})" if ends else "")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def size(count: float) -> str:
+    """Return a count of bytes as people write it."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def sheet(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "", right: Iterable[str] = ()
+) -> Sheet:
+    """Return a table of text."""
+    return Sheet(tuple(columns), tuple(tuple(row) for row in rows), title, frozenset(right))

@@ -1,0 +1,171 @@
+"""Files that describe: one declaration a field gives the YAML key, its type, bounds and help.
+
+`Described` is the parent of every such file (task, recipe). Unknown keys are errors, and a bad file tells all its
+mistakes at once, each with its line.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from xmodctl.core.errors import UserError, did_you_mean
+
+Place = tuple[int | str, ...]
+
+
+class Described(BaseModel):
+    """A value read from a YAML file: frozen, typed, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    def with_values(self, changes: Mapping[str, Any], *, origin: str) -> Self:
+        """Return a copy with dotted keys replaced, validated as a file is; `origin` stands in for the file's name."""
+        values = self.model_dump(exclude_unset=True)
+        for key, value in changes.items():
+            *path, last = key.split(".")
+            place = values
+            for part in path:
+                step = place.setdefault(part, {})
+                if not isinstance(step, dict):
+                    raise UserError(f"{origin}: `{key}` names a part of `{part}`, which has no parts")
+                place = step
+            place[last] = value
+        return parse(type(self), values, origin=origin, lines={})
+
+
+D = TypeVar("D", bound=Described)
+
+
+def read(kind: type[D], path: Path, **given: Any) -> D:
+    """Read a described value from a YAML file; `given` adds keys that the file does not hold, such as its name.
+
+    Raises:
+        UserError: The file cannot be read, is not YAML, or holds mistakes (all of them are listed).
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        document = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: this is not YAML ({error.problem or error.context})") from error
+    except (yaml.YAMLError, ValueError) as error:  # an unprintable character, an impossible date
+        raise UserError(f"{path}: this is not YAML ({error})") from error
+    if not isinstance(values, dict) or document is None:
+        raise UserError(f"{path}: expected `key: value` lines, found {_said(values)}")
+    if taken := sorted(set(given) & set(values)):
+        raise UserError(f"{path}: `{taken[0]}` is not a key of this file (it comes from the file's name); remove it")
+    lines, twice = _lines(document)
+    return parse(kind, {**values, **given}, origin=str(path), lines=lines, mistakes=twice)
+
+
+def parse(
+    kind: type[D], values: Mapping[str, Any], *, origin: str, lines: Mapping[Place, int], mistakes: Sequence[str] = ()
+) -> D:
+    """Validate `values` as a `kind`; every mistake goes into one UserError."""
+    found = list(mistakes)
+    result: D | None = None
+    try:
+        result = kind.model_validate(values)
+    except ValidationError as error:
+        found += [_sentence(kind, one, lines) for one in error.errors(include_url=False)]
+    if result is None or found:
+        count = f"{len(found)} mistakes" if len(found) > 1 else "a mistake"
+        raise UserError(f"{origin} has {count}:\n" + "\n".join(f"  {mistake}" for mistake in found))
+    return result
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split one `KEY=VALUE` of `--set`; the value is read as YAML: `1e-4`, `true`, `[a, b]` mean what they say."""
+    key, equals, raw = text.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {text}: expected KEY=VALUE, such as --set learning_rate=1e-5")
+    try:
+        return key.strip(), yaml.safe_load(raw)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {text}: the value is not YAML; put it in quotes") from error
+
+
+def keys_of(kind: type[Described]) -> list[str]:
+    """Return the keys of a described file, in the order of their declaration."""
+    return list(kind.model_fields)
+
+
+def _sentence(kind: type[Described], error: ErrorDetails, lines: Mapping[Place, int]) -> str:
+    place = tuple(part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-")))
+    key = ".".join(str(part) for part in place)
+    line = next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), None)
+    where = f"line {line}: " if line else ""
+    match error["type"]:
+        case "extra_forbidden":
+            known = _known_keys(kind, place[:-1])
+            guess = did_you_mean(str(place[-1]), known) or f"; known keys: {', '.join(known)}"
+            return f"{where}there is no key `{key}`{guess}"
+        case "missing":
+            return f"{where}the key `{key}` is missing"
+        case "value_error" | "assertion_error":
+            told = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            return f"{where}{f'`{key}`: ' if key else ''}{told}"
+        case _:
+            told = error["msg"].removeprefix("Input should be ")
+            return f"{where}`{key}` is {_said(error['input'])}; it should be {told}"
+
+
+def _known_keys(kind: type[Described], path: Place) -> list[str]:
+    """Walk the declaration down `path` and return the keys known there."""
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = kind.model_fields.get(part)
+        inner = _described_within(field.annotation) if field else None
+        if inner is None:
+            return []
+        kind = inner
+    return keys_of(kind)
+
+
+def _described_within(annotation: Any) -> type[Described] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Described):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        if found := _described_within(part):
+            return found
+    return None
+
+
+def _said(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _lines(document: yaml.Node) -> tuple[dict[Place, int], list[str]]:
+    """Return the line of every key of a YAML document, and a sentence for each key that is given twice."""
+    lines: dict[Place, int] = {}
+    twice: list[str] = []
+
+    def walk(node: yaml.Node, place: Place) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                inner = (*place, key.value)
+                line = key.start_mark.line + 1
+                if inner in lines:
+                    twice.append(f"line {line}: `{'.'.join(map(str, inner))}` is given twice (first on {lines[inner]})")
+                lines[inner] = line
+                walk(value, inner)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                lines[*place, index] = value.start_mark.line + 1
+                walk(value, (*place, index))
+
+    walk(document, ())
+    return lines, twice

@@ -1,0 +1,148 @@
+"""Encoded rows as flat arrays, cached on disk by the content they were made from."""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xmodctl.catalog.recipe import Recipe
+from xmodctl.core.encoded import Encoded, Ragged
+from xmodctl.core.files import cache_folder, prune, whole_file
+from xmodctl.core.versions import versions
+from xmodctl.data.rows import Rows
+from xmodctl.kinds import Kind
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+_log = logging.getLogger(__name__)
+
+LAYOUT = 2
+"""Version of what is kept: of the file, and of what goes into it. Another one is made anew."""
+
+CACHE_BYTES = 4 * 2**30
+"""The cache is kept below this; what was not used for longest goes first."""
+
+
+def cached(key_parts: Mapping[str, str], make: Callable[[], Encoded]) -> Encoded:
+    """Return what `make` returned for these parts the last time, or make and keep it.
+
+    One safetensors file an encoding lies in the cache folder, named by the sha256 of the parts; a damaged one is made
+    again. Processes that want the same one wait for each other. Where nothing can be written, nothing is kept.
+    """
+    folder = cache_folder() / "encodings"
+    parts = json.dumps({**key_parts, "layout": LAYOUT}, sort_keys=True)
+    path = folder / f"{hashlib.sha256(parts.encode()).hexdigest()}.safetensors"
+    with _locked(path):
+        if (found := _load(path)) is not None:
+            return found
+        made = make()
+        try:
+            _save(made, path)
+            prune(folder, CACHE_BYTES, keep=path)
+        except OSError as error:
+            _log.warning("encodings are not kept in %s: %s", folder, error)
+        return made
+
+
+def _load(path: Path) -> Encoded | None:
+    """Return a kept encoding, or None if there is none or it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+        if facts.get("sha256") != _digest(arrays):
+            return None
+        os.utime(path)  # used now: the last to be pruned
+    except (SafetensorError, OSError):
+        return None
+    offsets = arrays["offsets"]
+    return Encoded(
+        input_ids=Ragged(arrays["input_ids"], offsets),
+        rows=arrays["rows"],
+        scalars={name: values for group, name, values in _grouped(arrays) if group == "scalars"},
+        ragged={name: Ragged(values, offsets) for group, name, values in _grouped(arrays) if group == "ragged"},
+        places={name: Ragged(values, offsets) for group, name, values in _grouped(arrays) if group == "places"},
+        counts=json.loads(facts["counts"]),
+        choices=json.loads(facts["choices"]),
+    )
+
+
+def _save(encoded: Encoded, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    arrays = {
+        "offsets": encoded.input_ids.offsets,
+        "input_ids": encoded.input_ids.values,
+        "rows": encoded.rows,
+        **{f"scalars.{name}": values for name, values in encoded.scalars.items()},
+        **{f"ragged.{name}": one.values for name, one in encoded.ragged.items()},
+        **{f"places.{name}": one.values for name, one in encoded.places.items()},
+    }
+    arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    with whole_file(path) as part:
+        facts = {"counts": json.dumps(encoded.counts), "choices": json.dumps(encoded.choices)}
+        save_file(arrays, part, metadata={"sha256": _digest(arrays), **facts})
+
+
+def _grouped(arrays: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, NDArray[Any]]]:
+    for key, values in arrays.items():
+        group, _, name = key.partition(".")
+        yield group, name, values
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.dtype} {values.shape}\n".encode())
+        digest.update(values.view(np.uint8).data if values.size else b"")
+    return digest.hexdigest()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of one encoding, where the folder can hold a lock at all."""
+    from filelock import FileLock
+
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        _log.warning("encodings are not kept in %s: %s", path.parent, error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def encode(kind: Kind, rows: Rows, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe) -> Encoded:
+    """Encode rows as the recipe says, or read the encoding from the cache."""
+    key = {
+        "tool": versions()["xmodctl"],  # another release may encode otherwise
+        "rows": rows.fingerprint,
+        "kind": kind.name,
+        "tokenizer": tokenizer_identity(tokenizer),
+        "max_length": str(recipe.max_length),
+        "stride": str(recipe.overlap),
+    }
+    return cached(key, lambda: kind.encode(rows.table, tokenizer, max_length=recipe.max_length, stride=recipe.overlap))
+
+
+def tokenizer_identity(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return a sha256 of the tokenizer's whole definition."""
+    import hashlib
+
+    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()

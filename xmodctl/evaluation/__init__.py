@@ -1,0 +1,1 @@
+"""Scores: the sweep over languages, results, comparison, prediction."""

@@ -1,0 +1,37 @@
+"""From logits to predictions and their metrics."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xmodctl.catalog.task import Task
+from xmodctl.core.encoded import Encoded
+from xmodctl.kinds import Kind
+from xmodctl.kinds.evaluate_metric import metric
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the model predicts for one example."""
+
+    id: str
+    gold: Any
+    prediction: Any
+    scores: tuple[float, ...] = ()
+
+
+def score_predictions(
+    kind: Kind, task: Task, rows: "Dataset", language: str, encoded: Encoded, logits: Sequence[np.ndarray]
+) -> tuple[list[Predicted], np.ndarray, Mapping[str, float]]:
+    """Return predictions, their statistics per row, and every metric in percent."""
+    decoded = kind.decode(logits, encoded, rows, task)
+    predictions = [Predicted(id_, *values) for id_, values in zip(rows["id"], decoded, strict=True)]
+    gold, predicted = [row.gold for row in predictions], [row.prediction for row in predictions]
+    statistics = kind.statistics(gold, predicted, task, language)
+    metrics = metric(task, language).compute(predictions=predicted, references=gold)
+    return predictions, statistics, metrics

@@ -1,0 +1,147 @@
+"""Batches: which units go through the device together, decided from lengths alone, and their tensors."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xmodctl.core.encoded import Encoded, Ragged
+
+if TYPE_CHECKING:
+    import torch
+
+MEGABATCH = 50
+"""Batches that are shuffled together and then sorted by length: 97 % of the tokens of a batch are then no padding."""
+
+IGNORED = -100
+"""The label of a position that has none, as `torch.nn.CrossEntropyLoss` ignores it."""
+
+Lengths = NDArray[np.integer[Any]] | Sequence[int]
+
+
+def sampled(groups: NDArray[np.integer[Any]], *, alpha: float, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the units of one epoch, in order: as many as there are, each group with its share of them.
+
+    A group's share is proportional to its size to the power of `alpha` (temperature sampling with temperature 1/alpha,
+    Lample and Conneau 2019, arXiv 1901.07291, section 3.1); with 1 every unit comes once. A group's units
+    come round and round in shuffled rounds, so that over epochs none comes twice as often as another. The choice
+    depends on `seed` and `epoch` alone.
+    """
+    sizes = np.bincount(groups)
+    chosen = []
+    for group, (size, count) in enumerate(zip(sizes.tolist(), _shares(sizes, alpha).tolist(), strict=True)):
+        if count:
+            begin, end = epoch * count, (epoch + 1) * count
+            rounds = range(begin // size, -(-end // size))
+            order = np.concatenate([np.random.default_rng([seed, group, one]).permutation(size) for one in rounds])
+            chosen.append(np.flatnonzero(groups == group)[order[begin - rounds[0] * size : end - rounds[0] * size]])
+    return np.sort(np.concatenate(chosen)) if chosen else np.arange(0)
+
+
+def _shares(sizes: NDArray[np.int64], alpha: float) -> NDArray[np.int64]:
+    """Divide as many units as there are among groups, to the largest remainders."""
+    weights = np.where(sizes > 0, sizes.astype(np.float64) ** alpha, 0.0)
+    exact = sizes.sum() * weights / max(1.0, weights.sum())
+    counts: NDArray[np.int64] = np.floor(exact + 1e-9).astype(np.int64)
+    counts[np.argsort(counts - exact, kind="stable")[: sizes.sum() - counts.sum()]] += 1
+    return counts
+
+
+def training_batches(
+    lengths: Lengths,
+    *,
+    batch_size: int,
+    tokens_per_step: int,
+    seed: int,
+    epoch: int,
+    choices: Lengths | None = None,
+    rank: int = 0,
+    world: int = 1,
+) -> list[list[NDArray[np.int64]]]:
+    """Return one epoch: a list of optimiser batches, each a list of micro-batches of unit indices.
+
+    Every unit comes exactly once. The batches depend on `seed` and `epoch` alone; `rank` only says which contiguous
+    share of each batch is returned, so that the shares of all ranks, one after the other, are the batch. A share is
+    empty where a batch has fewer units than there are ranks. Padded to its longest unit, a micro-batch holds at most
+    `tokens_per_step` tokens; a unit longer than that goes alone. Units with different numbers of `choices` never share
+    a micro-batch, so that no choice is padding.
+    """
+    assert batch_size > 0
+    assert 0 <= rank < world
+    sizes, groups = _sizes_and_groups(lengths, choices)
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(sizes))
+    megabatch = np.arange(len(order)) // (batch_size * MEGABATCH)
+    order = order[np.lexsort((-sizes[order], groups[order], megabatch))]
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    shares = [np.array_split(batch, world)[rank] if world > 1 else batch for batch in batches]
+    return [list(_cut(shares[index], sizes, groups, tokens_per_step)) for index in random.permutation(len(batches))]
+
+
+def evaluation_batches(
+    lengths: Lengths, *, tokens_per_step: int, choices: Lengths | None = None, rank: int = 0, world: int = 1
+) -> list[NDArray[np.int64]]:
+    """Return batches of unit indices sorted by length, longest first, so that too large a batch fails at once.
+
+    Over all ranks every unit comes exactly once; padded, a batch holds at most `tokens_per_step` tokens, or one unit;
+    all units of a batch have the same number of `choices`.
+    """
+    assert 0 <= rank < world
+    sizes, groups = _sizes_and_groups(lengths, choices)
+    order = np.lexsort((-sizes, groups))
+    return list(_cut(order, sizes, groups, tokens_per_step))[rank::world]
+
+
+def _sizes_and_groups(lengths: Lengths, choices: Lengths | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    sizes = np.asarray(lengths, dtype=np.int64)
+    return sizes, np.ones_like(sizes) if choices is None else np.asarray(choices, dtype=np.int64)
+
+
+def _cut(
+    units: NDArray[np.int64], lengths: NDArray[np.int64], groups: NDArray[np.int64], tokens: int
+) -> Iterator[NDArray[np.int64]]:
+    """Cut units, longest first within each group, into runs of one group whose padded size is at most `tokens`."""
+    for run in np.split(units, np.flatnonzero(np.diff(groups[units])) + 1):
+        start = 0
+        while start < len(run):
+            fitting = max(1, tokens // max(1, int(lengths[run[start]])))
+            yield run[start : start + fitting]
+            start += fitting
+
+
+def collate(
+    encoded: Encoded, indices: NDArray[np.integer[Any]] | Sequence[int], *, pad_id: int
+) -> "dict[str, torch.Tensor]":
+    """Return the tensors of some units: everything is int64 but fractional scalars (float32).
+
+    `input_ids` (n, longest), padded on the right with `pad_id`; `attention_mask` (n, longest), 1 for tokens and 0 for
+    padding; each scalar (n,); each ragged (n, longest), padded with -100. Where units have choices, the second
+    dimension is theirs, (n, choices, longest), and a scalar is that of a unit's first choice.
+    """
+    import torch
+
+    first = encoded.first[np.asarray(indices, dtype=np.int64)]
+    features, shape = first, first.shape
+    if encoded.choices:
+        (choices,) = set(encoded.sizes[indices].tolist())  # a batch of questions with as many choices each
+        features, shape = (first[:, None] + np.arange(choices)).reshape(-1), (len(first), choices)
+    input_ids, mask = _padded(encoded.input_ids, features, pad_id)
+    arrays = {"input_ids": input_ids, "attention_mask": mask.astype(np.int64)}
+    arrays |= {name: _padded(one, features, IGNORED)[0] for name, one in encoded.ragged.items()}
+    arrays = {name: values.reshape(*shape, mask.shape[1]) for name, values in arrays.items()}
+    arrays |= {name: values[first] for name, values in encoded.scalars.items()}
+    return {
+        name: torch.from_numpy(values.astype(np.float32 if values.dtype.kind == "f" else np.int64))
+        for name, values in arrays.items()
+    }
+
+
+def _padded(rows: Ragged, chosen: NDArray[np.int64], filler: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the chosen rows as a matrix, and where it holds values."""
+    lengths = rows.lengths[chosen]
+    mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+    matrix = np.full(mask.shape, filler, dtype=np.int64)
+    if len(chosen):
+        matrix[mask] = np.concatenate([rows[index] for index in chosen])
+    return matrix, mask

@@ -1,0 +1,133 @@
+"""Build the embedded model once, and find it again: a plain `transformers` folder in the cache."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.files import cache_folder, whole_file, whole_folder, write_json
+from xmodctl.model.mini import weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# The languages of XNLI under X-MOD's names. Any other starts from an identity adapter too: see `identity_adapters`.
+LANGUAGES = (
+    *("en_XX", "de_DE", "fr_XX", "es_XX", "el_GR", "bg_BG", "ru_RU", "tr_TR"),
+    *("ar_AR", "vi_VN", "th_TH", "zh_CN", "hi_IN", "sw_KE", "ur_PK"),
+)
+
+_LAYOUT = 1  # counts up whenever the same weight file would yield other files
+_MANIFEST = "manifest.json"  # name -> bytes of every other file; written last
+
+# Names of a layer's parts in the weight file and in BERT.
+_LAYER = {
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "ao": "attention.output.dense",
+    "aln": "attention.output.LayerNorm",
+    "fi": "intermediate.dense",
+    "fo": "output.dense",
+    "oln": "output.LayerNorm",
+}
+
+
+def build() -> Path:
+    """Return the folder of the embedded model, a complete X-MOD; the first call builds it in the cache, in seconds.
+
+    Raises:
+        UserError: the package with the weights is not installed or damaged, or the cache cannot be written.
+    """
+    from filelock import FileLock
+
+    folder = cache_folder() / "mini" / f"{weights.SHA256[:16]}-{_LAYOUT}"
+    if _is_whole(folder):
+        return folder
+    source = weights.locate()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f".{folder.name}.lock")):
+            if not _is_whole(folder):  # another process may have built it meanwhile
+                with whole_folder(folder) as part:
+                    _fill(part, source)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the embedded model (about 550 MB) to {folder}: {error.strerror or error}; "
+            "free the place or name another folder in the environment variable XMODCTL_CACHE"
+        ) from error
+    return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Say whether every file that was built is there at its full size."""
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        return all((folder / name).stat().st_size == size for name, size in manifest.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _fill(folder: Path, source: Path) -> None:
+    file = weights.WeightFile.open(source)
+    _write_model(file, folder)  # before the tokenizer, so that the two are never in memory together
+    _write_tokenizer(file, folder)
+    write_json(folder / _MANIFEST, {path.name: path.stat().st_size for path in sorted(folder.iterdir())})
+
+
+def _write_model(file: weights.WeightFile, folder: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    from xmodctl.model.conversion import convert
+
+    sizes = file.geometry
+    config = {
+        "model_type": "bert",
+        "hidden_size": sizes.hidden,
+        "num_hidden_layers": sizes.layers,
+        "num_attention_heads": sizes.heads,
+        "intermediate_size": sizes.feed_forward,
+        "layer_norm_eps": file.layer_norm_eps,
+        "bos_token_id": file.bos,
+        "eos_token_id": file.eos,
+    }
+    xmod = convert(config, _bert(file), LANGUAGES, pad_token_id=file.pad)
+    write_json(folder / "config.json", xmod.config)
+    try:
+        with whole_file(folder / "model.safetensors") as part:
+            save_file(xmod.tensors, part, metadata={"format": "pt"})
+    except SafetensorError as error:  # its way to report a full disk
+        raise OSError(str(error)) from error
+
+
+def _write_tokenizer(file: weights.WeightFile, folder: Path) -> None:
+    from xmodctl.model.mini.tokenizer import save, tokenizer
+
+    save(tokenizer(file.pieces, file.unk, file.characters), folder, longest=file.geometry.positions)
+
+
+def _bert(file: weights.WeightFile) -> "dict[str, Tensor]":
+    """Return the weights under BERT's names.
+
+    The file's word embeddings have rows beyond the last piece (padding of the vocabulary's size): no text reaches them.
+    """
+    import torch
+
+    sizes = file.geometry
+    hidden, wide = sizes.hidden, sizes.feed_forward
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {
+        "embeddings.word_embeddings.weight": ("emb.word", (len(file.pieces), hidden)),
+        "embeddings.position_embeddings.weight": ("emb.pos", (sizes.positions, hidden)),
+        "embeddings.token_type_embeddings.weight": ("emb.type", (sizes.types, hidden)),
+        "embeddings.LayerNorm.weight": ("emb.ln.w", (hidden,)),
+        "embeddings.LayerNorm.bias": ("emb.ln.b", (hidden,)),
+    }
+    matrices = {"fi": (wide, hidden), "fo": (hidden, wide)}
+    for layer in range(sizes.layers):
+        for short, part in _LAYER.items():
+            bias = (wide,) if short == "fi" else (hidden,)
+            weight = (hidden,) if part.endswith("LayerNorm") else matrices.get(short, (hidden, hidden))
+            shapes[f"encoder.layer.{layer}.{part}.weight"] = (f"l{layer}.{short}.w", weight)
+            shapes[f"encoder.layer.{layer}.{part}.bias"] = (f"l{layer}.{short}.b", bias)
+    return {bert: torch.from_numpy(file.tensor(name, *shape)) for bert, (name, shape) in shapes.items()}

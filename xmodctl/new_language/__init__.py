@@ -1,0 +1,1 @@
+"""Languages the model never saw."""

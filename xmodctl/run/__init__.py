@@ -1,0 +1,1 @@
+"""A run: its plan, its folder, what it keeps, its model in memory."""

@@ -1,0 +1,67 @@
+"""What a run keeps: checkpoints to continue from, and the delta, the trained tensors and nothing of the base model.
+
+Weights and optimiser state are safetensors. A checkpoint folder appears whole or not at all, and its manifest tells
+the sha256 of each file in it.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.files import whole_file
+
+if TYPE_CHECKING:
+    import torch
+
+    from xmodctl.model import Source
+from xmodctl.core.safetensors_io import Tensors, _save
+
+DELTA_FORMAT = "xmodctl-delta-1"
+
+
+def base_identity(source: "Source") -> dict[str, Any]:
+    """Return what makes two base models the same: id, revision, sha256 of the configuration."""
+    return {"model": source.id, "revision": source.revision, "config_sha256": source.config_sha256}
+
+
+def save_delta(path: Path, tensors: Tensors, source: "Source", facts: Mapping[str, Any]) -> None:
+    """Write trained tensors with the identity of the base they belong to, whole or not at all."""
+    told = {"format": DELTA_FORMAT, "base": json.dumps(base_identity(source)), "facts": json.dumps(dict(facts))}
+    with whole_file(path) as part:
+        _save(tensors, part, told)
+
+
+def load_delta(path: Path, source: "Source") -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
+    """Read a delta and its facts.
+
+    Raises:
+        UserError: The file is damaged, or belongs to another base model.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            told = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; has the run been trained to its end?") from error
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}); train it again with --on-exists redo") from error
+    if told.get("format") != DELTA_FORMAT:
+        raise UserError(f"{path} is not a delta of xmodctl (format {told.get('format')!r})")
+    base, here = json.loads(told["base"]), base_identity(source)
+    if base["config_sha256"] != here["config_sha256"] or (
+        base["revision"] and here["revision"] and base["revision"] != here["revision"]
+    ):
+        raise UserError(
+            f"{path} was trained on {_named(base)}, not on {_named(here)}; a delta fits only its own base: "
+            f"use --model {base['model']}{'@' + base['revision'] if base['revision'] else ''}"
+        )
+    return tensors, json.loads(told["facts"])
+
+
+def _named(identity: Mapping[str, Any]) -> str:
+    revision = f"@{identity['revision'][:12]}" if identity["revision"] else ""
+    return f"{identity['model']}{revision} (configuration {identity['config_sha256'][:12]})"

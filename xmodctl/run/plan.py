@@ -1,0 +1,66 @@
+"""A run: the plan it follows, and the folder it keeps."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict
+
+from xmodctl.catalog.recipe import Recipe
+from xmodctl.catalog.task import Task
+from xmodctl.model.precision import Precision
+from xmodctl.run.folder import validator
+
+
+@dataclass(frozen=True)
+class Shots:
+    """A few examples of target languages that are trained on besides the source's; each seed of a run draws its own."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    count: int  # a language
+    languages: tuple[tuple[str, str], ...]  # the language as the data spells it, and the adapter it goes through
+    training_seed: int  # of the head and the order of rows: the same in every draw
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a fine-tuning computes; the same plan gives the same run."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # a key of another version is told, not forgotten
+
+    task: Task
+    recipe: Recipe
+    model: str  # as it can be asked for again: id, folder or mini
+    revision: str | None
+    config_sha256: str | None  # None only while nothing is downloaded
+    source_languages: tuple[str, ...]  # the adapters trained through
+    data: str | None  # folder given by --data, None is the Hub
+    limit: int | None
+    precision: Precision
+    earlier: tuple[Task, ...] = ()  # the tasks of the recipe's stages, in their order
+    shots: Shots | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as plain JSON values."""
+        return dict(validator(Plan).dump_python(self, mode="json"))
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The adapters trained through: those of the source languages, then those of shots."""
+        shots = [adapter for _, adapter in self.shots.languages] if self.shots else []
+        return tuple(dict.fromkeys([*self.source_languages, *shots]))
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the plan: equal for plans that compute the same."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the run's folder: what it is, and six digits that keep different plans apart."""
+        model = Path(self.model).name
+        shots = f"-{self.shots.count}shots" if self.shots else ""
+        return f"{self.task.name}-{'+'.join(self.source_languages)}{shots}-{model}-{self.digest[:6]}"

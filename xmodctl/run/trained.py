@@ -1,0 +1,56 @@
+"""The language sweep: one load of the shared weights, one adapter swapped in for each language, one row a score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from xmodctl.kinds import KINDS
+from xmodctl.run.deltas import load_delta
+from xmodctl.run.run import Run
+
+if TYPE_CHECKING:
+    from xmodctl.adapters.packages import Package
+    from xmodctl.model import Source, Xmod
+from xmodctl.model.inference import best_device
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's model of one seed, in memory."""
+
+    model: "Xmod"
+    seed: int
+    step: int
+    selected_on: str
+
+    @classmethod
+    def load(
+        cls,
+        run: Run,
+        source: "Source",
+        seed: int,
+        language: str,
+        *,
+        device: str | None = None,
+        packages: "Sequence[Package]" = (),
+    ) -> Self:
+        """Load the base with one language, the head of the run's task, the delta of one seed, and packages."""
+        from xmodctl.adapters.packages import attach
+        from xmodctl.model import apply_delta, load
+
+        tensors, facts = load_delta(run.delta(seed), source)
+        names = KINDS[run.plan.task.kind].outputs(run.plan.task)
+        model = load(
+            source,
+            run.plan.task.kind,
+            [run.plan.source_languages[0] if any(language == one.language for one in packages) else language],
+            num_labels=len(names),
+            id2label=dict(enumerate(names)),
+            device=device or best_device(),
+        )
+        apply_delta(model, tensors)
+        for package in packages:
+            attach(model, package)
+        if language not in model.languages:
+            model.swap([language])
+        return cls(model, seed, facts["step"], facts["selected_on"])

@@ -1,0 +1,1 @@
+"""Resampling, intervals, tests; knows numpy alone."""

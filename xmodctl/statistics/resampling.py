@@ -1,0 +1,173 @@
+"""Intervals and tests: how far a score would move had other examples been drawn, or other seeds been trained.
+
+`docs/statistics.md` says in plain words what is computed when.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Metric = Callable[[np.ndarray], np.ndarray]  # summed counts of shape (..., counts) -> values of shape (...)
+
+RESAMPLES = 2000
+"""For the ends of an interval; Efron and Tibshirani (1993) count 1,000 as a rough minimum."""
+
+CELLS = 2**22
+"""Numbers held at a time while resampling: 32 MiB."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided 95 % interval, in the unit of the score."""
+
+    low: float
+    high: float
+    method: str
+
+
+def bootstrap(statistics: np.ndarray, metric: Metric, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Return the percentile bootstrap interval of a metric over examples.
+
+    Args:
+        statistics: Counts that add up over examples, shape (examples, counts).
+        metric: Maps summed counts of shape (resamples, counts) to values of shape (resamples,).
+        seed: The same seed gives the same interval.
+        resamples: How many samples of the same size are drawn with replacement.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    """
+    examples = len(statistics)
+    # Equal rows of counts are exchangeable, so a resample is one multinomial draw over the distinct rows.
+    distinct, times = np.unique(statistics, axis=0, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(examples, times / examples, size=resamples)
+    return Interval(*percentiles(metric(drawn @ distinct)), by_examples(resamples, seed))
+
+
+def by_examples(resamples: int, seed: int) -> str:
+    """Name the method of an interval, as rows and reports do."""
+    return f"percentile bootstrap over examples, {resamples} resamples, seed {seed}"
+
+
+def percentiles(values: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the interval that leaves 2.5 % of the values out on each side."""
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def resample(
+    tables: Sequence[np.ndarray], metric: Metric, *, stream: str = "", seed: int = 0, resamples: int = RESAMPLES
+) -> Floats:
+    """Return a metric of several tables under the same resamples of their rows, shape (resamples, tables).
+
+    Row i of every table is the same example: what another model, seed or language made of it. So whatever is computed
+    from one resample (a difference, a gap, an average) is paired.
+
+    Args:
+        tables: Counts that add up over examples, each of shape (examples, counts).
+        metric: Maps summed counts to values.
+        stream: Calls with the same stream, seed and number of rows draw the same rows.
+        seed: The same seed gives the same values, whatever else is resampled and in whatever order.
+        resamples: How many samples of the same size are drawn with replacement.
+
+    Sources: Efron and Tibshirani (1993), chapter 8, on data of any structure; of the paired bootstrap in language
+    processing, Koehn, Statistical Significance Tests for Machine Translation Evaluation (EMNLP 2004).
+    """
+    examples, counts = tables[0].shape
+    assert examples, "there is nothing to draw from"
+    assert all(table.shape == (examples, counts) for table in tables)
+    draw = np.random.default_rng([seed, *hashlib.sha256(stream.encode()).digest()])
+    together = max(1, CELLS // examples)  # resamples, and columns of tables, that are held at a time
+    width = max(1, together // counts)
+    values = np.empty((resamples, len(tables)))
+    for start in range(0, resamples, together):
+        block = values[start : start + together]
+        times = np.empty((len(block), examples))
+        for row in times:
+            row[:] = np.bincount(draw.integers(0, examples, examples), minlength=examples)
+        for first in range(0, len(tables), width):
+            beside = np.concatenate(tables[first : first + width], axis=1, dtype=np.float64)
+            block[:, first : first + width] = metric((times @ beside).reshape(len(block), -1, counts))
+    return values
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the seeds of one way of training score on the same examples: as observed, and under resamples of these."""
+
+    seeds: tuple[int, ...]
+    observed: Floats  # (seeds,)
+    drawn: Floats  # (resamples, seeds)
+
+    def __post_init__(self) -> None:
+        assert self.observed.shape == self.drawn.shape[1:] == (len(self.seeds),)
+
+    def __sub__(self, other: Self) -> Self:
+        """Return the differences, seed by seed."""
+        assert self.seeds == other.seeds
+        return type(self)(self.seeds, self.observed - other.observed, self.drawn - other.drawn)
+
+    @classmethod
+    def mean(cls, several: Sequence[Self]) -> Self:
+        """Return the unweighted mean, seed by seed."""
+        assert all(one.seeds == several[0].seeds for one in several)
+        drawn = np.zeros_like(several[0].drawn)
+        for one in several:  # not stacked: there may be 81 of them
+            drawn += one.drawn
+        return cls(several[0].seeds, np.mean([one.observed for one in several], axis=0), drawn / len(several))
+
+    @property
+    def value(self) -> float:
+        """The mean over seeds."""
+        return float(self.observed.mean())
+
+    @property
+    def seed_variance(self) -> float:
+        """How much seeds differ more than the noise of one test set explains; negative where they differ less.
+
+        Every seed is scored on the same examples, so what these have in common cancels in the variance between seeds,
+        and what is left of their noise is known from the resamples. Source: the analysis of variance of a crossed
+        table, Searle, Casella and McCulloch, Variance Components (1992), chapter 4.
+        """
+        count = len(self.seeds)
+        noise = (self.drawn - self.drawn.mean(axis=1, keepdims=True)).var(axis=0).mean()
+        return float(self.observed.var(ddof=1) - noise * count / (count - 1))
+
+
+def redraw(scores: Scores, minus: Scores | None = None, *, seed: int = 0) -> Floats:
+    """Return the mean over seeds, or the difference of two such means, as other examples and seeds would have it.
+
+    Two levels. Examples are resampled, the same for every seed, as every seed is scored on the same ones. Seeds are
+    too few to be resampled: their part is drawn from Student's t distribution, with the variance between seeds as scale
+    and, of a difference, the variance of both sides pooled. With one seed a side, that level is missing: the result is
+    about these very models.
+
+    Sources: McCullagh, Resampling and Exchangeable Arrays (Bernoulli 2000), and Owen, The Pigeonhole Bootstrap (Annals
+    of Applied Statistics 2007), on two crossed levels; Student, The Probable Error of a Mean (Biometrika 1908).
+    """
+    values: Floats = scores.drawn.mean(axis=1)
+    if minus is not None:
+        values = values - minus.drawn.mean(axis=1)
+    sides = [scores] if minus is None else [scores, minus]
+    freedom = [len(side.seeds) - 1 for side in sides]
+    if any(freedom):
+        pooled = sum(count * side.seed_variance for count, side in zip(freedom, sides, strict=True) if count)
+        variance = max(pooled / sum(freedom), 0.0) * sum(1 / len(side.seeds) for side in sides)
+        values = values + np.sqrt(variance) * _student(sum(freedom), len(values), seed)
+    return values
+
+
+@lru_cache(maxsize=16)
+def _student(freedom: int, count: int, seed: int) -> Floats:
+    """Return draws from Student's t distribution whose quantiles are its own: far fewer would tell its tails as well.
+
+    They are every 101st of as many times more draws in order, made symmetric, and shuffled.
+    """
+    draw = np.random.default_rng(seed)
+    quantiles = np.sort(draw.standard_t(freedom, count * 101))[50::101]
+    return draw.permutation((quantiles - quantiles[::-1]) / 2)
