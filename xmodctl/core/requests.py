@@ -1,0 +1,33 @@
+"""Commands as functions: one dataclass declares a command's options, for Python and the command line alike."""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+Request = TypeVar("Request")
+Result = TypeVar("Result")
+
+
+def command(request: Callable[P, Request]) -> Callable[[Callable[[Request], Result]], Callable[P, Result]]:
+    """Let a function that takes a request be called with the request's fields.
+
+    The function returned has the signature of the request's constructor, for type checkers, `help` and notebooks. The
+    function itself, which takes the request, is its `__wrapped__`.
+
+    Args:
+        request: The dataclass that declares the options; its docstring describes them.
+    """
+
+    def decorate(run: Callable[[Request], Result]) -> Callable[P, Result]:
+        @wraps(run)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Result:
+            return run(request(*args, **kwargs))
+
+        signature = inspect.signature(request)
+        call.__signature__ = signature.replace(return_annotation=inspect.signature(run).return_annotation)  # type: ignore[attr-defined]
+        call.__doc__ = "\n\n".join(filter(None, (inspect.getdoc(run), inspect.getdoc(request))))
+        return call
+
+    return decorate
