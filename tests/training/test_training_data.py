@@ -159,7 +159,7 @@ def test_a_draw_is_balanced_over_labels_and_decided_by_its_seed(pairs):
 
 def test_labels_of_which_there_are_few_are_drawn_whole(pairs):
     rows = pool(pairs)
-    few = replace(rows, table=rows.table.select([0, 3, 6, 9, 1]))  # four of the first label, one of the second
+    few = replace(rows, arrow=rows.arrow.take([0, 3, 6, 9, 1]))  # four of the first label, one of the second
     assert sorted(Counter(draw(few, 4, 2).table["label"]).values()) == [1, 3]
 
 
@@ -186,11 +186,11 @@ def test_rows_that_were_trained_on_are_refused_whatever_their_ids_and_others_are
     write_shots(tmp_path / "shots.json", [shots])
     (kept,) = json.loads((tmp_path / "shots.json").read_text())
     assert (kept["ids"], kept["split"]) == (drawn.table["id"][:], "validation")
-    renamed = rows.table.map(lambda row: {"id": f"x{row['id']}"})
+    renamed = rows.arrow.set_column(0, "id", [[f"x{name}" for name in rows.table["id"]]])
     with pytest.raises(UserError, match="3 of the 12 rows of de validation were trained on"):
-        refuse(tmp_path / "shots.json", replace(rows, table=renamed))
+        refuse(tmp_path / "shots.json", replace(rows, arrow=renamed))
     others = [number for number, id_ in enumerate(rows.table["id"]) if id_ not in kept["ids"]]
-    refuse(tmp_path / "shots.json", replace(rows, table=rows.table.select(others)))
+    refuse(tmp_path / "shots.json", replace(rows, arrow=rows.arrow.take(others)))
     refuse(tmp_path / "shots.json", replace(rows, language="fr"))
     refuse(tmp_path / "shots.json", replace(rows, split="test"))
     refuse(tmp_path / "none.json", rows)

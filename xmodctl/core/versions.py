@@ -1,14 +1,19 @@
-"""A folder that keeps what a plan makes, seed by seed. A file in it says which plan; one process at a time has it."""
+"""The versions of the packages that compute a result."""
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("xmodctl", "torch", "transformers", "datasets", "accelerate", "tokenizers", "numpy")
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computes a result."""
-    found = {}
-    for name in ("xmodctl", "torch", "transformers", "datasets", "accelerate", "tokenizers", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    """Return the versions of the installed packages that compute a result."""
+    return {name: found for name in PACKAGES if (found := _version(name))}
+
+
+@cache  # reading a package's metadata takes milliseconds, and a report asks hundreds of times
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from xmodctl.languages import same
 
 if TYPE_CHECKING:
     import datasets
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,21 @@ class Rows:
 
     split: Split
     language: str  # as the data spells it; as asked for where one file holds several
-    table: "datasets.Dataset"  # `id` (str, unique) and the kind's columns
+    arrow: "pa.Table"  # `id` (str, unique) and the kind's columns
     fingerprint: str  # sha256 of the rows' content in their order, after `limit`
     origin: str  # a file's path, or repository@commit:files
     notes: tuple[str, ...] = ()  # what a user should be told: rows without a gold label that were left out
 
+    @cached_property
+    def table(self) -> "datasets.Dataset":
+        """The rows as a data set; the library behind it takes a second to import, so it is made when asked for."""
+        import datasets
+
+        # The fingerprint is given because `datasets` would otherwise pickle the whole table to make one.
+        return datasets.Dataset(self.arrow, fingerprint=self.fingerprint[:16])
+
     def __len__(self) -> int:
-        return len(self.table)
+        return int(self.arrow.num_rows)
 
 
 def load_rows(
@@ -106,7 +116,7 @@ def normalised(task: Task, source: Source, *, limit: int | None, training: bool)
     return Rows(
         split=source.split,
         language=source.language,
-        table=finished,
+        arrow=finished,
         fingerprint=fingerprint,
         origin=source.origin,
         notes=(*notes, *((left_out,) if without_gold else ())),
@@ -131,17 +141,13 @@ class _Table:
         if len(self._open) == ROWS_AT_A_TIME:
             self._close_part()
 
-    def finish(self) -> "tuple[datasets.Dataset, str]":
+    def finish(self) -> "tuple[pa.Table, str]":
         """Return the table and the sha256 of its content."""
-        import datasets
         import pyarrow as pa
 
         if self._open:
             self._close_part()
-        fingerprint = self._digest.hexdigest()
-        # The fingerprint is given because `datasets` would otherwise pickle the whole table to make one.
-        table = pa.Table.from_batches(self._parts, schema=self._schema)
-        return datasets.Dataset(table, fingerprint=fingerprint[:16]), fingerprint
+        return pa.Table.from_batches(self._parts, schema=self._schema), self._digest.hexdigest()
 
     def _close_part(self) -> None:
         import pyarrow as pa

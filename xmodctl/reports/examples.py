@@ -98,8 +98,9 @@ class Reader:
         if loaded.fingerprint != fingerprint:
             self.tell("its data has changed since it was scored, so examples have no text", row.language)
             return {}
-        places = {id_: place for place, id_ in enumerate(loaded.table["id"][:])}
-        return {id_: loaded.table[places[id_]] for id_ in ids}
+        places = {id_: place for place, id_ in enumerate(loaded.arrow["id"].to_pylist())}
+        chosen = loaded.arrow.take([places[id_] for id_ in ids]) if ids else loaded.arrow.slice(0, 0)
+        return dict(zip(ids, chosen.to_pylist(), strict=True))
 
 
 def _fingerprint(row: Row) -> str:

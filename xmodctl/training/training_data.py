@@ -126,4 +126,4 @@ def draw(pool: Rows, count: int, seed: int) -> Rows:
         order = order[np.argsort(earlier, kind="stable")]
     chosen = np.sort(order[:count])
     told = f"{pool.fingerprint} {chosen.tolist()}"
-    return replace(pool, table=pool.table.select(chosen), fingerprint=hashlib.sha256(told.encode()).hexdigest())
+    return replace(pool, arrow=pool.arrow.take(chosen), fingerprint=hashlib.sha256(told.encode()).hexdigest())
