@@ -51,7 +51,7 @@ def test_a_broken_line_in_the_middle_is_told_with_its_number(tmp_path):
     path = tmp_path / "results.jsonl"
     append_row(path, ROW)
     path.write_bytes(b"{broken\n" + path.read_bytes())
-    with pytest.raises(UserError, match=r"results\.jsonl:1 is not a result row"):
+    with pytest.raises(UserError, match=r"results\.jsonl:1: this is not JSON"):
         read_rows(path)
 
 

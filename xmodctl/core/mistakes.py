@@ -1,9 +1,11 @@
-"""Mistakes in rows: gathered while a file is read, and told together."""
+"""Mistakes in rows: collected while a file is read, and reported together."""
+
+import json
 
 from xmodctl.core.errors import UserError
 
 SHOWN = 5
-"""Mistakes printed one by one; the rest are counted."""
+"""Mistakes that a message lists; the rest are counted."""
 
 
 class RowError(Exception):
@@ -23,13 +25,13 @@ class Mistakes:
         self.count = 0
 
     def add(self, place: str, message: str) -> None:
-        """Take note of one mistake."""
+        """Record one mistake."""
         self.count += 1
         if len(self.first) < SHOWN:
             self.first.append(f"{place}: {message}")
 
     def raise_any(self) -> None:
-        """Raise one UserError that tells the mistakes, if there are any."""
+        """Raise one UserError that lists the mistakes, if there are any."""
         if not self.count:
             return
         if self.count == 1:
@@ -38,3 +40,9 @@ class Mistakes:
         raise UserError(
             f"{self.origin} has {self.count:,} mistakes:\n" + "\n".join(f"  {line}" for line in self.first + more)
         )
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it: as JSON, shortened to 60 characters."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.mistakes import Mistakes
+from xmodctl.core.jsonl import parse_object
+from xmodctl.core.mistakes import Mistakes, RowError
 from xmodctl.data.opening import COMPRESSIONS, File, Numbered, guarded, lines_of
 from xmodctl.data.sources import Columns
 
@@ -69,20 +70,14 @@ def _jsonl(file: File) -> Numbered:
 
 
 def _objects(file: File, lines: Iterable[tuple[int, str]]) -> Numbered:
-    """Read one JSON object a line; empty lines are passed over."""
+    """Read one JSON object per line; blank lines are skipped."""
     for number, line in lines:
         if not line or line.isspace():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            cut = "" if line.rstrip().endswith(("}", "]")) else "; the line seems cut off"
-            file.mistakes.add(file.at(number), f"this is not JSON ({_json_problem(error)}){cut}")
-            continue
-        if isinstance(row, dict):
-            yield number, row
-        else:
-            file.mistakes.add(file.at(number), f"a row is a JSON object {{...}}, found {said(row)}")
+            yield number, parse_object(line)
+        except RowError as problem:
+            file.mistakes.add(file.at(number), str(problem))
 
 
 def _json(file: File) -> Numbered:
@@ -131,9 +126,10 @@ def _questions(file: File, articles: list[dict[str, Any]]) -> Iterator[dict[str,
 
 def _is_object(line: str) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
+        parse_object(line)
+    except RowError:
         return False
+    return True
 
 
 def _csv(file: File) -> Numbered:

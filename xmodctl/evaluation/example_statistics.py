@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from xmodctl.catalog.task import Task
+from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import cache_folder, prune, sha256_of, whole_file
 from xmodctl.core.versions import versions
@@ -84,12 +85,10 @@ def read_predictions(path: Path) -> list[Predicted]:
         UserError: It holds something else.
     """
     found: dict[str, Predicted] = {}
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        if not line:  # after the last newline
-            continue
+    for number, value in jsonl.read(path, remedy=REDO):
         try:
-            one = Predicted(**json.loads(line))
-        except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+            one = Predicted(**value)
+        except TypeError as error:
             raise UserError(f"{path}:{number} is not a prediction; {REDO}") from error
         if one.id in found:
             raise UserError(f"{path}:{number} has the id {one.id} of an earlier line; {REDO}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import COLUMNS, Task
 from xmodctl.core.errors import UserError
+from xmodctl.core.jsonl import parse_object
 from xmodctl.core.mistakes import RowError
 from xmodctl.data.normalisers import cell, text, texts
 from xmodctl.data.readers import said
@@ -163,12 +164,7 @@ def _of_plain_text(line: str, number: int, task: Task) -> Line:
 
 
 def _of_json(line: str, number: int, task: Task, connectives: Mapping[str, str]) -> Line:
-    try:
-        raw = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise RowError(f"this is not JSON ({error})") from error
-    if not isinstance(raw, dict):
-        raise RowError(f"expected a JSON object such as {_example(task)}")
+    raw = parse_object(line)
     id_ = raw.get("id", number)
     match task.kind:
         case "token-classification" if "text" in raw and "tokens" not in raw:

@@ -1,14 +1,13 @@
 """Results as values: one row a score, an append-only file of rows, predictions, and averages over languages."""
 
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import sha256_of, whole_file
+from xmodctl.core.files import sha256_of
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.languages import same
 
@@ -104,18 +103,12 @@ def read_rows(path: Path) -> list[Row]:
     if not path.exists():
         return []
     rows: dict[tuple[Any, ...], Row] = {}
-    lines = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    remedy = "remove that line, its language is scored again"
+    for number, value in jsonl.read(path, remedy=remedy, append_only=True):
         try:
-            row = Row.from_json(json.loads(line), origin=f"{path}:{number}")
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-            if number == len(lines):  # no newline after it: the process died while writing
-                continue
-            raise UserError(
-                f"{path}:{number} is not a result row; remove that line, its language is scored again"
-            ) from error
+            row = Row.from_json(value, origin=f"{path}:{number}")
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path}:{number} is not a result row; {remedy}") from error
         rows.pop(row.key, None)
         rows[row.key] = row
     return list(rows.values())
@@ -123,24 +116,12 @@ def read_rows(path: Path) -> list[Row]:
 
 def append_row(path: Path, row: Row) -> None:
     """Append one row; a torn last line from an earlier crash is cut off first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        end = file.seek(0, os.SEEK_END)
-        if end:
-            file.seek(0)
-            whole = file.read().rfind(b"\n") + 1
-            if whole < end:
-                file.truncate(whole)
-        file.write(json.dumps(row.to_json(), ensure_ascii=False).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    jsonl.append(path, row.to_json())
 
 
 def write_predictions(path: Path, predictions: Iterable[Predicted]) -> str:
     """Write one JSON object a line, whole or not at all, and return the file's sha256."""
-    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as file:
-        for one in predictions:
-            file.write(json.dumps(asdict(one), ensure_ascii=False) + "\n")
+    jsonl.write(path, map(asdict, predictions))
     return sha256_of(path)
 
 

@@ -1,6 +1,5 @@
 """Examples behind the scores: a run's prediction files, read one language at a time, and their texts where at hand."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,9 @@ from typing import Any, cast
 import numpy as np
 
 from xmodctl.catalog.task import Split
+from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
+from xmodctl.core.files import sha256_of
 from xmodctl.evaluation.results import Row
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.languages import same
@@ -31,13 +32,13 @@ def read_predictions(run: Run, row: Row) -> list[Predicted]:
     """
     path = run.folder / row.predictions
     try:
-        content = path.read_bytes()
+        digest = sha256_of(path)
     except OSError:
         raise UserError("predictions are gone; score again with eval-transfer") from None
-    if hashlib.sha256(content).hexdigest() != row.predictions_sha256:
-        raise UserError("predictions were changed after they were scored; score again with --on-exists redo")
-    lines = content.splitlines()
-    return [Predicted(**value) for value in json.loads(b"[" + b",".join(lines) + b"]")]
+    remedy = "score again with --on-exists redo"
+    if digest != row.predictions_sha256:
+        raise UserError(f"predictions were changed after they were scored; {remedy}")
+    return [Predicted(**value) for _, value in jsonl.read(path, remedy=remedy)]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,9 @@
-"""One run from its plan to its deltas: encodings, model, training, checkpoints. Yields what happens."""
+"""`metrics.jsonl`: the losses and validation scores of one training, step by step."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from xmodctl.core.files import write_text
-
-if TYPE_CHECKING:
-    pass
+from xmodctl.core import jsonl
 
 
 class MetricsLog:
@@ -17,22 +13,17 @@ class MetricsLog:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self.validations: dict[int, float] = {}  # step -> score
-        kept: list[str] = []
+        kept: list[dict[str, Any]] = []
         if path.exists():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                try:
-                    value = json.loads(line)
-                except json.JSONDecodeError:
-                    continue  # torn by a crash
+            for _, value in jsonl.read(path, remedy="remove that line", append_only=True):
                 if value["step"] <= keep_until:
-                    kept.append(line)
+                    kept.append(value)
                     self._note(value)
-        write_text(path, "".join(line + "\n" for line in kept))
+        jsonl.write(path, kept)
 
     def add(self, value: dict[str, Any]) -> None:
         """Append one line."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(value) + "\n")
+        jsonl.append(self.path, value, durable=False)
         self._note(value)
 
     def validated(self, step: int) -> bool:

@@ -1,0 +1,126 @@
+"""JSON lines: the one reader, writer and appender of files that hold one JSON object per line.
+
+The rule for torn lines: a process that dies while it appends leaves a last line without its newline. In an append-only
+file, such a line is skipped when the file is read and cut off before the next line is appended. Any other line that is
+not a JSON object is an error that names the file and the line.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.files import whole_file
+from xmodctl.core.mistakes import RowError, shown
+
+_BLOCK = 2**20
+"""Bytes of lines that are parsed in one call, which is faster than a call per line."""
+
+
+def parse_object(line: str | bytes) -> dict[str, Any]:
+    """Parse one line.
+
+    Raises:
+        RowError: It is not a JSON object; the message says why, without the place.
+    """
+    try:
+        value = json.loads(line)
+    except UnicodeDecodeError as error:
+        raise RowError(f"byte {error.start + 1} of the line is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        ending = line.rstrip()[-1:]
+        cut = "" if ending in ("}", "]", b"}", b"]") else "; the line seems cut off"
+        raise RowError(f"this is not JSON ({error.msg}, column {error.colno}){cut}") from error
+    except RecursionError as error:
+        raise RowError("this is not JSON (nested too deeply)") from error
+    except ValueError as error:  # a whole number of thousands of digits
+        raise RowError(f"this is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise RowError(f"a row is a JSON object {{...}}, found {shown(value)}")
+    return value
+
+
+def read(path: str | Path, *, remedy: str, append_only: bool = False) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each object of a file with its line number, from 1; blank lines are skipped.
+
+    The file is streamed: about a mebibyte of it is in memory at a time.
+
+    Args:
+        path: The file.
+        remedy: What the user can do about a damaged line; ends the message.
+        append_only: Whether lines are appended to the file over time, so that its last line may be torn.
+
+    Raises:
+        UserError: A line is not a JSON object.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        number = 0
+        while lines := file.readlines(_BLOCK):
+            values = _parse_together(lines)
+            for index, line in enumerate(lines):
+                number += 1
+                if values is not None:
+                    yield number, values[index]
+                    continue
+                if not line.strip():
+                    continue
+                try:
+                    yield number, parse_object(line.rstrip(b"\r\n"))
+                except RowError as problem:
+                    if append_only and not line.endswith(b"\n"):
+                        return
+                    raise UserError(f"{path}:{number}: {problem}; {remedy}") from problem
+
+
+def write(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write one object per line, so that a reader sees the old file or the whole new one."""
+    with whole_file(Path(path)) as part, part.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def append(path: str | Path, row: Mapping[str, Any], *, durable: bool = True) -> None:
+    """Append one object; a torn last line is cut off first.
+
+    Args:
+        path: The file; its folder is made if it is missing.
+        row: The object.
+        durable: Whether to wait until the line is on the disk.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        _cut_torn_line(file)
+        file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _parse_together(lines: list[bytes]) -> list[dict[str, Any]] | None:
+    """Return the objects of lines that each hold exactly one; None where a line needs to be parsed by itself."""
+    try:  # each line in brackets of its own, so that an object cannot extend over two lines
+        values = json.loads(b"[[" + b"],[".join(lines) + b"]]")
+    except (ValueError, RecursionError):
+        return None
+    if len(values) != len(lines) or any(len(value) != 1 or type(value[0]) is not dict for value in values):
+        return None
+    return [value[0] for value in values]
+
+
+def _cut_torn_line(file: IO[bytes]) -> None:
+    """Truncate a file after its last newline; only its end is read."""
+    end = start = file.seek(0, os.SEEK_END)
+    while start:
+        before = max(0, start - 2**16)
+        file.seek(before)
+        newline = file.read(start - before).rfind(b"\n")
+        if newline >= 0:
+            start = before + newline + 1
+            break
+        start = before
+    if start < end:
+        file.truncate(start)
