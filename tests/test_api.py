@@ -9,11 +9,9 @@ import pytest
 
 import xmodctl
 from xmodctl import Report, Run, UserError, evaluate, finetune, load
-from xmodctl.core.events import Opened, Told
+from xmodctl.core.events import Notice, RunOpened, SeedFinished, StepTaken
 from xmodctl.evaluation.sweep import Scored
-from xmodctl.training.fine_tuning import SeedFinished
 from xmodctl.training.finetune import own_accelerate_state
-from xmodctl.training.loop import Step
 
 DOCS = Path(__file__).parents[1] / "docs" / "python.md"
 QUICK = {"epochs": 1, "batch_size": 8, "max_length": 32}
@@ -124,7 +122,7 @@ def test_an_interrupted_training_is_a_keyboard_interrupt_and_the_same_call_goes_
     steps: list[int] = []
 
     def interrupt_at_2(event: object) -> None:
-        if isinstance(event, Step):
+        if isinstance(event, StepTaken):
             steps.append(event.step)
             if len(steps) == 2:
                 os.kill(os.getpid(), signal.SIGINT)
@@ -138,7 +136,7 @@ def test_an_interrupted_training_is_a_keyboard_interrupt_and_the_same_call_goes_
         call(interrupt_at_2)
     assert Run.read(tmp_path / "run").state == "interrupted"
     done = len(steps)
-    assert call(lambda event: steps.append(event.step) if isinstance(event, Step) else None).state == "finished"
+    assert call(lambda event: steps.append(event.step) if isinstance(event, StepTaken) else None).state == "finished"
     assert steps == list(range(1, len(steps) + 1)), "no step is taken twice"
     assert len(steps) > done
 
@@ -149,13 +147,13 @@ def test_a_listener_hears_everything_in_order(tiny_model, pairs, tmp_path):
         "xnli", "en", model=str(tiny_model), data=pairs, overrides=QUICK, out=tmp_path / "run", listen=heard.append
     )
     kinds = [type(event) for event in heard]
-    assert kinds[0] is Opened
-    assert kinds.count(Step) == 6
+    assert kinds[0] is RunOpened
+    assert kinds.count(StepTaken) == 6
     assert kinds[-1] is SeedFinished
     heard.clear()
     evaluate(run, "de", listen=heard.append)
     assert [event.row.language for event in heard if isinstance(event, Scored)] == ["en", "de"]
-    assert [event.caution for event in heard if isinstance(event, Told)] == [False, False]
+    assert [event.caution for event in heard if isinstance(event, Notice)] == [False, False]
 
 
 def test_without_a_listener_cautions_are_warnings(trained, pairs, write_pairs):

@@ -13,6 +13,7 @@ import torch
 from xmodctl import model
 from xmodctl.adapters import packages as adapters
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import StepTaken
 from xmodctl.new_language import adapter_initialisation as starting
 from xmodctl.new_language import adding
 from xmodctl.new_language.adding import AdapterStarted, Added, Interrupted, Ranked, VocabularyMade
@@ -20,7 +21,6 @@ from xmodctl.new_language.command import add_languages, look
 from xmodctl.new_language.heads import HeadStep, HeadTrained
 from xmodctl.new_language.integrity import digests
 from xmodctl.new_language.plan import Asked, Extension
-from xmodctl.training.loop import Step
 
 SETTINGS = ("epochs=4", "learning_rate=0.05", "max_length=32", "batch_size=32", "save_steps=5")
 
@@ -146,7 +146,7 @@ def test_a_tensor_that_changed_is_noticed(tiny_model, write_text, tmp_path, monk
 def test_a_second_command_finds_the_adapter_and_trains_nothing(zulu):
     command, _, added = zulu
     events, again = run(command, added.package.folder.parents[1])
-    assert not of(Step, events)
+    assert not of(StepTaken, events)
     assert (again[0].known, again[0].compared) == (True, added.compared)
     folder = added.package.folder.parent
     assert sorted(path.name for path in folder.iterdir()) == ["zu_ZA", "zu_ZA.metrics.jsonl"]
@@ -162,8 +162,8 @@ def test_a_stopped_training_goes_on_to_the_same_bits(zulu, tmp_path, number):
     steps = []
 
     def stop(event):
-        steps.append(event.step) if isinstance(event, Step) else None
-        if isinstance(event, Step) and event.step == 7:
+        steps.append(event.step) if isinstance(event, StepTaken) else None
+        if isinstance(event, StepTaken) and event.step == 7:
             os.kill(os.getpid(), number)
 
     with pytest.raises(Interrupted, match=r"stopped at step 7 of .*zu_ZA, seed 1.*the same command goes on from there"):
@@ -171,7 +171,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(zulu, tmp_path, number):
     assert Extension.read(tmp_path / "run").state == "interrupted"
     events, added = run(command, tmp_path / "run")
     assert of(AdapterStarted, events)[0].resumed_at == 7
-    assert of(Step, events)[0].step == 8
+    assert of(StepTaken, events)[0].step == 8
     assert of(Ranked, events)[0].known
     assert same(tensors(added[0]), tensors(whole))
     assert added[0].compared == whole.compared
@@ -184,13 +184,13 @@ def test_a_training_that_died_goes_on_from_its_last_checkpoint(zulu, tmp_path):
         pass
 
     def die(event):
-        if isinstance(event, Step) and event.step == 13:
+        if isinstance(event, StepTaken) and event.step == 13:
             raise DiedError
 
     with pytest.raises(DiedError):
         add_languages(command, (1,), tmp_path / "run", "resume", die)
     events, added = run(command, tmp_path / "run")
-    assert of(Step, events)[0].step == 11
+    assert of(StepTaken, events)[0].step == 11
     assert same(tensors(added[0]), tensors(whole))
 
 

@@ -8,12 +8,12 @@ import torch
 
 from xmodctl.core.arguments import seeds_from
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import DataEncoded, SeedFinished, SeedStarted, StepTaken, Validated
 from xmodctl.model import Source, find
 from xmodctl.run.deltas import load_delta
 from xmodctl.run.run import Run
 from xmodctl.training import fine_tuning
-from xmodctl.training.fine_tuning import Interrupted, Prepared, SeedFinished, SeedStarted, Validated, fine_tune
-from xmodctl.training.loop import Step
+from xmodctl.training.fine_tuning import Interrupted, fine_tune
 from xmodctl.training.planning import Asked, resolve_plan
 from xmodctl.training.training_data import gather
 
@@ -38,7 +38,7 @@ class Job:
 
 
 def steps(events) -> list[int]:
-    return [event.step for event in events if isinstance(event, Step)]
+    return [event.step for event in events if isinstance(event, StepTaken)]
 
 
 def stop_after(job: Job, step: int, number: int = signal.SIGINT) -> None:
@@ -47,7 +47,7 @@ def stop_after(job: Job, step: int, number: int = signal.SIGINT) -> None:
     def watched():
         for event in job:
             yield event
-            if isinstance(event, Step) and event.step == step:
+            if isinstance(event, StepTaken) and event.step == step:
                 os.kill(os.getpid(), number)
 
     with pytest.raises(Interrupted):
@@ -91,7 +91,7 @@ def test_a_training_that_died_goes_on_from_the_last_whole_epoch(tiny_model, pair
     died = Job(tiny_model, pairs, tmp_path / "died")
     events = iter(died)
     for event in events:
-        if isinstance(event, Step) and event.step == 9:  # in the middle of the second epoch
+        if isinstance(event, StepTaken) and event.step == 9:  # in the middle of the second epoch
             break
     del events  # as if the process were gone: nothing more is written
     again = Job(tiny_model, pairs, tmp_path / "died")
@@ -105,7 +105,7 @@ def test_a_training_that_died_between_saving_and_scoring_scores_first(tiny_model
     died = Job(tiny_model, pairs, tmp_path / "died")
     events = iter(died)
     for event in events:
-        if isinstance(event, Step) and event.step == 6:
+        if isinstance(event, StepTaken) and event.step == 6:
             break
     save = fine_tuning.save_checkpoint
 
@@ -303,7 +303,7 @@ def test_a_stage_comes_first_and_hands_its_weights_and_head_on(tiny_model, pairs
     events = list(job)
     started = [event for event in events if isinstance(event, SeedStarted)]
     assert [(one.stage, one.total_steps, one.steps_before) for one in started] == [("xnli", 6, 0), ("", 18, 6)]
-    assert [event for event in events if isinstance(event, Step)][6].step == 1
+    assert [event for event in events if isinstance(event, StepTaken)][6].step == 1
     stage = job.run.stage_folder(1, 1)
     assert [path.name for path in stage.iterdir()] == ["metrics.jsonl"], "what it trained is in the seed's delta now"
     alone = LargeJob(tiny_model, pairs, tmp_path / "alone")
@@ -324,8 +324,8 @@ def test_a_training_stopped_in_any_stage_goes_on_to_the_same_bits(tiny_model, pa
         nonlocal taken
         for event in stopped:
             yield event
-            taken += isinstance(event, Step)
-            if isinstance(event, Step) and taken == stopped_at:
+            taken += isinstance(event, StepTaken)
+            if isinstance(event, StepTaken) and taken == stopped_at:
                 os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Interrupted, match=r"step 2 of 6 of xnli" if stopped_at == 2 else r"step 3 of 18 \("):
@@ -339,7 +339,7 @@ def test_each_draw_of_shots_is_a_seed_that_trains_on_other_examples_from_the_sam
     shots = {"shots": 6, "shot_langs": "de,fr", "training_seed": 4}
     job = LargeJob(tiny_model, pairs, tmp_path / "run", seeds=(1, 2), **shots)
     events = list(job)
-    told = next(event for event in events if isinstance(event, Prepared)).notes
+    told = next(event for event in events if isinstance(event, DataEncoded)).notes
     assert [note.partition(" are")[0] for note in told] == ["shots of de_DE", "shots of fr_XX"]
     assert told[0].endswith("de/validation.jsonl")
     started = [event for event in events if isinstance(event, SeedStarted)]

@@ -7,10 +7,10 @@ import pytest
 from scored import make_run
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import StepTaken
 from xmodctl.run.run import Run
 from xmodctl.training import trackers
 from xmodctl.training.finetune import finetune
-from xmodctl.training.loop import Step
 
 
 def test_a_tracker_that_does_not_exist_is_refused_with_near_misses():
@@ -56,7 +56,10 @@ def test_tensorboard_gets_the_curve_of_each_seed(tiny_model, pairs, tmp_path):
 
     losses: list[float] = []
     run = train(
-        tiny_model, pairs, tmp_path / "run", lambda event: losses.append(event.loss) if isinstance(event, Step) else 0
+        tiny_model,
+        pairs,
+        tmp_path / "run",
+        lambda event: losses.append(event.loss) if isinstance(event, StepTaken) else 0,
     )
     told = []
     for seed in run.seeds:

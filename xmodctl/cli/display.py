@@ -18,13 +18,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from xmodctl.core import events
 from xmodctl.evaluation import sweep as evaluation
 from xmodctl.evaluation.comparison import Comparison
 from xmodctl.evaluation.results import ALL, BLIND, WITHOUT_SOURCE, Failure, Report, Score
 from xmodctl.model import inference
 from xmodctl.new_language import adding, heads
-from xmodctl.training import fine_tuning
-from xmodctl.training import loop as training
 
 ADAPTERS_TOLD = 6
 PLAIN_WIDTH = 1000  # piped tables are never folded
@@ -199,10 +198,10 @@ class TrainingProgress(Bar):
         self.speed = Speed()
         self.steps_told = 0
 
-    def show(self, event: fine_tuning.Event) -> None:
+    def show(self, event: events.Event) -> None:
         """Draw one event."""
         match event:
-            case fine_tuning.Prepared():
+            case events.DataEncoded():
                 self.say(
                     (f"{event.stage}: " if event.stage else "")
                     + f"{event.rows:,} training rows, {event.tokens:,} tokens"
@@ -211,13 +210,13 @@ class TrainingProgress(Bar):
                 )
                 for told in event.notes:
                     self.say(told)
-            case fine_tuning.SeedStarted():
+            case events.SeedStarted():
                 where = (
                     f"resuming at step {event.resumed_at:,} of {event.total_steps:,} (epoch {event.epoch:.1f})"
                     if event.resumed_at
                     else f"fresh run of {event.total_steps:,} steps"
                 )
-                share = 100 * event.parameters.share
+                share = 100 * event.trainable / event.parameters
                 name = f"seed {event.seed}" + (f", {event.stage}" if event.stage else "")
                 if self.task is not None:  # the stage before is done
                     self.bar.remove_task(self.task)
@@ -226,30 +225,30 @@ class TrainingProgress(Bar):
                     told = ", ".join(f"{count:,} of {language}" for language, count in event.languages)
                     self.say(f"{name}: an epoch takes {told}")
                 self.say(
-                    f"{name}: {where}; {event.parameters.trainable / 1e6:.1f} M of "
-                    f"{event.parameters.total / 1e6:.1f} M parameters train ({share:.0f} %)"
+                    f"{name}: {where}; {event.trainable / 1e6:.1f} M of "
+                    f"{event.parameters / 1e6:.1f} M parameters train ({share:.0f} %)"
                 )
                 self.task = self.bar.add_task(
                     name, total=event.total_steps, completed=event.resumed_at,
                     loss="-", rate="-", speed="-",
                 )  # fmt: skip
-            case training.Step():
+            case events.StepTaken():
                 self.step(event)
-            case fine_tuning.Validated():
+            case events.Validated():
                 each = "; ".join(f"{language} {value:.1f}" for language, value in event.values.items())
                 self.say(
                     f"epoch {event.epoch:.3g}: {event.metric} {event.value:.1f} on the source's validation data"
                     + (f" (the mean of {each})" if each else "")
                     + f"; {BLIND} {event.baseline:.1f}"
                 )
-            case fine_tuning.SeedFinished():
+            case events.SeedFinished():
                 if self.task is not None:
                     self.bar.remove_task(self.task)
                     self.task = None
                 if event.known:
                     self.say(f"seed {event.seed}: already trained")
 
-    def step(self, step: training.Step) -> None:
+    def step(self, step: events.StepTaken) -> None:
         """Move the bar; where there is none, say something every tenth of the way."""
         loss, speed = self.speed.add(step)
         fields: dict[str, Any] = {"loss": f"{loss:.3f}", "rate": f"{step.learning_rate:.1e}", "speed": f"{speed:.1f}"}
@@ -268,7 +267,7 @@ class TrainingProgress(Bar):
 class AddingProgress(TrainingProgress):
     """Draws the adding of languages as it goes."""
 
-    def show(self, event: "fine_tuning.Event | adding.Event") -> None:
+    def show(self, event: "events.Event | adding.Event") -> None:
         """Draw one event."""
         match event:
             case adding.TextRead():
@@ -354,7 +353,7 @@ class Speed:
         self.memory = memory
         self.weight = self.loss = self.examples = self.seconds = 0.0
 
-    def add(self, step: training.Step) -> tuple[float, float]:
+    def add(self, step: events.StepTaken) -> tuple[float, float]:
         """Take a step in; return the mean loss and examples a second."""
         self.weight = self.memory * self.weight + 1
         self.loss = self.memory * self.loss + step.loss

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.core.events import Opened, Told
+from xmodctl.core.events import Notice, RunOpened
 
 if TYPE_CHECKING:
     from xmodctl.cli.display import SweepProgress, TrainingProgress
@@ -29,9 +29,9 @@ class Drawing(AbstractContextManager["Drawing"]):
         from xmodctl.cli import display
 
         match event:
-            case Told(text, caution):
+            case Notice(text, caution):
                 (display.warn if caution else display.note)(text)
-            case Opened(folder, title, languages, model, recipe):
+            case RunOpened(folder, title, languages, model, recipe):
                 display.note(f"{title} in {', '.join(languages)}, {model}, recipe {recipe}: {folder}")
             case _:
                 if self.progress is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xmodctl.model import Source
     from xmodctl.run.run import Run
 from xmodctl.core.arguments import _between_commas, _several, one_of
-from xmodctl.core.events import Listener, Told, warn
+from xmodctl.core.events import Listener, Notice, warn
 from xmodctl.run.loading import find_base, find_run, refuse_unfinished
 
 CONTROLS = ("source", "none")
@@ -105,10 +105,10 @@ def measure(run: "Run", wish: Wish, listen: Listener) -> "tuple[Report, list[Row
     for package in packages:
         replaces = package.language in source.languages
         told = f"{package.language}: the adapter in {package.folder}, sha256 {package.sha256[:12]}"
-        listen(Told(told + (", in the place of the model's own" if replaces else ""), caution=replaces))
+        listen(Notice(told + (", in the place of the model's own" if replaces else ""), caution=replaces))
     for package in offered(wish.langs, source, packages):
         told = f"the store has an adapter for {package.language}, which is not used without --adapter {package.name}"
-        listen(Told(told, caution=True))
+        listen(Notice(told, caution=True))
     targets = choose(run, source, wish, listen, packages=packages)
     rows, failures = sweep(run, source, targets, wish, listen, packages=packages)
     return with_intervals(report(run.folder.name, rows, failures), run, rows), rows
@@ -154,7 +154,7 @@ def sweep(
         rows: list[Row] = []
         failures: list[Failure] = []
         for event in events:
-            listen(event)
+            listen(event)  # type: ignore[arg-type]
             if isinstance(event, Scored):
                 rows.append(event.row)
             elif isinstance(event, Failure):
@@ -190,24 +190,24 @@ def choose(
         besides=run.plan.source_languages,
     )
     for code, reason in expansion.missing:
-        listen(Told(f"{code} is left out: {reason}", caution=True))
+        listen(Notice(f"{code} is left out: {reason}", caution=True))
     targets = list(expansion.targets)
     if wish.data and any(part in ("all", "@task") for part in named):
         lacking = [target for target in targets if not any(same(code, target.data) for code in there)]
         if lacking:
             told = f"left out, {wish.data} has no data: {', '.join(target.data for target in lacking)}"
-            listen(Told(told, caution=True))
+            listen(Notice(told, caution=True))
         targets = [target for target in targets if target not in lacking]
     for target in targets:
         if target.note:
-            listen(Told(target.note, caution=True))
+            listen(Notice(target.note, caution=True))
     excluded = [part[1:] for part in named if part.startswith("-")]
     if wish.data and not there and len({target.data for target in targets}) == 1:
         return targets  # files that do not tell their language are all in this one, and none in the source
     for language in reversed(run.plan.source_languages):
         mine = expand(language, [language], model=run.plan.model, task_languages=languages).targets
         if mine[0] not in targets and not any(same(part, language) for part in excluded):
-            listen(Told(f"{language} is scored too: gaps are measured from the source language"))
+            listen(Notice(f"{language} is scored too: gaps are measured from the source language"))
         elif mine[0] not in targets:
             continue
         targets = [*mine[:1], *(target for target in targets if target != mine[0])]
@@ -226,7 +226,7 @@ def data_folder(run: "Run", data: Path | None, split: str, listen: Listener) -> 
     """
     if data is None and run.plan.data:
         data = Path(run.plan.data)
-        listen(Told(f"data: {data}, as in the run"))
+        listen(Notice(f"data: {data}, as in the run"))
     if data is not None and not data.is_dir():
         raise UserError(f"--data {data} is not a folder; it should hold LANGUAGE/{split}.jsonl and the like")
     return data

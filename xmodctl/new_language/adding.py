@@ -13,6 +13,7 @@ from xmodctl.adapters.packages import BIAS, WORDS, NewVocabulary, Package, read_
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import StepTaken
 from xmodctl.core.files import write_json
 from xmodctl.core.signals import StopSignals, stop_signals
 from xmodctl.core.versions import versions
@@ -41,7 +42,6 @@ from xmodctl.new_language.plan import Extension, Plan, shares
 from xmodctl.new_language.vocabulary import Fit, fit, train_vocabulary
 from xmodctl.run.checkpoints import latest_checkpoint, save_checkpoint
 from xmodctl.statistics.resampling import bootstrap
-from xmodctl.training.loop import Step
 from xmodctl.training.metrics_log import MetricsLog
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Added:
     known: bool = False  # from an earlier command
 
 
-Event = TextRead | HeadStep | HeadTrained | Ranking | Ranked | VocabularyMade | AdapterStarted | Step | Added
+Event = TextRead | HeadStep | HeadTrained | Ranking | Ranked | VocabularyMade | AdapterStarted | StepTaken | Added
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: what was done is saved

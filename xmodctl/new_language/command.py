@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xmodctl.adapters.packages import Package
 from xmodctl.core.arguments import DEFAULT_MODEL, as_seeds, as_set, one_of
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import Told, warn
+from xmodctl.core.events import Notice, warn
 from xmodctl.data.texts import STANDARD_INPUT, gather
 from xmodctl.new_language.adding import Added, Interrupted, TextRead, add, read_texts
 from xmodctl.new_language.plan import Asked, Cost, Extension, Plan, estimate, resolve_plan
@@ -106,7 +106,7 @@ def add_languages(
     one_of("--on-exists", on_exists, ("resume", "redo", "error"))
     resolved, source = resolve_plan(asked, find)
     for note in resolved.notes:
-        listen(Told(note))
+        listen(Notice(note))
     plan = resolved.plan
     folder = out or RUNS / plan.folder_name
     added: list[Added] = []
@@ -125,7 +125,7 @@ def add_languages(
             texts.append(text)
             listen(text)
             for note in text.notes:
-                listen(Told(f"{text.language}: {note}", caution=True))
+                listen(Notice(f"{text.language}: {note}", caution=True))
         fingerprints = {text.language: text.corpus.fingerprint for text in texts}
         head = gather(plan.head_text, place / "head", column=plan.column) if plan.head_text else None
         if head:

@@ -12,11 +12,11 @@ from xmodctl.catalog import catalog as library
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import StepTaken
 from xmodctl.core.files import cache_folder, whole_file
 from xmodctl.model.precision import Precision
 from xmodctl.new_language.masked_training import MaskedTraining
 from xmodctl.new_language.masking import Masker, held_out
-from xmodctl.training.loop import Step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +50,7 @@ class HeadTrained:
 class HeadStep:
     """One step of a head's training was taken."""
 
-    step: Step
+    step: StepTaken
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 import shutil
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from xmodctl.core.encoded import Encoded
+from xmodctl.core.events import DataEncoded, Event, SeedFinished, SeedStarted, Validated
 from xmodctl.data import Rows
 from xmodctl.data.encoding import encode
 from xmodctl.kinds import KINDS, unsayable
@@ -18,70 +19,19 @@ from xmodctl.run.checkpoints import latest_checkpoint, save_checkpoint
 from xmodctl.run.deltas import load_delta, save_delta
 from xmodctl.run.run import DELTA, Run
 from xmodctl.run.shots import DrawnShots, row_digests, write_shots
-from xmodctl.training.loop import Step, Training, total_steps
+from xmodctl.training.loop import Training, total_steps
 from xmodctl.training.training_data import Corpus, Material, draw
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from xmodctl.model import ParameterReport, Source, Xmod
+    from xmodctl.model import Source, Xmod
 from xmodctl.core.signals import StopSignals, stop_signals
 from xmodctl.training.metrics_log import MetricsLog
 
 _KEPT = "kept"
 """Folder of earlier epochs' weights: the best on validation data, or those to be averaged."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The data of one training is encoded."""
-
-    rows: int
-    tokens: int
-    truncated: int
-    validation_rows: int
-    notes: tuple[str, ...]  # what the user should know of the rows
-    stage: str = ""  # the task of a stage before the task's own training
-
-
-@dataclass(frozen=True)
-class SeedStarted:
-    """A seed's training begins or goes on; one with stages does so for each of them."""
-
-    seed: int
-    resumed_at: int  # steps already taken
-    total_steps: int
-    epoch: float
-    parameters: "ParameterReport"
-    stage: str = ""
-    steps_before: int = 0  # of the stages before
-    languages: tuple[tuple[str, int], ...] = ()  # where there are several: adapter, units it brings to an epoch
-
-
-@dataclass(frozen=True)
-class Validated:
-    """The source languages' validation data was scored at the end of an epoch."""
-
-    seed: int
-    step: int
-    epoch: float
-    metric: str
-    value: float  # percent, the mean over languages
-    baseline: float  # what the best answers score that do not look at the input, percent, the mean over languages
-    values: dict[str, float] = field(default_factory=dict)  # of each language, where there are several
-
-
-@dataclass(frozen=True)
-class SeedFinished:
-    """A seed's delta is on disk."""
-
-    seed: int
-    step: int  # the step whose weights were kept
-    known: bool = False  # from an earlier command
-
-
-Event = Prepared | SeedStarted | Step | Validated | SeedFinished
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the run is saved
@@ -113,10 +63,10 @@ class EncodedMaterial:
         return cls(material, tokenizer, training, validation)
 
     @property
-    def prepared(self) -> Prepared:
+    def prepared(self) -> DataEncoded:
         """What is told of it."""
         corpora = (*self.material.training, *self.material.validation, *self.material.pools)
-        return Prepared(
+        return DataEncoded(
             self.material.rows,
             sum(int(one.input_ids.lengths.sum()) for one in self.training),
             sum(one.counts["truncated"] for one in self.training),
@@ -248,8 +198,9 @@ def _train(
     log = MetricsLog(folder / "metrics.jsonl", keep_until=training.step)
     shares = tuple(zip(adapters, training.shares, strict=True)) if len(adapters) > 1 else ()
     yield SeedStarted(
-        seed, training.step, training.total_steps, training.epoch, parameters, material.stage, steps_before, shares
-    )
+        seed, training.step, training.total_steps, training.epoch, parameters.trainable, parameters.total,
+        material.stage, steps_before, shares,
+    )  # fmt: skip
 
     averaged = training.epoch_ends[-recipe.averaged :] if recipe.averaged else ()
 

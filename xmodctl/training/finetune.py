@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from xmodctl.run.run import Run
     from xmodctl.training.planning import Asked
 from xmodctl.core.arguments import DEFAULT_MODEL, _between_commas, as_seeds, as_set, one_of
-from xmodctl.core.events import Listener, Opened, Told, warn
+from xmodctl.core.events import Listener, Notice, RunOpened, warn
 
 
 def finetune(
@@ -105,7 +105,7 @@ def train(
     check(track)
     resolved, source = resolve_plan(asked, find)
     for note in resolved.notes:
-        listen(Told(note, caution=True))
+        listen(Notice(note, caution=True))
     plan = resolved.plan
     folder = out or RUNS / plan.folder_name
     with ExitStack() as held:
@@ -114,7 +114,7 @@ def train(
         check_disk(folder, estimate(plan, source, [one.rows for one in materials], len(seeds)).disk)
         fingerprints = {name: value for one in materials for name, value in one.fingerprints.items()}
         run = Run.open(folder, plan, seeds, fingerprints, on_exists)
-        listen(Opened(run.folder, plan.task.title, plan.source_languages, plan.model, plan.recipe.name))
+        listen(RunOpened(run.folder, plan.task.title, plan.source_languages, plan.model, plan.recipe.name))
         held.enter_context(own_accelerate_state())
         trackers = held.enter_context(Trackers(track, run))
         for event in fine_tune(run, source, materials):

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import StepTaken
 from xmodctl.model.batches import collate, sampled, training_batches
 from xmodctl.model.precision import Precision
 from xmodctl.run.checkpoints import Checkpoint, Progress
@@ -24,22 +24,6 @@ if TYPE_CHECKING:
 
 Batch = list[np.ndarray]  # one optimiser step: micro-batches of unit numbers
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
-
-
-@dataclass(frozen=True)
-class Step:
-    """One optimiser step was taken."""
-
-    step: int  # steps taken so far
-    total_steps: int
-    epoch: float  # epochs seen so far
-    loss: float  # mean over the batch
-    learning_rate: float
-    gradient_norm: float
-    examples: int
-    tokens: int  # real ones, without padding
-    seconds: float
-    ends_epoch: bool
 
 
 class Training:
@@ -86,7 +70,7 @@ class Training:
         self.total_steps = total_steps(len(self.units), recipe)
         self.step = 0
 
-    def __iter__(self) -> Iterator[Step]:
+    def __iter__(self) -> Iterator[StepTaken]:
         """Train from the present step to the last."""
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
@@ -133,7 +117,7 @@ class Training:
         counts: list[int] = np.bincount(self.languages[self.sampled(0)], minlength=self.language_count).tolist()
         return counts
 
-    def take(self, batch: Batch) -> Step:
+    def take(self, batch: Batch) -> StepTaken:
         """Take one optimiser step; the gradient is that of the mean loss over the whole batch."""
         started = perf_counter()
         seed_step(self.seed, self.step, self.accelerator.process_index)
@@ -154,7 +138,7 @@ class Training:
 
         self.step += 1
         units = np.concatenate(batch)
-        return Step(
+        return StepTaken(
             step=self.step,
             total_steps=self.total_steps,
             epoch=self.epoch,

@@ -6,13 +6,11 @@ from contextlib import AbstractContextManager, redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.events import Event, SeedFinished, SeedStarted, StepTaken, Validated
 from xmodctl.run.run import Run
-
-if TYPE_CHECKING:
-    from xmodctl.training import fine_tuning
 
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
 """Each is also the name of the package it needs and of the extra that installs it."""
@@ -50,17 +48,14 @@ class Trackers(AbstractContextManager["Trackers"]):
     ) -> None:
         self.finish()
 
-    def show(self, event: "fine_tuning.Event") -> None:
+    def show(self, event: Event) -> None:
         """Send what one event says."""
-        from xmodctl.training import fine_tuning
-        from xmodctl.training import loop as training
-
         match event:
-            case fine_tuning.SeedStarted():
+            case SeedStarted():
                 self.steps_before = event.steps_before
                 if not self.open:
                     self.start(event.seed)
-            case training.Step():
+            case StepTaken():
                 self.log(
                     event.step,
                     {
@@ -71,10 +66,10 @@ class Trackers(AbstractContextManager["Trackers"]):
                         "train/examples_per_second": event.examples / event.seconds,
                     },
                 )
-            case fine_tuning.Validated():
+            case Validated():
                 each = {f"validation/{event.metric}/{language}": value for language, value in event.values.items()}
                 self.log(event.step, {f"validation/{event.metric}": event.value, **each})
-            case fine_tuning.SeedFinished():
+            case SeedFinished():
                 self.finish()
 
     def start(self, seed: int) -> None:

@@ -116,8 +116,9 @@ def open_data(run: "Run", data: Path | None, split: str) -> Path | None:
         UserError: It is no folder.
     """
     from xmodctl.cli import display
+    from xmodctl.core.events import Notice
 
-    return data_folder(run, data, split, lambda told: display.note(told.text))
+    return data_folder(run, data, split, lambda event: display.note(event.text) if isinstance(event, Notice) else None)
 
 
 def fail_if_any(failures: "Sequence[Failure]") -> None:
