@@ -14,7 +14,7 @@ import pytest
 
 from xmodctl.catalog.catalog import task
 from xmodctl.core.errors import UserError
-from xmodctl.data import coverage, load_rows, readers
+from xmodctl.data import coverage, load_examples, load_rows, readers
 
 PAIRS = [
     {"premise": "A dog runs.", "hypothesis": "An animal moves.", "label": "entailment"},
@@ -79,6 +79,14 @@ def test_rows_come_in_the_kinds_own_columns_with_labels_as_ids(tmp_path, nli):
     }
     assert (rows.split, rows.language, rows.origin, rows.notes) == ("test", "en", str(path), ())
     assert len(rows) == 3
+
+
+def test_a_few_rows_are_loaded_by_their_ids_with_the_fingerprint_of_the_whole_split(tmp_path, nli):
+    put(tmp_path, "en/test.jsonl", jsonl(PAIRS))
+    whole = load_rows(nli, "en", "test", folder=tmp_path)
+    examples, fingerprint = load_examples(nli, "en", "test", ["2", "0", "7"], folder=tmp_path)
+    assert examples == {id_: whole.table[int(id_)] for id_ in ("0", "2")}
+    assert fingerprint == whole.fingerprint
 
 
 @pytest.mark.parametrize("ending", WRITERS)

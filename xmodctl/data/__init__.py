@@ -1,10 +1,11 @@
 """Data: the Hub or local files -> rows -> batches; the only place that reads data sets."""
 
-from xmodctl.data.rows import Rows, coverage, load_rows, offers
+from xmodctl.data.rows import Rows, coverage, load_examples, load_rows, offers
 
 __all__ = [
     "Rows",
     "coverage",
+    "load_examples",
     "load_rows",
     "offers",
 ]

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Hashable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -71,17 +72,47 @@ def load_rows(
         source = local.find(task, folder, language, split, sole=sole)
     else:
         source = hub.find(task, language, split, evaluation=evaluation)
-    return normalised(task, source, limit=limit, training=split == "train" or not evaluation)
+    normaliser = NORMALISERS[task.kind](task, source)
+    table = _Table(normaliser)
+    notes = _read_rows(source, normaliser, table, limit=limit, training=split == "train" or not evaluation)
+    return Rows(source.split, source.language, table.finish(), table.fingerprint, source.origin, tuple(notes))
 
 
-def normalised(task: Task, source: Source, *, limit: int | None, training: bool) -> Rows:
-    """Read a source into the kind's columns.
+def load_examples(
+    task: Task,
+    language: str,
+    split: Split,
+    ids: Collection[str],
+    *,
+    folder: Path | None = None,
+    limit: int | None = None,
+) -> tuple[dict[str, dict[str, Any]], str]:
+    """Load a few rows by their ids, without the libraries that hold a whole table.
+
+    Returns:
+        The rows by id, in the kind's columns, and the fingerprint of the whole split, as `load_rows` computes it.
+
+    Raises:
+        UserError: The data is not there, cannot be read, or has mistakes.
+    """
+    if folder is not None:
+        source = local.find(task, folder, language, split)
+    else:
+        source = hub.find(task, language, split, evaluation=True)
+    normaliser = NORMALISERS[task.kind](task, source)
+    chosen = _Chosen(ids)
+    _read_rows(source, normaliser, chosen, limit=limit, training=split == "train")
+    return chosen.by_id, chosen.fingerprint
+
+
+def _read_rows(
+    source: Source, normaliser: Normaliser, table: "_Table | _Chosen", *, limit: int | None, training: bool
+) -> list[str]:
+    """Read a source into the kind's columns, and return what a user should know of it.
 
     With `limit`, reading stops after that many rows, or as soon after as two different labels have been seen.
     """
-    normaliser = NORMALISERS[task.kind](task, source)
     mistakes = Mistakes(source.origin)
-    table = _Table(normaliser)
     ids: set[str] = set()
     answers: set[Hashable] = set()
     total = without_gold = 0
@@ -111,52 +142,79 @@ def normalised(task: Task, source: Source, *, limit: int | None, training: bool)
         raise UserError(f"{source.origin} holds no rows; it should hold {', '.join(names_of(source.columns))}")
     if len(answers) == 1 and total > 1:
         raise UserError(_hidden(source, f"every row has the same {normaliser.gold}", training))
-    left_out = f"{source.origin}: {without_gold:,} of {total:,} rows have no gold {normaliser.gold}: left out"
-    finished, fingerprint = table.finish()
-    return Rows(
-        split=source.split,
-        language=source.language,
-        arrow=finished,
-        fingerprint=fingerprint,
-        origin=source.origin,
-        notes=(*notes, *((left_out,) if without_gold else ())),
-    )
+    if without_gold:
+        notes.append(f"{source.origin}: {without_gold:,} of {total:,} rows have no gold {normaliser.gold}: left out")
+    table.close()
+    return notes
 
 
-class _Table:
-    """Rows on their way into an Arrow table: held as Python objects for a part of it only."""
+class _Collector(ABC):
+    """Rows as they are read: counted, hashed, and handed on a part at a time."""
 
-    def __init__(self, normaliser: Normaliser) -> None:
-        import pyarrow as pa
-
+    def __init__(self) -> None:
         self.rows = 0
-        self._schema = pa.schema([("id", pa.string()), *normaliser.schema()])
-        self._parts: list[pa.RecordBatch] = []
         self._open: list[dict[str, Any]] = []
+        self._begun = False
         self._digest = hashlib.sha256()
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows += 1
         self._open.append(row)
         if len(self._open) == ROWS_AT_A_TIME:
-            self._close_part()
+            self.close()
 
-    def finish(self) -> "tuple[pa.Table, str]":
-        """Return the table and the sha256 of its content."""
-        import pyarrow as pa
-
-        if self._open:
-            self._close_part()
-        return pa.Table.from_batches(self._parts, schema=self._schema), self._digest.hexdigest()
-
-    def _close_part(self) -> None:
-        import pyarrow as pa
-
+    def close(self) -> None:
+        """Hand on the rows that are held."""
+        if not self._open:
+            return
         # The text of a JSON list without its brackets: the digest does not depend on where parts end.
         written = json.dumps(self._open, ensure_ascii=False, separators=(",", ":"))[1:-1]
-        self._digest.update((f",{written}" if self._parts else written).encode())
-        self._parts.append(pa.RecordBatch.from_pylist(self._open, schema=self._schema))
+        self._digest.update((f",{written}" if self._begun else written).encode())
+        self._begun = True
+        self._keep(self._open)
         self._open.clear()
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the rows' content."""
+        return self._digest.hexdigest()
+
+    @abstractmethod
+    def _keep(self, rows: list[dict[str, Any]]) -> None: ...
+
+
+class _Table(_Collector):
+    """Rows on their way into an Arrow table: held as Python objects for a part of it only."""
+
+    def __init__(self, normaliser: Normaliser) -> None:
+        import pyarrow as pa
+
+        super().__init__()
+        self._schema = pa.schema([("id", pa.string()), *normaliser.schema()])
+        self._parts: list[pa.RecordBatch] = []
+
+    def finish(self) -> "pa.Table":
+        """Return the table."""
+        import pyarrow as pa
+
+        return pa.Table.from_batches(self._parts, schema=self._schema)
+
+    def _keep(self, rows: list[dict[str, Any]]) -> None:
+        import pyarrow as pa
+
+        self._parts.append(pa.RecordBatch.from_pylist(rows, schema=self._schema))
+
+
+class _Chosen(_Collector):
+    """The few rows that are asked for."""
+
+    def __init__(self, ids: Collection[str]) -> None:
+        super().__init__()
+        self._ids = frozenset(ids)
+        self.by_id: dict[str, dict[str, Any]] = {}
+
+    def _keep(self, rows: list[dict[str, Any]]) -> None:
+        self.by_id |= {row["id"]: row for row in rows if row["id"] in self._ids}
 
 
 def coverage(task: Task, folder: Path | None) -> dict[str, tuple[Split, ...]]:

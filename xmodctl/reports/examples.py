@@ -84,7 +84,7 @@ class Reader:
 
     def _texts(self, row: Row, ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """Return the rows that were scored by their ids; none where the data is gone or another."""
-        from xmodctl.data import load_rows
+        from xmodctl.data import load_examples
 
         origin, _, fingerprint = row.data.rpartition("#")
         folder = self.data or _folder_of(origin, row.language, self.run)
@@ -92,16 +92,14 @@ class Reader:
         try:
             if folder is None and not _is_published(origin, self.run):
                 raise UserError(f"{origin} is gone")
-            loaded = load_rows(task, row.language, split, folder=folder, limit=row.limited)
+            examples, loaded = load_examples(task, row.language, split, ids, folder=folder, limit=row.limited)
         except UserError:
             self.tell("its data cannot be read again, so examples have no text; name it with --data", row.language)
             return {}
-        if loaded.fingerprint != fingerprint:
+        if loaded != fingerprint:
             self.tell("its data has changed since it was scored, so examples have no text", row.language)
             return {}
-        places = {id_: place for place, id_ in enumerate(loaded.arrow["id"].to_pylist())}
-        chosen = loaded.arrow.take([places[id_] for id_ in ids]) if ids else loaded.arrow.slice(0, 0)
-        return dict(zip(ids, chosen.to_pylist(), strict=True))
+        return examples
 
 
 def _fingerprint(row: Row) -> str:
