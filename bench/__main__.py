@@ -14,9 +14,9 @@ from typing import Any
 import torch
 import transformers
 
-from bench import measures
+from bench import storage, throughput
 from bench.checkpoints import folder_of
-from bench.measures import Line, Setting
+from bench.measures import Line, Setting, UnequalError
 from xmodctl.core.errors import UserError
 from xmodctl.model.kernels import onednn_is_faster
 from xmodctl.model.precision import resolve_precision
@@ -24,15 +24,15 @@ from xmodctl.model.precision import resolve_precision
 Measure = Callable[[Setting], tuple[list[Line], dict[str, Any]]]
 
 MEASURES: dict[str, Measure] = {
-    "startup": measures.startup,
-    "loading": measures.loading,
-    "saving": measures.saving,
-    "training": partial(measures.training, benchmark="xnli", everything=True),
-    "panx": partial(measures.training, benchmark="panx", everything=False),
-    "xquad": partial(measures.training, benchmark="xquad", everything=False),
-    "xcopa": partial(measures.training, benchmark="xcopa", everything=False),
-    "adding": partial(measures.adding, pieces=6_000),
-    "sweep": partial(measures.sweep, per_language=16),
+    "startup": storage.startup,
+    "loading": storage.loading,
+    "saving": storage.saving,
+    "training": partial(throughput.training, benchmark="xnli", everything=True),
+    "panx": partial(throughput.training, benchmark="panx", everything=False),
+    "xquad": partial(throughput.training, benchmark="xquad", everything=False),
+    "xcopa": partial(throughput.training, benchmark="xcopa", everything=False),
+    "adding": partial(throughput.adding, pieces=6_000),
+    "sweep": partial(throughput.sweep, per_language=16),
 }
 
 
@@ -52,8 +52,8 @@ def main(arguments: list[str]) -> int:
     for name in options.only:
         try:
             lines, facts = MEASURES[name](setting)
-        except measures.UnequalError as error:
-            print(f"\n{name}: not timed, because the two sides are not equal: {error}", file=sys.stderr)
+        except UnequalError as error:
+            print(f"\n{name}: not timed, because the two sides compute different results: {error}", file=sys.stderr)
             return 1
         print(f"\n{name} {json.dumps(facts) if facts else ''}")
         print(table(lines), flush=True)
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
 
 
 def table(lines: list[Line]) -> str:
-    """Return lines as a Markdown table: median (least to greatest), and how many times better than what."""
+    """Return lines as a Markdown table: median, range, and the factors by which a variant is better than others."""
     rows = [("measure", "variant", "median", "range", "times better than")]
     for line in lines:
         better = "; ".join(
@@ -105,15 +105,19 @@ def _machine(options: argparse.Namespace) -> Mapping[str, object]:
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--model", default="base", help="base, large, mini, tiny, or a checkpoint (default: %(default)s)"
+        "--model", default="base", help="base, large, mini, tiny, or the folder of a checkpoint (default: %(default)s)"
     )
-    parser.add_argument("--only", default=list(MEASURES), type=_names, help=f"some of {','.join(MEASURES)}")
-    parser.add_argument("--rounds", default=3, type=int, help="times each variant is measured (default: %(default)s)")
-    parser.add_argument("--steps", default=2, type=int, help="training steps a round (default: %(default)s)")
+    parser.add_argument(
+        "--only", default=list(MEASURES), type=_names, help=f"measures to run, of {','.join(MEASURES)} (default: all)"
+    )
+    parser.add_argument(
+        "--rounds", default=3, type=int, help="how often each variant is measured (default: %(default)s)"
+    )
+    parser.add_argument("--steps", default=2, type=int, help="training steps per round (default: %(default)s)")
     parser.add_argument("--threads", default=1, type=int, help="CPU threads (default: %(default)s)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"], help="on CUDA")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints to measure on: a published geometry with random weights, made once in the cache, or a real folder."""
+"""Checkpoints to measure on: published sizes with random weights, built once in the cache, or a real folder."""
 
 import json
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""How long real examples are: token counts of four benchmarks, from files where there are any, else drawn.
+"""Token counts of four benchmarks: measured on files where they are available, otherwise drawn.
 
 Drawn lengths are lognormal with the median and spread (standard deviation of the logarithm) that the English training
-files of the four benchmarks have with XLM-R's tokenizer, cut to the usual maximum:
+files of the four benchmarks have with XLM-R's tokenizer, truncated to the usual maximum:
 
 | benchmark | median | spread | maximum |
 |---|---|---|---|
@@ -33,26 +33,26 @@ _XNLI = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr",
 
 
 def training_lengths(benchmark: str, count: int) -> tuple[np.ndarray, str]:
-    """Return the token counts of `count` training features and where they come from."""
+    """Return the token counts of `count` training features, and their origin."""
     if folder := os.environ.get("XMODCTL_REALDATA"):
         return _measured(Path(folder) / benchmark, benchmark, count), f"{benchmark}'s English training file"
     return _drawn(benchmark, count, seed=0), "drawn, lognormal"
 
 
 def test_lengths(count: int) -> tuple[dict[str, np.ndarray], str]:
-    """Return the token counts of `count` NLI test rows in fifteen languages and where they come from."""
+    """Return the token counts of `count` NLI test rows in fifteen languages, and their origin."""
     if folder := os.environ.get("XMODCTL_REALDATA"):
         tokenizer = load_tokenizer(find("mini"))
-        found = {}
+        counts = {}
         for language in _XNLI:
             rows = _jsonl(Path(folder) / "xnli" / language / "test.jsonl", count)
-            found[language] = _pair_lengths(tokenizer, rows, ("premise", "hypothesis"), 128)
-        return found, "XNLI's test files"
+            counts[language] = _pair_lengths(tokenizer, rows, ("premise", "hypothesis"), 128)
+        return counts, "XNLI's test files"
     return {language: _drawn("xnli", count, seed=number) for number, language in enumerate(_XNLI)}, "drawn, lognormal"
 
 
 def encoded(benchmark: str, lengths: np.ndarray, vocabulary: int) -> Encoded:
-    """Return features of these lengths with random tokens and targets, as the kind of `benchmark` has them."""
+    """Return features of these lengths with random tokens and targets for the kind of `benchmark`."""
     random = np.random.default_rng(1)
     tokens = Ragged.of([random.integers(5, vocabulary, length) for length in lengths])
     rows = np.arange(len(lengths))
@@ -63,8 +63,8 @@ def encoded(benchmark: str, lengths: np.ndarray, vocabulary: int) -> Encoded:
             tags = Ragged(random.integers(0, 7, len(tokens.values)), tokens.offsets)
             return Encoded(tokens, rows, ragged={"labels": tags})
         case "xquad":
-            places = random.integers(0, lengths)
-            return Encoded(tokens, rows, scalars={"start_positions": places, "end_positions": places})
+            positions = random.integers(0, lengths)
+            return Encoded(tokens, rows, scalars={"start_positions": positions, "end_positions": positions})
         case _:
             whole = len(rows) // 2 * 2
             tokens = Ragged.of([tokens[number] for number in range(whole)])

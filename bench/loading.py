@@ -1,4 +1,4 @@
-"""Load a model in a fresh process and print what it cost, as JSON: `python -m bench.loading SIDE FOLDER LANGUAGES`."""
+"""Load a model in a new process and print time and memory as JSON: `python -m bench.loading SIDE FOLDER LANGUAGES`."""
 
 import gc
 import json
@@ -16,8 +16,8 @@ from bench.timing import resident, seconds
 def main(side: str, folder: Path, languages: list[str]) -> None:
     """Load, run one short batch, load again; print the seconds of both loads and the memory of the first.
 
-    The second load is the one to compare: in the first, either side also imports parts of its library. No languages
-    means all.
+    Compare the second load: during the first one, both sides also import parts of their libraries. Without languages,
+    all are loaded.
     """
 
     def load() -> tuple[Any, dict[str, torch.Tensor]]:
@@ -37,7 +37,7 @@ def main(side: str, folder: Path, languages: list[str]) -> None:
         module.eval()(input_ids=ids, attention_mask=torch.ones_like(ids), **extra)
     used = resident()
     del module
-    gc.collect()  # giving the first model back is not loading
+    gc.collect()  # freeing the first model is not part of loading
     second, _ = timed(load)
     memory = {
         "loaded": loaded["resident"] - before["resident"],

@@ -1,4 +1,4 @@
-"""The two sides: stock transformers as a careful user runs it, and xmodctl as its commands run it."""
+"""The two sides: stock transformers as an experienced user runs it, and xmodctl as its commands run it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ LABELS = {"sequence-classification": 3, "token-classification": 7, "question-ans
 
 
 def stock(folder: Path, kind: str, languages: Sequence[str] | None, dtype: torch.dtype, device: str) -> Any:
-    """Load a stock model with all languages or these, frozen as its own method freezes."""
+    """Load a stock model with all languages or the given ones, frozen by its own method."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     config = transformers.AutoConfig.from_pretrained(folder)
@@ -48,7 +48,7 @@ class StockTraining:
         self.optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
 
     def steps(self, numbers: Sequence[np.ndarray], *, attention: str, width: int | None, language: int) -> None:
-        """Take one optimiser step for each of these sets of rows."""
+        """Take one optimiser step per set of rows."""
         self.module.set_attn_implementation(attention)
         self.module.train()
         for chosen in numbers:
@@ -64,7 +64,7 @@ class StockTraining:
 def stock_batch(
     rows: Encoded, chosen: np.ndarray, width: int | None, language: int, device: str
 ) -> dict[str, torch.Tensor]:
-    """Return a padded batch with language ids; stock multiple choice takes a single one."""
+    """Return a padded batch with language ids; stock multiple choice takes a single id."""
     batch = collate(rows, chosen, pad_id=PAD)
     if width is not None:
         missing = width - batch["input_ids"].shape[-1]
@@ -88,7 +88,7 @@ def stock_sweep(module: Any, rows: Encoded, *, width: int | None, language: int,
 
 
 def ours(folder: Path, kind: str, languages: Sequence[str], device: str) -> Xmod:
-    """Load the engine's model with the default preset, as `finetune` does."""
+    """Load xmodctl's model with the default freezing, as `finetune` does."""
     model = load(find(str(folder)), kind, languages, num_labels=LABELS.get(kind), device=device)  # type: ignore[arg-type]
     model.activate(languages[0])
     freeze(model, "embeddings+adapters")
@@ -96,13 +96,13 @@ def ours(folder: Path, kind: str, languages: Sequence[str], device: str) -> Xmod
 
 
 def our_training(model: Xmod, rows: Encoded, precision: Precision, tokens: int = 4096, batch: int = BATCH) -> Training:
-    """Return the product's own training loop."""
+    """Return the training loop of `finetune`."""
     recipe = Recipe(batch_size=batch, learning_rate=1e-5, tokens_per_step=tokens)
     return Training(model, rows, np.ones(len(rows)), recipe, seed=0, precision=precision, pad_id=PAD)
 
 
 def our_adding(model: Xmod, rows: Encoded, recipe: Recipe, precision: Precision, pieces: int) -> Training:
-    """Return the product's own loop that trains a new adapter, predicting among so many of the vocabulary's pieces."""
+    """Return the training loop of `add-language`, which predicts among `pieces` tokens of the vocabulary."""
     language = "zz_ZZ"
     model.put_adapter(language, start_tensors(model, model.languages[0], language, seed=0))
     model.use(language)
@@ -121,7 +121,7 @@ def our_sweep(model: Xmod, rows: Encoded, language: str, precision: Precision) -
 
 
 def typical(batches: Sequence[Any], rows: Encoded, count: int, offset: int) -> list[Any]:
-    """Return `count` batches whose lengths stand for those of all: evenly spaced in the order of their tokens."""
+    """Return `count` representative batches: evenly spaced in the order of their numbers of tokens."""
     by_size = sorted(batches, key=lambda parts: sum(int(rows.tokens[part].sum()) for part in parts))
-    places = ((np.arange(count) + 0.5 + 0.13 * (offset % 4)) / count * len(by_size)).astype(int)
-    return [by_size[min(place, len(by_size) - 1)] for place in places]
+    ranks = ((np.arange(count) + 0.5 + 0.13 * (offset % 4)) / count * len(by_size)).astype(int)
+    return [by_size[min(rank, len(by_size) - 1)] for rank in ranks]

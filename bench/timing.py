@@ -1,4 +1,4 @@
-"""Clocks, and variants that take turns so that a busy machine slows all of them alike."""
+"""Clocks, and variants that take turns, so that a busy machine slows all of them equally."""
 
 import resource
 import statistics
@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True)
 class Figure:
-    """The median of several rounds, with the least and the greatest."""
+    """The median of several rounds, with the minimum and the maximum."""
 
     median: float
     low: float
@@ -23,13 +23,13 @@ class Figure:
         return cls(statistics.median(values), min(values), max(values))
 
 
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Figure:
-    """Summarise ours / theirs, round by round."""
-    return Figure.of([mine / other for mine, other in zip(ours, theirs, strict=True)])
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Figure:
+    """Summarise the quotients of two variants, round by round."""
+    return Figure.of([above / below for above, below in zip(numerators, denominators, strict=True)])
 
 
 def take_turns(variants: Mapping[str, Callable[[int], float]], rounds: int) -> dict[str, list[float]]:
-    """Measure every variant once a round; odd rounds go backwards. A variant gets the number of the round."""
+    """Measure every variant once per round, in reverse order in odd rounds. A variant gets the number of the round."""
     measured: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds):
         for name in list(variants) if number % 2 == 0 else reversed(variants):
@@ -38,14 +38,14 @@ def take_turns(variants: Mapping[str, Callable[[int], float]], rounds: int) -> d
 
 
 def seconds(work: Callable[[], object], device: str) -> float:
-    """Return what `work` costs: CPU seconds of this process if it has one thread, else seconds on the wall.
+    """Return what `work` costs: CPU seconds if this process has one thread, otherwise wall-clock seconds.
 
-    CPU seconds leave out what other programs take from the machine.
+    CPU seconds do not depend on what other programs take from the machine.
     """
     if device == "cuda":
         torch.cuda.synchronize()
-    on_wall = device != "cpu" or torch.get_num_threads() > 1
-    clock = time.perf_counter if on_wall else time.process_time
+    wall_clock = device != "cpu" or torch.get_num_threads() > 1
+    clock = time.perf_counter if wall_clock else time.process_time
     start = clock()
     work()
     if device == "cuda":
@@ -54,7 +54,7 @@ def seconds(work: Callable[[], object], device: str) -> float:
 
 
 def resident() -> dict[str, float]:
-    """Return the process's memory in MB: all that is resident, and the part that no file backs."""
+    """Return the process's memory in MB: resident, anonymous (not backed by a file) and its peak."""
     with open("/proc/self/status", encoding="ascii") as status:
         fields = dict(line.split(":", 1) for line in status)
     return {

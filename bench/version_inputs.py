@@ -58,7 +58,7 @@ def write_inputs(folder: Path, checkout: Path) -> None:
 
 _WORDS_TO_PREDICT = {
     "nli": '{"text": "Das Haus ist rot.", "text_pair": "Es ist nicht blau."}\n{"premise": "A", "hypothesis": "B"}\n',
-    "ner": '{"tokens": ["Anna", "wohnt", "in", "Berlin", "."]}\nPeter fliegt nach Rom\n',
+    "ner": '{"tokens": ["Anna", "wohnt", "in", "Berlin", "."]}\n{"tokens": ["Peter", "fliegt", "nach", "Rom"]}\n',
     "qa": '{"context": "Die Brücke wurde 1874 gebaut.", "question": "Wann wurde die Brücke gebaut?"}\n',
     "mc": '{"premise": "Es regnet.", "choice1": "Ich werde nass.", "choice2": "Ich lese.", "question": "effect"}\n',
 }

@@ -1,4 +1,4 @@
-"""The benchmark runs as a whole, compares before it times, and stops where the sides differ."""
+"""The benchmark runs, compares results before it measures time, and stops where the sides differ."""
 
 import json
 
@@ -27,7 +27,7 @@ def test_every_measure_gives_a_table_and_json(tmp_path, capsys):
     report = json.loads(path.read_text())
     assert list(report["measures"]) == names
     for name in ("training", "panx", "xquad", "xcopa", "sweep"):
-        assert report["measures"][name]["facts"]["greatest differences"]["logits"] < 1e-5
+        assert report["measures"][name]["facts"]["largest differences"]["logits"] < 1e-5
         first = report["measures"][name]["lines"][0]
         assert first["variant"] == "xmodctl"
         assert all(ratio["median"] > 0 for ratio in first["against"].values())
@@ -55,7 +55,7 @@ def test_sides_that_differ_are_not_timed(capsys, monkeypatch):
 
     monkeypatch.setattr(sides, "stock", wrong)
     assert bench.main(["--model", "tiny", "--rounds", "1", "--only", "panx"]) == 1
-    assert "panx: not timed, because the two sides are not equal: logits differs" in capsys.readouterr().err
+    assert "panx: not timed, because the two sides compute different results: logits differs" in capsys.readouterr().err
 
 
 def test_variants_take_turns_and_ratios_stay_within_a_round():
