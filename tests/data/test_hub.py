@@ -70,7 +70,7 @@ def test_when_no_location_has_the_data_each_reason_is_told(hub, nli):
     hub.add("datasets", "another/pairs", {"de/test.arrow": b"", "README.md": b""})
     told = refusal(nli)
     assert "cannot load Pairs (de, test) from the Hub" in told
-    assert "someone/pairs@main: no such data set" in told
+    assert "someone/pairs@main: no such repository, or a private one" in told
     assert "another/pairs@refs/convert/parquet: no file `de/test/*.parquet`" in told
     assert "--data DIR" in told
 
@@ -86,8 +86,8 @@ def test_a_revision_that_is_gone_is_told(hub, nli):
     ("fault", "told"),
     [
         ("gated", "accept the terms on its page"),
-        ("unavailable", "status 503; try again later"),
-        ("truncated", "the download was cut off"),
+        ("unavailable", "HTTP status 503"),
+        ("truncated", "the connection was lost"),
     ],
 )
 def test_a_failure_of_the_hub_is_told_as_what_it_is(hub, nli, fault, told, monkeypatch):
@@ -140,7 +140,7 @@ def test_a_half_fetched_split_is_not_taken_for_a_whole_one_offline(hub, nli, tmp
     load_rows(nli, "de", "train")
     next((tmp_path / "hub").rglob("train-00001-of-00002.parquet")).unlink()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert "not in the cache" in refusal(nli, split="train")
+    assert "the local cache does not have it" in refusal(nli, split="train")
 
 
 def test_new_content_on_the_hub_is_fetched_and_has_its_own_commit(hub, nli):

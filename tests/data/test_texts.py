@@ -171,7 +171,10 @@ def test_a_file_that_is_cut_off_is_told(tmp_path):
     [
         ("nowhere.txt", r"there is no such file; give one, `-` for standard input"),
         ("owner/name", r"if it is a data set on the Hub, say which of its files, as in --text 'owner/name:"),
-        ("owner/name:*.parquet", r"cannot load owner/name:\*\.parquet: offline mode is on.*`--text FILE`"),
+        (
+            "owner/name:*.parquet",
+            r"cannot load owner/name:\*\.parquet from the Hub .*: offline mode is on.*`--text FILE`",
+        ),
         ("{folder}", r"is a folder; name the files in it"),
     ],
 )

@@ -67,11 +67,11 @@ def test_a_language_that_the_fetched_checkpoint_lacks_is_refused(hub, files):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("someone/nothing", "the Hub has no model 'someone/nothing' that you may read"),
-        ("someone/some-xmod@v9", "someone/some-xmod has no revision 'v9'"),
-        ("someone/locked", r"asks for a login before it gives someone/locked"),
-        ("someone/broken", r"the Hub failed to give someone/broken \(HTTP 503\): try again later"),
-        ("someone/torn", r"the download of someone/torn was cut off: run the command again"),
+        ("someone/nothing", "cannot download someone/nothing: no such repository, or a private one"),
+        ("someone/some-xmod@v9", "someone/some-xmod@v9: no such revision; give a branch"),
+        ("someone/locked", r"someone/locked: its owner restricts access; accept the terms on its page"),
+        ("someone/broken", r"someone/broken: the Hub answers with HTTP status 503; try again later"),
+        ("someone/torn", r"someone/torn: the connection was lost; run the command again to continue"),
         ("someone/bert", r"is not an X-MOD model \(its config.json says model_type 'bert'\)"),
         ("someone/empty", r"someone/empty has no weights"),
         ("someone/nameless", r"someone/nameless is no checkpoint"),
@@ -98,5 +98,7 @@ def test_a_full_disk_is_told_from_a_missing_network(hub, files, monkeypatch):
 
     hub.add("models", "someone/some-xmod", files)
     monkeypatch.setattr("huggingface_hub.snapshot_download", full)
-    with pytest.raises(UserError, match=r"cannot keep someone/some-xmod in .*: No space left on device; make room"):
+    with pytest.raises(
+        UserError, match=r"someone/some-xmod: cannot write to the cache .*: No space left on device; free some space"
+    ):
         model.find("someone/some-xmod")

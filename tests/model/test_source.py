@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from xmodctl import model
-from xmodctl.core import network
 from xmodctl.core.errors import UserError
 from xmodctl.model import hub
 from xmodctl.model import source as sources
@@ -61,7 +60,7 @@ def test_a_configuration_of_wrong_types_is_refused(checkpoint):
 
 @pytest.mark.parametrize("guess", ["facebook/xmod-large", "facebook/xmod-base-prenorm", "facebook/xmod-base-13@main"])
 def test_ids_that_do_not_exist_are_refused_with_those_that_do_without_asking_the_hub(guess, monkeypatch):
-    monkeypatch.setattr(network, "hub_answers", lambda: pytest.fail("the Hub is asked"))
+    monkeypatch.setattr("xmodctl.core.hub.is_reachable", lambda: pytest.fail("the Hub is asked"))
     for look in (model.find, model.look_up):
         with pytest.raises(UserError, match=r"does not exist on the Hub; these do: facebook/xmod-base, ") as failure:
             look(guess)

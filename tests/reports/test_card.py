@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from xmodctl.catalog import catalog as library
 from xmodctl.cli.app import app
 from xmodctl.core.errors import UserError
+from xmodctl.core.hub import check_upload
 from xmodctl.model import look_up
 from xmodctl.reports import card as cards
 
@@ -164,7 +165,7 @@ def hub(monkeypatch) -> FakeHub:
     fake = FakeHub()
     monkeypatch.setattr("huggingface_hub.HfApi", lambda: fake)
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "a token")
-    monkeypatch.setattr("xmodctl.core.network.hub_answers", lambda: True)
+    monkeypatch.setattr("xmodctl.core.hub.is_reachable", lambda: True)
     return fake
 
 
@@ -184,7 +185,7 @@ def test_an_upload_that_fails_is_one_sentence_and_the_folder_stays(trained, tmp_
     result = export("--run", trained, "--out", tmp_path / "mine", "--langs", "en_XX", "--push", "me/mine")
     assert result.exit_code == 2
     told = " ".join(result.stderr.split())
-    assert "the line is cut" in told
+    assert "the upload failed (the connection was lost)" in told
     assert f"hf upload me/mine {tmp_path / 'mine'}" in told
     assert (tmp_path / "mine" / "model.safetensors").exists()
 
@@ -193,7 +194,7 @@ def test_an_upload_that_fails_is_one_sentence_and_the_folder_stays(trained, tmp_
     ("repository", "patch", "told"),
     [
         ("me/mine/more", None, "OWNER/NAME"),
-        ("me/mine", ("xmodctl.core.network.hub_answers", lambda: False), "leave --push out"),
+        ("me/mine", ("xmodctl.core.hub.is_reachable", lambda: False), "export without --push"),
         ("me/mine", ("huggingface_hub.get_token", lambda: None), "hf auth login"),
     ],
 )
@@ -201,7 +202,7 @@ def test_what_cannot_be_pushed_is_refused_before_anything_is_written(repository,
     if patch:
         monkeypatch.setattr(*patch)
     with pytest.raises(UserError, match=told):
-        cards.check_push(repository)
+        check_upload(repository)
 
 
 def test_private_without_push_is_refused(trained, tmp_path):

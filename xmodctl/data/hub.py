@@ -5,25 +5,19 @@
 """
 
 import sys
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
 from xmodctl.catalog.task import HubData, Location, Split, Task
+from xmodctl.core import hub
 from xmodctl.core.errors import UserError, did_you_mean
-from xmodctl.core.network import chain_of, hub_answers
+from xmodctl.core.hub import HubError, classified
 from xmodctl.data.readers import format_of
 from xmodctl.data.sources import Source
 from xmodctl.languages import same
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-
-class _UnavailableError(Exception):
-    """One location does not have the data; the message says why."""
-
-
-class _UnreachableError(_UnavailableError):
-    """The Hub itself cannot be asked, and the cache does not hold the files."""
 
 
 def find(task: Task, language: str, split: Split, *, evaluation: bool) -> Source:
@@ -33,12 +27,12 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> Source
         UserError: The task has no such language or split, or no location has the files; the reasons are told.
     """
     data, language, locations = _locations(task, language, split, evaluation=evaluation)
-    reasons: dict[str, _UnavailableError] = {}
+    reasons: dict[str, HubError] = {}
     for location in locations:
         pattern = location.files.replace("{language}", language).replace("{split}", data.splits.get(split, split))
         try:
             folder, files = _fetch(location, pattern)
-        except _UnavailableError as reason:
+        except HubError as reason:
             reasons[f"{location.repository}@{location.revision}"] = reason
             continue
         return Source(
@@ -52,7 +46,7 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> Source
             language_ends_at=task.language_ends_at,
             labels=data.labels,
         )
-    raise UserError(_nowhere(f"{task.title} ({language}, {split})", reasons))
+    raise _unavailable(f"{task.title} ({language}, {split})", reasons, own="--data DIR")
 
 
 def offers(task: Task, language: str, split: Split, *, evaluation: bool) -> bool:
@@ -144,77 +138,51 @@ def files_of(repository: str, revision: str, pattern: str) -> dict[Path, str]:
     location = Location(repository=repository, revision=revision, files=pattern)
     try:
         folder, files = _fetch(location, pattern)
-    except _UnavailableError as reason:
-        told = {f"{repository}@{revision}": reason}
-        raise UserError(_nowhere(f"{repository}:{pattern}", told, own="--text FILE")) from reason
+    except HubError as reason:
+        reasons = {f"{repository}@{revision}": reason}
+        raise _unavailable(f"{repository}:{pattern}", reasons, own="--text FILE") from reason
     return {folder / file: f"{repository}:{file}" for file in files}
 
 
 def _fetch(location: Location, pattern: str) -> tuple[Path, list[str]]:
-    """Return the local snapshot (a folder named by its commit) and the files in it that match `pattern`."""
+    """Return the local snapshot (a folder named by its commit) and the files in it that match `pattern`.
+
+    Raises:
+        HubError: The files cannot be downloaded, or there are none.
+    """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # its HTTP library's, whichever that is
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not sys.stderr.isatty():
         disable_progress_bars()
-    try:
+    with classified():
         folder = Path(
             snapshot_download(
                 location.repository,
                 repo_type="dataset",
                 revision=location.revision,
                 allow_patterns=[pattern],
-                local_files_only=not hub_answers(),
+                local_files_only=not hub.is_reachable(),
             )
         )
-    except (HTTPError, OSError, ValueError) as error:  # every error of the client is one of these
-        raise _classified(error) from error
     files = sorted(
         path
         for path in (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
         if fnmatch(path, pattern)
     )
     if not files:
-        raise _UnavailableError(f"no file `{pattern}`")
+        raise HubError("files", f"no file `{pattern}`", "")
     if unreadable := [file for file in files if not format_of(Path(file))]:
-        raise _UnavailableError(f"`{unreadable[0]}` is in a format that is not read")
+        raise HubError("files", f"`{unreadable[0]}` is in a format that xmodctl does not read", "")
     return folder, files
 
 
-def _classified(error: BaseException) -> _UnavailableError:
-    """Say in a clause why the client failed, from the names of the errors in the chain it raised."""
-    chain = chain_of(error)
-    names = {kind.__name__ for one in chain for kind in type(one).__mro__}
-    for name, reason in _REASONS.items():
-        if name in names:
-            return _UnavailableError(reason)
-    statuses = [getattr(getattr(one, "response", None), "status_code", None) for one in chain]
-    if status := next(filter(None, statuses), None):
-        return _UnavailableError(f"the Hub answers with status {status}; try again later")
-    if any("consistency check failed" in str(one).lower() for one in chain) or "RemoteProtocolError" in names:
-        return _UnavailableError("the download was cut off; try again")
-    if names & {"LocalEntryNotFoundError", "TransportError", "ConnectionError"}:
-        return _UnreachableError("not in the cache")
-    return _UnavailableError(next(iter(str(error).splitlines()), type(error).__name__))
-
-
-_REASONS = {
-    "GatedRepoError": "its owner grants access on request; accept the terms on its page, then `hf auth login`",
-    "RevisionNotFoundError": "no such revision",
-    "RepositoryNotFoundError": "no such data set, or a private one (`hf auth login`)",
-}
-"""Errors of the client that say all: class name -> why there is no data."""
-
-
-def _nowhere(what: str, reasons: dict[str, _UnavailableError], own: str = "--data DIR") -> str:
-    from huggingface_hub import constants
-
-    told = "; ".join(f"{place}: {reason}" for place, reason in reasons.items())
-    if any(isinstance(reason, _UnreachableError) for reason in reasons.values()):
-        why = "offline mode is on" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} does not answer"
-        return (
-            f"cannot load {what}: {why} and the data is not in the cache ({told}); without a network, "
-            f"give your own data with `{own}`, use the embedded model with `--model mini`, or try `xmodctl demo`"
-        )
-    return f"cannot load {what} from the Hub ({told}); give your own copy with `{own}`"
+def _unavailable(title: str, reasons: Mapping[str, HubError], own: str) -> UserError:
+    """Return the error that lists why each place cannot give the data, and what the user can do."""
+    statuses = "; ".join(f"{place}: {reason.status}" for place, reason in reasons.items())
+    # What keeps one place from giving its data matters more than that another does not have it.
+    failed = [reason for reason in reasons.values() if reason.kind not in ("repository", "revision", "files")]
+    remedies = dict.fromkeys(reason.remedy for reason in failed or reasons.values() if reason.remedy)
+    if all(reason.kind != "unreachable" for reason in reasons.values()):
+        remedies[f"give your own copy with `{own}`"] = None
+    return UserError(f"cannot load {title} from the Hub ({statuses}); {', or '.join(remedies)}")

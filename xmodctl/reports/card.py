@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xmodctl.catalog.task import KindName
 from xmodctl.core.errors import UserError
@@ -394,55 +394,3 @@ def _licences(run: Run, licence: str | None) -> str:
     )
     lines.append(f"- Made with xmodctl {run.versions.get('xmodctl', '')}.".replace(" .", "."))
     return "\n".join(lines)
-
-
-def check_push(repository: str) -> None:
-    """Refuse what cannot be uploaded to before anything is written.
-
-    Raises:
-        UserError: The name is wrong, the Hub does not answer, or nobody is logged in.
-    """
-    from huggingface_hub import constants, get_token
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-
-    from xmodctl.core.network import hub_answers
-
-    try:
-        validate_repo_id(repository)
-    except HFValidationError as error:
-        raise UserError(f"--push {repository}: give the repository as OWNER/NAME, letters, digits, `-._`") from error
-    if not hub_answers():
-        why = "offline mode is on" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} does not answer"
-        raise UserError(
-            f"--push {repository}: {why}; leave --push out, and upload the folder later with "
-            f"`hf upload {repository} DIR`"
-        )
-    if get_token() is None:
-        raise UserError(f"--push {repository}: nobody is logged in to the Hub; run `hf auth login`")
-
-
-def push(folder: Path, repository: str, *, private: bool) -> str:
-    """Upload an exported folder to the Hub, and return the repository's address.
-
-    Raises:
-        UserError: The Hub refuses it, or stops answering; the folder stays.
-    """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
-
-    api = HfApi()
-    again = f"the model is whole in {folder}; try again with `hf upload {repository} {folder}`"
-    try:
-        address = api.create_repo(repository, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a model made with xmodctl")
-    except (HTTPError, OSError) as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if status in (401, 403):
-            raise UserError(
-                f"--push {repository}: the Hub does not let you write there (HTTP {status}); run `hf auth login` with "
-                f"a token that may write; {again}"
-            ) from error
-        told: Any = f"HTTP {status}" if status else next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"--push {repository}: the Hub did not take it ({told}); {again}") from error
-    return str(address)

@@ -78,9 +78,9 @@ def _findings() -> dict[str, str]:
 
 
 def _hub() -> str:
-    from xmodctl.core.network import hub_answers
+    from xmodctl.core.hub import is_reachable
 
-    if hub_answers():
+    if is_reachable():
         return "reachable"
     return "not reachable; --model mini, --data DIR and `xmodctl demo` work without it"
 

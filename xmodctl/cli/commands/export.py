@@ -40,6 +40,7 @@ def export(
     """
     from xmodctl.adapters.packages import choose_all, spoken, tokenizers
     from xmodctl.cli import display
+    from xmodctl.core import hub
     from xmodctl.core.errors import UserError
     from xmodctl.core.files import check_empty, write_text
     from xmodctl.languages import expand
@@ -55,7 +56,7 @@ def export(
     chosen = chosen_seed(found, seed)
     check_empty(out)
     if push:
-        cards.check_push(push)
+        hub.check_upload(push)
     source = find_base(found)
     packages = choose_all(adapter or (), source)
     expansion = expand(
@@ -77,5 +78,5 @@ def export(
     write_text(out / "README.md", text)
     display.show_text(f"model: {out}")
     if push:
-        display.show_text(f"uploaded: {cards.push(out, push, private=private)}")
+        display.show_text(f"uploaded: {hub.upload(out, push, private=private)}")
     display.note(f"{len(languages)} languages; load it with AutoModel...from_pretrained({str(out)!r})")
