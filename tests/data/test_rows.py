@@ -377,7 +377,7 @@ def test_a_line_that_is_no_object_is_told(tmp_path, nli, line, told):
         ("test.tsv", b"premise\thypothesis\tlabel\na\tb\n", "test.tsv:2: the row has 2 fields, the header 3"),
         ("test.csv", b"premise,hypothesis,label\n", "holds no rows"),
         ("test.parquet", b"PAR1 and then nothing", "test.parquet is damaged or no Parquet file"),
-        ("test.jsonl.gz", gzip.compress(jsonl(PAIRS) * 50)[:-20], "test.jsonl.gz is damaged or cut off"),
+        ("test.jsonl.gz", gzip.compress(jsonl(PAIRS) * 50, mtime=0)[:-20], "test.jsonl.gz is damaged or cut off"),
         ("test.jsonl.gz", jsonl(PAIRS), "test.jsonl.gz is damaged or cut off"),
         ("test.jsonl.xz", lzma.compress(jsonl(PAIRS) * 50)[:-20], "test.jsonl.xz is damaged or cut off"),
         ("test.jsonl.zst", zstandard(jsonl(PAIRS) * 50)[:-5], "test.jsonl.zst"),
