@@ -21,11 +21,11 @@ import numpy as np
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.model import find, load_tokenizer
 
-KINDS = {
-    "xnli": "sequence-classification",
-    "panx": "token-classification",
-    "xquad": "question-answering",
-    "xcopa": "multiple-choice",
+HEADS = {
+    "xnli": "sequence",
+    "panx": "tokens",
+    "xquad": "span",
+    "xcopa": "choice",
 }
 MAXIMA = {"xnli": 128, "panx": 128, "xquad": 384, "xcopa": 128}
 _DRAWN = {"xnli": (40, 0.48), "panx": (12, 0.46), "xquad": (179, 0.37), "xcopa": (20, 0.16)}

@@ -22,9 +22,9 @@ def main(side: str, folder: Path, languages: list[str]) -> None:
 
     def load() -> tuple[Any, dict[str, torch.Tensor]]:
         if side == "stock":
-            module = sides.stock(folder, "sequence-classification", languages or None, torch.float32, "cpu")
+            module = sides.stock(folder, "sequence", languages or None, torch.float32, "cpu")
             return module, {"lang_ids": torch.zeros(2, dtype=torch.int64)}
-        return sides.ours(folder, "sequence-classification", languages, "cpu").module, {}
+        return sides.ours(folder, "sequence", languages, "cpu").module, {}
 
     from transformers.models.xmod import modeling_xmod  # noqa: F401 (importing is not loading)
 

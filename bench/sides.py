@@ -22,18 +22,18 @@ from xmodctl.training.loop import Training
 
 PAD, MASK = 1, 4
 BATCH = 32
-LABELS = {"sequence-classification": 3, "token-classification": 7, "question-answering": 2, "multiple-choice": 2}
+LABELS = {"sequence": 3, "tokens": 7, "span": 2, "choice": 2}
 
 
-def stock(folder: Path, kind: str, languages: Sequence[str] | None, dtype: torch.dtype, device: str) -> Any:
+def stock(folder: Path, head: str, languages: Sequence[str] | None, dtype: torch.dtype, device: str) -> Any:
     """Load a stock model with all languages or the given ones, frozen by its own method."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     config = transformers.AutoConfig.from_pretrained(folder)
     if languages is not None:
         config.languages = list(languages)
-    config.num_labels = LABELS[kind]
-    architecture = getattr(transformers, ARCHITECTURES[kind])
+    config.num_labels = LABELS[head]
+    architecture = getattr(transformers, ARCHITECTURES[head])
     module = architecture.from_pretrained(folder, config=config, dtype=dtype).to(device)
     module.freeze_embeddings_and_language_adapters()
     return module
@@ -87,9 +87,9 @@ def stock_sweep(module: Any, rows: Encoded, *, width: int | None, language: int,
             module(**batch).logits.float().cpu()
 
 
-def ours(folder: Path, kind: str, languages: Sequence[str], device: str) -> Xmod:
+def ours(folder: Path, head: str, languages: Sequence[str], device: str) -> Xmod:
     """Load xmodctl's model with the default freezing, as `finetune` does."""
-    model = load(find(str(folder)), kind, languages, num_labels=LABELS.get(kind), device=device)  # type: ignore[arg-type]
+    model = load(find(str(folder)), head, languages, num_labels=LABELS.get(head), device=device)
     model.activate(languages[0])
     freeze(model, "embeddings+adapters")
     return model

@@ -58,10 +58,10 @@ def saving(setting: Setting) -> tuple[list[Line], dict[str, Any]]:
     source = find(str(setting.folder))
     counts, _ = lengths.training_lengths("xnli", 200)
     rows = lengths.encoded("xnli", counts, setting.config["vocab_size"])
-    model = sides.ours(setting.folder, "sequence-classification", [setting.source], setting.device)
+    model = sides.ours(setting.folder, "sequence", [setting.source], setting.device)
     loop = sides.our_training(model, rows, setting.precision)
     loop.take(loop.batches(0)[0])
-    stock = sides.stock(setting.folder, "sequence-classification", None, torch.float32, setting.device)
+    stock = sides.stock(setting.folder, "sequence", None, torch.float32, setting.device)
     folder = Path(tempfile.mkdtemp(prefix="xmodctl-bench-"))
     sizes: dict[str, int] = {}
 
@@ -88,7 +88,7 @@ def saving(setting: Setting) -> tuple[list[Line], dict[str, Any]]:
         save_checkpoint(place, loop.progress(), loop.trained(), loop.optimizer_state())
 
         def work() -> None:
-            model = sides.ours(setting.folder, "sequence-classification", [setting.source], setting.device)
+            model = sides.ours(setting.folder, "sequence", [setting.source], setting.device)
             kept = latest_checkpoint(place)
             assert kept is not None
             sides.our_training(model, rows, setting.precision).restore(kept)

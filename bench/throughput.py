@@ -26,10 +26,10 @@ def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[lis
 
     `everything` adds stock padded to the maximum length, stock with eager attention, and stock with a single language.
     """
-    kind = lengths.KINDS[benchmark]
+    head = lengths.HEADS[benchmark]
     counts, origin = lengths.training_lengths(benchmark, 4000)
     rows = lengths.encoded(benchmark, counts, setting.config["vocab_size"])
-    model = sides.ours(setting.folder, kind, [setting.source], setting.device)
+    model = sides.ours(setting.folder, head, [setting.source], setting.device)
     language = setting.languages.index(setting.source)
     size = min(sides.BATCH, max(4, int(sides.BATCH * 64 / rows.tokens.mean())))  # smaller batches of long windows
 
@@ -45,9 +45,9 @@ def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[lis
         return int(rows.tokens[order].sum()) / seconds(work, setting.device)
 
     whole = sides.StockTraining(
-        sides.stock(setting.folder, kind, None, setting.dtype, setting.device), rows, setting.device
+        sides.stock(setting.folder, head, None, setting.dtype, setting.device), rows, setting.device
     )
-    if kind != "question-answering":  # there stock's loss counts the padding
+    if head != "span":  # there stock's loss counts the padding
         model.leave_padding_out()
     differences = check_equal(setting, whole.module, model, rows)
     training_loop = sides.our_training(model, rows, setting.precision)
@@ -57,7 +57,7 @@ def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[lis
     variants[used_well] = partial(stock_rate, side=whole, attention="sdpa", width=None, language=language)
     if everything:
         single = sides.StockTraining(
-            sides.stock(setting.folder, kind, [setting.source], setting.dtype, setting.device), rows, setting.device
+            sides.stock(setting.folder, head, [setting.source], setting.dtype, setting.device), rows, setting.device
         )
         limit = lengths.MAXIMA[benchmark]
         variants |= {
@@ -104,10 +104,10 @@ def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:
     loops = {
         "xmodctl": sides.our_adding(loaded("masked-lm"), packed, recipe, setting.precision, pieces),
         "fine-tuning, sequence classification": sides.our_training(
-            loaded("sequence-classification"), labelled, setting.precision, recipe.tokens_per_step, batch
+            loaded("sequence"), labelled, setting.precision, recipe.tokens_per_step, batch
         ),
         "fine-tuning, token classification": sides.our_training(
-            loaded("token-classification"), tagged, setting.precision, recipe.tokens_per_step, batch
+            loaded("tokens"), tagged, setting.precision, recipe.tokens_per_step, batch
         ),
     }
 
@@ -137,8 +137,8 @@ def sweep(setting: Setting, per_language: int) -> tuple[list[Line], dict[str, An
         language: lengths.encoded("xnli", count, setting.config["vocab_size"]) for language, count in counts.items()
     }
     tokens = sum(int(count.sum()) for count in counts.values())
-    model = sides.ours(setting.folder, "sequence-classification", [setting.source], setting.device)
-    stock = sides.stock(setting.folder, "sequence-classification", None, setting.dtype, setting.device)
+    model = sides.ours(setting.folder, "sequence", [setting.source], setting.device)
+    stock = sides.stock(setting.folder, "sequence", None, setting.dtype, setting.device)
     differences = check_equal(setting, stock, model, rows["en"])
     peaks: list[float] = []
 

@@ -6,7 +6,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-from xmodctl.catalog.task import KindName, Task
+from xmodctl.catalog.task import Task
 from xmodctl.core.encoded import Encoded
 
 # Contexts with answers to find in them, each answer once. Ours, in scripts with and without spaces, to the right and to
@@ -116,7 +116,7 @@ def _fast(backend: Any) -> Any:
     )  # fmt: skip
 
 
-def task(kind: KindName, **changes: Any) -> Task:
+def task(kind: str, **changes: Any) -> Task:
     """Return a task of a kind; entities are PER and LOC."""
     columns = {
         "token-classification": ("tokens", "tags"),
@@ -166,7 +166,7 @@ def sentences(*rows: tuple[list[str], list[int]]) -> datasets.Dataset:
     )
 
 
-def logits_of_targets(kind: KindName, encoded: Encoded, outputs: int) -> list[np.ndarray]:
+def logits_of_targets(kind: str, encoded: Encoded, outputs: int) -> list[np.ndarray]:
     """Return logits that say the targets, padded as those of a batch are: the way back from `encode`."""
     logits = []
     for unit in range(len(encoded)):

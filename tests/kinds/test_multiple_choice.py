@@ -78,7 +78,7 @@ def test_accuracy_and_its_baseline():
 
 @pytest.fixture
 def model(tiny_model):
-    return load(find(str(tiny_model)), "multiple-choice", ["en_XX", "sw_KE", "de_DE"], num_labels=1, seed=3)
+    return load(find(str(tiny_model)), "choice", ["en_XX", "sw_KE", "de_DE"], num_labels=1, seed=3)
 
 
 def encoded_words() -> datasets.Dataset:

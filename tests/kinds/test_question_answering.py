@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import CONTEXTS, logits_of_targets, questions, task
 
-from xmodctl.kinds import KINDS, question_answering, unsayable
+from xmodctl.kinds import KINDS, question_answering
 from xmodctl.kinds.question_answering import Context, best_spans
 from xmodctl.kinds.windows import Frame, windows
 
@@ -45,9 +45,9 @@ def test_answers_that_no_tokens_can_say_are_told_in_a_sentence(small):
         (a, b) for a, b in zip(read.starts, read.ends, strict=True) if b - a > 2 and context[a:b].isalpha()
     )
     inside, whole = (questions((context, "which?", {context[begin:stop]: int(begin)})) for stop in (end - 1, end))
-    (told,) = unsayable(KIND.encode(inside, small, max_length=384, stride=8), 1)
+    (told,) = KIND.unreachable_answers(KIND.encode(inside, small, max_length=384, stride=8), 1)
     assert told.startswith("1 of 1 rows have an answer that begins or ends inside a token")
-    assert unsayable(KIND.encode(whole, small, max_length=384, stride=8), 1) == ()
+    assert KIND.unreachable_answers(KIND.encode(whole, small, max_length=384, stride=8), 1) == ()
 
 
 def test_a_context_is_covered_by_windows_that_overlap(small):

@@ -53,7 +53,7 @@ def prepared(tiny_model, kind_name: str, **settings) -> tuple[Training, Encoded]
     encoded = kind.encode(rows, AutoTokenizer.from_pretrained(tiny_model), max_length=24, stride=8)
     names = kind.outputs(described)
     model = load(
-        find(str(tiny_model)), kind_name, ["en_XX"], num_labels=len(names), id2label=dict(enumerate(names)), seed=1
+        find(str(tiny_model)), kind.head, ["en_XX"], num_labels=len(names), id2label=dict(enumerate(names)), seed=1
     )
     model.activate("en_XX")
     model.set_dropout(hidden=0.0, attention=0.0)

@@ -15,7 +15,7 @@ def source(checkpoint):
 
 
 def load(source, *languages):
-    return model.load(source, "sequence-classification", languages)
+    return model.load(source, "sequence", languages)
 
 
 def train(ours, batch, steps=2):
@@ -146,7 +146,7 @@ def test_a_delta_that_does_not_fit_is_refused_and_changes_nothing(source, checkp
     assert all(torch.equal(tensor, before[name]) for name, tensor in ours.module.state_dict().items())
 
     _, folder = checkpoint("XmodForMaskedLM")
-    headless = model.load(model.find(str(folder)), "sequence-classification", ["en_XX"], num_labels=3)
+    headless = model.load(model.find(str(folder)), "sequence", ["en_XX"], num_labels=3)
     with pytest.raises(UserError, match=r"this delta lacks classifier.dense.weight.*not a whole run"):
         model.apply_delta(headless, good)
 
@@ -165,13 +165,13 @@ def test_an_adapter_can_be_put_in_for_a_language_the_checkpoint_lacks(source, ba
 def test_labels_are_the_checkpoints_unless_others_are_asked_for(source):
     assert load(source, "a").module.config.num_labels == 3
     assert load(source, "a").initialised == ()
-    five = model.load(source, "sequence-classification", ["a"], id2label=dict(enumerate("vwxyz")))
+    five = model.load(source, "sequence", ["a"], id2label=dict(enumerate("vwxyz")))
     assert five.module.classifier.out_proj.out_features == 5
     assert five.module.config.label2id == {"v": 0, "w": 1, "x": 2, "y": 3, "z": 4}
     assert "classifier.dense.weight" in five.initialised  # a head is the checkpoint's as a whole, or new
     for wrong in ({1: "a", 2: "b"}, {0: "a"}):
         with pytest.raises(UserError, match="id2label must name the labels 0 to 1"):
-            model.load(source, "sequence-classification", ["a"], id2label=wrong, num_labels=2)
+            model.load(source, "sequence", ["a"], id2label=wrong, num_labels=2)
 
 
 def test_a_second_model_shares_nothing_with_the_first(source, batch):

@@ -10,23 +10,23 @@ from xmodctl.model.heads import ARCHITECTURES
 
 
 def labels_for(head, batch):
-    rows, length = batch["input_ids"].shape[:2] if head != "multiple-choice" else (2, 2)
+    rows, length = batch["input_ids"].shape[:2] if head != "choice" else (2, 2)
     generator = torch.Generator().manual_seed(2)
     match head:
-        case "sequence-classification":
+        case "sequence":
             return {"labels": torch.randint(0, 3, (rows,), generator=generator)}
-        case "token-classification":
+        case "tokens":
             labels = torch.randint(0, 3, (rows, length), generator=generator)
             return {"labels": labels.masked_fill(batch["attention_mask"] == 0, -100)}
         case "masked-lm" | "causal-lm":
             labels = torch.randint(0, 120, (rows, length), generator=generator)
             return {"labels": labels.masked_fill(batch["attention_mask"] == 0, -100)}
-        case "question-answering":
+        case "span":
             return {
                 "start_positions": torch.randint(0, 4, (rows,), generator=generator),
                 "end_positions": torch.randint(0, 4, (rows,), generator=generator),
             }
-        case "multiple-choice":
+        case "choice":
             return {"labels": torch.randint(0, 2, (2,), generator=generator)}
         case _:
             return {}
@@ -34,7 +34,7 @@ def labels_for(head, batch):
 
 def outputs_of(head, output):
     match head:
-        case "question-answering":
+        case "span":
             return torch.stack([output.start_logits, output.end_logits])
         case "none":
             return output.last_hidden_state
@@ -46,7 +46,7 @@ def outputs_of(head, output):
 @pytest.mark.parametrize("head", ARCHITECTURES)
 def test_outputs_losses_and_gradients_equal_stock(head, geometry, checkpoint, batch):
     settings = dict(GEOMETRIES[geometry])
-    if head in {"sequence-classification", "token-classification"}:
+    if head in {"sequence", "tokens"}:
         settings["num_labels"] = 3
     if head == "causal-lm":
         settings["is_decoder"] = True
@@ -56,16 +56,16 @@ def test_outputs_losses_and_gradients_equal_stock(head, geometry, checkpoint, ba
     assert ours.initialised == ()
     model.freeze(ours, "none")
     batch = {**batch, **labels_for(head, batch)}
-    if head == "multiple-choice":
+    if head == "choice":
         batch = {name: value.view(2, 2, 12) if value.dim() == 2 else value for name, value in batch.items()}
         theirs = stock(**batch, lang_ids=torch.tensor([1]))
     else:
         theirs = stock(**batch, lang_ids=torch.full((4,), 1))
     mine = ours.module(**batch)
     real = batch["attention_mask"].bool()
-    if head in {"token-classification", "masked-lm", "causal-lm", "none"}:
+    if head in {"tokens", "masked-lm", "causal-lm", "none"}:
         assert torch.allclose(outputs_of(head, mine)[real], outputs_of(head, theirs)[real], rtol=1e-4, atol=1e-5)
-    elif head == "question-answering":
+    elif head == "span":
         assert torch.allclose(outputs_of(head, mine)[:, real], outputs_of(head, theirs)[:, real], rtol=1e-4, atol=1e-5)
     else:
         assert torch.allclose(outputs_of(head, mine), outputs_of(head, theirs), rtol=1e-4, atol=1e-5)
@@ -93,7 +93,7 @@ def test_outputs_losses_and_gradients_equal_stock(head, geometry, checkpoint, ba
 def test_mixed_batches_equal_stock(shape, geometry, checkpoint, batch):
     stock, folder = checkpoint("XmodForTokenClassification", num_labels=3, **GEOMETRIES[geometry])
     names = stock.config.languages
-    ours = model.load(model.find(str(folder)), "token-classification", [names[2], names[0], names[1]])
+    ours = model.load(model.find(str(folder)), "tokens", [names[2], names[0], names[1]])
     model.freeze(ours, "none")
     spoken = {
         "per sample": [0, 2, 1, 0],
@@ -104,7 +104,7 @@ def test_mixed_batches_equal_stock(shape, geometry, checkpoint, batch):
     our_ids = ours.ids([names[number] for number in spoken])
     if shape == "per token":
         their_ids, our_ids = their_ids.view(4, 12), our_ids.view(4, 12)
-    labels = labels_for("token-classification", batch)
+    labels = labels_for("tokens", batch)
     theirs = stock(**batch, **labels, lang_ids=their_ids)
     mine = ours.module(**batch, **labels, lang_ids=our_ids)
     real = batch["attention_mask"].bool()
@@ -135,7 +135,7 @@ def test_no_adapter_equals_a_stock_adapter_whose_output_is_zero(geometry, checkp
 
 def test_training_mode_draws_dropout_and_evaluation_does_not(checkpoint, batch):
     _, folder = checkpoint("XmodForSequenceClassification", num_labels=3)
-    ours = model.load(model.find(str(folder)), "sequence-classification", ["de_DE"])
+    ours = model.load(model.find(str(folder)), "sequence", ["de_DE"])
     assert not ours.module.training
     assert torch.equal(ours.module(**batch).logits, ours.module(**batch).logits)
     ours.module.train()
@@ -145,7 +145,7 @@ def test_training_mode_draws_dropout_and_evaluation_does_not(checkpoint, batch):
 def test_training_without_dropout_equals_stock(checkpoint, batch):
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     stock, folder = checkpoint("XmodForSequenceClassification", num_labels=3, **still)
-    ours = model.load(model.find(str(folder)), "sequence-classification", ["de_DE"])
+    ours = model.load(model.find(str(folder)), "sequence", ["de_DE"])
     ours.module.train()
     expected = stock.train()(**batch, lang_ids=torch.full((4,), 1)).logits
     assert torch.allclose(ours.module(**batch).logits, expected, rtol=1e-4, atol=1e-5)
@@ -153,7 +153,7 @@ def test_training_without_dropout_equals_stock(checkpoint, batch):
 
 def test_hidden_states_and_attentions_are_stocks(checkpoint, batch):
     stock, folder = checkpoint("XmodForSequenceClassification", num_labels=3)
-    ours = model.load(model.find(str(folder)), "sequence-classification", ["de_DE"])
+    ours = model.load(model.find(str(folder)), "sequence", ["de_DE"])
     wanted = {"output_hidden_states": True, "output_attentions": True}
     mine = ours.module(**batch, **wanted)
     stock.set_attn_implementation("eager")

@@ -14,10 +14,10 @@ from xmodctl.model import weights
 from xmodctl.model.heads import ARCHITECTURES
 
 AUTO = {
-    "sequence-classification": "AutoModelForSequenceClassification",
-    "token-classification": "AutoModelForTokenClassification",
-    "question-answering": "AutoModelForQuestionAnswering",
-    "multiple-choice": "AutoModelForMultipleChoice",
+    "sequence": "AutoModelForSequenceClassification",
+    "tokens": "AutoModelForTokenClassification",
+    "span": "AutoModelForQuestionAnswering",
+    "choice": "AutoModelForMultipleChoice",
     "masked-lm": "AutoModelForMaskedLM",
     "causal-lm": "AutoModelForCausalLM",
     "none": "AutoModel",
@@ -42,11 +42,11 @@ def test_transformers_alone_loads_the_folder_and_computes_the_same(head, checkpo
     assert not report["unexpected_keys"]
     assert stock.config.languages == ["fr_XX", "de_DE"]
     assert stock.config.default_language is None
-    if head == "multiple-choice":
+    if head == "choice":
         batch = {name: value.view(2, 2, 12) for name, value in batch.items()}
     for language, number in (("fr_XX", 0), ("de_DE", 1)):
         ours.swap([language])
-        ids = torch.tensor([number]) if head == "multiple-choice" else torch.full((4,), number)
+        ids = torch.tensor([number]) if head == "choice" else torch.full((4,), number)
         expected = first(stock(**batch, lang_ids=ids))
         assert torch.allclose(first(ours.module(**batch)), expected, rtol=1e-4, atol=1e-5)
     again = model.load(model.find(str(exported)), head, ["de_DE"])
@@ -57,7 +57,7 @@ def test_transformers_alone_loads_the_folder_and_computes_the_same(head, checkpo
 def test_labels_travel_and_a_single_language_is_the_default(checkpoint, batch, tmp_path):
     _, folder = checkpoint("XmodForMaskedLM")
     names = {0: "entailment", 1: "neutral", 2: "contradiction"}
-    ours = model.load(model.find(str(folder)), "sequence-classification", ["de_DE"], id2label=names)
+    ours = model.load(model.find(str(folder)), "sequence", ["de_DE"], id2label=names)
     model.export(ours, None, tmp_path / "one", ["de_DE"])
     stock = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "one")
     assert stock.config.id2label == names

@@ -49,13 +49,13 @@ def test_stock_cannot_freeze_a_bare_model(checkpoint):
 def test_stock_freezes_what_the_default_preset_freezes_where_it_can(checkpoint):
     stock, folder = checkpoint("XmodForTokenClassification", num_labels=3)
     stock.freeze_embeddings_and_language_adapters()
-    ours = model.load(model.find(str(folder)), "token-classification", ["en_XX", "de_DE", "fr_XX"])
+    ours = model.load(model.find(str(folder)), "tokens", ["en_XX", "de_DE", "fr_XX"])
     model.freeze(ours, "embeddings+adapters")
     assert trains(ours.module) == trains(stock)
 
 
 def test_each_preset_trains_what_it_says(checkpoint):
-    ours = loaded(checkpoint, "sequence-classification")
+    ours = loaded(checkpoint, "sequence")
     model.freeze(ours, "adapters")
     assert {group_of(name) for name in trains(ours.module)} == {
         "embeddings", "attention", "feed-forward", "layer norms", "head",
@@ -70,7 +70,7 @@ def test_each_preset_trains_what_it_says(checkpoint):
 
 
 def test_nothing_trains_before_a_preset_says_what_does(checkpoint):
-    ours = loaded(checkpoint, "sequence-classification")
+    ours = loaded(checkpoint, "sequence")
     assert not trains(ours.module)
     assert model.trained_tensors(ours) == {}
 
@@ -84,7 +84,7 @@ def test_a_preset_that_leaves_nothing_to_train_is_refused(checkpoint):
 
 
 def test_frozen_parts_get_no_gradients_and_the_head_alone_no_graph(checkpoint, batch):
-    ours = loaded(checkpoint, "sequence-classification")
+    ours = loaded(checkpoint, "sequence")
     ours.activate("de_DE")
     model.freeze(ours, "embeddings+adapters")
     ours.module(**batch, labels=torch.tensor([0, 1, 0, 1])).loss.backward()
@@ -106,7 +106,7 @@ def test_describing_needs_no_weights_and_says_what_freezing_says(preset, head, c
 
 def test_the_released_base_model_has_the_parameters_it_is_known_for():
     facts = model.look_up("facebook/xmod-base")
-    one = model.describe(facts, "sequence-classification", ["en_XX"], "embeddings+adapters", 3)
+    one = model.describe(facts, "sequence", ["en_XX"], "embeddings+adapters", 3)
     assert {group: total for group, total, _ in one.groups}["adapters"] == 7_091_712
     assert 85.6e6 < one.trainable < 85.7e6
     assert 0.29 < one.share < 0.31

@@ -141,10 +141,10 @@ def test_embeddings_of_another_shape_are_refused(checkpoint, words, bias, told):
 @pytest.mark.parametrize(("preset", "refused"), [("embeddings+adapters", False), ("adapters", True), ("none", True)])
 def test_a_run_that_trained_the_shared_embeddings_takes_no_other_vocabulary(checkpoint, preset, refused):
     _, folder = checkpoint()
-    trained = loaded(folder, head="sequence-classification")
+    trained = loaded(folder, head="sequence")
     model.freeze(trained, preset)
     delta = model.trained_tensors(trained)
-    xmod = loaded(folder, head="sequence-classification")
+    xmod = loaded(folder, head="sequence")
     model.apply_delta(xmod, delta)
     if refused:
         with pytest.raises(UserError, match="this run trained them"):

@@ -23,7 +23,7 @@ def both(checkpoint, request):
     geometry = getattr(request, "param", "base")
     _, folder = checkpoint("XmodForSequenceClassification", num_labels=3, **GEOMETRIES[geometry])
     source = model.find(str(folder))
-    packing, plain = (model.load(source, "sequence-classification", source.languages) for _ in range(2))
+    packing, plain = (model.load(source, "sequence", source.languages) for _ in range(2))
     plain.module.roberta.reads_first_token = False
     for ours in (packing, plain):
         ours.activate(source.languages[1])
@@ -81,14 +81,14 @@ def test_logits_and_gradients_are_the_same_with_and_without_padding(ids, both):
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-@pytest.mark.parametrize("head", ["token-classification", "question-answering"])
+@pytest.mark.parametrize("head", ["tokens", "span"])
 def test_heads_that_read_every_token_are_the_same_with_and_without_padding(head, geometry, checkpoint):
-    stock = {"token-classification": "XmodForTokenClassification", "question-answering": "XmodForQuestionAnswering"}
+    stock = {"tokens": "XmodForTokenClassification", "span": "XmodForQuestionAnswering"}
     _, folder = checkpoint(stock[head], num_labels=2, **GEOMETRIES[geometry])
     batch = padded()
     real = batch["attention_mask"].bool()
     targets = {"start_positions": torch.zeros(8, dtype=torch.int64), "end_positions": torch.tensor(LENGTHS) - 1}
-    if head == "token-classification":
+    if head == "tokens":
         labels = torch.randint(0, 2, real.shape, generator=torch.Generator().manual_seed(3))
         targets = {"labels": labels.masked_fill(~real, -100)}
     found = []
@@ -131,7 +131,7 @@ def test_a_mask_of_another_form_takes_the_long_way(hole, both):
 
 def test_positions_and_types_are_the_batchs(checkpoint):
     _, folder = checkpoint("XmodForSequenceClassification", num_labels=3, type_vocab_size=2)
-    packing, plain = (model.load(model.find(str(folder)), "sequence-classification", ["en_XX"]) for _ in range(2))
+    packing, plain = (model.load(model.find(str(folder)), "sequence", ["en_XX"]) for _ in range(2))
     plain.module.roberta.reads_first_token = False
     batch = padded()
     batch["input_ids"][2, 3] = 1  # a padding token within the text takes no position

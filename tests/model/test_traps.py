@@ -15,7 +15,7 @@ from xmodctl.core.errors import UserError
 def pair(checkpoint):
     """Return a stock sequence classifier and ours with all three of its languages."""
     stock, folder = checkpoint("XmodForSequenceClassification", num_labels=3)
-    ours = model.load(model.find(str(folder)), "sequence-classification", ["en_XX", "de_DE", "fr_XX"])
+    ours = model.load(model.find(str(folder)), "sequence", ["en_XX", "de_DE", "fr_XX"])
     model.freeze(ours, "none")
     return stock, ours
 
@@ -99,7 +99,7 @@ def test_one_id_holds_for_the_whole_batch(shape, pair, batch):
 
 def test_multiple_choice_takes_an_id_a_sample_a_choice_or_a_token(checkpoint, batch):
     stock, folder = checkpoint("XmodForMultipleChoice")
-    ours = model.load(model.find(str(folder)), "multiple-choice", ["en_XX", "de_DE", "fr_XX"])
+    ours = model.load(model.find(str(folder)), "choice", ["en_XX", "de_DE", "fr_XX"])
     choices = {name: value.view(2, 2, 12) for name, value in batch.items()}
     with pytest.raises(IndexError):
         stock(**choices, lang_ids=torch.tensor([2, 0]))
@@ -127,8 +127,8 @@ def test_the_active_language_is_each_models_own(pair, checkpoint, batch):
 
     _, folder = checkpoint("XmodForSequenceClassification", num_labels=3, default_language="fr_XX")
     source = model.find(str(folder))
-    first = model.load(source, "sequence-classification", ["en_XX", "de_DE"])
-    second = model.load(source, "sequence-classification", ["en_XX", "de_DE"])
+    first = model.load(source, "sequence", ["en_XX", "de_DE"])
+    second = model.load(source, "sequence", ["en_XX", "de_DE"])
     with pytest.raises(UserError, match=r"which language is the batch in\? en_XX, de_DE are loaded"):
         first.module(**batch)
     first.activate("de_DE")
@@ -201,9 +201,9 @@ def test_an_input_longer_than_the_positions_is_refused(pair):
 def test_question_answering_has_two_outputs_whatever_is_asked(checkpoint):
     _, folder = checkpoint("XmodForMaskedLM")
     source = model.find(str(folder))
-    assert model.load(source, "question-answering", ["en_XX"]).module.qa_outputs.out_features == 2
+    assert model.load(source, "span", ["en_XX"]).module.qa_outputs.out_features == 2
     with pytest.raises(UserError, match="num_labels=3"):
-        model.load(source, "question-answering", ["en_XX"], num_labels=3)
+        model.load(source, "span", ["en_XX"], num_labels=3)
 
 
 def test_a_batch_of_one_language_compiles_as_one_graph_with_one_languages_weights(pair, batch):
@@ -293,7 +293,7 @@ def test_only_the_wanted_tensors_are_read_and_their_order_does_not_matter(checkp
         "read",
         lambda self, names: original(self, [read.append(name) or name for name in names]),
     )
-    ours = model.load(model.find(str(folder)), "sequence-classification", ["fr_XX"])
+    ours = model.load(model.find(str(folder)), "sequence", ["fr_XX"])
     assert not any("en_XX" in name or "de_DE" in name for name in read)
     assert sum("fr_XX" in name for name in read) == 2 * 4
     expected = stock(**batch, lang_ids=torch.full((4,), 2)).logits

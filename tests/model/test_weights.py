@@ -165,9 +165,7 @@ def test_a_missing_tensor_is_named_and_a_missing_head_is_drawn_from_the_seed(che
     path = folder / "model.safetensors"
     state = load_file(path)
     source = model.find(str(folder))
-    one, same, other = (
-        model.load(source, "sequence-classification", ["en_XX"], num_labels=3, seed=seed) for seed in (1, 1, 2)
-    )
+    one, same, other = (model.load(source, "sequence", ["en_XX"], num_labels=3, seed=seed) for seed in (1, 1, 2))
     assert set(one.initialised) == {
         f"classifier.{part}.{kind}" for part in ("dense", "out_proj") for kind in ("weight", "bias")
     }
@@ -215,7 +213,7 @@ def test_old_layer_norm_names_and_a_bare_checkpoint_are_understood(checkpoint, b
     expected = stock(**batch, lang_ids=torch.ones(4, dtype=torch.long)).last_hidden_state[:, 0]
     bare = model.load(model.find(str(folder)), "none", ["de_DE"])
     assert torch.allclose(bare.module(**batch).last_hidden_state[:, 0], expected, rtol=1e-4, atol=1e-5)
-    with_head = model.load(model.find(str(folder)), "token-classification", ["de_DE"], num_labels=3)
+    with_head = model.load(model.find(str(folder)), "tokens", ["de_DE"], num_labels=3)
     assert set(with_head.initialised) == {"classifier.weight", "classifier.bias"}
     assert torch.equal(with_head.module.roberta.embeddings.LayerNorm.weight, stock.embeddings.LayerNorm.weight)
 

@@ -253,7 +253,7 @@ def test_a_batch_of_several_languages_has_the_gradient_of_each_row_through_its_o
     resolved, source = resolve_plan(asked, find)
     (material,) = gather(resolved.plan, folder=two_sources)
     encoded = EncodedMaterial.of(material, load_tokenizer(source))
-    model = load(source, "sequence-classification", ["en_XX", "de_DE"], num_labels=3, seed=1)
+    model = load(source, "sequence", ["en_XX", "de_DE"], num_labels=3, seed=1)
     with torch.no_grad():  # adapters that differ
         for parameter_name, parameter in model.module.named_parameters():
             if "adapter_modules.de_DE" in parameter_name:

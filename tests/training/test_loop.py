@@ -28,7 +28,7 @@ def sentences(count: int = 22) -> Encoded:
 
 
 def training(tiny_model, recipe: Recipe = RECIPE, *, seed: int = 1, dropout: float | None = None) -> Training:
-    model = load(find(str(tiny_model)), "sequence-classification", ["en_XX"], num_labels=3, seed=seed)
+    model = load(find(str(tiny_model)), "sequence", ["en_XX"], num_labels=3, seed=seed)
     model.activate("en_XX")
     model.set_dropout(hidden=dropout, attention=dropout)
     freeze(model, recipe.freeze)
@@ -116,7 +116,7 @@ def test_the_learning_rate_warms_up_to_its_peak_and_falls_to_nothing():
 
 
 def test_biases_and_layer_norms_are_not_decayed_and_frozen_tensors_are_not_handed_over(tiny_model):
-    model = load(find(str(tiny_model)), "sequence-classification", ["en_XX"], num_labels=3)
+    model = load(find(str(tiny_model)), "sequence", ["en_XX"], num_labels=3)
     freeze(model, "embeddings+adapters")
     groups = adamw(model.module, RECIPE).param_groups
     assert all(one.ndim >= 2 for one in groups[0]["params"])

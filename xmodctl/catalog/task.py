@@ -1,34 +1,17 @@
 """A task: one benchmark with its kind, data, columns, labels, languages and metric (`tasks/*.yaml`)."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from xmodctl.core.errors import UserError
+from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import Described
+from xmodctl.kinds import KINDS
+from xmodctl.kinds.answers import MetricRules
 from xmodctl.languages import same
 
-KindName = Literal["sequence-classification", "token-classification", "question-answering", "multiple-choice"]
 Split = Literal["train", "validation", "test"]
-
-MetricRules = Literal["squad", "squad2", "mlqa", "tydiqa"]
-
-COLUMNS: dict[KindName, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    # kind: (columns a row must have, columns it may have)
-    "sequence-classification": (("text", "label"), ("text_pair", "id")),
-    "token-classification": (("tokens", "tags"), ("id",)),
-    "question-answering": (("context", "question", "answers"), ("id",)),
-    "multiple-choice": (("choices", "label"), ("context", "question", "id")),
-}
-"""What the rows of each kind hold."""
-
-METRICS: dict[KindName, tuple[str, ...]] = {
-    "sequence-classification": ("accuracy", "macro_f1"),
-    "token-classification": ("entity_f1",),
-    "question-answering": ("f1", "exact_match"),
-    "multiple-choice": ("accuracy",),
-}
-"""The headline metrics each kind can be reported with; the first is the default."""
 
 
 class Location(Described):
@@ -55,7 +38,7 @@ class Task(Described):
 
     name: str = Field(description="the file's name without .yaml")
     title: str = Field(description="the benchmark's name as papers print it")
-    kind: KindName = Field(description="what the model outputs; the Hub's own names")
+    kind: str = Field(description="what the model predicts, by the Hub's names")
     aliases: tuple[str, ...] = Field((), description="other names users type for it")
     description: str = Field("", description="what is asked of the model, in a sentence")
     columns: dict[str, str | list[str]] = Field(description="the kind's columns -> the columns of the data")
@@ -121,57 +104,71 @@ class Task(Described):
         """Accept `recipe: nli` for `recipe: {default: nli}`."""
         return {"default": value} if isinstance(value, str) else value
 
+    @field_validator("kind")
+    @classmethod
+    def _is_known_kind(cls, kind: str) -> str:
+        if kind not in KINDS:
+            guess = did_you_mean(kind, list(KINDS))
+            raise ValueError(f"{kind!r} is not a kind of task{guess} (the kinds are {', '.join(KINDS)})")
+        return kind
+
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        required, optional = COLUMNS[self.kind]
+        kind = KINDS[self.kind]
+        known = (*kind.required, *kind.optional)
         if "default" not in self.recipe:
             raise ValueError("`recipe` needs `default`, the recipe for every model that it does not name")
-        if missing := [column for column in required if column not in self.columns]:
-            raise ValueError(f"`columns` lacks {', '.join(missing)}, which {self.kind} needs")
-        if unknown := [column for column in self.columns if column not in required + optional]:
-            raise ValueError(f"`columns` has {', '.join(unknown)}; {self.kind} has {', '.join(required + optional)}")
-        if self.kind in ("sequence-classification", "token-classification") and len(self.labels) < 2:
-            raise ValueError(f"{self.kind} needs `labels`, at least two")
-        if self.kind != "question-answering" and self.metric_rules != "squad":
-            raise ValueError(f"`metric_rules` compare answers to questions; {self.kind} has none")
-        if self.metric and self.metric not in METRICS[self.kind]:
-            raise ValueError(f"`metric` is {self.metric!r}; {self.kind} has {', '.join(METRICS[self.kind])}")
+        if missing := [column for column in kind.required if column not in self.columns]:
+            raise ValueError(f"`columns` lacks {', '.join(missing)}, which {kind.name} needs")
+        if unknown := [column for column in self.columns if column not in known]:
+            raise ValueError(f"`columns` has {', '.join(unknown)}; {kind.name} has {', '.join(known)}")
+        if kind.needs_labels and len(self.labels) < 2:
+            raise ValueError(f"{kind.name} needs `labels`, at least two")
+        if self.metric and self.metric not in kind.headlines:
+            raise ValueError(f"`metric` is {self.metric!r}; {kind.name} has {', '.join(kind.headlines)}")
         if self.language_ends_at and not self.language_column:
             raise ValueError("`language_ends_at` needs `language_column`, the column that it is about")
+        for key, purpose in self._optional_keys():
+            if key not in kind.task_keys:
+                raise ValueError(f"{purpose}, which {kind.name} does not have")
         self._check_labels()
         self._check_connectives()
+        kind.check_task(self)
         return self
 
+    def _optional_keys(self) -> Iterator[tuple[str, str]]:
+        """Yield the keys of this task that only some kinds read, each with a clause about what it is for."""
+        if self.metric_rules != "squad":
+            yield "metric_rules", "`metric_rules` compare answers to questions"
+        if self.labels_mapped:
+            yield "labels_mapped", "`labels_mapped` is about classes"
+        if any(data and data.labels for data in (self.training, self.evaluation)):
+            yield "data_labels", "`labels` of `training` or `evaluation` rename the labels of whole examples"
+        if self.connectives:
+            yield "connectives", "`connectives` replace the `question` before choices"
+
     def _check_labels(self) -> None:
-        if self.labels_mapped and self.kind not in ("sequence-classification", "token-classification"):
-            raise ValueError(f"`labels_mapped` is about classes; {self.kind} has none")
-        targets = {label[2:] if label[1:2] == "-" else label for label in self.labels}
-        targets = targets if self.kind == "token-classification" else set(self.labels)
+        targets = set(KINDS[self.kind].label_targets(self))
         for label, target in self.labels_mapped.items():
             if target not in targets:
-                raise ValueError(
-                    f"`labels_mapped.{label}` is {target!r}; it becomes one of {', '.join(sorted(targets))}"
-                )
+                raise ValueError(f"`labels_mapped.{label}` is {target!r}; expected one of {', '.join(sorted(targets))}")
             if label in targets:
                 raise ValueError(f"`labels_mapped.{label}` maps a label that the task has; remove it there or here")
-        for data in (self.training, self.evaluation):
-            if not data or not data.labels:
-                continue
-            if self.kind not in ("sequence-classification", "multiple-choice"):
+        for name in ("training", "evaluation"):
+            data: HubData | None = getattr(self, name)
+            if data and data.labels and len(data.labels) != len(self.labels):
                 raise ValueError(
-                    f"`labels` of a data set say nothing about {self.kind}; use `labels_mapped` for entities"
+                    f"`{name}.labels` has {len(data.labels)} labels, and `labels` has {len(self.labels)}; "
+                    "they must correspond one to one"
                 )
-            if len(data.labels) != len(self.labels):
-                raise ValueError(f"`labels` of a data set are {len(data.labels)}, those of the task {len(self.labels)}")
 
     def _check_connectives(self) -> None:
-        if self.connectives and (self.kind != "multiple-choice" or "question" not in self.columns):
-            raise ValueError("`connectives` stand for the `question` of multiple-choice, which is not in `columns`")
         tables = list(self.connectives.items())
         for language, table in tables[1:]:
-            if set(table) != set(tables[0][1]):
+            first, expected = tables[0]
+            if set(table) != set(expected):
                 raise ValueError(
-                    f"`connectives.{language}` has {', '.join(table)}; that of {tables[0][0]} {', '.join(tables[0][1])}"
+                    f"`connectives.{language}` has {', '.join(table)}; that of {first} has {', '.join(expected)}"
                 )
 
     def speaks(self, code: str, language: str) -> bool:
@@ -200,8 +197,8 @@ class Task(Described):
 
     @property
     def headline(self) -> str:
-        """The metric a table shows."""
-        return self.metric or METRICS[self.kind][0]
+        """The metric that a table shows."""
+        return self.metric or KINDS[self.kind].headlines[0]
 
 
 TaskName = Annotated[str, "a shipped task's name or alias, or the path of a YAML file"]

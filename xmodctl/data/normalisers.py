@@ -7,7 +7,7 @@ rows is one more class in `NORMALISERS`.
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from xmodctl.catalog.task import KindName, Task
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.mistakes import NoGoldError, RowError
 from xmodctl.data.opening import Raw
@@ -239,7 +239,7 @@ class MultipleChoice:
         return (row["label"],)
 
 
-NORMALISERS: dict[KindName, Callable[[Task, Source], Normaliser]] = {
+NORMALISERS: dict[str, Callable[[Task, Source], Normaliser]] = {
     "sequence-classification": SequenceClassification,
     "token-classification": TokenClassification,
     "question-answering": QuestionAnswering,

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.catalog.recipe import Recipe
-from xmodctl.catalog.task import COLUMNS, Task
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.jsonl import parse_object
 from xmodctl.core.mistakes import RowError
@@ -219,7 +219,7 @@ def _name(raw: Mapping[str, Any], column: str, task: Task) -> str:
 
 
 def _example(task: Task) -> str:
-    required, _ = COLUMNS[task.kind]
+    required = KINDS[task.kind].required
     gold = {"label", "tags", "answers"}
     columns = [column for column in (*required, "text_pair") if column in task.columns and column not in gold]
     lists = {"tokens": ["a", "word"], "choices": ["one", "another"]}

@@ -13,7 +13,7 @@ from xmodctl.core.versions import versions
 from xmodctl.data import Rows, load_rows
 from xmodctl.evaluation.example_statistics import Outcomes, keep_outcomes
 from xmodctl.evaluation.results import Failure, Row, append_row, read_rows, write_predictions
-from xmodctl.kinds import KINDS, unsayable
+from xmodctl.kinds import KINDS
 from xmodctl.languages import Target, same
 from xmodctl.model.precision import Precision
 from xmodctl.run.run import Run
@@ -112,7 +112,7 @@ class Sweep:
                     for control, row in done.items():
                         if row is None:
                             encoded = encodings[ways[control]]
-                            notes = (*rows.notes, *unsayable(encoded, len(rows)))
+                            notes = (*rows.notes, *self.kind.unreachable_answers(encoded, len(rows)))
                             yield Started(target.data, ways[control], control, seed, len(encoded), notes)
                             yield from self.score(trained, rows, encoded, target, control)
                 except UserError as error:

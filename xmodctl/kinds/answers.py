@@ -1,4 +1,4 @@
-"""How a predicted answer is compared with the gold ones: the rules of each benchmark's own script."""
+"""How a predicted answer is compared with the gold answers: the rules of each benchmark's own script."""
 
 import re
 import string
@@ -7,16 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
-from xmodctl.catalog.task import MetricRules
 from xmodctl.core.errors import UserError
 from xmodctl.languages import same
+
+MetricRules = Literal["squad", "squad2", "mlqa", "tydiqa"]
+"""The benchmarks whose scripts compare answers."""
 
 Normalise = Callable[[str], str]
 
 
 @dataclass(frozen=True)
-class Score:
+class AnswerScore:
     """One question's scores, from 0 to 1."""
 
     exact_match: float
@@ -39,30 +42,30 @@ class Rules:
         self.may_be_none = name == "squad2"
         self.normalise: Normalise = mlqa(language) if name == "mlqa" else squad
 
-    def score(self, gold: Sequence[str], predicted: str) -> Score:
+    def score(self, gold: Sequence[str], predicted: str) -> AnswerScore:
         """Return the best agreement of a prediction with any of the gold answers.
 
         Raises:
-            UserError: The question has no answer, and the rules do not provide for that.
+            UserError: The question has no answer, and the rules do not allow that.
         """
         answers = [self.normalise(text) for text in gold]
         if self.may_be_none:
-            # An answer of which nothing is left counts as none.
+            # An answer that is empty after normalisation counts as no answer.
             answers = [text for text in answers if text] or [""]
         elif not answers:
             raise UserError(
-                "a question has no answer, which only the rules of SQuAD 2.0 provide for; "
-                "score with them (--set metric_rules=squad2), or leave such questions out"
+                "a question has no answer, which only the rules of SQuAD 2.0 allow; "
+                "use them (--set metric_rules=squad2), or remove such questions"
             )
-        said = self.normalise(predicted)
-        return Score(
-            exact_match=float(said in answers),
-            f1=max(word_f1(text.split(), said.split(), both_empty=float(self.may_be_none)) for text in answers),
+        guess = self.normalise(predicted)
+        return AnswerScore(
+            exact_match=float(guess in answers),
+            f1=max(word_f1(text.split(), guess.split(), both_empty=float(self.may_be_none)) for text in answers),
         )
 
 
 def word_f1(gold: Sequence[str], predicted: Sequence[str], *, both_empty: float) -> float:
-    """Return the F1 of two bags of words; `both_empty` is what two empty ones score."""
+    """Return the F1 of two bags of words; `both_empty` is the score of two empty ones."""
     if not gold and not predicted:
         return both_empty
     shared = sum((Counter(gold) & Counter(predicted)).values())
@@ -70,15 +73,15 @@ def word_f1(gold: Sequence[str], predicted: Sequence[str], *, both_empty: float)
 
 
 def squad(text: str) -> str:
-    """Lower, drop ASCII punctuation and English articles, and leave single spaces."""
+    """Lowercase, remove ASCII punctuation and English articles, and collapse whitespace."""
     text = "".join(character for character in text.lower() if character not in _ASCII_PUNCTUATION)
     return " ".join(_ENGLISH_ARTICLES.sub(" ", text).split())
 
 
 def mlqa(language: str) -> Normalise:
-    """Return how MLQA normalises answers in a language.
+    """Return the function that normalises answers in a language as MLQA does.
 
-    It drops punctuation of every script and the language's articles; Chinese characters are words of their own.
+    It removes punctuation of every script and the language's articles; each Chinese character is a word.
 
     Raises:
         UserError: MLQA's script has no rules for the language.
@@ -86,8 +89,8 @@ def mlqa(language: str) -> Normalise:
     code = next((code for code in _MLQA_ARTICLES if same(code, language)), None)
     if code is None:
         raise UserError(
-            f"MLQA's rules know {', '.join(_MLQA_ARTICLES)}, not {language}; "
-            "score it by the rules of SQuAD (--set metric_rules=squad)"
+            f"MLQA's rules cover {', '.join(_MLQA_ARTICLES)}, not {language}; "
+            "use the rules of SQuAD (--set metric_rules=squad)"
         )
     articles = _MLQA_ARTICLES[code]
 
@@ -104,7 +107,7 @@ def mlqa(language: str) -> Normalise:
 
 @lru_cache(maxsize=2**16)
 def _is_punctuation(character: str) -> bool:
-    # The script's own set ends just before the last code point, which is no punctuation anyway.
+    # The script's own set ends just before the last code point, which is not punctuation anyway.
     return character in _ASCII_PUNCTUATION or unicodedata.category(character).startswith("P")
 
 
@@ -116,7 +119,7 @@ _ASCII_PUNCTUATION = frozenset(string.punctuation)
 _CHINESE_CHARACTER = re.compile("[\u4e00-\u9fa5]")
 _ENGLISH_ARTICLES = _words("a", "an", "the")
 _MLQA_ARTICLES: dict[str, re.Pattern[str] | None] = {
-    "ar": re.compile(r"\sال^|ال"),  # as the script has it: wherever the letters stand, also within a word
+    "ar": re.compile(r"\sال^|ال"),  # as in the script: wherever the letters are, also inside a word
     "de": _words("ein", "eine", "einen", "einem", "eines", "einer", "der", "die", "das", "den", "dem", "des"),
     "en": _ENGLISH_ARTICLES,
     "es": _words("un", "una", "unos", "unas", "el", "la", "los", "las"),

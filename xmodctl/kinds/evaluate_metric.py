@@ -1,10 +1,9 @@
-"""The kinds' metrics as `evaluate` metrics: offline, no script is fetched; `compute`, `add_batch`, `combine` work."""
+"""The kinds' metrics as metrics of `evaluate`, offline: no script is downloaded."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.catalog.task import KindName, Task
-from xmodctl.kinds import KINDS
+from xmodctl.kinds import KINDS, TaskView
 
 if TYPE_CHECKING:
     import evaluate
@@ -13,20 +12,20 @@ if TYPE_CHECKING:
 DESCRIPTION = "Scores of {title}, in percent, by the rules of its kind ({kind})."
 
 
-def metric(task: Task, language: str = "en") -> "evaluate.Metric":
-    """Return the metric of a task; `language` is the one that answers to questions are compared in."""
+def metric(task: TaskView, language: str = "en") -> "evaluate.Metric":
+    """Return the metric of a task; `language` is the language in which answers to questions are compared."""
     return _metric_class()(task, language)
 
 
 @cache
 def _metric_class() -> type[Any]:
-    """Define the class late: `evaluate` takes seconds to import."""
+    """Define the class late, because `evaluate` takes seconds to import."""
     import evaluate
 
     class TaskMetric(evaluate.Metric):  # type: ignore[misc]
         """The metrics of one task."""
 
-        def __init__(self, task: Task, language: str) -> None:
+        def __init__(self, task: TaskView, language: str) -> None:
             self.task, self.language = task, language
             super().__init__(config_name=task.name, keep_in_memory=True)
 
@@ -45,14 +44,8 @@ def _metric_class() -> type[Any]:
     return TaskMetric
 
 
-def _features(kind: KindName) -> "Features":
-    from datasets import Features, List, Value
+def _features(kind: str) -> "Features":
+    from datasets import Features
 
-    text, number = Value("string"), Value("int64")
-    predicted, gold = {
-        "sequence-classification": (text, text),  # label names
-        "token-classification": (List(text), List(text)),  # one IOB2 tag a word
-        "question-answering": (text, List(text)),  # an answer; the accepted ones
-        "multiple-choice": (number, number),  # which choice, from 0
-    }[kind]
-    return Features({"predictions": predicted, "references": gold})
+    prediction, gold = KINDS[kind].metric_features()
+    return Features({"predictions": prediction, "references": gold})

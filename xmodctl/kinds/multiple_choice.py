@@ -1,36 +1,61 @@
-"""Multiple choice: one right answer among two or more."""
+"""Multiple choice: one correct answer among two or more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodctl.catalog.task import KindName, Task
+from xmodctl.core.messages import quoted
+from xmodctl.core.mistakes import RowError
+from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts, all_predictions, count_confusion
+from xmodctl.kinds.inputs import InputRow, joined_texts, name_in_row
+from xmodctl.kinds.kind import Kind, TaskView, Usage
+from xmodctl.kinds.rows import Labels, Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
     from xmodctl.core.encoded import Encoded
 
 
-class MultipleChoice:
+class MultipleChoice(Kind):
     """Choose an answer; scored by accuracy."""
 
-    name: KindName = "multiple-choice"
+    name = "multiple-choice"
+    required = ("choices", "label")
+    optional = ("context", "question", "id")
+    headlines = ("accuracy",)
+    task_keys = frozenset({"connectives", "data_labels"})
 
-    def outputs(self, task: Task) -> tuple[str, ...]:
-        """Return the head's one output: it scores a choice at a time."""
+    head = "choice"
+    auto_class = "AutoModelForMultipleChoice"
+    pipeline = "multiple-choice"
+
+    parts_caption = "Accuracy by the position of the correct choice, in percent"
+
+    def outputs(self, task: TaskView) -> tuple[str, ...]:
+        """Return the head's one output: it scores one choice at a time."""
         return ("score",)
+
+    def check_task(self, task: TaskView) -> None:
+        """Refuse connectives without a question that they stand for."""
+        if task.connectives and "question" not in task.columns:
+            raise ValueError("`connectives` replace the `question`, which is not in `columns`")
+
+    def row_reader(self, task: TaskView, source: SourceView) -> RowReader:
+        """Read choices, the label, and the context and question that the task has."""
+        return ChoiceReader(task, source)
 
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
         """Turn each choice into a feature: the context, then the question and the choice.
 
-        Without a context the question stands in its place, and without either the choice is alone. What is too long
-        loses tokens of its longer part; counted are the rows that do.
+        Without a context, the question takes its place; without either, the choice is alone. A pair that is too long
+        loses tokens of its longer part; `counts` has the number of such rows.
         """
         from xmodctl.core.encoded import Encoded, Ragged
 
-        asked = [column for column in ("context", "question") if column in rows.column_names]
+        given = [column for column in ("context", "question") if column in rows.column_names]
         with_labels = "label" in rows.column_names
         pieces: list[np.ndarray] = []
         sizes: list[int] = []
@@ -39,7 +64,7 @@ class MultipleChoice:
         for batch in rows.iter(batch_size=500):
             choices = batch["choices"]
             owners = [row for row, texts in enumerate(choices) for _ in texts]
-            parts = [[batch[column][row] or "" for row in owners] for column in asked]
+            parts = [[batch[column][row] or "" for row in owners] for column in given]
             parts.append([text for texts in choices for text in texts])
             if len(parts) == 3:
                 parts = [parts[0], [f"{question} {text}" for question, text in zip(*parts[1:], strict=True)]]
@@ -56,14 +81,10 @@ class MultipleChoice:
             choices=True,
         )
 
-    def weights(self, encoded: "Encoded") -> np.ndarray:
-        """Return one term of the loss a question."""
-        return np.ones(len(encoded))
-
     def decode(
-        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: Task
+        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
     ) -> list[tuple[int | None, int, tuple[float, ...]]]:
-        """Return (right choice, chosen one, probability of each choice) for each row; choices count from 0."""
+        """Return (correct choice, predicted choice, probability of each) for each row; choices count from 0."""
         gold = rows["label"] if "label" in rows.column_names else [None] * len(rows)
         decoded = []
         for label, scores in zip(gold, logits, strict=True):
@@ -72,18 +93,181 @@ class MultipleChoice:
             decoded.append((label, int(scores.argmax()), shares))
         return decoded
 
-    def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: Task, language: str) -> np.ndarray:
-        """Return per row whether the choice is right, and 1."""
+    def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
+        """Return for each row whether the choice is correct, and 1."""
         right = np.asarray(gold, dtype=np.int64) == np.asarray(predicted, dtype=np.int64)
         return np.stack([right, np.ones_like(right)], axis=1).astype(np.int64)
 
-    def metrics(self, totals: np.ndarray, task: Task) -> Mapping[str, np.ndarray]:
+    def metrics(self, totals: np.ndarray, task: TaskView) -> Mapping[str, np.ndarray]:
         """Return accuracy."""
         right, rows = np.moveaxis(totals.astype(np.float64), -1, 0)
         return {"accuracy": 100 * right / rows}
 
-    def baseline(self, gold: Sequence[Any], rows: "Dataset", task: Task, language: str) -> float:
-        """Return the score of always choosing the position that is right most often."""
+    def baseline(self, gold: Sequence[Any], rows: "Dataset", task: TaskView, language: str) -> float:
+        """Return the score of always choosing the position that is correct most often."""
         common = max(set(gold), key=list(gold).count)
-        totals = self.statistics(gold, [common] * len(gold), task, language).sum(axis=0)
-        return float(self.metrics(totals, task)[task.headline])
+        return self.headline_of(gold, [common] * len(gold), task, language)
+
+    def metric_features(self) -> tuple[Any, Any]:
+        """Return whole numbers: which choice, from 0."""
+        from datasets import Value
+
+        return Value("int64"), Value("int64")
+
+    def confusion(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> Confusion:
+        """Count positions against positions, which shows whether a model prefers one."""
+        most = max((len(row.scores) for row in all_predictions(seeds)), default=0)
+        pairs = ((_choice(row.gold), _choice(row.prediction)) for row in all_predictions(seeds))
+        return count_confusion(pairs, [_choice(number) for number in range(most)])
+
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+        """Return the accuracy for each position of the correct choice."""
+        return self.confusion(task, seeds).recalls(len(seeds))
+
+    def wrongness(self, task: TaskView, seed: SeedPredictions) -> np.ndarray:
+        """Return the probability that the correct choice did not get."""
+        return np.array([0.0 if row.gold == row.prediction else 1 - row.scores[row.gold] for row in seed.predictions])
+
+    def describe_mistake(
+        self, task: TaskView, gold: Any, predicted: Any, example: Mapping[str, Any] | None
+    ) -> tuple[str, str, Texts]:
+        """Show context, question, and choices."""
+        if not example:
+            return _choice(gold), _choice(predicted), ()
+        given = [(column, example[column]) for column in ("context", "question") if example.get(column)]
+        choices = [(_choice(number), text) for number, text in enumerate(example["choices"])]
+        return _choice(gold), _choice(predicted), (*given, *choices)
+
+    def inspect_labels(
+        self, encoded: "Encoded", feature: int, task: TaskView, row: Mapping[str, Any]
+    ) -> tuple[Mapping[int, str], str | None]:
+        """Return whether the sequence holds the correct choice."""
+        position = feature - np.searchsorted(encoded.rows, encoded.rows[feature])
+        return {}, "right" if position == encoded.scalars["labels"][feature] else "wrong"
+
+    def gold_and_texts(self, row: Mapping[str, Any], task: TaskView) -> tuple[Any, list[str]]:
+        """Return the label; context, question, and choices."""
+        return row["label"], [*(row[name] for name in ("context", "question") if name in row), *row["choices"]]
+
+    def counted_labels(self, gold: Any, task: TaskView) -> list[str]:
+        """Return the position of the correct choice."""
+        return [f"choice {gold}"]
+
+    def json_row(self, raw: Mapping[str, Any], row_id: Any, task: TaskView, connectives: Mapping[str, str]) -> InputRow:
+        """Return context, question, and choices, which may be a list or columns of their own."""
+        row: dict[str, Any] = joined_texts(raw, task.columns, ("context", "question"))
+        if connectives:
+            question = row["question"].strip().casefold()
+            if question not in connectives:
+                raise RowError(f"`question` is {quoted(row['question'])}; expected {' or '.join(connectives)}")
+            row["question"] = connectives[question]
+        names = task.columns["choices"]
+        if "choices" not in raw and not isinstance(names, str):
+            row["choices"] = [read_text(raw, name) for name in names]
+        else:
+            row["choices"] = read_texts(raw, name_in_row(raw, "choices", task.columns))
+        _check_choices(row["choices"])
+        return InputRow(row_id, row)
+
+    def example_value(self, column: str) -> Any:
+        """Return choices as a list."""
+        return ["one", "another"] if column == "choices" else "..."
+
+    def write_predictions(
+        self,
+        logits: Sequence[np.ndarray],
+        encoded: "Encoded",
+        rows: "Dataset",
+        task: TaskView,
+        inputs: Sequence[InputRow],
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the position and the text of the predicted choice, and the probability of each choice."""
+        for row, (_, choice, scores) in zip(inputs, self.decode(logits, encoded, rows, task), strict=True):
+            yield {"id": row.id, "prediction": choice, "text": row.row["choices"][choice], "scores": list(scores)}
+
+    def usage(self, task: TaskView) -> Usage:
+        """Return a call with two choices: the model reads (examples, choices, tokens)."""
+        return Usage(
+            inputs='tokenizer(["A context."] * 2, ["One.", "Two."], padding=True, return_tensors="pt")\n'
+            "inputs = {key: value[None] for key, value in inputs.items()}",
+            output="print(int(outputs.logits.argmax(-1)))",
+        )
+
+
+class ChoiceReader(RowReader):
+    """Rows of `choices` (two or more, as many as the row has) and `label`, possibly with `context` and `question`.
+
+    A context or question in several columns is their texts joined by a space. Where the task has `connectives`, the
+    question (`cause`, `effect`) is replaced with its wording in the language of the source.
+    """
+
+    def __init__(self, task: TaskView, source: SourceView) -> None:
+        """Find the columns and the connectives.
+
+        Raises:
+            UserError: The task has connectives, but none in this language.
+        """
+        self._texts = {
+            column: [names] if isinstance(names, str) else names
+            for column in ("context", "question")
+            if (names := source.columns.get(column))
+        }
+        self._choices = source.columns["choices"]
+        self._label = single_column(source, "label")
+        self._labels = Labels(source.labels or task.labels)
+        copy = f"copy the task (`xmodctl tasks copy {task.name} mine.yaml`)"
+        self._connectives = task.connectives_in(
+            source.language, remedy=f"{copy} and add `{source.language}` to its `connectives`"
+        )
+        self._allow_empty = source.published
+
+    def schema(self) -> "pa.Schema":
+        """Choices as a list, the label as the position of the correct one."""
+        import pyarrow as pa
+
+        return pa.schema(
+            [(column, pa.string()) for column in self._texts]
+            + [("choices", pa.list_(pa.string())), ("label", pa.int64())]
+        )
+
+    def row(self, raw: Raw) -> dict[str, Any]:
+        """Check and collect the choices."""
+        row: dict[str, Any] = {}
+        for column, names in self._texts.items():
+            row[column] = " ".join(read_text(raw, name, allow_empty=self._allow_empty) for name in names)
+        if self._connectives:
+            question = row["question"].strip().casefold()
+            if question not in self._connectives:
+                name, known = self._texts["question"][0], ", ".join(self._connectives)
+                raise RowError(f"`{name}` is {quoted(row['question'])}; expected one of {known}")
+            row["question"] = self._connectives[question]
+        labels = self._labels
+        if isinstance(self._choices, str):
+            match cell(raw, self._choices):
+                case {"text": list(texts), "label": list(names)}:  # ARC's form: the choices beside their letters
+                    raw, labels = {**raw, self._choices: texts}, Labels([str(name) for name in names])
+            choices = read_texts(raw, self._choices, allow_empty=self._allow_empty)
+        else:
+            choices = [read_text(raw, name, allow_empty=self._allow_empty) for name in self._choices]
+        _check_choices(choices)
+        label = labels.id_of(cell(raw, self._label), self._label)
+        if label >= len(choices):
+            first = labels.names[0] if labels.names else 0
+            raise RowError(
+                f"`{self._label}` is {quoted(raw[self._label])}, "
+                f"but the row has {len(choices)} choices (the first is {first})"
+            )
+        return row | {"choices": choices, "label": label}
+
+    def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
+        """Return the position of the correct choice."""
+        return (row["label"],)
+
+
+def _check_choices(choices: Sequence[str]) -> None:
+    if len(choices) < 2:
+        raise RowError(f"the row has {len(choices)} choices; it needs two or more")
+
+
+def _choice(number: int) -> str:
+    return f"choice {number + 1}"

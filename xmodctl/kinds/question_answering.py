@@ -1,39 +1,47 @@
 """Extractive question answering: the piece of a context that answers a question, or none."""
 
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import median
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xmodctl.catalog.task import KindName, Task
+from xmodctl.core.messages import quoted
+from xmodctl.core.mistakes import NoGoldError, RowError
 from xmodctl.kinds.answers import Rules
+from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
+from xmodctl.kinds.contexts import Context, Ints
+from xmodctl.kinds.inputs import InputRow
+from xmodctl.kinds.kind import Kind, TaskView, Usage
+from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, checked_text, read_text, single_column
 from xmodctl.kinds.windows import Frame, windows
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
     from xmodctl.core.encoded import Encoded
 
-Ints = NDArray[np.int32]
-
 QUESTION_TOKENS = 64
-"""A longer question is cut, as BERT's run_squad.py does."""
+"""A longer question is truncated, as in BERT's run_squad.py."""
 
 ANSWER_TOKENS = 64
-"""The longest answer looked for, in tokens."""
+"""The longest answer that is predicted, in tokens."""
 
 SHOWN = 20
 """Answers in an n-best list."""
 
+EXCERPT = 160
+"""Characters of a context that a report shows on each side of an answer."""
+
+QUARTERS = ("shortest", "short", "long", "longest")
+"""The parts that answers fall into by their length."""
+
 
 @dataclass(frozen=True)
 class Answer:
-    """One candidate: `context[start:end]`, or an empty text for none."""
+    """One candidate: `context[start:end]`, or an empty text for no answer."""
 
     text: str
     start: int
@@ -41,36 +49,58 @@ class Answer:
     probability: float  # among the candidates of its list
 
 
-class QuestionAnswering:
-    """Find the answer in a context; scored by exact match and F1 as the benchmark's own script does."""
+class QuestionAnswering(Kind):
+    """Find the answer in a context; scored by exact match and F1 as in the benchmark's own script."""
 
-    name: KindName = "question-answering"
+    name = "question-answering"
+    required = ("context", "question", "answers")
+    optional = ("id",)
+    headlines = ("f1", "exact_match")
+    task_keys = frozenset({"metric_rules"})
 
-    def outputs(self, task: Task) -> tuple[str, ...]:
-        """Return what the head says of each token."""
+    head = "span"
+    auto_class = "AutoModelForQuestionAnswering"
+    pipeline = "question-answering"
+
+    gold_name = "answer"
+    gold_column = "answers"
+    balanced = False
+    unreachable: ClassVar = {
+        "unreachable_answers": "have an answer that is longer than the model can predict or that no window holds",
+        "answers_within_tokens": "have an answer that begins or ends inside a token, so that predictions are longer",
+    }
+    parts_caption = "F1 by the length of the gold answer, in percent: quarters of each language's answers by characters"
+    answers_are_text = True
+
+    def outputs(self, task: TaskView) -> tuple[str, ...]:
+        """Return the head's two outputs for each token."""
         return ("start", "end")
 
+    def row_reader(self, task: TaskView, source: SourceView) -> RowReader:
+        """Read contexts, questions, and answers."""
+        return QuestionReader(source)
+
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
-        """Turn each row into windows: the question, and parts of the context of which two share `stride` tokens.
+        """Turn each row into windows: the question, and a part of the context; neighbours share `stride` tokens.
 
         The targets are where the first answer begins and ends; in a window that does not hold all of it, both are the
-        first token. Counted are questions cut short, answers that no window holds or that are too long to be looked
-        for, and answers that begin or end within a token.
+        first token. `counts` has the numbers of truncated questions, of answers that no window holds or that are too
+        long to be predicted, and of answers that begin or end inside a token.
         """
         from xmodctl.core.encoded import Encoded, Ragged
 
         frame = Frame.of(tokenizer, texts=2)
         start, middle, end_marks = frame.gaps
         after = np.array(end_marks, dtype=np.int32)
-        asked = min(QUESTION_TOKENS, (max_length - frame.size) // 2)
+        question_size = min(QUESTION_TOKENS, (max_length - frame.size) // 2)
         answered = "answers" in rows.column_names
         tokens: dict[str, list[Ints]] = {"ids": [], "start": [], "end": []}
         owners: list[int] = []
         targets: list[tuple[int, int]] = []
         counts = {"truncated": 0, "unreachable_answers": 0, "answers_within_tokens": 0}
         for row, (question, context, answers) in enumerate(_tokenized(rows, tokenizer)):
-            counts["truncated"] += len(question) > asked
-            before = np.array([*start, *question[:asked], *middle], dtype=np.int32)
+            counts["truncated"] += len(question) > question_size
+            before = np.array([*start, *question[:question_size], *middle], dtype=np.int32)
             nowhere = np.full(len(before), -1, dtype=np.int32), np.full(len(after), -1, dtype=np.int32)
             room = max_length - len(before) - len(after)
             parts = list(windows(len(context.ids), room, overlap=stride))
@@ -98,25 +128,22 @@ class QuestionAnswering:
             counts=counts,
         )
 
-    def weights(self, encoded: "Encoded") -> np.ndarray:
-        """Return one term of the loss a window."""
-        return np.ones(len(encoded))
-
     def decode(
-        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: Task
+        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
     ) -> list[tuple[list[str] | None, str, tuple[float, ...]]]:
         """Return (gold answers, answer, its probability among the best) for each row."""
-        gold = [one["text"] for one in rows["answers"]] if "answers" in rows.column_names else [None] * len(rows)
+        has_gold = "answers" in rows.column_names
+        gold = [answers["text"] for answers in rows["answers"]] if has_gold else [None] * len(rows)
         candidates = self.candidates(logits, encoded, rows, task)
-        return [(texts, found[0].text, (found[0].probability,)) for texts, found in zip(gold, candidates, strict=True)]
+        return [(texts, best.text, (best.probability,)) for texts, (best, *_) in zip(gold, candidates, strict=True)]
 
     def candidates(
-        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: Task
+        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
     ) -> Iterator[list[Answer]]:
         """Yield the best answers of each row, best first: those with the highest start plus end over all windows.
 
-        Where questions may have no answer, none is a candidate: it scores what the first token does in the window that
-        believes in it least (Devlin et al. 2019, section 4.3, with a threshold of 0).
+        Where questions may have no answer, no answer is a candidate too: its score is that of the first token in the
+        window where it is lowest (Devlin et al. 2019, section 4.3, with a threshold of 0).
         """
         may_be_none = task.metric_rules == "squad2"
         first = np.searchsorted(encoded.rows, np.arange(len(rows) + 1))
@@ -133,19 +160,19 @@ class QuestionAnswering:
                     scores[place] = max(score, scores.get(place, -np.inf))
             if may_be_none or not scores:
                 scores[0, 0] = none
-            # Sorting is stable, so an answer that scores as high as none comes before it.
-            ranked = sorted(scores.items(), key=lambda one: -one[1])[:SHOWN]
+            # Sorting is stable, so an answer whose score equals that of no answer comes before it.
+            ranked = sorted(scores.items(), key=lambda item: -item[1])[:SHOWN]
             shares = np.exp([score - ranked[0][1] for _, score in ranked])
             yield [
                 Answer(context[start:end], start, end, round(float(share), 6))
                 for ((start, end), _), share in zip(ranked, shares / shares.sum(), strict=True)
             ]
 
-    def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: Task, language: str) -> np.ndarray:
-        """Return per row (exact match, F1, 1), and the same again where the question has an answer, else zeros.
+    def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
+        """Return for each row (exact match, F1, 1), and the same again if the question has an answer, else zeros.
 
         Raises:
-            UserError: The task's rules do not know the language, or questions without an answer.
+            UserError: The task's rules do not cover the language, or do not provide for questions without an answer.
         """
         rules = Rules(task.metric_rules, language)
         counts = np.zeros((len(gold), 6))
@@ -155,8 +182,8 @@ class QuestionAnswering:
             counts[row, 3:] = counts[row, :3] * bool(texts)
         return counts
 
-    def metrics(self, totals: np.ndarray, task: Task) -> Mapping[str, np.ndarray]:
-        """Return F1 and exact match; by the rules of SQuAD 2.0 also over questions with and without an answer."""
+    def metrics(self, totals: np.ndarray, task: TaskView) -> Mapping[str, np.ndarray]:
+        """Return F1 and exact match; by the rules of SQuAD 2.0, also over questions with and without an answer."""
         every, answerable = np.moveaxis(totals[..., :3], -1, 0), np.moveaxis(totals[..., 3:], -1, 0)
         values = {"f1": every[1], "exact_match": every[0]}
         rows = dict.fromkeys(values, every[2])
@@ -170,66 +197,160 @@ class QuestionAnswering:
             for name, value in values.items()
         }
 
-    def baseline(self, gold: Sequence[Any], rows: "Dataset", task: Task, language: str) -> float:
-        """Return the score of answering with the context's beginning, as long as answers are, or with nothing."""
+    def baseline(self, gold: Sequence[Any], rows: "Dataset", task: TaskView, language: str) -> float:
+        """Return the score of answering with the beginning of the context, or with nothing, whichever is higher.
+
+        The beginning is as long as the median answer.
+        """
         length = round(median([len(texts[0]) for texts in gold if texts] or [0]))
         beginnings = [context[:length] for context in rows["context"]]
-        totals = (self.statistics(gold, said, task, language).sum(axis=0) for said in (beginnings, [""] * len(gold)))
-        return max(float(self.metrics(total, task)[task.headline]) for total in totals)
+        return max(self.headline_of(gold, guess, task, language) for guess in (beginnings, [""] * len(gold)))
+
+    def metric_features(self) -> tuple[Any, Any]:
+        """Return a text, and the list of accepted answers."""
+        from datasets import List, Value
+
+        return Value("string"), List(Value("string"))
+
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+        """Return the metric on the shortest to longest quarters of the answers, and on questions without an answer."""
+        lengths = np.array([len(row.gold[0]) if row.gold else 0 for row in seeds[0].predictions])
+        answered = lengths > 0
+        borders = np.quantile(lengths[answered], [0.25, 0.5, 0.75]) if answered.any() else [0.0]
+        quarter = np.where(answered, np.searchsorted(borders, lengths), len(QUARTERS))
+        parts = []
+        for number, name in enumerate((*QUARTERS, "no answer")):
+            inside = quarter == number
+            if inside.any():
+                totals = [seed.statistics[inside].sum(axis=0) for seed in seeds]
+                values = [self.metrics(total, task)[task.headline] for total in totals]
+                parts.append(Part(name, int(inside.sum()), float(np.mean(values))))
+        return tuple(parts)
+
+    def wrongness(self, task: TaskView, seed: SeedPredictions) -> np.ndarray:
+        """Return the F1 that the answer missed, times the answer's probability."""
+        _, f1, *_ = seed.statistics.T
+        wrong: np.ndarray = (1 - f1) * np.array([row.scores[0] for row in seed.predictions])
+        return wrong
+
+    def describe_mistake(
+        self, task: TaskView, gold: Any, predicted: Any, example: Mapping[str, Any] | None
+    ) -> tuple[str, str, Texts]:
+        """Show the question and the context around the gold answer."""
+        right = " / ".join(dict.fromkeys(gold)) or "no answer"
+        if not example:
+            return right, predicted or "no answer", ()
+        answers = example["answers"]
+        start = answers["answer_start"][0] if answers["answer_start"] else 0
+        end = start + len(answers["text"][0]) if answers["text"] else 0
+        texts = (("question", example["question"]), ("context", _excerpt(example["context"], start, end)))
+        return right, predicted or "no answer", texts
+
+    def inspect_labels(
+        self, encoded: "Encoded", feature: int, task: TaskView, row: Mapping[str, Any]
+    ) -> tuple[Mapping[int, str], str | None]:
+        """Return the tokens of the answer, and their text, with a note where it differs from the answer."""
+        start, end = (int(encoded.scalars[f"{name}_positions"][feature]) for name in ("start", "end"))
+        if not start:
+            return {0: "no answer here"}, None
+        begins, ends = int(encoded.places["start"][feature][start]), int(encoded.places["end"][feature][end])
+        text, answer = row["context"][begins:ends], row["answers"]["text"][0].strip()
+        note = "" if text == answer else f" (the answer, {answer}, begins or ends inside a token)"
+        return dict.fromkeys(range(start, end + 1), "answer"), text + note
+
+    def gold_and_texts(self, row: Mapping[str, Any], task: TaskView) -> tuple[Any, list[str]]:
+        """Return the answers; question and context."""
+        return row["answers"]["text"], [row["question"], row["context"]]
+
+    def counted_labels(self, gold: Any, task: TaskView) -> list[str]:
+        """Return whether there is an answer."""
+        return ["an answer" if gold else "no answer"]
+
+    def write_predictions(
+        self,
+        logits: Sequence[np.ndarray],
+        encoded: "Encoded",
+        rows: "Dataset",
+        task: TaskView,
+        inputs: Sequence[InputRow],
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the answer, its place in the context, and its probability; the place is null without an answer."""
+        for row, (best, *_) in zip(inputs, self.candidates(logits, encoded, rows, task), strict=True):
+            start, end = (best.start, best.end) if best.text else (None, None)
+            yield {"id": row.id, "prediction": best.text, "start": start, "end": end, "score": best.probability}
+
+    def usage(self, task: TaskView) -> Usage:
+        """Return a call with a question and a context."""
+        return Usage(
+            inputs='tokenizer("A question?", "A context.", return_tensors="pt")',
+            output="print(outputs.start_logits.argmax(-1), outputs.end_logits.argmax(-1))",
+        )
 
 
-@dataclass(frozen=True)
-class Context:
-    """A tokenized context: its ids, and the characters at which an answer made of these tokens begins and ends.
+class QuestionReader(RowReader):
+    """Rows of `context`, `question`, and `answers`: texts with their character offsets, as in SQuAD; possibly none."""
 
-    `starts` and `ends` are -1 for tokens that no answer begins or ends with: those of blanks, and those of which the
-    next token holds every character (the lone word mark in front of a word, a character that became several pieces).
-    """
+    def __init__(self, source: SourceView) -> None:
+        """Find the columns."""
+        self._context, self._question = single_column(source, "context"), single_column(source, "question")
+        self._answers = single_column(source, "answers")
+        self._source = source
 
-    source: str
-    ids: Ints
-    starts: Ints
-    ends: Ints
+    def schema(self) -> "pa.Schema":
+        """Answers as a pair of lists."""
+        import pyarrow as pa
 
-    @classmethod
-    def read(cls, texts: Sequence[str], tokenizer: Any) -> dict[str, Self]:
-        """Tokenize each different text once."""
-        different = list(dict.fromkeys(texts))
-        encodings = tokenizer(different, add_special_tokens=False, verbose=False).encodings
-        return {text: cls.of(text, encoding) for text, encoding in zip(different, encodings, strict=True)}
+        answers = pa.struct([("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int64()))])
+        return pa.schema([("context", pa.string()), ("question", pa.string()), ("answers", answers)])
 
-    @classmethod
-    def of(cls, text: str, encoding: Any) -> Self:
-        """Read where tokens begin and end off the tokenizer's offsets, and mend what these leave to be desired."""
-        offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
-        starts, ends = offsets[:, 0], offsets[:, 1]
-        classes = np.array([_class_of(character) for character in text], dtype=np.int8)
-        following = np.append(starts[1:], len(text))
-        # A mark that was composed with its letter belongs to it; the tokenizer's offset may leave it out.
-        ends = np.maximum(ends, np.minimum(_ahead(classes == MARK)[ends], following))
-        # A word begins after its blank.
-        starts, ends = _ahead(classes == BLANK)[starts], _back(classes == BLANK)[ends]
-        held_by_next = (following <= starts) & (ends <= np.append(ends[1:], 0))
-        # A token such as `）。` ends an answer before the punctuation that ends the clause; not so `▁Inc.`.
-        after_letter = np.append(False, classes[:-1] == LETTER)[: len(classes)]
-        closed = _back((classes == CLAUSE_END) | ((classes == PERIOD) & ~after_letter))[ends]
-        ends = np.where(closed > starts, closed, ends)
-        nowhere = (starts >= ends) | held_by_next
-        starts, ends = (np.where(nowhere, -1, places).astype(np.int32) for places in (starts, ends))
-        return cls(text, np.array(encoding.ids, dtype=np.int32), starts, ends)
+    def row(self, raw: Raw) -> dict[str, Any]:
+        """Check that each answer is at its offset."""
+        context = read_text(raw, self._context)
+        question = read_text(raw, self._question, allow_empty=self._source.published)
+        answers = self._pairs(cell(raw, self._answers))
+        for answer, start in answers:
+            if not answer or context[start : start + len(answer)] != answer or start < 0:
+                self._refuse_misplaced(context, answer, start)
+        return {
+            "context": context,
+            "question": question,
+            "answers": {"text": [answer for answer, _ in answers], "answer_start": [start for _, start in answers]},
+        }
 
-    def tokens(self, start: int, end: int) -> tuple[int, int] | None:
-        """Return the first and the last token that hold characters from `start` to `end`, or None if none do."""
-        holding = np.flatnonzero((self.starts >= 0) & (self.starts < end) & (self.ends > start))
-        return (int(holding[0]), int(holding[-1])) if len(holding) else None
+    def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
+        """Return the texts, or an empty one for a question without an answer."""
+        return row["answers"]["text"] or ("",)
 
-    def count(self, first: int, last: int) -> int:
-        """Return how many tokens an answer has, as `best_spans` counts them."""
-        return int(np.count_nonzero(self.starts[first : last + 1] >= 0))
+    def _pairs(self, answers: Any) -> list[tuple[str, int]]:
+        """Return (text, offset) of each answer, from either of the two forms in use."""
+        match answers:
+            case {"text": list(texts), "answer_start": list(starts)} if len(texts) == len(starts):
+                pairs = list(zip(texts, starts, strict=True))
+            case list() if all(isinstance(item, dict) and {"text", "answer_start"} <= set(item) for item in answers):
+                pairs = [(item["text"], item["answer_start"]) for item in answers]
+            case _:
+                raise RowError(
+                    f"`{self._answers}` is {quoted(answers)}; expected a list of "
+                    '{"text": ..., "answer_start": ...}, empty for a question without an answer'
+                )
+        for answer, start in pairs:
+            if not isinstance(answer, str) or not isinstance(start, int) or isinstance(start, bool):
+                raise RowError(f"`{self._answers}` has {quoted([answer, start])}; expected text and a whole number")
+            checked_text(answer, self._answers)
+        return pairs
 
-    def text(self, first: int, last: int) -> str:
-        """Return what two tokens and those between them say."""
-        return self.source[self.starts[first] : self.ends[last]]
+    def _refuse_misplaced(self, context: str, answer: str, start: int) -> None:
+        """Refuse an answer that is not at its offset; a published one still counts as text to compare with."""
+        seen = context[max(start, 0) : max(start, 0) + len(answer)]
+        offset = context.find(answer) if answer else -1
+        message = (
+            f"the answer {quoted(answer)} is not at character {start} of `{self._context}`, which has {quoted(seen)} "
+            f"there; {f'it is at character {offset}' if offset >= 0 else 'it does not occur in the text'}"
+        )
+        if not self._source.published:
+            raise RowError(message)
+        if self._source.split == "train":
+            raise NoGoldError(message)
 
 
 def _tokenized(rows: "Dataset", tokenizer: Any) -> Iterator[tuple[list[int], Context, Mapping[str, Any] | None]]:
@@ -261,35 +382,6 @@ def best_spans(values: np.ndarray, count: int) -> list[tuple[int, int, float]]:
     ]
 
 
-OTHER, LETTER, BLANK, MARK, PERIOD, CLAUSE_END = range(6)
-
-
-@lru_cache(maxsize=2**16)
-def _class_of(character: str) -> int:
-    """Return what a character is to the borders of an answer."""
-    if character in ",;:!?…。，、；：！？．،؛؟۔।॥":
-        return CLAUSE_END
-    if character == ".":
-        return PERIOD
-    category = unicodedata.category(character)
-    if category.startswith("L"):
-        return LETTER
-    if category.startswith("M"):
-        return MARK
-    # Joiners are part of words in Persian and in Indic scripts; other invisible characters are of no word.
-    if character.isspace() or (category == "Cf" and character not in "\u200c\u200d"):
-        return BLANK
-    return OTHER
-
-
-def _ahead(skipped: NDArray[np.bool_]) -> Ints:
-    """Return for each border between characters where one stands after skipping forward."""
-    size = len(skipped)
-    targets = np.append(np.where(skipped, size, np.arange(size)), size).astype(np.int32)
-    return np.minimum.accumulate(targets[::-1])[::-1]
-
-
-def _back(skipped: NDArray[np.bool_]) -> Ints:
-    """Return for each border between characters where one stands after skipping backward."""
-    size = len(skipped)
-    return np.append(0, np.maximum.accumulate(np.where(skipped, 0, np.arange(1, size + 1)))).astype(np.int32)
+def _excerpt(context: str, start: int, end: int) -> str:
+    first, last = max(0, start - EXCERPT), min(len(context), end + EXCERPT)
+    return ("… " if first else "") + context[first:last] + (" …" if last < len(context) else "")

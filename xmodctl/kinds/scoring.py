@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodctl.catalog.task import Task
-from xmodctl.core.encoded import Encoded
-from xmodctl.kinds import Kind
-from xmodctl.kinds.evaluate_metric import metric
-
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from xmodctl.core.encoded import Encoded
+    from xmodctl.kinds.kind import Kind, TaskView
 
 
 @dataclass(frozen=True)
@@ -26,12 +24,12 @@ class Predicted:
 
 
 def score_predictions(
-    kind: Kind, task: Task, rows: "Dataset", language: str, encoded: Encoded, logits: Sequence[np.ndarray]
+    kind: "Kind", task: "TaskView", rows: "Dataset", language: str, encoded: "Encoded", logits: Sequence[np.ndarray]
 ) -> tuple[list[Predicted], np.ndarray, Mapping[str, float]]:
     """Return predictions, their statistics per row, and every metric in percent."""
     decoded = kind.decode(logits, encoded, rows, task)
     predictions = [Predicted(id_, *values) for id_, values in zip(rows["id"], decoded, strict=True)]
     gold, predicted = [row.gold for row in predictions], [row.prediction for row in predictions]
     statistics = kind.statistics(gold, predicted, task, language)
-    metrics = metric(task, language).compute(predictions=predicted, references=gold)
+    metrics = {name: float(value) for name, value in kind.metrics(statistics.sum(axis=0), task).items()}
     return predictions, statistics, metrics

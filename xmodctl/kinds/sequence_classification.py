@@ -1,11 +1,13 @@
 """Sequence classification: one label for a text or a pair of texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodctl.catalog.task import KindName, Task
+from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, all_predictions, count_confusion
+from xmodctl.kinds.inputs import InputRow
+from xmodctl.kinds.kind import Kind, TaskView, Usage
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -13,13 +15,24 @@ if TYPE_CHECKING:
     from xmodctl.core.encoded import Encoded
 
 
-class SequenceClassification:
+class SequenceClassification(Kind):
     """Label a text or a pair of texts; scored by accuracy and macro-averaged F1."""
 
-    name: KindName = "sequence-classification"
+    name = "sequence-classification"
+    required = ("text", "label")
+    optional = ("text_pair", "id")
+    headlines = ("accuracy", "macro_f1")
+    needs_labels = True
+    task_keys = frozenset({"labels_mapped", "data_labels"})
 
-    def outputs(self, task: Task) -> tuple[str, ...]:
-        """Return the label names: the head has one output a label."""
+    head = "sequence"
+    auto_class = "AutoModelForSequenceClassification"
+    pipeline = "text-classification"
+
+    parts_caption = "Share of each label's examples that were labelled correctly, in percent"
+
+    def outputs(self, task: TaskView) -> tuple[str, ...]:
+        """Return the label names: the head has one output per label."""
         return task.labels
 
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
@@ -43,12 +56,8 @@ class SequenceClassification:
             counts={"truncated": truncated},
         )
 
-    def weights(self, encoded: "Encoded") -> np.ndarray:
-        """Return one term of the loss a row."""
-        return np.ones(len(encoded.input_ids))
-
     def decode(
-        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: Task
+        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
     ) -> list[tuple[str | None, str, tuple[float, ...]]]:
         """Return (gold label, predicted label, probabilities in the order of the labels) for each row."""
         table = np.stack(logits).astype(np.float64)
@@ -60,8 +69,8 @@ class SequenceClassification:
             for label, row in zip(gold, probabilities, strict=True)
         ]
 
-    def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: Task, language: str) -> np.ndarray:
-        """Return per row and label whether it is a true positive, a false positive, a false negative."""
+    def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
+        """Return for each row and label whether it is a true positive, a false positive, a false negative."""
         order = {label: i for i, label in enumerate(task.labels)}
         eye = np.eye(len(order), dtype=np.int64)
         is_gold = eye[[order[label] for label in gold]]
@@ -69,8 +78,11 @@ class SequenceClassification:
         hit = is_gold * is_predicted
         return np.concatenate([hit, is_predicted - hit, is_gold - hit], axis=1)
 
-    def metrics(self, totals: np.ndarray, task: Task) -> Mapping[str, np.ndarray]:
-        """Return accuracy and macro F1 (unweighted mean of the labels' F1; a label never seen nor said counts 0)."""
+    def metrics(self, totals: np.ndarray, task: TaskView) -> Mapping[str, np.ndarray]:
+        """Return accuracy and macro F1.
+
+        Macro F1 is the unweighted mean of the labels' F1; a label that is neither gold nor predicted counts as 0.
+        """
         hit, false_positive, false_negative = np.split(totals.astype(np.float64), 3, axis=-1)
         rows = (hit + false_negative).sum(axis=-1)
         doubled = 2 * hit
@@ -78,8 +90,42 @@ class SequenceClassification:
         f1 = np.divide(doubled, whole, out=np.zeros_like(doubled), where=whole > 0)
         return {"accuracy": 100 * hit.sum(axis=-1) / rows, "macro_f1": 100 * f1.mean(axis=-1)}
 
-    def baseline(self, gold: Sequence[Any], rows: "Dataset", task: Task, language: str) -> float:
-        """Return the score of always answering the commonest label."""
+    def baseline(self, gold: Sequence[Any], rows: "Dataset", task: TaskView, language: str) -> float:
+        """Return the score of always predicting the most common label."""
         common = max(task.labels, key=list(gold).count)
-        totals = self.statistics(gold, [common] * len(gold), task, language).sum(axis=0)
-        return float(self.metrics(totals, task)[task.headline])
+        return self.headline_of(gold, [common] * len(gold), task, language)
+
+    def confusion(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> Confusion:
+        """Count gold labels against predicted labels."""
+        return count_confusion(((row.gold, row.prediction) for row in all_predictions(seeds)), task.labels)
+
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+        """Return the recall of each label."""
+        return self.confusion(task, seeds).recalls(len(seeds))
+
+    def wrongness(self, task: TaskView, seed: SeedPredictions) -> np.ndarray:
+        """Return the probability that the gold label did not get."""
+        order = {label: number for number, label in enumerate(task.labels)}
+        return np.array(
+            [0.0 if row.gold == row.prediction else 1 - row.scores[order[row.gold]] for row in seed.predictions]
+        )
+
+    def write_predictions(
+        self,
+        logits: Sequence[np.ndarray],
+        encoded: "Encoded",
+        rows: "Dataset",
+        task: TaskView,
+        inputs: Sequence[InputRow],
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the predicted label and the probability of each label."""
+        for row, (_, label, scores) in zip(inputs, self.decode(logits, encoded, rows, task), strict=True):
+            yield {"id": row.id, "prediction": label, "scores": dict(zip(task.labels, scores, strict=True))}
+
+    def usage(self, task: TaskView) -> Usage:
+        """Return a call with one text, or with a pair."""
+        texts = '"A text.", "Another text."' if "text_pair" in task.columns else '"A text."'
+        return Usage(
+            inputs=f'tokenizer({texts}, return_tensors="pt")',
+            output="print(model.config.id2label[int(outputs.logits.argmax(-1))])",
+        )

@@ -1,15 +1,24 @@
-"""Token classification: a tag for each word, entities in IOB2."""
+"""Token classification: one tag per word, entities in IOB2."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodctl.catalog.task import KindName, Task
-from xmodctl.kinds.spans import agreement, types_of
+from xmodctl.core.messages import quoted
+from xmodctl.core.mistakes import NoGoldError, RowError
+from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
+from xmodctl.kinds.inputs import InputRow, name_in_row
+from xmodctl.kinds.kind import Kind, TaskView, Usage
+from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
+from xmodctl.kinds.scoring import Predicted
+from xmodctl.kinds.spans import Span, agreement, spans, types_of
+from xmodctl.kinds.tagset import Tagset
 from xmodctl.kinds.windows import Frame, windows
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
     from xmodctl.core.encoded import Encoded
@@ -17,29 +26,53 @@ if TYPE_CHECKING:
 IGNORED = -100
 """The label of a token that has none, as `torch.nn.CrossEntropyLoss` ignores it."""
 
+_WORD = re.compile(r"\S+")
+
 BLANKS = ("▁", "Ġ")
-"""How SentencePiece and byte-level vocabularies mark the blank before a word."""
+"""How SentencePiece and byte-level vocabularies mark the space before a word."""
 
 
-class TokenClassification:
+class TokenClassification(Kind):
     """Tag words; scored by the F1 of whole entities, as conlleval counts them and strictly."""
 
-    name: KindName = "token-classification"
+    name = "token-classification"
+    required = ("tokens", "tags")
+    optional = ("id",)
+    headlines = ("entity_f1",)
+    needs_labels = True
+    task_keys = frozenset({"labels_mapped"})
 
-    def outputs(self, task: Task) -> tuple[str, ...]:
-        """Return the tags: the head has one output a tag."""
+    head = "tokens"
+    auto_class = "AutoModelForTokenClassification"
+    pipeline = "token-classification"
+
+    gold_name = "tag"
+    gold_column = "tags"
+    parts_caption = "Entity F1 by type, in percent"
+    answers_are_text = True
+
+    def outputs(self, task: TaskView) -> tuple[str, ...]:
+        """Return the tags: the head has one output per tag."""
         return task.labels
 
+    def label_targets(self, task: TaskView) -> Sequence[str]:
+        """Return entity types, and O."""
+        return [label[2:] if label[1:2] == "-" else label for label in task.labels]
+
+    def row_reader(self, task: TaskView, source: SourceView) -> RowReader:
+        """Read words and their tags."""
+        return SentenceReader(task, source)
+
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
-        """Turn words into token ids, each word's tag on its first piece that has a character of it.
+        """Turn words into token ids; a word's tag is on its first piece that has a character of the word.
 
-        Before a word that begins no piece of the vocabulary, XLM-R's tokenizer writes the mark of a blank as a piece of
-        its own: before one in ten English words, most of them punctuation, and two in three Chinese ones, where words
-        of WikiANN are characters. That piece is no part of the word and is left untagged.
+        Before a word with which no piece of the vocabulary begins, XLM-R's tokenizer writes the mark of a space as a
+        piece of its own: before one in ten English words, most of them punctuation, and two in three Chinese words,
+        which are single characters in WikiANN. That piece is not part of the word and has no tag.
 
-        A sentence longer than `max_length` becomes windows that share `stride` tokens; a word belongs to the window in
-        which it has most context on both sides, and the rest see it untagged. So nothing is cut off. A word that the
-        tokenizer makes nothing of belongs to none.
+        A sentence longer than `max_length` becomes windows that share `stride` tokens. A word belongs to the window in
+        which it has the most context on both sides, and is untagged in the others, so nothing is cut off. A word that
+        has no tokens belongs to no window.
         """
         from xmodctl.core.encoded import Encoded, Ragged
 
@@ -61,8 +94,8 @@ class TokenClassification:
             split += len(parts) > 1
             for number, (begin, end) in enumerate(parts):
                 place = np.full(len(before) + end - begin + len(after), -1, dtype=np.int32)
-                mine = first[home == number]
-                place[mine - begin + len(before)] = words[mine + 1]
+                inside = first[home == number]
+                place[inside - begin + len(before)] = words[inside + 1]
                 pieces.append(np.array([*before, *encoding.ids[begin:end], *after], dtype=np.int32))
                 places.append(place)
                 owners.append(row)
@@ -77,17 +110,17 @@ class TokenClassification:
         )
 
     def weights(self, encoded: "Encoded") -> np.ndarray:
-        """Return one term of the loss for each tagged token."""
+        """Return one loss term for each tagged token."""
         labels = encoded.ragged["labels"]
         tagged = np.concatenate([[0], np.cumsum(labels.values != IGNORED)])
         return np.diff(tagged[labels.offsets]).astype(np.float64)
 
     def decode(
-        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: Task
+        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
     ) -> list[tuple[list[str] | None, list[str], tuple[float, ...]]]:
         """Return (gold tags, predicted tags, probability of each predicted tag) for each row.
 
-        A word that the tokenizer makes nothing of is tagged O with probability 0.
+        A word that has no tokens is tagged O with probability 0.
         """
         predicted = [["O"] * len(tokens) for tokens in rows["tokens"]]
         scores = [np.zeros(len(tags)) for tags in predicted]
@@ -103,12 +136,15 @@ class TokenClassification:
         if "tags" in rows.column_names:
             gold = [[task.labels[tag] for tag in tags] for tags in rows["tags"]]
         return [
-            (tags, said, tuple(shares.round(6).tolist()))
-            for tags, said, shares in zip(gold, predicted, scores, strict=True)
+            (tags, guess, tuple(shares.round(6).tolist()))
+            for tags, guess, shares in zip(gold, predicted, scores, strict=True)
         ]
 
-    def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: Task, language: str) -> np.ndarray:
-        """Return per row the true positives, false positives and false negatives, lenient and strict, of each type."""
+    def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
+        """Return for each row the true positives, false positives, and false negatives of each type.
+
+        The lenient counts come first, then the strict ones.
+        """
         types = types_of(task.labels)
         counts = [
             [agreement(*pair, types, strict=strict) for strict in (False, True)]
@@ -116,10 +152,10 @@ class TokenClassification:
         ]
         return np.asarray(counts, dtype=np.int64).reshape(len(counts), 2 * len(types) * 3)
 
-    def metrics(self, totals: np.ndarray, task: Task) -> Mapping[str, np.ndarray]:
-        """Return precision, recall and F1 of entities: over all types and for each, as conlleval counts and strictly.
+    def metrics(self, totals: np.ndarray, task: TaskView) -> Mapping[str, np.ndarray]:
+        """Return precision, recall, and F1 of entities: over all types and for each, as conlleval counts and strictly.
 
-        Where nothing was found, or nothing was there to find, the value is 0, as conlleval has it.
+        Where no entity is predicted, or there is none, the value is 0, as in conlleval.
         """
         types = types_of(task.labels)
         counts = totals.reshape(*totals.shape[:-1], 2, len(types), 3).astype(np.float64)
@@ -134,14 +170,164 @@ class TokenClassification:
                 values[f"{prefix}recall{suffix}"] = _share(hit, hit + false_negative)
         return values
 
-    def baseline(self, gold: Sequence[Any], rows: "Dataset", task: Task, language: str) -> float:
-        """Return the score of calling every sentence one entity, of the type that fits best."""
+    def baseline(self, gold: Sequence[Any], rows: "Dataset", task: TaskView, language: str) -> float:
+        """Return the score of predicting that every sentence is one entity, of the type that scores best."""
         scores = []
         for type_ in types_of(task.labels):
-            said = [[f"B-{type_}", *[f"I-{type_}"] * (len(tags) - 1)][: len(tags)] for tags in gold]
-            totals = self.statistics(gold, said, task, language).sum(axis=0)
-            scores.append(float(self.metrics(totals, task)[task.headline]))
+            guess = [[f"B-{type_}", *[f"I-{type_}"] * (len(tags) - 1)][: len(tags)] for tags in gold]
+            scores.append(self.headline_of(gold, guess, task, language))
         return max(scores)
+
+    def metric_features(self) -> tuple[Any, Any]:
+        """Return lists of IOB2 tags, one per word."""
+        from datasets import List, Value
+
+        return List(Value("string")), List(Value("string"))
+
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+        """Return the F1 of each entity type."""
+        prefix = "entity_f1."
+        names = [name for name in seeds[0].metrics if name.startswith(prefix)]
+        return tuple(
+            Part(name.removeprefix(prefix), None, sum(seed.metrics[name] for seed in seeds) / len(seeds))
+            for name in names
+        )
+
+    def wrongness(self, task: TaskView, seed: SeedPredictions) -> np.ndarray:
+        """Return the sum, over words with a wrong tag, of the probability of that tag."""
+        return np.array(
+            [0.0 if row.gold == row.prediction else _confidence_in_wrong_tags(row) for row in seed.predictions]
+        )
+
+    def describe_mistake(
+        self, task: TaskView, gold: Any, predicted: Any, example: Mapping[str, Any] | None
+    ) -> tuple[str, str, Texts]:
+        """Name the entities that only one side has; those that both have are correct."""
+        tokens = example["tokens"] if example else None
+        in_gold, in_predicted = spans(gold, strict=False), spans(predicted, strict=False)
+        return (
+            _entities([span for span in in_gold if span not in in_predicted], tokens),
+            _entities([span for span in in_predicted if span not in in_gold], tokens),
+            (("sentence", " ".join(tokens)),) if tokens else (),
+        )
+
+    def inspect_labels(
+        self, encoded: "Encoded", feature: int, task: TaskView, row: Mapping[str, Any]
+    ) -> tuple[Mapping[int, str], str | None]:
+        """Return the tag of each token that has one."""
+        labels = encoded.ragged["labels"][feature]
+        return {token: task.labels[label] for token, label in enumerate(labels) if label >= 0}, None
+
+    def named_row(self, row: Mapping[str, Any], task: TaskView) -> dict[str, Any]:
+        """Return the words and the names of their tags."""
+        return {"tokens": row["tokens"], "tags": [task.labels[tag] for tag in row["tags"]]}
+
+    def gold_and_texts(self, row: Mapping[str, Any], task: TaskView) -> tuple[Any, list[str]]:
+        """Return the tags and the words."""
+        return row["tags"], row["tokens"]
+
+    def counted_labels(self, gold: Any, task: TaskView) -> list[str]:
+        """Return the type of each entity."""
+        return [task.labels[tag][2:] for tag in gold if task.labels[tag].startswith("B-")]
+
+    def expected_labels(self, task: TaskView) -> tuple[str, ...]:
+        """Return the entity types."""
+        return types_of(task.labels)
+
+    def takes_plain_text(self, task: TaskView) -> bool:
+        """Return True: plain text is split into words at whitespace."""
+        return True
+
+    def plain_text_row(self, line: str, row_id: Any) -> InputRow:
+        """Return the words of a line and where they are in it."""
+        words = list(_WORD.finditer(line))
+        return InputRow(
+            row_id, {"tokens": [word.group() for word in words]}, tuple(word.span() for word in words), line
+        )
+
+    def json_row(self, raw: Mapping[str, Any], row_id: Any, task: TaskView, connectives: Mapping[str, str]) -> InputRow:
+        """Return the words of `tokens`, whose offsets count in their text joined by spaces, or those of `text`."""
+        if "text" in raw and "tokens" not in raw:
+            return self.plain_text_row(read_text(raw, "text"), row_id)
+        tokens = read_texts(raw, name_in_row(raw, "tokens", task.columns))
+        ends = [sum(map(len, tokens[: count + 1])) + count for count in range(len(tokens))]
+        offsets = tuple((end - len(token), end) for token, end in zip(tokens, ends, strict=True))
+        return InputRow(row_id, {"tokens": tokens}, offsets, " ".join(tokens))
+
+    def example_value(self, column: str) -> Any:
+        """Return words as a list."""
+        return ["a", "word"]
+
+    def write_predictions(
+        self,
+        logits: Sequence[np.ndarray],
+        encoded: "Encoded",
+        rows: "Dataset",
+        task: TaskView,
+        inputs: Sequence[InputRow],
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the entities with their offsets, and each word's tag and its probability."""
+        for row, (_, tags, scores) in zip(inputs, self.decode(logits, encoded, rows, task), strict=True):
+            entities = []
+            for type_, first, end in spans(tags, strict=False):
+                start, stop = row.offsets[first][0], row.offsets[end - 1][1]
+                score = min(scores[first:end])  # an entity is as certain as its least certain word
+                entities.append(
+                    {"type": type_, "text": row.text[start:stop], "start": start, "end": stop, "score": score}
+                )
+            yield {
+                "id": row.id, "entities": entities, "tokens": row.row["tokens"], "tags": tags, "scores": list(scores),
+            }  # fmt: skip
+
+    def usage(self, task: TaskView) -> Usage:
+        """Return a call with one text."""
+        return Usage(
+            inputs='tokenizer("A text.", return_tensors="pt")',
+            output="print([model.config.id2label[int(tag)] for tag in outputs.logits.argmax(-1)[0]])",
+            note="Pass words with `is_split_into_words=True`. A word's tag is that of its first piece with a character "
+            "of the word: where the tokenizer writes the space before a word as a piece of its own (`▁`), that of the "
+            "next piece.",
+        )
+
+
+class SentenceReader(RowReader):
+    """Rows of `tokens` and `tags`, as ids of IOB2 tags whatever scheme the data has."""
+
+    def __init__(self, task: TaskView, source: SourceView) -> None:
+        """Find the columns.
+
+        Raises:
+            UserError: The task's labels are not IOB2 tags.
+        """
+        self._tokens, self._tags = single_column(source, "tokens"), single_column(source, "tags")
+        self._tagset = Tagset(task.labels, task.labels_mapped)
+        self._allow_empty = source.published
+
+    def schema(self) -> "pa.Schema":
+        """Words as strings, tags as ids."""
+        import pyarrow as pa
+
+        return pa.schema([("tokens", pa.list_(pa.string())), ("tags", pa.list_(pa.int64()))])
+
+    def row(self, raw: Raw) -> dict[str, Any]:
+        """Check, align, and convert."""
+        tokens = read_texts(raw, self._tokens, allow_empty=self._allow_empty)
+        tags = cell(raw, self._tags)
+        if not isinstance(tags, list):
+            raise RowError(f"`{self._tags}` is {quoted(tags)}; expected a list of tags, one per word")
+        if tags and all(tag in (-1, "-1", "-") for tag in tags):
+            raise NoGoldError(f"`{self._tags}` is {quoted(tags)}, which means that there are no gold tags")
+        if len(tokens) != len(tags):
+            raise RowError(
+                f"{len(tokens)} words in `{self._tokens}`, but {len(tags)} tags in `{self._tags}`; "
+                "every word needs exactly one tag"
+            )
+        return {"tokens": tokens, "tags": self._tagset.iob2(tags, self._tags)}
+
+    def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
+        """Return the ids of the tags: a hidden test set has nothing but O."""
+        tags: list[int] = row["tags"]
+        return tags
 
 
 def _tokenized(rows: "Dataset", tokenizer: Any) -> Iterator[tuple[Any, list[int]]]:
@@ -153,7 +339,7 @@ def _tokenized(rows: "Dataset", tokenizer: Any) -> Iterator[tuple[Any, list[int]
 
 
 def _first_pieces(words: np.ndarray, ids: np.ndarray, blanks: Sequence[int]) -> np.ndarray:
-    """Return where each word's first piece is that is more than the mark of a blank, if it has one.
+    """Return the first piece of each word that is more than the mark of a blank, if it has one.
 
     Args:
         words: The word of each piece, shape (1 + pieces,), after a -1.
@@ -161,12 +347,25 @@ def _first_pieces(words: np.ndarray, ids: np.ndarray, blanks: Sequence[int]) -> 
         blanks: The pieces that mark a blank.
     """
     first = np.flatnonzero(np.diff(words))
-    goes_on = np.append(words[2:] == words[1:-1], False)
-    found: np.ndarray = first + (np.isin(ids[first], blanks) & goes_on[first])
-    return found
+    continues = np.append(words[2:] == words[1:-1], False)
+    pieces: np.ndarray = first + (np.isin(ids[first], blanks) & continues[first])
+    return pieces
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Return percentages, 0 where the whole is 0."""
     shares: np.ndarray = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
     return 100 * shares
+
+
+def _confidence_in_wrong_tags(row: Predicted) -> float:
+    return sum(score for gold, tag, score in zip(row.gold, row.prediction, row.scores, strict=True) if gold != tag)
+
+
+def _entities(entities: Sequence[Span], tokens: Sequence[str] | None) -> str:
+    """Name entities by their words, or by their positions if the words are not available."""
+    descriptions = []
+    for type_, begin, end in entities:
+        position = f"word {begin + 1}" if end - begin == 1 else f"words {begin + 1} to {end}"
+        descriptions.append(f"{type_}: {' '.join(tokens[begin:end]) if tokens else position}")
+    return "; ".join(descriptions) or "no others"

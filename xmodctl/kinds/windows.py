@@ -7,13 +7,13 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Frame:
-    """The special tokens that stand before, between and after the texts of a sequence."""
+    """The special tokens before, between, and after the texts of a sequence."""
 
     gaps: tuple[list[int], ...]
 
     @classmethod
     def of(cls, tokenizer: Any, *, texts: int) -> Self:
-        """Read them off an encoded example of one or two texts."""
+        """Read them from an encoded example of one or two texts."""
         encoding = tokenizer(*["a"] * texts).encodings[0]
         gaps: list[list[int]] = [[] for _ in range(texts + 1)]
         begun = 0
@@ -26,14 +26,14 @@ class Frame:
 
     @property
     def size(self) -> int:
-        """How many they are."""
+        """The number of special tokens."""
         return sum(map(len, self.gaps))
 
 
 def windows(tokens: int, room: int, *, overlap: int) -> Iterator[tuple[int, int]]:
-    """Yield the windows, of at most `room` tokens, that cover `tokens` tokens; neighbours share `overlap` at most.
+    """Yield the windows of at most `room` tokens that cover `tokens` tokens; neighbours share `overlap` at most.
 
-    The overlap is cut to half the room, so that windows always move on.
+    The overlap is at most half the room, so that windows always advance.
     """
     assert room > 0
     shared = min(overlap, room // 2)

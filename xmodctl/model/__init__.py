@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from xmodctl.model.engine import Xmod, load, read_adapter
     from xmodctl.model.exporting import export, merge
     from xmodctl.model.freezing import PRESETS, ParameterReport, describe, freeze, freeze_all_but
-    from xmodctl.model.heads import HEADS, Head
+    from xmodctl.model.heads import HEADS
     from xmodctl.model.identity import body_config_sha256, body_sha256
     from xmodctl.model.porting import Ported, port
     from xmodctl.model.source import Facts, Source, check_languages, find, look_up
@@ -21,7 +21,6 @@ __all__ = [
     "HEADS",
     "PRESETS",
     "Facts",
-    "Head",
     "ParameterReport",
     "Ported",
     "Source",
@@ -49,7 +48,7 @@ _HOMES = {
     "engine": ("Xmod", "load", "read_adapter"),
     "exporting": ("export", "merge"),
     "freezing": ("PRESETS", "ParameterReport", "describe", "freeze", "freeze_all_but"),
-    "heads": ("HEADS", "Head"),
+    "heads": ("HEADS",),
     "identity": ("body_config_sha256", "body_sha256"),
     "porting": ("Ported", "port"),
     "source": ("Facts", "Source", "check_languages", "find", "look_up"),

@@ -16,7 +16,7 @@ from transformers.models.xmod.configuration_xmod import XmodConfig
 from transformers.models.xmod.modeling_xmod import XmodAdapter, XmodCrossAttention, XmodSelfAttention
 
 from xmodctl.core.errors import UserError
-from xmodctl.model.heads import ARCHITECTURES, READS_FIRST_TOKEN, Head, check_head
+from xmodctl.model.heads import ARCHITECTURES, READS_FIRST_TOKEN, check_head
 from xmodctl.model.modules import ROUTED, RoutedMaskedLM, RoutedModel, RoutedQuestionAnswering, routed
 from xmodctl.model.routing import RoutedOutput, prepare
 from xmodctl.model.source import Source, check_languages
@@ -43,7 +43,7 @@ class Vocabulary:
 class Xmod:
     """A stock X-MOD module with direct routing, of which only the languages in use are in memory."""
 
-    def __init__(self, module: PreTrainedModel, source: Source, head: Head, checkpoint: Checkpoint) -> None:
+    def __init__(self, module: PreTrainedModel, source: Source, head: str, checkpoint: Checkpoint) -> None:
         """Wrap a loaded `module`; use `load` to get one."""
         self.module = module
         self.source = source
@@ -385,7 +385,7 @@ class Xmod:
 
 def load(
     source: Source,
-    head: Head,
+    head: str,
     languages: Sequence[str],
     *,
     num_labels: int | None = None,
@@ -431,7 +431,7 @@ def read_adapter(source: Source, language: str) -> dict[str, Tensor]:
 
 def build(
     config: Mapping[str, Any],
-    head: Head,
+    head: str,
     languages: Sequence[str],
     *,
     num_labels: int | None = None,
@@ -451,7 +451,7 @@ def build(
             empty = copy.copy(settings)
             empty.num_hidden_layers = 0
             module = kind(empty)
-            module.roberta = RoutedModel(settings, add_pooling_layer=head == "multiple-choice")
+            module.roberta = RoutedModel(settings, add_pooling_layer=head == "choice")
             module.roberta.reads_first_token = head in READS_FIRST_TOKEN
             module.config = settings
     prepare(module)
@@ -478,7 +478,7 @@ def _configuration(
 ) -> Any:
     settings = {key: value for key, value in config.items() if key != "default_language"}
     settings["languages"] = list(languages)
-    if head == "question-answering":
+    if head == "span":
         if num_labels not in {None, 2}:
             raise UserError(f"question answering has two outputs, a start and an end, not num_labels={num_labels}")
         num_labels, id2label = 2, None

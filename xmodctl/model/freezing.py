@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.model.engine import Xmod, build
-from xmodctl.model.heads import Head
 from xmodctl.model.source import Facts, Source, check_languages
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def freeze_all_but(model: Xmod, language: str) -> int:
 
 def describe(
     subject: Source | Facts | Mapping[str, Any],
-    head: Head,
+    head: str,
     languages: Sequence[str],
     preset: str,
     num_labels: int | None = None,

@@ -1,36 +1,30 @@
-"""The seven heads X-MOD comes with, by the Hub's names for them."""
-
-from typing import Literal, get_args
+"""The seven heads of X-MOD."""
 
 from xmodctl.core.errors import UserError, did_you_mean
 
-Head = Literal[
-    "sequence-classification",
-    "token-classification",
-    "question-answering",
-    "multiple-choice",
-    "masked-lm",
-    "causal-lm",
-    "none",
-]
-HEADS: tuple[str, ...] = get_args(Head)
-
-# The class of transformers that carries each head; an exported folder names it under `architectures`.
 ARCHITECTURES: dict[str, str] = {
-    "sequence-classification": "XmodForSequenceClassification",
-    "token-classification": "XmodForTokenClassification",
-    "question-answering": "XmodForQuestionAnswering",
-    "multiple-choice": "XmodForMultipleChoice",
+    "sequence": "XmodForSequenceClassification",
+    "tokens": "XmodForTokenClassification",
+    "span": "XmodForQuestionAnswering",
+    "choice": "XmodForMultipleChoice",
     "masked-lm": "XmodForMaskedLM",
     "causal-lm": "XmodForCausalLM",
     "none": "XmodModel",
 }
+"""Head -> the class of transformers that carries it, which an exported folder names under `architectures`."""
 
-# These heads read the first token of the last layer and nothing else of it.
-READS_FIRST_TOKEN = frozenset({"sequence-classification", "multiple-choice"})
+HEADS = tuple(ARCHITECTURES)
+"""The names of the heads."""
+
+READS_FIRST_TOKEN = frozenset({"sequence", "choice"})
+"""Heads that read only the first token of the last layer."""
 
 
 def check_head(head: str) -> None:
-    """Refuse a head X-MOD does not have."""
+    """Refuse a head that X-MOD does not have.
+
+    Raises:
+        UserError: There is no such head.
+    """
     if head not in HEADS:
         raise UserError(f"unknown head {head!r}{did_you_mean(head, HEADS)} (heads: {', '.join(HEADS)})")

@@ -273,8 +273,8 @@ class RoutedMaskedLM(XmodForMaskedLM):  # type: ignore[misc]
 
 ROUTED: dict[str, type[Any]] = {
     "masked-lm": RoutedMaskedLM,
-    "multiple-choice": RoutedMultipleChoice,
-    "question-answering": RoutedQuestionAnswering,
+    "choice": RoutedMultipleChoice,
+    "span": RoutedQuestionAnswering,
 }
 """The heads whose own module is replaced too."""
 

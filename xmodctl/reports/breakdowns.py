@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from xmodctl.catalog.task import KindName, Task
+from xmodctl.catalog.task import Task
 from xmodctl.evaluation.results import Row
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted
@@ -184,7 +184,7 @@ class Answers(Breakdown):
         return right, said or "no answer", texts
 
 
-BREAKDOWNS: dict[KindName, type[Breakdown]] = {
+BREAKDOWNS: dict[str, type[Breakdown]] = {
     "sequence-classification": Labels,
     "token-classification": Entities,
     "question-answering": Answers,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xmodctl.catalog.task import KindName
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.measurements import with_intervals
 from xmodctl.evaluation.results import BLIND, Report, Row, read_rows, report
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from xmodctl.model import Facts
 
-AUTO_CLASSES: dict[KindName, str] = {
+AUTO_CLASSES: dict[str, str] = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "token-classification": "AutoModelForTokenClassification",
     "question-answering": "AutoModelForQuestionAnswering",
@@ -29,7 +28,7 @@ AUTO_CLASSES: dict[KindName, str] = {
 }
 """What loads each kind in transformers."""
 
-PIPELINES: dict[KindName, str] = {
+PIPELINES: dict[str, str] = {
     "sequence-classification": "text-classification",
     "token-classification": "token-classification",
     "question-answering": "question-answering",

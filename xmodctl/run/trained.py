@@ -39,10 +39,11 @@ class Trained:
         from xmodctl.model import apply_delta, load
 
         tensors, facts = load_delta(run.delta(seed), source)
-        names = KINDS[run.plan.task.kind].outputs(run.plan.task)
+        kind = KINDS[run.plan.task.kind]
+        names = kind.outputs(run.plan.task)
         model = load(
             source,
-            run.plan.task.kind,
+            kind.head,
             [run.plan.source_languages[0] if any(language == one.language for one in packages) else language],
             num_labels=len(names),
             id2label=dict(enumerate(names)),

@@ -12,7 +12,7 @@ from xmodctl.core.encoded import Encoded
 from xmodctl.core.events import DataEncoded, Event, SeedFinished, SeedStarted, Validated
 from xmodctl.data import Rows
 from xmodctl.data.encoding import encode
-from xmodctl.kinds import KINDS, unsayable
+from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import score_predictions
 from xmodctl.model.inference import logits_of
 from xmodctl.run.checkpoints import latest_checkpoint, save_checkpoint
@@ -73,15 +73,16 @@ class EncodedMaterial:
             sum(len(one.rows) for one in self.material.validation),
             (
                 *(note for one in corpora for note in one.rows.notes),
-                *self._unsayable(),
+                *self._unreachable(),
                 *(f"shots of {one.adapter} are drawn from {one.rows.origin}" for one in self.material.pools),
             ),
             self.material.stage,
         )
 
-    def _unsayable(self) -> Iterator[str]:
+    def _unreachable(self) -> Iterator[str]:
+        kind = KINDS[self.material.task.kind]
         for corpus, encoded in zip(self.material.training, self.training, strict=True):
-            yield from (f"{corpus.rows.origin}: {told}" for told in unsayable(encoded, len(corpus.rows)))
+            yield from (f"{corpus.rows.origin}: {note}" for note in kind.unreachable_answers(encoded, len(corpus.rows)))
 
     @property
     def total_steps(self) -> int:
@@ -174,7 +175,7 @@ def _train(
     # Only the languages in use are loaded, and the recipe says what trains.
     adapters = [one.adapter for one in material.training]
     model = load(
-        source, task.kind, adapters, num_labels=len(names), id2label=dict(enumerate(names)), seed=training_seed
+        source, kind.head, adapters, num_labels=len(names), id2label=dict(enumerate(names)), seed=training_seed
     )
     if begin:
         apply_delta(model, load_delta(begin, source)[0])

@@ -143,8 +143,9 @@ def estimate(plan: Plan, model: "Source | Facts", rows: Sequence[int | None], se
     from xmodctl.kinds import KINDS
     from xmodctl.model import describe
 
-    outputs = len(KINDS[plan.task.kind].outputs(plan.task))
-    parameters = describe(model, plan.task.kind, plan.adapters, plan.recipe.freeze, num_labels=outputs)
+    kind = KINDS[plan.task.kind]
+    outputs = len(kind.outputs(plan.task))
+    parameters = describe(model, kind.head, plan.adapters, plan.recipe.freeze, num_labels=outputs)
     kept = activations(model.config, plan.precision)
     memory = 4 * parameters.total + 12 * parameters.trainable + kept * plan.recipe.tokens_per_step
     # A delta a seed, and for the seed that trains two checkpoints (the old one goes when the new one is whole).

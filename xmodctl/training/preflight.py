@@ -13,7 +13,7 @@ from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.data import coverage, load_rows, offers
 from xmodctl.data.encoding import encode
-from xmodctl.kinds import KINDS, UNSAYABLE
+from xmodctl.kinds import KINDS
 from xmodctl.languages import name, resolve, same
 from xmodctl.languages.tags import read
 from xmodctl.run.plan import Plan
@@ -131,15 +131,16 @@ def look(
     """
     training = split == "train"
     rows = load_rows(plan.task, language, split, folder=folder, limit=plan.limit, evaluation=not training)
-    encoded = encode(KINDS[plan.task.kind], rows, tokenizer, plan.recipe) if tokenizer else None
+    kind = KINDS[plan.task.kind]
+    encoded = encode(kind, rows, tokenizer, plan.recipe) if tokenizer else None
     labels: Counter[str] = Counter()
     scripts: Counter[str] = Counter()
     gold: dict[bytes, Any] = {}
     inputs: list[bytes] = []
     conflicting = 0
     for row in rows.table:
-        target, texts = _parted(row, plan.task)
-        labels.update(_names(target, plan.task))
+        target, texts = kind.gold_and_texts(row, plan.task)
+        labels.update(kind.counted_labels(target, plan.task))
         digest = hashlib.blake2b("\x1f".join(texts).encode(), digest_size=12).digest()
         inputs.append(digest)
         conflicting += gold.setdefault(digest, target) != target
@@ -158,32 +159,6 @@ def look(
         unknown=_unknown(encoded, tokenizer) if encoded and tokenizer else 0,
         counts=encoded.counts if encoded else None,
     )
-
-
-def _parted(row: Mapping[str, Any], task: Task) -> tuple[Any, list[str]]:
-    """Return a row's gold label and the texts that the model reads."""
-    match task.kind:
-        case "token-classification":
-            return row["tags"], row["tokens"]
-        case "question-answering":
-            return row["answers"]["text"], [row["question"], row["context"]]
-        case "multiple-choice":
-            return row["label"], [*(row[one] for one in ("context", "question") if one in row), *row["choices"]]
-        case _:
-            return row["label"], [row[one] for one in ("text", "text_pair") if one in row]
-
-
-def _names(target: Any, task: Task) -> list[str]:
-    """Return the labels that are counted for balance."""
-    match task.kind:
-        case "token-classification":
-            return [task.labels[tag][2:] for tag in target if task.labels[tag].startswith("B-")]
-        case "question-answering":
-            return ["an answer" if target else "no answer"]
-        case "multiple-choice":
-            return [f"choice {target}"]
-        case _:
-            return [task.labels[target]]
 
 
 def _unknown(encoded: Encoded, tokenizer: "PreTrainedTokenizerBase") -> int:
@@ -280,7 +255,7 @@ def _of_rows(looked: Sequence[Looked], task: Task) -> Iterator[Finding]:
             ("lengths", _lengths, "hardly any row is too long for the recipe"),
             ("vocabulary", _vocabulary, "the tokenizer knows nearly every token"),
         ):
-            yield from _warnings(check_, [(one, told) for one in looked for told in look_for(one)], well)
+            yield from _warnings(check_, [(one, told) for one in looked for told in look_for(one, task)], well)
 
 
 def _warnings(check_: str, found: Sequence[tuple[Looked, str]], well: str) -> Iterator[Finding]:
@@ -291,13 +266,10 @@ def _warnings(check_: str, found: Sequence[tuple[Looked, str]], well: str) -> It
 
 def _labels(one: Looked, task: Task) -> Iterator[str]:
     total = sum(one.labels.values())
-    if task.kind in ("sequence-classification", "token-classification"):
-        wanted = task.labels
-        if task.kind == "token-classification":
-            wanted = tuple(dict.fromkeys(label[2:] for label in task.labels if label != "O"))
-        if missing := [label for label in wanted if label not in one.labels]:
-            yield f"no row has {', '.join(missing)}"
-    if task.kind != "question-answering":
+    kind = KINDS[task.kind]
+    if missing := [label for label in kind.expected_labels(task) if label not in one.labels]:
+        yield f"no row has {', '.join(missing)}"
+    if kind.balanced:
         label, count = max(one.labels.items(), key=lambda pair: pair[1], default=("", 0))
         if total and count > MAJORITY * total:
             yield f"{_share(count, total)} are {label}"
@@ -346,14 +318,14 @@ def _copies(looked: Sequence[Looked]) -> Iterator[Finding]:
         yield from _warnings("copies", found, "no language's rows are those of another")
 
 
-def _lengths(one: Looked) -> Iterator[str]:
+def _lengths(one: Looked, task: Task) -> Iterator[str]:
     counts = one.counts or {}
-    for key, told in {"truncated": "are cut to the recipe's max_length", **UNSAYABLE}.items():
+    for key, told in {"truncated": "are cut to the recipe's max_length", **KINDS[task.kind].unreachable}.items():
         if (cut := counts.get(key, 0)) > TRUNCATED * one.rows:
             yield f"{cut:,} rows ({_share(cut, one.rows)}) {told}"
 
 
-def _vocabulary(one: Looked) -> Iterator[str]:
+def _vocabulary(one: Looked, task: Task) -> Iterator[str]:  # noqa: ARG001
     if one.unknown > UNKNOWN * one.tokens:
         yield f"the tokenizer does not know {_share(one.unknown, one.tokens)} of the tokens"
 

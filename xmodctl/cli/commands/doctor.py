@@ -86,11 +86,11 @@ def _hub() -> str:
 
 
 def _parameters(model: str) -> dict[str, dict[str, Any]]:
-    from xmodctl.model import PRESETS, describe, look_up
+    from xmodctl.model import HEADS, PRESETS, describe, look_up
 
     facts = look_up(model)
     language = (facts.languages or ("en_XX",))[:1]
-    reports = {preset: describe(facts, "sequence-classification", language, preset, num_labels=3) for preset in PRESETS}
+    reports = {preset: describe(facts, HEADS[0], language, preset, num_labels=3) for preset in PRESETS}
     return {
         preset: {"total": one.total, "trainable": one.trainable, "share": 100 * one.share}
         for preset, one in reports.items()

@@ -1,0 +1,323 @@
+"""What differs between kinds of task: the abstract class that a new kind subclasses in one file.
+
+A kind knows nothing about files, devices, or adapters. Of languages, it knows only the one in which answers are
+compared. It sees a task and a data source through the protocols `TaskView` and `SourceView`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from xmodctl.kinds.answers import MetricRules
+from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts
+from xmodctl.kinds.inputs import InputRow, joined_texts, text_input
+from xmodctl.kinds.rows import Columns, LabelledTexts, Labels, RowReader, SourceView
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from xmodctl.core.encoded import Encoded
+
+Decoded = tuple[Any, Any, tuple[float, ...]]
+"""One row's gold answer (None without one), prediction, and scores."""
+
+
+class TaskView(Protocol):
+    """What a kind reads of a task."""
+
+    @property
+    def name(self) -> str:
+        """The name of the task's file, without .yaml."""
+
+    @property
+    def title(self) -> str:
+        """The benchmark's name as papers print it."""
+
+    @property
+    def kind(self) -> str:
+        """The name of the task's kind."""
+
+    @property
+    def columns(self) -> Columns:
+        """The kind's columns -> the columns of the data."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names in the order of their ids."""
+
+    @property
+    def labels_mapped(self) -> Mapping[str, str]:
+        """Labels of some data that the task does not have -> the label each becomes."""
+
+    @property
+    def connectives(self) -> Mapping[str, Mapping[str, str]]:
+        """Language -> what `question` may hold (cause, effect) -> its wording in that language."""
+
+    @property
+    def metric_rules(self) -> MetricRules:
+        """The benchmark whose script compares answers."""
+
+    @property
+    def headline(self) -> str:
+        """The metric that a table shows."""
+
+    @property
+    def citation(self) -> str:
+        """The paper to cite."""
+
+    def connectives_in(self, language: str, *, remedy: str) -> Mapping[str, str]:
+        """Return what `question` may hold, in lowercase -> the wording of it in a language."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How an exported model is called in Python: what a model card shows."""
+
+    inputs: str  # the expression that makes `inputs`; may be followed by statements on lines of their own
+    output: str  # the statement that prints the prediction from `outputs`
+    note: str = ""  # what a reader must know besides
+
+
+class Kind(ABC):
+    """One kind of task. What has a default here suits a kind that labels a text as a whole."""
+
+    # What a task of this kind declares.
+    name: ClassVar[str]
+    """The Hub's name of the kind, as `kind:` in a task file has it."""
+    required: ClassVar[tuple[str, ...]]
+    """The columns that a row must have."""
+    optional: ClassVar[tuple[str, ...]] = ("id",)
+    """The columns that a row may have."""
+    headlines: ClassVar[tuple[str, ...]]
+    """The metrics that a task can be reported with; the first is the default."""
+    needs_labels: ClassVar[bool] = False
+    """Whether a task must name its labels."""
+    task_keys: ClassVar[frozenset[str]] = frozenset()
+    """The optional task keys that mean something to this kind: `labels_mapped`, `metric_rules`, `connectives`, and
+    `data_labels` (the `labels` of `training` and `evaluation`)."""
+
+    # How messages and reports speak of it.
+    gold_name: ClassVar[str] = "label"
+    """What messages call the gold answer."""
+    gold_column: ClassVar[str] = "label"
+    """The column that holds the gold answer."""
+    unreachable: ClassVar[Mapping[str, str]] = {}
+    """Counts of an encoding -> what is true of these rows, whose gold answer no logits decode to."""
+    parts_caption: ClassVar[str] = ""
+    """The caption of the table of a language's parts."""
+    answers_are_text: ClassVar[bool] = False
+    """Whether predictions are pieces of the text, in its language, rather than labels."""
+
+    # What carries the kind.
+    head: ClassVar[str]
+    """The name of the model's head (`xmodctl.model.HEADS`)."""
+    auto_class: ClassVar[str]
+    """The class of transformers that loads an exported model."""
+    pipeline: ClassVar[str]
+    """The Hub's name of what such a model does (`pipeline_tag`)."""
+
+    # The task.
+
+    @abstractmethod
+    def outputs(self, task: TaskView) -> tuple[str, ...]:
+        """Return the names of the head's outputs, in the order of their ids."""
+
+    def check_task(self, task: TaskView) -> None:  # noqa: B027  (most kinds have nothing to add)
+        """Refuse a task that this kind cannot run, beyond what the attributes say.
+
+        Raises:
+            ValueError: The message says which key is wrong and what is allowed.
+        """
+
+    def label_targets(self, task: TaskView) -> Sequence[str]:
+        """Return what `labels_mapped` may map a label to."""
+        return task.labels
+
+    # Training rows.
+
+    def row_reader(self, task: TaskView, source: SourceView) -> RowReader:
+        """Return what turns the raw rows of one source into rows of this kind.
+
+        Raises:
+            UserError: The task cannot be read from this source.
+        """
+        mapped = {name: task.labels.index(label) for name, label in task.labels_mapped.items()}
+        return LabelledTexts(self.input_columns(task), Labels(source.labels or task.labels, mapped), source)
+
+    @abstractmethod
+    def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
+        """Turn rows into token ids and targets; rows without the gold column are encoded without targets."""
+
+    def weights(self, encoded: "Encoded") -> np.ndarray:
+        """Return the number of loss terms of each unit, shape (units,).
+
+        The mean loss of a batch divides by their sum.
+        """
+        return np.ones(len(encoded))
+
+    # Scores.
+
+    @abstractmethod
+    def decode(
+        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
+    ) -> Sequence[Decoded]:
+        """Return (gold, prediction, scores) for each row, from the logits of each unit."""
+
+    @abstractmethod
+    def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
+        """Return the counts of each row that metrics are made of, shape (rows, counts); they add up over rows."""
+
+    @abstractmethod
+    def metrics(self, totals: np.ndarray, task: TaskView) -> Mapping[str, np.ndarray]:
+        """Return each metric, in percent, from summed statistics of shape (..., counts)."""
+
+    def baseline(self, gold: Sequence[Any], rows: "Dataset", task: TaskView, language: str) -> float:
+        """Return the majority baseline: the headline metric, in percent, of the most common gold answer."""
+        common = max(dict.fromkeys(gold), key=list(gold).count)
+        return self.headline_of(gold, [common] * len(gold), task, language)
+
+    def headline_of(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> float:
+        """Return the headline metric, in percent."""
+        totals = self.statistics(gold, predicted, task, language).sum(axis=0)
+        return float(self.metrics(totals, task)[task.headline])
+
+    def metric_features(self) -> tuple[Any, Any]:
+        """Return the types of a prediction and of a gold answer, as features of `datasets`."""
+        from datasets import Value
+
+        return Value("string"), Value("string")
+
+    # Reports.
+
+    def confusion(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> Confusion | None:
+        """Return how often each gold label was given each label, or None where answers are not labels."""
+        return None
+
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+        """Return the headline metric on parts of the examples."""
+        return ()
+
+    def wrongness(self, task: TaskView, seed: SeedPredictions) -> np.ndarray:
+        """Return how wrong each prediction is, weighted by the model's confidence; 0 where it is right."""
+        return np.array([float(row.gold != row.prediction) for row in seed.predictions])
+
+    def describe_mistake(
+        self, task: TaskView, gold: Any, predicted: Any, example: Mapping[str, Any] | None
+    ) -> tuple[str, str, Texts]:
+        """Return the gold answer, the prediction, and the example's texts, if it is available, as a report shows them.
+
+        Args:
+            task: The task.
+            gold: The gold answer.
+            predicted: The prediction.
+            example: The row in this kind's columns, or None if the data is not available.
+        """
+        texts = tuple((str(task.columns[name]), example[name]) for name in self.input_columns(task) if example)
+        return str(gold), str(predicted), texts
+
+    # Looking at rows: `inspect` and `check`.
+
+    def inspect_labels(
+        self, encoded: "Encoded", feature: int, task: TaskView, row: Mapping[str, Any]
+    ) -> tuple[Mapping[int, str], str | None]:
+        """Return the targets of one sequence.
+
+        Args:
+            encoded: The encoding.
+            feature: The number of the sequence in it.
+            task: The task.
+            row: The row that the sequence comes from.
+
+        Returns:
+            The target of each token that has one, by its position, and the target of the whole sequence, or None.
+        """
+        return {}, str(self.named_row(row, task)[self.gold_column])
+
+    def named_row(self, row: Mapping[str, Any], task: TaskView) -> dict[str, Any]:
+        """Return a row's columns without the id; where labels have names, names replace ids."""
+        columns = {name: value for name, value in row.items() if name != "id"}
+        if self.needs_labels:
+            columns[self.gold_column] = task.labels[row[self.gold_column]]
+        return columns
+
+    def gold_and_texts(self, row: Mapping[str, Any], task: TaskView) -> tuple[Any, list[str]]:
+        """Return a row's gold answer and the texts that the model reads."""
+        return row[self.gold_column], [row[name] for name in self.input_columns(task)]
+
+    def counted_labels(self, gold: Any, task: TaskView) -> list[str]:
+        """Return the labels of a row that are counted to see whether one dominates."""
+        return [task.labels[gold]]
+
+    def expected_labels(self, task: TaskView) -> tuple[str, ...]:
+        """Return the labels that data should have at least once."""
+        return task.labels if self.needs_labels else ()
+
+    balanced: ClassVar[bool] = True
+    """Whether a label that nearly all rows have deserves a warning."""
+
+    # Prediction.
+
+    def input_columns(self, task: TaskView) -> tuple[str, ...]:
+        """Return the columns that the model reads, as far as the task has them."""
+        hidden = ("id", self.gold_column)
+        return tuple(name for name in (*self.required, *self.optional) if name in task.columns and name not in hidden)
+
+    def takes_plain_text(self, task: TaskView) -> bool:
+        """Return whether a line of plain text is a whole row."""
+        return self.input_columns(task) == ("text",)
+
+    def plain_text_row(self, line: str, row_id: Any) -> InputRow:
+        """Return the row of a line of plain text, where `takes_plain_text`.
+
+        Raises:
+            RowError: The line cannot be used.
+        """
+        return text_input(line, row_id)
+
+    def json_row(self, raw: Mapping[str, Any], row_id: Any, task: TaskView, connectives: Mapping[str, str]) -> InputRow:
+        """Return the row of a JSON object: columns are named as the kind does or as the task's data does.
+
+        Args:
+            raw: The object.
+            row_id: Its id, or the number of its line.
+            task: The task.
+            connectives: What `question` may hold -> its wording in the language of the text.
+
+        Raises:
+            RowError: The object cannot be used.
+        """
+        return InputRow(row_id, joined_texts(raw, task.columns, self.input_columns(task)))
+
+    def example_value(self, column: str) -> Any:
+        """Return what a column may hold, for the example in a message."""
+        return "..."
+
+    def write_predictions(
+        self,
+        logits: Sequence[np.ndarray],
+        encoded: "Encoded",
+        rows: "Dataset",
+        task: TaskView,
+        inputs: Sequence[InputRow],
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the JSON object that is written for each row."""
+        decoded = self.decode(logits, encoded, rows, task)
+        for row, (_, prediction, scores) in zip(inputs, decoded, strict=True):
+            yield {"id": row.id, "prediction": prediction, "scores": list(scores)}
+
+    # Exported models.
+
+    @abstractmethod
+    def usage(self, task: TaskView) -> Usage:
+        """Return how an exported model is called."""
+
+    def unreachable_answers(self, encoded: "Encoded", rows: int) -> tuple[str, ...]:
+        """Return a sentence for each reason why the model cannot predict some of the gold answers."""
+        return tuple(
+            f"{count:,} of {rows:,} rows {reason}"
+            for key, reason in self.unreachable.items()
+            if (count := encoded.counts.get(key))
+        )

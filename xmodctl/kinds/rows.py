@@ -1,0 +1,216 @@
+"""Reading rows: a raw row, as the data has it -> the kind's own columns, checked."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.messages import listed, quoted
+from xmodctl.core.mistakes import NoGoldError, RowError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Columns = Mapping[str, str | list[str]]
+"""The kind's columns -> the columns of the data."""
+
+Raw = Mapping[str, Any]
+"""A row as the data has it."""
+
+
+class SourceView(Protocol):
+    """What a kind reads of a data source: one language and split."""
+
+    @property
+    def columns(self) -> Columns:
+        """The kind's columns -> the columns of this data."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """How this data writes the task's labels, in their order; empty where it writes them as the task does."""
+
+    @property
+    def language(self) -> str:
+        """The language, as the data spells it."""
+
+    @property
+    def split(self) -> str:
+        """`train`, `validation`, or `test`."""
+
+    @property
+    def published(self) -> bool:
+        """Whether the data comes from the Hub: a benchmark is scored as published, and the user cannot fix it."""
+
+
+class RowReader(ABC):
+    """Turns the raw rows of one source into rows of a kind."""
+
+    @abstractmethod
+    def schema(self) -> "pa.Schema":
+        """Return the types of the kind's columns, without `id`."""
+
+    @abstractmethod
+    def row(self, raw: Raw) -> dict[str, Any]:
+        """Return one row in the kind's columns, without `id`.
+
+        Raises:
+            NoGoldError: The row has no gold answer.
+            RowError: The row cannot be used.
+        """
+
+    @abstractmethod
+    def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
+        """Return the gold answers of a row; where they are the same in all rows, the true ones are hidden."""
+
+
+class LabelledTexts(RowReader):
+    """Rows of texts and a `label`."""
+
+    def __init__(self, columns: Sequence[str], labels: "Labels", source: SourceView) -> None:
+        """Read the `columns` that the source has, and `label`.
+
+        Raises:
+            UserError: The source has several columns for one of them.
+        """
+        self._texts = {name: single_column(source, name) for name in columns if name in source.columns}
+        self._label = single_column(source, "label")
+        self._labels = labels
+        self._allow_empty = source.published
+
+    def schema(self) -> "pa.Schema":
+        """Texts as strings, labels as ids."""
+        import pyarrow as pa
+
+        return pa.schema([(column, pa.string()) for column in self._texts] + [("label", pa.int64())])
+
+    def row(self, raw: Raw) -> dict[str, Any]:
+        """Check and rename."""
+        row: dict[str, Any] = {}
+        for column, name in self._texts.items():
+            row[column] = read_text(raw, name, allow_empty=self._allow_empty)
+        row["label"] = self._labels.id_of(cell(raw, self._label), self._label)
+        return row
+
+    def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
+        """Return the label's id."""
+        return (row["label"],)
+
+
+class Labels:
+    """A task's label names, the ids that data may write for them, and other names with the id they stand for."""
+
+    def __init__(self, names: Sequence[str], others: Mapping[str, int] | None = None) -> None:
+        """Take the names in the order of their ids."""
+        self.names = names
+        self._ids = {name.casefold(): index for index, name in enumerate(names)} | {
+            name: index for index, name in enumerate(names)
+        }
+        # Names that are digits themselves (Social IQa's 1, 2, 3) are never also read as ids.
+        if not any(name.isdigit() for name in names):
+            self._ids |= {str(index): index for index in range(len(names))}
+        self._ids |= {name.casefold(): index for name, index in (others or {}).items()}
+
+    def id_of(self, value: Any, column: str) -> int:
+        """Return the id of a label: its name in any letter case, or the id as an int or in digits.
+
+        Raises:
+            NoGoldError: The value stands for no label (-1, "-").
+            RowError: The value is not a label.
+        """
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        written = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else None
+        if written is not None:
+            label_id = self._ids.get(written, self._ids.get(written.casefold()))
+            if label_id is not None:
+                return label_id
+            if written in ("-", "-1"):
+                raise NoGoldError(f"`{column}` is {quoted(value)}, which means that there is no gold label")
+        if isinstance(value, float):
+            raise RowError(f"`{column}` is {quoted(value)}; labels are classes, and regression is not supported")
+        if not self.names:
+            if written is not None and written.isdigit():
+                return int(written)
+            raise RowError(
+                f"`{column}` is {quoted(value)}; expected the number of the right choice, from 0 "
+                "(for choices named by letters or otherwise: --set labels='[A, B, C, D]')"
+            )
+        guess = did_you_mean(written or "", list(self.names))
+        raise RowError(
+            f"`{column}` is {quoted(value)}; the labels are {', '.join(self.names)}{guess} "
+            "(name other labels with --set labels='[A, B]')"
+        )
+
+
+def single_column(source: SourceView, column: str) -> str:
+    """Return the data's name of a column that must be a single one.
+
+    Raises:
+        UserError: The task names several.
+    """
+    name = source.columns[column]
+    if isinstance(name, str):
+        return name
+    raise UserError(f"`columns.{column}` names several columns ({', '.join(name)}); it takes one")
+
+
+def cell(raw: Raw, name: str) -> Any:
+    """Return the value of a column that the row must have.
+
+    Raises:
+        RowError: The row does not have it, or it is null.
+    """
+    try:
+        value = raw[name]
+    except KeyError:
+        raise RowError(f"the row has no `{name}`; it has {listed(raw) or 'nothing'}") from None
+    if value is None:
+        raise RowError(f"`{name}` is empty (null)")
+    return value
+
+
+def read_text(raw: Raw, name: str, *, allow_empty: bool = False) -> str:
+    """Return the text of a column.
+
+    Raises:
+        RowError: It is missing, is not text, or is empty without `allow_empty`.
+    """
+    value = cell(raw, name)
+    if not isinstance(value, str):
+        raise RowError(f"`{name}` is {quoted(value)}; expected text")
+    if not allow_empty and (not value or value.isspace()):
+        raise RowError(f"`{name}` is empty; fill it in or remove the row")
+    return checked_text(value, name)
+
+
+def read_texts(raw: Raw, name: str, *, allow_empty: bool = False) -> list[str]:
+    """Return the list of texts of a column.
+
+    Raises:
+        RowError: It is missing, is not a list of texts, or has an empty one without `allow_empty`.
+    """
+    value = cell(raw, name)
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise RowError(f"`{name}` is {quoted(value)}; expected a list of texts")
+    if not allow_empty:
+        if not value:
+            raise RowError(f"`{name}` is an empty list; fill it in or remove the row")
+        for position, part in enumerate(value, start=1):
+            if not part or part.isspace():
+                raise RowError(f"`{name}` item {position} is empty; fill it in or remove it")
+    return [checked_text(part, name) for part in value]
+
+
+def checked_text(value: str, name: str) -> str:
+    """Return a text that can be written as UTF-8.
+
+    Raises:
+        RowError: It holds an unpaired surrogate.
+    """
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            surrogate = f"\\u{ord(value[error.start]):04x}"
+            raise RowError(f"`{name}` holds an unpaired surrogate ({surrogate}), which is half a character") from None
+    return value
