@@ -26,15 +26,18 @@ def task(values: dict[str, object]) -> Task:
     [
         (
             SENTENCES | {"labels_mapped": {"fair": "fine"}},
-            r"`labels_mapped.fair` is 'fine'; it becomes one of bad, good",
+            r"`labels_mapped.fair` is 'fine'; expected one of bad, good",
         ),
         (SENTENCES | {"labels_mapped": {"bad": "good"}}, "`labels_mapped.bad` maps a label that the task has"),
-        (ENTITIES | {"labels_mapped": {"DATE": "LOC"}}, r"`labels_mapped.DATE` is 'LOC'; it becomes one of O, PER"),
-        (CHOICES | {"labels_mapped": {"x": "y"}}, "`labels_mapped` is about classes; multiple-choice has none"),
-        (SENTENCES | {"connectives": {"en": {"cause": "because"}}}, "`connectives` stand for the `question`"),
+        (ENTITIES | {"labels_mapped": {"DATE": "LOC"}}, r"`labels_mapped.DATE` is 'LOC'; expected one of O, PER"),
+        (
+            CHOICES | {"labels_mapped": {"x": "y"}},
+            "`labels_mapped` renames labels, which multiple-choice does not have",
+        ),
+        (SENTENCES | {"connectives": {"en": {"cause": "because"}}}, "`connectives` replace the `question`"),
         (
             CHOICES | {"connectives": {"en": {"cause": "because", "effect": "so"}, "de": {"cause": "weil"}}},
-            "`connectives.de` has cause; that of en cause, effect",
+            "`connectives.de` has cause; that of en has cause, effect",
         ),
         (SENTENCES | {"language_ends_at": "-"}, "`language_ends_at` needs `language_column`"),
     ],
@@ -47,8 +50,8 @@ def test_a_task_that_contradicts_itself_is_refused(values, told):
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        (SENTENCES, "`labels` of a data set are 3, those of the task 2"),
-        (ENTITIES, "`labels` of a data set say nothing about token-classification"),
+        (SENTENCES, "`training.labels` has 3 labels, and `labels` has 2"),
+        (ENTITIES, "`training.labels` renames .* token-classification does not have; use `labels_mapped`"),
     ],
 )
 def test_labels_of_a_data_set_stand_for_those_of_the_task_one_by_one(values, told):

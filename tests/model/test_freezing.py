@@ -120,8 +120,8 @@ def test_the_released_base_model_has_the_parameters_it_is_known_for():
 def test_describing_refuses_what_is_not_known(checkpoint):
     with pytest.raises(UserError, match="vocabulary is not known before it is downloaded"):
         model.describe(model.look_up("ZurichNLP/swissbert"), "none", ["de_CH"], "none")
-    with pytest.raises(UserError, match="unknown head 'sequence_classification'; did you mean sequence-classification"):
-        model.describe(tiny_config().to_dict(), "sequence_classification", ["en_XX"], "none")
+    with pytest.raises(UserError, match="unknown head 'sequences'; did you mean sequence"):
+        model.describe(tiny_config().to_dict(), "sequences", ["en_XX"], "none")
     ours = loaded(checkpoint, "none")
     with pytest.raises(UserError, match="no adapter for 'xx_XX'"):
         model.describe(ours.source, "none", ["xx_XX"], "none")

@@ -130,22 +130,24 @@ class Task(Described):
             raise ValueError("`language_ends_at` needs `language_column`, the column that it is about")
         for key, purpose in self._optional_keys():
             if key not in kind.task_keys:
-                raise ValueError(f"{purpose}, which {kind.name} does not have")
+                other = "; use `labels_mapped`" if key == "data_labels" and "labels_mapped" in kind.task_keys else ""
+                raise ValueError(f"{purpose} {kind.name} does not have{other}")
         self._check_labels()
         self._check_connectives()
         kind.check_task(self)
         return self
 
     def _optional_keys(self) -> Iterator[tuple[str, str]]:
-        """Yield the keys of this task that only some kinds read, each with a clause about what it is for."""
+        """Yield the keys of this task that only some kinds read, each with the beginning of a sentence that refuses it."""
         if self.metric_rules != "squad":
-            yield "metric_rules", "`metric_rules` compare answers to questions"
+            yield "metric_rules", "`metric_rules` compare answers to questions, which"
         if self.labels_mapped:
-            yield "labels_mapped", "`labels_mapped` is about classes"
-        if any(data and data.labels for data in (self.training, self.evaluation)):
-            yield "data_labels", "`labels` of `training` or `evaluation` rename the labels of whole examples"
+            yield "labels_mapped", "`labels_mapped` renames labels, which"
+        for name in ("training", "evaluation"):
+            if (data := getattr(self, name)) and data.labels:
+                yield "data_labels", f"`{name}.labels` renames the labels of whole examples, which"
         if self.connectives:
-            yield "connectives", "`connectives` replace the `question` before choices"
+            yield "connectives", "`connectives` replace the `question` of a choice, which"
 
     def _check_labels(self) -> None:
         targets = set(KINDS[self.kind].label_targets(self))

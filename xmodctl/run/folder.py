@@ -80,7 +80,7 @@ class Folder:
             wrong = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in wrong["loc"])
             raise UserError(
-                f"{path} does not hold {cls.HOLDS} of this version: `{key}` ({wrong['msg']}); "
+                f"{path} does not hold {cls.HOLDS} of this version: `{key}` ({wrong['msg'].removeprefix('Value error, ')}); "
                 "bring the file back as it was written, or train again with --on-exists redo"
             ) from None
         return found
