@@ -32,7 +32,7 @@ def task(values: dict[str, object]) -> Task:
         (ENTITIES | {"labels_mapped": {"DATE": "LOC"}}, r"`labels_mapped.DATE` is 'LOC'; expected one of O, PER"),
         (
             CHOICES | {"labels_mapped": {"x": "y"}},
-            "`labels_mapped` renames labels, which multiple-choice does not have",
+            "`labels_mapped` renames labels, which multiple-choice does",
         ),
         (SENTENCES | {"connectives": {"en": {"cause": "because"}}}, "`connectives` replace the `question`"),
         (

@@ -138,7 +138,7 @@ class Task(Described):
         return self
 
     def _optional_keys(self) -> Iterator[tuple[str, str]]:
-        """Yield the keys of this task that only some kinds read, each with the beginning of a sentence that refuses it."""
+        """Yield the keys of this task that only some kinds read, each with the beginning of its refusal."""
         if self.metric_rules != "squad":
             yield "metric_rules", "`metric_rules` compare answers to questions, which"
         if self.labels_mapped:

@@ -79,8 +79,9 @@ class Folder:
         except ValidationError as error:
             wrong = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in wrong["loc"])
+            reason = wrong["msg"].removeprefix("Value error, ")
             raise UserError(
-                f"{path} does not hold {cls.HOLDS} of this version: `{key}` ({wrong['msg'].removeprefix('Value error, ')}); "
+                f"{path} does not hold {cls.HOLDS} of this version: `{key}` ({reason}); "
                 "bring the file back as it was written, or train again with --on-exists redo"
             ) from None
         return found
