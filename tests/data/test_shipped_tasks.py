@@ -60,7 +60,7 @@ def test_each_language_of_a_task_has_an_adapter_or_is_told_to_have_none(name):
     assert [target.data for target in expanded.targets] == [
         code for code in task.languages if code not in dict(expanded.missing)
     ]
-    assert all("has no adapter for" in why or "no adapter" in why for _, why in expanded.missing)
+    assert all("no adapter" in why for _, why in expanded.missing)
 
 
 @pytest.mark.parametrize("name", library.tasks())
