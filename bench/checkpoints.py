@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from xmodctl.core.files import cache_folder, whole_folder
-from xmodctl.model import find, look_up, weights
+from xmodctl.core.safetensors_io import Entry, write_stream
+from xmodctl.model import find, look_up
 from xmodctl.model.engine import build
 
 _TINY = {
@@ -50,5 +51,5 @@ def _random(name: str, like: str) -> Path:
 
     with whole_folder(folder) as part:
         (part / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        weights.write(part / "model.safetensors", {t: weights.Entry("F32", s) for t, s in shapes.items()}, tensors())
+        write_stream(part / "model.safetensors", {t: Entry("F32", s) for t, s in shapes.items()}, tensors())
     return folder

@@ -7,7 +7,7 @@ from torch import nn
 
 from xmodctl import model
 from xmodctl.core.errors import UserError
-from xmodctl.model import weights
+from xmodctl.core.safetensors_io import read_entries
 
 PIECES = 50
 
@@ -161,12 +161,12 @@ def test_an_export_of_the_language_alone_holds_its_own_embeddings_and_restores_t
     xmod.use("en_XX")
     model.export(xmod, None, tmp_path / "de", ["de_DE"])
     assert xmod.module.roberta.embeddings.word_embeddings.weight is base
-    entries = weights.read_header(tmp_path / "de" / "model.safetensors")
+    entries = read_entries(tmp_path / "de" / "model.safetensors")
     assert entries["roberta.embeddings.word_embeddings.weight"].shape == (PIECES, 32)
     assert entries["lm_head.bias"].shape == (PIECES,)
     assert model.find(str(tmp_path / "de")).config["vocab_size"] == PIECES
     model.export(xmod, None, tmp_path / "others", ["en_XX", "fr_XX"])
-    entries = weights.read_header(tmp_path / "others" / "model.safetensors")
+    entries = read_entries(tmp_path / "others" / "model.safetensors")
     assert entries["roberta.embeddings.word_embeddings.weight"].shape == (120, 32)
     with pytest.raises(UserError, match="export de_DE alone with --langs de_DE"):
         model.export(xmod, None, tmp_path / "both", ["en_XX", "de_DE"])

@@ -12,6 +12,7 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer, PreTrai
 
 from xmodctl import model
 from xmodctl.core.errors import UserError
+from xmodctl.core.safetensors_io import read_entries
 from xmodctl.model import porting
 from xmodctl.model.porting import SAMPLE, port
 
@@ -127,7 +128,7 @@ def test_a_pickled_half_precision_checkpoint_is_read_by_the_restricted_reader_an
     torch.save(state, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     port(str(folder), tmp_path / "out", ["en_XX"])
-    entries = model.weights.read_header(tmp_path / "out" / "model.safetensors").values()
+    entries = read_entries(tmp_path / "out" / "model.safetensors").values()
     assert {entry.dtype for entry in entries} == {"F16"}
 
 
@@ -236,7 +237,7 @@ def test_the_command_names_adapters_as_x_mod_does_and_tells_the_difference(encod
     ("words", "told"),
     [
         (["absent-folder", "out", "--langs", "en"], "there is no model folder"),
-        (["nobody/nothing", "out", "--langs", "en"], "is not in the local cache"),
+        (["nobody/nothing", "out", "--langs", "en"], "the local cache does not have it"),
         (["SOURCE", "out", "--langs", "klingonish"], "neither an adapter"),
         (["SOURCE", "out", "--langs", ","], "names no language"),
         (["SOURCE", "out", "--langs", "en,en_XX"], "names en_XX twice"),

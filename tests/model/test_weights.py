@@ -12,6 +12,7 @@ from transformers import AutoModelForMaskedLM
 
 from xmodctl import model
 from xmodctl.core.errors import UserError
+from xmodctl.core.safetensors_io import entry_of, read_entries, write_stream
 from xmodctl.model import weights
 
 
@@ -40,7 +41,7 @@ def test_a_pickled_checkpoint_is_converted_once_and_never_read_again(zipped, che
     assert same_logits(folder, stock, batch)
     converted = list((weights.cache_folder() / "converted").glob("*/model.safetensors"))
     assert [path.parent.name for path in converted] == [weights.sha256_of(folder / "pytorch_model.bin")]
-    assert not any("decoder" in name or "position_ids" in name for name in weights.read_header(converted[0]))
+    assert not any("decoder" in name or "position_ids" in name for name in read_entries(converted[0]))
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("the pickled file is read again"))
     monkeypatch.setattr(weights, "sha256_of", lambda _: pytest.fail("the pickled file is hashed again"))
     assert same_logits(folder, stock, batch)
@@ -89,7 +90,7 @@ def test_a_pickled_file_that_is_no_plain_checkpoint_is_refused(content, checkpoi
             path.write_bytes(b"")
         case "no tensors":
             torch.save({"epoch": 3}, path)
-    with pytest.raises(UserError, match=r"pytorch_model.bin (is no whole|holds something else).*fetch the file again"):
+    with pytest.raises(UserError, match=r"pytorch_model.bin (is damaged|holds something other).*; download it again"):
         model.load(model.find(str(folder)), "masked-lm", ["de_DE"])
     assert not (tmp_path / "ran").exists()
     assert not list((weights.cache_folder() / "converted").glob("*/*"))
@@ -126,13 +127,13 @@ def test_a_shard_that_is_missing_or_lacks_a_tensor_is_refused(checkpoint):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda raw: raw[:-100], r"is damaged: its header promises \d+ bytes and it has \d+"),
+        (lambda raw: raw[:-100], "metadata, file not fully covered"),
         (lambda raw: raw + b"more", "is damaged"),
-        (lambda raw: raw[:60], "end within the header"),
-        (lambda raw: b"", "its 0 bytes end within the header"),
-        (lambda raw: raw[:8] + b"x" + raw[9:], "its header is unreadable"),
-        (lambda raw: b"<html>404 Not Found</html>" * 9, "is no whole safetensors file"),
-        (lambda raw: (2).to_bytes(8, "little") + b"[]", "its header is unreadable"),
+        (lambda raw: raw[:60], "invalid header length"),
+        (lambda raw: b"", "header too small"),
+        (lambda raw: raw[:8] + b"x" + raw[9:], "is damaged or is not a safetensors file"),
+        (lambda raw: b"<html>404 Not Found</html>" * 9, "is not a safetensors file"),
+        (lambda raw: (2).to_bytes(8, "little") + b"[]", "is damaged or is not a safetensors file"),
     ],
 )
 def test_a_damaged_safetensors_file_is_refused_before_anything_is_loaded(damage, message, checkpoint):
@@ -142,7 +143,7 @@ def test_a_damaged_safetensors_file_is_refused_before_anything_is_loaded(damage,
     with pytest.raises(UserError, match=message) as failure:
         model.find(str(folder))
     assert str(path) in str(failure.value)
-    assert "fetch the file again" in str(failure.value)
+    assert "download it again" in str(failure.value)
 
 
 def test_a_folder_without_weights_is_refused(checkpoint):
@@ -226,11 +227,11 @@ def test_what_is_written_is_read_by_the_safetensors_library(tmp_path):
         "scalar": torch.tensor(7),
         "none": torch.empty(0, 3),
     }
-    entries = {name: weights.entry_of(tensor) for name, tensor in tensors.items()}
-    weights.write(tmp_path / "file", entries, iter(tensors.values()), {"base": "x"})
+    entries = {name: entry_of(tensor) for name, tensor in tensors.items()}
+    write_stream(tmp_path / "file", entries, iter(tensors.values()), {"base": "x"})
     read = load_file(tmp_path / "file")
     assert all(torch.equal(read[name], tensor) and read[name].dtype == tensor.dtype for name, tensor in tensors.items())
-    assert weights.read_header(tmp_path / "file") == entries
+    assert read_entries(tmp_path / "file") == entries
 
 
 def test_a_model_in_half_precision_loads_in_the_precision_asked_for(checkpoint):

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError, did_you_mean
-from xmodctl.core.files import cache_folder, check_empty, sha256_of, whole_folder, write_json
+from xmodctl.core.files import cache_folder, check_empty, disk_errors, sha256_of, whole_folder, write_json
+from xmodctl.core.safetensors_io import DamagedFileError, entry_of, read_metadata, read_tensors, write_stream
 from xmodctl.languages import same
 
 if TYPE_CHECKING:
@@ -82,9 +83,7 @@ class Package:
 
     def tensors(self) -> "dict[str, Tensor]":
         """Read the tensors."""
-        from safetensors.torch import load_file
-
-        return load_file(self.folder / WEIGHTS)
+        return read_tensors(self.folder / WEIGHTS)[0]
 
     def tokenizer(self) -> "PreTrainedTokenizerFast | None":
         """Load the language's own tokenizer; None where it is read with the base's."""
@@ -119,7 +118,7 @@ def write_package(
     Raises:
         UserError: The folder holds something else, or cannot be written.
     """
-    from xmodctl.model import body_config_sha256, body_sha256, weights
+    from xmodctl.model import body_config_sha256, body_sha256
 
     if folder.exists() and not (folder.is_dir() and _holds_only_a_package(folder)):
         raise UserError(f"{folder} holds other files; choose another folder for the adapter")
@@ -136,15 +135,15 @@ def write_package(
         "body_sha256": body_sha256(source),
     }
     told: dict[str, Any] = {"format": FORMAT, "language": language, "base": base, "geometry": geometry(source)}
-    with weights.disk_errors(folder), whole_folder(folder) as part:
+    with disk_errors(folder), whole_folder(folder) as part:
         files: dict[str, str] = {}
         if vocabulary is not None:
             vocabulary.tokenizer.save_pretrained(part / VOCABULARY)
             files = {f"{VOCABULARY}/{file.name}": sha256_of(file) for file in sorted((part / VOCABULARY).iterdir())}
         told["files"] = files
         metadata = {"xmodctl": json.dumps(told, sort_keys=True)}
-        entries = {name: weights.entry_of(tensor) for name, tensor in stored.items()}
-        weights.write(part / WEIGHTS, entries, stored.values(), metadata)
+        entries = {name: entry_of(tensor) for name, tensor in stored.items()}
+        write_stream(part / WEIGHTS, entries, stored.values(), metadata)
         write_json(part / FACTS, told | {"sha256": sha256_of(part / WEIGHTS), "facts": dict(facts)})
     return read_package(folder)
 
@@ -214,12 +213,9 @@ def _verify(folder: Path, files: Mapping[str, str]) -> None:
 
 def _meant(weights: Path) -> Any:
     """Return what the file of tensors says that they are for."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(weights, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("xmodctl", "{}"))
-    except (SafetensorError, ValueError) as error:
+        return json.loads(read_metadata(weights).get("xmodctl", "{}"))
+    except (DamagedFileError, ValueError) as error:
         raise UserError(f"{weights} is not an adapter's safetensors file ({error}); get the package again") from error
 
 
@@ -308,11 +304,9 @@ def keep(package: Package) -> Package:
     Raises:
         UserError: The store cannot be written.
     """
-    from xmodctl.model import weights
-
     place = store() / package.name
     if package.folder.resolve() != place.resolve():
-        with weights.disk_errors(place), whole_folder(place) as part:
+        with disk_errors(place), whole_folder(place) as part:
             for name in (WEIGHTS, FACTS):
                 shutil.copyfile(package.folder / name, part / name)
             if package.vocabulary:

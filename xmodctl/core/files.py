@@ -1,5 +1,6 @@
-"""Whole files or none: atomic writing, hashes, and where the cache lies."""
+"""Whole files or none: atomic writing, hashes, and where the cache is."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from xmodctl.core.errors import UserError
+
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
+"""A full disk, or one that must not be written to."""
 
 
 def cache_folder() -> Path:
@@ -56,6 +60,21 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def disk_errors(target: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one sentence.
+
+    Raises:
+        UserError: `target` cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise UserError(f"cannot write {target}: {error.strerror}; free some space or choose another place") from error
 
 
 def check_empty(folder: Path) -> None:

@@ -3,7 +3,6 @@
 Failures are classified by the client's own error classes, wherever they are in the chain of causes.
 """
 
-import errno
 import threading
 import urllib.error
 import urllib.request
@@ -14,10 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.files import DISK_ERRORS
 
 PREFLIGHT_SECONDS = 2.0
-DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
-"""A full disk, or one that must not be written to."""
 
 Kind = Literal[
     "name",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.core.files import cache_folder, prune, whole_file
+from xmodctl.core.safetensors_io import DamagedFileError, read_arrays, write_arrays
 from xmodctl.core.versions import versions
 from xmodctl.data.rows import Rows
 from xmodctl.kinds import Kind
@@ -55,16 +56,12 @@ def cached(key_parts: Mapping[str, str], make: Callable[[], Encoded]) -> Encoded
 
 def _load(path: Path) -> Encoded | None:
     """Return a kept encoding, or None if there is none or it is damaged."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="numpy") as file:
-            facts = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+        arrays, facts = read_arrays(path)
         if facts.get("sha256") != _digest(arrays):
             return None
         os.utime(path)  # used now: the last to be pruned
-    except (SafetensorError, OSError):
+    except (DamagedFileError, OSError):
         return None
     offsets = arrays["offsets"]
     return Encoded(
@@ -79,8 +76,6 @@ def _load(path: Path) -> Encoded | None:
 
 
 def _save(encoded: Encoded, path: Path) -> None:
-    from safetensors.numpy import save_file
-
     arrays = {
         "offsets": encoded.input_ids.offsets,
         "input_ids": encoded.input_ids.values,
@@ -92,7 +87,7 @@ def _save(encoded: Encoded, path: Path) -> None:
     arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     with whole_file(path) as part:
         facts = {"counts": json.dumps(encoded.counts), "choices": json.dumps(encoded.choices)}
-        save_file(arrays, part, metadata={"sha256": _digest(arrays), **facts})
+        write_arrays(part, arrays, {"sha256": _digest(arrays), **facts})
 
 
 def _grouped(arrays: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, NDArray[Any]]]:

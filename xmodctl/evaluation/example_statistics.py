@@ -15,6 +15,7 @@ from xmodctl.catalog.task import Task
 from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import cache_folder, prune, sha256_of, whole_file
+from xmodctl.core.safetensors_io import DamagedFileError, read_arrays, write_arrays
 from xmodctl.core.versions import versions
 from xmodctl.evaluation.results import Row
 from xmodctl.kinds import KINDS
@@ -100,8 +101,6 @@ def read_predictions(path: Path) -> list[Predicted]:
 
 def keep_outcomes(outcomes: Outcomes, row: Row, task: Task) -> None:
     """Keep what was judged, so that a report need not judge it again; where nothing can be written, nothing is."""
-    from safetensors.numpy import save_file
-
     statistics = outcomes.statistics
     if np.issubdtype(statistics.dtype, np.integer):
         statistics = statistics.astype(np.min_scalar_type(int(statistics.max(initial=0))))
@@ -109,7 +108,7 @@ def keep_outcomes(outcomes: Outcomes, row: Row, task: Task) -> None:
     facts = {"ids": outcomes.ids, "gold": outcomes.gold, "sha256": hashlib.sha256(statistics.data).hexdigest()}
     try:
         with whole_file(_place(row, task)) as part:
-            save_file({"statistics": statistics}, part, facts)
+            write_arrays(part, {"statistics": statistics}, facts)
         _prune_once(_place(row, task).parent)
     except OSError:
         return
@@ -189,14 +188,11 @@ def _place(row: Row, task: Task) -> Path:
 
 def _load(path: Path) -> Outcomes | None:
     """Return kept outcomes, or None if there are none or the file is damaged."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="numpy") as file:
-            facts = file.metadata() or {}
-            statistics = file.get_tensor("statistics")
+        arrays, facts = read_arrays(path)
+        statistics = arrays["statistics"]
         os.utime(path)  # used now: the last to be pruned
-    except (SafetensorError, OSError):
+    except (DamagedFileError, KeyError, OSError):
         return None
     if facts.get("sha256") != hashlib.sha256(statistics.data).hexdigest():
         return None

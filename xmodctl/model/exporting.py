@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import whole_folder, write_json
+from xmodctl.core.files import disk_errors, whole_folder, write_json
+from xmodctl.core.safetensors_io import Entry, dtype_of, entry_of, write_stream
 from xmodctl.model import weights
 from xmodctl.model.engine import Xmod
 from xmodctl.model.heads import ARCHITECTURES
@@ -71,40 +72,40 @@ def merge(
     dtype = checkpoint.entries["roberta.embeddings.word_embeddings.weight"].dtype
     given = {name: tensor for language in sorted(adapters) for name, tensor in adapters[language].items()}
     kept = {name: entry for name, entry in checkpoint.entries.items() if name not in given}
-    entries = kept | {name: weights.Entry(dtype, tuple(tensor.shape)) for name, tensor in given.items()}
+    entries = kept | {name: Entry(dtype, tuple(tensor.shape)) for name, tensor in given.items()}
 
     def values() -> Iterator[Tensor]:
         yield from checkpoint.stream(kept)
         for tensor in given.values():
-            yield tensor.to(weights.dtype_of(dtype))
+            yield tensor.to(dtype_of(dtype))
 
     languages = tuple(dict.fromkeys([*source.languages, *sorted(adapters)]))
     config = source.config | {"languages": list(languages)}
     if source.open_languages:
         config[TRAINED_ADAPTERS] = sorted({*languages} - (source.placeholders - adapters.keys()))
-    with weights.disk_errors(folder), whole_folder(folder) as part:
+    with disk_errors(folder), whole_folder(folder) as part:
         write_json(part / "config.json", config)
-        weights.write(part / "model.safetensors", entries, values())
+        write_stream(part / "model.safetensors", entries, values())
         tokenizer.save_pretrained(part)
     return languages
 
 
 def _write(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path, languages: Sequence[str]) -> None:
     entries, tensors = _tensors(model, languages)
-    with weights.disk_errors(folder), whole_folder(folder) as part:
+    with disk_errors(folder), whole_folder(folder) as part:
         write_json(part / "config.json", _config(model, languages))
-        weights.write(part / "model.safetensors", entries, tensors)
+        write_stream(part / "model.safetensors", entries, tensors)
         if tokenizer is not None:
             tokenizer.save_pretrained(part)
 
 
-def _tensors(model: Xmod, languages: Sequence[str]) -> tuple[dict[str, weights.Entry], Iterator[Tensor]]:
+def _tensors(model: Xmod, languages: Sequence[str]) -> tuple[dict[str, Entry], Iterator[Tensor]]:
     shared = {name: parameter for name, parameter in model.module.named_parameters() if ".adapter_modules." not in name}
-    entries = {name: weights.entry_of(parameter) for name, parameter in shared.items()}
+    entries = {name: entry_of(parameter) for name, parameter in shared.items()}
     dtype = next(iter(shared.values())).dtype
     for language in languages:
         for name, shape in model.adapter_shapes(language).items():
-            entries[model.local_name(name)] = weights.Entry(weights.entry_of(torch.empty(0, dtype=dtype)).dtype, shape)
+            entries[model.local_name(name)] = Entry(entry_of(torch.empty(0, dtype=dtype)).dtype, shape)
 
     def values() -> Iterator[Tensor]:
         yield from shared.values()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import whole_folder, write_json
+from xmodctl.core.files import disk_errors, whole_folder, write_json
+from xmodctl.core.safetensors_io import entry_of, write_stream
 from xmodctl.model import hub, weights
 from xmodctl.model.conversion import bare_name, check_convertible, convert
 from xmodctl.model.engine import load
@@ -87,12 +88,12 @@ def port(name: str, folder: Path, languages: Sequence[str], *, reduction_factor:
     made = convert(
         config, tensors, languages, pad_token_id=tokenizer.pad_token_id, reduction_factor=reduction_factor, seed=seed
     )
-    with weights.disk_errors(folder), whole_folder(folder) as part:
+    with disk_errors(folder), whole_folder(folder) as part:
         write_json(part / "config.json", made.config)
         dtype = made.tensors["roberta.embeddings.word_embeddings.weight"].dtype
         stored = {key: tensor.to(dtype) for key, tensor in made.tensors.items()}
-        entries = {key: weights.entry_of(tensor) for key, tensor in stored.items()}
-        weights.write(part / "model.safetensors", entries, stored.values())
+        entries = {key: entry_of(tensor) for key, tensor in stored.items()}
+        write_stream(part / "model.safetensors", entries, stored.values())
         tokenizer.model_max_length = made.config["max_position_embeddings"] - made.config["pad_token_id"] - 1
         tokenizer.save_pretrained(part)
         difference = _largest_difference(_stock(config, tensors, name), tokenizer, part, languages)
@@ -131,7 +132,7 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
     check_convertible(config)
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
         if not isinstance(config.get(key), int):
-            raise UserError(f"{path} lacks {key}: fetch the file again")
+            raise UserError(f"{path} lacks {key}: download the file again")
     return config
 
 

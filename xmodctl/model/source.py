@@ -145,7 +145,7 @@ def read_any_config(folder: Path, name: str) -> Any:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): fetch the file again") from error
+        raise UserError(f"{path} is not valid JSON ({error}): download the file again") from error
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:

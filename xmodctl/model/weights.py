@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
-import math
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import cache_folder, sha256_of, whole_folder, write_json
+from xmodctl.core.files import cache_folder, disk_errors, sha256_of, whole_folder, write_json
+from xmodctl.core.safetensors_io import DamagedFileError, Entry, entry_of, opened, read_entries, write_stream
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLED, _PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})  # full, or forbidden
 _CHUNK_BYTES = 512 * 2**20  # of a pickled checkpoint mapped at a time
 _DECODER = "lm_head.decoder."  # tied to the word embeddings and to the head's bias in most checkpoints
-_ALIGNMENT = 64  # bytes: the vector width of the widest CPUs
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One tensor of a safetensors header: its type as the format spells it, and its shape."""
-
-    dtype: str
-    shape: tuple[int, ...]
 
 
 class Checkpoint:
@@ -50,36 +35,32 @@ class Checkpoint:
         self.entries: dict[str, Entry] = {}
         self._files: dict[str, tuple[Path, str]] = {}
         for file in _safetensors_files(folder, name) or _safetensors_files(convert(folder, name), name):
-            for stored, entry in read_header(file).items():
+            for stored, entry in entries_of(file).items():
                 stock = stock_name(stored)
                 self.entries[stock] = entry
                 self._files[stock] = (file, stored)
 
     def read(self, names: Iterable[str]) -> dict[str, Tensor]:
         """Return the tensors of these names, in the file's own precision."""
-        from safetensors import safe_open
-
         by_file: dict[Path, list[str]] = {}
         for name in names:
             by_file.setdefault(self._files[name][0], []).append(name)
         tensors: dict[str, Tensor] = {}
         for file, stocks in by_file.items():
-            with safe_open(file, framework="pt") as opened:
+            with opened(file, "pt") as stored:
                 for stock in stocks:
-                    tensors[stock] = opened.get_tensor(self._files[stock][1])
+                    tensors[stock] = stored.get_tensor(self._files[stock][1])
         return tensors
 
     def stream(self, names: Iterable[str]) -> Iterator[Tensor]:
         """Yield the tensors of these names in turn, one of them in memory at a time."""
-        from safetensors import safe_open
-
-        opened: dict[Path, Any] = {}
-        with contextlib.ExitStack() as files:
+        files: dict[Path, Any] = {}
+        with contextlib.ExitStack() as stack:
             for name in names:
                 file, stored = self._files[name]
-                if file not in opened:
-                    opened[file] = files.enter_context(safe_open(file, framework="pt"))
-                yield opened[file].get_tensor(stored)
+                if file not in files:
+                    files[file] = stack.enter_context(opened(file, "pt"))
+                yield files[file].get_tensor(stored)
 
 
 def stock_name(stored: str) -> str:
@@ -95,47 +76,28 @@ def check(folder: Path, name: str) -> None:
     files = _safetensors_files(folder, name)
     if files:
         for file in files:
-            read_header(file)
+            entries_of(file)
         return
     for file in _pickled_files(folder, name):
         try:
-            with file.open("rb") as opened:
-                opened.read(1)
+            with file.open("rb") as pickled:
+                pickled.read(1)
         except OSError as error:
             raise UserError(f"cannot read {file}: {error.strerror}") from error
 
 
-def read_header(file: Path) -> dict[str, Entry]:
-    """Return the tensors a safetensors file holds, after checking its header against its size."""
-    try:
-        status = file.stat()
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}") from error
-    return _header(file, status.st_size, status.st_mtime_ns, status.st_ino)
+def entries_of(file: Path) -> dict[str, Entry]:
+    """Return the tensors that a file of a checkpoint holds, after checking its header against its size.
 
-
-@lru_cache(maxsize=16)
-def _header(file: Path, size: int, *_: int) -> dict[str, Entry]:
-    """Parse a header once for as long as its file stays the same."""
+    Raises:
+        UserError: The file is damaged or cannot be read.
+    """
     try:
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            raw = opened.read(length) if 8 + length <= size else b""
+        return read_entries(file)
+    except DamagedFileError as error:
+        raise UserError(f"{error}; download it again") from error
     except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}") from error
-    remedy = "fetch the file again"
-    if size < 8 or len(raw) != length:
-        raise UserError(f"{file} is no whole safetensors file: its {size} bytes end within the header; {remedy}")
-    try:
-        header = json.loads(raw)
-        header.pop("__metadata__", None)
-        entries = {name: Entry(value["dtype"], tuple(value["shape"])) for name, value in header.items()}
-        end = 8 + length + max((value["data_offsets"][1] for value in header.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UserError(f"{file} is not a safetensors file: its header is unreadable; {remedy}") from error
-    if end != size:
-        raise UserError(f"{file} is damaged: its header promises {end} bytes and it has {size}; {remedy}")
-    return entries
+        raise UserError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 def _safetensors_files(folder: Path, name: str) -> list[Path]:
@@ -146,9 +108,11 @@ def _safetensors_files(folder: Path, name: str) -> list[Path]:
     placed = _weight_map(folder / _INDEX, name)
     files = [folder / file for file in sorted(set(placed.values()))]
     for file in files:
-        missing = {tensor for tensor, shard in placed.items() if shard == file.name} - read_header(file).keys()
+        missing = {tensor for tensor, shard in placed.items() if shard == file.name} - entries_of(file).keys()
         if missing:
-            raise UserError(f"{file} lacks the tensor {min(missing)} that {_INDEX} places there; fetch the file again")
+            raise UserError(
+                f"{file} lacks the tensor {min(missing)} that {_INDEX} places there; download the file again"
+            )
     return files
 
 
@@ -168,9 +132,9 @@ def _weight_map(index: Path, name: str) -> dict[str, str]:
     except OSError as error:
         raise UserError(f"cannot read {index}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{index} is not an index of weight files; fetch the file again") from error
+        raise UserError(f"{index} is not an index of weight files; download it again") from error
     if absent:
-        raise UserError(f"{name} is incomplete: {index.parent} lacks {', '.join(absent)}; fetch the checkpoint again")
+        raise UserError(f"{name} is incomplete: {index.parent} lacks {', '.join(absent)}; download it again")
     return placed
 
 
@@ -219,7 +183,7 @@ def _convert_into(target: Path, files: Sequence[Path]) -> None:
             for name in names:
                 yield state[name]
 
-    write(target, entries, tensors())
+    write_stream(target, entries, tensors())
 
 
 def _unpickle(file: Path) -> dict[str, Tensor]:
@@ -227,50 +191,17 @@ def _unpickle(file: Path) -> dict[str, Tensor]:
 
     import torch
 
-    with file.open("rb") as opened:
-        zipped = opened.read(4) == b"PK\x03\x04"  # files older than torch 1.6 are no zip and cannot be mapped
+    with file.open("rb") as pickled:
+        zipped = pickled.read(4) == b"PK\x03\x04"  # files older than torch 1.6 are no zip and cannot be mapped
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what torch finds odd in a file, it either reads or refuses
             state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{file} is no whole PyTorch file of plain tensors: fetch the file again") from error
+        raise UserError(f"{file} is damaged or is not a PyTorch file of plain tensors; download it again") from error
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise UserError(f"{file} holds something else than named tensors: fetch the file again")
+        raise UserError(f"{file} holds something other than named tensors; download it again")
     return state
-
-
-def entry_of(tensor: Tensor) -> Entry:
-    """Return the type and shape of a tensor as a safetensors header spells them."""
-    return Entry(_formats()[tensor.dtype], tuple(tensor.shape))
-
-
-def dtype_of(spelling: str) -> torch.dtype:
-    """Return the type that a safetensors header spells so."""
-    return {spelt: dtype for dtype, spelt in _formats().items()}[spelling]
-
-
-def write(
-    target: Path, entries: Mapping[str, Entry], tensors: Iterable[Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write a safetensors file from `tensors`, which come in the order of `entries`, holding one of them at a time."""
-    import torch
-
-    header: dict[str, Any] = {"__metadata__": {"format": "pt", **(metadata or {})}}
-    sizes = {spelling: dtype.itemsize for dtype, spelling in _formats().items()}
-    end = 0
-    for name, entry in entries.items():
-        start, end = end, end + sizes[entry.dtype] * math.prod(entry.shape)
-        header[name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": [start, end]}
-    raw = json.dumps(header, separators=(",", ":")).encode()
-    raw += b" " * (-(8 + len(raw)) % _ALIGNMENT)
-    with target.open("wb") as opened:
-        opened.write(len(raw).to_bytes(8, "little") + raw)
-        for (name, entry), tensor in zip(entries.items(), tensors, strict=True):
-            assert entry_of(tensor) == entry, name
-            opened.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        opened.flush()
-        os.fsync(opened.fileno())
 
 
 def known_sha256(file: Path) -> str:
@@ -292,30 +223,3 @@ def known_sha256(file: Path) -> str:
     with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
         write_json(memory, {"file": str(file), "state": state, "sha256": digest})
     return digest
-
-
-@contextlib.contextmanager
-def disk_errors(target: Path) -> Iterator[None]:
-    """Turn a full or forbidden disk into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
-        raise UserError(f"cannot write {target}: {error.strerror}; make room there or choose another place") from error
-
-
-@cache
-def _formats() -> dict[torch.dtype, str]:
-    import torch
-
-    return {
-        torch.float32: "F32",
-        torch.float16: "F16",
-        torch.bfloat16: "BF16",
-        torch.float64: "F64",
-        torch.int64: "I64",
-        torch.int32: "I32",
-        torch.uint8: "U8",
-        torch.bool: "BOOL",
-    }

@@ -14,6 +14,7 @@ from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import StepTaken
 from xmodctl.core.files import cache_folder, whole_file
+from xmodctl.core.safetensors_io import DamagedFileError, read_tensors, write_tensors
 from xmodctl.model.precision import Precision
 from xmodctl.new_language.masked_training import MaskedTraining
 from xmodctl.new_language.masking import Masker, held_out
@@ -153,23 +154,17 @@ def _put(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
 
 def _read(path: Path, model: "Xmod") -> "tuple[dict[str, Tensor], dict[str, str]] | None":
     """Return a kept head and its facts; None if there is none or it is damaged."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            facts = file.metadata() or {}
-    except (FileNotFoundError, SafetensorError):
+        tensors, facts = read_tensors(path)
+    except (FileNotFoundError, DamagedFileError):
         return None
     return (tensors, facts) if tensors.keys() == set(model.initialised) else None
 
 
 def _keep(path: Path, tensors: "dict[str, Tensor]", facts: dict[str, str]) -> None:
-    from safetensors.torch import save_file
-
     try:
         with whole_file(path) as part:
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata=facts)
+            write_tensors(part, tensors, facts)
     except OSError as error:
         raise UserError(
             f"cannot keep the head in {path}: {error.strerror}; choose another cache with XMODCTL_CACHE"

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmodctl.core.files import sha256_of, whole_folder, write_json
+from xmodctl.core.safetensors_io import Tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     import torch
-
-from xmodctl.core.safetensors_io import Tensors, _load, _save
 
 
 @dataclass(frozen=True)
@@ -37,19 +36,19 @@ class Checkpoint:
 
     def tensors(self) -> dict[str, "torch.Tensor"]:
         """Read the trained tensors."""
-        return _load(self.folder / "trained.safetensors")
+        return read_tensors(self.folder / "trained.safetensors")[0]
 
     def optimizer(self) -> dict[str, "torch.Tensor"]:
         """Read the optimiser's state, named `<parameter>.<state>`."""
-        return _load(self.folder / "optimizer.safetensors")
+        return read_tensors(self.folder / "optimizer.safetensors")[0]
 
 
 def save_checkpoint(folder: Path, progress: Progress, tensors: Tensors, optimizer: Tensors) -> Checkpoint:
     """Save one moment under `folder/step-<n>`, then remove the older ones: there is always a whole one."""
     path = folder / f"step-{progress.step}"
     with whole_folder(path) as part:
-        _save(tensors, part / "trained.safetensors", {})
-        _save(optimizer, part / "optimizer.safetensors", {})
+        write_tensors(part / "trained.safetensors", tensors)
+        write_tensors(part / "optimizer.safetensors", optimizer)
         files = {file.name: sha256_of(file) for file in sorted(part.iterdir())}
         write_json(part / "manifest.json", {"progress": asdict(progress), "files": files})
     for older in folder.glob("step-*"):

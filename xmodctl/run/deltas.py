@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import whole_file
+from xmodctl.core.safetensors_io import DamagedFileError, Tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     import torch
 
     from xmodctl.model import Source
-from xmodctl.core.safetensors_io import Tensors, _save
 
 DELTA_FORMAT = "xmodctl-delta-1"
 
@@ -30,7 +30,7 @@ def save_delta(path: Path, tensors: Tensors, source: "Source", facts: Mapping[st
     """Write trained tensors with the identity of the base they belong to, whole or not at all."""
     told = {"format": DELTA_FORMAT, "base": json.dumps(base_identity(source)), "facts": json.dumps(dict(facts))}
     with whole_file(path) as part:
-        _save(tensors, part, told)
+        write_tensors(part, tensors, told)
 
 
 def load_delta(path: Path, source: "Source") -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
@@ -39,16 +39,12 @@ def load_delta(path: Path, source: "Source") -> tuple[dict[str, "torch.Tensor"],
     Raises:
         UserError: The file is damaged, or belongs to another base model.
     """
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            told = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        tensors, told = read_tensors(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; has the run been trained to its end?") from error
-    except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}); train it again with --on-exists redo") from error
+    except DamagedFileError as error:
+        raise UserError(f"{error}; train it again with --on-exists redo") from error
     if told.get("format") != DELTA_FORMAT:
         raise UserError(f"{path} is not a delta of xmodctl (format {told.get('format')!r})")
     base, here = json.loads(told["base"]), base_identity(source)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.safetensors_io import read_entries
 from xmodctl.run.folder import RUNS, Folder, differences
 from xmodctl.run.plan import Plan
 
@@ -66,13 +67,10 @@ class Run(Folder):
 
     def trained_adapters(self) -> tuple[str, ...]:
         """Return the languages whose adapters the run trained: they fit its own body, and not its base's."""
-        from safetensors import safe_open
-
         languages: dict[str, None] = {}
         for seed in self.finished_seeds:
-            with safe_open(self.delta(seed), framework="pt") as file:
-                matches = (_ADAPTER_OF.search(name) for name in file.keys())  # noqa: SIM118 - not a mapping
-                languages |= {match[1]: None for match in matches if match}
+            matches = map(_ADAPTER_OF.search, read_entries(self.delta(seed)))
+            languages |= {match[1]: None for match in matches if match}
         return tuple(languages)
 
     @property

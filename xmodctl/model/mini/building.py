@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import cache_folder, whole_file, whole_folder, write_json
+from xmodctl.core.safetensors_io import write_tensors
 from xmodctl.model.mini import weights
 
 if TYPE_CHECKING:
@@ -76,9 +77,6 @@ def _fill(folder: Path, source: Path) -> None:
 
 
 def _write_model(file: weights.WeightFile, folder: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
     from xmodctl.model.conversion import convert
 
     sizes = file.geometry
@@ -94,11 +92,8 @@ def _write_model(file: weights.WeightFile, folder: Path) -> None:
     }
     xmod = convert(config, _bert(file), LANGUAGES, pad_token_id=file.pad)
     write_json(folder / "config.json", xmod.config)
-    try:
-        with whole_file(folder / "model.safetensors") as part:
-            save_file(xmod.tensors, part, metadata={"format": "pt"})
-    except SafetensorError as error:  # its way to report a full disk
-        raise OSError(str(error)) from error
+    with whole_file(folder / "model.safetensors") as part:
+        write_tensors(part, xmod.tensors, {"format": "pt"})
 
 
 def _write_tokenizer(file: weights.WeightFile, folder: Path) -> None:

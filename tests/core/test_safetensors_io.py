@@ -1,0 +1,104 @@
+"""Safetensors files: tensors, arrays and metadata come back as they went in, and damage is one error."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from xmodctl.core import safetensors_io as io
+from xmodctl.core.safetensors_io import DamagedFileError, Entry
+
+TENSORS = {
+    "b": torch.arange(6.0).reshape(2, 3).t(),
+    "a": torch.ones(3, dtype=torch.bfloat16),
+    "empty": torch.zeros(0, 4),
+}
+READERS = (io.read_entries, io.read_metadata, io.read_tensors, io.read_arrays)
+
+
+@pytest.fixture
+def path(tmp_path):
+    io.write_tensors(tmp_path / "file", TENSORS, {"base": "x"})
+    return tmp_path / "file"
+
+
+def test_tensors_and_metadata_come_back(path):
+    tensors, metadata = io.read_tensors(str(path))
+    assert metadata == io.read_metadata(path) == {"base": "x"}
+    assert tensors.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert torch.equal(tensors[name], tensor)
+        assert tensors[name].dtype == tensor.dtype
+
+
+def test_arrays_and_metadata_come_back(tmp_path):
+    arrays = {"x": np.arange(6, dtype=np.uint8).reshape(2, 3).T, "y": np.ones(2)}
+    io.write_arrays(tmp_path / "file", arrays, {"n": "2"})
+    back, metadata = io.read_arrays(tmp_path / "file")
+    assert metadata == {"n": "2"}
+    assert all(np.array_equal(back[name], array) and back[name].dtype == array.dtype for name, array in arrays.items())
+
+
+def test_types_and_shapes_are_known_in_the_order_of_the_data_without_reading_it(path):
+    entries = io.read_entries(path)
+    assert entries == {"a": Entry("BF16", (3,)), "b": Entry("F32", (3, 2)), "empty": Entry("F32", (0, 4))}
+    assert {name: io.entry_of(tensor) for name, tensor in TENSORS.items()} == entries
+    assert io.dtype_of("BF16") == torch.bfloat16
+    written = {"z": torch.zeros(2), "a": torch.ones(1)}
+    io.write_stream(path, {name: io.entry_of(tensor) for name, tensor in written.items()}, written.values())
+    assert list(io.read_entries(path)) == ["z", "a"], "a file that changed is read anew"
+
+
+def test_a_file_written_tensor_by_tensor_is_what_the_library_reads(tmp_path):
+    entries = {name: io.entry_of(tensor) for name, tensor in TENSORS.items()}
+    io.write_stream(tmp_path / "stream", entries, iter(TENSORS.values()), {"base": "x"})
+    assert io.read_metadata(tmp_path / "stream") == {"format": "pt", "base": "x"}
+    read = load_file(tmp_path / "stream")
+    assert all(torch.equal(read[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_the_library_and_this_module_write_the_same_bytes(tmp_path):
+    contiguous = {name: tensor.contiguous() for name, tensor in TENSORS.items()}
+    save_file(contiguous, tmp_path / "library", {"base": "x"})
+    io.write_tensors(tmp_path / "ours", TENSORS, {"base": "x"})
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "library").read_bytes()
+
+
+@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[:-1],
+        lambda raw: raw + b"more",
+        lambda raw: raw[:20],
+        lambda raw: b"",
+        lambda raw: b"<html>404 Not Found</html>" * 9,
+        lambda raw: (2).to_bytes(8, "little") + b"[]",
+    ],
+)
+def test_damage_is_one_error_that_names_the_file(path, damage, read):
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DamagedFileError) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path} is damaged or is not a safetensors file (")
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_an_absent_file_is_not_damage(tmp_path, read):
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "absent")
+
+
+def test_a_tensor_that_the_file_lacks_is_damage(path):
+    with pytest.raises(DamagedFileError), io.opened(path, "pt") as file:
+        file.get_tensor("c")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is always full")
+def test_a_full_disk_is_an_error_of_the_disk():
+    with pytest.raises(OSError, match=r"space|full|device") as caught:
+        io.write_stream("/dev/full", {"a": Entry("F32", (3,))}, [torch.ones(3)])
+    assert caught.value.errno == errno.ENOSPC
