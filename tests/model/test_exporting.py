@@ -10,7 +10,6 @@ from safetensors import safe_open
 
 from xmodctl import model
 from xmodctl.core.errors import UserError
-from xmodctl.model import weights
 from xmodctl.model.heads import ARCHITECTURES
 
 AUTO = {
@@ -99,7 +98,7 @@ def test_what_cannot_be_exported_leaves_nothing_behind(checkpoint, tmp_path, mon
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(weights, "write", full)
-    with pytest.raises(UserError, match=r"cannot write .*model: No space left on device; make room"):
+    monkeypatch.setattr("xmodctl.model.exporting.write_stream", full)
+    with pytest.raises(UserError, match=r"cannot write .*model: No space left on device; free some space"):
         model.export(ours, None, tmp_path / "new" / "model", ["de_DE"])
     assert not any((tmp_path / "new").glob("*"))
