@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.data import coverage, load_rows
-from xmodctl.data.tags import Tagset
+from xmodctl.kinds.tagset import Tagset
 
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 
@@ -138,18 +138,18 @@ def test_tags_stored_as_numbers_with_names_in_parquet_are_read_by_name(tmp_path)
     ("row", "told"),
     [
         ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "2 words in `tokens`, but 1 tags in `ner_tags`"),
-        ({"tokens": ["a"], "ner_tags": ["PER"]}, '`ner_tags` number 1 is "PER"; a tag of IOB1'),
-        ({"tokens": ["a"], "ner_tags": ["NOUN-X"]}, '`ner_tags` number 1 is "NOUN-X"; a tag of IOB1'),
+        ({"tokens": ["a"], "ner_tags": ["PER"]}, '`ner_tags` item 1 is "PER"; expected O or a tag such as B-PER'),
+        ({"tokens": ["a"], "ner_tags": ["NOUN-X"]}, '`ner_tags` item 1 is "NOUN-X"; expected O or a tag such as B-PER'),
         (
             {"tokens": ["a"], "ner_tags": ["B-DATE"]},
-            'is "B-DATE"; the types are PER, LOC (--set labels_mapped.DATE=O',
+            'is "B-DATE"; the types are PER, LOC (to count it as no entity: --set labels_mapped.DATE=O',
         ),
-        ({"tokens": ["a"], "ner_tags": [7]}, "`ner_tags` number 1 is 7; ids go from 0 to 4"),
-        ({"tokens": ["a"], "ner_tags": [None]}, "`ner_tags` number 1 is null"),
-        ({"tokens": ["a"], "ner_tags": "O"}, '`ner_tags` is "O"; it should be a list of tags'),
-        ({"tokens": "a b", "ner_tags": ["O", "O"]}, '`tokens` is "a b"; it should be a list of texts'),
-        ({"tokens": ["a", 1], "ner_tags": ["O", "O"]}, "it should be a list of texts"),
-        ({"tokens": ["a", ""], "ner_tags": ["O", "O"]}, "`tokens` number 2 is empty"),
+        ({"tokens": ["a"], "ner_tags": [7]}, "`ner_tags` item 1 is 7; ids go from 0 to 4"),
+        ({"tokens": ["a"], "ner_tags": [None]}, "`ner_tags` item 1 is null"),
+        ({"tokens": ["a"], "ner_tags": "O"}, '`ner_tags` is "O"; expected a list of tags'),
+        ({"tokens": "a b", "ner_tags": ["O", "O"]}, '`tokens` is "a b"; expected a list of texts'),
+        ({"tokens": ["a", 1], "ner_tags": ["O", "O"]}, "expected a list of texts"),
+        ({"tokens": ["a", ""], "ner_tags": ["O", "O"]}, "`tokens` item 2 is empty"),
         ({"tokens": [], "ner_tags": []}, "`tokens` is an empty list"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_sentence_that_cannot_be_used_is_told(tmp_path, row, told):
     [
         ("Anna B-PER\nging\n", ":2: the line has 1 columns, the lines before 2"),
         ("Anna\nging\n", ':1: the line has one column, "Anna"; expected a word and its tag'),
-        ("a O\n\nb B-LOC\nc I-XYZ\n", ':3: `ner_tags` number 2 is "I-XYZ"'),
+        ("a O\n\nb B-LOC\nc I-XYZ\n", ':3: `ner_tags` item 2 is "I-XYZ"'),
     ],
 )
 def test_a_broken_column_file_is_told_with_its_line(tmp_path, text, told):
@@ -238,8 +238,8 @@ def test_a_question_without_an_answer_is_kept(tmp_path):
     ("answers", "told"),
     [
         ([{"text": "Anna", "answer_start": 3}], 'the answer "Anna" is not at character 3 of `context`'),
-        ([{"text": "Anna", "answer_start": 10_000}], '(there: ""); it stands at character'),
-        ([{"text": "Bert", "answer_start": 0}], "it does not stand anywhere in it"),
+        ([{"text": "Anna", "answer_start": 10_000}], 'which has "" there; it is at character'),
+        ([{"text": "Bert", "answer_start": 0}], "it does not occur in the text"),
         ([{"text": "Anna", "answer_start": -1}], "is not at character -1"),
         ([{"text": "", "answer_start": 0}], 'the answer "" is not at'),
         ([{"text": "Anna", "answer_start": "3"}], "expected text and a whole number"),
@@ -321,7 +321,7 @@ def test_labels_that_count_from_one_are_named_by_the_task(tmp_path):
     ("change", "told"),
     [
         ({"label": 2}, "`label` is 2, but the row has 2 choices"),
-        ({"label": "first"}, '`label` is "first"; it should be the number of the right choice'),
+        ({"label": "first"}, '`label` is "first"; expected the number of the right choice'),
         ({"choice2": ""}, "`choice2` is empty"),
         ({"choice2": None}, "`choice2` is empty (null)"),
     ],
@@ -334,7 +334,7 @@ def test_a_row_without_a_right_choice_is_told(tmp_path, change, told):
 def test_one_choice_is_none(tmp_path):
     listed = task("multiple-choice", {"choices": "endings", "label": "label"})
     put(tmp_path, "en/test.jsonl", jsonl({"endings": list("ab"), "label": 0}, {"endings": ["a"], "label": 0}))
-    assert "the row has 1 choices; there must be two or more" in refusal(listed, tmp_path)
+    assert "the row has 1 choices; it needs two or more" in refusal(listed, tmp_path)
 
 
 def test_a_missing_choice_column_names_the_remedy(tmp_path):

@@ -37,7 +37,7 @@ def test_what_is_asked_becomes_the_words_for_it_and_texts_in_several_columns_one
 
 def test_a_question_without_words_for_it_is_told_with_its_line(tmp_path):
     put(tmp_path, "en", choice("cause", 0), choice("why", 1))
-    with pytest.raises(UserError, match=r'test\.jsonl:2: `asks` is "why"; it should be one of cause, effect'):
+    with pytest.raises(UserError, match=r'test\.jsonl:2: `asks` is "why"; expected one of cause, effect'):
         load_rows(Task.model_validate(CHOICES), "en", "test", folder=tmp_path)
 
 

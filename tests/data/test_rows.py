@@ -300,13 +300,13 @@ def test_the_missing_column_is_told_once_also_for_csv_and_parquet(tmp_path, nli)
         ({"label": 3}, "`label` is 3; the labels are"),
         ({"label": True}, "`label` is true; the labels are"),
         ({"label": None}, "`label` is empty (null)"),
-        ({"label": 0.5}, "`label` is 0.5; labels are classes, and numbers to regress are not supported"),
+        ({"label": 0.5}, "`label` is 0.5; labels are classes, and regression is not supported"),
         ({"label": ["neutral"]}, "`label` is [\"neutral\"]; the labels are"),
         ({"premise": ""}, "`premise` is empty"),
         ({"premise": " \u3000\n"}, "`premise` is empty"),
         ({"premise": None}, "`premise` is empty (null)"),
-        ({"premise": 7}, "`premise` is 7; it should be text"),
-        ({"hypothesis": ["a", "b"]}, "`hypothesis` is [\"a\", \"b\"]; it should be text"),
+        ({"premise": 7}, "`premise` is 7; expected text"),
+        ({"hypothesis": ["a", "b"]}, "`hypothesis` is [\"a\", \"b\"]; expected text"),
     ],
 )  # fmt: skip
 def test_a_row_that_cannot_be_used_is_told_with_its_line(tmp_path, nli, change, told):
@@ -321,7 +321,7 @@ def test_a_row_that_lacks_a_column_which_others_have_is_told(tmp_path, nli):
 
 def test_half_a_character_is_told(tmp_path, nli):
     path = put(tmp_path, "en/test.jsonl", jsonl(PAIRS) + b'{"premise": "\\ud83d", "hypothesis": "b", "label": 0}\n')
-    assert refusal(nli, tmp_path).startswith(f"{path}:4: `premise` holds half a character")
+    assert refusal(nli, tmp_path).startswith(f"{path}:4: `premise` holds an unpaired surrogate")
 
 
 def test_many_mistakes_are_told_together_and_counted(tmp_path, nli):
@@ -448,7 +448,7 @@ def test_training_rows_without_a_gold_label_are_left_out_and_counted(tmp_path, n
 
 def test_a_single_row_without_a_gold_label_in_an_evaluation_split_is_a_mistake(tmp_path, nli):
     path = put(tmp_path, "en/test.jsonl", jsonl([*PAIRS, {**PAIRS[0], "label": "-"}]))
-    assert refusal(nli, tmp_path).startswith(f'{path}:4: `label` is "-", which stands for no gold label')
+    assert refusal(nli, tmp_path).startswith(f'{path}:4: `label` is "-", which means that there is no gold label')
 
 
 # --- size and real files ----------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def test_rows_with_columns_are_read_line_by_line(tmp_path):
 def test_a_cell_that_is_no_text_is_told_with_its_place(tmp_path):
     rows = [{"text": one} for one in lines()] + [{"text": 7}]
     path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(UserError, match=r"a\.jsonl:1001: `text` is 7; it should be text"):
+    with pytest.raises(UserError, match=r"a\.jsonl:1001: `text` is 7; expected text"):
         gather([path], tmp_path / "out")
 
 

@@ -202,7 +202,7 @@ def test_cause_and_effect_become_the_words_of_the_language():
     row = {"premise": "p", "question": "effect", "choice1": "a", "choice2": "b"}
     (line,) = read_lines([json.dumps(row).encode()], "rows", task, "de_DE")
     assert line.row["question"] == "deshalb"
-    with pytest.raises(UserError, match='rows:1: `question` is "when"; it should be cause or effect'):
+    with pytest.raises(UserError, match='rows:1: `question` is "when"; expected cause or effect'):
         list(read_lines([json.dumps({**row, "question": "when"}).encode()], "rows", task, "de_DE"))
     with pytest.raises(UserError, match=r"no connectives in `sw_KE`.*--lang en"):
         list(read_lines([b""], "rows", task, "sw_KE"))
@@ -213,10 +213,10 @@ def test_cause_and_effect_become_the_words_of_the_language():
     [
         ("sequence-classification", [], "rows holds no lines"),
         ("sequence-classification", [b"\n", b"a\n", b"caf\xe9\n"], "rows:3:4: byte 0xe9 is not UTF-8"),
-        ("sequence-classification", [b'{"text": 3}'], "rows:1: `text` is 3; it should be text"),
+        ("sequence-classification", [b'{"text": 3}'], "rows:1: `text` is 3; expected text"),
         ("sequence-classification", [b'{"id": 1}'], "rows:1: the row has no `text`; it has id"),
         ("question-answering", [b"where?"], "question-answering takes a JSON object a line"),
-        ("token-classification", [b'{"tokens": ["a", " "]}'], "`tokens` number 2 is empty"),
+        ("token-classification", [b'{"tokens": ["a", " "]}'], "`tokens` item 2 is empty"),
         ("multiple-choice", [b'{"premise": "p", "choices": ["a"]}'], "the row has 1 choices"),
         ("token-classification", [b'{"tokens": ["a"]}\n', b"plain\n"], "rows:2: this is not JSON"),
     ],

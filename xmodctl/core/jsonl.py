@@ -13,7 +13,8 @@ from typing import IO, Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import whole_file
-from xmodctl.core.mistakes import RowError, shown
+from xmodctl.core.messages import quoted
+from xmodctl.core.mistakes import RowError
 
 _BLOCK = 2**20
 """Bytes of lines that are parsed in one call, which is faster than a call per line."""
@@ -38,7 +39,7 @@ def parse_object(line: str | bytes) -> dict[str, Any]:
     except ValueError as error:  # a whole number of thousands of digits
         raise RowError(f"this is not JSON ({error})") from error
     if not isinstance(value, dict):
-        raise RowError(f"a row is a JSON object {{...}}, found {shown(value)}")
+        raise RowError(f"a row is a JSON object {{...}}, found {quoted(value)}")
     return value
 
 

@@ -1,7 +1,5 @@
 """Mistakes in rows: collected while a file is read, and reported together."""
 
-import json
-
 from xmodctl.core.errors import UserError
 
 SHOWN = 5
@@ -40,9 +38,3 @@ class Mistakes:
         raise UserError(
             f"{self.origin} has {self.count:,} mistakes:\n" + "\n".join(f"  {line}" for line in self.first + more)
         )
-
-
-def shown(value: object) -> str:
-    """Return a value as messages show it: as JSON, shortened to 60 characters."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."

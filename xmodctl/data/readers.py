@@ -14,13 +14,12 @@ from typing import Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.jsonl import parse_object
+from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes, RowError
 from xmodctl.data.opening import COMPRESSIONS, File, Numbered, guarded, lines_of
 from xmodctl.data.sources import Columns
 
 ROWS_AT_A_TIME = 10_000
-NAMES_SHOWN = 20
-"""Names of columns or languages in a message."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +97,16 @@ def _json(file: File) -> Numbered:
         return
     rows = document.get("data", [document]) if isinstance(document, dict) else document
     if not isinstance(rows, list):
-        raise UserError(f"{file.name}: expected a list of rows, or an object with one under `data`, found {said(rows)}")
+        raise UserError(
+            f"{file.name}: expected a list of rows, or an object with one under `data`, found {quoted(rows)}"
+        )
     if rows and all(isinstance(row, dict) and "paragraphs" in row for row in rows):
         rows = _questions(file, rows)
     for position, row in enumerate(rows, start=1):
         if isinstance(row, dict):
             yield position, row
         else:
-            file.mistakes.add(file.at(position), f"a row is a JSON object {{...}}, found {said(row)}")
+            file.mistakes.add(file.at(position), f"a row is a JSON object {{...}}, found {quoted(row)}")
 
 
 def _questions(file: File, articles: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -239,7 +240,7 @@ def _column_problem(fields: list[str], width: int, token_column: int | None, tag
     if len(fields) != width:
         return f"the line has {len(fields)} columns, the lines before {width}"
     if width < 2:
-        return f"the line has one column, {said(fields[0])}; expected a word and its tag"
+        return f"the line has one column, {quoted(fields[0])}; expected a word and its tag"
     return f"the line has {width} columns, the task wants column {max(token_column or 1, tag_column or 1)}"
 
 
@@ -287,25 +288,12 @@ def _named(value: Any, names: list[str] | None) -> Any:
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
 
-def said(value: object) -> str:
-    """Return a value as a message shows it: as JSON, shortened."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 def _json_problem(error: Exception) -> str:
     return f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
 
 
 def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return names as a message lists them: the first ones, shortened, and how many more there are."""
-    every = [name if len(name) <= 60 else name[:57] + "..." for name in names]
-    more = f" and {len(every) - NAMES_SHOWN:,} more" if len(every) > NAMES_SHOWN else ""
-    return ", ".join(every[:NAMES_SHOWN]) + more
 
 
 SAVED = "/"  # a folder that `save_to_disk` wrote

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from xmodctl.catalog.task import Split, Task
 from xmodctl.core.errors import UserError, near_misses
+from xmodctl.core.messages import NAMES_SHOWN, listed, quoted
 from xmodctl.core.mistakes import Mistakes, NoGoldError, RowError
 from xmodctl.data import hub, local
-from xmodctl.data.normalisers import NORMALISERS, Normaliser, one
 from xmodctl.data.opening import File, Numbered, Raw
-from xmodctl.data.readers import NAMES_SHOWN, ROWS_AT_A_TIME, listed, read, said
+from xmodctl.data.readers import ROWS_AT_A_TIME, read
 from xmodctl.data.sources import Source, language_in, names_of
+from xmodctl.kinds import KINDS
+from xmodctl.kinds.rows import RowReader, single_column
 from xmodctl.languages import same
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rows:
-    """One language and split in the kind's own columns (`xmodctl.catalog.task.COLUMNS`), labels as ids."""
+    """One language and split in the kind's own columns (`Kind.required` and `Kind.optional`), labels as ids."""
 
     split: Split
     language: str  # as the data spells it; as asked for where one file holds several
@@ -72,9 +74,9 @@ def load_rows(
         source = local.find(task, folder, language, split, sole=sole)
     else:
         source = hub.find(task, language, split, evaluation=evaluation)
-    normaliser = NORMALISERS[task.kind](task, source)
-    table = _Table(normaliser)
-    notes = _read_rows(source, normaliser, table, limit=limit, training=split == "train" or not evaluation)
+    reader = KINDS[task.kind].row_reader(task, source)
+    table = _Table(reader)
+    notes = _read_rows(source, reader, table, limit=limit, training=split == "train" or not evaluation)
     return Rows(source.split, source.language, table.finish(), table.fingerprint, source.origin, tuple(notes))
 
 
@@ -99,14 +101,14 @@ def load_examples(
         source = local.find(task, folder, language, split)
     else:
         source = hub.find(task, language, split, evaluation=True)
-    normaliser = NORMALISERS[task.kind](task, source)
+    reader = KINDS[task.kind].row_reader(task, source)
     chosen = _Chosen(ids)
-    _read_rows(source, normaliser, chosen, limit=limit, training=split == "train")
+    _read_rows(source, reader, chosen, limit=limit, training=split == "train")
     return chosen.by_id, chosen.fingerprint
 
 
 def _read_rows(
-    source: Source, normaliser: Normaliser, table: "_Table | _Chosen", *, limit: int | None, training: bool
+    source: Source, reader: RowReader, table: "_Table | _Chosen", *, limit: int | None, training: bool
 ) -> list[str]:
     """Read a source into the kind's columns, and return what a user should know of it.
 
@@ -123,7 +125,7 @@ def _read_rows(
             break
         total += 1
         try:
-            row = {"id": _id_of(raw, source, total - 1, ids), **normaliser.row(raw)}
+            row = {"id": _id_of(raw, source, total - 1, ids), **reader.row(raw)}
         except NoGoldError as error:
             without_gold += 1
             if not training:
@@ -131,19 +133,19 @@ def _read_rows(
         except RowError as error:
             mistakes.add(file.at(number), str(error))
         else:
-            answers.update(normaliser.answers(row))
+            answers.update(reader.answers(row))
             if not full:
                 table.add(row)
 
     if without_gold == total > 0:
-        raise UserError(_hidden(source, f"no row has a {normaliser.gold}", training))
+        raise UserError(_hidden(source, f"no row has a {reader.gold_name}", training))
     mistakes.raise_any()
     if not total:
         raise UserError(f"{source.origin} holds no rows; it should hold {', '.join(names_of(source.columns))}")
     if len(answers) == 1 and total > 1:
-        raise UserError(_hidden(source, f"every row has the same {normaliser.gold}", training))
+        raise UserError(_hidden(source, f"every row has the same {reader.gold_name}", training))
     if without_gold:
-        notes.append(f"{source.origin}: {without_gold:,} of {total:,} rows have no gold {normaliser.gold}: left out")
+        notes.append(f"{source.origin}: {without_gold:,} of {total:,} rows have no gold {reader.gold_name}: left out")
     table.close()
     return notes
 
@@ -186,11 +188,11 @@ class _Collector(ABC):
 class _Table(_Collector):
     """Rows on their way into an Arrow table: held as Python objects for a part of it only."""
 
-    def __init__(self, normaliser: Normaliser) -> None:
+    def __init__(self, reader: RowReader) -> None:
         import pyarrow as pa
 
         super().__init__()
-        self._schema = pa.schema([("id", pa.string()), *normaliser.schema()])
+        self._schema = pa.schema([("id", pa.string()), *reader.schema()])
         self._parts: list[pa.RecordBatch] = []
 
     def finish(self) -> "pa.Table":
@@ -270,7 +272,7 @@ def _of_language(file: File, rows: Numbered, column: str, source: Source) -> Num
         spelt = language_in(raw.get(column), source.language_ends_at)
         if spelt is None:
             file.mistakes.add(
-                file.at(number), f"`{column}` is {said(raw.get(column))}; it should be the row's language"
+                file.at(number), f"`{column}` is {quoted(raw.get(column))}; it should be the row's language"
             )
             continue
         if spelt not in wanted:
@@ -301,14 +303,14 @@ def _check_columns(file: File, number: int, raw: Raw, source: Source) -> None:
 
 def _id_of(raw: Raw, source: Source, position: int, ids: set[str]) -> str:
     """Return the row's own id, or its position: so the rows of a parallel task pair across languages."""
-    name = one(source, "id") if "id" in source.columns else ""
+    name = single_column(source, "id") if "id" in source.columns else ""
     if name not in raw:
         return str(position)
     value = raw[name]
     if not isinstance(value, str | int) or value == "":
-        raise RowError(f"`{name}` is {said(value)}; an id is text or a whole number")
+        raise RowError(f"`{name}` is {quoted(value)}; an id is text or a whole number")
     if (found := str(value)) in ids:
-        raise RowError(f"`{name}` {said(value)} is the id of an earlier row too; ids must differ")
+        raise RowError(f"`{name}` {quoted(value)} is the id of an earlier row too; ids must differ")
     ids.add(found)
     return found
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import hub
 from xmodctl.data.opening import File, Numbered, guarded, open_bytes
-from xmodctl.data.readers import SAVED, format_of, read, said
+from xmodctl.data.readers import SAVED, format_of, read
 
 STANDARD_INPUT = "-"
 HELD_OUT = 0.05
@@ -213,7 +214,7 @@ def _rows(path: Path, name: str, column: str, mistakes: Mistakes) -> Iterator[tu
             for line in re.split(r"\r\n|\r|\n", text):
                 yield from _cut(line)
         elif text is not None:
-            mistakes.add(file.at(number), f"`{column}` is {said(text)}; it should be text")
+            mistakes.add(file.at(number), f"`{column}` is {quoted(text)}; expected text")
 
 
 def _plain(file: File) -> Numbered:

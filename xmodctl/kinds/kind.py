@@ -100,8 +100,6 @@ class Kind(ABC):
     `data_labels` (the `labels` of `training` and `evaluation`)."""
 
     # How messages and reports speak of it.
-    gold_name: ClassVar[str] = "label"
-    """What messages call the gold answer."""
     gold_column: ClassVar[str] = "label"
     """The column that holds the gold answer."""
     unreachable: ClassVar[Mapping[str, str]] = {}

@@ -290,6 +290,8 @@ class QuestionAnswering(Kind):
 class QuestionReader(RowReader):
     """Rows of `context`, `question`, and `answers`: texts with their character offsets, as in SQuAD; possibly none."""
 
+    gold_name = "answer"
+
     def __init__(self, source: SourceView) -> None:
         """Find the columns."""
         self._context, self._question = single_column(source, "context"), single_column(source, "question")

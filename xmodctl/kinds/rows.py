@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.messages import listed, quoted
@@ -44,6 +44,9 @@ class SourceView(Protocol):
 
 class RowReader(ABC):
     """Turns the raw rows of one source into rows of a kind."""
+
+    gold_name: ClassVar[str] = "label"
+    """What messages call the gold answer."""
 
     @abstractmethod
     def schema(self) -> "pa.Schema":

@@ -46,7 +46,6 @@ class TokenClassification(Kind):
     auto_class = "AutoModelForTokenClassification"
     pipeline = "token-classification"
 
-    gold_name = "tag"
     gold_column = "tags"
     parts_caption = "Entity F1 by type, in percent"
     answers_are_text = True
@@ -292,6 +291,8 @@ class TokenClassification(Kind):
 
 class SentenceReader(RowReader):
     """Rows of `tokens` and `tags`, as ids of IOB2 tags whatever scheme the data has."""
+
+    gold_name = "tag"
 
     def __init__(self, task: TaskView, source: SourceView) -> None:
         """Find the columns.
