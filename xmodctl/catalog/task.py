@@ -200,7 +200,7 @@ class Task(Described):
     @property
     def headline(self) -> str:
         """The metric that a table shows."""
-        return self.metric or KINDS[self.kind].headlines[0]
+        return self.metric or next(iter(KINDS[self.kind].headlines))
 
 
 TaskName = Annotated[str, "a shipped task's name or alias, or the path of a YAML file"]

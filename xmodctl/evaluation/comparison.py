@@ -10,6 +10,7 @@ import numpy as np
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.evaluation.measurements import Measurement, method, resampled
 from xmodctl.evaluation.results import Row, own_rows, read_rows
+from xmodctl.kinds import KINDS
 from xmodctl.languages import same
 from xmodctl.run.run import Run
 from xmodctl.statistics.resampling import Scores, percentiles, redraw
@@ -17,9 +18,6 @@ from xmodctl.statistics.significance import TEST_RESAMPLES, holm, mcnemar, p_val
 
 LEVEL = 0.05
 """A corrected p-value below this is called a difference."""
-
-SHARES = ("accuracy", "exact_match")
-"""Metrics that are the share of examples that are right: for these there is an exact test."""
 
 WAYS = ("own", "source", "none")
 """How text can go through a run's model: the controls of a sweep."""
@@ -242,7 +240,9 @@ class Pair:
 
     def exact_p(self) -> float | None:
         """Return McNemar's p-value, where scores are shares of right examples and there is one seed a side."""
-        if self.one.task.headline not in SHARES or len(self.one.seeds) > 1 or len(self.other.seeds) > 1:
+        task = self.one.task
+        is_share = KINDS[task.kind].headlines[task.headline].is_share
+        if not is_share or len(self.one.seeds) > 1 or len(self.other.seeds) > 1:
             return None
         return mcnemar(*(one.metric(one.outcomes[0].statistics) == 100 for one in (self.one, self.other)))
 

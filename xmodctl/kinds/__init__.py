@@ -3,7 +3,7 @@
 A new kind is a subclass of `Kind` in a file of its own, listed in `KINDS`.
 """
 
-from xmodctl.kinds.kind import Kind, TaskView, Usage
+from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.multiple_choice import MultipleChoice
 from xmodctl.kinds.question_answering import QuestionAnswering
 from xmodctl.kinds.sequence_classification import SequenceClassification
@@ -14,4 +14,4 @@ KINDS: dict[str, Kind] = {
 }
 """Every kind that this version runs, by name."""
 
-__all__ = ["KINDS", "Kind", "TaskView", "Usage"]
+__all__ = ["KINDS", "Kind", "Metric", "TaskView", "Usage"]

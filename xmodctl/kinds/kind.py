@@ -73,6 +73,15 @@ class TaskView(Protocol):
 
 
 @dataclass(frozen=True)
+class Metric:
+    """A metric that a task can be reported with."""
+
+    title: str  # what a reader calls it
+    hub_id: str  # its id among the Hub's metrics
+    is_share: bool = False  # whether it is the share of correct examples, for which there is an exact test
+
+
+@dataclass(frozen=True)
 class Usage:
     """How an exported model is called in Python: what a model card shows."""
 
@@ -91,8 +100,8 @@ class Kind(ABC):
     """The columns that a row must have."""
     optional: ClassVar[tuple[str, ...]] = ("id",)
     """The columns that a row may have."""
-    headlines: ClassVar[tuple[str, ...]]
-    """The metrics that a task can be reported with; the first is the default."""
+    headlines: ClassVar[Mapping[str, Metric]]
+    """The metrics that a task can be reported with, by name; the first is the default."""
     needs_labels: ClassVar[bool] = False
     """Whether a task must name its labels."""
     task_keys: ClassVar[frozenset[str]] = frozenset()

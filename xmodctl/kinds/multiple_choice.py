@@ -1,7 +1,7 @@
 """Multiple choice: one correct answer among two or more."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import RowError
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts, all_predictions, count_confusion
 from xmodctl.kinds.inputs import InputRow, joined_texts, name_in_row
-from xmodctl.kinds.kind import Kind, TaskView, Usage
+from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.rows import Labels, Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class MultipleChoice(Kind):
     name = "multiple-choice"
     required = ("choices", "label")
     optional = ("context", "question", "id")
-    headlines = ("accuracy",)
+    headlines: ClassVar = {"accuracy": Metric("Accuracy", "accuracy", is_share=True)}
     task_keys = frozenset({"connectives", "data_labels"})
 
     head = "choice"

@@ -13,7 +13,7 @@ from xmodctl.kinds.answers import Rules
 from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
 from xmodctl.kinds.contexts import Context, Ints
 from xmodctl.kinds.inputs import InputRow
-from xmodctl.kinds.kind import Kind, TaskView, Usage
+from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, checked_text, read_text, single_column
 from xmodctl.kinds.windows import Frame, windows
 
@@ -55,7 +55,7 @@ class QuestionAnswering(Kind):
     name = "question-answering"
     required = ("context", "question", "answers")
     optional = ("id",)
-    headlines = ("f1", "exact_match")
+    headlines: ClassVar = {"f1": Metric("F1", "f1"), "exact_match": Metric("Exact match", "exact_match", is_share=True)}
     task_keys = frozenset({"metric_rules"})
 
     head = "span"

@@ -1,13 +1,13 @@
 """Sequence classification: one label for a text or a pair of texts."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, all_predictions, count_confusion
 from xmodctl.kinds.inputs import InputRow
-from xmodctl.kinds.kind import Kind, TaskView, Usage
+from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -21,7 +21,10 @@ class SequenceClassification(Kind):
     name = "sequence-classification"
     required = ("text", "label")
     optional = ("text_pair", "id")
-    headlines = ("accuracy", "macro_f1")
+    headlines: ClassVar = {
+        "accuracy": Metric("Accuracy", "accuracy", is_share=True),
+        "macro_f1": Metric("Macro F1", "f1"),
+    }
     needs_labels = True
     task_keys = frozenset({"labels_mapped", "data_labels"})
 

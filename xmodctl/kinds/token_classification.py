@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import NoGoldError, RowError
 from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow, name_in_row
-from xmodctl.kinds.kind import Kind, TaskView, Usage
+from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.kinds.spans import Span, agreement, spans, types_of
@@ -38,7 +38,7 @@ class TokenClassification(Kind):
     name = "token-classification"
     required = ("tokens", "tags")
     optional = ("id",)
-    headlines = ("entity_f1",)
+    headlines: ClassVar = {"entity_f1": Metric("Entity F1", "f1")}
     needs_labels = True
     task_keys = frozenset({"labels_mapped"})
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.measurements import with_intervals
 from xmodctl.evaluation.results import BLIND, Report, Row, read_rows, report
+from xmodctl.kinds import KINDS
 from xmodctl.languages import name
 from xmodctl.languages.tags import read
 from xmodctl.reports.formats.markdown import escaped
@@ -19,31 +20,6 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
     from xmodctl.model import Facts
-
-AUTO_CLASSES: dict[str, str] = {
-    "sequence-classification": "AutoModelForSequenceClassification",
-    "token-classification": "AutoModelForTokenClassification",
-    "question-answering": "AutoModelForQuestionAnswering",
-    "multiple-choice": "AutoModelForMultipleChoice",
-}
-"""What loads each kind in transformers."""
-
-PIPELINES: dict[str, str] = {
-    "sequence-classification": "text-classification",
-    "token-classification": "token-classification",
-    "question-answering": "question-answering",
-    "multiple-choice": "multiple-choice",
-}
-"""The Hub's names of what a model does (`pipeline_tag`)."""
-
-METRICS = {
-    "accuracy": ("accuracy", "Accuracy"),
-    "macro_f1": ("f1", "Macro F1"),
-    "entity_f1": ("f1", "Entity F1"),
-    "f1": ("f1", "F1"),
-    "exact_match": ("exact_match", "Exact match"),
-}
-"""Our metrics -> their ids among the Hub's metrics, and what a reader calls them."""
 
 ORIGINS = {"mini": "intfloat/multilingual-e5-small"}
 """Base models that are no Hub ids, and the Hub model whose weights they are."""
@@ -167,10 +143,10 @@ def _metadata(
         language=list(codes) or None,
         license=licence_id(licence) if licence else None,
         library_name="transformers",
-        pipeline_tag=PIPELINES[plan.task.kind],
+        pipeline_tag=KINDS[plan.task.kind].pipeline,
         base_model=base,
         datasets=_training_data(run),
-        metrics=[METRICS[plan.task.headline][0]],
+        metrics=[KINDS[plan.task.kind].headlines[plan.task.headline].hub_id],
         tags=["xmod", "xmodctl", "multilingual", "cross-lingual-transfer"],
         model_name=model_name if results else None,
         eval_results=results or None,
@@ -181,23 +157,24 @@ def _eval_results(run: Run, row: Row) -> Iterator["EvalResult"]:
     from huggingface_hub import EvalResult
 
     task = run.plan.task
+    kind = KINDS[task.kind]
     hub = _HUB_ORIGIN.match(row.data)
     place = f"{row.language}" if hub else f"{row.language}, local files"
     limited = f", first {row.limited:,} rows" if row.limited else ""
     for metric, value in sorted(row.metrics.items(), key=lambda pair: pair[0] != row.metric):
-        if metric not in METRICS:
+        if metric not in kind.headlines:
             continue  # one of its parts, such as the F1 of one type of entity
-        identity, told = METRICS[metric]
+        described = kind.headlines[metric]
         yield EvalResult(
-            task_type=PIPELINES[task.kind],
+            task_type=kind.pipeline,
             task_name=task.kind.replace("-", " ").capitalize(),
             dataset_type=hub["repository"] if hub else task.name,
             dataset_name=f"{task.title} ({place}{limited})",
             dataset_config=row.language,
             dataset_split=row.split,
             dataset_revision=hub["commit"] if hub else None,
-            metric_type=identity,
-            metric_name=f"{told}, through {row.adapter}",
+            metric_type=described.hub_id,
+            metric_name=f"{described.title}, through {row.adapter}",
             metric_value=round(value, 2),
         )
 
@@ -246,43 +223,21 @@ def _summary(run: Run, seed: int, languages: Sequence[str], came: Mapping[str, s
     )
 
 
-_WHERE_TAGS_STAND = (
-    "Give words with `is_split_into_words=True`. A word's tag is that of its first piece with a character of the word: "
-    "where the tokenizer writes the blank before a word as a piece of its own (`▁`), that of the next piece."
-)
-
-
 def _usage(run: Run, languages: Sequence[str], model_name: str) -> str:
-    kind = run.plan.task.kind
-    auto = AUTO_CLASSES[kind]
-    call = {
-        "sequence-classification": 'tokenizer("A text.", "Another text.", return_tensors="pt")'
-        if "text_pair" in run.plan.task.columns
-        else 'tokenizer("A text.", return_tensors="pt")',
-        "token-classification": 'tokenizer("A text.", return_tensors="pt")',
-        "question-answering": 'tokenizer("A question?", "A context.", return_tensors="pt")',
-        # Multiple choice reads (examples, choices, tokens).
-        "multiple-choice": 'tokenizer(["A context."] * 2, ["One.", "Two."], padding=True, return_tensors="pt")\n'
-        "inputs = {key: value[None] for key, value in inputs.items()}",
-    }[kind]
-    shown = {
-        "sequence-classification": "print(model.config.id2label[int(outputs.logits.argmax(-1))])",
-        "token-classification": "print([model.config.id2label[int(tag)] for tag in outputs.logits.argmax(-1)[0]])",
-        "question-answering": "print(outputs.start_logits.argmax(-1), outputs.end_logits.argmax(-1))",
-        "multiple-choice": "print(int(outputs.logits.argmax(-1)))",
-    }[kind]
+    kind = KINDS[run.plan.task.kind]
+    usage = kind.usage(run.plan.task)
+    auto = kind.auto_class
     chosen = run.plan.source_languages[0] if run.plan.source_languages[0] in languages else languages[0]
     return (
         f"```python\nfrom transformers import {auto}, AutoTokenizer\n\n"
         f"tokenizer = AutoTokenizer.from_pretrained({model_name!r})\n"
         f"model = {auto}.from_pretrained({model_name!r}).eval()\n"
         f"model.set_default_language({chosen!r})  # the language of the texts that follow\n"
-        f"inputs = {call}\n"
+        f"inputs = {usage.inputs}\n"
         'inputs.pop("token_type_ids", None)\n'
-        f"outputs = model(**inputs)\n{shown}\n```\n\n"
+        f"outputs = model(**inputs)\n{usage.output}\n```\n\n"
         "Call `set_default_language` with the language of the texts before each batch: another language's adapter "
-        "gives other, usually worse, answers and no error."
-        + (f"\n\n{_WHERE_TAGS_STAND}" if kind == "token-classification" else "")
+        "gives other, usually worse, answers and no error." + (f"\n\n{usage.note}" if usage.note else "")
     )
 
 
@@ -299,7 +254,7 @@ def _results(run: Run, scores: Scores, seed: int) -> str:
     lines = [
         f"### {escaped(task.title)}, {scores.split}{'' if hub else ', local files'}{limited}",
         "",
-        f"{METRICS[told.metric][1]} in percent of seed {seed}, the weights in this repository.",
+        f"{KINDS[task.kind].headlines[told.metric].title} in percent of seed {seed}, the weights in this repository.",
         "",
         f"| {' | '.join(heads)} |",
         f"| --- | --- |{' ---: |' * (len(heads) - 2)}",

@@ -10,6 +10,7 @@ from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import keys_of, parse_override
+from xmodctl.kinds import KINDS
 from xmodctl.languages import Match, expand, resolve
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.plan import Plan, Shots
@@ -140,7 +141,6 @@ def estimate(plan: Plan, model: "Source | Facts", rows: Sequence[int | None], se
     Memory counts weights (4 bytes each; adapters of one language), gradients and AdamW's two moments of what trains
     (12 bytes each), and the activations that one micro-batch keeps for the backward pass.
     """
-    from xmodctl.kinds import KINDS
     from xmodctl.model import describe
 
     kind = KINDS[plan.task.kind]
@@ -237,7 +237,8 @@ def _earlier(task: Task, recipe: Recipe) -> tuple[Task, ...]:
                 f"the stage {found.name} of recipe {recipe.name} is {found.kind}, {task.name} is {task.kind}; "
                 "a head is carried over within a kind only: choose another recipe with --recipe"
             )
-        if found.kind in ("sequence-classification", "token-classification") and found.labels != task.labels:
+        kind = KINDS[task.kind]
+        if kind.outputs(found) != kind.outputs(task):
             raise UserError(
                 f"the stage {found.name} of recipe {recipe.name} has the labels {', '.join(found.labels)}, {task.name} "
                 f"{', '.join(task.labels)}; the head can only be carried over to the same: give a copy of the stage's "
