@@ -21,7 +21,7 @@ from rich.text import Text
 from xmodctl.core import events
 from xmodctl.evaluation import sweep as evaluation
 from xmodctl.evaluation.comparison import Comparison
-from xmodctl.evaluation.results import ALL, BLIND, WITHOUT_SOURCE, Failure, Report, Score
+from xmodctl.evaluation.results import ALL, MAJORITY_BASELINE, WITHOUT_SOURCE, Failure, Report, Score
 from xmodctl.model import inference
 from xmodctl.new_language import adding, heads
 
@@ -98,7 +98,7 @@ def transfer_table(report: Report) -> Sheet:
     source = "+".join(report.source_languages)
     # One line tells it where it is the same in every language, as it is where labels are balanced alike.
     blind = list(dict.fromkeys(f"{score.baseline:.1f}" for score in report.scores))
-    apart = (BLIND,) if len(blind) > 1 else ()
+    apart = (MAJORITY_BASELINE,) if len(blind) > 1 else ()
     numbers = ("n", report.metric, "95 % interval", *apart, "gap")
     columns = ("language", "adapter", *(("control",) if controls else ()), *numbers)
     rows = []
@@ -124,7 +124,7 @@ def transfer_table(report: Report) -> Sheet:
         told = f"mean, {name}" + (" (as in XTREME)" if name == ALL else "")
         rows.append((told, *before, f"{value:.1f}", interval, *after, gap))
     if not apart:
-        rows.append((f"answering {BLIND}", *before, *blind, "", ""))
+        rows.append((MAJORITY_BASELINE, *before, *blind, "", ""))
     seeds = f", seeds {', '.join(map(str, report.seeds))}" if several else ""
     return Sheet(
         columns=columns,
@@ -239,7 +239,7 @@ class TrainingProgress(Bar):
                 self.say(
                     f"epoch {event.epoch:.3g}: {event.metric} {event.value:.1f} on the source's validation data"
                     + (f" (the mean of {each})" if each else "")
-                    + f"; {BLIND} {event.baseline:.1f}"
+                    + f"; {MAJORITY_BASELINE} {event.baseline:.1f}"
                 )
             case events.SeedFinished():
                 if self.task is not None:

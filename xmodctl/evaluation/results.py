@@ -17,8 +17,8 @@ SCHEMA = 1
 ALL, WITHOUT_SOURCE, OWN_ADAPTER = "all languages", "without the source", "with an adapter of their own"
 """What averages are called."""
 
-BLIND = "without reading"
-"""What tables call the score of the best answer that does not read the input: a row's `baseline`."""
+MAJORITY_BASELINE = "majority baseline"
+"""What tables call the score of the best answer that ignores the input: a row's `baseline`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Row:
     metric: str
     value: float  # percent
     metrics: dict[str, float]  # every metric of the kind, percent
-    baseline: float  # the headline metric of the best answer that does not read the input, percent
+    baseline: float  # the headline metric of the best answer that ignores the input, percent
     ci_low: float
     ci_high: float
     ci_method: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.measurements import with_intervals
-from xmodctl.evaluation.results import BLIND, Report, Row, read_rows, report
+from xmodctl.evaluation.results import MAJORITY_BASELINE, Report, Row, read_rows, report
 from xmodctl.kinds import KINDS
 from xmodctl.languages import name
 from xmodctl.languages.tags import read
@@ -247,7 +247,7 @@ def _results(run: Run, scores: Scores, seed: int) -> str:
     hub = all(_HUB_ORIGIN.match(row.data) for row in scores.rows)
     limited = f", LIMITED to the first {told.limited:,} rows of each language" if told.limited else ""
     mark = " LIMITED" if told.limited else ""
-    heads = ["language", "adapter", "n", f"{told.metric}", "95 % interval", BLIND, "gap"]
+    heads = ["language", "adapter", "n", f"{told.metric}", "95 % interval", MAJORITY_BASELINE, "gap"]
     if several:
         heads.append(f"mean of {len(scores.every.seeds)} seeds")
     means = {(one.language, one.adapter): one for one in scores.every.scores}
@@ -281,7 +281,7 @@ def _results(run: Run, scores: Scores, seed: int) -> str:
     methods = "; ".join(dict.fromkeys(one.ci_method for one in told.scores))
     lines += [
         "",
-        f"*{BLIND.capitalize()}* is the score of the best answer that does not look at the text. The gap is the "
+        f"*{MAJORITY_BASELINE.capitalize()}* is the score of the best answer that ignores the text. The gap is the "
         f"source's score minus this one. Means are unweighted over languages. Intervals: {escaped(methods)}.",
     ]
     # What `report` tells of whole tests, the card tells too.

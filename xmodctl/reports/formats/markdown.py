@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from xmodctl.core.visible import one_line
-from xmodctl.evaluation.results import BLIND, WITHOUT_SOURCE
+from xmodctl.evaluation.results import MAJORITY_BASELINE, WITHOUT_SOURCE
 from xmodctl.reports.study import Study
 
 
@@ -20,7 +20,7 @@ def to_markdown(study: Study) -> str:
             f"- {escaped(column.name)}: {escaped(plan.model)}, trained in "
             f"{escaped(' + '.join(column.report.source_languages))}, recipe {escaped(plan.recipe.name)}, seeds {seeds}"
         )
-    heads = ["language", "family", "adapter", "n", BLIND]
+    heads = ["language", "family", "adapter", "n", MAJORITY_BASELINE]
     for column in study.columns:
         heads += [f"{column.name if several else study.metric} (95 % interval)", "gap"]
     lines += ["", _line(map(escaped, heads)), _line(["---"] * 3 + ["---:"] * (len(heads) - 3))]
