@@ -11,7 +11,6 @@ import xmodctl
 from xmodctl import Report, Run, UserError, evaluate, finetune, load
 from xmodctl.core.events import Notice, RunOpened, SeedFinished, StepTaken
 from xmodctl.evaluation.sweep import Scored
-from xmodctl.training.finetune import own_accelerate_state
 
 DOCS = Path(__file__).parents[1] / "docs" / "python.md"
 QUICK = {"epochs": 1, "batch_size": 8, "max_length": 32}
@@ -103,16 +102,19 @@ def test_calls_of_different_precision_follow_one_another_in_one_process(tiny_mod
         assert run.state == "finished"
 
 
-def test_the_callers_own_accelerate_state_comes_back():
+def test_a_training_neither_reads_nor_changes_the_callers_accelerate_state(tiny_model, pairs, tmp_path):
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    with own_accelerate_state():
+    try:
         mine = Accelerator(mixed_precision="bf16")
-        with own_accelerate_state():
-            assert Accelerator(mixed_precision="no").mixed_precision == "no"
-        assert mine.mixed_precision == "bf16"
-        assert AcceleratorState().mixed_precision == "bf16"
+        run = finetune(
+            "xnli", "en", model=str(tiny_model), data=pairs, overrides=QUICK, precision="fp32", out=tmp_path / "run"
+        )
+        assert run.plan.precision == "fp32"
+        assert mine.mixed_precision == AcceleratorState().mixed_precision == "bf16"
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_an_interrupted_training_is_a_keyboard_interrupt_and_the_same_call_goes_on(tiny_model, pairs, tmp_path):
@@ -132,7 +134,7 @@ def test_an_interrupted_training_is_a_keyboard_interrupt_and_the_same_call_goes_
             "xnli", "en", model=str(tiny_model), data=pairs, overrides=QUICK, out=tmp_path / "run", listen=listen
         )
 
-    with pytest.raises(KeyboardInterrupt, match="goes on from there"):
+    with pytest.raises(KeyboardInterrupt, match="run the same command again to resume"):
         call(interrupt_at_2)
     assert Run.read(tmp_path / "run").state == "interrupted"
     done = len(steps)

@@ -1,5 +1,3 @@
-from itertools import chain
-
 import numpy as np
 import pytest
 import torch
@@ -36,25 +34,9 @@ def test_a_micro_batch_keeps_the_budget_or_is_one_long_unit(lengths, batch_size,
         assert len(part) == 1 or len(part) * max(lengths[unit] for unit in part) <= budget
 
 
-@given(LENGTHS, st.integers(1, 40), BUDGET, st.integers(1, 5))
-def test_the_shares_of_all_ranks_are_the_batch_of_one_process(lengths, batch_size, budget, world):
-    def share(rank: int, world: int) -> list[list[int]]:
-        batches = training_batches(
-            lengths, batch_size=batch_size, tokens_per_step=budget, seed=5, epoch=2, rank=rank, world=world
-        )
-        return [[int(unit) for part in batch for unit in part] for batch in batches]
-
-    shares = [share(rank, world) for rank in range(world)]
-    assert [list(chain.from_iterable(parts)) for parts in zip(*shares, strict=True)] == share(0, 1)
-
-
-@given(LENGTHS, BUDGET, st.integers(1, 5))
-def test_the_sweeps_batches_cover_every_unit_once_over_all_ranks(lengths, budget, world):
-    batches = [
-        batch
-        for rank in range(world)
-        for batch in evaluation_batches(lengths, tokens_per_step=budget, rank=rank, world=world)
-    ]
+@given(LENGTHS, BUDGET)
+def test_the_batches_of_a_sweep_hold_every_unit_once(lengths, budget):
+    batches = evaluation_batches(lengths, tokens_per_step=budget)
     assert sorted(int(unit) for batch in batches for unit in batch) == list(range(len(lengths)))
 
 

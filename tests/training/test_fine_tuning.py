@@ -8,14 +8,15 @@ import torch
 
 from xmodctl.core.arguments import seeds_from
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import DataEncoded, SeedFinished, SeedStarted, StepTaken, Validated
+from xmodctl.core.events import DataEncoded, Event, SeedFinished, SeedStarted, StepTaken, Validated
+from xmodctl.core.signals import Interrupted
 from xmodctl.model import Source, find
 from xmodctl.run.deltas import load_delta
 from xmodctl.run.run import Run
-from xmodctl.training import fine_tuning
-from xmodctl.training.fine_tuning import Interrupted, fine_tune
+from xmodctl.training import resumable
+from xmodctl.training.fine_tuning import SeedTraining, fine_tune
 from xmodctl.training.planning import Asked, resolve_plan
-from xmodctl.training.training_data import gather
+from xmodctl.training.training_data import EncodedTrainingData, load_training_data
 
 SETTINGS = ("epochs=3", "batch_size=8", "learning_rate=0.01", "max_length=32")
 
@@ -26,12 +27,20 @@ class Job:
     def __init__(self, model: Path, data: Path, folder: Path, *settings: str, seeds: tuple[int, ...] = (1,)) -> None:
         asked = Asked("xnli", "en", str(model), "nli", (*SETTINGS, *settings), data)
         resolved, self.source = resolve_plan(asked, find)
-        self.materials = gather(resolved.plan, folder=data)
+        self.materials = load_training_data(resolved.plan, folder=data)
         folder.mkdir(exist_ok=True)
         self.run = Run.open(folder, resolved.plan, seeds, self.materials[-1].fingerprints, "resume")
 
-    def __iter__(self):
-        return fine_tune(self.run, self.source, self.materials)
+    def train(self, listen=lambda event: None) -> list[Event]:
+        """Train; return the events."""
+        events: list[Event] = []
+
+        def record(event: Event) -> None:
+            events.append(event)
+            listen(event)
+
+        fine_tune(self.run, self.source, self.materials, record)
+        return events
 
     def delta(self, seed: int = 1) -> dict[str, torch.Tensor]:
         return load_delta(self.run.delta(seed), self.source)[0]
@@ -44,14 +53,27 @@ def steps(events) -> list[int]:
 def stop_after(job: Job, step: int, number: int = signal.SIGINT) -> None:
     """Run a job and send a signal after a step, as Ctrl-C does."""
 
-    def watched():
-        for event in job:
-            yield event
-            if isinstance(event, StepTaken) and event.step == step:
-                os.kill(os.getpid(), number)
+    def interrupt(event: Event) -> None:
+        if isinstance(event, StepTaken) and event.step == step:
+            os.kill(os.getpid(), number)
 
     with pytest.raises(Interrupted):
-        list(watched())
+        job.train(interrupt)
+
+
+class DiedError(Exception):
+    """The process is gone: nothing more is written."""
+
+
+def die_after(job: Job, step: int) -> None:
+    """Run a job that dies after a step, before anything is saved."""
+
+    def die(event: Event) -> None:
+        if isinstance(event, StepTaken) and event.step == step:
+            raise DiedError
+
+    with pytest.raises(DiedError):
+        job.train(die)
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -60,7 +82,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def test_a_run_trains_learns_and_keeps_only_what_trained(tiny_model, pairs, tmp_path):
     job = Job(tiny_model, pairs, tmp_path / "run", "epochs=30", "dropout=0", "attention_dropout=0")
-    events = list(job)
+    events = job.train()
     assert steps(events) == list(range(1, 181))
     scores = [event.value for event in events if isinstance(event, Validated)]
     assert scores[-1] == 100.0, "the hypothesis tells the label"
@@ -73,13 +95,13 @@ def test_a_run_trains_learns_and_keeps_only_what_trained(tiny_model, pairs, tmp_
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_training_saves_the_present_step_and_goes_on_to_the_same_bits(tiny_model, pairs, tmp_path, number):
     whole = Job(tiny_model, pairs, tmp_path / "whole")
-    list(whole)
+    whole.train()
 
     stopped = Job(tiny_model, pairs, tmp_path / "stopped")
     stop_after(stopped, 4, number)
     assert Run.read(stopped.run.folder).state == "interrupted"
     again = Job(tiny_model, pairs, tmp_path / "stopped")
-    events = list(again)
+    events = again.train()
     assert next(event for event in events if isinstance(event, SeedStarted)).resumed_at == 4
     assert steps(events) == list(range(5, 19))
     assert same(whole.delta(), again.delta())
@@ -87,15 +109,11 @@ def test_a_stopped_training_saves_the_present_step_and_goes_on_to_the_same_bits(
 
 def test_a_training_that_died_goes_on_from_the_last_whole_epoch(tiny_model, pairs, tmp_path):
     whole = Job(tiny_model, pairs, tmp_path / "whole")
-    list(whole)
+    whole.train()
     died = Job(tiny_model, pairs, tmp_path / "died")
-    events = iter(died)
-    for event in events:
-        if isinstance(event, StepTaken) and event.step == 9:  # in the middle of the second epoch
-            break
-    del events  # as if the process were gone: nothing more is written
+    die_after(died, 9)  # in the middle of the second epoch
     again = Job(tiny_model, pairs, tmp_path / "died")
-    assert steps(list(again)) == list(range(7, 19))
+    assert steps(again.train()) == list(range(7, 19))
     assert same(whole.delta(), again.delta())
     lines = [json.loads(line) for line in (died.run.folder / "seed-1" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 19))
@@ -103,30 +121,23 @@ def test_a_training_that_died_goes_on_from_the_last_whole_epoch(tiny_model, pair
 
 def test_a_training_that_died_between_saving_and_scoring_scores_first(tiny_model, pairs, tmp_path):
     died = Job(tiny_model, pairs, tmp_path / "died")
-    events = iter(died)
-    for event in events:
-        if isinstance(event, StepTaken) and event.step == 6:
-            break
-    save = fine_tuning.save_checkpoint
+    save = resumable.save_checkpoint
 
-    class DiedError(Exception):
-        pass
-
-    def die(*args):
+    def save_and_die(*args):
         save(*args)
         raise DiedError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fine_tuning, "save_checkpoint", die)
+        patch.setattr(resumable, "save_checkpoint", save_and_die)
         with pytest.raises(DiedError):
-            next(events)
-    scored = [event.step for event in Job(tiny_model, pairs, tmp_path / "died") if isinstance(event, Validated)]
+            died.train()
+    scored = [event.step for event in Job(tiny_model, pairs, tmp_path / "died").train() if isinstance(event, Validated)]
     assert scored == [6, 12, 18]
 
 
 def test_finished_seeds_are_not_trained_again_and_new_ones_are(tiny_model, pairs, tmp_path):
-    list(Job(tiny_model, pairs, tmp_path / "run"))
-    events = list(Job(tiny_model, pairs, tmp_path / "run", seeds=(1, 2)))
+    Job(tiny_model, pairs, tmp_path / "run").train()
+    events = Job(tiny_model, pairs, tmp_path / "run", seeds=(1, 2)).train()
     assert [(event.seed, event.known) for event in events if isinstance(event, SeedFinished)] == [(1, True), (2, False)]
     assert len(steps(events)) == 18
 
@@ -134,7 +145,7 @@ def test_finished_seeds_are_not_trained_again_and_new_ones_are(tiny_model, pairs
 def test_source_dev_keeps_the_step_that_scored_best_and_says_so(tiny_model, pairs, tmp_path):
     # So high a rate at the end of training that the last epoch is not the best one.
     job = Job(tiny_model, pairs, tmp_path / "run", "keep=source-dev", "schedule=constant", "learning_rate=0.02")
-    events = list(job)
+    events = job.train()
     scores = {event.step: event.value for event in events if isinstance(event, Validated)}
     best = max(scores, key=lambda step: (scores[step], -step))
     _, facts = load_delta(job.run.delta(1), job.source)
@@ -143,15 +154,15 @@ def test_source_dev_keeps_the_step_that_scored_best_and_says_so(tiny_model, pair
 
 
 def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tmp_path, monkeypatch):
-    save, saved = fine_tuning.save_checkpoint, {}
+    save, saved = resumable.save_checkpoint, {}
 
     def note(folder, progress, tensors, optimizer):
         saved[progress.step] = {name: tensor.clone() for name, tensor in tensors.items()}
         save(folder, progress, tensors, optimizer)
 
-    monkeypatch.setattr(fine_tuning, "save_checkpoint", note)
+    monkeypatch.setattr(resumable, "save_checkpoint", note)
     whole = Job(tiny_model, pairs, tmp_path / "whole", "keep=average:2")
-    list(whole)
+    whole.train()
     assert list(saved) == [6, 12, 18]
     assert same(whole.delta(), {name: (tensor + saved[18][name]) / 2 for name, tensor in saved[12].items()})
     _, facts = load_delta(whole.run.delta(1), whole.source)
@@ -162,7 +173,7 @@ def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tm
     # What was averaged so far outlives a stop.
     stop_after(Job(tiny_model, pairs, tmp_path / "stopped", "keep=average:2"), 14)
     again = Job(tiny_model, pairs, tmp_path / "stopped", "keep=average:2")
-    list(again)
+    again.train()
     assert same(whole.delta(), again.delta())
 
 
@@ -182,7 +193,7 @@ def test_what_cannot_be_kept_is_refused(tiny_model, pairs, tmp_path, keep, told)
 
 def test_a_delta_fits_only_the_base_it_was_trained_on(tiny_model, pairs, tmp_path):
     job = Job(tiny_model, pairs, tmp_path / "run", "epochs=0.2")
-    list(job)
+    job.train()
     other = Source(**{**vars(job.source), "id": "another/model", "config_sha256": "f" * 64})
     with pytest.raises(UserError, match=r"was trained on .*tiny .*, not on another/model"):
         load_delta(job.run.delta(1), other)
@@ -190,7 +201,7 @@ def test_a_delta_fits_only_the_base_it_was_trained_on(tiny_model, pairs, tmp_pat
 
 def test_a_damaged_delta_is_told_with_the_remedy(tiny_model, pairs, tmp_path):
     job = Job(tiny_model, pairs, tmp_path / "run", "epochs=0.2")
-    list(job)
+    job.train()
     path = job.run.delta(1)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"is damaged .*--on-exists redo"):
@@ -212,7 +223,7 @@ class LargeJob(Job):
     def __init__(self, model: Path, data: Path, folder: Path, seeds: tuple[int, ...] = (1,), **asked) -> None:
         asked["overrides"] = (*SETTINGS, *asked.get("overrides", ()))
         resolved, self.source = resolve_plan(Asked(**{**ASKED, **asked, "model": str(model), "data": data}), find)
-        self.materials = gather(resolved.plan, folder=data)
+        self.materials = load_training_data(resolved.plan, folder=data)
         folder.mkdir(exist_ok=True)
         fingerprints = {name: value for one in self.materials for name, value in one.fingerprints.items()}
         self.run = Run.open(folder, resolved.plan, seeds, fingerprints, "resume")
@@ -230,7 +241,7 @@ def two_sources(pairs, write_pairs) -> Path:
 def test_several_sources_train_through_their_own_adapters_and_are_validated_in_each(tiny_model, two_sources, tmp_path):
     settings = ("epochs=25", "dropout=0", "attention_dropout=0")
     job = LargeJob(tiny_model, two_sources, tmp_path / "run", lang="en,de", overrides=settings)
-    events = list(job)
+    events = job.train()
     (started,) = [event for event in events if isinstance(event, SeedStarted)]
     assert started.languages == (("en_XX", 48), ("de_DE", 24))
     validated = [event for event in events if isinstance(event, Validated)][-1]
@@ -241,28 +252,26 @@ def test_several_sources_train_through_their_own_adapters_and_are_validated_in_e
     assert load_delta(job.run.delta(1), job.source)[1]["selected_on"] == "nothing (last step)"
 
 
-def test_a_batch_of_several_languages_has_the_gradient_of_each_row_through_its_own_adapter(tiny_model, two_sources):
+def test_a_batch_of_several_languages_has_the_gradient_of_each_row_through_its_own_adapter(
+    tiny_model, two_sources, tmp_path
+):
     import numpy as np
 
-    from xmodctl.model import freeze, load, load_tokenizer
+    from xmodctl.core.signals import StopSignals
+    from xmodctl.model import load_tokenizer
     from xmodctl.model.batches import collate
-    from xmodctl.training.fine_tuning import EncodedMaterial, _joined
-    from xmodctl.training.loop import Training
 
-    asked = Asked("xnli", "en,de", str(tiny_model), "nli", (*SETTINGS, "tokens_per_step=64"), two_sources)
-    resolved, source = resolve_plan(asked, find)
-    (material,) = gather(resolved.plan, folder=two_sources)
-    encoded = EncodedMaterial.of(material, load_tokenizer(source))
-    model = load(source, "sequence", ["en_XX", "de_DE"], num_labels=3, seed=1)
+    settings = ("tokens_per_step=64", "dropout=0", "attention_dropout=0")
+    command = LargeJob(tiny_model, two_sources, tmp_path / "run", lang="en,de", overrides=settings)
+    encoded = EncodedTrainingData.encode(command.materials[-1], load_tokenizer(command.source))
+    seed = SeedTraining(command.run, command.source, 1, StopSignals(), lambda event: None)
+    model = seed.load_model(encoded, None)
     with torch.no_grad():  # adapters that differ
         for parameter_name, parameter in model.module.named_parameters():
             if "adapter_modules.de_DE" in parameter_name:
                 parameter.normal_(std=0.5)
-    model.set_dropout(hidden=0.0, attention=0.0)
-    freeze(model, "embeddings+adapters")
-    rows, languages = _joined(model, ["en_XX", "de_DE"], encoded.training)
-    job = Training(model, rows, np.ones(len(rows)), resolved.plan.recipe, seed=1, precision="fp32", pad_id=1,
-                   languages=languages)  # fmt: skip
+    job, _ = seed.prepare(model, encoded)
+    rows, languages = job.rows, job.languages
     batch = next(batch for batch in job.batches(0) if len(set(languages[np.concatenate(batch)])) == 2)
     assert len(batch) > 1
     loss = job.accumulate(batch)
@@ -284,12 +293,12 @@ def test_a_batch_of_several_languages_has_the_gradient_of_each_row_through_its_o
 def test_a_training_in_several_languages_goes_on_to_the_same_bits(tiny_model, two_sources, tmp_path):
     asked = {"lang": "en,de", "overrides": ("sampling_alpha=0.3", "freeze=none")}
     whole = LargeJob(tiny_model, two_sources, tmp_path / "whole", **asked)
-    list(whole)
+    whole.train()
     assert {name.split(".")[6] for name in whole.delta() if "adapter_modules" in name} == {"en_XX", "de_DE"}
     stopped = LargeJob(tiny_model, two_sources, tmp_path / "stopped", **asked)
     stop_after(stopped, 11)
     again = LargeJob(tiny_model, two_sources, tmp_path / "stopped", **asked)
-    assert steps(list(again))[0] == 12
+    assert steps(again.train())[0] == 12
     assert same(whole.delta(), again.delta())
 
 
@@ -300,14 +309,14 @@ def stage_of(folder: Path, epochs: int = 2) -> str:
 def test_a_stage_comes_first_and_hands_its_weights_and_head_on(tiny_model, pairs, tmp_path, write_pairs):
     write_pairs(tmp_path / "first", "en", "train", 24, seed=5)
     job = LargeJob(tiny_model, pairs, tmp_path / "run", overrides=(stage_of(tmp_path / "first"),))
-    events = list(job)
+    events = job.train()
     started = [event for event in events if isinstance(event, SeedStarted)]
     assert [(one.stage, one.total_steps, one.steps_before) for one in started] == [("xnli", 6, 0), ("", 18, 6)]
     assert [event for event in events if isinstance(event, StepTaken)][6].step == 1
     stage = job.run.stage_folder(1, 1)
     assert [path.name for path in stage.iterdir()] == ["metrics.jsonl"], "what it trained is in the seed's delta now"
     alone = LargeJob(tiny_model, pairs, tmp_path / "alone")
-    list(alone)
+    alone.train()
     assert not same(job.delta(), alone.delta())
 
 
@@ -316,29 +325,28 @@ def test_a_training_stopped_in_any_stage_goes_on_to_the_same_bits(tiny_model, pa
     write_pairs(tmp_path / "first", "en", "train", 24, seed=5)
     asked = {"overrides": (stage_of(tmp_path / "first"),)}
     whole = LargeJob(tiny_model, pairs, tmp_path / "whole", **asked)
-    list(whole)
+    whole.train()
     stopped = LargeJob(tiny_model, pairs, tmp_path / "stopped", **asked)
     taken = 0
 
-    def watched():
+    def interrupt(event: Event) -> None:
         nonlocal taken
-        for event in stopped:
-            yield event
-            taken += isinstance(event, StepTaken)
-            if isinstance(event, StepTaken) and taken == stopped_at:
-                os.kill(os.getpid(), signal.SIGINT)
+        taken += isinstance(event, StepTaken)
+        if isinstance(event, StepTaken) and taken == stopped_at:
+            os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(Interrupted, match=r"step 2 of 6 of xnli" if stopped_at == 2 else r"step 3 of 18 \("):
-        list(watched())
+    place = r"step 2 of 6 \(seed 1, stage xnli\)" if stopped_at == 2 else r"step 3 of 18 \(seed 1\)"
+    with pytest.raises(Interrupted, match=place):
+        stopped.train(interrupt)
     again = LargeJob(tiny_model, pairs, tmp_path / "stopped", **asked)
-    assert len(steps(list(again))) == 24 - stopped_at
+    assert len(steps(again.train())) == 24 - stopped_at
     assert same(whole.delta(), again.delta())
 
 
 def test_each_draw_of_shots_is_a_seed_that_trains_on_other_examples_from_the_same_start(tiny_model, pairs, tmp_path):
     shots = {"shots": 6, "shot_langs": "de,fr", "training_seed": 4}
     job = LargeJob(tiny_model, pairs, tmp_path / "run", seeds=(1, 2), **shots)
-    events = list(job)
+    events = job.train()
     told = next(event for event in events if isinstance(event, DataEncoded)).notes
     assert [note.partition(" are")[0] for note in told] == ["shots of de_DE", "shots of fr_XX"]
     assert told[0].endswith("de/validation.jsonl")

@@ -80,7 +80,7 @@ def test_a_checkpoint_of_another_length_of_training_is_refused(tiny_model, tmp_p
     job = training(tiny_model)
     next(iter(job))
     checkpoint = save_checkpoint(tmp_path, job.progress(), job.trained(), job.optimizer_state())
-    with pytest.raises(UserError, match="on the way to step 6"):
+    with pytest.raises(UserError, match="belongs to a training of 6 steps, but this one has 9"):
         training(tiny_model, replace_recipe(epochs=3)).restore(checkpoint)
 
 

@@ -15,7 +15,7 @@ from xmodctl.data import load_rows
 from xmodctl.run.folder import differences, validator
 from xmodctl.run.plan import Plan, Shots
 from xmodctl.run.shots import DrawnShots, refuse_shots, row_digests, shots_of, write_shots
-from xmodctl.training.training_data import draw, gather
+from xmodctl.training.training_data import draw_shots, load_training_data
 
 
 def plan(task: str = "xnli", *languages: str, **changes) -> Plan:
@@ -57,20 +57,20 @@ def copa(count: int, mark: str = "") -> list[dict[str, object]]:
 
 def test_several_sources_bring_rows_of_their_own_and_are_told_apart(pairs, write_pairs):
     write_pairs(pairs, "de", "train", 24)
-    (own,) = gather(plan("xnli", "en_XX", "de_DE"), folder=pairs)
+    (own,) = load_training_data(plan("xnli", "en_XX", "de_DE"), folder=pairs)
     assert [(one.adapter, len(one.rows)) for one in own.training] == [("en_XX", 48), ("de_DE", 24)]
     assert [(one.adapter, len(one.rows)) for one in own.validation] == [("en_XX", 12), ("de_DE", 12)]
     assert own.rows == 72
     assert list(own.fingerprints) == ["train en_XX", "train de_DE", "validation en_XX", "validation de_DE"]
-    (single,) = gather(plan(), folder=pairs)
+    (single,) = load_training_data(plan(), folder=pairs)
     assert list(single.fingerprints) == ["train", "validation"]
 
 
 def test_without_validation_data_a_training_is_not_watched_but_cannot_select_on_it(pairs):
     (pairs / "en" / "validation.jsonl").unlink()
-    assert gather(plan(), folder=pairs)[0].validation == ()
+    assert load_training_data(plan(), folder=pairs)[0].validation == ()
     with pytest.raises(UserError, match="no split `validation`"):
-        gather(plan(recipe=Recipe(keep="source-dev")), folder=pairs)
+        load_training_data(plan(recipe=Recipe(keep="source-dev")), folder=pairs)
 
 
 def test_validation_data_is_looked_for_where_the_training_data_lies(monkeypatch):
@@ -80,13 +80,15 @@ def test_validation_data_is_looked_for_where_the_training_data_lies(monkeypatch)
         asked.append((split, evaluation))
 
     monkeypatch.setattr("xmodctl.training.training_data.load_rows", note)
-    gather(plan("xquad"), folder=None)  # XQuAD has a single split; SQuAD, which it trains on, has one to validate on
+    load_training_data(
+        plan("xquad"), folder=None
+    )  # XQuAD has a single split; SQuAD, which it trains on, has one to validate on
     assert asked == [("train", False), ("validation", False)]
     asked.clear()
-    gather(plan("xnli"), folder=None)  # XNLI has its own
+    load_training_data(plan("xnli"), folder=None)  # XNLI has its own
     assert asked == [("train", False), ("validation", True)]
     asked.clear()
-    gather(plan("uner"), folder=None)  # en_ewt, by the language that the task says it has
+    load_training_data(plan("uner"), folder=None)  # en_ewt, by the language that the task says it has
     assert asked == [("train", False), ("validation", True)]
 
 
@@ -95,7 +97,7 @@ def test_a_folder_named_as_a_treebank_is_found_by_its_language(tmp_path):
     for code in ("en_ewt", "en_pud"):
         write(tmp_path, code, "train", rows)
         write(tmp_path, code, "validation", rows)
-    (own,) = gather(plan("uner"), folder=tmp_path)
+    (own,) = load_training_data(plan("uner"), folder=tmp_path)
     assert own.training[0].rows.language == "en_ewt"
     assert own.validation[0].rows.language == "en_ewt"
 
@@ -117,7 +119,7 @@ def staged(tmp_path) -> tuple[Plan, Path]:
 
 
 def test_a_stage_trains_on_its_own_data_in_the_languages_that_it_has(staged):
-    first, own = gather(staged[0], folder=staged[1])
+    first, own = load_training_data(staged[0], folder=staged[1])
     assert (first.stage, first.task.name, [one.adapter for one in first.training]) == (
         "social-iqa", "social-iqa", ["en_XX"],
     )  # fmt: skip
@@ -128,7 +130,7 @@ def test_a_stage_trains_on_its_own_data_in_the_languages_that_it_has(staged):
 
 def test_a_stage_without_data_says_how_to_give_it_or_leave_it_out(staged):
     with pytest.raises(UserError, match=r"the stage social-iqa: .*data: DIR.*--set 'stages=\[\]'"):
-        gather(replace(staged[0], source_languages=("it_IT",)), folder=staged[1])
+        load_training_data(replace(staged[0], source_languages=("it_IT",)), folder=staged[1])
 
 
 def test_a_plan_with_stages_and_shots_comes_back_from_its_json(staged):
@@ -148,30 +150,30 @@ def pool(folder: Path, task: Task | None = None):
 
 def test_a_draw_is_balanced_over_labels_and_decided_by_its_seed(pairs):
     rows = pool(pairs)
-    one = draw(rows, 7, 1)
+    one = draw_shots(rows, 7, 1)
     assert sorted(Counter(one.table["label"]).values()) == [2, 2, 3]
-    assert one.table["id"][:] == draw(rows, 7, 1).table["id"][:]
-    assert one.fingerprint == draw(rows, 7, 1).fingerprint != rows.fingerprint
-    draws = {tuple(draw(rows, 7, seed).table["id"]) for seed in range(8)}
+    assert one.table["id"][:] == draw_shots(rows, 7, 1).table["id"][:]
+    assert one.fingerprint == draw_shots(rows, 7, 1).fingerprint != rows.fingerprint
+    draws = {tuple(draw_shots(rows, 7, seed).table["id"]) for seed in range(8)}
     assert len(draws) > 4
-    assert len(draw(rows, 12, 1)) == 12
+    assert len(draw_shots(rows, 12, 1)) == 12
 
 
 def test_labels_of_which_there_are_few_are_drawn_whole(pairs):
     rows = pool(pairs)
     few = replace(rows, arrow=rows.arrow.take([0, 3, 6, 9, 1]))  # four of the first label, one of the second
-    assert sorted(Counter(draw(few, 4, 2).table["label"]).values()) == [1, 3]
+    assert sorted(Counter(draw_shots(few, 4, 2).table["label"]).values()) == [1, 3]
 
 
 def test_shots_come_from_training_data_where_there_is_some_and_never_from_the_test_data(pairs, write_pairs):
     with_shots = plan(shots=Shots(2, (("de", "de_DE"), ("fr", "fr_XX")), 1))
     write_pairs(pairs, "fr", "train", 9)
-    (own,) = gather(with_shots, folder=pairs)
+    (own,) = load_training_data(with_shots, folder=pairs)
     assert [(one.adapter, one.rows.split) for one in own.pools] == [("de_DE", "validation"), ("fr_XX", "train")]
     assert list(own.fingerprints)[-2:] == ["shots de_DE", "shots fr_XX"]
     (pairs / "de" / "validation.jsonl").unlink()
     with pytest.raises(UserError, match=r"neither training nor validation data in de .*test data is never trained on"):
-        gather(with_shots, folder=pairs)
+        load_training_data(with_shots, folder=pairs)
 
 
 def refuse(path, rows):
@@ -180,7 +182,7 @@ def refuse(path, rows):
 
 def test_rows_that_were_trained_on_are_refused_whatever_their_ids_and_others_are_not(pairs, tmp_path):
     rows = pool(pairs)
-    drawn = draw(rows, 3, 1)
+    drawn = draw_shots(rows, 3, 1)
     digests = row_digests(drawn.table)
     shots = DrawnShots("de", "de_DE", drawn.split, drawn.origin, tuple(drawn.table["id"]), digests)
     write_shots(tmp_path / "shots.json", [shots])
@@ -207,4 +209,4 @@ def test_a_benchmark_without_a_place_for_training_data_of_a_language_offers_no_s
     assert isinstance(task.evaluation, HubData)
     monkeypatch.setattr("xmodctl.training.training_data.load_rows", lambda *_, **__: None)
     with pytest.raises(UserError, match="XQuAD has neither training nor validation data in de"):
-        gather(plan("xquad", shots=Shots(2, (("de", "de_DE"),), 1)), folder=None)
+        load_training_data(plan("xquad", shots=Shots(2, (("de", "de_DE"),), 1)), folder=None)

@@ -1,13 +1,16 @@
-"""One run from its plan to its deltas: encodings, model, training, checkpoints. Yields what happens."""
+"""Ctrl-C and SIGTERM as a request that long work honours at its next safe point."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped the work; everything done so far is saved, and the same command resumes it."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"stopped {where}; run the same command again to resume")
 
 
 class StopSignals:
@@ -17,15 +20,27 @@ class StopSignals:
         self.requested = False
 
     def receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Note the first request; let the second one through."""
+        """Record the first request; let the second one through."""
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
 
+    def check_interrupt(self, where: str) -> None:
+        """Stop here if the user asked for it.
+
+        Args:
+            where: Completes "stopped ...", such as "before the adapter was trained".
+
+        Raises:
+            Interrupted: The user asked to stop.
+        """
+        if self.requested:
+            raise Interrupted(where)
+
 
 @contextmanager
 def stop_signals() -> Iterator[StopSignals]:
-    """Turn Ctrl-C and SIGTERM into a request that the loop honours between two steps."""
+    """Turn Ctrl-C and SIGTERM into a request that is checked at safe points, such as between two steps."""
     import threading
 
     stop = StopSignals()

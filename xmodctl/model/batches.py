@@ -1,4 +1,4 @@
-"""Batches: which units go through the device together, decided from lengths alone, and their tensors."""
+"""Batches: which units go through the device together, and their tensors. Lengths alone decide."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 MEGABATCH = 50
-"""Batches that are shuffled together and then sorted by length: 97 % of the tokens of a batch are then no padding."""
+"""Batches that are shuffled together and then sorted by length: 97% of a batch's tokens are then real ones."""
 
 IGNORED = -100
 """The label of a position that has none, as `torch.nn.CrossEntropyLoss` ignores it."""
@@ -24,8 +24,8 @@ def sampled(groups: NDArray[np.integer[Any]], *, alpha: float, seed: int, epoch:
     """Return the units of one epoch, in order: as many as there are, each group with its share of them.
 
     A group's share is proportional to its size to the power of `alpha` (temperature sampling with temperature 1/alpha,
-    Lample and Conneau 2019, arXiv 1901.07291, section 3.1); with 1 every unit comes once. A group's units
-    come round and round in shuffled rounds, so that over epochs none comes twice as often as another. The choice
+    Lample and Conneau 2019, arXiv 1901.07291, section 3.1); with 1, every unit comes once. A group's units are used
+    in one shuffled round after another, so that over several epochs none comes twice as often as another. The choice
     depends on `seed` and `epoch` alone.
     """
     sizes = np.bincount(groups)
@@ -34,7 +34,9 @@ def sampled(groups: NDArray[np.integer[Any]], *, alpha: float, seed: int, epoch:
         if count:
             begin, end = epoch * count, (epoch + 1) * count
             rounds = range(begin // size, -(-end // size))
-            order = np.concatenate([np.random.default_rng([seed, group, one]).permutation(size) for one in rounds])
+            order = np.concatenate(
+                [np.random.default_rng([seed, group, number]).permutation(size) for number in rounds]
+            )
             chosen.append(np.flatnonzero(groups == group)[order[begin - rounds[0] * size : end - rounds[0] * size]])
     return np.sort(np.concatenate(chosen)) if chosen else np.arange(0)
 
@@ -56,41 +58,34 @@ def training_batches(
     seed: int,
     epoch: int,
     choices: Lengths | None = None,
-    rank: int = 0,
-    world: int = 1,
 ) -> list[list[NDArray[np.int64]]]:
     """Return one epoch: a list of optimiser batches, each a list of micro-batches of unit indices.
 
-    Every unit comes exactly once. The batches depend on `seed` and `epoch` alone; `rank` only says which contiguous
-    share of each batch is returned, so that the shares of all ranks, one after the other, are the batch. A share is
-    empty where a batch has fewer units than there are ranks. Padded to its longest unit, a micro-batch holds at most
-    `tokens_per_step` tokens; a unit longer than that goes alone. Units with different numbers of `choices` never share
-    a micro-batch, so that no choice is padding.
+    Every unit comes exactly once. The batches depend on `seed` and `epoch` alone. Padded to its longest unit, a
+    micro-batch holds at most `tokens_per_step` tokens; a longer unit is a micro-batch of its own. Units with different
+    numbers of `choices` never share a micro-batch, so that no choice is padding.
     """
     assert batch_size > 0
-    assert 0 <= rank < world
     sizes, groups = _sizes_and_groups(lengths, choices)
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(sizes))
     megabatch = np.arange(len(order)) // (batch_size * MEGABATCH)
     order = order[np.lexsort((-sizes[order], groups[order], megabatch))]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    shares = [np.array_split(batch, world)[rank] if world > 1 else batch for batch in batches]
-    return [list(_cut(shares[index], sizes, groups, tokens_per_step)) for index in random.permutation(len(batches))]
+    return [list(_cut(batches[index], sizes, groups, tokens_per_step)) for index in random.permutation(len(batches))]
 
 
 def evaluation_batches(
-    lengths: Lengths, *, tokens_per_step: int, choices: Lengths | None = None, rank: int = 0, world: int = 1
+    lengths: Lengths, *, tokens_per_step: int, choices: Lengths | None = None
 ) -> list[NDArray[np.int64]]:
-    """Return batches of unit indices sorted by length, longest first, so that too large a batch fails at once.
+    """Return batches of unit indices sorted by length, longest first, so that a batch that is too large fails at once.
 
-    Over all ranks every unit comes exactly once; padded, a batch holds at most `tokens_per_step` tokens, or one unit;
-    all units of a batch have the same number of `choices`.
+    Every unit comes exactly once. Padded, a batch holds at most `tokens_per_step` tokens, or a single unit; all units
+    of a batch have the same number of `choices`.
     """
-    assert 0 <= rank < world
     sizes, groups = _sizes_and_groups(lengths, choices)
     order = np.lexsort((-sizes, groups))
-    return list(_cut(order, sizes, groups, tokens_per_step))[rank::world]
+    return list(_cut(order, sizes, groups, tokens_per_step))
 
 
 def _sizes_and_groups(lengths: Lengths, choices: Lengths | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -113,22 +108,22 @@ def _cut(
 def collate(
     encoded: Encoded, indices: NDArray[np.integer[Any]] | Sequence[int], *, pad_id: int
 ) -> "dict[str, torch.Tensor]":
-    """Return the tensors of some units: everything is int64 but fractional scalars (float32).
+    """Return the tensors of some units: int64, except fractional scalars, which are float32.
 
     `input_ids` (n, longest), padded on the right with `pad_id`; `attention_mask` (n, longest), 1 for tokens and 0 for
-    padding; each scalar (n,); each ragged (n, longest), padded with -100. Where units have choices, the second
-    dimension is theirs, (n, choices, longest), and a scalar is that of a unit's first choice.
+    padding; each scalar (n,); each ragged (n, longest), padded with -100. If units have choices, there is a
+    second dimension for them, (n, choices, longest), and a scalar is that of a unit's first choice.
     """
     import torch
 
     first = encoded.first[np.asarray(indices, dtype=np.int64)]
     features, shape = first, first.shape
     if encoded.choices:
-        (choices,) = set(encoded.sizes[indices].tolist())  # a batch of questions with as many choices each
+        (choices,) = set(encoded.sizes[indices].tolist())  # all units of a batch have the same number of choices
         features, shape = (first[:, None] + np.arange(choices)).reshape(-1), (len(first), choices)
     input_ids, mask = _padded(encoded.input_ids, features, pad_id)
     arrays = {"input_ids": input_ids, "attention_mask": mask.astype(np.int64)}
-    arrays |= {name: _padded(one, features, IGNORED)[0] for name, one in encoded.ragged.items()}
+    arrays |= {name: _padded(ragged, features, IGNORED)[0] for name, ragged in encoded.ragged.items()}
     arrays = {name: values.reshape(*shape, mask.shape[1]) for name, values in arrays.items()}
     arrays |= {name: values[first] for name, values in encoded.scalars.items()}
     return {

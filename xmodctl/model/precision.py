@@ -1,28 +1,29 @@
-"""The fine-tuning loop: method only. It yields what happens; saving, logging and drawing are the caller's."""
+"""The precision of matrix products: fp32, or automatic mixed precision with bf16 or fp16."""
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal
 
 from xmodctl.core.errors import UserError
 
-Precision = Literal["fp32", "bf16", "fp16"]
-"""What matrix products are computed in."""
-
 if TYPE_CHECKING:
-    pass
+    import torch
+
+Precision = Literal["fp32", "bf16", "fp16"]
+"""What matrix products are computed in; weights stay fp32."""
 
 
-def resolve_precision(asked: str) -> Precision:
-    """Return the precision to compute in: `auto` is bf16 where the accelerator is built for it, else fp32.
+def resolve_precision(precision: str) -> Precision:
+    """Return the precision to compute in: `auto` is bf16 on GPUs that have bf16 arithmetic, else fp32.
 
     Raises:
-        UserError: The device cannot do what was asked for.
+        UserError: The device does not support it.
     """
     import torch
 
     from xmodctl.model.kernels import has_bf16
 
     cuda = torch.cuda.is_available()
-    match asked:
+    match precision:
         case "auto":
             return "bf16" if cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
         case "fp32":
@@ -31,13 +32,20 @@ def resolve_precision(asked: str) -> Precision:
             if cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
                 raise UserError("this GPU has no bf16 arithmetic; use --precision fp16 or fp32")
             if not torch.accelerator.is_available() and not has_bf16():
-                raise UserError(
-                    "this processor has no bf16 arithmetic, so that it would be slower; use --precision fp32"
-                )
+                raise UserError("this processor has no bf16 arithmetic, so bf16 would be slower; use --precision fp32")
             return "bf16"
         case "fp16":
             if not cuda:
                 raise UserError("fp16 training needs a CUDA GPU; use --precision fp32 or auto")
             return "fp16"
         case _:
-            raise UserError(f"no precision `{asked}`; choose auto, fp32, bf16 or fp16")
+            raise UserError(f"unknown precision `{precision}`; choose auto, fp32, bf16 or fp16")
+
+
+def autocast(device: "torch.device", precision: Precision) -> AbstractContextManager[None]:
+    """Return a context in which matrix products are computed in this precision."""
+    import torch
+
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    context: AbstractContextManager[None] = torch.autocast(device.type, dtype, enabled=dtype is not None)
+    return context

@@ -15,7 +15,6 @@ from xmodctl.data.texts import STANDARD_INPUT, gather
 from xmodctl.new_language.adding import Added, Interrupted, TextRead, add, read_texts
 from xmodctl.new_language.plan import Asked, Cost, Extension, Plan, estimate, resolve_plan
 from xmodctl.run.folder import RUNS, locked
-from xmodctl.training.finetune import own_accelerate_state
 from xmodctl.training.planning import Resolved, check_disk
 
 if TYPE_CHECKING:
@@ -131,7 +130,6 @@ def add_languages(
         if head:
             fingerprints["--head-text"] = head.fingerprint
         extension = Extension.open(folder, plan, seeds, fingerprints, on_exists)
-        held.enter_context(own_accelerate_state())
         for event in add(extension, seeds, source, texts, head):
             listen(event)
             if isinstance(event, Added):

@@ -40,10 +40,9 @@ class MaskedTraining(Training):
         self.masker = masker
         model.score_labelled_only(masker.candidates.tolist())
 
-    def to_device(self, part: np.ndarray) -> dict[str, "torch.Tensor"]:
-        """Return a masked micro-batch on the device."""
-        inputs = self.masker.batch(self.rows, part, seed=self.seed, step=self.step, pad_id=self.pad_id)
-        return {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in inputs.items()}
+    def collate(self, part: np.ndarray) -> dict[str, "torch.Tensor"]:
+        """Return a masked micro-batch."""
+        return self.masker.batch(self.rows, part, seed=self.seed, step=self.step, pad_id=self.pad_id)
 
     def trained(self) -> dict[str, "torch.Tensor"]:
         """Return the values of what trains, and nothing else, under their stock names."""

@@ -1,7 +1,7 @@
 """The commands as functions: fine-tune, evaluate, load. The command line draws what these tell their listener."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from xmodctl.run.run import Run
     from xmodctl.training.planning import Asked
 from xmodctl.core.arguments import DEFAULT_MODEL, _between_commas, as_seeds, as_set, one_of
-from xmodctl.core.events import Listener, Notice, RunOpened, warn
+from xmodctl.core.events import Event, Listener, Notice, RunOpened, warn
 
 
 def finetune(
@@ -55,7 +55,6 @@ def finetune(
         UserError: Something that the caller can mend.
         KeyboardInterrupt: The training was interrupted; the same call goes on from there.
     """
-    from xmodctl.training.fine_tuning import Interrupted
     from xmodctl.training.planning import Asked, draws
 
     chosen = as_seeds(seeds)
@@ -72,10 +71,7 @@ def finetune(
         _between_commas(shot_langs),
     )
     asked, chosen = draws(asked, chosen, shot_seeds)
-    try:
-        return train(asked, chosen, Path(out) if out is not None else None, on_exists, listen or warn, track=track)
-    except Interrupted as stopped:
-        raise KeyboardInterrupt(str(stopped)) from stopped
+    return train(asked, chosen, Path(out) if out is not None else None, on_exists, listen or warn, track=track)
 
 
 def train(
@@ -99,7 +95,7 @@ def train(
     from xmodctl.training.fine_tuning import fine_tune
     from xmodctl.training.planning import check_disk, estimate, resolve_plan
     from xmodctl.training.trackers import Trackers, check
-    from xmodctl.training.training_data import gather
+    from xmodctl.training.training_data import load_training_data
 
     one_of("--on-exists", on_exists, ("resume", "redo", "error"))
     check(track)
@@ -110,32 +106,16 @@ def train(
     folder = out or RUNS / plan.folder_name
     with ExitStack() as held:
         held.enter_context(locked(folder))
-        materials = gather(plan, folder=asked.data)
+        materials = load_training_data(plan, folder=asked.data)
         check_disk(folder, estimate(plan, source, [one.rows for one in materials], len(seeds)).disk)
         fingerprints = {name: value for one in materials for name, value in one.fingerprints.items()}
         run = Run.open(folder, plan, seeds, fingerprints, on_exists)
         listen(RunOpened(run.folder, plan.task.title, plan.source_languages, plan.model, plan.recipe.name))
-        held.enter_context(own_accelerate_state())
         trackers = held.enter_context(Trackers(track, run))
-        for event in fine_tune(run, source, materials):
+
+        def listen_all(event: Event) -> None:
             trackers.show(event)
             listen(event)
+
+        fine_tune(run, source, materials, listen_all)
     return Run.read(folder)
-
-
-@contextmanager
-def own_accelerate_state() -> Iterator[None]:
-    """Let a training choose its precision, whatever was chosen in this process before; put that back afterwards.
-
-    Accelerate keeps one state a process and refuses another precision: right for a script, wrong for a notebook.
-    """
-    from accelerate.state import AcceleratorState
-
-    shared: dict[str, Any] = AcceleratorState._shared_state
-    before = dict(shared)
-    shared.clear()
-    try:
-        yield
-    finally:
-        shared.clear()
-        shared.update(before)

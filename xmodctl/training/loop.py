@@ -1,8 +1,8 @@
-"""The fine-tuning loop: method only. It yields what happens; saving, logging and drawing are the caller's."""
+"""The training loop: the method and nothing else. Saving, logging and drawing are up to the caller."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import StepTaken
 from xmodctl.model.batches import collate, sampled, training_batches
-from xmodctl.model.precision import Precision
+from xmodctl.model.inference import best_device
+from xmodctl.model.precision import Precision, autocast
 from xmodctl.run.checkpoints import Checkpoint, Progress
 
 if TYPE_CHECKING:
@@ -23,22 +24,30 @@ if TYPE_CHECKING:
 
 
 Batch = list[np.ndarray]  # one optimiser step: micro-batches of unit numbers
-OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a parameter
+OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per parameter
 
 
 class Training:
-    """One seed's fine-tuning: iterate over it to train; its state can be saved and restored between steps.
+    """The training of one seed: iterate over it to train. Between two steps, its state can be saved and restored.
+
+    It runs in one process. Matrix products are computed in `precision`; weights, gradients and the optimiser's state
+    are fp32. In fp16 the loss is scaled, so that small gradients do not vanish (Micikevicius et al., Mixed Precision
+    Training, ICLR 2018).
 
     Args:
-        model: Frozen as the recipe says, with the source language's adapter active, or those of all in memory.
+        model: Frozen as the recipe says, with the training language's adapter active; with several languages, all
+            their adapters in memory.
         rows: The encoded training rows.
-        weights: How many terms of the loss each unit brings, shape (units,); a unit that brings none is left out.
+        weights: How many terms of the loss each unit brings, shape (units,); units with none are skipped.
         recipe: How to train.
-        seed: Decides the order of the rows and dropout, together with the step: no random state needs saving.
-        precision: What matrix products are computed in.
+        seed: Decides the order of rows and dropout, together with the step: no random state needs saving.
+        precision: fp32, bf16 or fp16.
         pad_id: The tokenizer's padding id.
-        languages: The number of each unit's language, shape (units,), where there are several; `rows` then carry
-            `lang_ids`, by which each goes through its own adapter.
+        languages: With several languages, the number of each unit's language, shape (units,); `rows` then carry
+            `lang_ids`, which select the adapter of each row.
+
+    Raises:
+        UserError: The process is one of several that were launched together.
     """
 
     def __init__(
@@ -53,16 +62,18 @@ class Training:
         pad_id: int,
         languages: np.ndarray | None = None,
     ) -> None:
-        from accelerate import Accelerator
+        import torch
 
-        self.accelerator = Accelerator(mixed_precision="no" if precision == "fp32" else precision)
-        if self.accelerator.num_processes > 1:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
             raise UserError("training runs in one process; start it without torchrun or accelerate launch")
         self.model, self.rows, self.weights, self.recipe, self.seed, self.precision, self.pad_id = (
             model, rows, weights, recipe, seed, precision, pad_id,
         )  # fmt: skip
         model.leave_padding_out()
-        self.module, self.optimizer = self.accelerator.prepare(model.module, adamw(model.module, recipe))
+        self.device = torch.device(best_device())
+        self.module = model.module.to(self.device)
+        self.optimizer = adamw(self.module, recipe)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.units = np.flatnonzero(weights)
         self.languages = np.zeros(len(self.units), dtype=np.int64) if languages is None else languages[self.units]
         self.language_count = 1 if languages is None else int(languages.max()) + 1
@@ -93,7 +104,7 @@ class Training:
         return self.step % self.steps_per_epoch == 0 or self.step == self.total_steps
 
     def batches(self, epoch: int) -> list[Batch]:
-        """Return this process's share of each batch of an epoch."""
+        """Return the batches of an epoch."""
         units = self.units[self.sampled(epoch)]
         batches = training_batches(
             self.rows.lengths[units],
@@ -102,33 +113,32 @@ class Training:
             tokens_per_step=self.recipe.tokens_per_step,
             seed=self.seed,
             epoch=epoch,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
         )
         return [[units[part] for part in batch] for batch in batches]
 
     def sampled(self, epoch: int) -> np.ndarray:
-        """Return the places in `units` of those that come in an epoch: of one language, all."""
+        """Return the indexes into `units` of those that an epoch uses; with a single language, all of them."""
         return sampled(self.languages, alpha=self.recipe.sampling_alpha, seed=self.seed, epoch=epoch)
 
     @property
     def shares(self) -> list[int]:
-        """How many units of an epoch are in each language."""
+        """How many units each language contributes to an epoch."""
         counts: list[int] = np.bincount(self.languages[self.sampled(0)], minlength=self.language_count).tolist()
         return counts
 
     def take(self, batch: Batch) -> StepTaken:
         """Take one optimiser step; the gradient is that of the mean loss over the whole batch."""
         started = perf_counter()
-        seed_step(self.seed, self.step, self.accelerator.process_index)
+        seed_step(self.seed, self.step)
         learning_rate = self.recipe.learning_rate * schedule(self.recipe, self.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
 
         self.module.train()
         loss = self.accumulate(batch)
-        norm = self.clip()
-        self.optimizer.step()
+        gradient_norm = self.clip()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if not math.isfinite(loss):
             raise UserError(
@@ -144,7 +154,7 @@ class Training:
             epoch=self.epoch,
             loss=loss,
             learning_rate=learning_rate,
-            gradient_norm=norm,
+            gradient_norm=gradient_norm,
             examples=len(units),
             tokens=int(self.rows.tokens[units].sum()),
             seconds=perf_counter() - started,
@@ -153,38 +163,36 @@ class Training:
 
     def accumulate(self, batch: Batch) -> float:
         """Add up the gradients of the micro-batches, each weighted by its share of the batch's loss terms."""
-        terms = self._over_processes(sum(float(self.weights[part].sum()) for part in batch))
+        terms = sum(float(self.weights[part].sum()) for part in batch)
         total = 0.0
-        for number, part in enumerate(batch):
-            last = number == len(batch) - 1
-            inputs = self.to_device(part)
-            with nullcontext() if last else self.accelerator.no_sync(self.module):
-                share = float(self.weights[part].sum()) / terms
-                loss = self.module(**inputs).loss * share
-                # Several processes average their gradients; the batch wants their sum.
-                self.accelerator.backward(loss * self.accelerator.num_processes)
+        for part in batch:
+            inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in self.collate(part).items()}
+            with autocast(self.device, self.precision):
+                loss = self.module(**inputs).loss
+            loss = loss.float() * (float(self.weights[part].sum()) / terms)
+            self.scaler.scale(loss).backward()
             total += float(loss.detach())
-        return self._over_processes(total)
+        return total
 
     def clip(self) -> float:
-        """Clip the gradient's norm as the recipe says and return what it was."""
-        norm = self.accelerator.clip_grad_norm_(
-            self.training_parameters().values(), self.recipe.gradient_clip or math.inf
-        )
-        return float(norm) if norm is not None else math.nan
+        """Clip the norm of the gradient as the recipe says, and return what it was."""
+        import torch
 
-    def to_device(self, part: np.ndarray) -> dict[str, "torch.Tensor"]:
-        """Return a padded micro-batch on the device."""
-        inputs = collate(self.rows, part, pad_id=self.pad_id)
-        return {name: tensor.to(self.accelerator.device, non_blocking=True) for name, tensor in inputs.items()}
+        self.scaler.unscale_(self.optimizer)
+        limit = self.recipe.gradient_clip or math.inf
+        return float(torch.nn.utils.clip_grad_norm_(self.training_parameters().values(), limit))
+
+    def collate(self, part: np.ndarray) -> dict[str, "torch.Tensor"]:
+        """Return a padded micro-batch."""
+        return collate(self.rows, part, pad_id=self.pad_id)
 
     def progress(self) -> Progress:
         """Return how far the training has come."""
-        return Progress(self.step, self.total_steps, self.epoch, world=self.accelerator.num_processes)
+        return Progress(self.step, self.total_steps, self.epoch, world=1)
 
     def training_parameters(self) -> dict[str, "torch.nn.Parameter"]:
         """Return the parameters that the optimiser changes."""
-        return {name: one for name, one in self.model.module.named_parameters() if one.requires_grad}
+        return {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
 
     def trained(self) -> dict[str, "torch.Tensor"]:
         """Return the values of what trains, under their stock names."""
@@ -200,45 +208,42 @@ class Training:
 
     def optimizer_state(self) -> dict[str, "torch.Tensor"]:
         """Return the optimiser's state as `<parameter>.<state>` -> tensor."""
-        state = self.optimizer.optimizer.state
+        state = self.optimizer.state
         return {
             f"{name}.{key}": state[parameter][key]
             for name, parameter in self.training_parameters().items()
             for key in OPTIMIZER_STATE
-            if parameter in state  # not so the adapter of a language of which no row has come yet
+            if parameter in state  # the adapter of a language has none until its first row was seen
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint: weights, optimiser state and step."""
-        there, here = checkpoint.progress, self.progress()
-        if (there.total_steps, there.world) != (here.total_steps, here.world):
+        """Resume from a checkpoint: weights, optimiser state and step.
+
+        Raises:
+            UserError: It belongs to a training of another length.
+        """
+        saved = checkpoint.progress
+        if (saved.total_steps, saved.world) != (self.total_steps, 1):
+            processes = f" in {saved.world} processes" if saved.world > 1 else ""
             raise UserError(
-                f"{checkpoint.folder} was saved by {there.world} processes on the way to step {there.total_steps:,}; "
-                f"this command has {here.world} and {here.total_steps:,}: run it as before, or add --on-exists redo"
+                f"{checkpoint.folder} belongs to a training of {saved.total_steps:,} steps{processes}, but this one "
+                f"has {self.total_steps:,}; repeat the command that began it, or start over with --on-exists redo"
             )
         self.put(checkpoint.tensors())
         state = checkpoint.optimizer()
         for name, parameter in self.training_parameters().items():
             if f"{name}.{OPTIMIZER_STATE[0]}" not in state:
                 continue
-            self.optimizer.optimizer.state[parameter] = {
+            self.optimizer.state[parameter] = {
                 key: state[f"{name}.{key}"].to(parameter.device) for key in OPTIMIZER_STATE
             }
-        self.step = there.step
-
-    def _over_processes(self, value: float) -> float:
-        import torch
-
-        if self.accelerator.num_processes == 1:
-            return value
-        total = self.accelerator.reduce(torch.tensor(value, device=self.accelerator.device), reduction="sum")
-        return float(total)
+        self.step = saved.step
 
 
 def adamw(module: "torch.nn.Module", recipe: Recipe) -> "torch.optim.Optimizer":
-    """Return fused AdamW over what trains; biases and LayerNorms are not decayed.
+    """Return fused AdamW over the parameters that train; biases and LayerNorms have no weight decay.
 
-    Frozen parameters are not handed over, so that no decay can shrink them.
+    Frozen parameters are not in it, so that no decay can shrink them.
     """
     import torch
 
@@ -276,8 +281,9 @@ def schedule(recipe: Recipe, step: int, total_steps: int) -> float:
             return 1.0
 
 
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed the random numbers of one step, so that a continued run draws what an unbroken one would."""
+def seed_step(seed: int, step: int) -> None:
+    """Seed the random numbers of one step, so that a resumed run draws the same as one that was never stopped."""
     import torch
 
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+    # The third word is the rank of a process, as in runs of earlier versions.
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0] >> np.uint64(1)))

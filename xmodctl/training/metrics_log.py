@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: the losses and validation scores of one training, step by step."""
+"""The record of a training: one JSON line per step and per validation."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,14 @@ from xmodctl.core import jsonl
 
 
 class MetricsLog:
-    """The append-only record of a training; lines past the step that a run continues from are dropped."""
+    """An append-only `metrics.jsonl`; lines past the step that a training resumes from are dropped."""
 
     def __init__(self, path: Path, *, keep_until: int) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.validations: dict[int, float] = {}  # step -> score
+        self.validations: dict[int, float] = {}  # step -> score, percent
         kept: list[dict[str, Any]] = []
         if path.exists():
-            for _, value in jsonl.read(path, remedy="remove that line", append_only=True):
+            for _, value in jsonl.read(path, remedy="train again with --on-exists redo", append_only=True):
                 if value["step"] <= keep_until:
                     kept.append(value)
                     self._note(value)
@@ -26,7 +25,7 @@ class MetricsLog:
         jsonl.append(self.path, value, durable=False)
         self._note(value)
 
-    def validated(self, step: int) -> bool:
+    def is_validated(self, step: int) -> bool:
         """Return whether the model of this step has been scored."""
         return step in self.validations
 

@@ -1,27 +1,36 @@
-"""What a plan trains on: rows a language, of the task and of the stages before it, and a few shots of target languages.
+"""The training data of a plan: rows per language, of the task and of its stages, and a few shots of target languages.
 
 Whatever is drawn from target languages is recorded, so that a sweep never scores what was trained on.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Split, Task
+from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import DataEncoded
 from xmodctl.data import Rows, load_rows, offers
+from xmodctl.data.encoding import encode
+from xmodctl.kinds import KINDS
 from xmodctl.run.plan import Plan
+from xmodctl.training.loop import total_steps
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 POOLS: tuple[Split, ...] = ("train", "validation")
 """Where shots are drawn from: the first of these that a language has. Never the test data."""
 
 
 @dataclass(frozen=True)
-class Corpus:
+class LanguageData:
     """Rows of one language, and the adapter they go through."""
 
     adapter: str
@@ -29,101 +38,169 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Material:
-    """What one training takes in: that of a stage, or the last, which is the task's own."""
+class TrainingData:
+    """The rows of one training: of a stage, or of the run's own task, which comes last."""
 
     task: Task
     recipe: Recipe
-    training: tuple[Corpus, ...]
-    validation: tuple[Corpus, ...]  # of the source languages that have some
-    pools: tuple[Corpus, ...] = ()  # what each seed draws its shots from
-    stage: str = ""  # the task's name, of a stage before the last
+    training: tuple[LanguageData, ...]
+    validation: tuple[LanguageData, ...]  # of the training languages that have some
+    pools: tuple[LanguageData, ...] = ()  # what each seed draws its shots from
+    stage: str = ""  # the task's name, if this is a stage
 
     @property
     def rows(self) -> int:
         """Training rows over all languages, without shots."""
-        return sum(len(one.rows) for one in self.training)
+        return sum(len(language.rows) for language in self.training)
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What the rows are called -> their fingerprint: `train`, or `train de_DE` where there are several."""
-        found = {}
-        for name, corpora in (("train", self.training), ("validation", self.validation), ("shots", self.pools)):
-            for one in corpora:
-                several = len(self.training) > 1 or name == "shots"
-                words = (self.stage, name, one.adapter if several else "")
-                found[" ".join(filter(None, words))] = one.rows.fingerprint
-        return found
+        """The fingerprint of each part, by name: `train`, or `train de_DE` with several languages."""
+        fingerprints = {}
+        parts = (("train", self.training), ("validation", self.validation), ("shots", self.pools))
+        for name, languages in parts:
+            for language in languages:
+                adapter = language.adapter if len(self.training) > 1 or name == "shots" else ""
+                fingerprints[" ".join(filter(None, (self.stage, name, adapter)))] = language.rows.fingerprint
+        return fingerprints
 
 
-def gather(plan: Plan, *, folder: Path | None) -> tuple[Material, ...]:
-    """Load the rows of each training of a plan: those of its stages, then the task's own.
+@dataclass(frozen=True)
+class EncodedTrainingData:
+    """The rows of one training as the model reads them."""
+
+    data: TrainingData
+    tokenizer: "PreTrainedTokenizerBase"
+    training: tuple[Encoded, ...]
+    validation: tuple[Encoded, ...]
+
+    @classmethod
+    def encode(cls, data: TrainingData, tokenizer: "PreTrainedTokenizerBase") -> Self:
+        """Encode what every seed trains on."""
+        kind, recipe = KINDS[data.task.kind], data.recipe
+        training = tuple(encode(kind, language.rows, tokenizer, recipe) for language in data.training)
+        validation = tuple(encode(kind, language.rows, tokenizer, recipe) for language in data.validation)
+        return cls(data, tokenizer, training, validation)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The adapters that training goes through."""
+        return tuple(language.adapter for language in self.data.training)
+
+    @property
+    def summary(self) -> DataEncoded:
+        """What the user is told about the data."""
+        data = self.data
+        return DataEncoded(
+            rows=data.rows,
+            tokens=sum(int(encoded.input_ids.lengths.sum()) for encoded in self.training),
+            truncated=sum(encoded.counts["truncated"] for encoded in self.training),
+            validation_rows=sum(len(language.rows) for language in data.validation),
+            notes=tuple(self._notes()),
+            stage=data.stage,
+        )
+
+    def _notes(self) -> Iterator[str]:
+        data = self.data
+        for language in (*data.training, *data.validation, *data.pools):
+            yield from language.rows.notes
+        for language, encoded in zip(data.training, self.training, strict=True):
+            problems = KINDS[data.task.kind].unreachable_answers(encoded, len(language.rows))
+            yield from (f"{language.rows.origin}: {problem}" for problem in problems)
+        for language in data.pools:
+            yield f"shots of {language.adapter} are drawn from {language.rows.origin}"
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of a training without shots."""
+        weights = KINDS[self.data.task.kind].weights
+        return total_steps(sum(int((weights(encoded) > 0).sum()) for encoded in self.training), self.data.recipe)
+
+    def with_shots(self, shots: Sequence[Rows]) -> "EncodedTrainingData":
+        """Return the data with the examples that a seed drew from each pool."""
+        kind, recipe = KINDS[self.data.task.kind], self.data.recipe
+        drawn = [LanguageData(pool.adapter, rows) for pool, rows in zip(self.data.pools, shots, strict=True)]
+        return replace(
+            self,
+            data=replace(self.data, training=(*self.data.training, *drawn), pools=()),
+            training=(*self.training, *(encode(kind, language.rows, self.tokenizer, recipe) for language in drawn)),
+        )
+
+
+def load_training_data(plan: Plan, *, folder: Path | None) -> tuple[TrainingData, ...]:
+    """Load the rows of each training of a plan: those of its stages, then those of its own task.
 
     Raises:
         UserError: They cannot be loaded.
     """
-    earlier = []
+    stages = []
     for task, stage in zip(plan.earlier, plan.recipe.stages, strict=True):
         recipe, data = plan.recipe.of_stage(stage), Path(stage.data) if stage.data else None
         try:
-            # Of several languages those that it has: Social IQa, say, is in English only.
-            there = [one for one in plan.source_languages if offers(task, one, "train", folder=data, evaluation=False)]
-            found = _material(task, recipe, there or plan.source_languages, data, plan.limit)
+            # Only the languages that the stage's data has: Social IQa, say, is in English only.
+            available = [
+                language
+                for language in plan.source_languages
+                if offers(task, language, "train", folder=data, evaluation=False)
+            ]
+            loaded = _load(task, recipe, available or plan.source_languages, data, plan.limit)
         except UserError as error:
             raise UserError(
-                f"the stage {task.name}: {error} (a folder for it: --set 'stages=[{{task: {task.name}, data: DIR}}]'; "
-                "without it: --set 'stages=[]')"
+                f"the stage {task.name}: {error} (name its data folder with --set 'stages=[{{task: {task.name}, "
+                "data: DIR}]', or train without stages with --set 'stages=[]')"
             ) from error
-        earlier.append(replace(found, stage=task.name))
-    own = _material(plan.task, plan.recipe, plan.source_languages, folder, plan.limit)
-    return (*earlier, replace(own, pools=_pools(plan, folder)))
+        stages.append(replace(loaded, stage=task.name))
+    last = _load(plan.task, plan.recipe, plan.source_languages, folder, plan.limit)
+    return (*stages, replace(last, pools=_load_pools(plan, folder)))
 
 
-def _material(task: Task, recipe: Recipe, languages: Sequence[str], folder: Path | None, limit: int | None) -> Material:
+def _load(task: Task, recipe: Recipe, languages: Sequence[str], folder: Path | None, limit: int | None) -> TrainingData:
     training, validation = [], []
     sole = len(languages) == 1
     for language in languages:
         rows = load_rows(task, language, "train", folder=folder, limit=limit, evaluation=False, sole=sole)
-        training.append(Corpus(language, rows))
+        training.append(LanguageData(language, rows))
         # The benchmark's own validation data, or else that of the data set trained on.
-        places = [one for one in (True, False) if offers(task, language, "validation", folder=folder, evaluation=one)]
-        if places or recipe.keep == "source-dev":
-            evaluation = next(iter(places), True)
+        choices = [one for one in (True, False) if offers(task, language, "validation", folder=folder, evaluation=one)]
+        if choices or recipe.keep == "source-dev":
+            evaluation = next(iter(choices), True)
             rows = load_rows(task, language, "validation", folder=folder, limit=limit, evaluation=evaluation, sole=sole)
-            validation.append(Corpus(language, rows))
-    return Material(task, recipe, tuple(training), tuple(validation))
+            validation.append(LanguageData(language, rows))
+    return TrainingData(task, recipe, tuple(training), tuple(validation))
 
 
-def _pools(plan: Plan, folder: Path | None) -> tuple[Corpus, ...]:
+def _load_pools(plan: Plan, folder: Path | None) -> tuple[LanguageData, ...]:
+    if plan.shots is None:
+        return ()
     pools = []
-    for language, adapter in plan.shots.languages if plan.shots else ():
-        split = next((one for one in POOLS if offers(plan.task, language, one, folder=folder)), None)
+    for language, adapter in plan.shots.languages:
+        split = next((split for split in POOLS if offers(plan.task, language, split, folder=folder)), None)
         if split is None:
             raise UserError(
                 f"--shots: {plan.data or plan.task.title} has neither training nor validation data in {language} to "
                 "draw examples from, and test data is never trained on; choose other languages with --shot-langs"
             )
         rows = load_rows(plan.task, language, split, folder=folder, limit=plan.limit)
-        assert plan.shots
         if len(rows) < plan.shots.count:
             raise UserError(
-                f"--shots {plan.shots.count}: {rows.origin} has {len(rows)} rows; ask for at most as many with --shots"
+                f"--shots {plan.shots.count}: {rows.origin} has only {len(rows)} rows; use a smaller number with "
+                "--shots"
             )
-        pools.append(Corpus(adapter, rows))
+        pools.append(LanguageData(adapter, rows))
     return tuple(pools)
 
 
-def draw(pool: Rows, count: int, seed: int) -> Rows:
-    """Draw examples by `seed` and the pool's language alone; where rows have a label, as many of each as can be."""
-    words = hashlib.sha256(pool.language.encode()).digest()[:8]
-    order = np.random.default_rng([seed, int.from_bytes(words, "big")]).permutation(len(pool))
+def draw_shots(pool: Rows, count: int, seed: int) -> Rows:
+    """Draw examples by `seed` and the pool's language alone; rows with labels are drawn evenly over the labels."""
+    language = hashlib.sha256(pool.language.encode()).digest()[:8]
+    order = np.random.default_rng([seed, int.from_bytes(language, "big")]).permutation(len(pool))
     if "label" in pool.table.column_names:
         labels = np.asarray(pool.table["label"])[order]
-        earlier = np.zeros(len(order), dtype=np.int64)  # rows of the same label that come before
+        rank = np.zeros(len(order), dtype=np.int64)  # rows of the same label that come before
         for label in np.unique(labels):
-            mine = labels == label
-            earlier[mine] = np.arange(mine.sum())
-        order = order[np.argsort(earlier, kind="stable")]
+            is_label = labels == label
+            rank[is_label] = np.arange(is_label.sum())
+        order = order[np.argsort(rank, kind="stable")]
     chosen = np.sort(order[:count])
-    told = f"{pool.fingerprint} {chosen.tolist()}"
-    return replace(pool, arrow=pool.arrow.take(chosen), fingerprint=hashlib.sha256(told.encode()).hexdigest())
+    digest = hashlib.sha256(f"{pool.fingerprint} {chosen.tolist()}".encode()).hexdigest()
+    return replace(pool, arrow=pool.arrow.take(chosen), fingerprint=digest)

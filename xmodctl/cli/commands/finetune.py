@@ -138,8 +138,8 @@ def train(asked: "Asked", seeds: tuple[int, ...], out: Path | None, on_exists: s
     """
     from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
+    from xmodctl.core.signals import Interrupted
     from xmodctl.training import finetune as api
-    from xmodctl.training.fine_tuning import Interrupted
 
     try:
         with Drawing(display.TrainingProgress) as draw:

@@ -1,0 +1,89 @@
+"""The one resumable loop: fine-tuning and the training of language adapters both go through it.
+
+Nothing is lost but the steps since the last checkpoint, and a resumed training reaches the same bits as one that was
+never stopped: batches, masks and dropout depend on seed and step alone.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from xmodctl.core.events import Listener, StepTaken
+from xmodctl.core.signals import Interrupted, StopSignals, stop_signals
+from xmodctl.run.checkpoints import latest_checkpoint, save_checkpoint
+from xmodctl.run.folder import Folder
+from xmodctl.training.loop import Training
+from xmodctl.training.metrics_log import MetricsLog
+
+
+@contextmanager
+def interruptible(folder: Folder) -> Iterator[StopSignals]:
+    """Honour Ctrl-C between two steps, and record in the folder's file whether the work was interrupted or finished."""
+    with stop_signals() as stop:
+        try:
+            yield stop
+        except Interrupted:
+            replace(folder, state="interrupted").write()
+            raise
+    replace(folder, state="finished").write()
+
+
+@dataclass(frozen=True)
+class ResumableTraining:
+    """A training with its log and its checkpoints on disk; `resume` makes one, `run` trains to the end.
+
+    Args:
+        training: Frozen, restored from its latest checkpoint.
+        checkpoints: The folder of checkpoints.
+        log: One line per step, and whatever else the caller adds.
+        stop: Whether the user asked to stop.
+        name: What messages call it, such as "seed 1".
+    """
+
+    training: Training
+    checkpoints: Path
+    log: MetricsLog
+    stop: StopSignals
+    name: str
+
+    @classmethod
+    def resume(cls, training: Training, *, checkpoints: Path, metrics: Path, stop: StopSignals, name: str) -> Self:
+        """Restore the latest checkpoint, if there is one, and drop the lines of the log that come after it."""
+        if checkpoint := latest_checkpoint(checkpoints):
+            training.restore(checkpoint)
+        return cls(training, checkpoints, MetricsLog(metrics, keep_until=training.step), stop, name)
+
+    def run(self, listen: Listener, end_epoch: Callable[[], None] = lambda: None) -> None:
+        """Train from the present step to the last.
+
+        Args:
+            listen: Is called with each step.
+            end_epoch: Is called at the end of each epoch, after the checkpoint is saved. When an earlier command died
+                in between, it is called again for the same epoch.
+
+        Raises:
+            Interrupted: The user asked to stop; the present step is saved.
+        """
+        if self.training.step and self.training.ends_epoch:
+            end_epoch()
+        for step in self.training:
+            self.log.add(asdict(step))
+            listen(step)
+            if self.stop.requested or self.is_due(step):
+                self.save()
+            if step.ends_epoch:
+                end_epoch()
+            if step.step < step.total_steps:
+                self.stop.check_interrupt(f"at step {step.step:,} of {step.total_steps:,} ({self.name})")
+
+    def is_due(self, step: StepTaken) -> bool:
+        """Return whether a checkpoint is saved after this step: every `save_steps`, or at the end of each epoch."""
+        save_steps = self.training.recipe.save_steps
+        return step.step % save_steps == 0 if save_steps else step.ends_epoch
+
+    def save(self) -> None:
+        """Save the present step."""
+        training = self.training
+        save_checkpoint(self.checkpoints, training.progress(), training.trained(), training.optimizer_state())
