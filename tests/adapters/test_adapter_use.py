@@ -10,7 +10,8 @@ from test_adapters import own_vocabulary, zulu
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from xmodctl import evaluate, load, model
-from xmodctl.adapters import packages as adapters
+from xmodctl.adapters.packages import Package, write_package
+from xmodctl.adapters.store import copy_to_store
 from xmodctl.catalog import catalog as library
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.results import read_rows
@@ -42,13 +43,13 @@ def base(tiny_model) -> model.Source:
 
 
 @pytest.fixture
-def package(base, tmp_path) -> adapters.Package:
-    return adapters.write_package(tmp_path / "zu", base, "zu_ZA", zulu(base), {})
+def package(base, tmp_path) -> Package:
+    return write_package(tmp_path / "zu", base, "zu_ZA", zulu(base), {})
 
 
 @pytest.fixture
-def own(base, tmp_path) -> adapters.Package:
-    return adapters.write_package(tmp_path / "own", base, "zu_ZA", zulu(base), {}, vocabulary=own_vocabulary(base))
+def own(base, tmp_path) -> Package:
+    return write_package(tmp_path / "own", base, "zu_ZA", zulu(base), {}, vocabulary=own_vocabulary(base))
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +105,7 @@ def test_a_score_is_kept_for_its_package_and_measured_again_with_another(finishe
     scored(folder, "--langs", "zu", "--adapter", package.folder)
     again = run("eval-transfer", "--run", folder, "--langs", "zu", "--adapter", package.folder)
     assert again.stderr.count("scored before") == 2
-    other = adapters.write_package(tmp_path / "other", base, "zu_ZA", zulu(base, seed=5), {})
+    other = write_package(tmp_path / "other", base, "zu_ZA", zulu(base, seed=5), {})
     rows = scored(folder, "--langs", "zu", "--adapter", other.folder)
     assert rows["zu_ZA", "own"]["package"] == other.sha256
     kept = [row for row in read_rows(folder / "results.jsonl") if row.language == "zu_ZA"]
@@ -149,7 +150,7 @@ def test_a_run_that_trained_its_embeddings_refuses_another_vocabulary_and_takes_
 def test_a_package_replaces_a_language_of_the_model_only_with_a_caution(finished, base, tmp_path):
     folder, _ = finished
     tensors = {name.replace("zu_ZA", "de_DE"): tensor for name, tensor in zulu(base).items()}
-    package = adapters.write_package(tmp_path / "de", base, "de_DE", tensors, {})
+    package = write_package(tmp_path / "de", base, "de_DE", tensors, {})
     result = run("eval-transfer", "--run", folder, "--langs", "de", "--adapter", package.folder)
     assert "in the place of the model's own" in result.stderr
     assert [row.package for row in read_rows(folder / "results.jsonl")] == [None, package.sha256]
@@ -159,10 +160,10 @@ def test_a_package_of_another_base_is_refused_by_a_run(finished, base, tmp_path)
     from test_adapters import altered
 
     other = altered(base, tmp_path / "model")
-    package = adapters.write_package(tmp_path / "other", other, "zu_ZA", zulu(base), {})
+    package = write_package(tmp_path / "other", other, "zu_ZA", zulu(base), {})
     result = run("eval-transfer", "--run", finished[0], "--langs", "zu", "--adapter", package.folder)
     assert "fits no other base" in refused(result)
-    assert "neither a folder nor in the store" in refused(
+    assert "neither a folder nor a package of the store" in refused(
         run("eval-transfer", "--run", finished[0], "--langs", "zu", "--adapter", "absent")
     )
 
@@ -205,7 +206,7 @@ def test_an_export_with_a_packages_language_loads_in_plain_transformers(finished
 
 
 def test_from_python_adapters_are_folders_or_names_of_the_store(finished, package):
-    kept = adapters.keep(package)
+    kept = copy_to_store(package)
     told = []
     try:
         with pytest.raises(UserError, match="has no adapter for 'zu'"):
@@ -265,6 +266,6 @@ def test_a_run_can_be_told_how_other_data_is_written_and_nothing_else(finished, 
 
 
 def test_python_refuses_two_adapters_of_one_language(finished, base, package, tmp_path):
-    other = adapters.write_package(tmp_path / "other", base, "zu_ZA", zulu(base, seed=9), {})
+    other = write_package(tmp_path / "other", base, "zu_ZA", zulu(base, seed=9), {})
     with pytest.raises(UserError, match="two adapters for zu_ZA"):
         load(finished[0], "zu", adapters=[package.folder, other.folder])

@@ -10,7 +10,10 @@ from command_line import refused, run
 from transformers import AutoModel
 
 from xmodctl import model
-from xmodctl.adapters import packages as adapters
+from xmodctl.adapters.attaching import attach
+from xmodctl.adapters.merging import extract, merge_packages
+from xmodctl.adapters.packages import Package, check_fits, read_package, write_package
+from xmodctl.adapters.store import choose, choose_all, copy_to_store, store_folder
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
 from xmodctl.model import weights
@@ -38,8 +41,8 @@ def zulu(base: model.Source, seed: int = 0) -> dict[str, torch.Tensor]:
     }
 
 
-def written(base: model.Source, folder: Path, *, seed: int = 0, own: NewVocabulary | None = None) -> adapters.Package:
-    return adapters.write_package(folder, base, "zu_ZA", zulu(base, seed), {"steps": 3}, vocabulary=own)
+def written(base: model.Source, folder: Path, *, seed: int = 0, own: NewVocabulary | None = None) -> Package:
+    return write_package(folder, base, "zu_ZA", zulu(base, seed), {"steps": 3}, vocabulary=own)
 
 
 def own_vocabulary(base: model.Source) -> NewVocabulary:
@@ -60,14 +63,14 @@ def altered(base: model.Source, folder: Path, **settings) -> model.Source:
 
 def test_what_is_written_is_read_back_with_its_facts_and_the_files_own_sha256(base, tmp_path):
     package = written(base, tmp_path / "zu")
-    again = adapters.read_package(tmp_path / "zu")
+    again = read_package(tmp_path / "zu")
     assert again == package
     assert package.language == "zu_ZA"
     assert package.base == base.folder.name
     assert package.facts == {"steps": 3}
     assert package.geometry["hidden size"] == 16
     assert package.vocabulary is None
-    assert package.sha256 == adapters.sha256_of(tmp_path / "zu" / "adapter.safetensors")
+    assert package.sha256 == sha256_of(tmp_path / "zu" / "adapter.safetensors")
     assert all(torch.equal(tensor, package.tensors()[name]) for name, tensor in zulu(base).items())
 
 
@@ -85,7 +88,7 @@ def test_an_attached_language_computes_with_the_packages_tensors_and_the_others_
     for language in ("en_XX", "de_DE"):
         xmod.use(language)
         before[language] = xmod.module(**batch).logits
-    adapters.attach(xmod, package)
+    attach(xmod, package)
     xmod.use("zu_ZA")
     assert xmod.active == "zu_ZA"
     assert xmod.packages == {"zu_ZA": package.sha256}
@@ -110,14 +113,14 @@ def test_a_package_of_another_geometry_vocabulary_or_body_is_refused_in_a_senten
     package = written(base, tmp_path / "zu")
     other = altered(base, tmp_path / "other", **settings)
     with pytest.raises(UserError, match=told) as caught:
-        adapters.attach(model.load(other, "none", ["en_XX"]), package)
+        attach(model.load(other, "none", ["en_XX"]), package)
     assert "xmodctl add-language zu_ZA" in str(caught.value)
 
 
 def test_a_copy_of_the_base_in_another_folder_is_the_same_base(base, tmp_path):
     package = written(base, tmp_path / "zu")
     shutil.copytree(base.folder, tmp_path / "copy")
-    adapters.check(package, model.find(str(tmp_path / "copy")))
+    check_fits(package, model.find(str(tmp_path / "copy")))
 
 
 def test_a_changed_damaged_or_missing_file_is_told(base, tmp_path):
@@ -125,11 +128,11 @@ def test_a_changed_damaged_or_missing_file_is_told(base, tmp_path):
     weights = (folder / "adapter.safetensors").read_bytes()
     (folder / "adapter.safetensors").write_bytes(weights[:-1] + b"x")
     with pytest.raises(UserError, match="is damaged or was changed"):
-        adapters.read_package(folder)
+        read_package(folder)
     (folder / "adapter.safetensors").write_bytes(weights)
     (folder / "vocabulary" / "tokenizer.json").unlink()
     with pytest.raises(UserError, match=r"incomplete: cannot read vocabulary/tokenizer\.json"):
-        adapters.read_package(folder)
+        read_package(folder)
 
 
 def test_facts_that_contradict_the_weights_are_refused(base, tmp_path):
@@ -137,16 +140,16 @@ def test_facts_that_contradict_the_weights_are_refused(base, tmp_path):
     facts = json.loads((folder / "adapter.json").read_text())
     facts["language"] = "xh_ZA"
     (folder / "adapter.json").write_text(json.dumps(facts))
-    with pytest.raises(UserError, match=r"says other than adapter\.safetensors"):
-        adapters.read_package(folder)
+    with pytest.raises(UserError, match=r"adapter\.safetensors disagree"):
+        read_package(folder)
 
 
 def test_a_package_cannot_name_a_place_instead_of_a_language(base, tmp_path):
     folder = written(base, tmp_path / "zu").folder
     facts = (folder / "adapter.json").read_text()
     (folder / "adapter.json").write_text(facts.replace('"zu_ZA"', '"../zu"'))
-    with pytest.raises(UserError, match=r"names the language '\.\./zu', which no adapter can be called"):
-        adapters.read_package(folder)
+    with pytest.raises(UserError, match=r"gives the language '\.\./zu', which is not a valid adapter name"):
+        read_package(folder)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +158,9 @@ def test_a_package_cannot_name_a_place_instead_of_a_language(base, tmp_path):
 def test_what_is_no_package_is_refused(tmp_path, content):
     (tmp_path / "adapter.json").write_text(content)
     with pytest.raises(UserError, match="adapter"):
-        adapters.read_package(tmp_path)
-    with pytest.raises(UserError, match="is no adapter package"):
-        adapters.read_package(tmp_path / "absent")
+        read_package(tmp_path)
+    with pytest.raises(UserError, match="is not an adapter package"):
+        read_package(tmp_path / "absent")
 
 
 @pytest.mark.parametrize("key", ["language", "base", "geometry", "files", "sha256", "facts"])
@@ -167,10 +170,10 @@ def test_facts_of_another_shape_are_refused(base, tmp_path, key, value):
     facts = json.loads((folder / "adapter.json").read_text())
     (folder / "adapter.json").write_text(json.dumps({**facts, key: value}))
     if key == "facts" and isinstance(value, dict):
-        assert adapters.read_package(folder).facts == value  # what was noted of the training is anybody's
+        assert read_package(folder).facts == value  # what was noted of the training is anybody's
         return
     with pytest.raises(UserError, match=r"adapter|incomplete|damaged"):
-        adapters.read_package(folder)
+        read_package(folder)
 
 
 def test_a_folder_with_other_files_is_not_written_over(base, tmp_path):
@@ -181,7 +184,7 @@ def test_a_folder_with_other_files_is_not_written_over(base, tmp_path):
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
     (tmp_path / "mine" / "letter.txt").unlink()
     folder = written(base, tmp_path / "mine").folder
-    assert written(base, folder, seed=1) == adapters.read_package(folder)  # a package is replaced
+    assert written(base, folder, seed=1) == read_package(folder)  # a package is replaced
     (folder / "letter.txt").write_text("dear")
     with pytest.raises(UserError, match="holds other files"):
         written(base, folder)
@@ -193,7 +196,7 @@ def test_a_language_with_its_own_vocabulary_brings_tokenizer_and_embeddings(base
     tokenizer = package.tokenizer()
     assert tokenizer("umuntu")["input_ids"] == own.tokenizer("umuntu")["input_ids"]
     xmod = model.load(base, "none", ["en_XX"])
-    adapters.attach(xmod, package)
+    attach(xmod, package)
     xmod.use("zu_ZA")
     assert torch.equal(xmod.module.embeddings.word_embeddings.weight, own.embeddings)
 
@@ -201,27 +204,27 @@ def test_a_language_with_its_own_vocabulary_brings_tokenizer_and_embeddings(base
 @pytest.mark.usefixtures("_own_cache")
 def test_the_store_finds_a_package_by_language_name_or_folder_for_the_base_it_fits(base, tmp_path):
     package = written(base, tmp_path / "zu")
-    kept = adapters.keep(package)
-    assert kept.folder.parent == adapters.store()
+    kept = copy_to_store(package)
+    assert kept.folder.parent == store_folder()
     for asked in ("zu_ZA", "zu", "Zulu", kept.name, str(tmp_path / "zu")):
-        assert adapters.choose(asked, base).sha256 == package.sha256
-    with pytest.raises(UserError, match="neither a folder nor in the store, which has zu_ZA-"):
-        adapters.choose("xh_ZA", base)
+        assert choose(asked, base).sha256 == package.sha256
+    with pytest.raises(UserError, match="neither a folder nor a package of the store, which has zu_ZA-"):
+        choose("xh_ZA", base)
     other = altered(base, tmp_path / "other")
     with pytest.raises(UserError, match="fits no other base"):
-        adapters.choose("zu", other)
-    adapters.keep(written(other, tmp_path / "zu-other"))
-    assert adapters.choose("zu", base).sha256 == package.sha256
-    adapters.keep(written(base, tmp_path / "zu-second", seed=1))
+        choose("zu", other)
+    copy_to_store(written(other, tmp_path / "zu-other"))
+    assert choose("zu", base).sha256 == package.sha256
+    copy_to_store(written(base, tmp_path / "zu-second", seed=1))
     with pytest.raises(UserError, match="several fit"):
-        adapters.choose("zu", base)
+        choose("zu", base)
 
 
 def test_two_packages_of_one_language_are_refused(base, tmp_path):
     one, other = written(base, tmp_path / "a"), written(base, tmp_path / "b", seed=1)
-    assert len(adapters.choose_all([one.folder, one.folder], base)) == 1
+    assert len(choose_all([one.folder, one.folder], base)) == 1
     with pytest.raises(UserError, match="two adapters for zu_ZA"):
-        adapters.choose_all([one.folder, other.folder], base)
+        choose_all([one.folder, other.folder], base)
 
 
 @pytest.mark.usefixtures("_own_cache")
@@ -232,28 +235,28 @@ def test_the_commands_export_verify_import_and_list(tiny_model, tmp_path):
     result = run("adapters", "verify", out, "--model", tiny_model, "--json")
     package = json.loads(result.stdout)
     assert package["language"] == "de_DE"
-    assert package["sha256"] == adapters.sha256_of(out / "adapter.safetensors")
+    assert package["sha256"] == sha256_of(out / "adapter.safetensors")
     assert "no packages in" in run("adapters", "list").stderr
     result = run("adapters", "import", out, "--json")
-    assert Path(json.loads(result.stdout)["folder"]).parent == adapters.store()
+    assert Path(json.loads(result.stdout)["folder"]).parent == store_folder()
     assert "de_DE-" in run("adapters", "list").stdout
     listed = json.loads(run("adapters", "list", tmp_path, "--json").stdout)
     assert [one["folder"] for one in listed] == [str(out)]
     base = model.find(str(tiny_model))
-    stored = adapters.choose("German", base).tensors()
+    stored = choose("German", base).tensors()
     assert all(torch.equal(tensor, stored[name]) for name, tensor in model.read_adapter(base, "de_DE").items())
 
 
 def test_the_commands_refuse_what_is_not_there(tiny_model, tmp_path):
-    assert "is no adapter package" in refused(run("adapters", "verify", tmp_path))
-    assert "is no adapter package" in refused(run("adapters", "import", tmp_path / "absent"))
+    assert "is not an adapter package" in refused(run("adapters", "verify", tmp_path))
+    assert "is not an adapter package" in refused(run("adapters", "import", tmp_path / "absent"))
     assert "is not a folder" in refused(run("adapters", "list", tmp_path / "absent"))
     assert "has no adapter for 'zu'" in refused(run("adapters", "export", tiny_model, "zu", tmp_path / "zu"))
     assert not (tmp_path / "zu").exists()
 
 
 def test_a_merged_model_has_the_new_language_and_every_tensor_that_was_there(base, tmp_path):
-    package, german = written(base, tmp_path / "zu"), adapters.extract(base, "de_DE", tmp_path / "de")
+    package, german = written(base, tmp_path / "zu"), extract(base, "de_DE", tmp_path / "de")
     result = run("adapters", "merge", package.folder, "--model", base.folder, "--out", tmp_path / "merged")
     assert result.exit_code == 0, result.output
     assert "new: zu_ZA" in result.stderr
@@ -269,35 +272,35 @@ def test_a_merged_model_has_the_new_language_and_every_tensor_that_was_there(bas
     texts = model.load_tokenizer(merged)(TEXTS[0], return_tensors="pt")
     stock = AutoModel.from_pretrained(merged.folder).eval()
     ours = model.load(base, "none", base.languages)
-    adapters.attach(ours, package)
+    attach(ours, package)
     ours.use("zu_ZA")
     with torch.inference_mode():
         states = stock(**texts, lang_ids=torch.tensor([len(base.languages)])).last_hidden_state
         assert torch.allclose(states, ours.module(**texts).last_hidden_state, atol=1e-5)
 
     # It is the same base: packages made for the one fit the other.
-    adapters.check(german, merged)
-    adapters.check(adapters.extract(merged, "zu_ZA", tmp_path / "again"), base)
+    check_fits(german, merged)
+    check_fits(extract(merged, "zu_ZA", tmp_path / "again"), base)
     with pytest.raises(UserError, match="not an empty folder"):
-        adapters.merge(base, [package], merged.folder)
+        merge_packages(base, [package], merged.folder)
 
 
 def test_languages_merged_in_any_order_or_one_by_one_are_the_same_model(base, tmp_path):
     zu = written(base, tmp_path / "zu")
     tensors = {name.replace("zu_ZA", "et_EE"): tensor for name, tensor in zulu(base, 1).items()}
-    et = adapters.write_package(tmp_path / "et", base, "et_EE", tensors, {})
-    first = adapters.merge(base, [zu, et], tmp_path / "first")
-    other = adapters.merge(base, [et, zu], tmp_path / "other")
+    et = write_package(tmp_path / "et", base, "et_EE", tensors, {})
+    first = merge_packages(base, [zu, et], tmp_path / "first")
+    other = merge_packages(base, [et, zu], tmp_path / "other")
     assert {file.name: file.read_bytes() for file in first.folder.iterdir()} == {
         file.name: file.read_bytes() for file in other.folder.iterdir()
     }
-    one = adapters.merge(adapters.merge(base, [et], tmp_path / "one"), [zu], tmp_path / "both")
+    one = merge_packages(merge_packages(base, [et], tmp_path / "one"), [zu], tmp_path / "both")
     assert sha256_of(one.folder / "model.safetensors") == sha256_of(first.folder / "model.safetensors")
 
 
 def test_a_merged_adapter_takes_the_place_of_the_models_own(base, tmp_path):
     tensors = {name.replace("zu_ZA", "de_DE"): tensor for name, tensor in zulu(base).items()}
-    package = adapters.write_package(tmp_path / "de", base, "de_DE", tensors, {})
+    package = write_package(tmp_path / "de", base, "de_DE", tensors, {})
     result = run("adapters", "merge", package.folder, "--model", base.folder, "--out", tmp_path / "merged", "--json")
     told = json.loads(result.stdout)
     assert told["languages"] == list(base.languages)
@@ -314,10 +317,10 @@ def test_an_open_model_knows_which_of_its_adapters_were_merged(base, tmp_path):
     (folder / "config.json").write_text(json.dumps(config | {"identity_adapters": True}))
     source = model.find(str(folder))
     package = written(source, tmp_path / "zu")
-    merged = adapters.merge(source, [package], tmp_path / "merged")
+    merged = merge_packages(source, [package], tmp_path / "merged")
     assert merged.placeholders == source.placeholders == set(base.languages)
     assert merged.open_languages
-    adapters.check(package, merged)
+    check_fits(package, merged)
     listed = run("langs", "--model", merged.folder).stdout.splitlines()
     adapter = {line.split()[0]: line.split()[-1] for line in listed if line[:5] in ("zu_ZA", "de_DE")}
     assert adapter == {"zu_ZA": "yes", "de_DE": "identity"}
@@ -325,8 +328,8 @@ def test_an_open_model_knows_which_of_its_adapters_were_merged(base, tmp_path):
 
 def test_what_cannot_be_merged_is_refused(base, tmp_path):
     own = written(base, tmp_path / "own", own=own_vocabulary(base))
-    with pytest.raises(UserError, match="has a vocabulary of its own"):
-        adapters.merge(base, [own], tmp_path / "merged")
+    with pytest.raises(UserError, match="has its own vocabulary"):
+        merge_packages(base, [own], tmp_path / "merged")
     elsewhere = altered(base, tmp_path / "other", hidden_size=32, num_attention_heads=4)
     package = written(base, tmp_path / "zu")
     words = ("adapters", "merge", package.folder, "--model", elsewhere.folder, "--out", tmp_path / "merged")
@@ -344,5 +347,5 @@ def test_damaged_packages_are_told_and_the_others_listed(base, tmp_path):
 
 def test_a_folder_around_a_package_is_no_package_and_the_message_names_what_is_within(base, tmp_path):
     written(base, tmp_path / "added" / "seed-1" / "zu_ZA")
-    with pytest.raises(UserError, match=r"is no adapter package.*did you mean .*added/seed-1/zu_ZA\?"):
-        adapters.choose(tmp_path / "added", base)
+    with pytest.raises(UserError, match=r"is not an adapter package.*did you mean .*added/seed-1/zu_ZA\?"):
+        choose(tmp_path / "added", base)

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from xmodctl import model
-from xmodctl.adapters import packages as adapters
+from xmodctl.adapters.attaching import attach
+from xmodctl.adapters.vocabulary import EMBEDDINGS
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import StepTaken
 from xmodctl.new_language import adapter_initialisation as starting
@@ -106,7 +107,7 @@ def test_other_languages_give_the_same_logits_to_the_bit_and_the_checkpoint_is_n
             return xmod.module(**batch).last_hidden_state
 
     plain, extended = (model.load(source, "none", ["en_XX"]) for _ in range(2))
-    adapters.attach(extended, added.package)
+    attach(extended, added.package)
     new = logits(extended, "zu_ZA")
     for language in source.languages:
         assert torch.equal(logits(plain, language), logits(extended, language)), language
@@ -373,7 +374,7 @@ def test_a_language_can_have_a_vocabulary_of_its_own(zulu, tiny_model, head_text
     assert rows["none"].vocabulary == "the model's"
     assert rows["none"].above is None, "losses over other pieces are not comparable"
     assert rows["start"].above_low > 0
-    assert package.tensors()[adapters.WORDS].shape == (made.pieces, 16)
+    assert package.tensors()[EMBEDDINGS].shape == (made.pieces, 16)
     assert added[0].untouched == kept.untouched
 
 

@@ -95,7 +95,7 @@ def measure(run: "Run", wish: Wish, listen: Listener) -> "tuple[Report, list[Row
     Raises:
         UserError: Nothing can be scored.
     """
-    from xmodctl.adapters.packages import choose_all, offered
+    from xmodctl.adapters.store import choose_all, unused_packages
     from xmodctl.evaluation.measurements import with_intervals
     from xmodctl.evaluation.results import report
 
@@ -106,7 +106,7 @@ def measure(run: "Run", wish: Wish, listen: Listener) -> "tuple[Report, list[Row
         replaces = package.language in source.languages
         told = f"{package.language}: the adapter in {package.folder}, sha256 {package.sha256[:12]}"
         listen(Notice(told + (", in the place of the model's own" if replaces else ""), caution=replaces))
-    for package in offered(wish.langs, source, packages):
+    for package in unused_packages(wish.langs, source, packages):
         told = f"the store has an adapter for {package.language}, which is not used without --adapter {package.name}"
         listen(Notice(told, caution=True))
     targets = choose(run, source, wish, listen, packages=packages)
@@ -172,7 +172,7 @@ def choose(
     Raises:
         UserError: A name is wrong, or nothing is left.
     """
-    from xmodctl.adapters.packages import spoken
+    from xmodctl.adapters.attaching import available_languages
     from xmodctl.data import coverage
     from xmodctl.languages import expand, same
 
@@ -183,7 +183,7 @@ def choose(
         languages = {code: task.languages.get(code) for code in there}
     expansion = expand(
         wish.langs,
-        spoken(source, packages),
+        available_languages(source, packages),
         model=run.plan.model,
         task_languages=languages,
         open_languages=source.open_languages,

@@ -75,7 +75,7 @@ class Sweep:
         precision: Precision = "fp32",
         packages: "Sequence[Package]" = (),
     ) -> None:
-        from xmodctl.adapters.packages import tokenizers
+        from xmodctl.adapters.attaching import load_tokenizers
 
         self.run, self.source, self.targets, self.split, self.folder, self.limit, self.precision = (
             run, source, targets, split, folder, limit, precision,
@@ -85,7 +85,7 @@ class Sweep:
         self.controls = ("own", *controls)
         self.known = {} if redo else _known(run)
         self.packages = {package.language: package for package in packages}
-        self.tokenizers = tokenizers(source, packages)
+        self.tokenizers = load_tokenizers(source, packages)
         self.pad_id = self.tokenizers[None].pad_token_id
         # A folder that does not say which language its files are in can hold one language only.
         self.sole = len({target.data for target in targets}) == 1

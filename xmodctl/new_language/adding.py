@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xmodctl.adapters.packages import BIAS, WORDS, NewVocabulary, Package, read_package, write_package
+from xmodctl.adapters.packages import Package, read_package, write_package
+from xmodctl.adapters.vocabulary import BIAS, EMBEDDINGS, NewVocabulary
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
@@ -359,7 +360,7 @@ class Bench:
         size = self.extension.plan.vocabulary_size
         assert size is not None
         return train_vocabulary(
-            text.corpus.documents(), self.tokenizer, values[WORDS].detach().cpu(), size=size, seed=0,
+            text.corpus.documents(), self.tokenizer, values[EMBEDDINGS].detach().cpu(), size=size, seed=0,
             base_bias=values[BIAS].detach().cpu(),
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.adapters.packages import NewVocabulary
+from xmodctl.adapters.vocabulary import NewVocabulary
 from xmodctl.core.errors import UserError
 
 if TYPE_CHECKING:

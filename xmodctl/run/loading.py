@@ -63,19 +63,20 @@ def load(
     Raises:
         UserError: The run is not trained to its end, or has no such seed or language.
     """
-    from xmodctl.adapters.packages import choose_all, spoken, tokenizers
+    from xmodctl.adapters.attaching import available_languages, load_tokenizers
+    from xmodctl.adapters.store import choose_all
     from xmodctl.run.trained import Trained
 
     found = find_run(run)
     chosen = chosen_seed(found, seed)
     source = find_base(found)
     packages = choose_all(_several(adapters), source)
-    languages = spoken(source, packages)
+    languages = available_languages(source, packages)
     adapter = adapter_of(found, source, lang, languages) if lang else found.plan.source_languages[0]
     trained = Trained.load(found, source, chosen, adapter, device=device, packages=packages)
     trained.model.activate(adapter)
     trained.model.module.eval()
-    return Loaded(found, trained.model, languages, tokenizers(source, packages))
+    return Loaded(found, trained.model, languages, load_tokenizers(source, packages))
 
 
 def find_run(run: "Run | Path | str | None") -> "Run":

@@ -35,7 +35,7 @@ class Trained:
         packages: "Sequence[Package]" = (),
     ) -> Self:
         """Load the base with one language, the head of the run's task, the delta of one seed, and packages."""
-        from xmodctl.adapters.packages import attach
+        from xmodctl.adapters.attaching import attach
         from xmodctl.model import apply_delta, load
 
         tensors, facts = load_delta(run.delta(seed), source)

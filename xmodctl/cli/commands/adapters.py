@@ -10,6 +10,7 @@ from xmodctl.cli import options
 
 if TYPE_CHECKING:
     from xmodctl.adapters.packages import Package
+    from xmodctl.core.events import Event
 
 adapters = typer.Typer(
     help="Adapter packages: what add-language writes, and what `--adapter` takes.", no_args_is_help=True
@@ -33,21 +34,17 @@ def list_adapters(
 
     - `xmodctl adapters list my-adapters --json`
     """
-    from xmodctl.adapters.packages import packages_in, store
+    from xmodctl.adapters.commands import list_packages
     from xmodctl.cli import display
-    from xmodctl.core.errors import UserError
 
-    if folder is not None and not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give one with adapter packages, or none for the store")
-    place = folder or store()
-    packages, damaged = packages_in(place)
+    listing = list_packages(folder)
     if json:
-        display.show_json([package.to_json() for package in packages])
-    elif packages:
-        _show(packages)
+        display.show_json([package.to_json() for package in listing.packages])
+    elif listing.packages:
+        _show(listing.packages)
     else:
-        display.note(f"no packages in {place}; `xmodctl adapters import DIR` puts one into the store")
-    for problem in damaged:
+        display.note(f"no packages in {listing.folder}; `xmodctl adapters import DIR` adds one to the store")
+    for problem in listing.problems:
         display.warn(problem)
 
 
@@ -59,10 +56,10 @@ def import_adapter(folder: Folder, json: options.Json = False) -> None:
 
     - `xmodctl adapters import runs/zu_ZA`, then `xmodctl eval-transfer --adapter zu --langs zu`
     """
-    from xmodctl.adapters.packages import keep, read_package
+    from xmodctl.adapters import import_
     from xmodctl.cli import display
 
-    package = keep(read_package(folder))
+    package = import_(folder)
     if json:
         display.show_json(package.to_json())
     else:
@@ -89,25 +86,15 @@ def export_adapter(
 
     - `xmodctl adapters export runs/my-run sw my-adapters/sw_KE`
     """
-    from xmodctl.adapters.packages import extract
+    from xmodctl.adapters import export
     from xmodctl.cli import display
-    from xmodctl.core.errors import UserError
-    from xmodctl.languages import resolve
-    from xmodctl.model import find
-    from xmodctl.run.loading import find_base
-    from xmodctl.run.run import Run
+    from xmodctl.core.events import Notice
 
-    run = Run.read(Path(base)) if (Path(base) / "run.json").exists() else None
-    source = find_base(run) if run else find(base)
-    match = resolve(lang, source.languages, model=source.name)
-    if match.note:
-        display.warn(match.note)
-    if run and match.adapter in run.trained_adapters():
-        raise UserError(
-            f"{base} trained the adapter of {match.adapter} together with its own body, which it alone fits; "
-            f"export the whole run with `xmodctl export --run {base} --out DIR`"
-        )
-    package = extract(source, match.adapter, out)
+    def show(event: "Event") -> None:
+        if isinstance(event, Notice):
+            display.warn(event.text)
+
+    package = export(base, lang, out, listen=show)
     if json:
         display.show_json(package.to_json())
     else:
@@ -134,23 +121,17 @@ def merge_adapters(
     - `xmodctl adapters merge runs/zulu/seed-1/zu_ZA --model mini --out mini-zu`, then
       `xmodctl finetune --task wikiann --model mini-zu --lang zu`
     """
-    from xmodctl.adapters.packages import choose_all, merge
+    from xmodctl.adapters import merge
     from xmodctl.cli import display
-    from xmodctl.model import find
 
-    base = find(model)
-    chosen = choose_all(packages, base)
-    merged = merge(base, chosen, out)
+    merged = merge(packages, out, model=model)
     if json:
-        told = {"folder": str(out), "languages": list(merged.languages), "merged": [one.to_json() for one in chosen]}
-        display.show_json(told)
+        display.show_json(merged.to_json())
         return
     display.show_text(f"model: {out}")
-    there = [one.language for one in chosen if one.language in base.languages]
-    new = [one.language for one in chosen if one.language not in base.languages]
-    for what, names in (("new", new), ("in the place of the model's own", there)):
-        if names:
-            display.note(f"{what}: {', '.join(names)}")
+    for role, languages in (("new", merged.added), ("in place of the model's own", merged.replaced)):
+        if languages:
+            display.note(f"{role}: {', '.join(languages)}")
     display.note(f"use it with --model {out}")
 
 
@@ -168,17 +149,14 @@ def verify_adapter(
 
     - `xmodctl adapters verify my-adapters/zu_ZA --model mini`
     """
-    from xmodctl.adapters.packages import check, read_package
+    from xmodctl.adapters import verify
     from xmodctl.cli import display
-    from xmodctl.model import find
 
-    package = read_package(folder)
-    if model:
-        check(package, find(model))
+    package = verify(folder, model)
     if json:
         display.show_json(package.to_json())
     else:
-        display.show_text(f"{folder} is whole: {package.language} for {package.made_for}, sha256 {package.sha256}")
+        display.show_text(f"{folder} is complete: {package.language} for {package.made_for}, sha256 {package.sha256}")
 
 
 def _show(packages: "Sequence[Package]") -> None:

@@ -67,7 +67,7 @@ def donors(
 
     - `xmodctl donors --langs zu --adapters zu_ZA,sw_KE --adapter runs/add-zu_ZA-xmod-base-1a2b3c/seed-1/zu_ZA`
     """
-    from xmodctl.adapters.packages import choose_all
+    from xmodctl.adapters.store import choose_all
     from xmodctl.cli import display
     from xmodctl.cli.commands.eval_transfer import Wish, fail_if_any, find_base, open_data, refuse_unfinished, sweep
     from xmodctl.evaluation.donors import donor_matrix
@@ -115,7 +115,7 @@ def choose(
     Raises:
         UserError: A name is wrong, or nothing is left.
     """
-    from xmodctl.adapters.packages import spoken
+    from xmodctl.adapters.attaching import available_languages
     from xmodctl.cli import display
     from xmodctl.core.errors import UserError
     from xmodctl.data import coverage
@@ -137,7 +137,7 @@ def choose(
     def expanded(selection: str) -> "Sequence[Target]":
         return expand(
             selection,
-            spoken(source, packages),
+            available_languages(source, packages),
             model=run.plan.model,
             task_languages=task.languages,
             open_languages=source.open_languages,

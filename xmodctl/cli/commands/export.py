@@ -38,7 +38,8 @@ def export(
 
     - `xmodctl export --run runs/my-run --adapter runs/zu_ZA --langs zu_ZA --out my-zulu-model`
     """
-    from xmodctl.adapters.packages import choose_all, spoken, tokenizers
+    from xmodctl.adapters.attaching import available_languages, load_tokenizers
+    from xmodctl.adapters.store import choose_all
     from xmodctl.cli import display
     from xmodctl.core import hub
     from xmodctl.core.errors import UserError
@@ -61,7 +62,7 @@ def export(
     packages = choose_all(adapter or (), source)
     expansion = expand(
         langs,
-        spoken(source, packages),
+        available_languages(source, packages),
         model=found.plan.model,
         task_languages=found.plan.task.languages if "@task" in langs else {},
         open_languages=source.open_languages,
@@ -70,7 +71,7 @@ def export(
         display.warn(f"{code} is left out: {reason}")
     languages = list(dict.fromkeys(target.adapter for target in expansion.targets))
     trained = Trained.load(found, source, chosen, found.plan.source_languages[0], device="cpu", packages=packages)
-    read_with = tokenizers(source, packages)
+    read_with = load_tokenizers(source, packages)
     facts = look_up(source.name)
     came = {package.language: package.sha256 for package in packages}
     text = cards.card(found, facts, chosen, languages, model_name=push or out.resolve().name, packages=came)

@@ -66,7 +66,8 @@ def labeller(run: "Run", lang: str, seed: int | None, precision: str, adapters: 
     Raises:
         UserError: The run is not trained, has no such seed, or the model lacks the language.
     """
-    from xmodctl.adapters.packages import choose_all, spoken, tokenizers
+    from xmodctl.adapters.attaching import available_languages, load_tokenizers
+    from xmodctl.adapters.store import choose_all
     from xmodctl.cli import display
     from xmodctl.evaluation.prediction import Labeller
     from xmodctl.languages import resolve
@@ -77,12 +78,14 @@ def labeller(run: "Run", lang: str, seed: int | None, precision: str, adapters: 
     chosen = chosen_seed(run, seed)
     source = find_base(run)
     packages = choose_all(adapters, source)
-    match = resolve(lang, spoken(source, packages), model=run.plan.model, open_languages=source.open_languages)
+    match = resolve(
+        lang, available_languages(source, packages), model=run.plan.model, open_languages=source.open_languages
+    )
     if match.note:
         display.warn(match.note)
     trained = Trained.load(run, source, chosen, match.adapter, packages=packages)
     trained.model.activate(match.adapter)
-    read_with = tokenizers(source, packages)
+    read_with = load_tokenizers(source, packages)
     tokenizer = read_with.get(match.adapter, read_with[None])
     return Labeller(trained, tokenizer, run.plan.task, run.plan.recipe, resolve_precision(precision))
 
