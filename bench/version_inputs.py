@@ -176,7 +176,7 @@ def _training_steps(inputs: Path) -> list[Step]:
 def _language_steps(inputs: Path) -> list[Step]:
     def add(name: str, *more: str) -> Step:
         words = ("add-language", "zu", "--text", str(inputs / "texts" / "zu.txt"), "--model", "mini", "--out")
-        settings = ("--set", "epochs=1", "--set", "max_length=64", "--limit", "200", "--json")
+        settings = ("--set", "epochs=1", "--set", "max_length=64", "--limit", "350", "--json")
         return Step(f"add-language-{name}", (*words, f"runs/zu-{name}", *settings, *more))
 
     package = "runs/zu-auto/seed-1/zu_ZA"
