@@ -81,9 +81,6 @@ def test_a_kind_of_task_is_one_python_file(tiny_model, tmp_path, monkeypatch):
     assert all(0 <= row["metrics"]["accuracy"] <= row["metrics"]["within_one"] <= 100 for row in scored["rows"])
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in scored["rows"])
 
-    assert "within_one" in run("report", folder, "--format", "csv")
-    assert "Ratings of reviews" in run("report", folder, "--format", "markdown")
-    run("report", folder)
     assert "within_one" in run("compare", folder, "--json")
     run("score", "--run", folder)
     (tmp_path / "texts.txt").write_text("the cat runs\n")
@@ -91,8 +88,6 @@ def test_a_kind_of_task_is_one_python_file(tiny_model, tmp_path, monkeypatch):
     inspected = run("inspect", "--task", task, "--lang", "de", "--split", "test", "--model", tiny_model, "--data", data)
     assert "stars" in inspected
     run("check", "--task", task, "--lang", "en", "--model", tiny_model, "--data", data)
-    run("export", "--run", folder, "--out", tmp_path / "exported")
-    assert "id2label" in (tmp_path / "exported" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("mark", re.findall(r"<!-- (?:kind|command|format): (\w+\.py) -->", PAGE))

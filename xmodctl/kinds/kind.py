@@ -156,7 +156,10 @@ class Kind(ABC):
 
     @abstractmethod
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
-        """Turn rows into token ids and targets; rows without the gold column are encoded without targets."""
+        """Turn rows into token ids and targets; rows without the gold column are encoded without targets.
+
+        `counts` of the result has at least `truncated`, the number of rows that lost tokens.
+        """
 
     def weights(self, encoded: "Encoded") -> np.ndarray:
         """Return the number of loss terms of each unit, shape (units,).
