@@ -60,7 +60,7 @@ def encoded(benchmark: str, lengths: np.ndarray, vocabulary: int) -> Encoded:
         case "xnli":
             return Encoded(tokens, rows, scalars={"labels": random.integers(0, 3, len(rows))})
         case "panx":
-            tags = Ragged(random.integers(0, 7, len(tokens.values)), tokens.offsets)
+            tags = Ragged(random.integers(0, 7, len(tokens.values)), tokens.bounds)
             return Encoded(tokens, rows, ragged={"labels": tags})
         case "xquad":
             positions = random.integers(0, lengths)

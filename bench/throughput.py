@@ -96,7 +96,7 @@ def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:
     sequences = Ragged.of([rng.integers(5, pieces, recipe.max_length) for _ in range(batch * (setting.steps + 2))])
     packed = Encoded(sequences, np.arange(len(sequences)))
     labelled = replace(packed, scalars={"labels": rng.integers(0, 3, len(packed))})
-    tagged = replace(packed, ragged={"labels": Ragged(rng.integers(0, 7, len(sequences.values)), sequences.offsets)})
+    tagged = replace(packed, ragged={"labels": Ragged(rng.integers(0, 7, len(sequences.values)), sequences.bounds)})
 
     def loaded(head: Any) -> sides.Xmod:
         return sides.ours(setting.folder, head, [setting.source], setting.device)

@@ -19,7 +19,7 @@ def questions() -> Encoded:
         input_ids=Ragged.of([[5, 6, 7], [8], [9, 10], [11], [12], [13], [14, 15, 16, 17]]),
         rows=np.array([0, 0, 1, 1, 1, 2, 2]),
         scalars={"labels": np.array([1, 1, 2, 2, 2, 0, 0])},
-        places={"word": Ragged.of([[0, 1, 2], [0], [0, 1], [0], [0], [0], [0, 1, 2, 3]])},
+        offsets={"word": Ragged.of([[0, 1, 2], [0], [0, 1], [0], [0], [0], [0, 1, 2, 3]])},
         counts={"truncated": 0},
         choices=True,
     )
@@ -57,7 +57,7 @@ def test_places_are_kept_on_disk_and_stay_out_of_batches(questions):
     cached({"data": "a"}, lambda: questions)
     kept = cached({"data": "a"}, lambda: pytest.fail("it was made before"))
     assert kept.choices
-    assert [row.tolist() for row in kept.places["word"]] == [row.tolist() for row in questions.places["word"]]
+    assert [row.tolist() for row in kept.offsets["word"]] == [row.tolist() for row in questions.offsets["word"]]
 
 
 @given(UNITS, st.integers(1, 40), st.integers(1, 200))

@@ -57,7 +57,7 @@ def test_a_context_is_covered_by_windows_that_overlap(small):
     before = len(small("which?")["input_ids"]) + 1  # one more mark between question and context
     assert encoded.rows.tolist() == [0] * len(encoded)
     assert len(encoded) > 3
-    starts = [places[places >= 0] for places in encoded.places["start"]]
+    starts = [places[places >= 0] for places in encoded.offsets["start"]]
     assert sorted({int(start) for places in starts for start in places}) == [
         position for position in range(len(context)) if position == 0 or context[position - 1] == " "
     ]
@@ -72,8 +72,8 @@ def test_a_window_without_the_answer_points_at_the_first_token(small):
     encoded = KIND.encode(questions((context, "which?", {"Волга": 0})), small, max_length=40, stride=10)
     starts, ends = encoded.scalars["start_positions"], encoded.scalars["end_positions"]
     assert starts[0] > 0
-    assert encoded.places["start"][0][starts[0]] == 0
-    assert encoded.places["end"][0][ends[0]] == 5
+    assert encoded.offsets["start"][0][starts[0]] == 0
+    assert encoded.offsets["end"][0][ends[0]] == 5
     assert starts[1:].tolist() == ends[1:].tolist() == [0] * (len(encoded) - 1)
 
 
@@ -151,14 +151,14 @@ def test_answers_are_ranked_over_all_windows_and_each_is_named_once(small):
     assert sum(probabilities) == pytest.approx(1, abs=1e-4)
     best = max(
         values[first, 0] + values[last, 1]
-        for values, places in zip(logits, encoded.places["start"], strict=True)
+        for values, places in zip(logits, encoded.offsets["start"], strict=True)
         for first in np.flatnonzero(places >= 0)
         for last in np.flatnonzero(places >= 0)
         if first <= last
     )
     scores = [
         values[first, 0] + values[last, 1]
-        for values, starts, ends in zip(logits, encoded.places["start"], encoded.places["end"], strict=True)
+        for values, starts, ends in zip(logits, encoded.offsets["start"], encoded.offsets["end"], strict=True)
         for first in np.flatnonzero(starts == ranked[0].start)
         for last in np.flatnonzero(ends == ranked[0].end)
     ]

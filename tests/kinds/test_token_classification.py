@@ -44,7 +44,7 @@ def test_the_mark_of_a_blank_is_no_piece_of_a_word(small):
     assert pieces.count("▁") == 2, pieces
     assert all(label == -100 for piece, label in zip(pieces, labels, strict=True) if piece == "▁")
     assert labels[labels >= 0].tolist() == [1, 2, 0, 3]
-    assert encoded.places["word"][0][labels >= 0].tolist() == [0, 1, 2, 3]
+    assert encoded.offsets["word"][0][labels >= 0].tolist() == [0, 1, 2, 3]
 
 
 def test_an_unknown_piece_is_a_piece_of_its_word(small):
@@ -54,7 +54,7 @@ def test_an_unknown_piece_is_a_piece_of_its_word(small):
 
 def test_a_word_that_is_all_blank_marks_keeps_its_tag(small):
     encoded = KIND.encode(sentences((["bridge", "▁", "bridge"], [1, 2, 0])), small, max_length=128, stride=0)
-    assert encoded.ragged["labels"][0][encoded.places["word"][0] >= 0].tolist() == [1, 2, 0]
+    assert encoded.ragged["labels"][0][encoded.offsets["word"][0] >= 0].tolist() == [1, 2, 0]
 
 
 @pytest.mark.parametrize("max_length", [8, 9, 13, 24])
@@ -67,7 +67,7 @@ def test_a_long_sentence_loses_no_word(max_length, stride, tokenizer, there_and_
     assert encoded.counts["truncated"] == 0
     assert encoded.counts["split"] >= 2
     for number, one in enumerate(rows):
-        held = np.concatenate([encoded.places["word"][unit] for unit in np.flatnonzero(encoded.rows == number)])
+        held = np.concatenate([encoded.offsets["word"][unit] for unit in np.flatnonzero(encoded.rows == number)])
         assert sorted(held[held >= 0]) == list(range(len(one["tokens"])))
 
 
@@ -76,7 +76,7 @@ def test_a_word_belongs_to_the_window_that_shows_most_around_it(small):
     rows = sentences((words, [0] * 20))
     each = len(small(["a"], is_split_into_words=True, add_special_tokens=False)["input_ids"])
     encoded = KIND.encode(rows, small, max_length=2 + 12 * each, stride=6 * each)
-    first, second = encoded.places["word"][0], encoded.places["word"][1]
+    first, second = encoded.offsets["word"][0], encoded.offsets["word"][1]
     assert set(range(9)) <= set(first.tolist())
     assert 6 not in second  # in both windows, but at the edge of the second
     assert 11 in second  # at the edge of the first
@@ -87,7 +87,7 @@ def test_words_without_a_piece_are_tagged_o_and_shift_nothing(tokenizer, there_a
     tags = [0, 0, 1, 0, 2, 0, 3, 0]
     encoded, ((gold, predicted, scores),) = there_and_back(NER, sentences((words, tags)), tokenizer)
     assert predicted == gold
-    pieces = encoded.places["word"][0]
+    pieces = encoded.offsets["word"][0]
     without = [word for word in range(len(words)) if word not in pieces]
     assert 1 in without
     assert all(predicted[word] == "O" and scores[word] == 0 for word in without)
@@ -107,7 +107,7 @@ def test_whatever_the_words_every_word_gets_a_tag_and_every_piece_the_tag_of_its
     rows = sentences(([word for word, _ in pairs], [tag for _, tag in pairs]))
     encoded, ((gold, predicted, _),) = there_and_back(NER, rows, tokenizer, max_length=16, stride=4)
     assert len(predicted) == len(gold) == len(pairs)
-    seen = set(encoded.places["word"].values[encoded.places["word"].values >= 0].tolist())
+    seen = set(encoded.offsets["word"].values[encoded.offsets["word"].values >= 0].tolist())
     for word, (tag, said) in enumerate(zip(gold, predicted, strict=True)):
         assert said == (tag if word in seen else "O")
 

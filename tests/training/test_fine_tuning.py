@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from xmodctl.core.arguments import seeds_from
+from xmodctl.core.arguments import as_seeds
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import DataEncoded, Event, SeedFinished, SeedStarted, StepTaken, Validated
 from xmodctl.core.signals import Interrupted
@@ -211,7 +211,7 @@ def test_a_damaged_delta_is_told_with_the_remedy(tiny_model, pairs, tmp_path):
 @pytest.mark.parametrize("text", ["", "1,1", "-1", "one", "1.5", "1,,2"])
 def test_seeds_that_are_no_list_of_different_numbers_are_refused(text):
     with pytest.raises(UserError, match="--seeds"):
-        seeds_from(text)
+        as_seeds(text)
 
 
 # --- several languages, stages, shots ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from xmodctl.core.arguments import DEFAULT_MODEL, one_of
+from xmodctl.core.arguments import DEFAULT_MODEL, check_choice
 
 __all__ = [
     "DATA",
@@ -86,5 +86,5 @@ def changes(overrides: list[str] | None, language_column: str | None) -> tuple[s
 
 def choice(option: str, value: str, allowed: tuple[str, ...]) -> str:
     """Return the value, or refuse it naming what is allowed."""
-    one_of(option, value, allowed)
+    check_choice(option, value, allowed)
     return value

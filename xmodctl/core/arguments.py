@@ -1,71 +1,52 @@
-"""One run from its plan to its deltas: encodings, model, training, checkpoints. Yields what happens."""
+"""Arguments in the forms that Python and the command line give them, turned into one form each."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from xmodctl.core.errors import UserError
-
-if TYPE_CHECKING:
-    pass
-
-
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from xmodctl.core.errors import did_you_mean
-
-if TYPE_CHECKING:
-    pass
-
-
-def seeds_from(text: str) -> tuple[int, ...]:
-    """Read `--seeds 1,2,3`.
-
-    Raises:
-        UserError: It is no list of different whole numbers.
-    """
-    try:
-        seeds = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(f"--seeds {text}: expected whole numbers such as 1,2,3") from None
-    if len(set(seeds)) < len(seeds) or any(seed < 0 for seed in seeds):
-        raise UserError(f"--seeds {text}: each seed once, none negative")
-    return seeds
-
+from xmodctl.core.errors import UserError, did_you_mean
 
 DEFAULT_MODEL = "facebook/xmod-base"
+"""The base model if `--model` is not given."""
 
 
-def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuse a value that is none of those allowed.
+def check_choice(option: str, value: str, allowed: Sequence[str]) -> None:
+    """Refuse a value that is not allowed.
 
     Raises:
-        UserError: It is not.
+        UserError: `value` is not one of `allowed`.
     """
     if value not in allowed:
-        raise UserError(f"{option} {value}: choose {', '.join(allowed)}{did_you_mean(value, allowed)}")
+        raise UserError(f"{option} {value}: choose {', '.join(allowed)}{did_you_mean(value, tuple(allowed))}")
 
 
-def _several(adapters: Path | str | Sequence[Path | str]) -> tuple[Path | str, ...]:
-    return (adapters,) if isinstance(adapters, Path | str) else tuple(adapters)
+def as_seeds(seeds: int | str | Sequence[int]) -> tuple[int, ...]:
+    """Return the seeds that `--seeds 1,2,3`, a number, or numbers name.
+
+    Raises:
+        UserError: They are not different, non-negative whole numbers.
+    """
+    try:
+        numbers = tuple(int(part) for part in seeds.split(",")) if isinstance(seeds, str) else seeds
+    except ValueError:
+        raise UserError(f"--seeds {seeds}: expected whole numbers such as 1,2,3") from None
+    numbers = (numbers,) if isinstance(numbers, int) else tuple(numbers)
+    if len(set(numbers)) < len(numbers) or any(seed < 0 for seed in numbers):
+        raise UserError(f"--seeds {','.join(map(str, numbers))}: seeds must be different and not negative")
+    return numbers
 
 
-def _between_commas(langs: str | Sequence[str]) -> str:
+def as_paths(paths: str | Path | Sequence[str | Path]) -> tuple[str | Path, ...]:
+    """Return one or several paths, or names, as a tuple."""
+    return (paths,) if isinstance(paths, str | Path) else tuple(paths)
+
+
+def as_selection(langs: str | Sequence[str]) -> str:
+    """Return languages as `--langs` takes them: between commas."""
     return langs if isinstance(langs, str) else ",".join(langs)
 
 
-def as_set(overrides: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Return keys and values as `--set` takes them, which reads YAML: so it reads JSON."""
-    return tuple(f"{key}={json.dumps(value)}" for key, value in (overrides or {}).items())
-
-
-def as_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    """Return seeds as `--seeds` reads them.
-
-    Raises:
-        UserError: One is there twice, or negative.
-    """
-
-    return seeds_from(",".join(map(str, [seeds] if isinstance(seeds, int) else seeds)))
+def as_overrides(values: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return keys and values as `--set` takes them: it reads YAML, so it reads JSON."""
+    return tuple(f"{key}={json.dumps(value)}" for key, value in (values or {}).items())

@@ -1,4 +1,4 @@
-"""Encoded rows as flat arrays, cached on disk by the content they were made from."""
+"""Encoded rows as flat arrays: token ids and what goes with them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,36 +12,36 @@ from numpy.typing import DTypeLike, NDArray
 
 @dataclass(frozen=True)
 class Ragged:
-    """Rows of different lengths, one after the other in a flat array."""
+    """Rows of different lengths, concatenated in a flat array."""
 
     values: NDArray[Any]
-    offsets: NDArray[np.int64]  # (rows + 1,): row i is values[offsets[i]:offsets[i + 1]]
+    bounds: NDArray[np.int64]  # (rows + 1,): row i is values[bounds[i]:bounds[i + 1]]
 
     @classmethod
     def of(cls, rows: Iterable[Sequence[int] | NDArray[Any]], dtype: DTypeLike = np.int32) -> "Ragged":
-        """Lay rows out flat."""
+        """Concatenate rows."""
         rows = list(rows)
-        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        bounds = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in rows], out=bounds[1:])
         if rows and isinstance(rows[0], np.ndarray):
-            return cls(np.concatenate(rows).astype(dtype, copy=False), offsets)
-        return cls(np.fromiter(chain.from_iterable(rows), dtype=dtype, count=int(offsets[-1])), offsets)
+            return cls(np.concatenate(rows).astype(dtype, copy=False), bounds)
+        return cls(np.fromiter(chain.from_iterable(rows), dtype=dtype, count=int(bounds[-1])), bounds)
 
     @classmethod
     def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
-        """Put the rows of several one after the other."""
-        starts = np.cumsum([0, *(len(one.values) for one in parts)])
-        offsets = [one.offsets[:-1] + start for one, start in zip(parts, starts, strict=False)]
-        return cls(np.concatenate([one.values for one in parts]), np.concatenate([*offsets, starts[-1:]]))
+        """Return the rows of all parts, in order."""
+        starts = np.cumsum([0, *(len(part.values) for part in parts)])
+        bounds = [part.bounds[:-1] + start for part, start in zip(parts, starts, strict=False)]
+        return cls(np.concatenate([part.values for part in parts]), np.concatenate([*bounds, starts[-1:]]))
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.bounds) - 1
 
     def __getitem__(self, index: int) -> NDArray[Any]:
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         index %= len(self)
-        return self.values[self.offsets[index] : self.offsets[index + 1]]
+        return self.values[self.bounds[index] : self.bounds[index + 1]]
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         return (self[index] for index in range(len(self)))
@@ -49,45 +49,45 @@ class Ragged:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """The length of each row."""
-        return np.diff(self.offsets)
+        return np.diff(self.bounds)
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a kind's `encode` makes of rows: features, each a sequence of token ids.
+    """The result of a kind's `encode`: features, each a sequence of token ids.
 
     `rows[i]` is the row that feature i comes from; the features of a row are contiguous, and rows are in order.
-    A unit is what batches are made of: one feature, or all the features of a row where they are its `choices`.
+    A unit is what batches consist of: one feature, or all features of a row if they are its `choices`.
     """
 
     input_ids: Ragged
     rows: NDArray[np.int64]
-    scalars: dict[str, NDArray[Any]] = field(default_factory=dict)  # one a feature: "labels", "start_positions"
-    ragged: dict[str, Ragged] = field(default_factory=dict)  # one a token: "labels", -100 where there is none
-    places: dict[str, Ragged] = field(default_factory=dict)  # one a token, for `decode` alone: where it stands in a row
+    scalars: dict[str, NDArray[Any]] = field(default_factory=dict)  # one per feature: "labels", "start_positions"
+    ragged: dict[str, Ragged] = field(default_factory=dict)  # one per token: "labels", -100 for none
+    offsets: dict[str, Ragged] = field(default_factory=dict)  # one per token, for `decode` alone: its place in the row
     counts: dict[str, int] = field(default_factory=dict)  # "truncated": features that were cut
-    choices: bool = False  # the features of a row are choices between which the model decides in one go
+    choices: bool = False  # the features of a row are the choices that the model decides between
 
     def __post_init__(self) -> None:
         features = len(self.input_ids)
         assert len(self.rows) == features
         assert all(len(values) == features for values in self.scalars.values())
-        a_token = [*self.ragged.values(), *self.places.values()]
-        assert all(np.array_equal(one.offsets, self.input_ids.offsets) for one in a_token)
+        per_token = [*self.ragged.values(), *self.offsets.values()]
+        assert all(np.array_equal(values.bounds, self.input_ids.bounds) for values in per_token)
 
     @classmethod
     def joined(cls, parts: Sequence["Encoded"]) -> "Encoded":
-        """Put the features of several one after the other, their rows counted on; `places`, for `decode`, are left out.
+        """Return the features of all parts, in order, with their rows numbered consecutively and without `offsets`.
 
-        All are of one kind, so that they have the same scalars and ragged columns.
+        All parts are of the same kind of task, so they have the same scalars and ragged columns.
         """
-        first = np.cumsum([0, *(int(one.rows[-1]) + 1 if len(one.rows) else 0 for one in parts)])
+        first = np.cumsum([0, *(int(part.rows[-1]) + 1 if len(part.rows) else 0 for part in parts)])
         return cls(
-            input_ids=Ragged.joined([one.input_ids for one in parts]),
-            rows=np.concatenate([one.rows + start for one, start in zip(parts, first, strict=False)]),
-            scalars={name: np.concatenate([one.scalars[name] for one in parts]) for name in parts[0].scalars},
-            ragged={name: Ragged.joined([one.ragged[name] for one in parts]) for name in parts[0].ragged},
-            counts={name: sum(one.counts[name] for one in parts) for name in parts[0].counts},
+            input_ids=Ragged.joined([part.input_ids for part in parts]),
+            rows=np.concatenate([part.rows + start for part, start in zip(parts, first, strict=False)]),
+            scalars={name: np.concatenate([part.scalars[name] for part in parts]) for name in parts[0].scalars},
+            ragged={name: Ragged.joined([part.ragged[name] for part in parts]) for name in parts[0].ragged},
+            counts={name: sum(part.counts[name] for part in parts) for name in parts[0].counts},
             choices=parts[0].choices,
         )
 
@@ -97,7 +97,7 @@ class Encoded:
 
     @cached_property
     def first(self) -> NDArray[np.int64]:
-        """The first feature of each unit, and the number of features: unit i is `first[i]` to `first[i + 1]`."""
+        """The first feature of each unit, then the number of features: unit i is `first[i]:first[i + 1]`."""
         starts = np.arange(len(self.rows))
         if self.choices:
             starts = starts[np.diff(self.rows, prepend=-1) != 0]
@@ -105,16 +105,16 @@ class Encoded:
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
-        """The features of each unit: how many choices it has, else 1."""
+        """The number of features of each unit: its choices, or 1."""
         return np.diff(self.first)
 
     @cached_property
     def tokens(self) -> NDArray[np.int64]:
-        """The tokens of each unit."""
-        return np.diff(self.input_ids.offsets[self.first])
+        """The number of tokens of each unit."""
+        return np.diff(self.input_ids.bounds[self.first])
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """The tokens of each unit with its choices padded to the longest of them."""
+        """The number of tokens of each unit if its choices are padded to the longest of them."""
         lengths = self.input_ids.lengths
         return self.sizes * np.maximum.reduceat(lengths, self.first[:-1]) if len(lengths) else lengths

@@ -63,13 +63,13 @@ def _load(path: Path) -> Encoded | None:
         os.utime(path)  # used now: the last to be pruned
     except (DamagedFileError, OSError):
         return None
-    offsets = arrays["offsets"]
+    bounds = arrays["offsets"]
     return Encoded(
-        input_ids=Ragged(arrays["input_ids"], offsets),
+        input_ids=Ragged(arrays["input_ids"], bounds),
         rows=arrays["rows"],
         scalars={name: values for group, name, values in _grouped(arrays) if group == "scalars"},
-        ragged={name: Ragged(values, offsets) for group, name, values in _grouped(arrays) if group == "ragged"},
-        places={name: Ragged(values, offsets) for group, name, values in _grouped(arrays) if group == "places"},
+        ragged={name: Ragged(values, bounds) for group, name, values in _grouped(arrays) if group == "ragged"},
+        offsets={name: Ragged(values, bounds) for group, name, values in _grouped(arrays) if group == "places"},
         counts=json.loads(facts["counts"]),
         choices=json.loads(facts["choices"]),
     )
@@ -77,12 +77,12 @@ def _load(path: Path) -> Encoded | None:
 
 def _save(encoded: Encoded, path: Path) -> None:
     arrays = {
-        "offsets": encoded.input_ids.offsets,
+        "offsets": encoded.input_ids.bounds,
         "input_ids": encoded.input_ids.values,
         "rows": encoded.rows,
         **{f"scalars.{name}": values for name, values in encoded.scalars.items()},
         **{f"ragged.{name}": one.values for name, one in encoded.ragged.items()},
-        **{f"places.{name}": one.values for name, one in encoded.places.items()},
+        **{f"places.{name}": one.values for name, one in encoded.offsets.items()},
     }
     arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     with whole_file(path) as part:

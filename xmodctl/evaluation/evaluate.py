@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from xmodctl.languages import Target
     from xmodctl.model import Source
     from xmodctl.run.run import Run
-from xmodctl.core.arguments import _between_commas, _several, one_of
+from xmodctl.core.arguments import as_paths, as_selection, check_choice
 from xmodctl.core.events import Listener, Notice, warn
 from xmodctl.run.loading import find_base, find_run, refuse_unfinished
 
@@ -61,7 +61,7 @@ def evaluate(
     listen = listen or warn
     found = scored_with(find_run(run), overrides or {}, origin="overrides")
     folder = data_folder(found, Path(data) if data is not None else None, split, listen)
-    wish = Wish(_between_commas(langs), split, tuple(controls), folder, limit, precision, on_exists, _several(adapters))
+    wish = Wish(as_selection(langs), split, tuple(controls), folder, limit, precision, on_exists, as_paths(adapters))
     return measure(found, wish, listen)[0]
 
 
@@ -83,10 +83,10 @@ class Wish:
     adapters: tuple[Path | str, ...] = ()
 
     def __post_init__(self) -> None:
-        one_of("--on-exists", self.on_exists, ("missing", "redo", "error"))
-        one_of("--split", self.split, SPLITS)
+        check_choice("--on-exists", self.on_exists, ("missing", "redo", "error"))
+        check_choice("--split", self.split, SPLITS)
         for control in self.controls:
-            one_of("--controls", control, CONTROLS)
+            check_choice("--controls", control, CONTROLS)
 
 
 def measure(run: "Run", wish: Wish, listen: Listener) -> "tuple[Report, list[Row]]":

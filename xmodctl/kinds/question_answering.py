@@ -124,7 +124,7 @@ class QuestionAnswering(Kind):
             input_ids=Ragged.of(tokens["ids"]),
             rows=np.array(owners, dtype=np.int64),
             scalars={"start_positions": positions[:, 0], "end_positions": positions[:, 1]} if answered else {},
-            places={name: Ragged.of(tokens[name]) for name in ("start", "end")},
+            offsets={name: Ragged.of(tokens[name]) for name in ("start", "end")},
             counts=counts,
         )
 
@@ -151,7 +151,7 @@ class QuestionAnswering(Kind):
             scores: dict[tuple[int, int], float] = {}
             none = np.inf
             for feature in range(first[row], first[row + 1]):
-                starts, ends = (encoded.places[name][feature] for name in ("start", "end"))
+                starts, ends = (encoded.offsets[name][feature] for name in ("start", "end"))
                 values = logits[feature][: len(starts)].astype(np.float64)
                 none = min(none, float(values[0].sum()))
                 tokens = np.flatnonzero(starts >= 0)
@@ -253,7 +253,7 @@ class QuestionAnswering(Kind):
         start, end = (int(encoded.scalars[f"{name}_positions"][feature]) for name in ("start", "end"))
         if not start:
             return {0: "no answer here"}, None
-        begins, ends = int(encoded.places["start"][feature][start]), int(encoded.places["end"][feature][end])
+        begins, ends = int(encoded.offsets["start"][feature][start]), int(encoded.offsets["end"][feature][end])
         text, answer = row["context"][begins:ends], row["answers"]["text"][0].strip()
         note = "" if text == answer else f" (the answer, {answer}, begins or ends inside a token)"
         return dict.fromkeys(range(start, end + 1), "answer"), text + note

@@ -104,7 +104,7 @@ class TokenClassification(Kind):
             input_ids=Ragged.of(pieces),
             rows=np.array(owners, dtype=np.int64),
             ragged={"labels": Ragged.of(labels)} if tagged else {},
-            places={"word": Ragged.of(places)},
+            offsets={"word": Ragged.of(places)},
             counts={"truncated": 0, "split": split},
         )
 
@@ -112,7 +112,7 @@ class TokenClassification(Kind):
         """Return one loss term for each tagged token."""
         labels = encoded.ragged["labels"]
         tagged = np.concatenate([[0], np.cumsum(labels.values != IGNORED)])
-        return np.diff(tagged[labels.offsets]).astype(np.float64)
+        return np.diff(tagged[labels.bounds]).astype(np.float64)
 
     def decode(
         self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
@@ -123,7 +123,7 @@ class TokenClassification(Kind):
         """
         predicted = [["O"] * len(tokens) for tokens in rows["tokens"]]
         scores = [np.zeros(len(tags)) for tags in predicted]
-        for row, places, values in zip(encoded.rows, encoded.places["word"], logits, strict=True):
+        for row, places, values in zip(encoded.rows, encoded.offsets["word"], logits, strict=True):
             seen = np.flatnonzero(places >= 0)
             words = places[seen]
             table = values[seen].astype(np.float64)

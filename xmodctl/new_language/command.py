@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.adapters.packages import Package
-from xmodctl.core.arguments import DEFAULT_MODEL, as_seeds, as_set, one_of
+from xmodctl.core.arguments import DEFAULT_MODEL, as_overrides, as_seeds, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Notice, warn
 from xmodctl.data.texts import STANDARD_INPUT, gather
@@ -73,7 +73,7 @@ def add_language(
         vocabulary_size=vocabulary_size,
         head_text=_places(head_text),
         recipe=recipe,
-        overrides=as_set(overrides),
+        overrides=as_overrides(overrides),
         column=column,
         limit=limit,
         precision=precision,
@@ -102,7 +102,7 @@ def add_languages(
     """
     from xmodctl.model import find, load_tokenizer
 
-    one_of("--on-exists", on_exists, ("resume", "redo", "error"))
+    check_choice("--on-exists", on_exists, ("resume", "redo", "error"))
     resolved, source = resolve_plan(asked, find)
     for note in resolved.notes:
         listen(Notice(note))

@@ -90,7 +90,7 @@ class Masker:
         The number depends on the sequence alone, so that a sequence's share of a batch's loss is known beforehand.
         """
         plain = self.plain[sequences.values].astype(np.int64)
-        totals = np.diff(np.concatenate([[0], np.cumsum(plain)])[sequences.offsets])
+        totals = np.diff(np.concatenate([[0], np.cumsum(plain)])[sequences.bounds])
         return np.minimum(totals, np.maximum(1, np.round(MASKED * totals).astype(np.int64)))
 
     def __call__(self, sequence: NDArray[Any], draw: np.random.Generator) -> tuple[Ids, Ids]:

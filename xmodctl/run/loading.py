@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from xmodctl.model import Source, Xmod
     from xmodctl.run.run import Run
-from xmodctl.core.arguments import _several
+from xmodctl.core.arguments import as_paths
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def load(
     found = find_run(run)
     chosen = chosen_seed(found, seed)
     source = find_base(found)
-    packages = choose_all(_several(adapters), source)
+    packages = choose_all(as_paths(adapters), source)
     languages = available_languages(source, packages)
     adapter = adapter_of(found, source, lang, languages) if lang else found.plan.source_languages[0]
     trained = Trained.load(found, source, chosen, adapter, device=device, packages=packages)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xmodctl.run.run import Run
     from xmodctl.training.planning import Asked
-from xmodctl.core.arguments import DEFAULT_MODEL, _between_commas, as_seeds, as_set, one_of
+from xmodctl.core.arguments import DEFAULT_MODEL, as_overrides, as_seeds, as_selection, check_choice
 from xmodctl.core.events import Event, Listener, Notice, RunOpened, warn
 
 
@@ -60,15 +60,15 @@ def finetune(
     chosen = as_seeds(seeds)
     asked = Asked(
         task,
-        _between_commas(lang),
+        as_selection(lang),
         model,
         recipe,
-        as_set(overrides),
+        as_overrides(overrides),
         Path(data) if data is not None else None,
         limit,
         precision,
         shots,
-        _between_commas(shot_langs),
+        as_selection(shot_langs),
     )
     asked, chosen = draws(asked, chosen, shot_seeds)
     return train(asked, chosen, Path(out) if out is not None else None, on_exists, listen or warn, track=track)
@@ -97,7 +97,7 @@ def train(
     from xmodctl.training.trackers import Trackers, check
     from xmodctl.training.training_data import load_training_data
 
-    one_of("--on-exists", on_exists, ("resume", "redo", "error"))
+    check_choice("--on-exists", on_exists, ("resume", "redo", "error"))
     check(track)
     resolved, source = resolve_plan(asked, find)
     for note in resolved.notes:

@@ -357,13 +357,12 @@ def _existing(folder: Path) -> Path:
 
 def _memory() -> tuple[int, str]:
     """Return the bytes of memory that training would have, and whose they are."""
-    import os
-
+    import psutil
     import torch
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_properties(0).total_memory, torch.cuda.get_device_name(0)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine's memory"
+    return psutil.virtual_memory().total, "this machine's memory"
 
 
 def _share(count: int, total: int) -> str:

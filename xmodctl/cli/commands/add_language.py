@@ -124,7 +124,7 @@ def add_language(
     - `xmodctl add-language --text yo=yo.jsonl --text ht=ht.txt --model mini --dry-run`
     """
     from xmodctl.cli import display
-    from xmodctl.core.arguments import seeds_from
+    from xmodctl.core.arguments import as_seeds
     from xmodctl.new_language.plan import Asked
 
     choice("--on-exists", on_exists, ("resume", "redo", "error"))
@@ -142,9 +142,9 @@ def add_language(
         precision=precision,
     )
     if dry_run:
-        show_plan(asked, seeds_from(seeds), out, as_json=json)
+        show_plan(asked, as_seeds(seeds), out, as_json=json)
         return
-    extension, added = train(asked, seeds_from(seeds), out, on_exists)
+    extension, added = train(asked, as_seeds(seeds), out, on_exists)
     if json:
         display.show_json(summary(extension, added))
         return

@@ -45,11 +45,11 @@ def doctor(
 
 
 def _findings() -> dict[str, str]:
-    import os
     import platform
     import shutil
     from importlib.metadata import PackageNotFoundError, version
 
+    import psutil
     import torch
 
     from xmodctl.cli.display import size
@@ -66,7 +66,7 @@ def _findings() -> dict[str, str]:
     else:
         found["device"] = f"CPU, {torch.get_num_threads()} threads"
     found["precision auto"] = resolve_precision("auto")
-    found["memory"] = size(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    found["memory"] = size(psutil.virtual_memory().total)
     found["disk here"] = f"{size(shutil.disk_usage('.').free)} free"
     found["cache"] = str(cache_folder())
     try:

@@ -109,7 +109,7 @@ def finetune(
     - `xmodctl finetune --task xnli --lang en --shots 10 --shot-langs de,sw --shot-seeds 5`
     """
     from xmodctl.cli import display
-    from xmodctl.core.arguments import seeds_from
+    from xmodctl.core.arguments import as_seeds
     from xmodctl.training import trackers
     from xmodctl.training.planning import Asked, draws
 
@@ -117,7 +117,7 @@ def finetune(
     trackers.check(track or ())
     changes = options.changes(overrides, language_column)
     asked = Asked(task, lang, model, recipe, changes, data, limit, precision, shots, shot_langs)
-    asked, chosen = draws(asked, seeds_from(seeds), shot_seeds)
+    asked, chosen = draws(asked, as_seeds(seeds), shot_seeds)
     if dry_run:
         show_plan(asked, chosen, out, as_json=json)
         return
