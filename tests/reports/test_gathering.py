@@ -11,7 +11,7 @@ from xmodctl.reports import gather
 
 
 def texts_of(study, language="de"):
-    return [mistake.texts for mistake in study.columns[0].examples[language].mistakes]
+    return [mistake.texts for mistake in study.runs[0].error_analyses[language].mistakes]
 
 
 def noted(study, words):
@@ -24,13 +24,13 @@ def noted(study, words):
 def test_averages_are_those_of_the_run_and_the_third_leaves_out_languages_that_went_through_a_donor(tmp_path):
     run = scored_run(tmp_path, qualities={"en": 0.9, "de": 0.8, "jv": 0.5})
     study = gather([run.folder])
-    means = {score.language: score.mean for score in study.columns[0].report.scores}
+    means = {score.language: score.mean for score in study.runs[0].report.scores}
     assert [(one.name, one.values[0]) for one in study.averages] == [
         ("all languages", pytest.approx(sum(means.values()) / 3)),
         ("without the source", pytest.approx((means["de"] + means["jv"]) / 2)),
         ("with an adapter of their own", pytest.approx((means["en"] + means["de"]) / 2)),
     ]
-    assert study.averages[0].values[0] == pytest.approx(study.columns[0].report.averages["all languages"])
+    assert study.averages[0].values[0] == pytest.approx(study.runs[0].report.averages["all languages"])
 
 
 def test_languages_stand_with_their_relatives_and_have_means_by_family_and_script(tmp_path):
@@ -47,7 +47,7 @@ def test_a_language_stands_for_itself_through_its_own_adapter_wherever_its_donor
     run = scored_run(tmp_path, seeds=(1,), donors={"de": ("sw_KE",)})
     rows = read_rows(run.results)
     run.results.write_text("".join(json.dumps(row.to_json()) + "\n" for row in reversed(rows)))
-    column = gather([run.folder]).columns[0]
+    column = gather([run.folder]).runs[0]
     assert column.score("de").adapter == "de_DE"
     assert [score.adapter for score in column.scores("de")] == ["sw_KE", "de_DE"]
 
@@ -56,7 +56,7 @@ def test_several_runs_are_columns_and_averages_are_over_what_all_of_them_have(tm
     one = scored_run(tmp_path, "one", seeds=(1,))
     two = scored_run(tmp_path, "two", qualities={"en": 0.7, "de": 0.6}, seeds=(1,))
     study = gather([one.folder, two.folder, one.folder])
-    assert [column.name for column in study.columns] == ["one", "two"]
+    assert [run.name for run in study.runs] == ["one", "two"]
     assert study.averages[0].languages == ("en", "de")
     assert "left out of every average" in noted(study, "not scored by two")
 
@@ -64,17 +64,17 @@ def test_several_runs_are_columns_and_averages_are_over_what_all_of_them_have(tm
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
     one = scored_run(tmp_path, "a/run", seeds=(1,))
     two = scored_run(tmp_path, "b/run", seeds=(1,))
-    assert [column.name for column in gather([one.folder, two.folder]).columns] == ["a/run", "b/run"]
+    assert [run.name for run in gather([one.folder, two.folder]).columns] == ["a/run", "b/run"]
 
 
 def test_worst_errors_are_those_the_model_was_surest_of_and_have_their_text(tmp_path):
     study = gather([scored_run(tmp_path, seeds=(1, 2, 3)).folder], mistakes=5)
     for language in ("en", "de", "ar"):
-        mistakes = study.columns[0].examples[language].mistakes
+        mistakes = study.runs[0].error_analyses[language].mistakes
         assert 0 < len(mistakes) <= 5
-        assert [one.sureness for one in mistakes] == sorted((one.sureness for one in mistakes), reverse=True)
-        assert all(one.gold != one.said and 1 <= one.wrong_seeds <= one.seeds == 3 for one in mistakes)
-    first = study.columns[0].examples["de"].mistakes[0]
+        assert [one.wrongness for one in mistakes] == sorted((one.wrongness for one in mistakes), reverse=True)
+        assert all(one.gold != one.predicted and 1 <= one.wrong_seeds <= one.seeds == 3 for one in mistakes)
+    first = study.runs[0].error_analyses["de"].mistakes[0]
     assert first.texts[0] == ("premise", f"die Katze schläft nie {first.id}")
 
 
@@ -83,15 +83,15 @@ def test_mistakes_agree_with_the_predictions(tmp_path):
     row = next(row for row in read_rows(run.results) if row.language == "ar")
     lines = [json.loads(line) for line in (run.folder / row.predictions).read_text().splitlines()]
     wrong = {line["id"]: line["prediction"] for line in lines if line["gold"] != line["prediction"]}
-    examples = gather([run.folder], mistakes=1000).columns[0].examples["ar"]
-    assert {one.id: one.said for one in examples.mistakes} == wrong
+    examples = gather([run.folder], mistakes=1000).runs[0].error_analyses["ar"]
+    assert {one.id: one.predicted for one in examples.mistakes} == wrong
     assert sum(map(sum, examples.confusion.counts)) == row.n
 
 
 @pytest.mark.parametrize("kind", ["token-classification", "question-answering", "multiple-choice"])
 def test_every_kind_has_parts_and_mistakes_with_text(kind, tmp_path):
     study = gather([scored_run(tmp_path, kind=kind, seeds=(1, 2)).folder])
-    examples = study.columns[0].examples["ar"]
+    examples = study.runs[0].error_analyses["ar"]
     assert len(examples.parts) > 1
     assert examples.mistakes
     assert all(one.texts for one in examples.mistakes)
@@ -124,17 +124,17 @@ def test_edited_or_missing_predictions_are_said_and_cost_only_their_language(tmp
     assert noted(study, "changed after they were scored").startswith("de (seed 1): ")
     assert noted(study, "no interval of its gap").startswith("de, ar: ")
     assert noted(study, "predictions are gone;").startswith("ar (seed 1): ")
-    examples = study.columns[0].examples
+    examples = study.runs[0].error_analyses
     assert not examples["de"].parts
     assert examples["en"].parts
-    assert study.columns[0].score("de").mean > 0
+    assert study.runs[0].score("de").mean > 0
 
 
 def test_a_missing_seed_leaves_the_others_to_tell(tmp_path):
     run = scored_run(tmp_path, seeds=(1, 2))
     row = next(row for row in read_rows(run.results) if (row.language, row.seed) == ("de", 2))
     (run.folder / row.predictions).unlink()
-    assert all(one.seeds == 1 for one in gather([run.folder]).columns[0].examples["de"].mistakes)
+    assert all(one.seeds == 1 for one in gather([run.folder]).runs[0].error_analyses["de"].mistakes)
 
 
 def test_a_run_without_scores_is_refused_with_the_split_that_has_some(tmp_path):
@@ -157,9 +157,9 @@ def test_a_run_that_cannot_be_read_is_left_out_and_the_others_are_shown(tmp_path
     newer = {**json.loads((two.folder / "run.json").read_text()), "schema": 99}
     (two.folder / "run.json").write_text(json.dumps(newer))
     study = gather([one.folder, two.folder, tmp_path / "nowhere"])
-    assert len(study.columns) == 1
-    assert "newer than 1" in study.left_out[0]
-    assert "is not a run" in study.left_out[1]
+    assert len(study.runs) == 1
+    assert "newer than 1" in study.skipped[0]
+    assert "is not a run" in study.skipped[1]
     with pytest.raises(UserError, match="newer than 1"):
         gather([two.folder])
 
@@ -174,8 +174,8 @@ def test_whole_test_sets_come_before_limited_ones_and_a_limited_report_says_so(t
     limited = gather([scored_run(tmp_path, "limited", seeds=(1,), limited=6).folder])
     assert limited.limited == 6
     assert "LIMITED" in noted(limited, "first 6 rows")
-    assert {score.n for score in limited.columns[0].report.scores} == {6}
-    assert all(mistake.texts for mistake in limited.columns[0].examples["ar"].mistakes)
+    assert {score.n for score in limited.runs[0].report.scores} == {6}
+    assert all(mistake.texts for mistake in limited.runs[0].error_analyses["ar"].mistakes)
 
 
 def test_a_language_scored_on_no_rows_is_left_out_with_a_note(tmp_path):
@@ -210,18 +210,18 @@ def test_runs_that_were_scored_on_other_examples_are_told_apart(tmp_path):
 def test_without_predictions_there_are_scores_without_paired_intervals(tmp_path):
     run = scored_run(tmp_path)
     shutil.rmtree(run.folder / "predictions")
-    study = gather([run.folder], examples=False)
-    assert study.columns[0].examples == {}
-    assert study.columns[0].score("de").ci_low > 0
+    study = gather([run.folder], details=False)
+    assert study.runs[0].error_analyses == {}
+    assert study.runs[0].score("de").ci_low > 0
     assert noted(study, "no interval of its gap").startswith("de, ar: ")
 
 
 def test_gaps_and_averages_have_intervals_and_for_several_runs_those_of_the_languages_they_share(tmp_path):
     one = scored_run(tmp_path, "one")
     two = scored_run(tmp_path, "two", qualities={"en": 0.9, "de": 0.6})
-    alone, both = gather([one.folder], examples=False), gather([one.folder, two.folder], examples=False)
-    low, high = alone.columns[0].score("de").gap_ci
-    assert low < alone.columns[0].score("de").gap < high
+    alone, both = gather([one.folder], details=False), gather([one.folder, two.folder], details=False)
+    low, high = alone.runs[0].score("de").gap_ci
+    assert low < alone.runs[0].score("de").gap < high
     for study, count in ((alone, 3), (both, 2)):
         everything = study.averages[0]
         assert len(everything.languages) == count
@@ -235,10 +235,10 @@ def test_runs_are_tested_against_each_other_and_own_adapters_against_controls(tm
     two = scored_run(tmp_path, "two", qualities=worse, count=120, learning_rate=1e-3)
     study = gather([one.folder, two.folder])
     assert "lower in 3 of 3 languages" in study.comparison.verdicts[0]
-    assert {(test.language, test.against) for test in study.columns[0].mattered.differences} >= {
+    assert {(test.language, test.against) for test in study.runs[0].control_comparison.differences} >= {
         ("de", "source"), ("de", "none"), ("en", "none"),
     }  # fmt: skip
-    assert study.columns[1].mattered is None
+    assert study.runs[1].control_comparison is None
 
 
 def test_runs_that_cannot_be_tested_are_shown_with_the_reason(tmp_path):

@@ -19,7 +19,7 @@ def studies(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tables")
     one = scored_run(folder, NAME, qualities={"en": 0.9, "de": 0.8, "jv": 0.5}, controls=("none",), seeds=(1, 2))
     two = scored_run(folder, "two", qualities={"en": 0.9, "de": 0.7}, seeds=(1,))
-    return gather([one.folder], examples=False), gather([one.folder, two.folder], examples=False)
+    return gather([one.folder], details=False), gather([one.folder, two.folder], details=False)
 
 
 def rendered(text: str) -> str:
@@ -36,7 +36,7 @@ def test_markdown_is_a_table_with_a_line_a_language_and_an_average_a_line(number
     rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
     assert len(rows) == 1 + len(study.languages) + len(study.averages)
     assert len({row.count("<td") + row.count("<th") for row in rows}) == 1
-    score = study.columns[0].score("de")
+    score = study.runs[0].score("de")
     assert f"{score.mean:.1f} ± {score.spread:.1f} ({score.ci_low:.1f} to {score.ci_high:.1f})" in page
     low, high = score.gap_ci
     assert f">{score.gap:+.1f} ({low:.1f} to {high:.1f})<" in page
@@ -66,7 +66,7 @@ def test_latex_has_the_same_cells_in_every_line_and_names_what_it_needs(number, 
         assert len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans) - len(spans) == columns, line
     for environment in ("table", "tabular"):
         assert text.count(f"\\begin{{{environment}}}") == text.count(f"\\end{{{environment}}}") == 1
-    score = studies[number].columns[0].score("de")
+    score = studies[number].runs[0].score("de")
     assert rf"{score.mean:.1f} $\pm$ {score.spread:.1f} & {score.ci_low:.1f}--{score.ci_high:.1f}" in text
 
 
@@ -88,14 +88,14 @@ def test_a_table_longer_than_a_page_may_break(studies, monkeypatch):
 
 def test_csv_and_frame_hold_every_row_shown_in_full(studies):
     study = studies[1]
-    rows = [row for column in study.columns for row in column.rows]
+    rows = [row for run in study.runs for row in run.rows]
     told = list(csv.DictReader(io.StringIO(to_csv(study))))
     assert len(told) == len(rows) == 2 * 3 * 2 + 2
     assert [float(one["value"]) for one in told] == [row.value for row in rows]
-    assert {one["run"] for one in told} == {column.name for column in study.columns}
+    assert {one["run"] for one in told} == {run.name for run in study.runs}
     first = to_frame(study).iloc[0]
     assert first["metrics.accuracy"] == rows[0].value
-    assert list(to_frame(study).columns) == list(records(study)[0])
+    assert list(to_frame(study).runs) == list(records(study)[0])
 
 
 def test_records_tell_own_adapters_from_donors_and_the_source_from_the_rest(studies):
@@ -108,7 +108,7 @@ def test_records_tell_own_adapters_from_donors_and_the_source_from_the_rest(stud
 
 
 def test_limited_is_said_in_every_format(tmp_path):
-    study = gather([scored_run(tmp_path, seeds=(1,), limited=6).folder], examples=False)
+    study = gather([scored_run(tmp_path, seeds=(1,), limited=6).folder], details=False)
     assert "LIMITED to 6 rows" in to_markdown(study)
     assert "LIMITED to 6 rows" in to_latex(study)
     assert {one["limited"] for one in records(study)} == {6}

@@ -20,8 +20,7 @@ from rich.text import Text
 
 from xmodctl.core import events
 from xmodctl.evaluation import sweep as evaluation
-from xmodctl.evaluation.comparison import Comparison
-from xmodctl.evaluation.results import ALL, MAJORITY_BASELINE, WITHOUT_SOURCE, Failure, Report, Score
+from xmodctl.evaluation.results import MAJORITY_BASELINE, Failure
 from xmodctl.model import inference
 from xmodctl.new_language import adding, heads
 
@@ -88,84 +87,6 @@ def fail(text: str) -> None:
     """Tell what the user can mend."""
     console = _console(sys.stderr)
     console.print(f"[bold red]Error:[/bold red] {escape(text)}", highlight=False, soft_wrap=True)
-
-
-def transfer_table(report: Report) -> Sheet:
-    """Return the table of a sweep: one line a language, then the averages."""
-    several = len(report.seeds) > 1
-    controls = any(score.control != "own" for score in report.scores)
-    limited = f", LIMITED to {report.limited} rows a language" if report.limited else ""
-    source = "+".join(report.source_languages)
-    # One line tells it where it is the same in every language, as it is where labels are balanced alike.
-    blind = list(dict.fromkeys(f"{score.baseline:.1f}" for score in report.scores))
-    apart = (MAJORITY_BASELINE,) if len(blind) > 1 else ()
-    numbers = ("n", report.metric, "95 % interval", *apart, "gap")
-    columns = ("language", "adapter", *(("control",) if controls else ()), *numbers)
-    rows = []
-    for score in report.scores:
-        rows.append(
-            (
-                score.language + (" (source)" if score.is_source else f" ({score.shots} shots)" if score.shots else ""),
-                score.adapter or "none",
-                *((score.control,) if controls else ()),
-                f"{score.n:,}",
-                _value(score, several=several),
-                f"{score.ci_low:.1f} to {score.ci_high:.1f}",
-                *((f"{score.baseline:.1f}",) if apart else ()),
-                _gap(score.gap, score.gap_ci),
-            )
-        )
-    end = len(rows) - 1
-    before, after = ("", *(("",) if controls else ()), ""), ("",) * len(apart)
-    for name, value in report.averages.items():
-        ends = report.averages_ci.get(name)
-        interval = f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else ""
-        gap = _gap(report.gap, report.gap_ci) if name == WITHOUT_SOURCE else ""
-        told = f"mean, {name}" + (" (as in XTREME)" if name == ALL else "")
-        rows.append((told, *before, f"{value:.1f}", interval, *after, gap))
-    if not apart:
-        rows.append((MAJORITY_BASELINE, *before, *blind, "", ""))
-    seeds = f", seeds {', '.join(map(str, report.seeds))}" if several else ""
-    return Sheet(
-        columns=columns,
-        rows=tuple(rows),
-        title=f"{report.task}, {report.split}: {report.metric} in percent, trained in {source}{seeds}{limited}",
-        right=frozenset(numbers),
-        sections=frozenset({end}),
-    )
-
-
-def difference_tables(comparison: Comparison) -> list[Sheet]:
-    """Return a table for each two sides of a comparison: one line a language, then the mean."""
-    tables = []
-    for (of, against), found in comparison.pairs.items():
-        rows = []
-        for one in found:
-            higher = f"{of if one.value > 0 else against} is higher" if one.significant else "no difference shown"
-            rows.append(
-                (
-                    one.language or "mean over languages",
-                    f"{one.n:,}",
-                    *(f"{value:.1f}" for value in reversed(one.values)),
-                    f"{one.value:+.1f}",
-                    f"{one.ci[0]:+.1f} to {one.ci[1]:+.1f}",
-                    "<0.001" if one.p_corrected < 0.001 else f"{one.p_corrected:.3f}",
-                    higher,
-                )
-            )
-        limited = f", LIMITED to {comparison.limited} rows a language" if comparison.limited else ""
-        columns = ("language", "n", against, of, "difference", "95 % interval", "p (Holm)", "")
-        tables.append(
-            Sheet(
-                columns=columns,
-                rows=tuple(rows),
-                title=f"{comparison.task}, {comparison.split}: {comparison.metric} in percent, "
-                f"{of} minus {against}{limited}",
-                right=frozenset(columns[1:-1]),
-                sections=frozenset({len(rows) - 2}) if found[-1].language is None else frozenset(),
-            )
-        )
-    return tables
 
 
 class Bar(AbstractContextManager["Bar"]):
@@ -412,17 +333,6 @@ def _progress(console: Console, *told: TextColumn) -> Progress:
 def _console(file: Any) -> Console:
     console = Console(file=file)
     return console if console.is_terminal else Console(file=file, width=PLAIN_WIDTH, no_color=True)
-
-
-def _value(score: Score, *, several: bool) -> str:
-    spread = score.spread
-    return f"{score.mean:.1f} ± {spread:.1f}" if several and spread is not None else f"{score.mean:.1f}"
-
-
-def _gap(value: float | None, ends: tuple[float, float] | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:+.1f}" + (f" ({ends[0]:.1f} to {ends[1]:.1f})" if ends else "")
 
 
 def _duration(seconds: float) -> str:

@@ -1,19 +1,25 @@
-"""The card of an exported model: what it is, what it scored, and what it cannot do; from the run's own rows."""
+"""The card of an exported model: what it is, what it scores, and what it cannot do, from the run's own rows.
+
+The text is `card.md.jinja`; this module computes what it shows.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
+from xmodctl.catalog.task import Split
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.measurements import with_intervals
-from xmodctl.evaluation.results import MAJORITY_BASELINE, Report, Row, read_rows, report
+from xmodctl.evaluation.results import Row, read_rows, report
 from xmodctl.kinds import KINDS
 from xmodctl.languages import name
 from xmodctl.languages.tags import read
-from xmodctl.reports.formats.markdown import escaped
-from xmodctl.reports.gathering import Notes, scored_rows
+from xmodctl.reports.formats.markdown import escaped, legend, table_lines
+from xmodctl.reports.gathering import scored_rows
+from xmodctl.reports.notes import Notes
+from xmodctl.reports.score_table import ScoreTable
 from xmodctl.run.run import Run
 
 if TYPE_CHECKING:
@@ -22,22 +28,35 @@ if TYPE_CHECKING:
     from xmodctl.model import Facts
 
 ORIGINS = {"mini": "intfloat/multilingual-e5-small"}
-"""Base models that are no Hub ids, and the Hub model whose weights they are."""
-
-SPLITS = ("test", "validation", "train")
+"""Base models that are not Hub ids -> the Hub model whose weights they are."""
 
 _HUB_ORIGIN = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40}):")
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What one split of the run's rows says of the exported seed."""
+class SplitScores:
+    """What one split of the run's rows says about the exported seed."""
 
     split: str
     rows: tuple[Row, ...]  # of the exported seed
-    this: Report  # of the exported seed
-    every: Report  # of every seed
+    table: ScoreTable
+    metric: str  # in words
     notes: tuple[str, ...]
+
+    @property
+    def is_published(self) -> bool:
+        """Whether all data came from the Hub."""
+        return all(_HUB_ORIGIN.match(row.data) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Which part of a run is exported."""
+
+    run: Run
+    seed: int
+    languages: tuple[str, ...]  # the adapters
+    packages: Mapping[str, str]  # languages whose adapters came in packages -> the packages' sha256
 
 
 def card(
@@ -49,50 +68,47 @@ def card(
     model_name: str,
     packages: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the text of README.md, metadata included; the Hub library has read it back without a complaint.
+    """Return the text of README.md, metadata included; the Hub library reads back the same metadata.
 
-    Scores through adapters that are not exported are left out, because the exported model cannot give them.
+    Scores through adapters that are not exported are excluded, because the exported model cannot reproduce them.
 
     Args:
         run: The run that is exported.
-        facts: What is known of its base model.
+        facts: What is known about its base model.
         seed: The seed whose weights are exported.
-        languages: The adapters exported.
-        model_name: What the model is called: the folder's name, or the repository's id.
+        languages: The adapters that are exported.
+        model_name: The name of the model: the folder's name, or the repository's id.
         packages: Languages whose adapters came in packages, and the packages' sha256.
     """
     from huggingface_hub import ModelCard
 
-    came = {language: sha256 for language, sha256 in (packages or {}).items() if language in languages}
-    found = list(_scores(run, seed, languages, came))
+    installed = {language: sha256 for language, sha256 in (packages or {}).items() if language in languages}
+    exported = Exported(run, seed, tuple(languages), installed)
+    scores = list(_scores(exported))
     licence = licence_of(facts)
-    data = _metadata(run, licence, languages, found, model_name)
-    body = "\n\n".join(
-        part
-        for part in (
-            f"# {escaped(model_name)}",
-            _summary(run, seed, languages, came),
-            "## Use",
-            _usage(run, languages, model_name),
-            "## Results",
-            *(_results(run, one, seed) for one in found),
-            *(() if found else ("This run has not been scored yet.",)),
-            "## Training",
-            _training(run, seed),
-            "## Limits",
-            _limits(run, found),
-            "## Licences and sources",
-            _licences(run, licence),
-        )
-        if part
+    data = _metadata(exported, licence, scores, model_name)
+    template = Path(__file__).with_suffix(".md.jinja")
+    model_card = ModelCard.from_template(
+        data,
+        template_path=str(template),
+        **_description(exported),
+        **_training(exported),
+        **_limits(exported, scores),
+        escaped=escaped,
+        table_lines=table_lines,
+        legend=legend,
+        name=model_name,
+        scores=scores,
+        usage=KINDS[run.plan.task.kind].usage(run.plan.task),
+        auto_class=KINDS[run.plan.task.kind].auto_class,
+        licence=licence,
     )
-    text = f"---\n{data.to_yaml()}\n---\n\n{body}\n"
-    assert str(ModelCard(text).data) == str(data), "the Hub's library reads something else than was written"
-    return text
+    assert str(model_card.data) == str(data), "the Hub's library reads other metadata than was written"
+    return str(model_card) + "\n"
 
 
 def licence_of(facts: "Facts") -> str | None:
-    """Return the base model's licence: from the table of known checkpoints, else from its folder's own card."""
+    """Return the base model's licence: from the table of known checkpoints, or else from its folder's own card."""
     if facts.licence or facts.folder is None:
         return facts.licence
     import yaml
@@ -111,41 +127,61 @@ def licence_id(licence: str) -> str:
     return licence.casefold().replace(" ", "-")
 
 
-def _scores(run: Run, seed: int, languages: Sequence[str], came: Mapping[str, str]) -> Iterator[Scores]:
-    every = read_rows(run.results)
-    for split in SPLITS:
-        if not any(row.split == split for row in every):
+# Scores.
+
+
+def _scores(exported: Exported) -> Iterator[SplitScores]:
+    """Return the scores of each split, the test split first."""
+    run = exported.run
+    splits = {row.split for row in read_rows(run.results)}
+    for split in reversed(get_args(Split)):
+        if split not in splits:
             continue
         notes = Notes()
         try:
-            shown = scored_rows(run, split, notes)
-        except UserError:  # only rows over no examples
+            rows = scored_rows(run, split, notes)
+        except UserError:  # only rows without examples
             continue
-        shown = [row for row in shown if row.control == "own" and row.adapter in languages]
-        shown = [row for row in shown if row.package == came.get(row.adapter or "")]  # the adapter that is exported
-        mine = [row for row in shown if row.seed == seed]
-        if mine:
-            name_ = run.folder.name
-            this = with_intervals(report(name_, mine), run, mine)
-            yield Scores(split, tuple(mine), this, report(name_, shown), notes.told)
+        rows = [row for row in rows if row.control == "own" and row.adapter in exported.languages]
+        # A language may have been scored through another adapter than the one that is exported.
+        rows = [row for row in rows if row.package == exported.packages.get(row.adapter or "")]
+        of_seed = [row for row in rows if row.seed == exported.seed]
+        if of_seed:
+            yield _split_scores(exported, split, rows, of_seed, notes)
+
+
+def _split_scores(
+    exported: Exported, split: str, rows: Sequence[Row], of_seed: Sequence[Row], notes: Notes
+) -> SplitScores:
+    run = exported.run
+    one_seed = with_intervals(report(run.folder.name, of_seed), run, of_seed)
+    all_seeds = report(run.folder.name, rows)
+    several = len(all_seeds.seeds) > 1
+    table = ScoreTable.of_report(one_seed, title=run.plan.task.title, all_seeds=all_seeds if several else None)
+    limited = tuple(note for note in notes.lines if "LIMITED" not in note)  # the table is marked
+    kind = KINDS[run.plan.task.kind]
+    return SplitScores(split, tuple(of_seed), table, kind.headlines[one_seed.metric].title, limited)
+
+
+# Metadata.
 
 
 def _metadata(
-    run: Run, licence: str | None, languages: Sequence[str], found: Sequence[Scores], model_name: str
+    exported: Exported, licence: str | None, scores: Sequence[SplitScores], model_name: str
 ) -> "ModelCardData":
     from huggingface_hub import ModelCardData
 
-    plan = run.plan
-    codes = dict.fromkeys(tag.language for tag in map(read, languages) if tag)
-    results = [result for scores in found for row in scores.rows for result in _eval_results(run, row)]
-    base = ORIGINS.get(plan.model, plan.model if _on_hub(plan.model) else None)
+    plan = exported.run.plan
+    codes = dict.fromkeys(tag.language for tag in map(read, exported.languages) if tag)
+    results = [result for split in scores for row in split.rows for result in _eval_results(exported.run, row)]
+    base = ORIGINS.get(plan.model, plan.model if _is_hub_id(plan.model) else None)
     return ModelCardData(
         language=list(codes) or None,
         license=licence_id(licence) if licence else None,
         library_name="transformers",
         pipeline_tag=KINDS[plan.task.kind].pipeline,
         base_model=base,
-        datasets=_training_data(run),
+        datasets=_training_datasets(exported.run),
         metrics=[KINDS[plan.task.kind].headlines[plan.task.headline].hub_id],
         tags=["xmod", "xmodctl", "multilingual", "cross-lingual-transfer"],
         model_name=model_name if results else None,
@@ -153,17 +189,17 @@ def _metadata(
     )
 
 
-def _eval_results(run: Run, row: Row) -> Iterator["EvalResult"]:
+def _eval_results(run: Run, row: Row) -> "Iterator[EvalResult]":
     from huggingface_hub import EvalResult
 
     task = run.plan.task
     kind = KINDS[task.kind]
     hub = _HUB_ORIGIN.match(row.data)
-    place = f"{row.language}" if hub else f"{row.language}, local files"
+    place = row.language if hub else f"{row.language}, local files"
     limited = f", first {row.limited:,} rows" if row.limited else ""
     for metric, value in sorted(row.metrics.items(), key=lambda pair: pair[0] != row.metric):
         if metric not in kind.headlines:
-            continue  # one of its parts, such as the F1 of one type of entity
+            continue  # a part of one, such as the F1 of one entity type
         described = kind.headlines[metric]
         yield EvalResult(
             task_type=kind.pipeline,
@@ -179,8 +215,8 @@ def _eval_results(run: Run, row: Row) -> Iterator["EvalResult"]:
         )
 
 
-def _training_data(run: Run) -> list[str] | None:
-    """Return the Hub's data set that the run trained on, where there is no doubt which."""
+def _training_datasets(run: Run) -> list[str] | None:
+    """Return the Hub's data set that the run was trained on, if there is no doubt which."""
     task = run.plan.task
     part = task.training or task.evaluation
     if run.plan.data or part is None or len(part.locations) > 1:
@@ -188,163 +224,63 @@ def _training_data(run: Run) -> list[str] | None:
     return [part.locations[0].repository]
 
 
-def _on_hub(model: str) -> bool:
+def _is_hub_id(model: str) -> bool:
     return "/" in model and not Path(model).is_absolute()
+
+
+# What the template shows.
+
+
+def _named(languages: Sequence[str]) -> list[str]:
+    return [f"{escaped(name(language))} (`{language}`)" for language in languages]
+
+
+def _description(exported: Exported) -> dict[str, Any]:
+    plan = exported.run.plan
+    source = plan.source_languages[0]
+    return {
+        "task": plan.task,
+        "stages": [task.title for task in plan.earlier],
+        "local_data": plan.data is not None,
+        "sources": " + ".join(_named(plan.source_languages)),
+        "shots": plan.shots.count if plan.shots else 0,
+        "shot_languages": ", ".join(_named([adapter for _, adapter in plan.shots.languages])) if plan.shots else "",
+        "base": _base(exported.run),
+        "seed": exported.seed,
+        "languages": _named(exported.languages),
+        "packages": [f"`{language}` (sha256 `{sha256[:16]}`)" for language, sha256 in exported.packages.items()],
+        "first_language": source if source in exported.languages else exported.languages[0],
+    }
 
 
 def _base(run: Run) -> str:
     plan = run.plan
     if plan.model in ORIGINS:
-        return f"`{plan.model}`, which is {ORIGINS[plan.model]} moved into an X-MOD"
-    if not _on_hub(plan.model):
+        return f"`{plan.model}`, an X-MOD with the weights of {ORIGINS[plan.model]}"
+    if not _is_hub_id(plan.model):
         return f"the local checkpoint {escaped(Path(plan.model).name)}"
     return f"[{plan.model}](https://huggingface.co/{plan.model}) at revision `{plan.revision}`"
 
 
-def _data(run: Run) -> str:
-    title = escaped(run.plan.task.title)
-    return f"local files in the form of {title}" if run.plan.data else title
+def _training(exported: Exported) -> dict[str, Any]:
+    run = exported.run
+    recipe = run.plan.recipe
+    return {
+        "recipe": recipe.name,
+        "settings": recipe.model_dump(mode="json", exclude={"name", "title", "source"}, exclude_none=True),
+        "seeds": run.seeds,
+        "precision": run.plan.precision,
+        "limit": run.plan.limit,
+        "fingerprints": run.fingerprints,
+        "versions": run.versions,
+    }
 
 
-def _summary(run: Run, seed: int, languages: Sequence[str], came: Mapping[str, str]) -> str:
-    plan = run.plan
-    added = ", ".join(f"`{language}` (sha256 `{sha256[:16]}`)" for language, sha256 in came.items())
-    others = f"those of the base model, but for {added}, added to it later" if came else "those of the base model"
-    listed = ", ".join(f"{escaped(name(one))} (`{one}`)" for one in languages)
-    trained = " + ".join(f"{escaped(name(one))} (`{one}`)" for one in plan.source_languages)
-    first = f"first on {', '.join(escaped(task.title) for task in plan.earlier)}, then " if plan.earlier else ""
-    if plan.shots:
-        few = ", ".join(f"{escaped(name(adapter))} (`{adapter}`)" for _, adapter in plan.shots.languages)
-        trained += f" and on {plan.shots.count} examples each of {few}, in which scores are not zero-shot,"
-    return (
-        f"X-MOD with one adapter a language, fine-tuned {first}on {_data(run)} ({plan.task.kind}) in {trained} "
-        f"from {_base(run)}; seed {seed}. The other languages' adapters are {others}.\n\n"
-        f"{len(languages)} language{'s' if len(languages) > 1 else ''}: {listed}."
-    )
-
-
-def _usage(run: Run, languages: Sequence[str], model_name: str) -> str:
-    kind = KINDS[run.plan.task.kind]
-    usage = kind.usage(run.plan.task)
-    auto = kind.auto_class
-    chosen = run.plan.source_languages[0] if run.plan.source_languages[0] in languages else languages[0]
-    return (
-        f"```python\nfrom transformers import {auto}, AutoTokenizer\n\n"
-        f"tokenizer = AutoTokenizer.from_pretrained({model_name!r})\n"
-        f"model = {auto}.from_pretrained({model_name!r}).eval()\n"
-        f"model.set_default_language({chosen!r})  # the language of the texts that follow\n"
-        f"inputs = {usage.inputs}\n"
-        'inputs.pop("token_type_ids", None)\n'
-        f"outputs = model(**inputs)\n{usage.output}\n```\n\n"
-        "Call `set_default_language` with the language of the texts before each batch: another language's adapter "
-        "gives other, usually worse, answers and no error." + (f"\n\n{usage.note}" if usage.note else "")
-    )
-
-
-def _results(run: Run, scores: Scores, seed: int) -> str:
-    told, task = scores.this, run.plan.task
-    several = len(scores.every.seeds) > 1
-    hub = all(_HUB_ORIGIN.match(row.data) for row in scores.rows)
-    limited = f", LIMITED to the first {told.limited:,} rows of each language" if told.limited else ""
-    mark = " LIMITED" if told.limited else ""
-    heads = ["language", "adapter", "n", f"{told.metric}", "95 % interval", MAJORITY_BASELINE, "gap"]
-    if several:
-        heads.append(f"mean of {len(scores.every.seeds)} seeds")
-    means = {(one.language, one.adapter): one for one in scores.every.scores}
-    lines = [
-        f"### {escaped(task.title)}, {scores.split}{'' if hub else ', local files'}{limited}",
-        "",
-        f"{KINDS[task.kind].headlines[told.metric].title} in percent of seed {seed}, the weights in this repository.",
-        "",
-        f"| {' | '.join(heads)} |",
-        f"| --- | --- |{' ---: |' * (len(heads) - 2)}",
-    ]
-    for one in told.scores:
-        source = " *source*" if one.is_source else f" *{one.shots} shots*" if one.shots else ""
-        cells = [
-            f"{escaped(name(one.language))} ({escaped(one.language)}){source}",
-            f"`{one.adapter}`",
-            f"{one.n:,}{mark}",
-            f"{one.mean:.1f}",
-            f"{one.ci_low:.1f} to {one.ci_high:.1f}",
-            f"{one.baseline:.1f}",
-            "" if one.gap is None else f"{one.gap:+.1f}",
-        ]
-        if several:
-            over = means[one.language, one.adapter]
-            cells.append(f"{over.mean:.1f}" + ("" if over.spread is None else f" ± {over.spread:.1f}"))
-        lines.append(f"| {' | '.join(cells)} |")
-    for average, value in told.averages.items():
-        ends = told.averages_ci.get(average)
-        cells = [f"mean, {average}", "", "", f"**{value:.1f}**", f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else ""]
-        lines.append(f"| {' | '.join(cells + [''] * (len(heads) - len(cells)))} |")
-    methods = "; ".join(dict.fromkeys(one.ci_method for one in told.scores))
-    lines += [
-        "",
-        f"*{MAJORITY_BASELINE.capitalize()}* is the score of the best answer that ignores the text. The gap is the "
-        f"source's score minus this one. Means are unweighted over languages. Intervals: {escaped(methods)}.",
-    ]
-    # What `report` tells of whole tests, the card tells too.
-    lines += [f"\n{escaped(note)}." for note in scores.notes if "LIMITED" not in note]
-    return "\n".join(lines)
-
-
-def _training(run: Run, seed: int) -> str:
-    plan = run.plan
-    recipe = plan.recipe
-    values = recipe.model_dump(mode="json", exclude={"name", "title", "source"}, exclude_none=True)
-    settings = "\n".join(f"| {key} | `{value}` |" for key, value in values.items())
-    data = _data(run) if plan.data else f"{_data(run)} from the Hub"
-    limited = f", only the first {plan.limit:,} rows (LIMITED)" if plan.limit else ""
-    fingerprints = "; ".join(f"{split} `{value[:16]}`" for split, value in run.fingerprints.items())
-    versions = ", ".join(f"{package} {number}" for package, number in run.versions.items())
-    return (
-        f"Recipe `{recipe.name}`, seed {seed} of {', '.join(map(str, run.seeds))}, computed in {plan.precision}. "
-        f"Training data: {data}{limited}" + (f"; sha256 of the rows: {fingerprints}" if fingerprints else "") + ".\n\n"
-        f"| setting | value |\n| --- | --- |\n{settings}\n\nVersions: {escaped(versions)}."
-    )
-
-
-def _limits(run: Run, found: Sequence[Scores]) -> str:
-    plan = run.plan
-    cut = {f"{row.language} {row.truncated:,} of {row.n:,}": None for one in found for row in one.rows if row.truncated}
-    scored = {row.adapter for one in found for row in one.rows}
-    told = [
-        "Adapters that have no score above are untested on this task."
-        if scored
-        else "No language has been tested: nothing is known of how well any of them works.",
-        f"Texts longer than {plan.recipe.max_length} tokens were cut or windowed in training and scoring"
-        + (f" (cut in scoring: {', '.join(cut)})." if cut else "."),
-        "Scores hold for data like the benchmark's; they say nothing of other domains, dialects or kinds of text.",
-        "What the base model and the data are biased towards, this model is too.",
-    ]
-    if any(one.this.limited for one in found):
-        told.insert(0, "Scores marked LIMITED are of the first rows only and cannot stand beside those of whole tests.")
-    if len(run.finished_seeds) == 1:
-        told.append("One seed was trained: the intervals do not tell how much training again would change.")
-    return "\n".join(f"- {one}" for one in told)
-
-
-def _licences(run: Run, licence: str | None) -> str:
-    task = run.plan.task
-    model = (
-        f"the base model's, {escaped(licence)}; fine-tuning does not change it"
-        if licence
-        else "that of the base model, which xmodctl does not know: find it before you pass this model on"
-    )
-    lines = [f"- Model: {model}."]
-    if run.plan.data:
-        lines.append(
-            f"- Data: local files, whose licence xmodctl does not know. {escaped(task.title)} as published: "
-            f"{escaped(task.licence) or 'licence not recorded'}."
-        )
-    else:
-        lines.append(f"- Data: {escaped(task.title)}, {escaped(task.licence) or 'licence not recorded'}.")
-    if task.citation:
-        lines.append(f"- {escaped(task.citation)}")
-    lines.append(
-        "- Pfeiffer et al., Lifting the Curse of Multilinguality by Pre-training Modular Transformers, NAACL 2022 "
-        "(arXiv 2205.06266)"
-    )
-    lines.append(f"- Made with xmodctl {run.versions.get('xmodctl', '')}.".replace(" .", "."))
-    return "\n".join(lines)
+def _limits(exported: Exported, scores: Sequence[SplitScores]) -> dict[str, Any]:
+    rows = [row for split in scores for row in split.rows if row.truncated]
+    return {
+        "max_length": exported.run.plan.recipe.max_length,
+        "truncated": dict.fromkeys(f"{row.language} {row.truncated:,} of {row.n:,}" for row in rows),
+        "is_limited": any(split.table.limited for split in scores),
+        "one_seed": len(exported.run.finished_seeds) == 1,
+    }

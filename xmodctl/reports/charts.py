@@ -12,7 +12,7 @@ from typing import Self
 from markupsafe import Markup
 
 from xmodctl.evaluation.results import Score
-from xmodctl.reports.study import Curve
+from xmodctl.reports.curves import TrainingCurve
 
 LANE = 22
 """Height of one run's lane in a strip, pixels."""
@@ -140,7 +140,7 @@ def mark(x: float, y: float, number: int, css: str) -> Markup:
     )
 
 
-def curve(curves: Sequence[Curve], *, validation: bool) -> Markup:
+def curve(curves: Sequence[TrainingCurve], *, validation: bool) -> Markup:
     """Return a panel of all seeds' training losses, or of their validation scores."""
     lines = [one.validations if validation else one.losses for one in curves]
     across = Scale.over([0, *(one.total_steps for one in curves)], ticks=4)

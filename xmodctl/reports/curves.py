@@ -1,36 +1,47 @@
-"""Training curves out of a seed's `metrics.jsonl`."""
+"""Training curves, read from a seed's `metrics.jsonl`."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from xmodctl.core import jsonl
-from xmodctl.reports.study import Curve
 
 POINTS = 200
-"""Points of a loss curve: more could not be told apart on a screen."""
+"""Points of a loss curve; a screen cannot show more."""
 
 
-def read_curve(path: Path, seed: int) -> Curve | None:
-    """Read one seed's curve; None where there is no step yet. A torn last line is skipped.
+@dataclass(frozen=True)
+class TrainingCurve:
+    """The training of one seed: its loss, thinned to what a chart can show, and its validation scores."""
+
+    seed: int
+    total_steps: int
+    losses: tuple[tuple[int, float], ...]  # (step, mean loss of the steps since the previous point)
+    validations: tuple[tuple[int, float], ...]  # (step, percent)
+    metric: str | None  # of the validation scores
+
+
+def read_curve(path: Path, seed: int) -> TrainingCurve | None:
+    """Read one seed's curve, or None if no step is recorded.
 
     Raises:
-        UserError: Another line is damaged.
+        UserError: The file is damaged.
     """
     if not path.exists():
         return None
     sums: dict[int, tuple[float, int, int]] = {}  # point -> (sum of losses, steps, last step)
     validations: list[tuple[int, float]] = []
     metric, total = None, 0
-    for _, value in jsonl.read(path, remedy="remove that line", append_only=True):
-        if "metric" in value:
-            metric = value["metric"]
-            validations.append((value["step"], value["value"]))
-        elif math.isfinite(value["loss"]):
-            total = value["total_steps"]
-            point = (value["step"] - 1) * POINTS // max(total, POINTS)
+    for _, record in jsonl.read(path, remedy="remove that line", append_only=True):
+        if "metric" in record:
+            metric = record["metric"]
+            validations.append((record["step"], record["value"]))
+        elif math.isfinite(record["loss"]):
+            total = record["total_steps"]
+            point = (record["step"] - 1) * POINTS // max(total, POINTS)
             losses, steps, _ = sums.get(point, (0.0, 0, 0))
-            sums[point] = losses + value["loss"], steps + 1, value["step"]
+            sums[point] = losses + record["loss"], steps + 1, record["step"]
     if not sums:
         return None
     points = tuple((last, losses / steps) for losses, steps, last in sums.values())
-    return Curve(seed, total, points, tuple(validations), metric)
+    return TrainingCurve(seed, total, points, tuple(validations), metric)

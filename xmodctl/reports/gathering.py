@@ -1,9 +1,8 @@
 """From run folders to a study: what is shown, what is not, and why."""
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from math import isfinite
 from pathlib import Path
 
@@ -11,105 +10,74 @@ from xmodctl.core.errors import UserError
 from xmodctl.evaluation.comparison import Comparison, compare_controls, compare_runs
 from xmodctl.evaluation.measurements import with_intervals
 from xmodctl.evaluation.results import Row, own_rows, read_rows, report
-from xmodctl.reports.curves import read_curve
-from xmodctl.reports.examples import Reader
-from xmodctl.reports.study import Column, Curve, Language, Study
+from xmodctl.reports.curves import TrainingCurve, read_curve
+from xmodctl.reports.error_analysis import ErrorAnalyser
+from xmodctl.reports.language import Language
+from xmodctl.reports.notes import Notes, listed
+from xmodctl.reports.study import Study, StudyRun
 from xmodctl.run.run import Run
 
 MISTAKES = 20
-"""Worst errors shown of a language, unless said otherwise."""
-
-SHOWN = 6  # languages that a note names
+"""Worst errors shown per language, unless said otherwise."""
 
 
 def gather(
-    folders: Sequence[Path],
+    folders: Sequence[str | Path],
     *,
     split: str = "test",
-    data: Path | None = None,
+    data: str | Path | None = None,
     mistakes: int = MISTAKES,
-    examples: bool = True,
+    details: bool = True,
 ) -> Study:
     """Read runs of one task into a study.
 
-    A run that cannot be read or has no scores is left out and told in `left_out`, as long as another can be shown.
+    A run that cannot be read or has no scores is named in `skipped`, as long as another one can be shown.
 
     Args:
         folders: Run folders, in the order of the columns.
         split: The split whose scores are shown.
-        data: Where the texts of examples are, if not where they were when they were scored.
-        mistakes: The most errors shown of a language; with 0 no text is read.
-        examples: Whether examples, tests and training curves are gathered too: tables do without.
+        data: Where the data is now, if not where it was when it was scored.
+        mistakes: The most errors shown per language; with 0, no text is read.
+        details: Whether error analyses, tests, and training curves are gathered, which tables do not show.
 
     Raises:
-        UserError: No run can be shown, or they are of several tasks.
+        UserError: No run can be shown, or the runs have different tasks.
     """
     notes = Notes()
-    found: list[tuple[Run, list[Row]]] = []
-    left_out: list[UserError] = []
-    for folder in {folder.resolve(): folder for folder in folders}.values():
+    scored: list[tuple[Run, list[Row]]] = []
+    skipped: list[UserError] = []
+    for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values():
         try:
             run = Run.read(folder)
-            found.append((run, scored_rows(run, split, notes)))
+            scored.append((run, scored_rows(run, split, notes)))
         except UserError as problem:
-            left_out.append(problem)
-    if not found:
-        raise left_out[0]
-    refuse_mixtures([run for run, _ in found])
-    names = _names([run.folder.resolve() for run, _ in found])
-    shared = set.intersection(*(set(own_rows(rows)) for _, rows in found))
-    columns = []
-    for name, (run, rows) in zip(names, found, strict=True):
-        column = _column(name, run, rows, shared, notes)
-        if examples:
-            reader = Reader(run, data, mistakes, partial(notes.add_of, name))
-            column = replace(
-                column,
-                mattered=_mattered(column, notes),
-                examples={language: reader.read(own) for language, own in column.own_rows.items()},
-                curves=_curves(run),
-            )
-        columns.append(column)
-    _check_examples(columns, notes)
-    comparison = _compared(columns, split, notes) if examples and len(columns) > 1 else None
-    codes = dict.fromkeys(row.language for column in columns for row in column.rows)
-    languages = sorted((Language.of(code) for code in codes), key=lambda one: (one.lineage or ("~",), one.name))
-    task = columns[0].run.plan.task
+            skipped.append(problem)
+    if not scored:
+        raise skipped[0]
+    _check_same_task([run for run, _ in scored])
+    names = _unique_names([run.folder.resolve() for run, _ in scored])
+    shared = set.intersection(*(set(own_rows(rows)) for _, rows in scored))
+    runs = [_study_run(name, run, rows, shared, notes) for name, (run, rows) in zip(names, scored, strict=True)]
+    if details:
+        runs = [_with_details(run, Path(data) if data is not None else None, mistakes, notes) for run in runs]
+    _check_examples(runs, notes)
+    codes = dict.fromkeys(row.language for run in runs for row in run.rows)
+    task = runs[0].run.plan.task
     return Study(
         task=task,
         split=split,
         metric=task.headline,
-        columns=tuple(columns),
-        comparison=comparison,
-        languages=tuple(languages),
-        notes=notes.told,
-        left_out=tuple(str(problem) for problem in left_out),
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        runs=tuple(runs),
+        comparison=_compare(runs, split, notes) if details and len(runs) > 1 else None,
+        languages=tuple(sorted(map(Language, codes), key=lambda language: (language.lineage or ("~",), language.name))),
+        notes=notes.lines,
+        skipped=tuple(str(problem) for problem in skipped),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-@dataclass
-class Notes:
-    """What a reader must know, gathered: what holds of several languages is told once."""
-
-    places: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, what: str, where: str = "") -> None:
-        """Take a note, of a language or of the whole."""
-        self.places.setdefault(what, []).extend([where] if where else [])
-
-    def add_of(self, run: str, what: str, where: str) -> None:
-        """Take a note of a language of one run."""
-        self.add(f"{run}, {what}", where)
-
-    @property
-    def told(self) -> tuple[str, ...]:
-        """The notes, one a line."""
-        return tuple(f"{_listed(where)}: {what}" if where else what for what, where in self.places.items())
-
-
 def scored_rows(run: Run, split: str, notes: Notes) -> list[Row]:
-    """Return the rows of a split that can stand in one table: of whole test sets, or else of one --limit.
+    """Return the rows of a split that can be shown in one table: of whole test sets, or else of one --limit.
 
     Raises:
         UserError: There are none.
@@ -120,116 +88,126 @@ def scored_rows(run: Run, split: str, notes: Notes) -> list[Row]:
         others = sorted({row.split for row in every})
         remedy = f"it has {', '.join(others)}: --split {others[0]}" if others else "make some with eval-transfer"
         raise UserError(f"{run.folder} has no scores of the split {split}; {remedy}")
-    counted = [row for row in rows if row.n and isfinite(row.value)]
+    valid = [row for row in rows if row.n and isfinite(row.value)]
     for row in rows:
-        if row not in counted:
-            notes.add(f"left out of {run.folder.name}, it was scored on no rows", row.language)
-    limits = {row.limited for row in counted}
+        if row not in valid:
+            notes.add(f"not shown for {run.folder.name}, where it was scored on no rows", row.language)
+    limits = {row.limited for row in valid}
     chosen = None if None in limits else max((limit for limit in limits if limit), default=None)
-    for limit in sorted(limits - {chosen}, key=lambda one: one or 0):
+    for limit in sorted(limits - {chosen}, key=lambda limit: limit or 0):
         notes.add(f"{run.folder.name} also has scores with --limit {limit}, which are not shown")
     if chosen:
         notes.add(f"{run.folder.name} is LIMITED to the first {chosen:,} rows of each language")
-    shown = [row for row in counted if row.limited == chosen]
+    shown = [row for row in valid if row.limited == chosen]
     if not shown:
         raise UserError(f"{run.folder} has only scores on no rows; score again with eval-transfer --on-exists redo")
     return shown
 
 
-def refuse_mixtures(runs: Sequence[Run]) -> None:
-    """Refuse runs whose scores are not of the same thing.
-
-    Raises:
-        UserError: They are of several tasks or metrics.
-    """
+def _check_same_task(runs: Sequence[Run]) -> None:
+    """Refuse runs whose scores mean different things."""
     first = runs[0]
     for run in runs[1:]:
-        for what, one, other in (
+        for fact, expected, actual in (
             ("task", first.plan.task.name, run.plan.task.name),
             ("metric", first.plan.task.headline, run.plan.task.headline),
         ):
-            if one != other:
+            if expected != actual:
                 raise UserError(
-                    f"{first.folder} has the {what} {one}, {run.folder} has {other}; their numbers mean different "
-                    f"things, so report each on its own: xmodctl report {first.folder}"
+                    f"{first.folder} has the {fact} {expected}, {run.folder} has {actual}; their scores cannot be "
+                    f"compared, so report each run by itself: xmodctl report {first.folder}"
                 )
 
 
-def _column(name: str, run: Run, rows: list[Row], shared: Set[str], notes: Notes) -> Column:
-    told = with_intervals(report(name, rows), run, rows)
+def _study_run(name: str, run: Run, rows: list[Row], shared: Set[str], notes: Notes) -> StudyRun:
+    whole = with_intervals(report(name, rows), run, rows)
     common = [row for row in rows if row.language in shared]
-    of_common = told if len(common) in (0, len(rows)) else with_intervals(report(name, common), run, common)
-    column = Column(name, run, told, of_common, tuple(rows))
-    _check_seeds(column, notes)
+    over_shared = whole if len(common) in (0, len(rows)) else with_intervals(report(name, common), run, common)
+    study_run = StudyRun(name, run, whole, over_shared, tuple(rows))
+    _check_seeds(study_run, notes)
     for language in dict.fromkeys(row.language for row in rows if row.shots):
-        notes.add(f"{name} is not zero-shot: examples of the language were trained on", language)
+        notes.add(f"not zero-shot: {name} was trained on examples of it", language)
     for language in dict.fromkeys(row.language for row in rows):
-        score = column.score(language)
+        score = study_run.score(language)
         if score is None:
             notes.add(f"{name} has only control scores", language)
             continue
         if score.ci_low <= score.baseline:
-            notes.add(f"{name} may do no better than an answer that does not read the text", language)
+            notes.add(f"{name} may be no better than the majority baseline", language)
         if score.gap is not None and score.gap_ci is None:
-            notes.add(f"{name} has no interval of its gap: predictions are gone or changed, or seeds differ", language)
-    return column
+            reason = "because predictions are missing or changed, or seeds differ"
+            notes.add(f"the gap of {name} has no interval, {reason}", language)
+    return study_run
 
 
-def _mattered(column: Column, notes: Notes) -> Comparison | None:
-    """Test own adapters against controls, where there are controls."""
-    if all(row.control == "own" for row in column.rows):
+def _with_details(run: StudyRun, data: Path | None, mistakes: int, notes: Notes) -> StudyRun:
+    """Return a run with its error analyses, training curves, and the comparison with its controls."""
+
+    def add_note(note: str, language: str) -> None:
+        notes.add(f"in {run.name}, {note}", language)
+
+    analyser = ErrorAnalyser(run.run, data, mistakes, add_note)
+    return replace(
+        run,
+        control_comparison=_compare_controls(run, notes),
+        error_analyses={language: analyser.analyse(rows) for language, rows in run.own_rows.items()},
+        curves=_curves(run, notes),
+    )
+
+
+def _compare_controls(run: StudyRun, notes: Notes) -> Comparison | None:
+    """Compare own adapters with controls, where there are controls."""
+    if all(row.control == "own" for row in run.rows):
         return None
     try:
-        return compare_controls(column.run, column.rows)
+        return compare_controls(run.run, run.rows)
     except UserError as problem:
-        notes.add(f"whether adapters mattered to {column.name} is not tested: {problem}")
+        notes.add(f"the adapters of {run.name} are not compared with the controls: {problem}")
         return None
 
 
-def _compared(columns: Sequence[Column], split: str, notes: Notes) -> Comparison | None:
+def _compare(runs: Sequence[StudyRun], split: str, notes: Notes) -> Comparison | None:
     try:
-        return compare_runs([column.run for column in columns], split=split)
+        return compare_runs([run.run for run in runs], split=split)
     except UserError as problem:
-        notes.add(f"the runs are not tested against each other: {problem}")
+        notes.add(f"the runs are not compared with each other: {problem}")
         return None
 
 
-def _curves(run: Run) -> tuple[Curve, ...]:
-    found = (read_curve(run.seed_folder(seed) / "metrics.jsonl", seed) for seed in run.seeds)
-    return tuple(curve for curve in found if curve)
+def _curves(run: StudyRun, notes: Notes) -> tuple[TrainingCurve, ...]:
+    curves = []
+    for seed in run.run.seeds:
+        try:
+            curves.append(read_curve(run.run.seed_folder(seed) / "metrics.jsonl", seed))
+        except UserError as problem:
+            notes.add(f"the training curve of {run.name}, seed {seed}, is not shown: {problem}")
+    return tuple(curve for curve in curves if curve)
 
 
-def _check_seeds(column: Column, notes: Notes) -> None:
-    run, seeds = column.run, column.report.seeds
-    if unfinished := [seed for seed in run.seeds if seed not in run.finished_seeds]:
-        notes.add(f"{column.name} is not trained to its end: seed {_listed([str(seed) for seed in unfinished])} is not")
+def _check_seeds(run: StudyRun, notes: Notes) -> None:
+    seeds = run.report.seeds
+    if unfinished := [seed for seed in run.run.seeds if seed not in run.run.finished_seeds]:
+        notes.add(f"{run.name} has not finished training seed {listed([str(seed) for seed in unfinished])}")
     if len(seeds) == 1:
-        notes.add(f"{column.name} has one seed: its intervals do not tell how much training again would change")
-    for score in column.report.scores:
+        notes.add(f"{run.name} has one seed, so its intervals do not include the variance between training runs")
+    for score in run.report.scores:
         if len(score.values) < len(seeds):
-            notes.add(f"{column.name} has not scored it with every seed", score.language)
+            notes.add(f"{run.name} has not scored it with every seed", score.language)
 
 
-def _check_examples(columns: Sequence[Column], notes: Notes) -> None:
-    """Note what makes numbers of the same language differ for other reasons than the model."""
-    languages = dict.fromkeys(row.language for column in columns for row in column.rows)
-    for language in languages:
-        data = {row.data.rpartition("#")[2] for column in columns for row in column.rows if row.language == language}
+def _check_examples(runs: Sequence[StudyRun], notes: Notes) -> None:
+    """Note what makes the scores of a language differ for other reasons than the model."""
+    for language in dict.fromkeys(row.language for run in runs for row in run.rows):
+        data = {row.data.rpartition("#")[2] for run in runs for row in run.rows if row.language == language}
         if len(data) > 1:
-            notes.add("its scores are not all of the same examples", language)
-        if missing := [column.name for column in columns if not column.score(language)]:
-            notes.add(f"not scored by {_listed(missing)}, and left out of every average", language)
+            notes.add("not all scores are on the same examples", language)
+        if missing := [run.name for run in runs if not run.score(language)]:
+            notes.add(f"not scored by {listed(missing)}, so excluded from every average", language)
 
 
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Return the folders' names, with as much of the path as tells them apart."""
+def _unique_names(folders: Sequence[Path]) -> list[str]:
+    """Return the folders' names, with as much of the path as makes them unique."""
     depth = 1
     while len({folder.parts[-depth:] for folder in folders}) < len(folders):
         depth += 1
     return [str(Path(*folder.parts[-depth:])) for folder in folders]
-
-
-def _listed(names: Sequence[str]) -> str:
-    names = list(dict.fromkeys(names))
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

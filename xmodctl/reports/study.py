@@ -1,201 +1,131 @@
-"""What a report shows, as values: one or more runs of a task side by side, their averages, and cautions."""
+"""What a report shows, as values: one or more runs of a task side by side, their averages, and notes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import nan
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from xmodctl.catalog.task import Task
 from xmodctl.evaluation.comparison import Comparison
 from xmodctl.evaluation.measurements import has_own
 from xmodctl.evaluation.results import ALL, OWN_ADAPTER, WITHOUT_SOURCE, Report, Row, Score, own_rows
-from xmodctl.languages import name
-from xmodctl.languages.kinship import lineage
-from xmodctl.languages.tags import read, script
+from xmodctl.reports.curves import TrainingCurve
+from xmodctl.reports.error_analysis import ErrorAnalysis
+from xmodctl.reports.language import Language
+from xmodctl.reports.score_table import RunColumn, ScoreTable
 from xmodctl.run.run import Run
 
-NO_FAMILY = "No family on record"
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
-class Language:
-    """A language of the data: how it is spelt there, what it is called, who its relatives are."""
+class StudyRun:
+    """One run in a study."""
 
-    code: str  # as the benchmark spells it
-    tag: str  # BCP 47, for HTML's `lang`; empty where the code is no language
-    name: str
-    lineage: tuple[str, ...]  # family and branches, widest first
-    script: str  # in English
-
-    @classmethod
-    def of(cls, code: str) -> Self:
-        """Look a code up."""
-        tag = read(code)
-        return cls(code, tag.code if tag else "", name(code), lineage(code), script_name(script(code)))
-
-    @property
-    def family(self) -> str:
-        """The widest grouping."""
-        return self.lineage[0] if self.lineage else NO_FAMILY
-
-    @property
-    def branch(self) -> str:
-        """The grouping under the family, or nothing."""
-        return self.lineage[1] if len(self.lineage) > 1 else ""
-
-
-SCRIPTS = {"Hans": "Simplified Chinese", "Hant": "Traditional Chinese", "Zzzz": "unrecorded"}
-"""Scripts whose names in CLDR only make sense beside a language's."""
-
-
-@lru_cache(maxsize=512)
-def script_name(code: str) -> str:
-    """Return the English name of a script (`Cyrl` is Cyrillic)."""
-    import langcodes
-
-    return SCRIPTS.get(code) or langcodes.Language.make(script=code).script_name()
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """How often each gold label was given each label, summed over seeds."""
-
-    labels: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]  # a row a gold label, a column a predicted one
-
-    def plus(self, other: Self) -> Self:
-        """Add up two of the same labels."""
-        assert self.labels == other.labels
-        pairs = zip(self.counts, other.counts, strict=True)
-        return type(self)(self.labels, tuple(tuple(a + b for a, b in zip(*rows, strict=True)) for rows in pairs))
-
-
-@dataclass(frozen=True)
-class Part:
-    """The headline metric on a part of a language's examples."""
-
-    name: str
-    n: int | None  # examples, or None where the part is no set of examples (an entity type)
-    value: float  # percent, mean over seeds
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """An example that the model got wrong, the surer the worse."""
-
-    id: str
-    gold: str
-    said: str
-    wrong_seeds: int
-    seeds: int
-    sureness: float  # how much the model believed in the wrong answer, mean over seeds
-    texts: tuple[tuple[str, str], ...]  # (what it is, the text); empty where the data is not at hand
-
-
-@dataclass(frozen=True)
-class Examples:
-    """What the predictions of one language tell beyond its score."""
-
-    confusion: Confusion | None = None
-    parts: tuple[Part, ...] = ()
-    mistakes: tuple[Mistake, ...] = ()
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A seed's training: its loss, thinned to what a chart can show, and its validation scores."""
-
-    seed: int
-    total_steps: int
-    losses: tuple[tuple[int, float], ...]  # (step, mean loss of the steps since the point before)
-    validations: tuple[tuple[int, float], ...]  # (step, percent)
-    metric: str | None  # of the validations
-
-
-@dataclass(frozen=True)
-class Column:
-    """One run in a report."""
-
-    name: str  # unlike any other in the report
+    name: str  # unique in the study
     run: Run
     report: Report
     shared: Report  # over the languages that every run of the study has a score in
     rows: tuple[Row, ...]
-    mattered: Comparison | None = None  # own adapters against controls
-    examples: Mapping[str, Examples] = field(default_factory=dict)  # language -> what its predictions tell
-    curves: tuple[Curve, ...] = ()
+    control_comparison: Comparison | None = None  # own adapters against controls
+    error_analyses: Mapping[str, ErrorAnalysis] = field(default_factory=dict)  # by language
+    curves: tuple[TrainingCurve, ...] = ()  # one per seed
 
     @cached_property
     def own_rows(self) -> Mapping[str, Sequence[Row]]:
-        """The rows that stand for each language: through its own adapter, or else through the first donor measured."""
+        """The rows that represent each language: through its own adapter, or else through the first donor scored."""
         return own_rows(self.rows)
 
+    @property
+    def column(self) -> RunColumn:
+        """The run as a column of the score table."""
+        plan = self.run.plan
+        return RunColumn(self.name, self.report.source_languages, self.report.seeds, plan.model, plan.recipe.name)
+
     def score(self, language: str) -> Score | None:
-        """Return the score that stands for a language."""
+        """Return the score that represents a language."""
         if language not in self.own_rows:
             return None
         adapter = self.own_rows[language][0].adapter
-        return next(one for one in self.scores(language) if one.adapter == adapter)
+        return next(score for score in self.scores(language) if score.adapter == adapter)
 
     def scores(self, language: str) -> list[Score]:
-        """Return the scores of a language through each adapter it was sent through by choice, not as a control."""
-        return [one for one in self.report.scores if one.language == language and one.control == "own"]
+        """Return the scores of a language through each adapter that it was sent through, without controls."""
+        return [score for score in self.report.scores if score.language == language and score.control == "own"]
 
     def control(self, language: str, control: str) -> Score | None:
         """Return the score of a language under a control."""
-        scored = (one for one in self.report.scores if (one.language, one.control) == (language, control))
-        return next(scored, None)
+        scores = (score for score in self.report.scores if (score.language, score.control) == (language, control))
+        return next(scores, None)
 
-    def is_own(self, score: Score) -> bool:
-        """Say whether the text went through the adapter of its own language."""
+    def is_own_adapter(self, score: Score) -> bool:
+        """Return whether the text went through the adapter of its own language."""
         return has_own(score.language, score.adapter, self.run.plan.task)
 
 
 @dataclass(frozen=True)
 class Average:
-    """An unweighted mean over languages, a value for each run."""
+    """An unweighted mean over languages, with one value per run."""
 
     name: str
     languages: tuple[str, ...]
-    values: tuple[float, ...]  # one a column, percent
-    intervals: tuple[tuple[float, float] | None, ...]  # likewise, where predictions are at hand
+    values: tuple[float, ...]  # one per run, percent
+    intervals: tuple[tuple[float, float] | None, ...]  # 95 %, one per run; None where predictions are missing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
-    """Runs of one task on one split, side by side."""
+    """Runs of one task, scored on one split, side by side."""
 
     task: Task
     split: str
     metric: str
-    columns: tuple[Column, ...]
+    runs: tuple[StudyRun, ...]
     comparison: Comparison | None  # of the other runs with the first
-    languages: tuple[Language, ...]  # relatives stand together
-    notes: tuple[str, ...]  # what a reader must know before believing a number
-    left_out: tuple[str, ...]  # runs that could not be shown, and why
-    made: str  # UTC time
+    languages: tuple[Language, ...]  # relatives are next to each other
+    notes: tuple[str, ...]  # what a reader must know to interpret the numbers
+    skipped: tuple[str, ...]  # runs that could not be shown, and why
+    created: str  # UTC time
+    file: Path | None = None  # where the report was written
+
+    def __repr__(self) -> str:
+        names = ", ".join(run.name for run in self.runs)
+        file = f", file={str(self.file)!r}" if self.file else ""
+        return f"Study({self.task.name}, {self.split}, {len(self.languages)} languages, runs: {names}{file})"
+
+    def _repr_html_(self) -> str:
+        from xmodctl.reports.formats.html import render_table
+
+        return render_table(self.table)
+
+    @cached_property
+    def table(self) -> ScoreTable:
+        """The score table."""
+        return ScoreTable.of_study(self)
 
     @property
     def limited(self) -> int | None:
         """The largest --limit among the runs, or None."""
-        return max((column.report.limited for column in self.columns if column.report.limited), default=None)
+        return max((run.report.limited for run in self.runs if run.report.limited), default=None)
 
     @property
     def shared(self) -> tuple[Language, ...]:
-        """The languages that every run has a score in: averages over others could not be compared."""
-        return tuple(one for one in self.languages if all(column.score(one.code) for column in self.columns))
+        """The languages that every run has a score in: only averages over these are comparable."""
+        return tuple(language for language in self.languages if all(run.score(language.code) for run in self.runs))
 
     @property
     def averages(self) -> tuple[Average, ...]:
-        """Means over languages: all, without the source, and those with an adapter of their own if not all have one.
+        """Means over all languages, without the source, and, if some lack one, with an adapter of their own.
 
-        XTREME's tables hold the first: unweighted, English included (Hu et al. 2020, arXiv 2003.11080, table 2).
+        XTREME's tables have the first: unweighted, English included (Hu et al. 2020, arXiv 2003.11080, table 2).
         """
-        codes = [one.code for one in self.shared]
-        scores = [(column, score) for column in self.columns for code in codes if (score := column.score(code))]
+        codes = [language.code for language in self.shared]
+        scores = [(run, score) for run in self.runs for code in codes if (score := run.score(code))]
         sources = {score.language for _, score in scores if score.is_source}
-        donated = {score.language for column, score in scores if not column.is_own(score)}
+        donated = {score.language for run, score in scores if not run.is_own_adapter(score)}
         groups = {
             ALL: codes,
             WITHOUT_SOURCE: [code for code in codes if code not in sources],
@@ -206,53 +136,73 @@ class Study:
     @property
     def families(self) -> tuple[Average, ...]:
         """Means over the languages of each family."""
-        return self._grouped({one.code: one.family for one in self.shared})
+        return self._grouped({language.code: language.family for language in self.shared})
 
     @property
     def scripts(self) -> tuple[Average, ...]:
         """Means over the languages written in each script."""
-        return self._grouped({one.code: one.script for one in self.shared})
+        return self._grouped({language.code: language.script for language in self.shared})
 
     @property
     def controls(self) -> tuple[str, ...]:
         """The controls that some language was scored under."""
-        found = {score.control for column in self.columns for score in column.report.scores}
-        return tuple(control for control in ("source", "none") if control in found)
+        scored = {score.control for run in self.runs for score in run.report.scores}
+        return tuple(control for control in ("source", "none") if control in scored)
 
     def average(self, name: str, languages: Sequence[str]) -> Average:
         """Return the unweighted mean over languages for each run."""
         values, intervals = [], []
-        for column in self.columns:
-            mean = sum(score.mean for code in languages if (score := column.score(code))) / len(languages)
+        for run in self.runs:
+            mean = sum(score.mean for code in languages if (score := run.score(code))) / len(languages)
             values.append(mean)
-            # A run trained in another language leaves out another source: then its interval is of another mean.
-            same_mean = abs(column.shared.averages.get(name, nan) - mean) < 1e-9
-            intervals.append(column.shared.averages_ci.get(name) if same_mean else None)
+            # A run trained in another language excludes another source: then its interval is of another mean.
+            same_mean = abs(run.shared.averages.get(name, nan) - mean) < 1e-9
+            intervals.append(run.shared.averages_ci.get(name) if same_mean else None)
         return Average(name, tuple(languages), tuple(values), tuple(intervals))
 
+    def render(self, format: str) -> str | bytes:  # noqa: A002 (the option's name)
+        """Return the study in one of the report formats.
+
+        Error analyses, tests, and training curves are shown as far as they were gathered.
+
+        Raises:
+            UserError: There is no such format.
+        """
+        from xmodctl.reports.formats import load_format
+
+        return load_format(format).render(self)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Return the result rows as a pandas data frame: one row per score of one seed, every metric in a column."""
+        import pandas as pd
+
+        from xmodctl.reports.records import records
+
+        return pd.DataFrame.from_records(records(self))
+
     def to_json(self) -> dict[str, Any]:
-        """Return the study as plain JSON values, without examples and curves."""
+        """Return the study as plain JSON values, without error analyses and curves."""
         return {
             "task": self.task.name,
             "split": self.split,
             "metric": self.metric,
-            "made": self.made,
+            "made": self.created,
             "notes": list(self.notes),
-            "left_out": list(self.left_out),
-            "languages": [asdict(one) for one in self.languages],
+            "left_out": list(self.skipped),
+            "languages": [language.to_json() for language in self.languages],
             "runs": [
                 {
-                    "name": column.name,
-                    "folder": str(column.run.folder),
-                    "report": column.report.to_json(),
-                    "controls": column.mattered.to_json() if column.mattered else None,
+                    "name": run.name,
+                    "folder": str(run.run.folder),
+                    "report": run.report.to_json(),
+                    "controls": run.control_comparison.to_json() if run.control_comparison else None,
                 }
-                for column in self.columns
+                for run in self.runs
             ],
             "comparison": self.comparison.to_json() if self.comparison else None,
-            "averages": [asdict(one) for one in self.averages],
-            "families": [asdict(one) for one in self.families],
-            "scripts": [asdict(one) for one in self.scripts],
+            "averages": [asdict(average) for average in self.averages],
+            "families": [asdict(average) for average in self.families],
+            "scripts": [asdict(average) for average in self.scripts],
         }
 
     def _grouped(self, names: Mapping[str, str]) -> tuple[Average, ...]:

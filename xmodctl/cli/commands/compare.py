@@ -58,11 +58,12 @@ def compare(
 def show(comparison: "Comparison") -> None:
     """Print a comparison: what is compared, a table for each two sides, the verdicts."""
     from xmodctl.cli import display
+    from xmodctl.cli.score_tables import difference_sheets
 
     for side in comparison.sides:
         seeds = f"{'seeds' if len(side.seeds) > 1 else 'seed'} {', '.join(map(str, side.seeds))}"
         display.show_text(f"{side.label}: {side.name}, {seeds}")
-    for table, verdict in zip(display.difference_tables(comparison), comparison.verdicts, strict=True):
+    for table, verdict in zip(difference_sheets(comparison), comparison.verdicts, strict=True):
         display.show_text("")
         display.show(table)
         display.show_text(verdict)

@@ -36,6 +36,7 @@ def demo(
     from xmodctl.cli import display
     from xmodctl.cli.commands.eval_transfer import Wish, evaluate
     from xmodctl.cli.commands.finetune import train
+    from xmodctl.cli.score_tables import report_sheet
     from xmodctl.data.demonstrations import demonstration_folder
     from xmodctl.run.folder import RUNS
     from xmodctl.training.planning import Asked
@@ -49,7 +50,7 @@ def demo(
     if json:
         display.show_json({"report": report.to_json(), "rows": [row.to_json() for row in rows]})
         return
-    display.show(display.transfer_table(report))
+    display.show(report_sheet(report))
     display.note(f"The run is in {out}. Try next:")
     for command in (
         f"xmodctl eval-transfer --run {out} --langs all --controls source,none   # did the adapters matter?",

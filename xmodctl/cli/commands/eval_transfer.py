@@ -85,6 +85,7 @@ def eval_transfer(
     - `xmodctl eval-transfer --adapter runs/zu_ZA --langs zu --data masakhaner/zu --set labels_mapped.DATE=O`
     """
     from xmodctl.cli import display
+    from xmodctl.cli.score_tables import report_sheet
     from xmodctl.core.schema import parse_override
 
     chosen = tuple(part.strip() for part in controls.split(",") if part.strip())
@@ -100,7 +101,7 @@ def eval_transfer(
         printed = {"report": report.to_json(), "rows": [row.to_json() for row in rows]}
         display.show_json(printed | ({"controls": mattered.to_json()} if mattered else {}))
     else:
-        display.show(display.transfer_table(report))
+        display.show(report_sheet(report))
         if mattered:
             show_comparison(mattered)
         for note in report.notes:

@@ -1,11 +1,14 @@
 """`xmodctl export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xmodctl.cli import options
+
+if TYPE_CHECKING:
+    from xmodctl.core.events import Event
 
 
 def export(
@@ -19,13 +22,13 @@ def export(
     adapter: options.Adapters = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Which seed; default: the first.")] = None,
     push: Annotated[
-        str | None, typer.Option("--push", metavar="OWNER/NAME", help="Upload it to this repository on the Hub too.")
+        str | None, typer.Option("--push", metavar="OWNER/NAME", help="Also upload it to this repository on the Hub.")
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="With --push: nobody else may read it.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="With --push: create the repository as private.")] = False,
 ) -> None:
     """Write a trained model as a plain transformers folder.
 
-    Anybody loads it with `from_pretrained` alone: weights as safetensors, configuration, labels, tokenizer, and a model
+    `from_pretrained` loads it without xmodctl: weights as safetensors, configuration, labels, tokenizer, and a model
     card with the run's scores, which the Hub reads too.
 
     Examples:
@@ -38,46 +41,26 @@ def export(
 
     - `xmodctl export --run runs/my-run --adapter runs/zu_ZA --langs zu_ZA --out my-zulu-model`
     """
-    from xmodctl.adapters.attaching import available_languages, load_tokenizers
-    from xmodctl.adapters.store import choose_all
     from xmodctl.cli import display
-    from xmodctl.core import hub
-    from xmodctl.core.errors import UserError
-    from xmodctl.core.files import check_empty, write_text
-    from xmodctl.languages import expand
-    from xmodctl.model import export as write
-    from xmodctl.model import look_up
-    from xmodctl.reports import card as cards
-    from xmodctl.run.loading import chosen_seed, find_base, find_run
-    from xmodctl.run.trained import Trained
+    from xmodctl.reports.export import export as write_model
 
-    if private and not push:
-        raise UserError("--private says who may read the repository; name one with --push OWNER/NAME")
-    found = find_run(run)
-    chosen = chosen_seed(found, seed)
-    check_empty(out)
-    if push:
-        hub.check_upload(push)
-    source = find_base(found)
-    packages = choose_all(adapter or (), source)
-    expansion = expand(
-        langs,
-        available_languages(source, packages),
-        model=found.plan.model,
-        task_languages=found.plan.task.languages if "@task" in langs else {},
-        open_languages=source.open_languages,
+    exported = write_model(
+        out, run=run, langs=langs, adapters=adapter or (), seed=seed, push=push, private=private, listen=_draw
     )
-    for code, reason in expansion.missing:
-        display.warn(f"{code} is left out: {reason}")
-    languages = list(dict.fromkeys(target.adapter for target in expansion.targets))
-    trained = Trained.load(found, source, chosen, found.plan.source_languages[0], device="cpu", packages=packages)
-    read_with = load_tokenizers(source, packages)
-    facts = look_up(source.name)
-    came = {package.language: package.sha256 for package in packages}
-    text = cards.card(found, facts, chosen, languages, model_name=push or out.resolve().name, packages=came)
-    write(trained.model, read_with.get(languages[0], read_with[None]), out, languages)
-    write_text(out / "README.md", text)
-    display.show_text(f"model: {out}")
-    if push:
-        display.show_text(f"uploaded: {hub.upload(out, push, private=private)}")
-    display.note(f"{len(languages)} languages; load it with AutoModel...from_pretrained({str(out)!r})")
+    display.show_text(f"model: {exported.folder}")
+    if exported.url:
+        display.show_text(f"uploaded: {exported.url}")
+    count = len(exported.languages)
+    load = f"AutoModel...from_pretrained({str(exported.folder)!r})"
+    display.note(f"{count} language{'s' if count > 1 else ''}; load it with {load}")
+
+
+def _draw(event: "Event") -> None:
+    from xmodctl.cli import display
+    from xmodctl.core.events import ModelLoading, Notice
+
+    match event:
+        case ModelLoading(model):
+            display.note(f"Loading {model} ...")
+        case Notice(text, caution):
+            (display.warn if caution else display.note)(text)

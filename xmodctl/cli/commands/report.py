@@ -6,34 +6,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xmodctl.cli import options
-from xmodctl.cli.options import OUTPUT, choice
+from xmodctl.cli.options import OUTPUT
+from xmodctl.reports.formats import format_names
 
 if TYPE_CHECKING:
-    from xmodctl.reports import Study
-
-FORMATS = {".html": "html", ".md": "markdown", ".tex": "latex", ".csv": "csv"}
-"""What the ending of --out means."""
-
-SPLITS = ("test", "validation", "train")
+    from xmodctl.reports.study import Study
 
 
 def report(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RUN]...", help="Run folders, a column each; default: the newest under `runs/`."),
+        typer.Argument(metavar="[RUN]...", help="Run folders, one column each; default: the newest under `runs/`."),
     ] = None,
     format_: Annotated[
         str | None,
         typer.Option(
             "--format",
-            metavar="html|markdown|latex|csv|terminal",
-            help="Default: what the ending of --out says, else `html`.",
+            metavar="|".join((*format_names(), "terminal")),
+            help="Default: what the extension of --out means, or else `html`.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     split: Annotated[str, typer.Option("--split", metavar="SPLIT", help="`test` or `validation`.")] = "test",
     errors: Annotated[
-        int, typer.Option("--errors", metavar="N", min=0, help="Worst errors shown of a language, with their text.")
+        int, typer.Option("--errors", metavar="N", min=0, help="Worst errors shown per language, with their texts.")
     ] = 20,
     data: options.Data = None,
     out: Annotated[
@@ -41,16 +37,16 @@ def report(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="The file to write; default: `RUN/report.html`, other formats on standard output.",
+            help="The file to write; default: `RUN/report.html`. Other formats are printed.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Write what runs have scored: one HTML file, or a table for a paper, a pull request, a spreadsheet.
+    """Report what runs have scored: one HTML file, or a table for a paper, a pull request, or a spreadsheet.
 
-    Several runs of one task become columns. The HTML file needs nothing beside itself; it holds texts of the data
-    (`--errors 0` leaves them out).
+    Several runs of one task become columns. The HTML file is self-contained; it includes texts of the data
+    (`--errors 0` excludes them).
 
     Examples:
 
@@ -60,78 +56,40 @@ def report(
 
     - `xmodctl report runs/a --format latex > table.tex`
     """
-    from xmodctl import reports as reporting
     from xmodctl.cli import display
-    from xmodctl.core.errors import PartialFailureError, UserError
-    from xmodctl.core.files import write_text
-    from xmodctl.run.run import newest_run
+    from xmodctl.core.errors import PartialFailureError
+    from xmodctl.reports.report import report as make_report
 
-    choice("--split", split, SPLITS)
-    wanted = format_ or (FORMATS.get(out.suffix.lower()) if out else "html")
-    if wanted is None:
-        raise UserError(f"--out {out}: the ending says no format ({', '.join(FORMATS)}); name one with --format")
-    choice("--format", wanted, (*FORMATS.values(), "terminal"))
-    if wanted == "terminal" and out:
-        raise UserError(f"--format terminal writes no file; leave out --out {out}, or choose --format markdown")
-    if data is not None and not data.is_dir():
-        raise UserError(f"--data {data} is not a folder; it should hold LANGUAGE/{split}.jsonl and the like")
-    folders = runs or [newest_run().folder]
+    study = make_report(runs, format_, split, errors, data, out, write=not json)
     if not runs:
-        display.note(f"run: {folders[0]} (the newest; name others)")
-    written = out is not None or not json
-    study = reporting.gather(folders, split=split, data=data, mistakes=errors, examples=wanted == "html" and written)
+        display.note(f"run: {study.runs[0].run.folder} (the newest; name others)")
     for note in study.notes:
         display.warn(note)
-    if wanted == "html" and written:
-        out = out or _place(study)
-    if out:
-        write_text(out, _written(study, wanted))
     if json:
-        display.show_json(study.to_json() | ({"file": str(out)} if out else {}))
-    elif out:
-        display.show_text(f"report: {out}")
-    elif wanted == "terminal":
-        _show(study)
+        display.show_json(study.to_json() | ({"file": str(study.file)} if study.file else {}))
+    elif study.file:
+        display.show_text(f"report: {study.file}")
     else:
-        display.show_text(_written(study, wanted).rstrip("\n"))
-    if study.left_out:
-        told = "\n".join(f"  {reason}" for reason in study.left_out)
-        raise PartialFailureError(f"{len(study.left_out)} of {len(folders)} runs could not be shown:\n{told}")
+        _show(study, format_ or "html")
+    if study.skipped:
+        reasons = "\n".join(f"  {reason}" for reason in study.skipped)
+        count = len(study.runs) + len(study.skipped)
+        raise PartialFailureError(f"{len(study.skipped)} of {count} runs could not be shown:\n{reasons}")
 
 
-def _written(study: "Study", wanted: str) -> str:
-    from xmodctl import reports as reporting
+def _show(study: "Study", name: str) -> None:
+    """Print a study in a format that is not written to a file."""
+    import sys
 
-    write = {
-        "html": reporting.to_html,
-        "markdown": reporting.to_markdown,
-        "latex": reporting.to_latex,
-        "csv": reporting.to_csv,
-    }
-    return write[wanted](study)
-
-
-def _place(study: "Study") -> Path:
-    """Return where a page goes that nobody named: into the run, or for several here."""
-    marked = "" if study.split == "test" else f".{study.split}"
-    if len(study.columns) == 1:
-        return study.columns[0].run.folder / f"report{marked}.html"
-    return Path(f"report-{study.task.name}{marked}.html")
-
-
-def _show(study: "Study") -> None:
     from xmodctl.cli import display
+    from xmodctl.cli.score_tables import report_sheet, runs_sheet
+    from xmodctl.reports.requests import TERMINAL
 
-    if len(study.columns) == 1:
-        display.show(display.transfer_table(study.columns[0].report))
+    if name == TERMINAL:
+        display.show(report_sheet(study.runs[0].report) if len(study.runs) == 1 else runs_sheet(study.table))
         return
-    names = [column.name for column in study.columns]
-    lines = []
-    for language in study.languages:
-        scores = [column.score(language.code) for column in study.columns]
-        told = [f"{one.mean:.1f} ({one.ci_low:.1f} to {one.ci_high:.1f})" if one else "not scored" for one in scores]
-        lines.append((language.code, language.name, language.family, *told))
-    for average in study.averages:
-        lines.append((f"mean, {average.name}", "", "", *(f"{value:.1f}" for value in average.values)))
-    title = f"{study.task.name}, {study.split}: {study.metric} in percent (95 % interval)"
-    display.show(display.sheet(("language", "name", "family", *names), lines, title=title, right=names))
+    content = study.render(name)
+    if isinstance(content, bytes):
+        sys.stdout.buffer.write(content)
+    else:
+        display.show_text(content.rstrip("\n"))

@@ -1,15 +1,21 @@
-"""A study as a LaTeX table in the style of booktabs."""
+"""LaTeX: a table in the style of booktabs."""
 
 import re
 from collections.abc import Sequence
-from itertools import groupby
+from typing import TYPE_CHECKING
 
 from xmodctl.core.visible import one_line
-from xmodctl.evaluation.results import WITHOUT_SOURCE, Score
-from xmodctl.reports.study import Study
+from xmodctl.reports import numbers
+
+if TYPE_CHECKING:
+    from xmodctl.reports.score_table import Cell, ScoreTable
+    from xmodctl.reports.study import Study
+
+EXTENSIONS = (".tex",)
+PAGE = False
 
 LONGEST = 45
-"""Languages that fit a page; a longer table may break over pages."""
+"""Languages that fit on a page; a longer table may break across pages."""
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
@@ -17,43 +23,32 @@ _SPECIAL = {
 }  # fmt: skip
 
 
-def to_latex(study: Study) -> str:
+def render(study: "Study") -> str:
     """Return a table that needs `booktabs`, and `longtable` where it is longer than a page."""
-    long = len(study.languages) > LONGEST
-    several = len(study.columns) > 1
-    head = _heads(study) if several else []
-    of_a_run = [escaped(study.metric.replace("_", " ")), r"95\,\% interval", "gap"]
-    head.append(_line(["language", *(of_a_run * len(study.columns)), "blind"]))
-    spec = "l" + "rcr" * len(study.columns) + "r"
-    body: list[str] = []
-    for family, members in groupby(study.languages, lambda one: one.family):
-        body += [r"\addlinespace", rf"\multicolumn{{{len(spec)}}}{{l}}{{\textit{{{escaped(family)}}}}} \\"]
-        for language in members:
-            scores = [column.score(language.code) for column in study.columns]
-            cells = [cell for score in scores for cell in _cells(score)]
-            blind = next((f"{score.baseline:.1f}" for score in scores if score), "")
-            body.append(_line([f"{escaped(language.name)} ({escaped(language.code)})", *cells, blind]))
-    body.append(r"\midrule")
-    for average in study.averages:
-        values = []
-        for column, value, ends in zip(study.columns, average.values, average.intervals, strict=True):
-            gap = column.shared.gap if average.name == WITHOUT_SOURCE else None
-            values += [f"{value:.1f}", _interval(ends), _points(gap)]
-        body.append(_line([f"mean, {average.name} ({len(average.languages)})", *values, ""]))
+    return latex_table(study.table)
+
+
+def latex_table(table: "ScoreTable", *, longest: int = LONGEST) -> str:
+    """Return the table; with more than `longest` languages it may break across pages."""
+    long = len(table.rows) > longest
+    spec = "l" + "rcr" * len(table.columns) + "r"
+    head, body = _head(table), _body(table)
     packages = r"% \usepackage{booktabs}" + (r" \usepackage{longtable}" if long else "")
     comments = [packages, r"% \usepackage[T1]{fontenc} % for quotation marks in names"]
-    comments += [f"% {one_line(note)}" for note in (*study.left_out, *study.notes)]
-    caption = rf"\caption{{{_caption(study)}}}"
-    label = rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', study.task.name.lower())}-{study.split}}}"
+    comments += [f"% {one_line(note)}" for note in (*table.skipped, *table.notes)]
+    caption = rf"\caption{{{_caption(table)}}}"
+    label = rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', table.task.lower())}-{table.split}}}"
     if long:
-        return _joined(
-            [*comments, rf"\begin{{longtable}}{{{spec}}}", caption + label + r" \\", r"\toprule", *head, r"\midrule",
-             r"\endhead", *body, r"\bottomrule", r"\end{longtable}"]
-        )  # fmt: skip
-    return _joined(
-        [*comments, r"\begin{table}", r"\centering", caption, label, rf"\begin{{tabular}}{{{spec}}}", r"\toprule",
-         *head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    )  # fmt: skip
+        lines = [
+            *comments, rf"\begin{{longtable}}{{{spec}}}", caption + label + r" \\", r"\toprule", *head, r"\midrule",
+            r"\endhead", *body, r"\bottomrule", r"\end{longtable}",
+        ]  # fmt: skip
+    else:
+        lines = [
+            *comments, r"\begin{table}", r"\centering", caption, label, rf"\begin{{tabular}}{{{spec}}}", r"\toprule",
+            *head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", r"\end{table}",
+        ]  # fmt: skip
+    return "\n".join(lines) + "\n"
 
 
 def escaped(text: str) -> str:
@@ -61,46 +56,59 @@ def escaped(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in one_line(text))
 
 
-def _heads(study: Study) -> list[str]:
-    """Return the line of the runs' names, each over its three columns, and the rules under them."""
-    names = [rf"\multicolumn{{3}}{{c}}{{{escaped(column.name)}}}" for column in study.columns]
-    rules = [rf"\cmidrule(lr){{{3 * number + 2}-{3 * number + 4}}}" for number in range(len(names))]
-    return [_line(["", *names, ""]), " ".join(rules)]
+def _head(table: "ScoreTable") -> list[str]:
+    """Return the column heads; with several runs, each run's name spans its three columns."""
+    lines = []
+    if len(table.columns) > 1:
+        names = [rf"\multicolumn{{3}}{{c}}{{{escaped(column.name)}}}" for column in table.columns]
+        rules = [rf"\cmidrule(lr){{{3 * number + 2}-{3 * number + 4}}}" for number in range(len(names))]
+        lines = [_line(["", *names, ""]), " ".join(rules)]
+    per_run = [_metric(table), r"95\,\% interval", "gap"]
+    return [*lines, _line(["language", *(per_run * len(table.columns)), "majority"])]
 
 
-def _cells(score: Score | None) -> list[str]:
-    if score is None:
+def _body(table: "ScoreTable") -> list[str]:
+    lines: list[str] = []
+    width = 2 + 3 * len(table.columns)
+    for family, rows in table.families:
+        lines += [r"\addlinespace", rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escaped(family)}}}}} \\"]
+        for row in rows:
+            language = f"{escaped(row.language.name)} ({escaped(row.language.code)})"
+            cells = [text for cell in row.cells for text in _cells(cell)]
+            lines.append(_line([language, *cells, numbers.score(row.baseline)]))
+    lines.append(r"\midrule")
+    for average in table.averages:
+        cells = [text for cell in average.cells for text in _cells(cell)]
+        lines.append(_line([f"{average.title} ({average.languages})", *cells, ""]))
+    return lines
+
+
+def _cells(cell: "Cell | None") -> list[str]:
+    if cell is None:
         return ["--", "", ""]
-    spread = "" if score.spread is None else rf" $\pm$ {score.spread:.1f}"
-    return [f"{score.mean:.1f}{spread}", _interval((score.ci_low, score.ci_high)), _points(score.gap)]
+    value = numbers.score(cell.value, cell.spread).replace("±", r"$\pm$")
+    interval = f"{cell.interval[0]:.1f}--{cell.interval[1]:.1f}" if cell.interval else ""
+    gap = numbers.points(cell.gap)
+    return [value, interval, f"${gap}$" if gap else ""]
 
 
-def _interval(ends: tuple[float, float] | None) -> str:
-    return "" if ends is None else f"{ends[0]:.1f}--{ends[1]:.1f}"
-
-
-def _points(gap: float | None) -> str:
-    return "" if gap is None else f"${gap:+.1f}$"
-
-
-def _caption(study: Study) -> str:
-    """Say what is in the table: a caption that stands alone."""
-    models = dict.fromkeys(column.run.plan.model for column in study.columns)
-    sources = dict.fromkeys(" + ".join(column.report.source_languages) for column in study.columns)
-    seeds = max(len(column.report.seeds) for column in study.columns)
-    limited = f" LIMITED to {study.limited} rows a language." if study.limited else ""
+def _caption(table: "ScoreTable") -> str:
+    """Return what the table shows: a caption that can be understood without the text around it."""
+    models = dict.fromkeys(column.model for column in table.columns)
+    sources = dict.fromkeys(" + ".join(column.sources) for column in table.columns)
+    seeds = max(len(column.seeds) for column in table.columns)
+    limited = f" LIMITED to {table.limited} rows per language." if table.limited else ""
     over = f", mean and standard deviation over {seeds} seeds" if seeds > 1 else ""
-    metric = escaped(study.metric.replace("_", " "))
     return (
-        rf"{escaped(study.task.title)}, {study.split}: {metric} in percent{over}, with 95\,\% intervals. "
+        rf"{escaped(table.title)}, {table.split}: {_metric(table)} in percent{over}, with 95\,\% intervals. "
         rf"{escaped(', '.join(models))} trained in {escaped(', '.join(sources))}. "
-        f"The gap is the source's score minus this one; blind is the best answer without reading.{limited}"
+        f"The gap is the source's score minus this one; majority is the majority baseline.{limited}"
     )
+
+
+def _metric(table: "ScoreTable") -> str:
+    return escaped(table.metric.replace("_", " "))
 
 
 def _line(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
-
-
-def _joined(lines: Sequence[str]) -> str:
-    return "\n".join(lines) + "\n"

@@ -1,66 +1,58 @@
-"""A study as a Markdown table (GitHub's dialect): for pull requests, issues, model cards."""
+"""Markdown (GitHub's dialect): for pull requests and issues. Model cards have the same table."""
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from xmodctl.core.visible import one_line
-from xmodctl.evaluation.results import MAJORITY_BASELINE, WITHOUT_SOURCE
-from xmodctl.reports.study import Study
+from xmodctl.reports import numbers
+
+if TYPE_CHECKING:
+    from xmodctl.reports.score_table import Cell, RunColumn, ScoreRow, ScoreTable
+    from xmodctl.reports.study import Study
+
+EXTENSIONS = (".md",)
+PAGE = False
 
 
-def to_markdown(study: Study) -> str:
-    """Return title, table, averages and notes as Markdown."""
-    several = len(study.columns) > 1
-    title = f"{escaped(study.task.title)}, {study.split}: {escaped(study.metric)} in percent"
-    lines = [f"### {title}" + (f" (LIMITED to {study.limited:,} rows a language)" if study.limited else ""), ""]
-    for column in study.columns:
-        seeds = ", ".join(map(str, column.report.seeds))
-        plan = column.run.plan
-        lines.append(
-            f"- {escaped(column.name)}: {escaped(plan.model)}, trained in "
-            f"{escaped(' + '.join(column.report.source_languages))}, recipe {escaped(plan.recipe.name)}, seeds {seeds}"
-        )
-    heads = ["language", "family", "adapter", "n", MAJORITY_BASELINE]
-    for column in study.columns:
-        heads += [f"{column.name if several else study.metric} (95 % interval)", "gap"]
-    lines += ["", _line(map(escaped, heads)), _line(["---"] * 3 + ["---:"] * (len(heads) - 3))]
-    for language in study.languages:
-        shown = [column.score(language.code) for column in study.columns]
-        known = [score for score in shown if score]
-        source = " *source*" if any(score.is_source for score in known) else ""
-        shots = max((score.shots for score in known), default=0)
-        source += f" *{shots} shots*" if shots else ""
-        adapters = dict.fromkeys(score.adapter or "none" for score in known)
-        cells = [
-            f"{escaped(language.name)} ({escaped(language.code)}){source}",
-            escaped(language.family),
-            escaped(", ".join(adapters)),
-            f"{known[0].n:,}",
-            f"{known[0].baseline:.1f}",
-        ]
-        for score in shown:
-            if score is None:
-                cells += ["not scored", ""]
-                continue
-            spread = "" if score.spread is None else f" ± {score.spread:.1f}"
-            cells.append(f"{score.mean:.1f}{spread}{_interval((score.ci_low, score.ci_high))}")
-            cells.append(_points(score.gap, score.gap_ci))
-        lines.append(_line(cells))
-    for average in study.averages:
-        values = []
-        for column, value, ends in zip(study.columns, average.values, average.intervals, strict=True):
-            gap = (column.shared.gap, column.shared.gap_ci) if average.name == WITHOUT_SOURCE else (None, None)
-            values += [f"**{value:.1f}**{_interval(ends)}", _points(*gap)]
-        lines.append(_line([f"mean, {average.name} ({len(average.languages)})", "", "", "", "", *values]))
-    if notes := [*(f"A run is left out: {reason}" for reason in study.left_out), *study.notes]:
+def render(study: "Study") -> str:
+    """Return title, table, averages, and notes as Markdown."""
+    table = study.table
+    title = f"{escaped(table.title)}, {table.split}: {escaped(table.metric)} in percent"
+    limited = f" (LIMITED to {table.limited:,} rows per language)" if table.limited else ""
+    lines = [f"### {title}{limited}", "", *map(_run, table.columns), "", *table_lines(table)]
+    if notes := [*(f"A run is not shown: {reason}" for reason in table.skipped), *table.notes]:
         lines += ["", *(f"- {escaped(note)}" for note in notes)]
-    told = [(score.ci_method for score in column.report.scores) for column in study.columns]
-    paired = [column.report.ci_method for column in study.columns]
-    intervals = dict.fromkeys(method for methods in (*told, paired) for method in methods if method)
-    reading = "Means over languages are unweighted; *all languages* includes the source, as in XTREME's tables. "
-    reading += "The gap is the source's score minus this one."
-    lines += ["", f"Intervals: {escaped('; '.join(intervals))}. {reading}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", legend(table)]) + "\n"
+
+
+def table_lines(table: "ScoreTable") -> list[str]:
+    """Return the lines of the score table and its averages."""
+    heads = ["language", "family", "adapter", "n", "majority baseline"]
+    runs = [column for column in table.columns if column.has_gaps]
+    for column in table.columns:
+        name = table.metric if runs == [column] else column.name
+        heads += [f"{name} (95 % interval)", "gap"] if column.has_gaps else [name]
+    lines = [_line(map(escaped, heads)), _line(["---"] * 3 + ["---:"] * (len(heads) - 3))]
+    for row in table.rows:
+        cells = [cell for pair in zip(table.columns, row.cells, strict=True) for cell in _cells(*pair)]
+        lines.append(_line([*_head(row, table), *cells]))
+    for average in table.averages:
+        cells = [cell for pair in zip(table.columns, average.cells, strict=True) for cell in _mean_cells(*pair)]
+        count = f" ({average.languages})" if average.languages else ""
+        lines.append(_line([f"{average.title}{count}", "", "", "", "", *cells]))
+    return lines
+
+
+def legend(table: "ScoreTable") -> str:
+    """Return how to read the table, in one paragraph."""
+    intervals = f"Intervals: {escaped('; '.join(table.methods))}. " if table.methods else ""
+    paired = f"Gaps and averages: {escaped('; '.join(table.paired_methods))}. " if table.paired_methods else ""
+    return (
+        f"{intervals}{paired}The majority baseline is the best score of an answer that ignores the input. The gap is "
+        "the source's score minus this one. Means over languages are unweighted; *all languages* includes the source, "
+        "as in XTREME's tables."
+    )
 
 
 def escaped(text: str) -> str:
@@ -70,12 +62,37 @@ def escaped(text: str) -> str:
     return re.sub(r"^(\d*)([-.)])", r"\1\\\2", safe)  # what would begin a list
 
 
-def _interval(ends: tuple[float, float] | None) -> str:
-    return "" if ends is None else f" ({ends[0]:.1f} to {ends[1]:.1f})"
+def _run(column: "RunColumn") -> str:
+    seeds = ", ".join(map(str, column.seeds))
+    return (
+        f"- {escaped(column.name)}: {escaped(column.model)}, trained in {escaped(' + '.join(column.sources))}, "
+        f"recipe {escaped(column.recipe)}, seed{'s' if len(column.seeds) > 1 else ''} {seeds}"
+    )
 
 
-def _points(gap: float | None, ends: tuple[float, float] | None) -> str:
-    return "" if gap is None else f"{gap:+.1f}{_interval(ends)}"
+def _head(row: "ScoreRow", table: "ScoreTable") -> list[str]:
+    language = f"{escaped(row.language.name)} ({escaped(row.language.code)})"
+    return [
+        f"{language} *{row.role}*" if row.role else language,
+        escaped(row.language.family),
+        escaped(", ".join(row.adapters)),
+        f"{row.n:,}{' LIMITED' if table.limited else ''}",
+        numbers.score(row.baseline),
+    ]
+
+
+def _cells(column: "RunColumn", cell: "Cell | None") -> list[str]:
+    if cell is None:
+        return ["not scored", ""] if column.has_gaps else [""]
+    value = numbers.with_interval(numbers.score(cell.value, cell.spread), cell.interval)
+    return [value, numbers.with_interval(numbers.points(cell.gap), cell.gap_interval)][: 1 + column.has_gaps]
+
+
+def _mean_cells(column: "RunColumn", cell: "Cell | None") -> list[str]:
+    if cell is None:
+        return [""] * (1 + column.has_gaps)
+    value = numbers.with_interval(f"**{numbers.score(cell.value)}**", cell.interval)
+    return [value, numbers.with_interval(numbers.points(cell.gap), cell.gap_interval)][: 1 + column.has_gaps]
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -1,0 +1,113 @@
+"""Tables of scores and of comparisons in the terminal, as sheets that `display` draws."""
+
+from typing import TYPE_CHECKING
+
+from xmodctl.cli.display import Sheet
+from xmodctl.evaluation.results import ALL, MAJORITY_BASELINE
+from xmodctl.reports import numbers
+from xmodctl.reports.score_table import ScoreTable
+
+if TYPE_CHECKING:
+    from xmodctl.evaluation.comparison import Comparison, Difference
+    from xmodctl.evaluation.results import Report
+    from xmodctl.reports.score_table import Cell, ScoreRow
+
+
+def report_sheet(report: "Report") -> Sheet:
+    """Return the table of one run's report: one line per language, adapter, and control, then the averages."""
+    table = ScoreTable.of_report(report)
+    controls = any(row.control != "own" for row in table.rows)
+    # Where the baseline is the same in every language, as with balanced labels, one line shows it.
+    separate = table.common_baseline is None
+    numeric = ("n", table.metric, "95 % interval", *((MAJORITY_BASELINE,) if separate else ()), "gap")
+    columns = ("language", "adapter", *(("control",) if controls else ()), *numeric)
+    rows = []
+    for row in table.rows:
+        value, interval, gap = _cells(row.cells[0])
+        baseline = (numbers.score(row.baseline),) if separate else ()
+        control = (row.control,) if controls else ()
+        rows.append((_language(row), *row.adapters, *control, f"{row.n:,}", value, interval, *baseline, gap))
+    last = len(rows) - 1
+    before = ("",) * (len(columns) - len(numeric))
+    for average in table.averages:
+        value, interval, gap = _cells(average.cells[0])
+        title = average.title + (" (as in XTREME)" if average.name == ALL else "")
+        rows.append((title, *before, value, interval, *(("",) if separate else ()), gap))
+    if not separate:
+        rows.append((MAJORITY_BASELINE, *before, numbers.score(table.common_baseline), "", ""))
+    return Sheet(columns, tuple(rows), _title(table), frozenset(numeric), frozenset({last}))
+
+
+def runs_sheet(table: ScoreTable) -> Sheet:
+    """Return the table of several runs: one line per language, one column per run, then the averages."""
+    names = tuple(column.name for column in table.columns)
+    rows = []
+    for row in table.rows:
+        scores = [_score(cell) if cell else "not scored" for cell in row.cells]
+        rows.append((row.language.code, row.language.name, row.language.family, *scores))
+    last = len(rows) - 1
+    for average in table.averages:
+        rows.append((average.title, "", "", *(_score(cell) for cell in average.cells if cell)))
+    title = f"{table.task}, {table.split}: {table.metric} in percent (95 % interval){_limited(table.limited)}"
+    columns = ("language", "name", "family", *names)
+    return Sheet(columns, tuple(rows), title, frozenset(names), frozenset({last}))
+
+
+def difference_sheets(comparison: "Comparison") -> list[Sheet]:
+    """Return a table for each pair of sides: one line per language, then the mean."""
+    sheets = []
+    for (of, against), differences in comparison.pairs.items():
+        columns = ("language", "n", against, of, "difference", "95 % interval", "p (Holm)", "")
+        title = f"{comparison.task}, {comparison.split}: {comparison.metric} in percent, {of} minus {against}"
+        rows = tuple(_difference(difference) for difference in differences)
+        has_mean = differences[-1].language is None
+        sheets.append(
+            Sheet(
+                columns=columns,
+                rows=rows,
+                title=title + _limited(comparison.limited),
+                right=frozenset(columns[1:-1]),
+                sections=frozenset({len(rows) - 2}) if has_mean else frozenset(),
+            )
+        )
+    return sheets
+
+
+def _difference(difference: "Difference") -> tuple[str, ...]:
+    higher = difference.of if difference.value > 0 else difference.against
+    low, high = difference.ci
+    return (
+        difference.language or "mean over languages",
+        f"{difference.n:,}",
+        *(numbers.score(value) for value in reversed(difference.values)),
+        numbers.points(difference.value),
+        f"{numbers.points(low)} to {numbers.points(high)}",
+        numbers.p_value(difference.p_corrected),
+        f"{higher} is higher" if difference.significant else "not significant",
+    )
+
+
+def _language(row: "ScoreRow") -> str:
+    return f"{row.language.code} ({row.role})" if row.role else row.language.code
+
+
+def _cells(cell: "Cell | None") -> tuple[str, str, str]:
+    assert cell is not None, "a report's own rows are scored"
+    gap = numbers.with_interval(numbers.points(cell.gap), cell.gap_interval)
+    return numbers.score(cell.value, cell.spread), numbers.interval(cell.interval), gap
+
+
+def _score(cell: "Cell") -> str:
+    return numbers.with_interval(numbers.score(cell.value), cell.interval)
+
+
+def _title(table: ScoreTable) -> str:
+    column = table.columns[0]
+    seeds = f", seeds {', '.join(map(str, column.seeds))}" if len(column.seeds) > 1 else ""
+    sources = "+".join(column.sources)
+    metric = f"{table.metric} in percent, trained in {sources}"
+    return f"{table.task}, {table.split}: {metric}{seeds}{_limited(table.limited)}"
+
+
+def _limited(limit: int | None) -> str:
+    return f", LIMITED to {limit:,} rows per language" if limit else ""

@@ -1,0 +1,76 @@
+"""`export`: a trained model as a plain transformers folder with a model card."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from xmodctl.core import hub
+from xmodctl.core.events import ModelLoading, Notice, warn
+from xmodctl.core.files import check_empty, write_text
+from xmodctl.core.requests import command
+from xmodctl.reports.card import card
+from xmodctl.reports.requests import ExportRequest
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported model."""
+
+    folder: Path
+    languages: tuple[str, ...]  # the adapters in it
+    url: str | None = None  # the repository on the Hub, if it was uploaded
+
+
+@command(ExportRequest)
+def export(request: ExportRequest) -> Export:
+    """Write a trained model as a folder that transformers loads without xmodctl, and optionally upload it to the Hub.
+
+    The folder holds the weights as safetensors, the configuration, the labels, the tokenizer, and a model card with
+    the run's scores.
+
+    Returns:
+        The folder, its languages, and the address of the upload.
+
+    Raises:
+        UserError: An option is wrong, the run is not trained to its end, `out` is not empty, or the upload fails.
+    """
+    from xmodctl.adapters.packages import choose_all, spoken, tokenizers
+    from xmodctl.languages import expand
+    from xmodctl.model import export as write_model
+    from xmodctl.model import look_up
+    from xmodctl.run.loading import chosen_seed, find_base, find_run
+    from xmodctl.run.trained import Trained
+
+    listen = request.listen or warn
+    out = Path(request.out)
+    run = find_run(request.run)
+    seed = chosen_seed(run, request.seed)
+    check_empty(out)
+    if request.push:
+        hub.check_upload(request.push)
+    listen(ModelLoading(run.plan.model))
+    source = find_base(run)
+    packages = choose_all(request.packages, source)
+    expansion = expand(
+        request.selection,
+        spoken(source, packages),
+        model=run.plan.model,
+        task_languages=run.plan.task.languages if "@task" in request.selection else {},
+        open_languages=source.open_languages,
+    )
+    for code, reason in expansion.missing:
+        listen(Notice(f"{code} is skipped: {reason}", caution=True))
+    languages = tuple(dict.fromkeys(target.adapter for target in expansion.targets))
+    trained = Trained.load(run, source, seed, run.plan.source_languages[0], device="cpu", packages=packages)
+    available = tokenizers(source, packages)
+    text = card(
+        run,
+        look_up(source.name),
+        seed,
+        languages,
+        model_name=request.push or out.resolve().name,
+        packages={package.language: package.sha256 for package in packages},
+    )
+    write_model(trained.model, available.get(languages[0], available[None]), out, languages)
+    write_text(out / "README.md", text)
+    url = hub.upload(out, request.push, private=request.private) if request.push else None
+    return Export(out, languages, url)

@@ -1,0 +1,123 @@
+"""The options of `report` and `export`, for Python and the command line alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from xmodctl.catalog.task import Split
+from xmodctl.core.arguments import one_of
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener
+from xmodctl.reports.formats import DEFAULT, format_names, format_of
+
+if TYPE_CHECKING:
+    from xmodctl.run.run import Run
+
+TERMINAL = "terminal"
+"""What `--format` calls the table that the command line draws; it is never written to a file."""
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """Which runs a report shows, and how.
+
+    Args:
+        runs: One or more runs or run folders, which become columns; by default the newest under `runs/`.
+        format: `html`, `markdown`, `latex`, `csv`, or `terminal`, which writes no file; by default what the extension
+            of `out` means, or else `html`.
+        split: `train`, `validation`, or `test`.
+        errors: The most errors shown per language, with their texts; 0 shows no texts.
+        data: Where the data is now, if it was moved since it was scored.
+        out: The file to write; by default, HTML goes to `report.html` in the run's folder, or for several runs to
+            `report-TASK.html` in the current folder, and other formats are not written.
+        write: False writes no file unless `out` names one.
+    """
+
+    runs: "str | Path | Run | Sequence[str | Path | Run] | None" = None
+    format: str | None = None
+    split: str = "test"
+    errors: int = 20
+    data: str | Path | None = None
+    out: str | Path | None = None
+    write: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse options that make no sense.
+
+        Raises:
+            UserError: One does not; the message names it.
+        """
+        one_of("--split", self.split, get_args(Split))
+        one_of("--format", self.format_name, (*format_names(), TERMINAL))
+        if self.format == TERMINAL and self.out is not None:
+            raise UserError(
+                f"--format terminal writes no file; omit --out {self.out}, or choose another format, such as markdown"
+            )
+        if self.errors < 0:
+            raise UserError(f"--errors {self.errors}: give 0 or more")
+        if self.data is not None and not Path(self.data).is_dir():
+            raise UserError(
+                f"--data {self.data} is not a folder; it should hold LANGUAGE/{self.split}.jsonl or another format"
+            )
+
+    @property
+    def format_name(self) -> str:
+        """The name of the format.
+
+        Raises:
+            UserError: It is not given, and the extension of `out` does not tell it.
+        """
+        if self.format is not None:
+            return self.format
+        return format_of(Path(self.out)) if self.out is not None else DEFAULT
+
+    @property
+    def folders(self) -> list[Path]:
+        """The run folders; empty for the newest run."""
+        runs = [self.runs] if isinstance(self.runs, str | Path) or not isinstance(self.runs, Sequence) else self.runs
+        return [Path(run) if isinstance(run, str | Path) else run.folder for run in runs if run is not None]
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """Which model is exported, and where to.
+
+    Args:
+        out: The folder to write; it must be new or empty.
+        run: A run or its folder; by default the newest under `runs/`.
+        langs: The adapters to include: `all`, `@task`, or a list of languages.
+        adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
+        seed: Which seed; by default the first.
+        push: Also upload the folder to this repository on the Hugging Face Hub, as OWNER/NAME.
+        private: With `push`: create the repository as private.
+        listen: Called with each event; by default, cautions become Python warnings.
+    """
+
+    out: str | Path
+    run: "Run | str | Path | None" = None
+    langs: str | Sequence[str] = "all"
+    adapters: str | Path | Sequence[str | Path] = ()
+    seed: int | None = None
+    push: str | None = None
+    private: bool = False
+    listen: Listener | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse options that make no sense.
+
+        Raises:
+            UserError: One does not; the message names it.
+        """
+        if self.private and not self.push:
+            raise UserError("--private applies to the uploaded repository; name one with --push OWNER/NAME")
+
+    @property
+    def selection(self) -> str:
+        """The languages, between commas."""
+        return self.langs if isinstance(self.langs, str) else ",".join(self.langs)
+
+    @property
+    def packages(self) -> tuple[str | Path, ...]:
+        """The adapter packages."""
+        return (self.adapters,) if isinstance(self.adapters, str | Path) else tuple(self.adapters)
