@@ -7,7 +7,7 @@ import pytest
 from xmodctl.evaluation.results import Score
 from xmodctl.reports import charts
 from xmodctl.reports.charts import Scale
-from xmodctl.reports.study import Curve
+from xmodctl.reports.curves import TrainingCurve
 
 SCORE = Score("de", "de_DE", "own", 100, (60.0, 64.0), 58.0, 66.0, 33.3, False, 8.0)
 
@@ -72,8 +72,8 @@ def test_a_gap_is_a_bar_from_zero_to_either_side():
 
 def test_curves_share_their_axes():
     curves = [
-        Curve(1, 100, ((10, 1.0), (100, 0.5)), ((100, 70.0),), "accuracy"),
-        Curve(2, 100, ((10, 0.8), (100, 0.4)), (), None),
+        TrainingCurve(1, 100, ((10, 1.0), (100, 0.5)), ((100, 70.0),), "accuracy"),
+        TrainingCurve(2, 100, ((10, 0.8), (100, 0.4)), (), None),
     ]
     drawn = ElementTree.fromstring(charts.curve(curves, validation=False))
     first, second = [line.get("points") for line in drawn.iter("polyline")]

@@ -7,7 +7,7 @@ from scored_runs import scored_run
 
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.results import append_row, read_rows
-from xmodctl.reports import gather
+from xmodctl.reports.gathering import gather
 
 
 def texts_of(study, language="de"):
@@ -47,9 +47,9 @@ def test_a_language_stands_for_itself_through_its_own_adapter_wherever_its_donor
     run = scored_run(tmp_path, seeds=(1,), donors={"de": ("sw_KE",)})
     rows = read_rows(run.results)
     run.results.write_text("".join(json.dumps(row.to_json()) + "\n" for row in reversed(rows)))
-    column = gather([run.folder]).runs[0]
-    assert column.score("de").adapter == "de_DE"
-    assert [score.adapter for score in column.scores("de")] == ["sw_KE", "de_DE"]
+    shown = gather([run.folder]).runs[0]
+    assert shown.score("de").adapter == "de_DE"
+    assert [score.adapter for score in shown.scores("de")] == ["sw_KE", "de_DE"]
 
 
 def test_several_runs_are_columns_and_averages_are_over_what_all_of_them_have(tmp_path):
@@ -58,13 +58,13 @@ def test_several_runs_are_columns_and_averages_are_over_what_all_of_them_have(tm
     study = gather([one.folder, two.folder, one.folder])
     assert [run.name for run in study.runs] == ["one", "two"]
     assert study.averages[0].languages == ("en", "de")
-    assert "left out of every average" in noted(study, "not scored by two")
+    assert "excluded from every average" in noted(study, "not scored by two")
 
 
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
     one = scored_run(tmp_path, "a/run", seeds=(1,))
     two = scored_run(tmp_path, "b/run", seeds=(1,))
-    assert [run.name for run in gather([one.folder, two.folder]).columns] == ["a/run", "b/run"]
+    assert [run.name for run in gather([one.folder, two.folder]).runs] == ["a/run", "b/run"]
 
 
 def test_worst_errors_are_those_the_model_was_surest_of_and_have_their_text(tmp_path):
@@ -83,18 +83,18 @@ def test_mistakes_agree_with_the_predictions(tmp_path):
     row = next(row for row in read_rows(run.results) if row.language == "ar")
     lines = [json.loads(line) for line in (run.folder / row.predictions).read_text().splitlines()]
     wrong = {line["id"]: line["prediction"] for line in lines if line["gold"] != line["prediction"]}
-    examples = gather([run.folder], mistakes=1000).runs[0].error_analyses["ar"]
-    assert {one.id: one.predicted for one in examples.mistakes} == wrong
-    assert sum(map(sum, examples.confusion.counts)) == row.n
+    analysis = gather([run.folder], mistakes=1000).runs[0].error_analyses["ar"]
+    assert {one.id: one.predicted for one in analysis.mistakes} == wrong
+    assert sum(map(sum, analysis.confusion.counts)) == row.n
 
 
 @pytest.mark.parametrize("kind", ["token-classification", "question-answering", "multiple-choice"])
 def test_every_kind_has_parts_and_mistakes_with_text(kind, tmp_path):
     study = gather([scored_run(tmp_path, kind=kind, seeds=(1, 2)).folder])
-    examples = study.runs[0].error_analyses["ar"]
-    assert len(examples.parts) > 1
-    assert examples.mistakes
-    assert all(one.texts for one in examples.mistakes)
+    analysis = study.runs[0].error_analyses["ar"]
+    assert len(analysis.parts) > 1
+    assert analysis.mistakes
+    assert all(one.texts for one in analysis.mistakes)
 
 
 def test_changed_data_is_not_shown_as_what_was_scored(tmp_path):
@@ -110,7 +110,7 @@ def test_data_that_is_gone_is_said_and_found_again_with_a_folder(tmp_path):
     run = scored_run(tmp_path)
     (tmp_path / "data").rename(tmp_path / "moved")
     study = gather([run.folder])
-    assert noted(study, "name it with --data").startswith("en, de, ar: ")
+    assert noted(study, "say where it is with --data").startswith("en, de, ar: ")
     assert set(texts_of(study)) == {()}
     assert () not in texts_of(gather([run.folder], data=tmp_path / "moved" / run.plan.task.kind))
 
@@ -122,8 +122,8 @@ def test_edited_or_missing_predictions_are_said_and_cost_only_their_language(tmp
     paths["ar"].unlink()
     study = gather([run.folder])
     assert noted(study, "changed after they were scored").startswith("de (seed 1): ")
-    assert noted(study, "no interval of its gap").startswith("de, ar: ")
-    assert noted(study, "predictions are gone;").startswith("ar (seed 1): ")
+    assert noted(study, "has no interval").startswith("de, ar: ")
+    assert noted(study, "the predictions are missing;").startswith("ar (seed 1): ")
     examples = study.runs[0].error_analyses
     assert not examples["de"].parts
     assert examples["en"].parts
@@ -148,7 +148,7 @@ def test_a_run_without_scores_is_refused_with_the_split_that_has_some(tmp_path):
 
 def test_runs_of_different_tasks_are_refused_with_what_can_be_shown(tmp_path):
     one, two = scored_run(tmp_path, "one"), scored_run(tmp_path, "two", "multiple-choice")
-    with pytest.raises(UserError, match=r"has the task pairs, .* has choices; .* report each on its own"):
+    with pytest.raises(UserError, match=r"has the task pairs, .* has choices; .* report each run by itself"):
         gather([one.folder, two.folder])
 
 
@@ -189,22 +189,22 @@ def test_a_language_scored_on_no_rows_is_left_out_with_a_note(tmp_path):
 
 def test_one_seed_and_hopeless_languages_and_missing_seeds_are_noted(tmp_path):
     one = gather([scored_run(tmp_path, "one", seeds=(1,), qualities={"en": 0.9, "de": 0.3}).folder])
-    assert "do not tell how much training again would change" in noted(one, "one seed")
-    assert noted(one, "does not read the text").startswith("de: ")
+    assert "do not include the variance between training runs" in noted(one, "one seed")
+    assert noted(one, "no better than the majority baseline").startswith("de: ")
     run = scored_run(tmp_path, "two", seeds=(1, 2))
     kept = [row for row in read_rows(run.results) if (row.language, row.seed) != ("ar", 2)]
     run.results.write_text("".join(json.dumps(row.to_json()) + "\n" for row in kept))
     run.delta(2).unlink()
     two = gather([run.folder])
     assert noted(two, "not scored it with every seed").startswith("ar: ")
-    assert "seed 2 is not" in noted(two, "not trained to its end")
+    assert noted(two, "has not finished training seed 2")
 
 
 def test_runs_that_were_scored_on_other_examples_are_told_apart(tmp_path):
     one = scored_run(tmp_path, "one", seeds=(1,))
     shutil.rmtree(tmp_path / "data")
     two = scored_run(tmp_path, "two", seeds=(1,), texts=["anders"])
-    assert noted(gather([one.folder, two.folder]), "not all of the same examples").startswith("de, ar: ")
+    assert noted(gather([one.folder, two.folder]), "not all scores are on the same examples").startswith("de, ar: ")
 
 
 def test_without_predictions_there_are_scores_without_paired_intervals(tmp_path):
@@ -213,7 +213,7 @@ def test_without_predictions_there_are_scores_without_paired_intervals(tmp_path)
     study = gather([run.folder], details=False)
     assert study.runs[0].error_analyses == {}
     assert study.runs[0].score("de").ci_low > 0
-    assert noted(study, "no interval of its gap").startswith("de, ar: ")
+    assert noted(study, "has no interval").startswith("de, ar: ")
 
 
 def test_gaps_and_averages_have_intervals_and_for_several_runs_those_of_the_languages_they_share(tmp_path):
@@ -247,7 +247,7 @@ def test_runs_that_cannot_be_tested_are_shown_with_the_reason(tmp_path):
     shutil.rmtree(two.folder / "predictions")
     study = gather([one.folder, two.folder])
     assert study.comparison is None
-    assert "is missing" in noted(study, "not tested against each other")
+    assert "is missing" in noted(study, "not compared with each other")
 
 
 def test_a_study_becomes_json(tmp_path):

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from scored_runs import scored_run
 
-from xmodctl import reports as reporting
-from xmodctl.reports import gather, to_html
+from xmodctl.reports.formats import html
+from xmodctl.reports.formats.html import render
+from xmodctl.reports.gathering import gather
 from xmodctl.run.run import Run
 
 HOSTILE = (
@@ -76,9 +77,9 @@ def runs(tmp_path_factory) -> tuple[Run, Run]:
 def pages(runs) -> dict[str, str]:
     one, two = runs
     return {
-        "one": to_html(gather([one.folder], mistakes=100)),
-        "two": to_html(gather([two.folder])),
-        "both": to_html(gather([one.folder, two.folder])),
+        "one": render(gather([one.folder], mistakes=100)),
+        "two": render(gather([two.folder])),
+        "both": render(gather([one.folder, two.folder])),
     }
 
 
@@ -145,7 +146,7 @@ def test_half_a_character_in_a_name_does_not_stop_the_page(runs, tmp_path):
     value = json.loads((folder / "run.json").read_text())
     value["plan"]["data"] = "half \ud800 of it"
     (folder / "run.json").write_text(json.dumps(value))
-    page = to_html(gather([folder]))
+    page = render(gather([folder]))
     page.encode()
     assert "U+D800" in page
 
@@ -171,19 +172,19 @@ def test_values_that_differ_between_plans_are_marked(runs, tmp_path):
     value = json.loads((folder / "run.json").read_text())
     value["plan"]["recipe"]["epochs"] = 7.5
     (folder / "run.json").write_text(json.dumps(value))
-    page = to_html(gather([runs[1].folder, folder]))
+    page = render(gather([runs[1].folder, folder]))
     assert re.findall(r'<tr class="differs"><th scope="row">(\S+)', page) == ["recipe.epochs"]
 
 
 def test_a_limited_report_is_marked_at_its_head(tmp_path):
-    page = to_html(gather([scored_run(tmp_path, seeds=(1,), limited=6).folder]))
-    assert "LIMITED to 6 rows a language" in page[: page.index("</header>")]
+    page = render(gather([scored_run(tmp_path, seeds=(1,), limited=6).folder]))
+    assert "LIMITED to 6 rows per language" in page[: page.index("</header>")]
 
 
 @pytest.mark.parametrize("kind", ["token-classification", "question-answering", "multiple-choice"])
 def test_every_kind_has_a_page(kind, tmp_path):
     run = scored_run(tmp_path, kind=kind)
-    page = Page(to_html(gather([run.folder])))
+    page = Page(render(gather([run.folder])))
     names = {"token-classification": "PER", "question-answering": "shortest", "multiple-choice": "choice 2"}
     assert names[kind] in page.text
 
@@ -191,7 +192,7 @@ def test_every_kind_has_a_page(kind, tmp_path):
 def test_a_run_with_no_training_record_and_one_language_has_a_page(tmp_path):
     run = scored_run(tmp_path, qualities={"de": 0.5}, seeds=(1,))
     (run.seed_folder(1) / "metrics.jsonl").unlink()
-    page = Page(to_html(gather([run.folder])))
+    page = Page(render(gather([run.folder])))
     assert "metrics.jsonl" in page.text
     assert "in 1 language" in page.text
 
@@ -210,7 +211,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_has_contrast_aa_and_marks_can_be_told_from_the_page(scheme):
-    style = (Path(reporting.__file__).parent / "formats" / "report.css").read_text()
+    style = (Path(html.__file__).parent / "report.css").read_text()
     colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style.split(":root {")[scheme + 1].split("}")[0]))
     pairs = [("text", "page"), ("text", "raised"), ("text", "warn"), ("text", "hot"), ("quiet", "page")]
     pairs += [("quiet", "raised"), ("link", "page"), ("hidden", "page"), ("link", "warn")]

@@ -7,9 +7,10 @@ import re
 import pytest
 from scored_runs import scored_run
 
-from xmodctl.reports import gather, records, to_csv, to_frame, to_latex, to_markdown
-from xmodctl.reports.formats.latex import escaped as in_latex
-from xmodctl.reports.formats.markdown import escaped as in_markdown
+from xmodctl.reports.formats import csv as csv_format
+from xmodctl.reports.formats import latex, markdown
+from xmodctl.reports.gathering import gather
+from xmodctl.reports.records import records
 
 NAME = "a_b|c *d* <i>&$%#{}~^\\ [x](y)"
 
@@ -32,7 +33,7 @@ def rendered(text: str) -> str:
 @pytest.mark.parametrize("number", [0, 1])
 def test_markdown_is_a_table_with_a_line_a_language_and_an_average_a_line(number, studies):
     study = studies[number]
-    page = rendered(to_markdown(study))
+    page = rendered(markdown.render(study))
     rows = re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)
     assert len(rows) == 1 + len(study.languages) + len(study.averages)
     assert len({row.count("<td") + row.count("<th") for row in rows}) == 1
@@ -45,18 +46,18 @@ def test_markdown_is_a_table_with_a_line_a_language_and_an_average_a_line(number
 
 
 def test_what_markdown_would_read_is_shown_as_it_is(studies):
-    page = rendered(to_markdown(studies[1]))
+    page = rendered(markdown.render(studies[1]))
     assert "<i>" not in page
     assert "<a " not in page
     assert "a_b|c *d* &lt;i&gt;&amp;$%#{}~^\\ [x](y)" in page
     for text in ("- x", "# x", "1. x", "`x`", "a\u200bb", "x\ny", "![x](y)", "http://x"):
-        assert rendered(f"- {in_markdown(text)}").count("<li>") == 1
-    assert "U+200B" in rendered(in_markdown("a\u200bb"))
+        assert rendered(f"- {markdown.escaped(text)}").count("<li>") == 1
+    assert "U+200B" in rendered(markdown.escaped("a\u200bb"))
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_latex_has_the_same_cells_in_every_line_and_names_what_it_needs(number, studies):
-    text = to_latex(studies[number])
+    text = latex.render(studies[number])
     assert text.startswith("% \\usepackage{booktabs}")
     columns = 2 + 3 * (number + 1)
     lines = [line for line in text.splitlines() if line.endswith(r"\\") and not line.startswith("%")]
@@ -71,16 +72,15 @@ def test_latex_has_the_same_cells_in_every_line_and_names_what_it_needs(number, 
 
 
 def test_what_latex_would_read_is_set_as_it_is():
-    assert in_latex("a_b & 50 % #1 $x$ {y} ~ ^ \\ <z>") == (
+    assert latex.escaped("a_b & 50 % #1 $x$ {y} ~ ^ \\ <z>") == (
         r"a\_b \& 50 \% \#1 \$x\$ \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{} "
         r"\textless{}z\textgreater{}"
     )
-    assert in_latex("two\nlines") == "two lines"
+    assert latex.escaped("two\nlines") == "two lines"
 
 
-def test_a_table_longer_than_a_page_may_break(studies, monkeypatch):
-    monkeypatch.setattr("xmodctl.reports.formats.latex.LONGEST", 2)
-    text = to_latex(studies[0])
+def test_a_table_longer_than_a_page_may_break(studies):
+    text = latex.latex_table(studies[0].table, longest=2)
     assert "\\usepackage{longtable}" in text
     assert text.count("\\begin{longtable}") == text.count("\\end{longtable}") == 1
     assert "\\begin{tabular}" not in text
@@ -89,13 +89,13 @@ def test_a_table_longer_than_a_page_may_break(studies, monkeypatch):
 def test_csv_and_frame_hold_every_row_shown_in_full(studies):
     study = studies[1]
     rows = [row for run in study.runs for row in run.rows]
-    told = list(csv.DictReader(io.StringIO(to_csv(study))))
+    told = list(csv.DictReader(io.StringIO(csv_format.render(study))))
     assert len(told) == len(rows) == 2 * 3 * 2 + 2
     assert [float(one["value"]) for one in told] == [row.value for row in rows]
     assert {one["run"] for one in told} == {run.name for run in study.runs}
-    first = to_frame(study).iloc[0]
+    first = study.to_frame().iloc[0]
     assert first["metrics.accuracy"] == rows[0].value
-    assert list(to_frame(study).runs) == list(records(study)[0])
+    assert list(study.to_frame().columns) == list(records(study)[0])
 
 
 def test_records_tell_own_adapters_from_donors_and_the_source_from_the_rest(studies):
@@ -109,6 +109,6 @@ def test_records_tell_own_adapters_from_donors_and_the_source_from_the_rest(stud
 
 def test_limited_is_said_in_every_format(tmp_path):
     study = gather([scored_run(tmp_path, seeds=(1,), limited=6).folder], details=False)
-    assert "LIMITED to 6 rows" in to_markdown(study)
-    assert "LIMITED to 6 rows" in to_latex(study)
+    assert "LIMITED to 6 rows per language" in markdown.render(study)
+    assert "LIMITED to 6 rows per language" in latex.render(study)
     assert {one["limited"] for one in records(study)} == {6}

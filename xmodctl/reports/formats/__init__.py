@@ -7,7 +7,7 @@ name of the format. Nothing else registers it.
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xmodctl.core.arguments import one_of
 from xmodctl.core.errors import UserError
@@ -44,7 +44,9 @@ def load_format(name: str) -> Format:
         UserError: There is no such format.
     """
     one_of("--format", name, format_names())
-    return cast(Format, import_module(f"{__name__}.{name}"))
+    module: Any = import_module(f"{__name__}.{name}")
+    loaded: Format = module
+    return loaded
 
 
 def format_of(path: Path) -> str:
