@@ -33,7 +33,8 @@ def export(request: ExportRequest) -> Export:
     Raises:
         UserError: An option is wrong, the run is not trained to its end, `out` is not empty, or the upload fails.
     """
-    from xmodctl.adapters.packages import choose_all, spoken, tokenizers
+    from xmodctl.adapters.attaching import available_languages, load_tokenizers
+    from xmodctl.adapters.store import choose_all
     from xmodctl.languages import expand
     from xmodctl.model import export as write_model
     from xmodctl.model import look_up
@@ -52,7 +53,7 @@ def export(request: ExportRequest) -> Export:
     packages = choose_all(request.packages, source)
     expansion = expand(
         request.selection,
-        spoken(source, packages),
+        available_languages(source, packages),
         model=run.plan.model,
         task_languages=run.plan.task.languages if "@task" in request.selection else {},
         open_languages=source.open_languages,
@@ -61,7 +62,7 @@ def export(request: ExportRequest) -> Export:
         listen(Notice(f"{code} is skipped: {reason}", caution=True))
     languages = tuple(dict.fromkeys(target.adapter for target in expansion.targets))
     trained = Trained.load(run, source, seed, run.plan.source_languages[0], device="cpu", packages=packages)
-    available = tokenizers(source, packages)
+    tokenizers = load_tokenizers(source, packages)
     text = card(
         run,
         look_up(source.name),
@@ -70,7 +71,7 @@ def export(request: ExportRequest) -> Export:
         model_name=request.push or out.resolve().name,
         packages={package.language: package.sha256 for package in packages},
     )
-    write_model(trained.model, available.get(languages[0], available[None]), out, languages)
+    write_model(trained.model, tokenizers.get(languages[0], tokenizers[None]), out, languages)
     write_text(out / "README.md", text)
     url = hub.upload(out, request.push, private=request.private) if request.push else None
     return Export(out, languages, url)
