@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from xmodctl.catalog.task import Split
-from xmodctl.core.arguments import one_of
+from xmodctl.core.arguments import as_paths, as_selection, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 from xmodctl.reports.formats import DEFAULT, format_names, format_of
@@ -48,8 +48,8 @@ class ReportRequest:
         Raises:
             UserError: One does not; the message names it.
         """
-        one_of("--split", self.split, get_args(Split))
-        one_of("--format", self.format_name, (*format_names(), TERMINAL))
+        check_choice("--split", self.split, get_args(Split))
+        check_choice("--format", self.format_name, (*format_names(), TERMINAL))
         if self.format == TERMINAL and self.out is not None:
             raise UserError(
                 f"--format terminal writes no file; omit --out {self.out}, or choose another format, such as markdown"
@@ -115,9 +115,9 @@ class ExportRequest:
     @property
     def selection(self) -> str:
         """The languages, between commas."""
-        return self.langs if isinstance(self.langs, str) else ",".join(self.langs)
+        return as_selection(self.langs)
 
     @property
     def packages(self) -> tuple[str | Path, ...]:
         """The adapter packages."""
-        return (self.adapters,) if isinstance(self.adapters, str | Path) else tuple(self.adapters)
+        return as_paths(self.adapters)

@@ -9,7 +9,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol
 
-from xmodctl.core.arguments import one_of
+from xmodctl.core.arguments import check_choice
 from xmodctl.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def load_format(name: str) -> Format:
     Raises:
         UserError: There is no such format.
     """
-    one_of("--format", name, format_names())
+    check_choice("--format", name, format_names())
     module: Any = import_module(f"{__name__}.{name}")
     loaded: Format = module
     return loaded
