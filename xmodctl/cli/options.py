@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""The options that several commands share, each declared once."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +17,21 @@ __all__ = [
     "DryRun",
     "Json",
     "LanguageColumn",
+    "Languages",
     "Limit",
     "Model",
+    "OnExistingRun",
+    "OnExistingScores",
+    "OutFolder",
+    "Overrides",
     "Precision",
+    "Recipe",
+    "RunFolder",
+    "RunOut",
+    "Seed",
     "Seeds",
+    "Split",
+    "Task",
     "changes",
     "choice",
 ]
@@ -29,12 +40,83 @@ DATA = "Data"
 TRAINING = "Training"
 OUTPUT = "Output"
 
+# What to train, and on what.
+
+Task = Annotated[str, typer.Option("--task", metavar="TASK", help="A shipped task or your own YAML file.")]
+Model = Annotated[
+    str,
+    typer.Option("--model", metavar="MODEL", help="A Hub id (optionally with `@REVISION`), a folder, or `mini`."),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe", metavar="RECIPE", help="A shipped recipe or your own YAML file.", rich_help_panel=TRAINING
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the recipe or the task, as in `learning_rate=1e-5`; repeatable.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Seeds = Annotated[
+    str,
+    typer.Option(
+        "--seeds",
+        metavar="N[,N...]",
+        help="Comma-separated seeds; one training run per seed.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="auto|fp32|bf16|fp16",
+        help="Numeric precision; `auto` is bf16 where the hardware supports it, else fp32.",
+    ),
+]
+
+# Which trained model.
+
+RunFolder = Annotated[
+    Path | None,
+    typer.Option("--run", metavar="DIR", help="The run's folder. Default: the newest run under `runs/`."),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="The seed whose model to use. Default: the run's first seed.")
+]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        metavar="DIR|NAME",
+        help="An adapter package for a language that the model lacks: its folder, or its name in the store; "
+        "repeatable.",
+    ),
+]
+
+# Which data.
+
+Languages = Annotated[
+    str,
+    typer.Option(
+        "--langs",
+        metavar="LANGS",
+        help="Languages: `de_DE,fr`, `all`, `@task`, `all,-zh_TW` to exclude one, `jv=id_ID` to pair data with "
+        "another language's adapter.",
+    ),
+]
+Split = Annotated[str, typer.Option("--split", metavar="train|validation|test", help="The split of the data.")]
 Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Local data, `DIR/LANGUAGE/SPLIT.jsonl`, instead of the Hub's.",
+        help="A folder of local data, `DIR/LANGUAGE/SPLIT.jsonl`, to use instead of the Hub's.",
         rich_help_panel=DATA,
     ),
 ]
@@ -43,48 +125,70 @@ LanguageColumn = Annotated[
     typer.Option(
         "--lang-column",
         metavar="NAME",
-        help="The column that tells the language, in a file that holds several.",
+        help="The column with each row's language, for files that hold several languages.",
         rich_help_panel=DATA,
-    ),
-]
-Adapters = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--adapter",
-        metavar="DIR|NAME",
-        help="An adapter package, of a language the model lacks: its folder, or its name in the store; repeatable.",
     ),
 ]
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", metavar="N", min=1, help="Take only the first N rows (marked in results).", rich_help_panel=DATA
+        "--limit", metavar="N", min=1, help="Use only the first N rows; results are marked.", rich_help_panel=DATA
     ),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on standard output.", rich_help_panel=OUTPUT)
+
+# Where output goes, and its form.
+
+RunOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="The folder to create. Default: a folder under `runs/`.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to create.", rich_help_panel=OUTPUT)]
+OnExistingRun = Annotated[
+    str,
+    typer.Option(
+        "--on-exists",
+        metavar="resume|redo|error",
+        help="What to do if the folder already holds this training.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+OnExistingScores = Annotated[
+    str,
+    typer.Option(
+        "--on-exists",
+        metavar="missing|redo|error",
+        help="What to do if scores already exist; `missing` computes only those that do not.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Show the plan and its cost; download and write nothing.", rich_help_panel=OUTPUT),
+    typer.Option(
+        "--dry-run",
+        help="Show the plan and its estimated cost; download and write nothing.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-Seeds = Annotated[str, typer.Option("--seeds", metavar="1,2,3", help="One training a seed.", rich_help_panel=TRAINING)]
-Model = Annotated[
-    str,
-    typer.Option("--model", metavar="MODEL", help="A Hub id (`@REVISION` may follow), a folder, or `mini`."),
-]
-Precision = Annotated[
-    str,
-    typer.Option("--precision", metavar="auto|fp32|bf16|fp16", help="`auto`: bf16 on a GPU built for it, else fp32."),
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document to standard output.", rich_help_panel=OUTPUT)
 ]
 
 
 def changes(overrides: list[str] | None, language_column: str | None) -> tuple[str, ...]:
-    """Return what `--set` and `--lang-column` change."""
+    """Return the overrides that `--set` and `--lang-column` make."""
     return (*(overrides or ()), *([f"language_column={language_column}"] if language_column else []))
 
 
 def choice(option: str, value: str, allowed: tuple[str, ...]) -> str:
-    """Return the value, or refuse it naming what is allowed."""
+    """Return the value if it is allowed.
+
+    Raises:
+        UserError: It is not; the message lists what is.
+    """
     check_choice(option, value, allowed)
     return value
