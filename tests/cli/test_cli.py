@@ -178,7 +178,7 @@ BAD = {
     "draws of no shots": (["--shot-seeds", "3"], "--shots 10"),
     "shots of the source": (["--shots", "2", "--shot-langs", "en"], "en_XX is a source language"),
     "shots and seeds": (["--shots", "2", "--shot-langs", "de", "--seeds", "1,2"], "give one seed a run"),
-    "more shots than rows": (["--shots", "99", "--shot-langs", "de"], "has 12 rows"),
+    "more shots than rows": (["--shots", "99", "--shot-langs", "de"], "has only 12 rows"),
     "a stage of another kind": (["--set", "stages=[{task: xquad}]"], "is question-answering, xnli is"),
     "a stage with other labels": (["--set", "stages=[{task: paws-x}]"], "has the labels"),
     "seeds": (["--seeds", "1,1"], "--seeds"),
@@ -336,7 +336,7 @@ def test_a_command_that_is_killed_goes_on_when_it_is_given_again(number, tiny_mo
     _, told = process.communicate(timeout=60)
     assert process.returncode == (-9 if number == signal.SIGKILL else 130), told
     if number != signal.SIGKILL:
-        assert "the same command goes on from there" in told
+        assert "run the same command again to resume" in told
         assert not list((tmp_path / "run").rglob("*.part"))
     again = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     assert again.returncode == 0, again.stderr

@@ -7,6 +7,7 @@ from typing import TypeVar
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.files import write_text
 from xmodctl.core.schema import Described, read
 
 D = TypeVar("D", bound=Described)
@@ -55,6 +56,26 @@ def shipped_file(folder: str, name: str) -> Path:
     """Return the path of a shipped YAML file, for `show` and `copy`."""
     found = task(name) if folder == "tasks" else recipe(name)
     return Path(name).expanduser() if _is_path(name) else shipped_folder(folder) / f"{found.name}.yaml"
+
+
+def copy_file(folder: str, name: str, file: str | Path) -> Path:
+    """Copy the YAML file of a task or a recipe to `file`, to be edited; return the copy's path.
+
+    Args:
+        folder: `tasks` or `recipes`.
+        name: A shipped name or alias, or a path.
+        file: The copy; it must end in .yaml or .yml and not exist yet.
+
+    Raises:
+        UserError: There is no such task or recipe, or the copy cannot be written under that name.
+    """
+    target = Path(file).expanduser()
+    if target.suffix not in (".yaml", ".yml"):
+        raise UserError(f"{file}: the copy's name must end in .yaml, as in `xmodctl {folder} copy {name} ./my.yaml`")
+    if target.exists():
+        raise UserError(f"{file} already exists; choose another name for the copy")
+    write_text(target, shipped_file(folder, name).read_text(encoding="utf-8"))
+    return target
 
 
 def _is_path(name: str) -> bool:

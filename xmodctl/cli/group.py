@@ -1,4 +1,4 @@
-"""One place for how a command ends: 0 done, 1 a part failed, 2 the user can mend it, 130 interrupted."""
+"""How a command ends: exit code 0 done, 1 a part failed, 2 an error you can fix, 130 interrupted."""
 
 import errno
 import signal
@@ -9,20 +9,27 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-MENDABLE = {
+from xmodctl.cli.loader import Commands
+
+FIXES = {
     errno.ENOSPC: "the disk is full; free some space, then run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space, then run the same command again",
-    errno.EACCES: "permission denied; choose a folder you may write, such as --out DIR",
-    errno.EPERM: "not permitted; choose a folder you may write, such as --out DIR",
+    errno.EACCES: "permission denied; choose a folder that you can write to, such as --out DIR",
+    errno.EPERM: "not permitted; choose a folder that you can write to, such as --out DIR",
     errno.EROFS: "the disk is read-only; choose another folder, such as --out DIR",
     errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder",
-    errno.EISDIR: "that path is a folder, and a file is expected",
+    errno.EISDIR: "that path is a folder, but a file is expected",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
+"""Failures of the operating system that you can fix, and how."""
 
 
 class Group(TyperGroup):
-    """Runs a command and turns what the user can mend into one message and an exit code."""
+    """Runs a command, and turns errors that you can fix into one message and an exit code."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = Commands()
 
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command."""
@@ -38,13 +45,13 @@ class Group(TyperGroup):
             _fail(str(error))
             raise typer.Exit(1) from error
         except OSError as error:
-            if error.errno not in MENDABLE:
+            if error.errno not in FIXES:
                 raise
-            place = f"{error.filename}: " if error.filename else ""
-            _fail(f"{place}{MENDABLE[error.errno]}")
+            path = f"{error.filename}: " if error.filename else ""
+            _fail(f"{path}{FIXES[error.errno]}")
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
-            _fail("interrupted; the same command goes on from what is finished")
+            _fail(str(error) or "interrupted; run the same command again to resume")
             raise typer.Exit(130) from error
 
 

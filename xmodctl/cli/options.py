@@ -13,6 +13,7 @@ __all__ = [
     "OUTPUT",
     "TRAINING",
     "Adapters",
+    "CopyFile",
     "Data",
     "DryRun",
     "Json",
@@ -26,10 +27,12 @@ __all__ = [
     "Overrides",
     "Precision",
     "Recipe",
+    "RecipeOverrides",
     "RunFolder",
     "RunOut",
     "Seed",
     "Seeds",
+    "ShippedName",
     "Split",
     "Task",
     "changes",
@@ -59,6 +62,15 @@ Overrides = Annotated[
         "--set",
         metavar="KEY=VALUE",
         help="Override a key of the recipe or the task, as in `learning_rate=1e-5`; repeatable.",
+        rich_help_panel=TRAINING,
+    ),
+]
+RecipeOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the recipe, as in `learning_rate=1e-4`; repeatable.",
         rich_help_panel=TRAINING,
     ),
 ]
@@ -177,6 +189,12 @@ DryRun = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document to standard output.", rich_help_panel=OUTPUT)
 ]
+
+
+# Files of tasks and recipes.
+
+ShippedName = Annotated[str, typer.Argument(metavar="NAME", help="A shipped name or the path of your own YAML file.")]
+CopyFile = Annotated[Path, typer.Argument(metavar="FILE", help="The file to create; its name ends in .yaml.")]
 
 
 def changes(overrides: list[str] | None, language_column: str | None) -> tuple[str, ...]:

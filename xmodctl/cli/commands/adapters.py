@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from xmodctl.adapters.packages import Package
     from xmodctl.core.events import Event
 
+PANEL = "Models and adapters"
+ORDER = 4
+
 adapters = typer.Typer(
     help="Adapter packages: what add-language writes, and what `--adapter` takes.", no_args_is_help=True
 )

@@ -8,11 +8,14 @@ import typer
 
 from xmodctl.cli import options
 from xmodctl.cli.commands.finetune import as_told
-from xmodctl.cli.options import DATA, OUTPUT, TRAINING, choice
+from xmodctl.cli.options import DATA, choice
 
 if TYPE_CHECKING:
     from xmodctl.new_language.adding import Added
     from xmodctl.new_language.plan import Asked, Extension
+
+PANEL = "Train"
+ORDER = 2
 
 START = "Start"
 
@@ -79,33 +82,12 @@ def add_language(
             rich_help_panel=START,
         ),
     ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", metavar="RECIPE", help="A shipped recipe or a YAML file.", rich_help_panel=TRAINING),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated.", rich_help_panel=TRAINING
-        ),
-    ] = None,
+    recipe: options.Recipe = None,
+    overrides: options.RecipeOverrides = None,
     seeds: options.Seeds = "1",
     precision: options.Precision = "auto",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", metavar="DIR", help="Where the adapters go; default under `runs/`.", rich_help_panel=OUTPUT
-        ),
-    ] = None,
-    on_exists: Annotated[
-        str,
-        typer.Option(
-            "--on-exists",
-            metavar="resume|redo|error",
-            help="What to do with adapters that are there.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "resume",
+    out: options.RunOut = None,
+    on_exists: options.OnExistingRun = "resume",
     dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> None:

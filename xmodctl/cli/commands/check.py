@@ -8,9 +8,12 @@ import typer
 
 from xmodctl.cli import options
 
+PANEL = "Train"
+ORDER = 3
+
 
 def check(
-    task: Annotated[str, typer.Option("--task", metavar="TASK", help="A task's name, or a YAML file.")],
+    task: options.Task,
     lang: Annotated[
         str | None, typer.Option("--lang", metavar="LANG", help="The language trained in; default: the task's.")
     ] = None,
@@ -18,12 +21,8 @@ def check(
         str | None, typer.Option("--langs", metavar="LANGS", help="Look at these languages' data only (`en,de,fr`).")
     ] = None,
     model: options.Model = options.DEFAULT_MODEL,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", metavar="RECIPE", help="A recipe's name, or a YAML file.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe or the task.")
-    ] = None,
+    recipe: options.Recipe = None,
+    overrides: options.Overrides = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch data and model from the Hub, and look at them, too.")
     ] = False,

@@ -11,6 +11,9 @@ from xmodctl.cli.options import choice
 if TYPE_CHECKING:
     from xmodctl.evaluation.comparison import Comparison
 
+PANEL = "Evaluate"
+ORDER = 3
+
 SPLITS = ("test", "validation", "train")
 
 
@@ -19,11 +22,8 @@ def compare(
         list[Path],
         typer.Argument(metavar="RUN...", help="Two or more runs; the others are compared with the first."),
     ],
-    split: Annotated[str, typer.Option("--split", metavar="SPLIT", help="`test` or `validation`.")] = "test",
-    langs: Annotated[
-        str,
-        typer.Option("--langs", metavar="LANGS", help="`de,sw`, `all`, without some (`all,-zh`), DATA=ADAPTER."),
-    ] = "all",
+    split: options.Split = "test",
+    langs: options.Languages = "all",
     json: options.Json = False,
 ) -> None:
     """Tell whether runs really differ, language by language, from the predictions they stored; no model is loaded.

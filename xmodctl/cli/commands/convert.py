@@ -7,6 +7,9 @@ import typer
 
 from xmodctl.cli import options
 
+PANEL = "Models and adapters"
+ORDER = 3
+
 
 def convert(
     source: Annotated[

@@ -7,6 +7,9 @@ import typer
 
 from xmodctl.cli import options
 
+PANEL = "Explore"
+ORDER = 1
+
 TASKS = ("nli", "ner", "qa", "mc")
 
 

@@ -6,6 +6,9 @@ import typer
 
 from xmodctl.cli import options
 
+PANEL = "Explore"
+ORDER = 7
+
 
 def doctor(
     model: Annotated[

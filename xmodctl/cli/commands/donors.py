@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from xmodctl.model import Source
     from xmodctl.run.run import Run
 
+PANEL = "Evaluate"
+ORDER = 4
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -35,13 +38,9 @@ def donors(
             help="Adapters to try: `id_ID,es_XX`, `all`, `@task`; default: the source's and those of --langs.",
         ),
     ] = None,
-    run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; default: the newest under `runs/`.")
-    ] = None,
+    run: options.RunFolder = None,
     adapter: options.Adapters = None,
-    split: Annotated[
-        str, typer.Option("--split", metavar="SPLIT", help="A choice made on `test` flatters what is chosen.")
-    ] = "validation",
+    split: options.Split = "validation",
     precision: options.Precision = "auto",
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
@@ -49,7 +48,10 @@ def donors(
     on_exists: Annotated[
         str,
         typer.Option(
-            "--on-exists", metavar="missing|redo", help="What to do with scores that are there.", rich_help_panel=OUTPUT
+            "--on-exists",
+            metavar="missing|redo",
+            help="What to do if scores already exist; `missing` computes only those that do not.",
+            rich_help_panel=OUTPUT,
         ),
     ] = "missing",
     json: options.Json = False,

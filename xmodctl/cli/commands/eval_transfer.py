@@ -9,7 +9,7 @@ import typer
 
 from xmodctl.cli import options
 from xmodctl.cli.commands.compare import show as show_comparison
-from xmodctl.cli.options import DATA, OUTPUT
+from xmodctl.cli.options import DATA
 from xmodctl.evaluation.evaluate import Wish, data_folder, measure, scored_with
 from xmodctl.run.loading import find_base, find_run, refuse_unfinished
 
@@ -21,23 +21,17 @@ if TYPE_CHECKING:
     from xmodctl.model import Source
     from xmodctl.run.run import Run
 
+PANEL = "Evaluate"
+ORDER = 1
+
 # Other commands sweep too.
 __all__ = ["Wish", "eval_transfer", "evaluate", "fail_if_any", "find_base", "open_data", "refuse_unfinished", "sweep"]
 
 
 def eval_transfer(
-    langs: Annotated[
-        str,
-        typer.Option(
-            "--langs",
-            metavar="LANGS",
-            help="`de_DE,fr`, `all`, `@task`, without some (`all,-zh_TW`), DATA=ADAPTER (`jv=id_ID`).",
-        ),
-    ],
-    run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; default: the newest under `runs/`.")
-    ] = None,
-    split: Annotated[str, typer.Option("--split", metavar="SPLIT", help="`test` or `validation`.")] = "test",
+    langs: options.Languages,
+    run: options.RunFolder = None,
+    split: options.Split = "test",
     controls: Annotated[
         str,
         typer.Option(
@@ -58,15 +52,7 @@ def eval_transfer(
         ),
     ] = None,
     limit: options.Limit = None,
-    on_exists: Annotated[
-        str,
-        typer.Option(
-            "--on-exists",
-            metavar="missing|redo|error",
-            help="What to do with scores that are there.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "missing",
+    on_exists: options.OnExistingScores = "missing",
     json: options.Json = False,
 ) -> None:
     """Score a run in other languages, each through its own adapter.

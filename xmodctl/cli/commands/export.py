@@ -1,6 +1,5 @@
 """`xmodctl export`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,17 +9,18 @@ from xmodctl.cli import options
 if TYPE_CHECKING:
     from xmodctl.core.events import Event
 
+PANEL = "Models and adapters"
+ORDER = 2
+
 
 def export(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.")],
-    run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; default: the newest under `runs/`.")
-    ] = None,
+    out: options.OutFolder,
+    run: options.RunFolder = None,
     langs: Annotated[
         str, typer.Option("--langs", metavar="LANGS", help="Adapters to include: `all`, `@task`, or a list.")
     ] = "all",
     adapter: options.Adapters = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Which seed; default: the first.")] = None,
+    seed: options.Seed = None,
     push: Annotated[
         str | None, typer.Option("--push", metavar="OWNER/NAME", help="Also upload it to this repository on the Hub.")
     ] = None,

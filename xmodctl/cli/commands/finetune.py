@@ -15,32 +15,19 @@ if TYPE_CHECKING:
     from xmodctl.run.run import Run
     from xmodctl.training.planning import Asked, Cost, Resolved
 
+PANEL = "Train"
+ORDER = 1
+
 
 def finetune(
-    task: Annotated[str, typer.Option("--task", metavar="TASK", help="A shipped task, or a YAML file of yours.")],
+    task: options.Task,
     lang: Annotated[
         str,
         typer.Option("--lang", metavar="LANG", help="The language to train in: `en_XX`, `en`, `English`; or several."),
     ],
     model: options.Model = options.DEFAULT_MODEL,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            metavar="RECIPE",
-            help="A shipped recipe or a YAML file; the task names the default.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a key of recipe or task; may be repeated.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
+    recipe: options.Recipe = None,
+    overrides: options.Overrides = None,
     seeds: options.Seeds = "1",
     shots: Annotated[
         int | None,
@@ -66,19 +53,8 @@ def finetune(
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
     limit: options.Limit = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="The run's folder; default under `runs/`.", rich_help_panel=OUTPUT),
-    ] = None,
-    on_exists: Annotated[
-        str,
-        typer.Option(
-            "--on-exists",
-            metavar="resume|redo|error",
-            help="What to do with a run that is there.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "resume",
+    out: options.RunOut = None,
+    on_exists: options.OnExistingRun = "resume",
     track: Annotated[
         list[str] | None,
         typer.Option(

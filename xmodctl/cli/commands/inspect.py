@@ -12,20 +12,19 @@ from xmodctl.cli.options import choice
 if TYPE_CHECKING:
     from xmodctl.data.inspection import Inspected, Sequence
 
+PANEL = "Explore"
+ORDER = 6
+
 SPLITS = ("train", "validation", "test")
 
 
 def inspect(
-    task: Annotated[str, typer.Option("--task", metavar="TASK", help="A task's name, or a YAML file.")],
+    task: options.Task,
     lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="The data's language; the model may lack it.")],
-    split: Annotated[str, typer.Option("--split", metavar="SPLIT", help="`train`, `validation` or `test`.")] = "train",
+    split: options.Split = "train",
     model: options.Model = options.DEFAULT_MODEL,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", metavar="RECIPE", help="Whose lengths to cut to; default: the task's.")
-    ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe or the task.")
-    ] = None,
+    recipe: options.Recipe = None,
+    overrides: options.Overrides = None,
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="How many rows.")] = 3,
     data: options.Data = None,
     language_column: options.LanguageColumn = None,

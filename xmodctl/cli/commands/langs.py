@@ -6,6 +6,9 @@ import typer
 
 from xmodctl.cli import options
 
+PANEL = "Explore"
+ORDER = 4
+
 
 def langs(
     model: options.Model = options.DEFAULT_MODEL,

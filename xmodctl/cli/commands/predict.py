@@ -14,18 +14,17 @@ if TYPE_CHECKING:
     from xmodctl.evaluation.prediction import Labelled, Labeller
     from xmodctl.run.run import Run
 
+PANEL = "Models and adapters"
+ORDER = 1
+
 
 def predict(
     lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="The language of the text: `de`, `de_DE`.")],
     file: Annotated[
         str, typer.Argument(metavar="[FILE|-]", help="The text; `-`, the default, is standard input.")
     ] = "-",
-    run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; default: the newest under `runs/`.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="Which of the run's models; default: its first seed.")
-    ] = None,
+    run: options.RunFolder = None,
+    seed: options.Seed = None,
     adapter: options.Adapters = None,
     precision: options.Precision = "auto",
     out: Annotated[

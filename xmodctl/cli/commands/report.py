@@ -12,6 +12,9 @@ from xmodctl.reports.formats import format_names
 if TYPE_CHECKING:
     from xmodctl.reports.study import Study
 
+PANEL = "Evaluate"
+ORDER = 2
+
 
 def report(
     runs: Annotated[
@@ -27,7 +30,7 @@ def report(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    split: Annotated[str, typer.Option("--split", metavar="SPLIT", help="`test` or `validation`.")] = "test",
+    split: options.Split = "test",
     errors: Annotated[
         int, typer.Option("--errors", metavar="N", min=0, help="Worst errors shown per language, with their texts.")
     ] = 20,

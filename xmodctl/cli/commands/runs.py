@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from xmodctl.new_language.plan import Extension
     from xmodctl.run.run import Run
 
+PANEL = "Explore"
+ORDER = 5
+
 
 def runs(
     under: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the runs.")] = Path("runs"),

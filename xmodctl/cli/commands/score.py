@@ -1,6 +1,5 @@
 """`xmodctl score`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,11 +10,12 @@ from xmodctl.cli.options import OUTPUT
 if TYPE_CHECKING:
     from xmodctl.evaluation.example_statistics import Rescored
 
+PANEL = "Evaluate"
+ORDER = 5
+
 
 def score(
-    run: Annotated[
-        Path | None, typer.Option("--run", metavar="DIR", help="A run's folder; default: the newest under `runs/`.")
-    ] = None,
+    run: options.RunFolder = None,
     update: Annotated[
         bool,
         typer.Option(

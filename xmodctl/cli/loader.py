@@ -1,0 +1,73 @@
+"""Finds the commands: each file in `commands/` is one, imported when it runs or when its help is shown.
+
+A file `my_command.py` defines the command `my-command`. It holds a function, or a Typer group, with the file's name, a
+`PANEL`, under whose title the help lists the command, and optionally an `ORDER`, its place in the panel.
+"""
+
+from collections.abc import Callable, Iterator, MutableMapping
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
+
+import typer
+from typer.main import get_command
+
+from xmodctl.cli import commands
+
+PANELS = ("Train", "Evaluate", "Models and adapters", "Explore")
+"""Titles in the order in which the help shows them; others follow."""
+
+
+class Commands(MutableMapping[str, Any]):
+    """The commands by name, in the order of the help. Looking one up imports its file alone."""
+
+    def __init__(self) -> None:
+        self.files = {info.name.replace("_", "-"): info.name for info in iter_modules(commands.__path__)}
+        self.built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a command."""
+        if name not in self.built:
+            self.built[name] = _build(name, self.files[name], self._module(name))
+        return self.built[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        """Add a command that has no file, as Typer does for completion."""
+        self.built[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        """Remove a command."""
+        self.files.pop(name, None)
+        self.built.pop(name, None)
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is such a command, without importing it."""
+        return name in self.files or name in self.built
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names in the order of the help, which imports every file but nothing that it needs to run."""
+        return iter((*sorted(self.files, key=self._position), *(name for name in self.built if name not in self.files)))
+
+    def __len__(self) -> int:
+        """Return the number of commands."""
+        return len({*self.files, *self.built})
+
+    def _position(self, name: str) -> tuple[int, str, float, str]:
+        module = self._module(name)
+        rank = PANELS.index(module.PANEL) if module.PANEL in PANELS else len(PANELS)
+        return rank, module.PANEL, getattr(module, "ORDER", float("inf")), name
+
+    def _module(self, name: str) -> ModuleType:
+        return import_module(f"{commands.__name__}.{self.files[name]}")
+
+
+def _build(name: str, file: str, module: ModuleType) -> Any:
+    target: Callable[..., Any] | typer.Typer = getattr(module, file)
+    holder = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+    holder.callback()(lambda: None)
+    if isinstance(target, typer.Typer):
+        holder.add_typer(target, name=name, rich_help_panel=module.PANEL)
+    else:
+        holder.command(name, rich_help_panel=module.PANEL)(target)
+    return get_command(holder).commands[name]  # type: ignore[attr-defined]
