@@ -247,12 +247,12 @@ def test_an_output_folder_that_is_a_file_is_told(tiny_model, pairs, tmp_path):
 def test_a_full_disk_is_told_with_the_remedy(tiny_model, pairs, tmp_path, monkeypatch):
     import errno
 
-    from xmodctl.training import fine_tuning
+    from xmodctl.training import resumable
 
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "run" / "x"))
 
-    monkeypatch.setattr(fine_tuning, "save_checkpoint", full)
+    monkeypatch.setattr(resumable, "save_checkpoint", full)
     assert "the disk is full; free some space" in refused(finetune(tiny_model, pairs, tmp_path / "run"))
 
 
