@@ -130,13 +130,13 @@ def task(kind: str, **changes: Any) -> Task:
 
 def questions(*rows: tuple[str, str, Mapping[str, int] | list[tuple[str, int]]]) -> datasets.Dataset:
     """Return rows of (context, question, answers with their offsets)."""
-    answers = [list(found.items()) if isinstance(found, Mapping) else found for _, _, found in rows]
+    answers = [list(answer.items()) if isinstance(answer, Mapping) else answer for _, _, answer in rows]
     return datasets.Dataset.from_dict(
         {
             "id": [str(number) for number in range(len(rows))],
             "context": [context for context, _, _ in rows],
             "question": [question for _, question, _ in rows],
-            "answers": [{"text": [t for t, _ in found], "answer_start": [s for _, s in found]} for found in answers],
+            "answers": [{"text": [t for t, _ in answer], "answer_start": [s for _, s in answer]} for answer in answers],
         },
         features=datasets.Features(
             {

@@ -33,9 +33,9 @@ def test_the_score_of_a_language_is_that_of_the_benchmarks_own_script(rules, lan
         assert rules == "mlqa"
         assert language not in MLQA
         return
-    kind, mine = KINDS["question-answering"], task("question-answering", metric_rules=rules)
-    statistics = kind.statistics([row["gold"] for row in rows], [row["prediction"] for row in rows], mine, language)
-    values = kind.metrics(statistics.sum(axis=0), mine)
+    kind, ours = KINDS["question-answering"], task("question-answering", metric_rules=rules)
+    statistics = kind.statistics([row["gold"] for row in rows], [row["prediction"] for row in rows], ours, language)
+    values = kind.metrics(statistics.sum(axis=0), ours)
     for column, name in enumerate(("exact_match", "f1")):
         expected = 100 * sum(row[reference][column] for row in rows) / len(rows)
         assert float(values[name]) == pytest.approx(expected, abs=1e-9)
@@ -65,10 +65,10 @@ def test_a_question_without_an_answer_is_refused_by_rules_that_know_none(rules):
 
 
 def test_scores_with_and_without_an_answer_are_told_apart():
-    kind, mine = KINDS["question-answering"], task("question-answering", metric_rules="squad2")
+    kind, ours = KINDS["question-answering"], task("question-answering", metric_rules="squad2")
     gold = [["Rhine"], ["the Elbe"], [], []]
-    statistics = kind.statistics(gold, ["Rhine", "", "", "Oder"], mine, "en")
-    values = {name: float(value) for name, value in kind.metrics(statistics.sum(axis=0), mine).items()}
+    statistics = kind.statistics(gold, ["Rhine", "", "", "Oder"], ours, "en")
+    values = {name: float(value) for name, value in kind.metrics(statistics.sum(axis=0), ours).items()}
     assert values == {
         "f1": 50.0, "exact_match": 50.0,
         "has_answer_f1": 50.0, "has_answer_exact_match": 50.0, "no_answer_accuracy": 50.0,

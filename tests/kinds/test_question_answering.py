@@ -27,10 +27,10 @@ def test_gold_answers_come_back_to_the_character_in_every_script(language, max_l
         SQUAD, rows_of(language), tokenizer, max_length=max_length, stride=max_length // 2
     )
     inside = encoded.counts["answers_within_tokens"]
-    found = [predicted for _, predicted, _ in decoded]
-    asked = CONTEXTS[language][1]
+    answers = [predicted for _, predicted, _ in decoded]
+    expected = CONTEXTS[language][1]
     assert (
-        sum(said != text for said, text in zip(found, asked, strict=True))
+        sum(answer != text for answer, text in zip(answers, expected, strict=True))
         == inside + encoded.counts["unreachable_answers"]
     )
     if max_length > 26:
@@ -45,8 +45,8 @@ def test_answers_that_no_tokens_can_say_are_told_in_a_sentence(small):
         (a, b) for a, b in zip(read.starts, read.ends, strict=True) if b - a > 2 and context[a:b].isalpha()
     )
     inside, whole = (questions((context, "which?", {context[begin:stop]: int(begin)})) for stop in (end - 1, end))
-    (told,) = KIND.unreachable_answers(KIND.encode(inside, small, max_length=384, stride=8), 1)
-    assert told.startswith("1 of 1 rows have an answer that begins or ends inside a token")
+    (message,) = KIND.unreachable_answers(KIND.encode(inside, small, max_length=384, stride=8), 1)
+    assert message.startswith("1 of 1 rows have an answer that begins or ends inside a token")
     assert KIND.unreachable_answers(KIND.encode(whole, small, max_length=384, stride=8), 1) == ()
 
 
@@ -144,9 +144,9 @@ def test_answers_are_ranked_over_all_windows_and_each_is_named_once(small):
     logits = [draw.normal(size=(len(ids), 2)) for ids in encoded.input_ids]
     (ranked,) = KIND.candidates(logits, encoded, rows, SQUAD)
     assert len(ranked) == question_answering.SHOWN
-    assert len({(one.start, one.end) for one in ranked}) == len(ranked)
-    assert all(one.text == context[one.start : one.end] for one in ranked)
-    probabilities = [one.probability for one in ranked]
+    assert len({(answer.start, answer.end) for answer in ranked}) == len(ranked)
+    assert all(answer.text == context[answer.start : answer.end] for answer in ranked)
+    probabilities = [answer.probability for answer in ranked]
     assert probabilities == sorted(probabilities, reverse=True)
     assert sum(probabilities) == pytest.approx(1, abs=1e-4)
     best = max(
@@ -174,7 +174,7 @@ def test_the_best_spans_are_those_of_trying_all(scores, count, longest):
     values = np.array(scores, dtype=np.float64).reshape(-1, 2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(question_answering, "ANSWER_TOKENS", longest)
-        found = best_spans(values, count)
+        spans = best_spans(values, count)
     tried = sorted(
         (
             values[first, 0] + values[last, 1]
@@ -183,9 +183,9 @@ def test_the_best_spans_are_those_of_trying_all(scores, count, longest):
         ),
         reverse=True,
     )
-    assert [score for _, _, score in found] == tried[:count]
-    assert all(score == values[first, 0] + values[last, 1] for first, last, score in found)
-    assert all(0 <= last - first < longest for first, last, _ in found)
+    assert [score for _, _, score in spans] == tried[:count]
+    assert all(score == values[first, 0] + values[last, 1] for first, last, score in spans)
+    assert all(0 <= last - first < longest for first, last, _ in spans)
 
 
 def squad2_rows(small):
@@ -269,18 +269,18 @@ def test_the_baseline_is_the_beginning_of_the_context_or_nothing():
 
 def test_the_frame_is_what_the_tokenizer_puts_around_texts(tokenizer):
     start, middle, after = Frame.of(tokenizer, texts=2).gaps
-    one, other = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("bridge", "built"))
-    assert [*start, *one, *middle, *other, *after] == tokenizer("bridge", "built")["input_ids"]
+    first, other = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("bridge", "built"))
+    assert [*start, *first, *middle, *other, *after] == tokenizer("bridge", "built")["input_ids"]
     before, behind = Frame.of(tokenizer, texts=1).gaps
-    assert [*before, *one, *behind] == tokenizer("bridge")["input_ids"]
+    assert [*before, *first, *behind] == tokenizer("bridge")["input_ids"]
 
 
 @given(st.integers(0, 200), st.integers(1, 40), st.integers(0, 60))
 def test_windows_cover_everything_and_move_on(tokens, room, overlap):
-    found = list(windows(tokens, room, overlap=overlap))
-    assert found[0][0] == 0
-    assert found[-1][1] == tokens
-    assert all(end - begin <= room for begin, end in found)
-    for (begin, end), (next_begin, next_end) in pairwise(found):
+    pieces = list(windows(tokens, room, overlap=overlap))
+    assert pieces[0][0] == 0
+    assert pieces[-1][1] == tokens
+    assert all(end - begin <= room for begin, end in pieces)
+    for (begin, end), (next_begin, next_end) in pairwise(pieces):
         assert begin < next_begin <= end < next_end
         assert end - next_begin == min(overlap, room // 2)

@@ -51,24 +51,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_gold_comes_back_whole_from_every_file_but_for_the_rows_that_are_counted(name, max_length, folder, tokenizer):
     if len(tokenizer) < 1000:
         pytest.skip("the small vocabulary knows few of these words")
-    mine = NAMED[name]
-    kind = KINDS[mine.kind]
-    files = [(language, split) for language, splits in coverage(mine, folder / name).items() for split in splits]
+    ours = NAMED[name]
+    kind = KINDS[ours.kind]
+    files = [(language, split) for language, splits in coverage(ours, folder / name).items() for split in splits]
     assert len(files) == FILES[name]
     for language, split in files:
         # Of the 10,000 rows of some training files the first 2,000, for time.
-        rows = load_rows(mine, language, split, folder=folder / name, limit=2000)
+        rows = load_rows(ours, language, split, folder=folder / name, limit=2000)
         encoded = kind.encode(rows.table, tokenizer, max_length=max_length, stride=max_length // 3)
-        logits = logits_of_targets(mine.kind, encoded, len(kind.outputs(mine)))
-        decoded = kind.decode(logits, encoded, rows.table, mine)
-        if mine.kind == "question-answering":
-            lost = sum(said != gold[0].strip() for gold, said, _ in decoded)
+        logits = logits_of_targets(ours.kind, encoded, len(kind.outputs(ours)))
+        decoded = kind.decode(logits, encoded, rows.table, ours)
+        if ours.kind == "question-answering":
+            lost = sum(entry != gold[0].strip() for gold, entry, _ in decoded)
             assert lost == sum(encoded.counts[key] for key in kind.unreachable), (language, split, encoded.counts)
             assert encoded.counts["answers_within_tokens"] <= 0.02 * len(decoded), (language, split)
         else:
-            assert all(said == gold for gold, said, _ in decoded), (language, split)
-        gold, predicted = [one[0] for one in decoded], [one[1] for one in decoded]
-        values = kind.metrics(kind.statistics(gold, predicted, mine, language).sum(axis=0), mine)
+            assert all(entry == gold for gold, entry, _ in decoded), (language, split)
+        gold, predicted = [row[0] for row in decoded], [row[1] for row in decoded]
+        values = kind.metrics(kind.statistics(gold, predicted, ours, language).sum(axis=0), ours)
         lost = sum(encoded.counts.get(key, 0) for key in kind.unreachable)
         for metric in ("entity_f1", "strict_entity_f1", "exact_match", "f1", "accuracy", "macro_f1"):
             if metric in values:

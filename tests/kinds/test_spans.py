@@ -54,10 +54,12 @@ def test_scores_are_those_of_conlleval():
     gold, predicted = ([sentence[side].split() for sentence in REFERENCE["sentences"]] for side in (0, 1))
     values = metrics(gold, predicted)
     summary, _, *types = REFERENCE["conlleval"]
-    in_gold, found, correct = map(int, re.findall(r"(\d+) entities; found: (\d+) entities; correct: (\d+)", summary)[0])
-    assert values["precision"] == pytest.approx(100 * correct / found, abs=1e-9)
+    in_gold, result, correct = map(
+        int, re.findall(r"(\d+) entities; found: (\d+) entities; correct: (\d+)", summary)[0]
+    )
+    assert values["precision"] == pytest.approx(100 * correct / result, abs=1e-9)
     assert values["recall"] == pytest.approx(100 * correct / in_gold, abs=1e-9)
-    assert values["entity_f1"] == pytest.approx(200 * correct / (found + in_gold), abs=1e-9)
+    assert values["entity_f1"] == pytest.approx(200 * correct / (result + in_gold), abs=1e-9)
     for line in types:
         name = line.split(":")[0].strip()
         printed = [float(number) for number in re.findall(r"(?:precision|recall|FB1): +([\d.]+)", line)]
@@ -81,5 +83,5 @@ def test_scores_are_those_of_seqeval_in_both_modes(corpus):
         report = seqeval.classification_report(gold, predicted, output_dict=True, zero_division=0, **mode)
         rows = {"": report["micro avg"]} | {f".{name}": report[name] for name in types_of(LABELS) if name in report}
         for suffix, row in rows.items():
-            for ours, theirs in (("precision", "precision"), ("recall", "recall"), ("entity_f1", "f1-score")):
-                assert values[f"{prefix}{ours}{suffix}"] == pytest.approx(100 * row[theirs], abs=1e-9)
+            for ours, expected in (("precision", "precision"), ("recall", "recall"), ("entity_f1", "f1-score")):
+                assert values[f"{prefix}{ours}{suffix}"] == pytest.approx(100 * row[expected], abs=1e-9)

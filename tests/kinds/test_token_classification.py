@@ -66,9 +66,9 @@ def test_a_long_sentence_loses_no_word(max_length, stride, tokenizer, there_and_
     assert [predicted for _, predicted, _ in decoded] == [gold for gold, _, _ in decoded]
     assert encoded.counts["truncated"] == 0
     assert encoded.counts["split"] >= 2
-    for number, one in enumerate(rows):
+    for number, item in enumerate(rows):
         held = np.concatenate([encoded.offsets["word"][unit] for unit in np.flatnonzero(encoded.rows == number)])
-        assert sorted(held[held >= 0]) == list(range(len(one["tokens"])))
+        assert sorted(held[held >= 0]) == list(range(len(item["tokens"])))
 
 
 def test_a_word_belongs_to_the_window_that_shows_most_around_it(small):
@@ -108,8 +108,8 @@ def test_whatever_the_words_every_word_gets_a_tag_and_every_piece_the_tag_of_its
     encoded, ((gold, predicted, _),) = there_and_back(NER, rows, tokenizer, max_length=16, stride=4)
     assert len(predicted) == len(gold) == len(pairs)
     seen = set(encoded.offsets["word"].values[encoded.offsets["word"].values >= 0].tolist())
-    for word, (tag, said) in enumerate(zip(gold, predicted, strict=True)):
-        assert said == (tag if word in seen else "O")
+    for word, (tag, entry) in enumerate(zip(gold, predicted, strict=True)):
+        assert entry == (tag if word in seen else "O")
 
 
 def test_the_terms_of_the_loss_are_the_tagged_tokens(small):

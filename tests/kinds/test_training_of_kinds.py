@@ -33,9 +33,9 @@ def rows_of(kind: str) -> tuple[datasets.Dataset, object]:
             return questions(*[(text, "what runs", {"never": text.index("never")}) for text in long]), task(kind)
         case _:
             choices = [list(draw.choice(WORDS, draw.integers(2, 5))) for _ in texts]
-            labels = [int(draw.integers(0, len(found))) for found in choices]
-            for found, label in zip(choices, labels, strict=True):
-                found[label] = "never"
+            labels = [int(draw.integers(0, len(choice))) for choice in choices]
+            for choice, label in zip(choices, labels, strict=True):
+                choice[label] = "never"
             return datasets.Dataset.from_dict({"context": texts, "choices": choices, "label": labels}), task(kind)
 
 
@@ -72,8 +72,8 @@ def terms(kind: str, outputs, batch: dict[str, torch.Tensor]) -> list[torch.Tens
             torch.stack([entropy(outputs[name], batch[place], reduction="none") for name, place in ends]).mean(0)
         )
     if kind == "token-classification":
-        said = batch["labels"] != -100
-        return list(entropy(outputs.logits[said], batch["labels"][said], reduction="none"))
+        labelled = batch["labels"] != -100
+        return list(entropy(outputs.logits[labelled], batch["labels"][labelled], reduction="none"))
     return list(entropy(outputs.logits, batch["labels"], reduction="none"))
 
 
@@ -85,8 +85,8 @@ def test_the_loss_of_a_step_is_the_mean_over_the_terms_however_the_batch_is_cut(
     every: list[torch.Tensor] = []
     with torch.no_grad():
         for unit in np.concatenate(batch):
-            one = collate(encoded, [unit], pad_id=1)
-            every += terms(kind, training.model.module(**one), one)
+            item = collate(encoded, [unit], pad_id=1)
+            every += terms(kind, training.model.module(**item), item)
     assert len(every) == KINDS[kind].weights(encoded).sum()
     step = next(iter(training))
     assert step.loss == pytest.approx(float(torch.stack(every).mean()), abs=1e-5)
@@ -101,8 +101,8 @@ def test_a_kind_learns_its_training_rows(kind, tiny_model):
     rows, described = rows_of(kind)
     logits = logits_of(training.model, encoded, precision="fp32", pad_id=1)
     decoded = KINDS[kind].decode(logits, encoded, rows, described)
-    gold, said = [one[0] for one in decoded], [one[1] for one in decoded]
-    statistics = KINDS[kind].statistics(gold, said, described, "en")
+    gold, predicted = [row[0] for row in decoded], [row[1] for row in decoded]
+    statistics = KINDS[kind].statistics(gold, predicted, described, "en")
     score = float(KINDS[kind].metrics(statistics.sum(axis=0), described)[described.headline])
     assert score > KINDS[kind].baseline(gold, rows, described, "en")
 

@@ -344,8 +344,8 @@ def test_the_exceptions_to_the_standards_name_real_codes():
 
 
 def test_a_selection_of_names_keeps_order_and_drops_duplicates():
-    found = expand(" de, fr_XX ,German,deu_Latn,, en", XMOD, model="M", task_languages={})
-    assert found == Expansion((Target("de_DE", "de_DE"), Target("fr_XX", "fr_XX"), Target("en_XX", "en_XX")))
+    expansion = expand(" de, fr_XX ,German,deu_Latn,, en", XMOD, model="M", task_languages={})
+    assert expansion == Expansion((Target("de_DE", "de_DE"), Target("fr_XX", "fr_XX"), Target("en_XX", "en_XX")))
 
 
 def test_a_task_gives_its_own_codes_to_the_languages_it_lists():
@@ -365,16 +365,16 @@ def test_a_task_gives_its_own_codes_to_the_languages_it_lists():
 
 def test_the_note_on_chinese_reaches_the_target():
     for selection in ("zh", "@task", "de,zh_CN,zh"):
-        found = expand(selection, XMOD, model="M", task_languages={"zh": "zh_CN"})
-        (chinese,) = [target for target in found.targets if target.adapter == "zh_CN"]
+        expansion = expand(selection, XMOD, model="M", task_languages={"zh": "zh_CN"})
+        (chinese,) = [target for target in expansion.targets if target.adapter == "zh_CN"]
         assert chinese.note is not None
         assert chinese.note.startswith("zh means zh_CN here")
     assert expand("zh_CN", XMOD, model="M", task_languages={}).targets == (Target("zh_CN", "zh_CN"),)
 
 
 def test_data_that_says_more_than_its_adapter_keeps_its_own_name():
-    found = expand("zh-HK,en_GB,nb,arb", XMOD, model="M", task_languages={})
-    assert [(target.data, target.adapter) for target in found.targets] == [
+    expansion = expand("zh-HK,en_GB,nb,arb", XMOD, model="M", task_languages={})
+    assert [(target.data, target.adapter) for target in expansion.targets] == [
         ("zh-HK", "zh_TW"),
         ("en-GB", "en_XX"),
         ("nb", "no_XX"),
@@ -390,10 +390,10 @@ def test_all_is_what_model_and_task_share_and_every_adapter_without_a_task():
 
 
 def test_languages_of_a_task_that_the_model_lacks_are_reported_not_dropped():
-    found = expand("@task", XMOD, model="M", task_languages=dict.fromkeys(XCOPA))
-    assert [target.data for target in found.targets] == [code for code in XCOPA if code not in ("ht", "qu")]
-    assert [code for code, _ in found.missing] == ["ht", "qu"]
-    assert "fr_XX" in dict(found.missing)["ht"]
+    expansion = expand("@task", XMOD, model="M", task_languages=dict.fromkeys(XCOPA))
+    assert [target.data for target in expansion.targets] == [code for code in XCOPA if code not in ("ht", "qu")]
+    assert [code for code, _ in expansion.missing] == ["ht", "qu"]
+    assert "fr_XX" in dict(expansion.missing)["ht"]
     opened = expand("@task", MINI, model="mini", task_languages=dict.fromkeys(XCOPA), open_languages=True)
     assert [target.data for target in opened.targets] == XCOPA
     assert opened.missing == ()
@@ -413,15 +413,15 @@ def test_exclusions_are_resolved_like_names():
 
 
 def test_an_exclusion_prefers_the_data_it_names_to_the_adapter():
-    found = expand("id,jv=id_ID,-jv", XMOD, model="M", task_languages={})
-    assert [target.data for target in found.targets] == ["id_ID"]
-    found = expand("id,jv=id_ID,-id", XMOD, model="M", task_languages={})
-    assert [target.data for target in found.targets] == ["jv"]
+    expansion = expand("id,jv=id_ID,-jv", XMOD, model="M", task_languages={})
+    assert [target.data for target in expansion.targets] == ["id_ID"]
+    expansion = expand("id,jv=id_ID,-id", XMOD, model="M", task_languages={})
+    assert [target.data for target in expansion.targets] == ["jv"]
 
 
 def test_excluding_what_is_scored_without_being_selected_is_no_mistake_and_excludes_nothing_else():
-    found = expand("de,-English", XMOD, model="M", task_languages={}, besides=["en_XX"])
-    assert [target.data for target in found.targets] == ["de_DE"]
+    expansion = expand("de,-English", XMOD, model="M", task_languages={}, besides=["en_XX"])
+    assert [target.data for target in expansion.targets] == ["de_DE"]
     lent = expand("pcm=en_XX,-en_XX", XMOD, model="M", task_languages={}, besides=["en_XX"])
     assert [target.data for target in lent.targets] == ["pcm"]
     treebanks = {"en_ewt": "en_XX", "de_gsd": "de_DE"}
@@ -453,8 +453,8 @@ def test_a_selection_that_cannot_be_used_says_why(selection, message):
 
 
 def test_a_free_name_of_the_task_may_go_through_any_adapter():
-    found = expand("dialect7=de", XMOD, model="M", task_languages={"Dialect7": None})
-    assert found.targets == (Target("Dialect7", "de_DE"),)
+    expansion = expand("dialect7=de", XMOD, model="M", task_languages={"Dialect7": None})
+    assert expansion.targets == (Target("Dialect7", "de_DE"),)
 
 
 def test_all_mistakes_of_a_selection_are_told_at_once():
@@ -506,11 +506,11 @@ def test_sameness_is_symmetric_and_reflexive(a, b):
 )
 def test_any_selection_expands_to_adapters_of_the_model_or_is_refused(selection, task):
     try:
-        found = expand(selection, XMOD, model="M", task_languages=task)
+        expansion = expand(selection, XMOD, model="M", task_languages=task)
     except UserError:
         return
-    assert found.targets
-    assert all(target.adapter in XMOD for target in found.targets)
+    assert expansion.targets
+    assert all(target.adapter in XMOD for target in expansion.targets)
 
 
 def test_importing_the_resolver_loads_neither_language_data_nor_anything_heavy():

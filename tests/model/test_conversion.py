@@ -59,10 +59,10 @@ def test_a_converted_encoder_computes_what_its_source_does_in_every_language(sou
     model.load_state_dict(bare(conversion), strict=True)
     model.set_default_language(language)
     with torch.no_grad():
-        ours, theirs = model(**BATCH), source(**BATCH)
+        ours, expected = model(**BATCH), source(**BATCH)
     real = BATCH["attention_mask"].bool()
-    assert torch.allclose(ours.last_hidden_state[real], theirs.last_hidden_state[real], atol=1e-5)
-    assert torch.allclose(ours.pooler_output, theirs.pooler_output, atol=1e-5)
+    assert torch.allclose(ours.last_hidden_state[real], expected.last_hidden_state[real], atol=1e-5)
+    assert torch.allclose(ours.pooler_output, expected.pooler_output, atol=1e-5)
     assert conversion.config["architectures"] == ["XmodModel"]
 
 

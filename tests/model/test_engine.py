@@ -118,15 +118,15 @@ def test_a_delta_carries_a_run_into_a_fresh_model(preset, source, batch):
 
 def test_a_delta_of_a_bare_model_keeps_its_names(checkpoint, batch):
     _, folder = checkpoint("XmodForMaskedLM")
-    found = model.find(str(folder))
-    ours = model.load(found, "none", ["en_XX"])
+    result = model.find(str(folder))
+    ours = model.load(result, "none", ["en_XX"])
     model.freeze(ours, "none")
     with torch.no_grad():
         for parameter in ours.module.parameters():
             parameter.mul_(1.01)
     delta = {name: tensor.clone() for name, tensor in model.trained_tensors(ours).items()}
     assert "encoder.layer.0.output.adapter_modules.en_XX.dense1.weight" in delta
-    fresh = model.load(found, "none", ["de_DE"])
+    fresh = model.load(result, "none", ["de_DE"])
     model.apply_delta(fresh, delta)
     fresh.swap(["en_XX"])
     assert torch.equal(fresh.module(**batch).last_hidden_state, ours.module(**batch).last_hidden_state)
@@ -175,9 +175,9 @@ def test_labels_are_the_checkpoints_unless_others_are_asked_for(source):
 
 
 def test_a_second_model_shares_nothing_with_the_first(source, batch):
-    one, two = load(source, "a"), load(source, "a")
+    first, two = load(source, "a"), load(source, "a")
     with torch.no_grad():
-        for parameter in one.module.parameters():
+        for parameter in first.module.parameters():
             parameter.zero_()
     assert two.module(**batch).logits.abs().sum() > 0
     assert load(source, "a").module(**batch).logits.abs().sum() > 0

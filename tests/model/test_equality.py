@@ -58,25 +58,27 @@ def test_outputs_losses_and_gradients_equal_stock(head, geometry, checkpoint, ba
     batch = {**batch, **labels_for(head, batch)}
     if head == "choice":
         batch = {name: value.view(2, 2, 12) if value.dim() == 2 else value for name, value in batch.items()}
-        theirs = stock(**batch, lang_ids=torch.tensor([1]))
+        expected = stock(**batch, lang_ids=torch.tensor([1]))
     else:
-        theirs = stock(**batch, lang_ids=torch.full((4,), 1))
-    mine = ours.module(**batch)
+        expected = stock(**batch, lang_ids=torch.full((4,), 1))
+    entry = ours.module(**batch)
     real = batch["attention_mask"].bool()
     if head in {"tokens", "masked-lm", "causal-lm", "none"}:
-        assert torch.allclose(outputs_of(head, mine)[real], outputs_of(head, theirs)[real], rtol=1e-4, atol=1e-5)
+        assert torch.allclose(outputs_of(head, entry)[real], outputs_of(head, expected)[real], rtol=1e-4, atol=1e-5)
     elif head == "span":
-        assert torch.allclose(outputs_of(head, mine)[:, real], outputs_of(head, theirs)[:, real], rtol=1e-4, atol=1e-5)
+        assert torch.allclose(
+            outputs_of(head, entry)[:, real], outputs_of(head, expected)[:, real], rtol=1e-4, atol=1e-5
+        )
     else:
-        assert torch.allclose(outputs_of(head, mine), outputs_of(head, theirs), rtol=1e-4, atol=1e-5)
+        assert torch.allclose(outputs_of(head, entry), outputs_of(head, expected), rtol=1e-4, atol=1e-5)
 
     objective = {
         id(output): (output.last_hidden_state[real].square().mean() if head == "none" else output.loss)
-        for output in (mine, theirs)
+        for output in (entry, expected)
     }
-    assert torch.allclose(objective[id(mine)], objective[id(theirs)], rtol=1e-4, atol=1e-5)
-    objective[id(mine)].backward()
-    objective[id(theirs)].backward()
+    assert torch.allclose(objective[id(entry)], objective[id(expected)], rtol=1e-4, atol=1e-5)
+    objective[id(entry)].backward()
+    objective[id(expected)].backward()
     reference = dict(stock.named_parameters())
     compared = 0
     for name, parameter in ours.module.named_parameters():
@@ -105,12 +107,12 @@ def test_mixed_batches_equal_stock(shape, geometry, checkpoint, batch):
     if shape == "per token":
         their_ids, our_ids = their_ids.view(4, 12), our_ids.view(4, 12)
     labels = labels_for("tokens", batch)
-    theirs = stock(**batch, **labels, lang_ids=their_ids)
-    mine = ours.module(**batch, **labels, lang_ids=our_ids)
+    expected = stock(**batch, **labels, lang_ids=their_ids)
+    entry = ours.module(**batch, **labels, lang_ids=our_ids)
     real = batch["attention_mask"].bool()
-    assert torch.allclose(mine.logits[real], theirs.logits[real], rtol=1e-4, atol=1e-5)
-    theirs.loss.backward()
-    mine.loss.backward()
+    assert torch.allclose(entry.logits[real], expected.logits[real], rtol=1e-4, atol=1e-5)
+    expected.loss.backward()
+    entry.loss.backward()
     reference = dict(stock.named_parameters())
     for name, parameter in ours.module.named_parameters():
         assert torch.allclose(parameter.grad, reference[name].grad, rtol=1e-4, atol=1e-5), name
@@ -155,17 +157,17 @@ def test_hidden_states_and_attentions_are_stocks(checkpoint, batch):
     stock, folder = checkpoint("XmodForSequenceClassification", num_labels=3)
     ours = model.load(model.find(str(folder)), "sequence", ["de_DE"])
     wanted = {"output_hidden_states": True, "output_attentions": True}
-    mine = ours.module(**batch, **wanted)
+    entry = ours.module(**batch, **wanted)
     stock.set_attn_implementation("eager")
-    theirs = stock(**batch, lang_ids=torch.full((4,), 1), **wanted)
-    assert len(mine.hidden_states) == 3
-    assert len(mine.attentions) == 2
+    expected = stock(**batch, lang_ids=torch.full((4,), 1), **wanted)
+    assert len(entry.hidden_states) == 3
+    assert len(entry.attentions) == 2
     real = batch["attention_mask"].bool()
-    for ours_, theirs_ in zip(mine.hidden_states, theirs.hidden_states, strict=True):
+    for ours_, theirs_ in zip(entry.hidden_states, expected.hidden_states, strict=True):
         assert torch.allclose(ours_[real], theirs_[real], rtol=1e-4, atol=1e-5)
-    for ours_, theirs_ in zip(mine.attentions, theirs.attentions, strict=True):
+    for ours_, theirs_ in zip(entry.attentions, expected.attentions, strict=True):
         assert torch.allclose(ours_.transpose(1, 2)[real], theirs_.transpose(1, 2)[real], rtol=1e-4, atol=1e-5)
-    assert torch.allclose(mine.logits, ours.module(**batch).logits, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(entry.logits, ours.module(**batch).logits, rtol=1e-4, atol=1e-5)
 
 
 def test_the_heads_are_the_seven_of_transformers():
@@ -186,7 +188,7 @@ def test_scoring_labelled_tokens_alone_changes_neither_loss_nor_gradients(checkp
         output = ours.module(**batch, labels=labels)
         output.loss.backward()
         losses.append(output.loss)
-        gradients.append({name: one.grad for name, one in ours.module.named_parameters()})
+        gradients.append({name: parameter.grad for name, parameter in ours.module.named_parameters()})
         shapes.append(tuple(output.logits.shape))
         assert tuple(ours.module(**batch).logits.shape) == (4, 12, 120)
     assert shapes == [(4, 12, 120), (3, 120)]

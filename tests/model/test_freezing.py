@@ -106,10 +106,10 @@ def test_describing_needs_no_weights_and_says_what_freezing_says(preset, head, c
 
 def test_the_released_base_model_has_the_parameters_it_is_known_for():
     facts = model.look_up("facebook/xmod-base")
-    one = model.describe(facts, "sequence", ["en_XX"], "embeddings+adapters", 3)
-    assert {group: total for group, total, _ in one.groups}["adapters"] == 7_091_712
-    assert 85.6e6 < one.trainable < 85.7e6
-    assert 0.29 < one.share < 0.31
+    report = model.describe(facts, "sequence", ["en_XX"], "embeddings+adapters", 3)
+    assert {group: total for group, total, _ in report.groups}["adapters"] == 7_091_712
+    assert 85.6e6 < report.trainable < 85.7e6
+    assert 0.29 < report.share < 0.31
     every = model.describe(facts, "none", list(facts.languages), "embeddings+adapters")
     assert round(every.total / 1e6, 1) == 851.9
     large = model.describe(model.look_up("facebook/xmod-large-prenorm"), "none", ["en_XX", "de_DE"], "none")

@@ -34,11 +34,11 @@ def test_a_linear_layer_and_its_gradients_are_stocks(shape, wide, narrow, bias):
     x = torch.randn(*shape, narrow, requires_grad=True)
     weights = torch.randn(*shape, wide)
     parameters = [x, *layer.parameters()]
-    mine = torch.autograd.grad((layer(x) * weights).sum(), parameters)
+    ours = torch.autograd.grad((layer(x) * weights).sum(), parameters)
     stock = torch.autograd.grad((functional.linear(x, layer.weight, layer.bias) * weights).sum(), parameters)
     assert layer(x).shape == (*shape, wide)
-    for one, other in zip(mine, stock, strict=True):
-        assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+    for first, other in zip(ours, stock, strict=True):
+        assert torch.allclose(first, other, rtol=1e-5, atol=1e-5)
     with torch.no_grad():
         assert torch.allclose(layer(x), functional.linear(x, layer.weight, layer.bias), atol=1e-5)
         assert torch.allclose(layer.gelu(x), functional.gelu(functional.linear(x, layer.weight, layer.bias)), atol=1e-5)
@@ -63,26 +63,26 @@ def test_under_bf16_only_the_operands_of_a_product_are_cast(frozen, bias):
     layer, dropout = linear(48, 32, bias).requires_grad_(not frozen), kernels.Dropout(0.0)
     x = torch.randn(5, 9, 32, requires_grad=True)
     residual, weights = torch.randn(5, 9, 48), torch.randn(5, 9, 48)
-    rounded = [one.detach().bfloat16().float().requires_grad_() for one in (x, *layer.parameters())]
+    rounded = [tensor.detach().bfloat16().float().requires_grad_() for tensor in (x, *layer.parameters())]
     exact = functional.linear(*rounded)
-    wanted = [x, *(one for one in layer.parameters() if one.requires_grad)]
+    wanted = [x, *(tensor for tensor in layer.parameters() if tensor.requires_grad)]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = layer(x)
         summed, wide = kernels.linear_plus(layer, dropout, x, residual), layer.gelu(x)
         with torch.no_grad():
             read = layer(x), layer.gelu(x), kernels.linear_plus(layer, dropout, x, residual)
-    for mine, stock in zip(
+    for ours, stock in zip(
         (out, summed, wide, *read),
         (exact, exact + residual, functional.gelu(exact), exact, functional.gelu(exact), exact + residual),
         strict=True,
     ):
-        assert mine.dtype == torch.float32
-        assert torch.allclose(mine, stock, rtol=1e-2, atol=1e-2)
+        assert ours.dtype == torch.float32
+        assert torch.allclose(ours, stock, rtol=1e-2, atol=1e-2)
     gradients = torch.autograd.grad((out * weights).sum(), wanted)
     stocks = torch.autograd.grad((exact * weights).sum(), rounded[: len(wanted)])
-    for mine, stock in zip(gradients, stocks, strict=True):
-        assert mine.dtype == torch.float32
-        assert (mine - stock).norm() < 1e-2 * stock.norm()
+    for ours, stock in zip(gradients, stocks, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - stock).norm() < 1e-2 * stock.norm()
 
 
 def test_bf16_without_arithmetic_for_it_is_pytorchs_own(monkeypatch):
@@ -161,9 +161,9 @@ def test_attention_with_dropout_is_attention_on_average():
     many = torch.stack([kernels.attention_with_dropout(query, key, value, 0.2) for _ in range(4000)])
     assert torch.allclose(many.mean(0), exact, atol=0.05)
     assert many.std(0).min() > 0.01
-    mine = torch.autograd.grad(kernels.attention_with_dropout(query, key, value, 0.0).sum(), (query, key, value))
+    ours = torch.autograd.grad(kernels.attention_with_dropout(query, key, value, 0.0).sum(), (query, key, value))
     stock = torch.autograd.grad(exact.sum(), (query, key, value))
-    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(mine, stock, strict=True))
+    assert all(torch.allclose(first, other, atol=1e-5) for first, other in zip(ours, stock, strict=True))
 
 
 def test_the_choice_of_kernel_depends_on_the_processor_alone(monkeypatch):

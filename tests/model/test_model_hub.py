@@ -34,11 +34,11 @@ def files(checkpoint):
 def test_only_the_needed_files_are_fetched_and_the_commit_is_known(hub, files):
     extra = {"tf_model.h5": b"x", "pytorch_model.bin": b"y", "README.md": b"z", "tokenizer.json": b"{}"}
     commit = hub.add("models", "someone/some-xmod", {**files, **extra})
-    found = model.find("someone/some-xmod", languages=["de_DE"])
-    assert (found.id, found.revision) == ("someone/some-xmod", commit)
+    source = model.find("someone/some-xmod", languages=["de_DE"])
+    assert (source.id, source.revision) == ("someone/some-xmod", commit)
     assert hub.fetched() == {"config.json", "model.safetensors", "tokenizer.json"}
-    assert model.load(found, "masked-lm", ["de_DE"]).languages == ("de_DE",)
-    assert model.find(f"someone/some-xmod@{commit}").folder == found.folder
+    assert model.load(source, "masked-lm", ["de_DE"]).languages == ("de_DE",)
+    assert model.find(f"someone/some-xmod@{commit}").folder == source.folder
 
 
 def test_a_pickled_checkpoint_is_fetched_where_there_is_no_other(hub, files):
@@ -50,12 +50,12 @@ def test_a_pickled_checkpoint_is_fetched_where_there_is_no_other(hub, files):
 
 def test_what_was_fetched_is_found_when_the_hub_is_gone(hub, files, monkeypatch):
     hub.add("models", "someone/some-xmod", files)
-    found = model.find("someone/some-xmod")
+    source = model.find("someone/some-xmod")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    asked = len(hub.requests)
-    assert model.find("someone/some-xmod").folder == found.folder
+    count = len(hub.requests)
+    assert model.find("someone/some-xmod").folder == source.folder
     assert model.look_up("someone/some-xmod").origin == "cache"
-    assert len(hub.requests) == asked
+    assert len(hub.requests) == count
 
 
 def test_a_language_that_the_fetched_checkpoint_lacks_is_refused(hub, files):

@@ -44,10 +44,10 @@ def test_the_language_computes_what_stock_does_with_its_rows_and_bias(checkpoint
         stock.lm_head.bias.copy_(bias)
     stock.set_default_language(language)
     ours = xmod.module(**small(batch), labels=small(batch)["input_ids"])
-    theirs = stock(**small(batch), labels=small(batch)["input_ids"])
+    expected = stock(**small(batch), labels=small(batch)["input_ids"])
     assert ours.logits.shape[-1] == PIECES
-    assert torch.allclose(ours.logits, theirs.logits, atol=1e-5)
-    assert torch.allclose(ours.loss, theirs.loss, atol=1e-5)
+    assert torch.allclose(ours.logits, expected.logits, atol=1e-5)
+    assert torch.allclose(ours.loss, expected.loss, atol=1e-5)
     xmod.use(other)
     assert xmod.vocabulary is None
     assert torch.equal(xmod.module(**batch).logits, before)
@@ -122,7 +122,7 @@ def test_a_batch_by_language_ids_refuses_a_language_whose_embeddings_are_not_in_
 
 
 @pytest.mark.parametrize(
-    ("words", "bias", "told"),
+    ("words", "bias", "message"),
     [
         (torch.zeros(PIECES, 31), None, r"are \(50, 31\), but .* reads \(pieces, 32\)"),
         (torch.zeros(PIECES), None, r"are \(50,\)"),
@@ -130,10 +130,10 @@ def test_a_batch_by_language_ids_refuses_a_language_whose_embeddings_are_not_in_
         (torch.zeros(PIECES, 32), torch.zeros(49), r"bias of de_DE is \(49,\), not \(50,\)"),
     ],
 )
-def test_embeddings_of_another_shape_are_refused(checkpoint, words, bias, told):
+def test_embeddings_of_another_shape_are_refused(checkpoint, words, bias, message):
     _, folder = checkpoint()
     xmod = loaded(folder)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         xmod.put_embeddings("de_DE", words, bias)
     assert xmod.own_vocabularies == ()
 

@@ -74,9 +74,9 @@ def test_logits_and_gradients_are_the_same_with_and_without_padding(ids, both):
     assert not saw_packing(both[1], batch, **extra)[1]
     assert torch.allclose(outputs[0].logits, outputs[1].logits, rtol=1e-4, atol=1e-5)
     assert torch.allclose(outputs[0].loss, outputs[1].loss, rtol=1e-4, atol=1e-5)
-    for (name, one), other in zip(both[0].module.named_parameters(), both[1].module.parameters(), strict=True):
-        nothing = torch.zeros_like(one)
-        first, second = (nothing if grad is None else grad for grad in (one.grad, other.grad))
+    for (name, parameter), other in zip(both[0].module.named_parameters(), both[1].module.parameters(), strict=True):
+        nothing = torch.zeros_like(parameter)
+        first, second = (nothing if grad is None else grad for grad in (parameter.grad, other.grad))
         assert torch.allclose(first, second, rtol=1e-4, atol=1e-5), name
 
 
@@ -91,7 +91,7 @@ def test_heads_that_read_every_token_are_the_same_with_and_without_padding(head,
     if head == "tokens":
         labels = torch.randint(0, 2, real.shape, generator=torch.Generator().manual_seed(3))
         targets = {"labels": labels.masked_fill(~real, -100)}
-    found = []
+    outputs = []
     for packs in (True, False):
         source = model.find(str(folder))
         ours = model.load(source, head, source.languages[:1])
@@ -104,10 +104,16 @@ def test_heads_that_read_every_token_are_the_same_with_and_without_padding(head,
         output.loss.backward()
         assert seen == [(1, sum(LENGTHS)) if packs else (8, 12)]
         logits = [output[name][real] for name in ("logits", "start_logits", "end_logits") if name in output]
-        found.append([output.loss, *logits, *(one.grad for one in ours.module.parameters() if one.grad is not None)])
-    assert len(found[0]) > 20
-    for mine, other in zip(*found, strict=True):
-        assert torch.allclose(mine, other, rtol=1e-4, atol=1e-5)
+        outputs.append(
+            [
+                output.loss,
+                *logits,
+                *(parameter.grad for parameter in ours.module.parameters() if parameter.grad is not None),
+            ]
+        )
+    assert len(outputs[0]) > 20
+    for entry, other in zip(*outputs, strict=True):
+        assert torch.allclose(entry, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("hole", ["left", "middle", "empty row", "four dimensions"])
@@ -123,10 +129,10 @@ def test_a_mask_of_another_form_takes_the_long_way(hole, both):
             mask[6] = 0
         case "four dimensions":
             batch["attention_mask"] = mask.bool()[:, None, None].expand(-1, 1, 12, -1)
-    (mine, packed), (stock, _) = (saw_packing(ours, batch) for ours in both)
+    (entry, packed), (stock, _) = (saw_packing(ours, batch) for ours in both)
     assert not packed
     rows = torch.tensor([row for row in range(8) if hole != "empty row" or row != 6])
-    assert torch.allclose(mine[rows], stock[rows], rtol=1e-4, atol=1e-5)
+    assert torch.allclose(entry[rows], stock[rows], rtol=1e-4, atol=1e-5)
 
 
 def test_positions_and_types_are_the_batchs(checkpoint):
@@ -137,10 +143,10 @@ def test_positions_and_types_are_the_batchs(checkpoint):
     batch["input_ids"][2, 3] = 1  # a padding token within the text takes no position
     extra = {"token_type_ids": torch.randint(0, 2, (8, 12)), "position_ids": torch.randint(2, 30, (1, 12))}
     for some in ({}, extra):
-        (mine, packed), (stock, _) = (saw_packing(ours, batch, **some) for ours in (packing, plain))
+        (entry, packed), (stock, _) = (saw_packing(ours, batch, **some) for ours in (packing, plain))
         assert packed
-        assert torch.allclose(mine, stock, rtol=1e-4, atol=1e-5)
-        assert not torch.allclose(mine[0], mine[1], atol=1e-3)
+        assert torch.allclose(entry, stock, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(entry[0], entry[1], atol=1e-3)
 
 
 def test_tuples_come_out_if_asked_for(both):

@@ -36,7 +36,7 @@ def tokenizer(pad: int) -> PreTrainedTokenizerFast:
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split("", "isolated")]
     )
     built.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[(one, numbers[one]) for one in ("<s>", "</s>")]
+        single="<s> $A </s>", special_tokens=[(token, numbers[token]) for token in ("<s>", "</s>")]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=built, bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>",
@@ -108,7 +108,7 @@ def test_the_masked_lm_head_comes_along(encoder, tmp_path, kind):
     folder = encoder(kind)
     assert port(str(folder), tmp_path / "out", ["en_XX"]).head
     ids = torch.tensor([[0, 7, 9, 12, 2]])
-    source, made = (AutoModelForMaskedLM.from_pretrained(one).eval() for one in (folder, tmp_path / "out"))
+    source, made = (AutoModelForMaskedLM.from_pretrained(path).eval() for path in (folder, tmp_path / "out"))
     made.set_default_language("en_XX")
     assert torch.allclose(made(ids).logits, source(ids).logits, atol=1e-4)
 
@@ -172,7 +172,7 @@ def torn_weights(folder):
 
 
 @pytest.mark.parametrize(
-    ("harm", "told"),
+    ("harm", "message"),
     [
         (broken_config, "is not valid JSON"),
         (no_config, "has no config.json"),
@@ -192,14 +192,14 @@ def torn_weights(folder):
     ],
     ids=lambda value: getattr(value, "__qualname__", None),
 )
-def test_a_bad_source_is_refused_in_a_sentence_and_nothing_is_written(encoder, tmp_path, harm, told):
+def test_a_bad_source_is_refused_in_a_sentence_and_nothing_is_written(encoder, tmp_path, harm, message):
     folder = encoder("RobertaModel")
     harm(folder)
     result = run("convert", folder, tmp_path / "out", "--langs", "en")
-    if told is None:
+    if message is None:
         assert result.exit_code == 0, result.output
         return
-    assert told in refused(result)
+    assert message in refused(result)
     assert not (tmp_path / "out").exists()
 
 
@@ -222,9 +222,9 @@ def test_the_command_names_adapters_as_x_mod_does_and_tells_the_difference(encod
     folder = encoder("BertForMaskedLM", 0)
     result = run("convert", folder, tmp_path / "out", "--langs", "en,German,zu", "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["languages"] == ["en_XX", "de_DE", "zu_ZA"]
-    assert told["largest_difference"] <= porting.TOLERANCE
+    output = json.loads(result.stdout)
+    assert output["languages"] == ["en_XX", "de_DE", "zu_ZA"]
+    assert output["largest_difference"] <= porting.TOLERANCE
     again = run("convert", folder, tmp_path / "out", "--langs", "en")
     assert "is not an empty folder" in refused(again)
     shutil.rmtree(tmp_path / "out")
@@ -234,7 +234,7 @@ def test_the_command_names_adapters_as_x_mod_does_and_tells_the_difference(encod
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["absent-folder", "out", "--langs", "en"], "there is no model folder"),
         (["nobody/nothing", "out", "--langs", "en"], "the local cache does not have it"),
@@ -244,7 +244,7 @@ def test_the_command_names_adapters_as_x_mod_does_and_tells_the_difference(encod
         (["SOURCE", "out", "--langs", "en", "--reduction", "17"], "leaves no adapter: choose 1 to 16"),
     ],
 )
-def test_a_wrong_argument_is_told(encoder, tmp_path, words, told):
+def test_a_wrong_argument_is_told(encoder, tmp_path, words, message):
     folder = encoder("RobertaModel")
     words = [{"SOURCE": folder, "out": tmp_path / "out"}.get(word, word) for word in words]
-    assert told in refused(run("convert", *words))
+    assert message in refused(run("convert", *words))

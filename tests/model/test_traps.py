@@ -121,8 +121,8 @@ def test_multiple_choice_takes_an_id_a_sample_a_choice_or_a_token(checkpoint, ba
 
 def test_the_active_language_is_each_models_own(pair, checkpoint, batch):
     shared = tiny_config(num_labels=3)
-    one, two = (transformers.XmodForSequenceClassification(shared) for _ in range(2))
-    one.set_default_language("fr_XX")
+    item, two = (transformers.XmodForSequenceClassification(shared) for _ in range(2))
+    item.set_default_language("fr_XX")
     assert two.config.default_language == "fr_XX"  # stock: it leaks into every model of that config
 
     _, folder = checkpoint("XmodForSequenceClassification", num_labels=3, default_language="fr_XX")
@@ -250,8 +250,8 @@ def test_the_default_compiler_takes_a_training_step(pair, batch):
 def test_attention_weights_come_out_under_the_fused_kernel(pair, batch):
     stock, ours = pair
     ours.activate("en_XX")
-    theirs = stock(**batch, lang_ids=torch.zeros(4, dtype=torch.long), output_attentions=True).attentions
-    assert not theirs
+    expected = stock(**batch, lang_ids=torch.zeros(4, dtype=torch.long), output_attentions=True).attentions
+    assert not expected
     assert ours.module.config._attn_implementation == "sdpa"
     weights = ours.module(**batch, output_attentions=True).attentions
     assert [tuple(weight.shape) for weight in weights] == [(4, 4, 12, 12)] * 2
@@ -303,7 +303,7 @@ def test_only_the_wanted_tensors_are_read_and_their_order_does_not_matter(checkp
 
 def test_scattering_makes_every_language_different(checkpoint, batch):
     stock, _ = checkpoint("XmodForSequenceClassification", num_labels=3)
-    one, two, three = (stock(**batch, lang_ids=torch.full((4,), language)).logits for language in range(3))
-    assert not torch.allclose(one, two, atol=1e-2)
+    first, two, three = (stock(**batch, lang_ids=torch.full((4,), language)).logits for language in range(3))
+    assert not torch.allclose(first, two, atol=1e-2)
     assert not torch.allclose(two, three, atol=1e-2)
     assert scatter(stock, seed=5) is stock

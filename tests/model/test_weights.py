@@ -166,15 +166,15 @@ def test_a_missing_tensor_is_named_and_a_missing_head_is_drawn_from_the_seed(che
     path = folder / "model.safetensors"
     state = load_file(path)
     source = model.find(str(folder))
-    one, same, other = (model.load(source, "sequence", ["en_XX"], num_labels=3, seed=seed) for seed in (1, 1, 2))
-    assert set(one.initialised) == {
+    first, same, other = (model.load(source, "sequence", ["en_XX"], num_labels=3, seed=seed) for seed in (1, 1, 2))
+    assert set(first.initialised) == {
         f"classifier.{part}.{kind}" for part in ("dense", "out_proj") for kind in ("weight", "bias")
     }
-    head = one.module.classifier.dense.weight
+    head = first.module.classifier.dense.weight
     assert torch.equal(head, same.module.classifier.dense.weight)
     assert not torch.equal(head, other.module.classifier.dense.weight)
     assert 0.015 < head.std() < 0.025
-    assert one.module.classifier.dense.bias.abs().sum() == 0
+    assert first.module.classifier.dense.bias.abs().sum() == 0
 
     del state["roberta.encoder.layer.1.attention.self.key.bias"]
     save_file(state, path)

@@ -48,8 +48,8 @@ def test_the_interval_agrees_with_scipys():
         (np.arange(500),), lambda rows, axis: f1(counts[rows].sum(axis=axis - 1)),
         n_resamples=20_000, batch=1000, method="percentile", rng=1,
     ).confidence_interval  # fmt: skip
-    one, other = bootstrap(counts, f1, resamples=20_000), percentiles(resample([counts], f1, resamples=20_000))
-    for low, high in ((one.low, one.high), other):
+    first, other = bootstrap(counts, f1, resamples=20_000), percentiles(resample([counts], f1, resamples=20_000))
+    for low, high in ((first.low, first.high), other):
         assert low == pytest.approx(reference.low, abs=0.08)
         assert high == pytest.approx(reference.high, abs=0.08)
 
@@ -111,8 +111,8 @@ def test_the_paired_interval_of_a_difference_agrees_with_scipys_and_is_narrower_
 
 def test_seeds_that_agree_add_nothing_and_one_seed_has_no_such_level():
     drawn = np.random.default_rng(0).normal(70, 1, 500)
-    one = Scores((1,), np.array([70.0]), drawn[:, None])
-    assert np.array_equal(redraw(one), drawn)
+    scores = Scores((1,), np.array([70.0]), drawn[:, None])
+    assert np.array_equal(redraw(scores), drawn)
     alike = Scores((1, 2, 3), np.array([70.0] * 3), np.stack([drawn] * 3, axis=1))
     assert np.allclose(redraw(alike), drawn)
 
@@ -120,14 +120,14 @@ def test_seeds_that_agree_add_nothing_and_one_seed_has_no_such_level():
 def test_the_variance_between_seeds_is_told_from_the_noise_of_the_test_set():
     """Searle, Casella and McCulloch's estimate is unbiased: its mean over many experiments is the true variance."""
     draw = np.random.default_rng(0)
-    found = []
+    results = []
     for _ in range(600):
         examples = (
             50.0 + 2.0 * draw.normal(size=(4, 1)) + 30 * draw.normal(size=(1, 60)) + 15 * draw.normal(size=(4, 60))
         )
         times = draw.multinomial(60, np.full(60, 1 / 60), size=200) / 60
-        found.append(Scores((1, 2, 3, 4), examples.mean(axis=1), times @ examples.T).seed_variance)
-    assert np.mean(found) == pytest.approx(4.0, abs=4 * np.std(found) / np.sqrt(600))
+        results.append(Scores((1, 2, 3, 4), examples.mean(axis=1), times @ examples.T).seed_variance)
+    assert np.mean(results) == pytest.approx(4.0, abs=4 * np.std(results) / np.sqrt(600))
 
 
 def test_a_single_seed_borrows_the_variance_of_the_other_side():

@@ -50,14 +50,14 @@ def quantised(matrix: np.ndarray) -> bytes:
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
-    found = {"emb.word": (PADDED, HIDDEN), "emb.pos": (POSITIONS, HIDDEN), "emb.type": (2, HIDDEN)}
-    found |= {"emb.ln.w": (HIDDEN,), "emb.ln.b": (HIDDEN,)}
+    sizes = {"emb.word": (PADDED, HIDDEN), "emb.pos": (POSITIONS, HIDDEN), "emb.type": (2, HIDDEN)}
+    sizes |= {"emb.ln.w": (HIDDEN,), "emb.ln.b": (HIDDEN,)}
     for part in ("q", "k", "v", "ao", "fi", "fo"):
         rows, columns = {"fi": (WIDE, HIDDEN), "fo": (HIDDEN, WIDE)}.get(part, (HIDDEN, HIDDEN))
-        found |= {f"l0.{part}.w": (rows, columns), f"l0.{part}.b": (rows,)}
+        sizes |= {f"l0.{part}.w": (rows, columns), f"l0.{part}.b": (rows,)}
     for part in ("aln", "oln"):
-        found |= {f"l0.{part}.w": (HIDDEN,), f"l0.{part}.b": (HIDDEN,)}
-    return found
+        sizes |= {f"l0.{part}.w": (HIDDEN,), f"l0.{part}.b": (HIDDEN,)}
+    return sizes
 
 
 def weight_file() -> bytes:
@@ -119,9 +119,9 @@ def test_every_tensor_arrives_under_its_x_mod_name(source):
     }
     for short, name in names.items():
         for kind in ("weight", "bias"):
-            theirs = f"l0.{short}.{kind[0]}"
-            expected = values(theirs, *shapes()[theirs])
-            assert np.array_equal(tensors[f"roberta.encoder.layer.0.{name}.{kind}"], expected), theirs
+            text = f"l0.{short}.{kind[0]}"
+            expected = values(text, *shapes()[text])
+            assert np.array_equal(tensors[f"roberta.encoder.layer.0.{name}.{kind}"], expected), text
     assert not any("pooler" in name or "lm_head" in name for name in tensors)
 
 

@@ -32,9 +32,9 @@ def test_a_base_and_its_mark_are_one_grapheme():
 
 def test_the_compositions_are_those_of_sentencepiece(mini_folder):
     """The digest is of the reachable keys of SentencePiece's own `nmt_nfkc` map, read from XLM-R's tokenizer."""
-    found = compositions(WeightFile.open(locate()).characters)
-    lines = "".join(f"{key}\t{value}\n" for key, value in sorted(found.items()))
-    assert len(found) == 675
+    pairs = compositions(WeightFile.open(locate()).characters)
+    lines = "".join(f"{key}\t{value}\n" for key, value in sorted(pairs.items()))
+    assert len(pairs) == 675
     assert hashlib.sha256(lines.encode()).hexdigest() == (
         "a72bb4a0d131161e647ee8031efaa82317d307bf4e4a60333bff1b24fc9b280d"
     )

@@ -51,15 +51,15 @@ def recorded(language: str) -> np.ndarray:
 
 @pytest.mark.parametrize("language", REFERENCE["embeddings"])
 def test_sentence_embeddings_equal_those_of_the_source_engine(encoder, tokenizer, language):
-    ours, theirs = embed(encoder, tokenizer, SENTENCES[language], language), recorded(language)
-    assert ours @ theirs > 0.9998  # what is left is mostly the engine's 8-bit activations: see the next test
+    ours, expected = embed(encoder, tokenizer, SENTENCES[language], language), recorded(language)
+    assert ours @ expected > 0.9998  # what is left is mostly the engine's 8-bit activations: see the next test
 
 
 def test_rounding_activations_as_the_engine_does_removes_most_of_the_difference(encoder, tokenizer):
     def mean_distance() -> float:
         ours = (embed(encoder, tokenizer, SENTENCES[language], language) for language in REFERENCE["embeddings"])
-        theirs = map(recorded, REFERENCE["embeddings"])
-        return float(np.mean([1 - a @ b / np.linalg.norm(b) for a, b in zip(ours, theirs, strict=True)]))
+        expected = map(recorded, REFERENCE["embeddings"])
+        return float(np.mean([1 - a @ b / np.linalg.norm(b) for a, b in zip(ours, expected, strict=True)]))
 
     linears = [
         layer for name, layer in encoder.named_modules() if isinstance(layer, nn.Linear) and "adapter" not in name
@@ -188,5 +188,5 @@ def test_real_text_has_the_ids_of_the_published_tokenizer(tokenizer):
     published = Tokenizer.from_file(str(file))
     for name, lines in real_lines().items():
         ours = tokenizer.backend_tokenizer.encode_batch(lines)
-        theirs = published.encode_batch(lines)
-        assert all(a.ids == b.ids for a, b in zip(ours, theirs, strict=True)), name
+        expected = published.encode_batch(lines)
+        assert all(a.ids == b.ids for a, b in zip(ours, expected, strict=True)), name
