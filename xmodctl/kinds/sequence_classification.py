@@ -8,6 +8,7 @@ import numpy as np
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, all_predictions, count_confusion
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
+from xmodctl.kinds.texts import decode_labels, encode_texts
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,38 +40,15 @@ class SequenceClassification(Kind):
         return task.labels
 
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
-        """Turn texts into token ids; a pair that is too long loses tokens of its longer text first."""
-        from xmodctl.core.encoded import Encoded, Ragged
-
-        pairs = "text_pair" in rows.column_names
-        pieces: list[np.ndarray] = []
-        truncated = 0
-        for batch in rows.select_columns(["text", "text_pair"] if pairs else ["text"]).iter(batch_size=1000):
-            texts = [batch["text"], batch["text_pair"]] if pairs else [batch["text"]]
-            whole = tokenizer(*texts, add_special_tokens=True, truncation=False, return_attention_mask=False)
-            cut = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
-            pieces += [np.asarray(ids, dtype=np.int32) for ids in cut["input_ids"]]
-            truncated += sum(len(ids) > max_length for ids in whole["input_ids"])
-        return Encoded(
-            input_ids=Ragged.of(pieces),
-            rows=np.arange(len(rows), dtype=np.int64),
-            scalars={"labels": np.asarray(rows["label"], dtype=np.int64)} if "label" in rows.column_names else {},
-            ragged={},
-            counts={"truncated": truncated},
-        )
+        """Turn a text or a pair of texts into one sequence."""
+        columns = [name for name in ("text", "text_pair") if name in rows.column_names]
+        return encode_texts(rows, columns, tokenizer, max_length=max_length)
 
     def decode(
         self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
     ) -> list[tuple[str | None, str, tuple[float, ...]]]:
         """Return (gold label, predicted label, probabilities in the order of the labels) for each row."""
-        table = np.stack(logits).astype(np.float64)
-        table = np.exp(table - table.max(axis=1, keepdims=True))
-        probabilities = table / table.sum(axis=1, keepdims=True)
-        gold = [task.labels[label] for label in rows["label"]] if "label" in rows.column_names else [None] * len(rows)
-        return [
-            (label, task.labels[int(row.argmax())], tuple(round(float(p), 6) for p in row))
-            for label, row in zip(gold, probabilities, strict=True)
-        ]
+        return decode_labels(logits, rows, task.labels)
 
     def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
         """Return for each row and label whether it is a true positive, a false positive, a false negative."""

@@ -1,0 +1,55 @@
+"""Texts labelled as a whole: how they are encoded, and how the logits of each label are decoded."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from xmodctl.core.encoded import Encoded
+
+
+def encode_texts(rows: "Dataset", columns: Sequence[str], tokenizer: Any, *, max_length: int) -> "Encoded":
+    """Turn one or two texts of each row into one sequence, and `label`, if there is one, into its target.
+
+    A pair that is too long loses tokens of its longer text first; `counts["truncated"]` is the number of such rows.
+    """
+    from xmodctl.core.encoded import Encoded, Ragged
+
+    pieces: list[np.ndarray] = []
+    truncated = 0
+    for batch in rows.select_columns(list(columns)).iter(batch_size=1000):
+        texts = [batch[column] for column in columns]
+        whole = tokenizer(*texts, add_special_tokens=True, truncation=False, return_attention_mask=False)
+        cut = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
+        pieces += [np.asarray(ids, dtype=np.int32) for ids in cut["input_ids"]]
+        truncated += sum(len(ids) > max_length for ids in whole["input_ids"])
+    return Encoded(
+        input_ids=Ragged.of(pieces),
+        rows=np.arange(len(rows), dtype=np.int64),
+        scalars={"labels": np.asarray(rows["label"], dtype=np.int64)} if "label" in rows.column_names else {},
+        ragged={},
+        counts={"truncated": truncated},
+    )
+
+
+def decode_labels(
+    logits: Sequence[np.ndarray], rows: "Dataset", labels: Sequence[str]
+) -> list[tuple[str | None, str, tuple[float, ...]]]:
+    """Return (gold label, predicted label, probabilities in the order of the labels) for each row.
+
+    Args:
+        logits: Of each row, shape (labels,).
+        rows: The rows; without `label`, gold labels are None.
+        labels: The names of the labels in the order of their ids.
+    """
+    table = np.stack(logits).astype(np.float64)
+    table = np.exp(table - table.max(axis=1, keepdims=True))
+    probabilities = table / table.sum(axis=1, keepdims=True)
+    gold = [labels[label] for label in rows["label"]] if "label" in rows.column_names else [None] * len(rows)
+    return [
+        (label, labels[int(row.argmax())], tuple(round(float(share), 6) for share in row))
+        for label, row in zip(gold, probabilities, strict=True)
+    ]
