@@ -20,5 +20,5 @@ def test_warm_up_is_a_share_of_the_steps_or_their_number(warmup, total, steps):
 
 
 def test_a_number_of_warm_up_steps_is_whole():
-    with pytest.raises(UserError, match=r"`warmup`: 2.5 is neither a share below 1 nor a whole number of steps"):
+    with pytest.raises(UserError, match=r"`warmup`: 2.5 is neither a share \(below 1\) nor a whole number of steps"):
         parse(Recipe, {"warmup": 2.5}, origin="mine.yaml", lines={})

@@ -180,8 +180,8 @@ def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tm
 @pytest.mark.parametrize(
     ("keep", "told"),
     [
-        ("average:4", "asks for more epochs than there are"),
-        ("average:1", "is neither 'last' nor 'source-dev' nor 'average:N'"),
+        ("average:4", "averages more epochs than there are"),
+        ("average:1", "is not 'last', 'source-dev', or 'average:N'"),
         ("average:two", "is neither"),
         ("best", "is neither"),
     ],

@@ -1,1 +1,1 @@
-"""Tasks and recipes: what the YAML files say, and finding them."""
+"""Tasks and recipes: what the YAML files say, and where they are."""

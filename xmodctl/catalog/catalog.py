@@ -1,4 +1,4 @@
-"""The shipped tasks and recipes, and the user's own: found by name, alias or path."""
+"""The shipped tasks and recipes, and users' own: found by name, alias, or path."""
 
 from functools import cache
 from pathlib import Path
@@ -32,30 +32,39 @@ def recipes() -> dict[str, Recipe]:
 
 
 def task(name: str) -> Task:
-    """Return the task called `name`: a shipped one by name or alias, or a YAML file by path."""
+    """Return the task called `name`: a shipped one by name or alias, or a YAML file by path.
+
+    Raises:
+        UserError: There is no such task, or the file has mistakes.
+    """
     if _is_path(name):
         return read(Task, Path(name).expanduser(), name=Path(name).stem)
     key = _folded(name)
-    names = {_folded(alias): one for one in tasks().values() for alias in (one.name, *one.aliases)}
-    if key in names:
-        return names[key]
-    raise UserError(_no_such("task", name, [alias for one in tasks().values() for alias in (one.name, *one.aliases)]))
+    names = {alias: shipped for shipped in tasks().values() for alias in (shipped.name, *shipped.aliases)}
+    by_key = {_folded(alias): shipped for alias, shipped in names.items()}
+    if key in by_key:
+        return by_key[key]
+    raise UserError(_unknown("task", name, list(names)))
 
 
 def recipe(name: str) -> Recipe:
-    """Return the recipe called `name`: a shipped one by name, or a YAML file by path."""
+    """Return the recipe called `name`: a shipped one by name, or a YAML file by path.
+
+    Raises:
+        UserError: There is no such recipe, or the file has mistakes.
+    """
     if _is_path(name):
         return read(Recipe, Path(name).expanduser(), name=Path(name).stem)
-    names = {_folded(known): one for known, one in recipes().items()}
-    if _folded(name) in names:
-        return names[_folded(name)]
-    raise UserError(_no_such("recipe", name, list(recipes())))
+    by_key = {_folded(known): shipped for known, shipped in recipes().items()}
+    if _folded(name) in by_key:
+        return by_key[_folded(name)]
+    raise UserError(_unknown("recipe", name, list(recipes())))
 
 
 def shipped_file(folder: str, name: str) -> Path:
     """Return the path of a shipped YAML file, for `show` and `copy`."""
-    found = task(name) if folder == "tasks" else recipe(name)
-    return Path(name).expanduser() if _is_path(name) else shipped_folder(folder) / f"{found.name}.yaml"
+    described = task(name) if folder == "tasks" else recipe(name)
+    return Path(name).expanduser() if _is_path(name) else shipped_folder(folder) / f"{described.name}.yaml"
 
 
 def copy_file(folder: str, name: str, file: str | Path) -> Path:
@@ -86,7 +95,9 @@ def _folded(name: str) -> str:
     return name.casefold().replace("_", "-").replace(" ", "-")
 
 
-def _no_such(what: str, name: str, known: list[str]) -> str:
+def _unknown(noun: str, name: str, known: list[str]) -> str:
     guess = did_you_mean(name, known)
-    listing = f"`xmodctl {what}s list` shows them all; a file of your own is named by its path (./{what}.yaml)"
-    return f"no {what} `{name}`{guess or '.'} {listing}"
+    return (
+        f"no {noun} `{name}`{guess}; `xmodctl {noun}s list` lists the {noun}s, "
+        f"and a file is given by its path (./{noun}.yaml)"
+    )

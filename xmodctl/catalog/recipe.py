@@ -1,4 +1,4 @@
-"""A recipe: one way of training (`recipes/*.yaml`); every field has a default, a file says only what differs."""
+"""A recipe: one way of training (`recipes/*.yaml`); every field has a default, so a file has only what differs."""
 
 import math
 from typing import Literal, Self
@@ -13,61 +13,65 @@ AVERAGE = "average:"
 
 
 class Stage(Described):
-    """A training on another task that comes first; its head is carried over."""
+    """Training on another task before the task itself; its head is carried over."""
 
     task: str = Field(description="a shipped task of the same kind, or the path of a YAML file")
-    epochs: float | None = Field(None, gt=0, le=10_000, description="passes over its rows; empty: the recipe's")
-    batch_size: int | None = Field(None, ge=1, description="examples a step; empty: the recipe's")
+    epochs: float | None = Field(
+        None, gt=0, le=10_000, description="passes over its training rows; empty: the recipe's"
+    )
+    batch_size: int | None = Field(None, ge=1, description="examples per step; empty: the recipe's")
     learning_rate: float | None = Field(None, gt=0, le=1, description="peak learning rate; empty: the recipe's")
-    data: str = Field("", description="a folder of local data; empty: the Hub's")
+    data: str = Field("", description="a folder of local data; empty: from the Hub")
 
 
 class Recipe(Described):
     """How a model is trained; `xmodctl recipes show NAME` prints the file."""
 
     name: str = Field("custom", description="the file's name without .yaml")
-    title: str = Field("", description="what it is for, in a line")
+    title: str = Field("", description="what it is for, in one line")
     source: str = Field("", description="where the settings come from")
-    freeze: Freeze = Field("embeddings+adapters", description="what does not train")
+    freeze: Freeze = Field("embeddings+adapters", description="what is not trained")
     epochs: float = Field(3.0, gt=0, le=10_000, description="passes over the training rows")
-    batch_size: int = Field(32, ge=1, description="examples an optimiser step sees, over all processes")
+    batch_size: int = Field(32, ge=1, description="examples per optimiser step, over all processes")
     learning_rate: float = Field(2e-5, gt=0, le=1, description="peak learning rate")
-    schedule: Schedule = Field("linear", description="how the learning rate falls after the warm-up")
+    schedule: Schedule = Field("linear", description="how the learning rate changes after the warm-up")
     warmup: float = Field(
-        0.06, ge=0, description="linear warm-up: below 1 a share of the steps, from 1 on their number (all, if fewer)"
+        0.06,
+        ge=0,
+        description="linear warm-up: below 1, a share of the steps; from 1 on, the number of steps (at most all)",
     )
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's decay; biases and LayerNorms are spared")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay; biases and LayerNorms have none")
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's first beta")
     adam_beta2: float = Field(0.999, ge=0, lt=1, description="AdamW's second beta")
     adam_epsilon: float = Field(1e-8, gt=0, description="AdamW's epsilon")
-    gradient_clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0 does not clip")
-    dropout: float | None = Field(None, ge=0, lt=1, description="hidden dropout; empty keeps the checkpoint's")
-    attention_dropout: float | None = Field(
-        None, ge=0, lt=1, description="attention dropout; empty as in the checkpoint"
+    gradient_clip: float = Field(1.0, ge=0, description="maximum norm of the gradient; 0: no clipping")
+    dropout: float | None = Field(None, ge=0, lt=1, description="hidden dropout; empty: the checkpoint's")
+    attention_dropout: float | None = Field(None, ge=0, lt=1, description="attention dropout; empty: the checkpoint's")
+    max_length: int = Field(
+        128, ge=8, le=8192, description="maximum tokens per sequence; longer texts are truncated or split into windows"
     )
-    max_length: int = Field(128, ge=8, le=8192, description="tokens an example is cut to")
     stride: int | None = Field(
-        None, ge=1, description="overlap of the windows of a long context, in tokens; empty: a third of max_length"
+        None, ge=1, description="overlap of the windows of a long text, in tokens; empty: a third of max_length"
     )
     tokens_per_step: int = Field(
-        4096, ge=64, description="padded tokens that go through the device at once; memory only, never the result"
+        4096, ge=64, description="padded tokens per forward pass; affects memory, never the result"
     )
     sampling_alpha: float = Field(
         1.0,
         ge=0,
         le=1,
-        description="of several languages, each has a share of an epoch in proportion to its rows to the power of "
-        "this: 1 sees each row once, 0 all languages alike",
+        description="with several languages, the share of each in an epoch is proportional to its rows to the power "
+        "of this: 1 uses each row once, 0 gives all languages the same share",
     )
     stages: tuple[Stage, ...] = Field(
-        (), description="trainings on other tasks that come first, one after the other; the head is carried over"
+        (), description="other tasks to train on first, in order; the head is carried over"
     )
     keep: str = Field(
         "last",
-        description="the weights kept: `last`, those best on source validation data (`source-dev`), or the mean of "
-        "those after the last N epochs (`average:N`)",
+        description="the weights to keep: the last (`last`), the best on source validation data (`source-dev`), or "
+        "the mean of the weights after each of the last N epochs (`average:N`)",
     )
-    save_steps: int = Field(0, ge=0, description="steps between checkpoints; 0 saves after each epoch")
+    save_steps: int = Field(0, ge=0, description="steps between checkpoints; 0: one after each epoch")
 
     @model_validator(mode="after")
     def _stride_fits(self) -> Self:
@@ -80,37 +84,37 @@ class Recipe(Described):
     def _keep_is_known(cls, keep: str) -> str:
         number = keep.removeprefix(AVERAGE)
         if keep not in ("last", "source-dev") and (number == keep or not number.isdecimal() or int(number) < 2):
-            raise ValueError(f"{keep!r} is neither 'last' nor 'source-dev' nor 'average:N', with N from 2 on")
+            raise ValueError(f"{keep!r} is not 'last', 'source-dev', or 'average:N' with N of at least 2")
         return keep
 
     @model_validator(mode="after")
-    def _average_is_of_epochs_there_are(self) -> Self:
+    def _average_is_within_epochs(self) -> Self:
         if self.averaged > math.ceil(self.epochs):
-            raise ValueError(f"`keep` ({self.keep}) asks for more epochs than there are ({self.epochs:g})")
+            raise ValueError(f"`keep` ({self.keep}) averages more epochs than there are ({self.epochs:g})")
         return self
 
     @field_validator("warmup")
     @classmethod
     def _warmup_is_a_share_or_a_number(cls, warmup: float) -> float:
         if warmup > 1 and not warmup.is_integer():
-            raise ValueError(f"{warmup:g} is neither a share below 1 nor a whole number of steps")
+            raise ValueError(f"{warmup:g} is neither a share (below 1) nor a whole number of steps")
         return warmup
 
     def of_stage(self, stage: Stage) -> "Recipe":
-        """Return how one of the stages before the task is trained."""
-        own = {key: value for key in ("epochs", "batch_size", "learning_rate") if (value := getattr(stage, key))}
-        return self.model_copy(update={**own, "stages": ()})
+        """Return the recipe of a stage before the task."""
+        changes = {key: value for key in ("epochs", "batch_size", "learning_rate") if (value := getattr(stage, key))}
+        return self.model_copy(update={**changes, "stages": ()})
 
     def warmup_steps(self, total_steps: int) -> int:
-        """Return how many of a training's steps warm up."""
+        """Return the number of warm-up steps."""
         return min(int(self.warmup), total_steps) if self.warmup >= 1 else round(self.warmup * total_steps)
 
     @property
     def averaged(self) -> int:
-        """After how many of the last epochs the weights are averaged; 0: they are not."""
+        """The number of last epochs whose weights are averaged; 0: none."""
         return int(self.keep.removeprefix(AVERAGE)) if self.keep.startswith(AVERAGE) else 0
 
     @property
     def overlap(self) -> int:
-        """Tokens that two windows of a long context share."""
+        """The number of tokens that neighbouring windows of a long text share."""
         return self.max_length // 3 if self.stride is None else self.stride

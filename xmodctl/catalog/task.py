@@ -1,4 +1,4 @@
-"""A task: one benchmark with its kind, data, columns, labels, languages and metric (`tasks/*.yaml`)."""
+"""A task: one benchmark with its kind, data, columns, labels, languages, and metric (`tasks/*.yaml`)."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
@@ -15,22 +15,26 @@ Split = Literal["train", "validation", "test"]
 
 
 class Location(Described):
-    """One place on the Hub that may hold the data; the first that answers is used."""
+    """One repository on the Hub that may have the data; the first that is available is used."""
 
-    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="data set id on the Hub, as owner/name")
-    revision: str = Field("main", description="branch, tag or commit")
-    files: str = Field(description="files of one split, a pattern with {language} and {split}")
-    languages: tuple[str, ...] = Field((), description="languages that lie here, where it is not all of them")
-    splits: tuple[Split, ...] = Field((), description="splits that lie here, where it is not all of them")
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="id of the data set on the Hub, as owner/name")
+    revision: str = Field("main", description="branch, tag, or commit")
+    files: str = Field(description="files of one split: a pattern with {language} and {split}")
+    languages: tuple[str, ...] = Field((), description="languages in this repository, if not all")
+    splits: tuple[Split, ...] = Field((), description="splits in this repository, if not all")
 
 
 class HubData(Described):
-    """Where one part of a benchmark lies on the Hub, and how it names its splits and columns."""
+    """Where one part of a benchmark is on the Hub, and how it names its splits and columns."""
 
-    locations: tuple[Location, ...] = Field(min_length=1, description="candidates, tried in order")
-    splits: dict[Split, str] = Field(default_factory=dict, description="this tool's split names -> the data set's")
-    columns: dict[str, str | list[str]] = Field(default_factory=dict, description="columns that differ from the task's")
-    labels: tuple[str, ...] = Field((), description="how this data writes the task's labels, in their order")
+    locations: tuple[Location, ...] = Field(min_length=1, description="repositories, tried in order")
+    splits: dict[Split, str] = Field(default_factory=dict, description="xmodctl's split names -> the data set's")
+    columns: dict[str, str | list[str]] = Field(
+        default_factory=dict, description="columns whose names differ from the task's"
+    )
+    labels: tuple[str, ...] = Field(
+        (), description="the names of the task's labels in this data, in the order of `labels`"
+    )
 
 
 class Task(Described):
@@ -38,37 +42,39 @@ class Task(Described):
 
     name: str = Field(description="the file's name without .yaml")
     title: str = Field(description="the benchmark's name as papers print it")
-    kind: str = Field(description="what the model predicts, by the Hub's names")
-    aliases: tuple[str, ...] = Field((), description="other names users type for it")
-    description: str = Field("", description="what is asked of the model, in a sentence")
+    kind: str = Field(description="the kind of task, by the Hub's name")
+    aliases: tuple[str, ...] = Field((), description="other names of the task")
+    description: str = Field("", description="what the model must do, in a sentence")
     columns: dict[str, str | list[str]] = Field(description="the kind's columns -> the columns of the data")
     language_column: str = Field(
-        "", description="the column that tells the language, in a file that holds several; usual names are known"
+        "", description="the column with the language, in files with several languages; common names are recognised"
     )
     language_ends_at: str = Field(
-        "", description="in the language column, what follows the language: `-` where it holds `english-42`"
+        "", description="the text after the language in the language column: `-` if a cell is `english-42`"
     )
     labels: tuple[str, ...] = Field((), description="label names in the order of their ids")
     labels_mapped: dict[str, str] = Field(
         default_factory=dict,
-        description="labels of some data that the task does not have (of entities, the type) -> the label they become",
+        description="labels of the data that the task does not have (of entities: types) -> the label that replaces each",
     )
     connectives: dict[str, dict[str, str]] = Field(
         default_factory=dict,
-        description="language -> what `question` holds (cause, effect) -> the words asked with in that language",
+        description="language -> value of `question` (cause, effect) -> its wording in that language",
     )
     languages: dict[str, str | None] = Field(
-        description="the benchmark's language codes -> the X-MOD language where it is not obvious, else nothing"
+        description="the benchmark's language codes -> the X-MOD language, or nothing if it is obvious"
     )
-    metric: str = Field("", description="the headline metric")
+    metric: str = Field("", description="the headline metric; empty: the kind's first")
     metric_rules: MetricRules = Field(
-        "squad", description="whose script compares answers; with squad2 a question may have no answer"
+        "squad", description="the benchmark whose script compares answers; with squad2, a question may have no answer"
     )
-    recipe: dict[str, str] = Field(description="the recipe used when none is named; `default`, and models that differ")
-    parallel: bool = Field(False, description="row i is the same example in every language")
-    source_language: str = Field("en", description="the language usually trained in, as the benchmark spells it")
-    training: HubData | None = Field(None, description="training data, where it is another data set than `evaluation`")
-    evaluation: HubData | None = Field(None, description="the benchmark itself; without it only --data works")
+    recipe: dict[str, str] = Field(description="the recipe to use by default: `default`, and models that need another")
+    parallel: bool = Field(False, description="whether row i is the same example in every language")
+    source_language: str = Field("en", description="the usual training language, as the benchmark spells it")
+    training: HubData | None = Field(
+        None, description="the training data, if it is not the same data set as `evaluation`"
+    )
+    evaluation: HubData | None = Field(None, description="the benchmark itself; without it, the task needs --data")
     licence: str = Field("", description="the data's licence as its authors state it")
     homepage: str = Field("", description="where the benchmark is described")
     citation: str = Field("", description="the paper to cite")
@@ -76,10 +82,10 @@ class Task(Described):
     @field_validator("languages", mode="before")
     @classmethod
     def _languages_as_a_list(cls, value: object) -> object:
-        """Accept `[de, en]` for `{de: , en: }`, and tell the well-known YAML trap."""
+        """Accept `[de, en]` for `{de: , en: }`, and explain the YAML booleans that look like languages."""
         if isinstance(value, dict | list | tuple):
             if any(isinstance(code, bool) for code in value):
-                raise ValueError("YAML reads an unquoted no, on or yes as true or false; write 'no'")
+                raise ValueError("YAML reads an unquoted no, on, or yes as true or false; write 'no'")
             return value if isinstance(value, dict) else dict.fromkeys(value)
         return value
 
@@ -88,14 +94,14 @@ class Task(Described):
     def _columns_by_number(cls, value: object) -> object:
         """Accept `tokens: 2` for the second column of a file without names."""
         if isinstance(value, dict):
-            return {key: str(one) if isinstance(one, int) else one for key, one in value.items()}
+            return {key: str(name) if isinstance(name, int) else name for key, name in value.items()}
         return value
 
     @field_validator("labels")
     @classmethod
     def _labels_differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(labels)) < len(labels):
-            raise ValueError(f"a label is named twice in {', '.join(labels)}")
+            raise ValueError(f"`labels` has a label twice: {', '.join(labels)}")
         return labels
 
     @field_validator("recipe", mode="before")
@@ -117,7 +123,7 @@ class Task(Described):
         kind = KINDS[self.kind]
         known = (*kind.required, *kind.optional)
         if "default" not in self.recipe:
-            raise ValueError("`recipe` needs `default`, the recipe for every model that it does not name")
+            raise ValueError("`recipe` needs `default`, the recipe of every model that it does not name")
         if missing := [column for column in kind.required if column not in self.columns]:
             raise ValueError(f"`columns` lacks {', '.join(missing)}, which {kind.name} needs")
         if unknown := [column for column in self.columns if column not in known]:
@@ -127,7 +133,7 @@ class Task(Described):
         if self.metric and self.metric not in kind.headlines:
             raise ValueError(f"`metric` is {self.metric!r}; {kind.name} has {', '.join(kind.headlines)}")
         if self.language_ends_at and not self.language_column:
-            raise ValueError("`language_ends_at` needs `language_column`, the column that it is about")
+            raise ValueError("`language_ends_at` needs `language_column`, the column that it applies to")
         for key, purpose in self._optional_keys():
             if key not in kind.task_keys:
                 other = "; use `labels_mapped`" if key == "data_labels" and "labels_mapped" in kind.task_keys else ""
@@ -173,28 +179,28 @@ class Task(Described):
                     f"`connectives.{language}` has {', '.join(table)}; that of {first} has {', '.join(expected)}"
                 )
 
-    def speaks(self, code: str, language: str) -> bool:
-        """Say whether data that the benchmark files under `code` is in a language: `en_ewt` is in `en_XX`."""
+    def is_in_language(self, code: str, language: str) -> bool:
+        """Return whether the benchmark's data under `code` is in a language: `en_ewt` is in `en_XX`."""
         return same(code, language) or same(self.languages.get(code) or code, language)
 
     def connectives_in(self, language: str, *, remedy: str) -> dict[str, str]:
-        """Return what `question` may hold, in lower case -> the words it is asked with in a language.
+        """Return the values of `question`, in lowercase -> their wording in a language.
 
-        A task without connectives asks its questions as they are: it has none in any language.
+        A task without connectives has none in any language: its questions stay as they are.
 
         Raises:
-            UserError: The task has connectives, but none in this language; `remedy` ends the sentence.
+            UserError: The task has connectives, but none in this language; `remedy` ends the message.
         """
         for code, table in self.connectives.items():
-            if self.speaks(code, language):
-                return {asked.casefold(): words for asked, words in table.items()}
+            if self.is_in_language(code, language):
+                return {question.casefold(): wording for question, wording in table.items()}
         if self.connectives:
-            told = f"{self.title} has no connectives in `{language}`, only in {', '.join(self.connectives)}"
-            raise UserError(f"{told}; {remedy}")
+            known = ", ".join(self.connectives)
+            raise UserError(f"{self.title} has no connectives in `{language}`, only in {known}; {remedy}")
         return {}
 
     def recipe_for(self, model: str) -> str:
-        """Return the name of the recipe that a model is trained with when none is named."""
+        """Return the name of the default recipe of a model."""
         return self.recipe.get(model, self.recipe["default"])
 
     @property

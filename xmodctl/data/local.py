@@ -56,7 +56,7 @@ def _of_language(task: Task, folders: list[Path], language: str) -> list[Path]:
     """Return the folders that a language may mean: by their names, or else by what the task says of them."""
     if named := [one for one in folders if one.name == language or same(one.name, language)]:
         return named
-    meant = [one for one in folders if task.speaks(one.name, language)]
+    meant = [one for one in folders if task.is_in_language(one.name, language)]
     # Of several corpora of one language, the one trained on.
     return [one for one in meant if one.name == task.source_language] or meant
 

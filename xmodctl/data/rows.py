@@ -231,7 +231,9 @@ def offers(task: Task, language: str, split: Split, *, folder: Path | None, eval
     """
     if folder is None:
         return hub.offers(task, language, split, evaluation=evaluation)
-    return any(split in splits for code, splits in local.coverage(task, folder).items() if task.speaks(code, language))
+    return any(
+        split in splits for code, splits in local.coverage(task, folder).items() if task.is_in_language(code, language)
+    )
 
 
 def _raw_rows(source: Source, mistakes: Mistakes, notes: list[str]) -> Iterator[tuple[File, int, Raw]]:

@@ -175,7 +175,7 @@ class Sweep:
             tool=versions()["xmodctl"],
             shots=shots_of(plan, target.data),
             training_seed=plan.shots.training_seed if plan.shots else None,
-            in_source=any(task.speaks(target.data, one) for one in plan.source_languages),
+            in_source=any(task.is_in_language(target.data, one) for one in plan.source_languages),
             package=model.package,
         )
         append_row(self.run.results, row)

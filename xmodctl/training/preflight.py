@@ -111,7 +111,7 @@ def check(
     if look_at_data:
         for code, splits in there.items():
             for split in splits:
-                if split == "train" and not any(plan.task.speaks(code, one) for one in plan.source_languages):
+                if split == "train" and not any(plan.task.is_in_language(code, one) for one in plan.source_languages):
                     continue  # nothing trains on it
                 try:
                     looked.append(look(plan, code, split, folder, tokenizer))
@@ -227,7 +227,7 @@ def _stages(plan: Plan) -> Iterator[Finding]:
 
 def _has(task: Task, language: str, split: Split, folder: Path | None, there: Mapping[str, tuple[Split, ...]]) -> bool:
     """Say whether a language has a split among what is looked at, or where the training data lies."""
-    listed = any(split in splits for code, splits in there.items() if task.speaks(code, language))
+    listed = any(split in splits for code, splits in there.items() if task.is_in_language(code, language))
     return listed or (
         folder is None and split != "test" and offers(task, language, split, folder=None, evaluation=False)
     )
