@@ -55,7 +55,7 @@ class Task(Described):
     labels: tuple[str, ...] = Field((), description="label names in the order of their ids")
     labels_mapped: dict[str, str] = Field(
         default_factory=dict,
-        description="labels of the data that the task does not have (of entities: types) -> the label that replaces each",
+        description="labels of the data that the task lacks (of entities: types) -> the label that replaces each",
     )
     connectives: dict[str, dict[str, str]] = Field(
         default_factory=dict,
