@@ -40,7 +40,7 @@ class Context:
         starts, ends = offsets[:, 0], offsets[:, 1]
         classes = np.array([_class_of(character) for character in text], dtype=np.int8)
         following = np.append(starts[1:], len(text))
-        # A mark that was composed with its letter belongs to it; the tokenizer's offset may leave it out.
+        # A mark that was composed with its letter belongs to it; the tokenizer's offset may exclude it.
         ends = np.maximum(ends, np.minimum(_ahead(classes == MARK)[ends], following))
         # A word begins after its blank.
         starts, ends = _ahead(classes == BLANK)[starts], _back(classes == BLANK)[ends]
