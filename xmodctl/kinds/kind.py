@@ -115,6 +115,8 @@ class Kind(ABC):
     """Counts of an encoding -> what is true of these rows, whose gold answer no logits decode to."""
     parts_caption: ClassVar[str] = ""
     """The caption of the table of a language's parts."""
+    balanced: ClassVar[bool] = True
+    """Whether `check` warns of a label that nearly all rows have."""
     answers_are_text: ClassVar[bool] = False
     """Whether predictions are pieces of the text, in its language, rather than labels."""
 
@@ -264,9 +266,6 @@ class Kind(ABC):
     def expected_labels(self, task: TaskView) -> tuple[str, ...]:
         """Return the labels that data should have at least once."""
         return task.labels if self.needs_labels else ()
-
-    balanced: ClassVar[bool] = True
-    """Whether a label that nearly all rows have deserves a warning."""
 
     # Prediction.
 
