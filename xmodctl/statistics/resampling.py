@@ -18,6 +18,9 @@ Metric = Callable[[np.ndarray], np.ndarray]  # summed counts of shape (..., coun
 RESAMPLES = 2000
 """For the ends of an interval; Efron and Tibshirani (1993) count 1,000 as a rough minimum."""
 
+DRAWS = 2**16
+"""Draws per call of the random generator: few enough for the processor's cache."""
+
 CELLS = 2**22
 """Numbers held at a time while resampling: 32 MiB."""
 
@@ -87,13 +90,26 @@ def resample(
     values = np.empty((resamples, len(tables)))
     for start in range(0, resamples, together):
         block = values[start : start + together]
-        times = np.empty((len(block), examples))
-        for row in times:
-            row[:] = np.bincount(draw.integers(0, examples, examples), minlength=examples)
+        times = _draw_counts(draw, len(block), examples)
         for first in range(0, len(tables), width):
             beside = np.concatenate(tables[first : first + width], axis=1, dtype=np.float64)
             block[:, first : first + width] = metric((times @ beside).reshape(len(block), -1, counts))
     return values
+
+
+def _draw_counts(draw: np.random.Generator, resamples: int, examples: int) -> Floats:
+    """Return how often each resample draws each example, shape (resamples, examples).
+
+    Many resamples are drawn in one call, which gives the same numbers as one call per resample, only faster.
+    """
+    counts = np.empty((resamples, examples))
+    at_once = max(1, DRAWS // examples)
+    for start in range(0, resamples, at_once):
+        block = counts[start : start + at_once]
+        drawn = draw.integers(0, examples, block.shape)
+        drawn += examples * np.arange(len(block))[:, np.newaxis]  # each resample counts in a range of its own
+        block[:] = np.bincount(drawn.ravel(), minlength=block.size).reshape(block.shape)
+    return counts
 
 
 @dataclass(frozen=True)
