@@ -198,7 +198,7 @@ def test_an_answer_a_benchmark_published_at_a_wrong_place_counts_in_evaluation_a
     assert load_rows(questions, "de", "test").table["id"][:] == ["0", "1", "2"]
     training = load_rows(questions, "de", "train", evaluation=False)
     assert training.table["id"][:] == ["0", "2"]
-    assert "1 of 3 rows have no gold answer: left out" in training.notes[0]
+    assert "1 of 3 rows have no gold answer and are excluded" in training.notes[0]
 
 
 def test_a_published_file_with_mistakes_is_named_by_repository_and_row(hub, nli):

@@ -163,7 +163,7 @@ def test_a_sentence_that_cannot_be_used_is_told(tmp_path, row, told):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("Anna B-PER\nging\n", ":2: the line has 1 columns, the lines before 2"),
+        ("Anna B-PER\nging\n", ":2: the line has 1 columns, the lines before it 2"),
         ("Anna\nging\n", ':1: the line has one column, "Anna"; expected a word and its tag'),
         ("a O\n\nb B-LOC\nc I-XYZ\n", ':3: `ner_tags` item 2 is "I-XYZ"'),
     ],
@@ -274,7 +274,7 @@ def test_questions_without_ids_are_numbered(tmp_path):
 
 def test_a_document_that_only_looks_like_squad_is_told(tmp_path):
     put(tmp_path, "en/test.json", json.dumps({"data": [{"paragraphs": [{"context": "x"}]}]}))
-    assert "not in SQuAD's form (KeyError: 'qas')" in refusal(QA, tmp_path)
+    assert "not in SQuAD format (KeyError: 'qas')" in refusal(QA, tmp_path)
 
 
 # --- choices ----------------------------------------------------------------------------------------------------------
@@ -362,13 +362,13 @@ def test_a_language_the_file_lacks_is_told_with_those_it_has(tmp_path):
     assert told == (f"no sw_KE rows in {path} (column 'code' has de, fr); try --langs de,fr or --lang-column")
     assert len(load_rows(coded, "French", "validation", folder=tmp_path)) == 1
     told = refusal(CHOICE, tmp_path, "de", "validation")
-    assert "no column tells the row's language" in told
+    assert "no column gives the row's language" in told
     assert "--lang-column" in told
 
 
 def test_a_row_without_a_language_is_told(tmp_path):
     path = put(tmp_path, "test.jsonl", jsonl({**COPA, "lang": "de"}, {**COPA, "label": 1, "lang": None}))
-    assert refusal(CHOICE, tmp_path, "de").startswith(f"{path}:2: `lang` is null; it should be the row's language")
+    assert refusal(CHOICE, tmp_path, "de").startswith(f"{path}:2: `lang` is null; expected the row's language")
 
 
 def test_saved_data_sets_are_read(tmp_path):
@@ -383,7 +383,7 @@ def test_saved_data_sets_are_read(tmp_path):
         assert load_rows(about, "en", "test", folder=tmp_path / name).table["label"][:] == [0, 1, 0]
     assert coverage(about, tmp_path / "two") == {"en": ("train", "test")}
     (tmp_path / "one/en/test/state.json").write_text("{}")
-    assert "is damaged or no saved data set" in refusal(about, tmp_path / "one")
+    assert "is damaged or is not a saved data set" in refusal(about, tmp_path / "one")
 
 
 # --- real files -------------------------------------------------------------------------------------------------------
@@ -419,7 +419,7 @@ def test_the_real_zulu_columns_hold_every_word(benchmarks):
     about = task("token-classification", NER.columns, (*TAGS, "B-ORG", "I-ORG", "B-DATE", "I-DATE"))
     for split, name in (("validation", "dev"), ("test", "test")):
         words = (benchmarks / f"masakhaner_zu/{name}.txt").read_text(encoding="utf-8").split("\n")
-        found = load_rows(about, "zul", split, folder=folder, sole=True)
-        assert found.notes == (f"{folder / name}.txt does not tell its language: all of it is taken as zul",)
+        found = load_rows(about, "zul", split, folder=folder, single_language=True)
+        assert found.notes == (f"{folder / name}.txt does not give its language; all of it is assumed to be zul",)
         rows = found.table
         assert sum(map(len, rows["tokens"])) == sum(bool(word.strip()) for word in words)

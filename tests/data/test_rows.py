@@ -222,7 +222,7 @@ def test_the_fingerprint_tells_content_and_order_and_nothing_else(tmp_path, nli,
     a, b, c, d = (load_rows(nli, "en", "test", folder=tmp_path / name).fingerprint for name in "abcd")
     assert a == b
     assert len({a, c, d}) == 3
-    monkeypatch.setattr("xmodctl.data.rows.ROWS_AT_A_TIME", 2)
+    monkeypatch.setattr("xmodctl.data.tables.ROWS_AT_A_TIME", 2)
     assert load_rows(nli, "en", "test", folder=tmp_path / "a").fingerprint == a
 
 
@@ -349,7 +349,7 @@ def test_a_line_that_is_cut_off_is_told(tmp_path, nli):
 def test_a_file_that_is_cut_off_within_a_character_is_told(tmp_path, nli):
     whole = jsonl(PAIRS)
     path = put(tmp_path, "en/test.jsonl", whole[: whole.index("犬".encode()) + 1])
-    assert refusal(nli, tmp_path).startswith(f"{path}:3:14: the file is cut off within a character")
+    assert refusal(nli, tmp_path).startswith(f"{path}:3:14: the file is cut off in the middle of a character")
 
 
 @pytest.mark.parametrize(
@@ -373,16 +373,16 @@ def test_a_line_that_is_no_object_is_told(tmp_path, nli, line, told):
         ("test.json", b'"text"', "expected a list of rows"),
         ("test.json", b'[{"premise": "a", "hypothesis": "b", "label": 0}, 5]', "test.json row 2: a row is a JSON"),
         ("test.csv", b"premise,hypothesis,label\na,b,0\na,b,c,1\n", "test.csv:3: the row has 4 fields, the header 3"),
-        ("test.csv", b'premise,hypothesis,label\na,b,0\n"a,b,1\n', "a quote left open"),
+        ("test.csv", b'premise,hypothesis,label\na,b,0\n"a,b,1\n', "is a quote not closed"),
         ("test.tsv", b"premise\thypothesis\tlabel\na\tb\n", "test.tsv:2: the row has 2 fields, the header 3"),
-        ("test.csv", b"premise,hypothesis,label\n", "holds no rows"),
-        ("test.parquet", b"PAR1 and then nothing", "test.parquet is damaged or no Parquet file"),
+        ("test.csv", b"premise,hypothesis,label\n", "contains no rows"),
+        ("test.parquet", b"PAR1 and then nothing", "test.parquet is damaged or is not a Parquet file"),
         ("test.jsonl.gz", gzip.compress(jsonl(PAIRS) * 50, mtime=0)[:-20], "test.jsonl.gz is damaged or cut off"),
         ("test.jsonl.gz", jsonl(PAIRS), "test.jsonl.gz is damaged or cut off"),
         ("test.jsonl.xz", lzma.compress(jsonl(PAIRS) * 50)[:-20], "test.jsonl.xz is damaged or cut off"),
         ("test.jsonl.zst", zstandard(jsonl(PAIRS) * 50)[:-5], "test.jsonl.zst"),
         ("test.jsonl", b"", "is empty"),
-        ("test.jsonl", b"\n\n", "holds no rows"),
+        ("test.jsonl", b"\n\n", "contains no rows"),
     ],
 )  # fmt: skip
 def test_a_broken_file_is_told(tmp_path, nli, name, content, told):
@@ -443,7 +443,7 @@ def test_training_rows_without_a_gold_label_are_left_out_and_counted(tmp_path, n
     path = put(tmp_path, "en/train.jsonl", jsonl([PAIRS[0], {**PAIRS[1], "label": label}, PAIRS[2]]))
     rows = load_rows(nli, "en", "train", folder=tmp_path)
     assert rows.table["id"][:] == ["0", "2"]
-    assert rows.notes == (f"{path}: 1 of 3 rows have no gold label: left out",)
+    assert rows.notes == (f"{path}: 1 of 3 rows have no gold label and are excluded",)
 
 
 def test_a_single_row_without_a_gold_label_in_an_evaluation_split_is_a_mistake(tmp_path, nli):
@@ -484,7 +484,7 @@ def test_the_real_xnli_files_are_parallel():
         ("test.jsonl", json.dumps({**PAIRS[0], "label": "x" * 10**6}), "the labels are entailment"),
         ("test.jsonl", "x" * 10**6, "this is not JSON"),
         ("test.csv", f"premise,hypothesis,label\np,h,neutral\n\"{'x' * 10**6},h,neutral\nq,h,neutral\n",
-         ":3: the row that begins here is not CSV"),
+         ":3: the row that starts here is not valid CSV"),
         ("test.csv", ",".join(f"c{n}" for n in range(10**5)) + "\n" + "," * (10**5 - 1) + "\n",
          "no column `premise` for the text (found c0, c1,"),
     ],

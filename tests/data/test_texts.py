@@ -145,7 +145,7 @@ def test_reading_in_small_chunks_gives_the_same_lines(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", r"a\.txt: 0 characters of usable text in 0 different lines.*at least 20,000 \(some ten pages\)"),
+        (b"", r"a\.txt: 0 characters of usable text in 0 different lines.*at least 20,000 \(about ten pages\)"),
         (b"a few words of text\n" * 9_000, r"19 characters of usable text in 1 different lines"),
         (b"text \0 and more", r"is not text \(a zero byte after line 1\)"),
         (b"caf\xe9 au lait\n" * 5_000, r"byte 0xe9 after line 1 is not UTF-8; save it as UTF-8"),
@@ -169,8 +169,8 @@ def test_a_file_that_is_cut_off_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ("nowhere.txt", r"there is no such file; give one, `-` for standard input"),
-        ("owner/name", r"if it is a data set on the Hub, say which of its files, as in --text 'owner/name:"),
+        ("nowhere.txt", r"no such file; give a file, `-` for standard input"),
+        ("owner/name", r"for a data set on the Hub, give a pattern for its files, as in --text 'owner/name:"),
         (
             "owner/name:*.parquet",
             r"cannot load owner/name:\*\.parquet from the Hub .*: offline mode is on.*`--text FILE`",

@@ -76,7 +76,7 @@ def test_without_validation_data_a_training_is_not_watched_but_cannot_select_on_
 def test_validation_data_is_looked_for_where_the_training_data_lies(monkeypatch):
     asked = []
 
-    def note(task, language, split, *, folder, limit, evaluation=True, sole=False):
+    def note(task, language, split, *, folder, limit, evaluation=True, single_language=False):
         asked.append((split, evaluation))
 
     monkeypatch.setattr("xmodctl.training.training_data.load_rows", note)

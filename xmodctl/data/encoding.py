@@ -1,4 +1,4 @@
-"""Encoded rows as flat arrays, cached on disk by the content they were made from."""
+"""Encoded rows, cached on disk under the content that they were made from."""
 
 import hashlib
 import json
@@ -27,40 +27,40 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LAYOUT = 2
-"""Version of what is kept: of the file, and of what goes into it. Another one is made anew."""
+"""Version of the cache files. Files of another version are made again."""
 
 CACHE_BYTES = 4 * 2**30
-"""The cache is kept below this; what was not used for longest goes first."""
+"""The size limit of the cache; the least recently used files are removed first."""
 
 
 def cached(key_parts: Mapping[str, str], make: Callable[[], Encoded]) -> Encoded:
-    """Return what `make` returned for these parts the last time, or make and keep it.
+    """Return what `make` returned for these parts last time, or call it and cache the result.
 
-    One safetensors file an encoding lies in the cache folder, named by the sha256 of the parts; a damaged one is made
-    again. Processes that want the same one wait for each other. Where nothing can be written, nothing is kept.
+    Each encoding is one safetensors file, named by the sha256 of the parts; a damaged file is made again. Processes
+    that need the same encoding wait for each other. If the cache cannot be written, nothing is cached.
     """
     folder = cache_folder() / "encodings"
     parts = json.dumps({**key_parts, "layout": LAYOUT}, sort_keys=True)
     path = folder / f"{hashlib.sha256(parts.encode()).hexdigest()}.safetensors"
     with _locked(path):
-        if (found := _load(path)) is not None:
-            return found
-        made = make()
+        if (encoded := _load(path)) is not None:
+            return encoded
+        encoded = make()
         try:
-            _save(made, path)
+            _save(encoded, path)
             prune(folder, CACHE_BYTES, keep=path)
         except OSError as error:
-            _log.warning("encodings are not kept in %s: %s", folder, error)
-        return made
+            _log.warning("encodings are not cached in %s: %s", folder, error)
+        return encoded
 
 
 def _load(path: Path) -> Encoded | None:
-    """Return a kept encoding, or None if there is none or it is damaged."""
+    """Return a cached encoding, or None if there is none or it is damaged."""
     try:
         arrays, facts = read_arrays(path)
         if facts.get("sha256") != _digest(arrays):
             return None
-        os.utime(path)  # used now: the last to be pruned
+        os.utime(path)  # used now, so the last to be removed
     except (DamagedFileError, OSError):
         return None
     bounds = arrays["offsets"]
@@ -81,8 +81,8 @@ def _save(encoded: Encoded, path: Path) -> None:
         "input_ids": encoded.input_ids.values,
         "rows": encoded.rows,
         **{f"scalars.{name}": values for name, values in encoded.scalars.items()},
-        **{f"ragged.{name}": one.values for name, one in encoded.ragged.items()},
-        **{f"places.{name}": one.values for name, one in encoded.offsets.items()},
+        **{f"ragged.{name}": ragged.values for name, ragged in encoded.ragged.items()},
+        **{f"places.{name}": ragged.values for name, ragged in encoded.offsets.items()},
     }
     arrays = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     with whole_file(path) as part:
@@ -106,7 +106,7 @@ def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of one encoding, where the folder can hold a lock at all."""
+    """Hold the lock of one encoding, if the cache can be written."""
     from filelock import FileLock
 
     lock = FileLock(path.with_suffix(".lock"))
@@ -114,7 +114,7 @@ def _locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except OSError as error:
-        _log.warning("encodings are not kept in %s: %s", path.parent, error)
+        _log.warning("encodings are not cached in %s: %s", path.parent, error)
         yield
         return
     try:
@@ -124,9 +124,9 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def encode(kind: Kind, rows: Rows, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe) -> Encoded:
-    """Encode rows as the recipe says, or read the encoding from the cache."""
+    """Encode rows according to the recipe, or read the encoding from the cache."""
     key = {
-        "tool": versions()["xmodctl"],  # another release may encode otherwise
+        "tool": versions()["xmodctl"],  # another release may encode differently
         "rows": rows.fingerprint,
         "kind": kind.name,
         "tokenizer": tokenizer_identity(tokenizer),
@@ -138,6 +138,4 @@ def encode(kind: Kind, rows: Rows, tokenizer: "PreTrainedTokenizerBase", recipe:
 
 def tokenizer_identity(tokenizer: "PreTrainedTokenizerBase") -> str:
     """Return a sha256 of the tokenizer's whole definition."""
-    import hashlib
-
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Published data: exactly the files of one split, fetched from the Hub once and read like local files.
+"""Published data: exactly the files of one split, downloaded from the Hub once and read like local files.
 
-`datasets.load_dataset` with a repository's name is not used: it cannot find its own cache again without a network when
-`data_files` picks a split, and without `data_files` it fetches every split.
+`datasets.load_dataset` is not used: with `data_files` to select a split, it does not find its own cache without a
+network, and without `data_files` it downloads every split.
 """
 
 import sys
@@ -14,17 +14,17 @@ from xmodctl.core import hub
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.hub import HubError, classified
 from xmodctl.data.readers import format_of
-from xmodctl.data.sources import Source
+from xmodctl.data.sources import DataSource
 from xmodctl.languages import same
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
-def find(task: Task, language: str, split: Split, *, evaluation: bool) -> Source:
+def find(task: Task, language: str, split: Split, *, evaluation: bool) -> DataSource:
     """Return the files of one language and split, downloaded from the first location that has them.
 
     Raises:
-        UserError: The task has no such language or split, or no location has the files; the reasons are told.
+        UserError: The task has no such language or split, or no location has the files.
     """
     data, language, locations = _locations(task, language, split, evaluation=evaluation)
     reasons: dict[str, HubError] = {}
@@ -35,7 +35,7 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> Source
         except HubError as reason:
             reasons[f"{location.repository}@{location.revision}"] = reason
             continue
-        return Source(
+        return DataSource(
             files={folder / file: f"{location.repository}:{file}" for file in files},
             origin=f"{location.repository}@{folder.name}:{files[0] if len(files) == 1 else pattern}",
             language=language,
@@ -50,7 +50,7 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> Source
 
 
 def offers(task: Task, language: str, split: Split, *, evaluation: bool) -> bool:
-    """Say whether the task names a place for one language and split; nothing is downloaded."""
+    """Return whether the task names a location for one language and split; nothing is downloaded."""
     try:
         _locations(task, language, split, evaluation=evaluation)
     except UserError:
@@ -59,34 +59,36 @@ def offers(task: Task, language: str, split: Split, *, evaluation: bool) -> bool
 
 
 def _locations(task: Task, language: str, split: Split, *, evaluation: bool) -> tuple[HubData, str, list[Location]]:
-    """Return where one language and split may lie, and how the language is spelt there."""
+    """Return where one language and split may be, and how the language is spelled there."""
     data, language = _data_of(task, language, evaluation=evaluation)
     if data.splits and split not in data.splits:
         raise UserError(f"{task.title} has no split `{split}`; it has {', '.join(data.splits)}")
-    locations = [one for one in data.locations if _may_hold(one, language, split)]
+    locations = [location for location in data.locations if _may_hold(location, language, split)]
     if not locations:
         raise UserError(f"{task.title} has no split `{split}` in `{language}`; give your own data with --data DIR")
     return data, language, locations
 
 
 def coverage(task: Task) -> dict[str, tuple[Split, ...]]:
-    """Return the task's own languages with the splits it names; nothing is downloaded."""
+    """Return the task's languages with their splits; nothing is downloaded."""
     if task.evaluation is None:
         return {}
     data = task.evaluation
     splits = [split for split in SPLITS if split in (data.splits or SPLITS)]
     covered: dict[str, tuple[Split, ...]] = {
-        language: tuple(split for split in splits if any(_may_hold(one, language, split) for one in data.locations))
+        language: tuple(
+            split for split in splits if any(_may_hold(location, language, split) for location in data.locations)
+        )
         for language in task.languages
     }
-    own = covered.get(task.source_language, ())
-    if task.training is not None and "train" not in own:
-        covered[task.source_language] = ("train", *own)
+    source_splits = covered.get(task.source_language, ())
+    if task.training is not None and "train" not in source_splits:
+        covered[task.source_language] = ("train", *source_splits)
     return covered
 
 
 def _data_of(task: Task, language: str, *, evaluation: bool) -> tuple[HubData, str]:
-    """Return where the data lies, and the language as it is spelt there."""
+    """Return where the data is, and how the language is spelled there."""
     data = task.evaluation if evaluation or task.training is None else task.training
     if data is None:
         raise UserError(f"{task.title} is not on the Hub; give your own data with --data DIR")
@@ -94,7 +96,7 @@ def _data_of(task: Task, language: str, *, evaluation: bool) -> tuple[HubData, s
         if not same(language, task.source_language):
             raise UserError(
                 f"{task.title} has this data in `{task.source_language}` only, not in `{language}`; "
-                f"use --lang {task.source_language}, or --data DIR for your own"
+                f"use --lang {task.source_language}, or give your own data with --data DIR"
             )
         return data, task.source_language
     spellings = task.languages if data is task.evaluation else {**task.languages, task.source_language: None}
@@ -109,19 +111,19 @@ def _data_of(task: Task, language: str, *, evaluation: bool) -> tuple[HubData, s
     if len(matching) == 1:
         return data, matching[0]
     if matching:
-        raise UserError(f"`{language}` may be {' or '.join(matching)} in {task.title}; say which")
+        raise UserError(f"`{language}` may be {' or '.join(matching)} in {task.title}; give one of them")
     raise UserError(
         f"{task.title} has no `{language}`; it has {', '.join(spellings)}{did_you_mean(language, list(spellings))}"
     )
 
 
 def _by_language(data: HubData) -> bool:
-    """Say whether each language has files of its own."""
+    """Return whether each language has its own files."""
     return any("{language}" in location.files for location in data.locations)
 
 
 def _is_mixed(task: Task, data: HubData) -> bool:
-    """Say whether files hold several languages, told apart by a column."""
+    """Return whether files hold several languages, with a column that gives the language."""
     return data is task.evaluation and bool(task.language_column) and not _by_language(data)
 
 
@@ -130,10 +132,10 @@ def _may_hold(location: Location, language: str, split: Split) -> bool:
 
 
 def files_of(repository: str, revision: str, pattern: str) -> dict[Path, str]:
-    """Return the files of a data set that match a pattern, downloaded, and what messages call them.
+    """Download the files of a data set that match a pattern, and return them with their names in messages.
 
     Raises:
-        UserError: The data set or the files cannot be had.
+        UserError: The data set or the files are not available.
     """
     location = Location(repository=repository, revision=revision, files=pattern)
     try:

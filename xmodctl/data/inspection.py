@@ -1,4 +1,4 @@
-"""How rows reach the model: as the data has them, as tokens, and with the target of each."""
+"""How rows reach the model: as in the data, as tokens, and with their targets."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass

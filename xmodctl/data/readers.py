@@ -1,6 +1,6 @@
-"""Readers of data files: each yields a file's raw rows with their numbers, and notes what it cannot read.
+"""Readers of data files: each yields a file's raw rows with their numbers, and records what it cannot read.
 
-Rows stream: no reader but that of a JSON document holds a whole file. A new format is one more function in `READERS`.
+Rows are streamed: only the reader of JSON documents holds a whole file. A new format is one more entry in `FORMATS`.
 """
 
 import csv
@@ -16,47 +16,52 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.jsonl import parse_object
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes, RowError
-from xmodctl.data.opening import COMPRESSIONS, File, Numbered, guarded, lines_of
-from xmodctl.data.sources import Columns
+from xmodctl.data.files import COMPRESSIONS, DataFile, Numbered, guarded, lines_of
+from xmodctl.kinds.rows import Columns
 
 ROWS_AT_A_TIME = 10_000
 
 
 @dataclass(frozen=True)
-class Reader:
-    """How files of one format are read."""
+class Format:
+    """How to read files of one format."""
 
-    rows: Callable[[File], Numbered]
-    place: str = "{name}:{number}"  # how a message names a row
+    rows: Callable[[DataFile], Numbered]
+    place: str = "{name}:{number}"  # how messages refer to a row
 
 
 def read(
     path: Path, name: str, columns: Columns, mistakes: Mistakes, *, all_columns: bool = False
-) -> tuple[File, Numbered]:
-    """Return the raw rows of a file in any format of `READERS`; messages call it `name`.
+) -> tuple[DataFile, Numbered]:
+    """Return the raw rows of a file in any format of `FORMATS`.
 
-    Columns that `columns` does not name may be left out, unless `all_columns`.
+    Args:
+        path: The file.
+        name: Its name in messages.
+        columns: The kind's columns -> the file's.
+        mistakes: Collects what cannot be read.
+        all_columns: Return columns that `columns` does not name, too.
 
     Raises:
-        UserError: While iterating: the file cannot be read, is damaged, or changed meanwhile.
+        UserError: While iterating: the file cannot be read, is damaged, or changed in the meantime.
     """
-    reader = READERS[format_of(path)]
-    file = File(path, name, columns, mistakes, all_columns, reader.place)
+    reader = FORMATS[format_of(path)]
+    file = DataFile(path, name, columns, mistakes, all_columns, reader.place)
     return file, guarded(file, reader.rows)
 
 
 def format_of(path: Path) -> str:
-    """Return the key of `READERS` for a file or a saved data set, or an empty string."""
+    """Return the key of `FORMATS` for a file or a saved data set, or an empty string if there is none."""
     if path.is_dir():
         return SAVED if (path / "state.json").is_file() else ""
     stem = path.name.lower()
     for suffix in COMPRESSIONS:
         stem = stem.removesuffix(suffix)
-    return next((ending for ending in READERS if stem.endswith(ending)), "")
+    return next((extension for extension in FORMATS if stem.endswith(extension)), "")
 
 
 def split_of(path: Path) -> str:
-    """Return a data file's name without its format and compression."""
+    """Return a data file's name without the extensions of its format and compression."""
     stem = path.name
     for suffix in COMPRESSIONS:
         if stem.lower().endswith(suffix):
@@ -64,11 +69,11 @@ def split_of(path: Path) -> str:
     return stem.removesuffix("/") if path.is_dir() else stem[: len(stem) - len(format_of(path))]
 
 
-def _jsonl(file: File) -> Numbered:
+def _jsonl(file: DataFile) -> Numbered:
     return _objects(file, lines_of(file))
 
 
-def _objects(file: File, lines: Iterable[tuple[int, str]]) -> Numbered:
+def _objects(file: DataFile, lines: Iterable[tuple[int, str]]) -> Numbered:
     """Read one JSON object per line; blank lines are skipped."""
     for number, line in lines:
         if not line or line.isspace():
@@ -79,8 +84,8 @@ def _objects(file: File, lines: Iterable[tuple[int, str]]) -> Numbered:
             file.mistakes.add(file.at(number), str(problem))
 
 
-def _json(file: File) -> Numbered:
-    """Read a JSON document: a list of rows, or an object with one under `data`; or, misnamed, one row a line."""
+def _json(file: DataFile) -> Numbered:
+    """Read a JSON document: a list of rows, or an object with one under `data`; or, misnamed, one row per line."""
     lines = lines_of(file)
     start = list(islice(lines, 2))
     if len(start) == 2 and _is_object(start[0][1]):
@@ -109,18 +114,18 @@ def _json(file: File) -> Numbered:
             file.mistakes.add(file.at(position), f"a row is a JSON object {{...}}, found {quoted(row)}")
 
 
-def _questions(file: File, articles: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each question of a document in SQuAD's form, under the names the task has for the columns."""
+def _questions(file: DataFile, articles: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each question of a document in SQuAD format, with the task's column names."""
     names = {column: str(file.columns.get(column, column)) for column in ("id", "context", "question", "answers")}
     try:
         for article in articles:
             for paragraph in article["paragraphs"]:
-                for asked in paragraph["qas"]:
-                    row = {"context": paragraph["context"], "answers": [], **asked}
+                for question in paragraph["qas"]:
+                    row = {"context": paragraph["context"], "answers": [], **question}
                     yield {name: row[column] for column, name in names.items() if column in row}
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{file.name} is not in SQuAD's form ({type(error).__name__}: {error}); expected "
+            f"{file.name} is not in SQuAD format ({type(error).__name__}: {error}); expected "
             "data[].paragraphs[] with context and qas[], each with id, question and answers"
         ) from error
 
@@ -133,27 +138,29 @@ def _is_object(line: str) -> bool:
     return True
 
 
-def _csv(file: File) -> Numbered:
-    """Read comma-separated values with a header line, quoted as RFC 4180 says."""
+def _csv(file: DataFile) -> Numbered:
+    """Read comma-separated values with a header line, quoted as in RFC 4180."""
     csv.field_size_limit(2**31 - 1)  # the default refuses a field of 128 KiB
     lines = (line + "\n" for _, line in lines_of(file))
     reader = csv.reader(lines, strict=True)
-    whole = 0  # lines of the rows that could be read
+    lines_read = 0  # of complete rows
     try:
         header = next(reader, [])
-        whole = reader.line_num
+        lines_read = reader.line_num
         for fields in reader:
-            whole = reader.line_num
+            lines_read = reader.line_num
             if fields:
                 yield from _cells(file, reader.line_num, header, fields)
     except csv.Error as error:
-        file.mistakes.add(file.at(whole + 1), f"the row that begins here is not CSV ({error}); is a quote left open?")
+        file.mistakes.add(
+            file.at(lines_read + 1), f"the row that starts here is not valid CSV ({error}); is a quote not closed?"
+        )
 
 
-def _tsv(file: File) -> Numbered:
-    """Read tab-separated values with a header line; quotes mean nothing, as in XNLI's and GLUE's files.
+def _tsv(file: DataFile) -> Numbered:
+    """Read tab-separated values with a header line; quotes have no meaning, as in the files of XNLI and GLUE.
 
-    A file of tagged words has no header: it is read as CoNLL columns.
+    A file of tagged words has no header and is read as CoNLL columns.
     """
     if "tags" in file.columns:
         yield from _conll(file)
@@ -167,14 +174,14 @@ def _tsv(file: File) -> Numbered:
             yield from _cells(file, number, header, fields)
 
 
-def _cells(file: File, number: int, header: list[str], fields: list[str]) -> Numbered:
+def _cells(file: DataFile, number: int, header: list[str], fields: list[str]) -> Numbered:
     if len(fields) == len(header):
         yield number, dict(zip(header, fields, strict=True))
     else:
         file.mistakes.add(file.at(number), f"the row has {len(fields)} fields, the header {len(header)}")
 
 
-def _parquet(file: File) -> Numbered:
+def _parquet(file: DataFile) -> Numbered:
     import pyarrow
     import pyarrow.parquet
 
@@ -189,15 +196,16 @@ def _parquet(file: File) -> Numbered:
                     number += 1
                     yield number, _with_names(row, names)
     except pyarrow.ArrowException as error:
-        raise UserError(f"{file.name} is damaged or no Parquet file ({_first_line(error)}); copy it again") from error
+        raise UserError(
+            f"{file.name} is damaged or is not a Parquet file ({_first_line(error)}); copy it again"
+        ) from error
 
 
-def _conll(file: File) -> Numbered:
-    """Read words and tags in columns, one word a line, sentences apart by an empty line or `-DOCSTART-`.
+def _conll(file: DataFile) -> Numbered:
+    """Read words and tags in columns, one word per line, with an empty line or `-DOCSTART-` between sentences.
 
-    Words are in the first column and tags in the last; where the task maps `tokens` or `tags` to a number, in that
-    column (from 1). The columns are apart by tabs where a line has one, else by spaces. A row's number is the line of
-    its first word.
+    Words are in the first column and tags in the last, or in the column (from 1) that the task maps `tokens` or `tags`
+    to. Columns are separated by tabs if the line has one, else by spaces. A row's number is the line of its first word.
     """
     if "tags" not in file.columns:
         raise UserError(f"{file.name} is read as words and tags in columns, but the task has {', '.join(file.columns)}")
@@ -216,7 +224,7 @@ def _conll(file: File) -> Numbered:
             yield from sentence()
             continue
         if (line.startswith("#") and not tokens and not _TAG.fullmatch(fields[-1])) or _UNIT.fullmatch(fields[0]):
-            continue  # a comment, or a line of CoNLL-U for several words or none
+            continue  # a comment, or a CoNLL-U line for several words or none
         width = width or len(fields)
         if len(fields) != width or not (width >= 2 and max(token_column or 1, tag_column or 1) <= width):
             file.mistakes.add(file.at(number), _column_problem(fields, width, token_column, tag_column))
@@ -231,20 +239,20 @@ _TAG = re.compile(r"O|[BIESLU]-.+")
 _UNIT = re.compile(r"\d+[-.]\d+")
 
 
-def _column_number(file: File, column: str) -> int | None:
+def _column_number(file: DataFile, column: str) -> int | None:
     name = str(file.columns[column])
     return int(name) if name.isdigit() else None
 
 
 def _column_problem(fields: list[str], width: int, token_column: int | None, tag_column: int | None) -> str:
     if len(fields) != width:
-        return f"the line has {len(fields)} columns, the lines before {width}"
+        return f"the line has {len(fields)} columns, the lines before it {width}"
     if width < 2:
         return f"the line has one column, {quoted(fields[0])}; expected a word and its tag"
-    return f"the line has {width} columns, the task wants column {max(token_column or 1, tag_column or 1)}"
+    return f"the line has {width} columns, the task needs column {max(token_column or 1, tag_column or 1)}"
 
 
-def _saved(file: File) -> Numbered:
+def _saved(file: DataFile) -> Numbered:
     """Read a folder that `datasets.Dataset.save_to_disk` wrote."""
     import datasets
     import pyarrow
@@ -258,11 +266,13 @@ def _saved(file: File) -> Numbered:
                 number += 1
                 yield number, _with_names(row, names)
     except (pyarrow.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file.name} is damaged or no saved data set ({_first_line(error)}); save it again") from error
+        raise UserError(
+            f"{file.name} is damaged or is not a saved data set ({_first_line(error)}); save it again"
+        ) from error
 
 
 def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
-    """Return the label names that `datasets` writes beside integer columns (its ClassLabel, or a list of them)."""
+    """Return the label names that `datasets` stores for integer columns (its ClassLabel, or a list of them)."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError):
@@ -284,7 +294,7 @@ def _named(value: Any, names: list[str] | None) -> Any:
     if names is None:
         return value
     if isinstance(value, list):
-        return [_named(one, names) for one in value]
+        return [_named(item, names) for item in value]
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
 
@@ -297,17 +307,17 @@ def _first_line(error: BaseException) -> str:
 
 
 SAVED = "/"  # a folder that `save_to_disk` wrote
-READERS: dict[str, Reader] = {
-    ".jsonl": Reader(_jsonl),
-    ".json": Reader(_json, place="{name} row {number}"),
-    ".csv": Reader(_csv),
-    ".tsv": Reader(_tsv),
-    ".parquet": Reader(_parquet, place="{name} row {number}"),
-    ".txt": Reader(_conll),
-    ".conll": Reader(_conll),
-    ".conllu": Reader(_conll),
-    ".iob2": Reader(_conll),
-    ".bio": Reader(_conll),
-    SAVED: Reader(_saved, place="{name} row {number}"),
+FORMATS: dict[str, Format] = {
+    ".jsonl": Format(_jsonl),
+    ".json": Format(_json, place="{name} row {number}"),
+    ".csv": Format(_csv),
+    ".tsv": Format(_tsv),
+    ".parquet": Format(_parquet, place="{name} row {number}"),
+    ".txt": Format(_conll),
+    ".conll": Format(_conll),
+    ".conllu": Format(_conll),
+    ".iob2": Format(_conll),
+    ".bio": Format(_conll),
+    SAVED: Format(_saved, place="{name} row {number}"),
 }
-"""The formats: how a file's name ends -> how it is read."""
+"""Extension -> how to read files of the format."""

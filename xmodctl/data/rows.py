@@ -1,8 +1,5 @@
-"""Rows of one language and split in the columns of their kind, checked before anything is computed."""
+"""Rows of one language and split in the columns of their kind of task, checked before anything is computed."""
 
-import hashlib
-import json
-from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +12,12 @@ from xmodctl.core.errors import UserError, near_misses
 from xmodctl.core.messages import NAMES_SHOWN, listed, quoted
 from xmodctl.core.mistakes import Mistakes, NoGoldError, RowError
 from xmodctl.data import hub, local
-from xmodctl.data.opening import File, Numbered, Raw
-from xmodctl.data.readers import ROWS_AT_A_TIME, read
-from xmodctl.data.sources import Source, language_in, names_of
+from xmodctl.data.files import DataFile, Numbered
+from xmodctl.data.readers import read
+from xmodctl.data.sources import DataSource, language_in, names_of
+from xmodctl.data.tables import ExampleCollector, RowCollector, TableCollector
 from xmodctl.kinds import KINDS
-from xmodctl.kinds.rows import RowReader, single_column
+from xmodctl.kinds.rows import Raw, RowReader, single_column
 from xmodctl.languages import same
 
 if TYPE_CHECKING:
@@ -32,18 +30,18 @@ class Rows:
     """One language and split in the kind's own columns (`Kind.required` and `Kind.optional`), labels as ids."""
 
     split: Split
-    language: str  # as the data spells it; as asked for where one file holds several
+    language: str  # as the data spells it; as requested if a file holds several
     arrow: "pa.Table"  # `id` (str, unique) and the kind's columns
     fingerprint: str  # sha256 of the rows' content in their order, after `limit`
     origin: str  # a file's path, or repository@commit:files
-    notes: tuple[str, ...] = ()  # what a user should be told: rows without a gold label that were left out
+    notes: tuple[str, ...] = ()  # what you should know: excluded rows without a gold label
 
     @cached_property
     def table(self) -> "datasets.Dataset":
-        """The rows as a data set; the library behind it takes a second to import, so it is made when asked for."""
+        """The rows as a data set, created on first use: its library takes a second to import."""
         import datasets
 
-        # The fingerprint is given because `datasets` would otherwise pickle the whole table to make one.
+        # With its own fingerprint, because `datasets` would otherwise pickle the whole table to compute one.
         return datasets.Dataset(self.arrow, fingerprint=self.fingerprint[:16])
 
     def __len__(self) -> int:
@@ -55,29 +53,36 @@ def load_rows(
     language: str,
     split: Split,
     *,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     limit: int | None = None,
     evaluation: bool = True,
-    sole: bool = False,
+    single_language: bool = False,
 ) -> Rows:
-    """Load one language and split of a task from `folder`, or else from the Hub; the first `limit` rows if given.
+    """Load one language and split of a task.
 
-    `language` may be spelt in any way the resolver knows. `evaluation=False` reads what is trained on: the task's
-    training data where that is another data set, and rows without a gold label are left out, counted in `notes`.
-    With `sole`, no other language is asked for: files in `folder` itself that do not tell their language are taken to
-    be in this one, which `notes` tells.
+    Args:
+        task: The task.
+        language: The language, in any spelling.
+        split: The split.
+        folder: Local data; by default, the data comes from the Hub.
+        limit: Load only the first rows, at most this many.
+        evaluation: Load data to evaluate on. Otherwise, load data to train on: the task's training data if that is
+            another data set, without the rows that have no gold label, which `notes` counts.
+        single_language: No other language is wanted: files in `folder` itself that do not give their language are
+            assumed to be in this one, which `notes` mentions.
 
     Raises:
-        UserError: The data is not there, cannot be read, or has mistakes; the first of them are told with their place.
+        UserError: The data does not exist, cannot be read, or has mistakes; the message lists the first ones.
     """
     if folder is not None:
-        source = local.find(task, folder, language, split, sole=sole)
+        source = local.find(task, Path(folder), language, split, single_language=single_language)
     else:
         source = hub.find(task, language, split, evaluation=evaluation)
     reader = KINDS[task.kind].row_reader(task, source)
-    table = _Table(reader)
-    notes = _read_rows(source, reader, table, limit=limit, training=split == "train" or not evaluation)
-    return Rows(source.split, source.language, table.finish(), table.fingerprint, source.origin, tuple(notes))
+    collector = TableCollector(reader)
+    notes = _read_rows(source, reader, collector, limit=limit, training=split == "train" or not evaluation)
+    table, fingerprint = collector.table(), collector.fingerprint
+    return Rows(source.split, source.language, table, fingerprint, source.origin, tuple(notes))
 
 
 def load_examples(
@@ -86,33 +91,33 @@ def load_examples(
     split: Split,
     ids: Collection[str],
     *,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     limit: int | None = None,
 ) -> tuple[dict[str, dict[str, Any]], str]:
-    """Load a few rows by their ids, without the libraries that hold a whole table.
+    """Load a few rows by their ids, without importing a library for tables.
 
     Returns:
         The rows by id, in the kind's columns, and the fingerprint of the whole split, as `load_rows` computes it.
 
     Raises:
-        UserError: The data is not there, cannot be read, or has mistakes.
+        UserError: The data does not exist, cannot be read, or has mistakes.
     """
     if folder is not None:
-        source = local.find(task, folder, language, split)
+        source = local.find(task, Path(folder), language, split)
     else:
         source = hub.find(task, language, split, evaluation=True)
     reader = KINDS[task.kind].row_reader(task, source)
-    chosen = _Chosen(ids)
-    _read_rows(source, reader, chosen, limit=limit, training=split == "train")
-    return chosen.by_id, chosen.fingerprint
+    examples = ExampleCollector(ids)
+    _read_rows(source, reader, examples, limit=limit, training=split == "train")
+    return examples.by_id, examples.fingerprint
 
 
 def _read_rows(
-    source: Source, reader: RowReader, table: "_Table | _Chosen", *, limit: int | None, training: bool
+    source: DataSource, reader: RowReader, collector: RowCollector, *, limit: int | None, training: bool
 ) -> list[str]:
-    """Read a source into the kind's columns, and return what a user should know of it.
+    """Read a source into the kind's columns, and return what the user should know about it.
 
-    With `limit`, reading stops after that many rows, or as soon after as two different labels have been seen.
+    With `limit`, reading stops after that many rows, but not before two different labels were seen.
     """
     mistakes = Mistakes(source.origin)
     ids: set[str] = set()
@@ -120,7 +125,7 @@ def _read_rows(
     total = without_gold = 0
     notes: list[str] = []
     for file, number, raw in _raw_rows(source, mistakes, notes):
-        full = limit is not None and table.rows >= limit
+        full = limit is not None and collector.count >= limit
         if full and len(answers) > 1:
             break
         total += 1
@@ -135,111 +140,42 @@ def _read_rows(
         else:
             answers.update(reader.answers(row))
             if not full:
-                table.add(row)
+                collector.add(row)
 
     if without_gold == total > 0:
         raise UserError(_hidden(source, f"no row has a {reader.gold_name}", training))
     mistakes.raise_any()
     if not total:
-        raise UserError(f"{source.origin} holds no rows; it should hold {', '.join(names_of(source.columns))}")
+        raise UserError(f"{source.origin} contains no rows; expected rows with {', '.join(names_of(source.columns))}")
     if len(answers) == 1 and total > 1:
         raise UserError(_hidden(source, f"every row has the same {reader.gold_name}", training))
     if without_gold:
-        notes.append(f"{source.origin}: {without_gold:,} of {total:,} rows have no gold {reader.gold_name}: left out")
-    table.close()
+        excluded = f"{without_gold:,} of {total:,} rows have no gold {reader.gold_name} and are excluded"
+        notes.append(f"{source.origin}: {excluded}")
+    collector.close()
     return notes
 
 
-class _Collector(ABC):
-    """Rows as they are read: counted, hashed, and handed on a part at a time."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self._open: list[dict[str, Any]] = []
-        self._begun = False
-        self._digest = hashlib.sha256()
-
-    def add(self, row: dict[str, Any]) -> None:
-        self.rows += 1
-        self._open.append(row)
-        if len(self._open) == ROWS_AT_A_TIME:
-            self.close()
-
-    def close(self) -> None:
-        """Hand on the rows that are held."""
-        if not self._open:
-            return
-        # The text of a JSON list without its brackets: the digest does not depend on where parts end.
-        written = json.dumps(self._open, ensure_ascii=False, separators=(",", ":"))[1:-1]
-        self._digest.update((f",{written}" if self._begun else written).encode())
-        self._begun = True
-        self._keep(self._open)
-        self._open.clear()
-
-    @property
-    def fingerprint(self) -> str:
-        """The sha256 of the rows' content."""
-        return self._digest.hexdigest()
-
-    @abstractmethod
-    def _keep(self, rows: list[dict[str, Any]]) -> None: ...
+def coverage(task: Task, folder: str | Path | None) -> dict[str, tuple[Split, ...]]:
+    """Return the languages of the data with their splits: those in `folder`, else those that the task names."""
+    return local.coverage(task, Path(folder)) if folder is not None else hub.coverage(task)
 
 
-class _Table(_Collector):
-    """Rows on their way into an Arrow table: held as Python objects for a part of it only."""
+def offers(task: Task, language: str, split: Split, *, folder: str | Path | None, evaluation: bool = True) -> bool:
+    """Return whether there is data in one language and split, without reading or downloading it.
 
-    def __init__(self, reader: RowReader) -> None:
-        import pyarrow as pa
-
-        super().__init__()
-        self._schema = pa.schema([("id", pa.string()), *reader.schema()])
-        self._parts: list[pa.RecordBatch] = []
-
-    def finish(self) -> "pa.Table":
-        """Return the table."""
-        import pyarrow as pa
-
-        return pa.Table.from_batches(self._parts, schema=self._schema)
-
-    def _keep(self, rows: list[dict[str, Any]]) -> None:
-        import pyarrow as pa
-
-        self._parts.append(pa.RecordBatch.from_pylist(rows, schema=self._schema))
-
-
-class _Chosen(_Collector):
-    """The few rows that are asked for."""
-
-    def __init__(self, ids: Collection[str]) -> None:
-        super().__init__()
-        self._ids = frozenset(ids)
-        self.by_id: dict[str, dict[str, Any]] = {}
-
-    def _keep(self, rows: list[dict[str, Any]]) -> None:
-        self.by_id |= {row["id"]: row for row in rows if row["id"] in self._ids}
-
-
-def coverage(task: Task, folder: Path | None) -> dict[str, tuple[Split, ...]]:
-    """Return the languages of the data with their splits: what `folder` holds, or what the task says the Hub has."""
-    return local.coverage(task, folder) if folder is not None else hub.coverage(task)
-
-
-def offers(task: Task, language: str, split: Split, *, folder: Path | None, evaluation: bool = True) -> bool:
-    """Say whether there is data in one language and split, without reading or downloading it.
-
-    `evaluation=False` asks for what is trained on, as in `load_rows`; a folder makes no difference between the two.
+    `evaluation` is as in `load_rows`; for a folder it makes no difference.
     """
     if folder is None:
         return hub.offers(task, language, split, evaluation=evaluation)
-    return any(
-        split in splits for code, splits in local.coverage(task, folder).items() if task.is_in_language(code, language)
-    )
+    covered = local.coverage(task, Path(folder))
+    return any(split in splits for code, splits in covered.items() if task.is_in_language(code, language))
 
 
-def _raw_rows(source: Source, mistakes: Mistakes, notes: list[str]) -> Iterator[tuple[File, int, Raw]]:
-    """Yield every raw row of the source's language; the first row of a file tells whether the columns are there.
+def _raw_rows(source: DataSource, mistakes: Mistakes, notes: list[str]) -> Iterator[tuple[DataFile, int, Raw]]:
+    """Yield every raw row of the source's language; the first row of a file shows whether it has the columns.
 
-    `notes` is told of a file that does not say which language it is in.
+    A file that does not give its language is mentioned in `notes`.
     """
     for path, name in source.files.items():
         file, rows = read(path, name, source.columns, mistakes, all_columns=bool(source.language_columns))
@@ -248,76 +184,80 @@ def _raw_rows(source: Source, mistakes: Mistakes, notes: list[str]) -> Iterator[
             continue
         _check_columns(file, *first, source)
         rows = chain([first], rows)
-        if source.sole and not any(column in first[1] for column in source.language_columns):
-            notes.append(f"{file.name} does not tell its language: all of it is taken as {source.language}")
+        if source.single_language and not any(column in first[1] for column in source.language_columns):
+            notes.append(f"{file.name} does not give its language; all of it is assumed to be {source.language}")
         elif source.language_columns:
             rows = _of_language(file, rows, _language_column(file, *first, source), source)
         for number, raw in rows:
             yield file, number, raw
 
 
-def _language_column(file: File, number: int, raw: Raw, source: Source) -> str:
+def _language_column(file: DataFile, number: int, raw: Raw, source: DataSource) -> str:
     for column in source.language_columns:
         if column in raw:
             return column
     raise UserError(
-        f"{file.at(number)}: no column tells the row's language (found {listed(raw)}); name it with "
-        f"--lang-column, put the file into a folder of its language, {file.path.parent / source.language}, "
-        "or ask for this language alone"
+        f"{file.at(number)}: no column gives the row's language (found {listed(raw)}); name it with "
+        f"--lang-column, move the file to a folder for its language, {file.path.parent / source.language}, "
+        "or select this language alone"
     )
 
 
-def _of_language(file: File, rows: Numbered, column: str, source: Source) -> Numbered:
-    """Yield the rows of the source's language; if there are none, tell which languages there are."""
+def _of_language(file: DataFile, rows: Numbered, column: str, source: DataSource) -> Numbered:
+    """Yield the rows of the source's language.
+
+    Raises:
+        UserError: There are none; the message lists the languages that there are.
+    """
     wanted: dict[str, bool] = {}
     for number, raw in rows:
-        spelt = language_in(raw.get(column), source.language_ends_at)
-        if spelt is None:
-            file.mistakes.add(
-                file.at(number), f"`{column}` is {quoted(raw.get(column))}; it should be the row's language"
-            )
+        spelling = language_in(raw.get(column), source.language_ends_at)
+        if spelling is None:
+            file.mistakes.add(file.at(number), f"`{column}` is {quoted(raw.get(column))}; expected the row's language")
             continue
-        if spelt not in wanted:
-            wanted[spelt] = spelt == source.language or same(spelt, source.language)
-        if wanted[spelt]:
+        if spelling not in wanted:
+            wanted[spelling] = spelling == source.language or same(spelling, source.language)
+        if wanted[spelling]:
             yield number, raw
     if not any(wanted.values()):
         file.mistakes.raise_any()
-        there = sorted(wanted)
+        languages = sorted(wanted)
         raise UserError(
-            f"no {source.language} rows in {file.name} (column '{column}' has {listed(there)}); "
-            f"try --langs {','.join(there[:NAMES_SHOWN])} or --lang-column"
+            f"no {source.language} rows in {file.name} (column '{column}' has {listed(languages)}); "
+            f"try --langs {','.join(languages[:NAMES_SHOWN])} or --lang-column"
         )
 
 
-def _check_columns(file: File, number: int, raw: Raw, source: Source) -> None:
+def _check_columns(file: DataFile, number: int, raw: Raw, source: DataSource) -> None:
     seen = list(raw)
     for column, names in source.columns.items():
         missing = [name for name in ([names] if isinstance(names, str) else names) if name not in raw]
-        if missing and column != "id":  # without ids of their own, rows are numbered
+        if missing and column != "id":  # rows without ids are numbered
             guess = (near_misses(missing[0], seen) or near_misses(column, seen) or ["NAME"])[0]
             remedy = f"--set columns.{column}={guess}" if isinstance(names, str) else f"--set columns.{column}='[A, B]'"
             raise UserError(
                 f"{file.at(number)}: no column `{missing[0]}` for the {column} (found {listed(seen) or 'none'}); "
-                f"say which column it is with {remedy}"
+                f"give the column with {remedy}"
             )
 
 
-def _id_of(raw: Raw, source: Source, position: int, ids: set[str]) -> str:
-    """Return the row's own id, or its position: so the rows of a parallel task pair across languages."""
+def _id_of(raw: Raw, source: DataSource, position: int, ids: set[str]) -> str:
+    """Return the row's own id, or its position, so that the rows of a parallel task pair up across languages."""
     name = single_column(source, "id") if "id" in source.columns else ""
     if name not in raw:
         return str(position)
     value = raw[name]
     if not isinstance(value, str | int) or value == "":
-        raise RowError(f"`{name}` is {quoted(value)}; an id is text or a whole number")
-    if (found := str(value)) in ids:
-        raise RowError(f"`{name}` {quoted(value)} is the id of an earlier row too; ids must differ")
-    ids.add(found)
-    return found
+        raise RowError(f"`{name}` is {quoted(value)}; expected text or a whole number")
+    if (id_ := str(value)) in ids:
+        raise RowError(f"`{name}` {quoted(value)} is the id of an earlier row, too; ids must be unique")
+    ids.add(id_)
+    return id_
 
 
-def _hidden(source: Source, seen: str, training: bool) -> str:
+def _hidden(source: DataSource, problem: str, training: bool) -> str:
     if training:
-        return f"{source.origin}: {seen}, so there is nothing to learn; use a file with labels"
-    return f"{source.origin}: {seen}: this looks like a hidden test set, which nobody can score; use a copy with labels"
+        return f"{source.origin}: {problem}, so there is nothing to learn; use a file with labels"
+    return (
+        f"{source.origin}: {problem}: this looks like a hidden test set, which cannot be scored; use a copy with labels"
+    )

@@ -1,29 +1,29 @@
-"""Where the rows of one language and split come from: files on this disk, whoever put them there."""
+"""Where the rows of one language and split come from: files on this disk, local or downloaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from xmodctl.catalog.task import Split
-
-Columns = Mapping[str, str | list[str]]
-"""The kind's columns -> the columns of the data."""
+from xmodctl.kinds.rows import Columns
 
 
 @dataclass(frozen=True)
-class Source:
-    """The files that hold one language and split, and what is known about them."""
+class DataSource:
+    """The files that hold one language and split, and how to read them."""
 
-    files: Mapping[Path, str]  # path -> what messages call it
-    origin: str  # what a result row calls them all
+    files: Mapping[Path, str]  # path -> its name in messages
+    origin: str  # the name of all of them together in result rows
     language: str  # as the data spells it
     split: Split
     columns: Columns
-    published: bool = False  # comes from the Hub: a benchmark is scored as it was published, the user cannot mend it
-    language_columns: tuple[str, ...] = ()  # the files hold several languages: the first of these tells which
+    published: bool = False  # from the Hub: a benchmark is scored as published, and the user cannot fix it
+    language_columns: tuple[
+        str, ...
+    ] = ()  # the files hold several languages: the first of these that exists says which
     language_ends_at: str = ""  # what follows the language in that column, as in `english-42`
-    sole: bool = False  # nothing but `language` is asked for: where no column tells, all rows are in it
-    labels: tuple[str, ...] = ()  # how the data writes the task's labels, where it has other names for them
+    single_language: bool = False  # only `language` is wanted: if no column gives the language, all rows are in it
+    labels: tuple[str, ...] = ()  # how the data writes the task's labels, if it has other names for them
 
 
 def language_in(cell: object, ends_at: str) -> str | None:

@@ -1,6 +1,6 @@
-"""Raw text: read from files, the Hub or standard input, cleaned, each line once, and a share of it held out.
+"""Raw text from files, the Hub or standard input: cleaned, deduplicated, and a share of it held out.
 
-Text streams: at no time is more than a part of a file in memory, besides eight bytes for each line that was kept.
+Text is streamed: only a part of a file is in memory at a time, plus eight bytes per line kept.
 """
 
 import codecs
@@ -19,21 +19,21 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import hub
-from xmodctl.data.opening import File, Numbered, guarded, open_bytes
+from xmodctl.data.files import DataFile, Numbered, guarded, open_bytes
 from xmodctl.data.readers import SAVED, format_of, read
 
 STANDARD_INPUT = "-"
 HELD_OUT = 0.05
-"""The share of the lines that is never trained on."""
+"""The share of the lines that is held out from training."""
 SHORTEST = 8
-"""Characters; a shorter line says nothing about a language."""
+"""Characters; shorter lines are dropped: they say nothing about a language."""
 LONGEST = 2_000
-"""Characters; a longer line is cut, at the end of a sentence if there is one, else at a blank, else anywhere."""
+"""Characters; longer lines are cut at the end of a sentence if possible, else at a space, else anywhere."""
 LEAST = 20_000
-"""Characters of usable text below which nothing can be learnt or measured: some ten pages."""
+"""Characters of usable text (about ten pages); with less, nothing can be learned or measured."""
 
 _CHUNK = 2**20  # bytes read at a time
-_ROWS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", SAVED)  # formats with columns; everything else is lines
+_ROWS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", SAVED)  # formats with columns; all others are lines of text
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff]+")
 _SENTENCE_END = re.compile(r"[.!?。！？।؟።]\s*")
 _FORMATS = {
@@ -46,21 +46,21 @@ _FORMATS = {
     b"\xff\xfe": "UTF-16: save it as UTF-8",
     b"\xfe\xff": "UTF-16: save it as UTF-8",
 }
-"""How a file begins that is no plain text, and what to do with it."""
+"""The first bytes of files that are not plain text, and what to do with such files."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the lines of a text."""
+    """What happened to the lines of a text."""
 
     lines: int = 0
     empty: int = 0
     short: int = 0  # fewer characters than `SHORTEST`
-    cut: int = 0  # pieces that longer lines were cut into, beyond the first
-    duplicates: int = 0  # equal to an earlier line
+    cut: int = 0  # pieces that long lines were cut into, beyond the first
+    duplicates: int = 0  # lines equal to an earlier one
     kept: int = 0
-    held_out: int = 0  # of the kept ones
-    characters: int = 0  # of the kept ones
+    held_out: int = 0  # of the kept lines
+    characters: int = 0  # of the kept lines
 
     def to_json(self) -> dict[str, int]:
         """Return the counts as plain JSON values."""
@@ -69,7 +69,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Cleaned text on disk, one document a line."""
+    """Cleaned text on disk, one document per line."""
 
     training: Path
     held_out: Path
@@ -78,44 +78,45 @@ class Corpus:
     fingerprint: str  # sha256 of the kept lines, in order
 
     def documents(self) -> Iterator[str]:
-        """Yield the documents to train on, in the order of the text."""
+        """Yield the training documents in the order of the text."""
         return _documents(self.training)
 
     def held_out_documents(self) -> Iterator[str]:
-        """Yield the documents that are held out, in an order that is not the text's, but always the same."""
+        """Yield the held-out documents in a fixed order other than the text's."""
         return iter(sorted(_documents(self.held_out), key=_digest))
 
     def sample(self, count: int) -> list[str]:
-        """Return `count` documents to train on, evenly spread over the text."""
+        """Return `count` training documents, evenly spread over the text."""
         training = self.counts.kept - self.counts.held_out
         every = max(1, training // count)
         return [text for number, text in enumerate(self.documents()) if number % every == 0][:count]
 
 
-def gather(places: Sequence[str], folder: Path, *, column: str = "text", limit: int | None = None) -> Corpus:
-    """Read text, clean it, drop what comes twice, hold a share out, and write both parts into `folder`.
+def gather(sources: Sequence[str], folder: str | Path, *, column: str = "text", limit: int | None = None) -> Corpus:
+    """Read text, clean it, drop duplicate lines, hold a share out, and write both parts to `folder`.
 
-    A document is a line, or a line of a row's text. Whether it is held out depends on its words alone, not on the
-    other text or its order.
+    A document is a line, or a line of a row's text. Whether it is held out depends only on its content, not on the
+    rest of the text or the order.
 
     Args:
-        places: Files, `-` for standard input, or files on the Hub (`OWNER/NAME[@REVISION]:PATTERN`).
-        folder: Where `training.txt` and `held-out.txt` go.
-        column: Where the text of files with columns is.
-        limit: Keep only the first so many documents.
+        sources: Files, `-` for standard input, or files on the Hub (`OWNER/NAME[@REVISION]:PATTERN`).
+        folder: Where to write `training.txt` and `held-out.txt`.
+        column: The column of the text, in files with columns.
+        limit: Keep only the first documents, at most this many.
 
     Raises:
-        UserError: Something cannot be read, is not text, or all of it is too little.
+        UserError: A source cannot be read or is not text, or there is too little text.
     """
     seen: set[int] = set()
     tally = dict.fromkeys(asdict(Counts()), 0)
     fingerprint = hashlib.sha256()
-    mistakes = Mistakes(", ".join(places))
-    corpus = folder / "training.txt", folder / "held-out.txt"
+    mistakes = Mistakes(", ".join(sources))
+    folder = Path(folder)
+    paths = folder / "training.txt", folder / "held-out.txt"
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
-        training, held_out = (held.enter_context(path.open("w", encoding="utf-8")) for path in corpus)
-        for piece, begins in _pieces(places, column, mistakes):
+        training, held_out = (held.enter_context(path.open("w", encoding="utf-8")) for path in paths)
+        for piece, begins in _pieces(sources, column, mistakes):
             if limit and tally["kept"] >= limit:
                 break
             tally["lines" if begins else "cut"] += 1
@@ -140,20 +141,20 @@ def gather(places: Sequence[str], folder: Path, *, column: str = "text", limit: 
     counts = Counts(**tally)
     if counts.characters < LEAST:
         raise UserError(
-            f"{', '.join(places)}: {counts.characters:,} characters of usable text in {counts.kept:,} different lines, "
-            f"and a language takes at least {LEAST:,} (some ten pages), better a hundred times that; "
+            f"{', '.join(sources)}: {counts.characters:,} characters of usable text in {counts.kept:,} different "
+            f"lines, but a language needs at least {LEAST:,} (about ten pages), and better a hundred times as many; "
             "give more text with --text"
         )
     if not 0 < counts.held_out < counts.kept:
         raise UserError(
-            f"{', '.join(places)}: {counts.kept:,} different lines are too few to hold {HELD_OUT:.0%} of them out; "
-            "write a paragraph a line, or give more text with --text"
+            f"{', '.join(sources)}: {counts.kept:,} different lines are too few to hold out {HELD_OUT:.0%} of them; "
+            "write one paragraph per line, or give more text with --text"
         )
-    return Corpus(*corpus, counts, tuple(places), fingerprint.hexdigest())
+    return Corpus(*paths, counts, tuple(sources), fingerprint.hexdigest())
 
 
 def clean(line: str) -> str:
-    """Return a line without control characters, and with single blanks."""
+    """Return a line without control characters and with single spaces."""
     return " ".join(_CONTROL.sub(" ", line).split())
 
 
@@ -167,37 +168,38 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def _pieces(places: Sequence[str], column: str, mistakes: Mistakes) -> Iterator[tuple[str, bool]]:
-    """Yield lines, cut where they are too long, and whether a piece begins its line."""
-    for place in places:
-        if place == STANDARD_INPUT:
+def _pieces(sources: Sequence[str], column: str, mistakes: Mistakes) -> Iterator[tuple[str, bool]]:
+    """Yield lines, in pieces if they are too long, and whether a piece starts its line."""
+    for source in sources:
+        if source == STANDARD_INPUT:
             yield from _lines(sys.stdin.buffer, "standard input")
             continue
-        for path, name in _files(place).items():
+        for path, name in _files(source).items():
             if format_of(path) in _ROWS:
                 yield from _rows(path, name, column, mistakes)
             else:
-                file = File(path, name, {}, mistakes, all_columns=False, place="{name}:{number}")
+                file = DataFile(path, name, {}, mistakes, all_columns=False, place="{name}:{number}")
                 for _, raw in guarded(file, _plain):
                     yield raw["text"], raw["begins"]
 
 
-def _files(place: str) -> dict[Path, str]:
-    path = Path(place).expanduser()
+def _files(source: str) -> dict[Path, str]:
+    """Return the files that a source names, and their names in messages."""
+    path = Path(source).expanduser()
     if path.is_dir() and format_of(path) != SAVED:
-        raise UserError(f"--text {place} is a folder; name the files in it, as in --text {place}/*.txt")
+        raise UserError(f"--text {source} is a folder; name the files in it, as in --text {source}/*.txt")
     if path.exists():
-        return {path: place}
-    repository, colon, pattern = place.partition(":")
+        return {path: source}
+    repository, colon, pattern = source.partition(":")
     if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
         raise UserError(
-            f"--text {place}: there is no such file; give one, `-` for standard input, or files of a data set on the "
-            "Hub as OWNER/NAME:PATTERN"
+            f"--text {source}: no such file; give a file, `-` for standard input, or files of a data set on the Hub "
+            "as OWNER/NAME:PATTERN"
         )
     if not colon:
         raise UserError(
-            f"--text {place}: there is no such file; if it is a data set on the Hub, say which of its files, as in "
-            f"--text '{place}:data/train-*.parquet'"
+            f"--text {source}: no such file; for a data set on the Hub, give a pattern for its files, as in "
+            f"--text '{source}:data/train-*.parquet'"
         )
     name, _, revision = repository.partition("@")
     return hub.files_of(name, revision or "main", pattern)
@@ -207,8 +209,8 @@ def _rows(path: Path, name: str, column: str, mistakes: Mistakes) -> Iterator[tu
     file, rows = read(path, name, {"text": column}, mistakes)
     for number, raw in rows:
         if column not in raw:
-            found = ", ".join(raw) or "none"
-            raise UserError(f"{file.at(number)}: no column `{column}` (found {found}); say which with --text-column")
+            columns = ", ".join(raw) or "none"
+            raise UserError(f"{file.at(number)}: no column `{column}` (found {columns}); name it with --text-column")
         text = raw[column]
         if isinstance(text, str):
             for line in re.split(r"\r\n|\r|\n", text):
@@ -217,15 +219,15 @@ def _rows(path: Path, name: str, column: str, mistakes: Mistakes) -> Iterator[tu
             mistakes.add(file.at(number), f"`{column}` is {quoted(text)}; expected text")
 
 
-def _plain(file: File) -> Numbered:
+def _plain(file: DataFile) -> Numbered:
     with open_bytes(file.path) as stream:
         for number, (piece, begins) in enumerate(_lines(stream, file.name), start=1):
             yield number, {"text": piece, "begins": begins}
 
 
 def _lines(stream: IO[bytes], name: str) -> Iterator[tuple[str, bool]]:
-    """Decode UTF-8 with any line ends; never more than a chunk and a part of a line is in memory."""
-    # Its type stub knows no decoder but those of the io module.
+    """Decode UTF-8 with any line ends; at most a chunk and a part of a line are in memory."""
+    # The type stub knows only the decoders of the io module.
     decoder: Any = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
     rest, number, begins, first = "", 1, True, True
     while True:
@@ -243,7 +245,7 @@ def _lines(stream: IO[bytes], name: str) -> Iterator[tuple[str, bool]]:
                 yield piece, starts and begins
                 begins = False
             number, begins = number + 1, True
-        *pieces, rest = [piece for piece, _ in _cut(rest)]  # a line that has no end yet
+        *pieces, rest = [piece for piece, _ in _cut(rest)]  # a line without an end so far
         for piece in pieces:
             yield piece, begins
             begins = False
@@ -256,9 +258,9 @@ def _lines(stream: IO[bytes], name: str) -> Iterator[tuple[str, bool]]:
 
 def _refuse_binary(chunk: bytes, name: str, number: int, *, first: bool) -> None:
     if first:
-        for start, told in _FORMATS.items():
+        for start, description in _FORMATS.items():
             if chunk.startswith(start):
-                raise UserError(f"{name} is {told}")
+                raise UserError(f"{name} is {description}")
     if b"\0" in chunk:
         raise UserError(f"{name} is not text (a zero byte after line {number:,}); give plain UTF-8 text")
 
@@ -274,13 +276,13 @@ def _cut(line: str) -> Iterator[tuple[str, bool]]:
 
 
 def _end(line: str, start: int, limit: int) -> int:
-    """Return where to cut at the latest: after a sentence, after a blank, or before a letter with its marks."""
+    """Return where to cut at the latest: after a sentence, after a space, or before a letter with its marks."""
     half = (start + limit) // 2
-    sentences = [found.end() for found in _SENTENCE_END.finditer(line, half, limit)]
+    sentences = [match.end() for match in _SENTENCE_END.finditer(line, half, limit)]
     if sentences:
         return sentences[-1]
-    if (blank := max(line.rfind(" ", half, limit), line.rfind("\t", half, limit))) >= 0:
-        return blank + 1
+    if (space := max(line.rfind(" ", half, limit), line.rfind("\t", half, limit))) >= 0:
+        return space + 1
     while limit > half and (unicodedata.category(line[limit])[0] == "M" or line[limit] in "\u200c\u200d"):
         limit -= 1
     return limit

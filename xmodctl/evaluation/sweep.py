@@ -88,7 +88,7 @@ class Sweep:
         self.tokenizers = load_tokenizers(source, packages)
         self.pad_id = self.tokenizers[None].pad_token_id
         # A folder that does not say which language its files are in can hold one language only.
-        self.sole = len({target.data for target in targets}) == 1
+        self.single_language = len({target.data for target in targets}) == 1
 
     def __iter__(self) -> Iterator[Event]:
         """Score every target with every finished seed; the base model is loaded once a seed, and only if needed."""
@@ -98,7 +98,12 @@ class Sweep:
                 ways = {control: self.adapter(target, control) for control in self.controls}
                 try:
                     rows = load_rows(
-                        self.task, target.data, self.split, folder=self.folder, limit=self.limit, sole=self.sole
+                        self.task,
+                        target.data,
+                        self.split,
+                        folder=self.folder,
+                        limit=self.limit,
+                        single_language=self.single_language,
                     )
                     refuse_shots(self.run.shots(seed), rows.language, rows.split, rows.table)
                     done = {control: self.find_known(seed, target, control, rows) for control in ways}

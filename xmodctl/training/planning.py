@@ -291,9 +291,13 @@ def row_counts(plan: Plan, folder: Path | None) -> list[int | None]:
     from xmodctl.data import load_rows, offers
 
     def count(task: Task, data: Path, languages: Sequence[str]) -> int:
-        sole = len(languages) == 1
+        single = len(languages) == 1
         return sum(
-            len(load_rows(task, language, "train", folder=data, limit=plan.limit, evaluation=False, sole=sole))
+            len(
+                load_rows(
+                    task, language, "train", folder=data, limit=plan.limit, evaluation=False, single_language=single
+                )
+            )
             for language in languages
         )
 

@@ -156,15 +156,17 @@ def load_training_data(plan: Plan, *, folder: Path | None) -> tuple[TrainingData
 
 def _load(task: Task, recipe: Recipe, languages: Sequence[str], folder: Path | None, limit: int | None) -> TrainingData:
     training, validation = [], []
-    sole = len(languages) == 1
+    single = len(languages) == 1
     for language in languages:
-        rows = load_rows(task, language, "train", folder=folder, limit=limit, evaluation=False, sole=sole)
+        rows = load_rows(task, language, "train", folder=folder, limit=limit, evaluation=False, single_language=single)
         training.append(LanguageData(language, rows))
         # The benchmark's own validation data, or else that of the data set trained on.
         choices = [one for one in (True, False) if offers(task, language, "validation", folder=folder, evaluation=one)]
         if choices or recipe.keep == "source-dev":
             evaluation = next(iter(choices), True)
-            rows = load_rows(task, language, "validation", folder=folder, limit=limit, evaluation=evaluation, sole=sole)
+            rows = load_rows(
+                task, language, "validation", folder=folder, limit=limit, evaluation=evaluation, single_language=single
+            )
             validation.append(LanguageData(language, rows))
     return TrainingData(task, recipe, tuple(training), tuple(validation))
 

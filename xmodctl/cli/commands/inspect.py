@@ -55,7 +55,7 @@ def inspect(
     chosen = cast(Split, split)
     published = split != "train" and offers(asked, lang, chosen, folder=data)  # else it lies with the training data
     mine = published or split == "test"
-    here = load_rows(asked, lang, chosen, folder=data, limit=rows, evaluation=mine, sole=True)
+    here = load_rows(asked, lang, chosen, folder=data, limit=rows, evaluation=mine, single_language=True)
     told = list(inspected(here, asked, load_tokenizer(find(model)), how))
     if json:
         display.show_json([one.to_json() for one in told])
