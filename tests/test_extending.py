@@ -81,6 +81,9 @@ def test_a_kind_of_task_is_one_python_file(tiny_model, tmp_path, monkeypatch):
     assert all(0 <= row["metrics"]["accuracy"] <= row["metrics"]["within_one"] <= 100 for row in scored["rows"])
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in scored["rows"])
 
+    assert "within_one" in run("report", folder, "--format", "csv")
+    assert "Ratings of reviews" in run("report", folder, "--format", "markdown")
+    run("report", folder)
     assert "within_one" in run("compare", folder, "--json")
     run("score", "--run", folder)
     (tmp_path / "texts.txt").write_text("the cat runs\n")
@@ -88,6 +91,39 @@ def test_a_kind_of_task_is_one_python_file(tiny_model, tmp_path, monkeypatch):
     inspected = run("inspect", "--task", task, "--lang", "de", "--split", "test", "--model", tiny_model, "--data", data)
     assert "tokens -> 1" in inspected
     run("check", "--task", task, "--lang", "en", "--model", tiny_model, "--data", data)
+    run("export", "--run", folder, "--out", tmp_path / "exported")
+    assert "id2label" in (tmp_path / "exported" / "README.md").read_text()
+
+
+def test_a_report_format_is_one_python_file(tmp_path, monkeypatch):
+    from scored import labels, make_run, score
+
+    from xmodctl.reports import formats
+
+    write_example("tsv.py", tmp_path)
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
+    scored = make_run(tmp_path / "run")
+    for language, right in (("en", [True, True, True, False]), ("de", [True, False, True, False])):
+        score(scored, language, labels(right))
+    table = "language\trun\nen\t75.0\nde\t50.0\n"
+    assert run("report", scored.folder, "--format", "tsv") == table
+    run("report", scored.folder, "--out", tmp_path / "scores.tsv")
+    assert (tmp_path / "scores.tsv").read_text() == table
+
+
+def test_a_command_is_one_python_file(tmp_path, monkeypatch):
+    from scored import make_run
+
+    from xmodctl.cli import commands
+
+    write_example("delta_size.py", tmp_path)
+    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
+    trained = make_run(tmp_path / "run")
+    trained.delta(1).parent.mkdir(parents=True)
+    trained.delta(1).write_bytes(bytes(1234))
+    assert "Show the size of each delta of a run." in run("--help")
+    assert "1,234" in run("delta-size", "--run", trained.folder)
+    assert json.loads(run("delta-size", "--run", trained.folder, "--json")) == [{"seed": 1, "bytes": 1234}]
 
 
 @pytest.mark.parametrize("mark", re.findall(r"<!-- (?:kind|command|format): (\w+\.py) -->", PAGE))
