@@ -154,6 +154,11 @@ class Page:
                 rows.append((language, [own, *others]))
         return rows
 
+    @staticmethod
+    def means(scores: "Sequence[Score | None]") -> list[float | None]:
+        """Return the means of scores, and None where there is no score."""
+        return [score.mean if score else None for score in scores]
+
     def control_scale(self, run: "StudyRun") -> Scale:
         """Return the scale of a run's control chart."""
         shown = [score for _, scores in self.controls(run) for score in scores if score]
