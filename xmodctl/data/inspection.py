@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sequence:
+class InspectedSequence:
     """One sequence that the model reads."""
 
     tokens: tuple[str, ...]  # special tokens included
@@ -25,31 +25,31 @@ class Sequence:
 
 
 @dataclass(frozen=True)
-class Inspected:
+class InspectedRow:
     """One row, and the sequences it becomes: one, or one per window of a long text or per choice."""
 
     id: str
     row: Mapping[str, Any]  # the kind's columns; labels by name
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[InspectedSequence, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain JSON values."""
         return asdict(self)
 
 
-def inspect(rows: Rows, task: Task, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe) -> Iterator[Inspected]:
+def inspect(rows: Rows, task: Task, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe) -> Iterator[InspectedRow]:
     """Yield each row with the sequences that its kind encodes it as."""
     kind = KINDS[task.kind]
     encoded = kind.encode(rows.table, tokenizer, max_length=recipe.max_length, stride=recipe.overlap)
     for number, row in enumerate(rows.table):
         first, last = encoded.rows.searchsorted([number, number + 1])
         sequences = tuple(_sequence(encoded, feature, task, tokenizer, row) for feature in range(first, last))
-        yield Inspected(row["id"], kind.named_row(row, task), sequences)
+        yield InspectedRow(row["id"], kind.named_row(row, task), sequences)
 
 
 def _sequence(
     encoded: "Encoded", feature: int, task: Task, tokenizer: "PreTrainedTokenizerBase", row: Mapping[str, Any]
-) -> Sequence:
+) -> InspectedSequence:
     tokens = tuple(tokenizer.convert_ids_to_tokens(encoded.input_ids[feature].tolist()))
     labels, label = KINDS[task.kind].inspect_labels(encoded, feature, task, row)
-    return Sequence(tokens, tuple(labels.get(token) for token in range(len(tokens))), label)
+    return InspectedSequence(tokens, tuple(labels.get(token) for token in range(len(tokens))), label)

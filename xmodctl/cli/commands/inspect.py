@@ -10,7 +10,7 @@ from xmodctl.cli import options
 from xmodctl.cli.options import choice
 
 if TYPE_CHECKING:
-    from xmodctl.data.inspection import Inspected, Sequence
+    from xmodctl.data.inspection import InspectedRow, InspectedSequence
 
 PANEL = "Explore"
 ORDER = 6
@@ -65,7 +65,7 @@ def inspect(
     display.note(f"{here.origin}, {how.max_length} tokens a sequence at most (recipe {how.name})")
 
 
-def _lines(one: "Inspected") -> Iterator[str]:
+def _lines(one: "InspectedRow") -> Iterator[str]:
     yield f"row {one.id}"
     for column, value in one.row.items():
         yield f"  {column:<10} {value if isinstance(value, str) else json_.dumps(value, ensure_ascii=False)}"
@@ -76,6 +76,6 @@ def _lines(one: "Inspected") -> Iterator[str]:
         yield f"    {_with_labels(sequence)}"
 
 
-def _with_labels(sequence: "Sequence") -> str:
+def _with_labels(sequence: "InspectedSequence") -> str:
     pairs = zip(sequence.tokens, sequence.labels, strict=True)
     return " ".join(token if label is None else f"{token}[{label}]" for token, label in pairs)
