@@ -24,3 +24,12 @@ def listed(names: Iterable[str]) -> str:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes with a decimal unit, such as `1.2 GB`."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

@@ -1,25 +1,30 @@
 """`xmodctl langs`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xmodctl.cli import options
 
+if TYPE_CHECKING:
+    from xmodctl.data.language_coverage import LanguageCoverage
+
 PANEL = "Explore"
 ORDER = 4
+
+ADAPTERS = {"trained": "yes", "identity": "identity", "none": "no"}
 
 
 def langs(
     model: options.Model = options.DEFAULT_MODEL,
     task: Annotated[
-        str | None, typer.Option("--task", metavar="TASK", help="Show which languages have its data.")
+        str | None, typer.Option("--task", metavar="TASK", help="Also show which languages this task has data in.")
     ] = None,
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
     json: options.Json = False,
 ) -> None:
-    """List languages: has the model an adapter, has the task data? Nothing is downloaded.
+    """List languages: which have an adapter in the model, and which have data in a task. Downloads nothing.
 
     Examples:
 
@@ -27,63 +32,30 @@ def langs(
 
     - `xmodctl langs --model mini --task xnli`
     """
-    from xmodctl.catalog import catalog as library
     from xmodctl.cli import display
-    from xmodctl.core.errors import UserError
-    from xmodctl.data import coverage
-    from xmodctl.languages import family, name, resolve, script
-    from xmodctl.model import look_up
+    from xmodctl.data.language_coverage import langs as list_languages
 
-    facts = look_up(model)
-    found = library.task(task) if task else None
-    if found and language_column:
-        found = found.with_values({"language_column": language_column}, origin="--lang-column")
-    if data and not found:
-        raise UserError("--data needs --task, which says what the files hold")
-    adapters = list(facts.languages or ())
-    if not adapters and not facts.open_languages and not found:
-        raise UserError(f"the languages of {model} are known after its download; run `xmodctl doctor --model {model}`")
-    benchmark: dict[str, str] = {}  # adapter -> the benchmark's code
-    without: dict[str, str] = {}  # the benchmark's code -> why there is no adapter
-    for code in coverage(found, data) if found else ():
-        try:
-            wanted = (found and found.languages.get(code)) or code
-            adapter = resolve(wanted, adapters, model=model, open_languages=facts.open_languages).adapter
-            benchmark[adapter] = code
-        except UserError as error:
-            without[code] = str(error)
-    names = list(dict.fromkeys([*adapters, *benchmark]))
+    coverage = list_languages(model, task, data, language_column)
     if json:
-        display.show_json(
-            [{"language": one, "name": name(one), "adapter": True, "data": one in benchmark} for one in names]
-            + [
-                {"language": code, "name": name(code), "adapter": False, "data": True, "why": without[code]}
-                for code in without
-            ]
-        )
+        display.show_json(coverage.to_json())
         return
-    trained = set(adapters) - facts.placeholders if adapters else set(names)
-    rows = [
-        (
-            one,
-            name(one),
-            family(one) or "",
-            script(one),
-            "yes" if one in trained else "identity",
-            "yes" if one in benchmark else "no",
-        )
-        for one in names
-    ] + [(code, name(code), family(code) or "", script(code), "no", "yes") for code in without]
-    columns = ("language", "name", "family", "script", "adapter", "data")
-    width = len(columns) if found else len(columns) - 1
-    count = len(names) if adapters else facts.language_count
-    both = (
-        f"; {found.title} has data in {len(benchmark) + len(without)}, {len(benchmark)} with an adapter"
-        if found
-        else ""
-    )
-    display.show(
-        display.sheet(columns[:width], [row[:width] for row in rows], title=f"{model}: {count} languages{both}")
-    )
-    if facts.open_languages:
-        display.note(f"{model} takes any other language too: it gets an identity adapter")
+    _show(coverage)
+
+
+def _show(coverage: "LanguageCoverage") -> None:
+    from xmodctl.cli import display
+
+    columns: tuple[str, ...] = ("language", "name", "family", "script", "adapter")
+    rows: list[tuple[str, ...]] = [
+        (entry.language, entry.name, entry.family, entry.script, ADAPTERS[entry.adapter]) for entry in coverage.entries
+    ]
+    title = f"{coverage.model}: {coverage.count} languages"
+    if coverage.task is not None:
+        columns = (*columns, "data")
+        rows = [(*row, "yes" if entry.data else "no") for row, entry in zip(rows, coverage.entries, strict=True)]
+        with_data = [entry for entry in coverage.entries if entry.data]
+        usable = sum(entry.adapter != "none" for entry in with_data)
+        title += f"; {coverage.task} has data in {len(with_data)}, {usable} with an adapter"
+    display.show(display.sheet(columns, rows, title=title))
+    if coverage.open_languages:
+        display.note(f"{coverage.model} also takes any other language, through an identity adapter")

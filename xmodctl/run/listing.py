@@ -1,0 +1,135 @@
+"""`runs`: what a folder of runs holds. Reads their files as plain JSON, so that a listing loads nothing heavy."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from xmodctl.core import jsonl
+from xmodctl.core.errors import UserError
+from xmodctl.core.requests import command
+
+RUN_FILE = "run.json"
+LANGUAGE_FILE = "extension.json"
+SCHEMA = 1
+RESULTS = "results.jsonl"
+
+
+@dataclass(frozen=True)
+class RunsRequest:
+    """Which runs to list.
+
+    Args:
+        under: The folder that holds the runs.
+    """
+
+    under: str | Path = "runs"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run, or one folder of added languages, in a line."""
+
+    run: str  # its folder
+    state: str  # training, interrupted, or finished
+    task: str  # `add-language` for added languages
+    language: str  # trained in, or added; several are joined by `+`
+    model: str
+    seeds: tuple[int, ...]
+    finished_seeds: tuple[int, ...]
+    created: str  # ISO 8601
+    scored_languages: int | None  # None for added languages
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as plain JSON values."""
+        return asdict(self) | {"seeds": list(self.seeds), "finished_seeds": list(self.finished_seeds)}
+
+
+@command(RunsRequest)
+def runs(request: RunsRequest) -> list[RunSummary]:
+    """List the runs in a folder and then the folders of added languages, each with the newest first.
+
+    Folders that are not runs of this version are skipped.
+
+    Returns:
+        One summary per run.
+    """
+    under = Path(request.under).expanduser()
+    return [
+        *(_fine_tuning(folder, values) for folder, values in _readable(under, RUN_FILE)),
+        *(_added_languages(folder, values) for folder, values in _readable(under, LANGUAGE_FILE)),
+    ]
+
+
+def _readable(under: Path, name: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Yield each folder that holds a file `name` of this version, with the file's values; the newest comes first."""
+    for path in sorted(under.glob(f"*/{name}"), key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if _is_complete(values, "task" if name == RUN_FILE else "texts"):
+            yield path.parent, values
+
+
+def _is_complete(values: Any, subject: str) -> bool:
+    if not isinstance(values, dict) or not isinstance(values.get("schema"), int) or values["schema"] > SCHEMA:
+        return False
+    plan = values.get("plan")
+    return (
+        isinstance(plan, dict)
+        and isinstance(plan.get(subject), dict)
+        and isinstance(plan.get("model"), str)
+        and isinstance(values.get("seeds"), list)
+        and all(isinstance(values.get(key), str) for key in ("state", "created"))
+    )
+
+
+def _fine_tuning(folder: Path, values: Mapping[str, Any]) -> RunSummary:
+    plan = values["plan"]
+    return _summary(
+        folder,
+        values,
+        task=str(plan["task"].get("name")),
+        languages=plan.get("source_languages") or (),
+        finished=[seed for seed in values["seeds"] if (folder / f"seed-{seed}" / "delta.safetensors").exists()],
+        scored=_scored_languages(folder / RESULTS),
+    )
+
+
+def _added_languages(folder: Path, values: Mapping[str, Any]) -> RunSummary:
+    languages = tuple(values["plan"]["texts"])
+    finished = [
+        seed for seed in values["seeds"] if all((folder / f"seed-{seed}" / language).exists() for language in languages)
+    ]
+    return _summary(folder, values, task="add-language", languages=languages, finished=finished, scored=None)
+
+
+def _summary(
+    folder: Path, values: Mapping[str, Any], *, task: str, languages: Any, finished: list[int], scored: int | None
+) -> RunSummary:
+    return RunSummary(
+        run=str(folder),
+        state=values["state"],
+        task=task,
+        language="+".join(languages),
+        model=values["plan"]["model"],
+        seeds=tuple(values["seeds"]),
+        finished_seeds=tuple(finished),
+        created=values["created"],
+        scored_languages=scored,
+    )
+
+
+def _scored_languages(path: Path) -> int:
+    if not path.exists():
+        return 0
+    remedy = "remove that line, and its language is scored again"
+    rows = jsonl.read(path, remedy=remedy, append_only=True)
+    try:
+        return len({str(row["language"]) for _, row in rows})
+    except KeyError as error:
+        raise UserError(
+            f"{path} has a line that is not a result; remove it, and its language is scored again"
+        ) from error
