@@ -1,39 +1,78 @@
-"""Fine-tune X-MOD in one language, measure what it carries over to every other, add languages it never saw.
+"""Fine-tune X-MOD in one language, measure how well it transfers to others, and add languages it never saw.
 
-The functions mean what the commands of the same names do (docs/python.md). They are looked up when they are first used,
-so that importing the package loads nothing.
+The functions mean what the commands of the same names do (docs/python.md). Names are looked up when they are first
+used, so that importing the package loads nothing heavy.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import importlib as _importlib
+import typing as _typing
 
-if TYPE_CHECKING:
-    from xmodctl.core.errors import UserError
+if _typing.TYPE_CHECKING:
+    from xmodctl import adapters
+    from xmodctl.core.errors import PartialFailureError, UserError
+    from xmodctl.data.language_coverage import LanguageCoverage, langs
     from xmodctl.evaluation.evaluate import evaluate
     from xmodctl.evaluation.results import Report
+    from xmodctl.model.machine import MachineReport, doctor
+    from xmodctl.model.porting import convert
     from xmodctl.new_language.command import add_language
+    from xmodctl.reports.export import export
+    from xmodctl.reports.report import report
+    from xmodctl.reports.study import Study
+    from xmodctl.run.listing import RunSummary, runs
     from xmodctl.run.loading import load
     from xmodctl.run.run import Run
     from xmodctl.training.finetune import finetune
 
-__all__ = ["Report", "Run", "UserError", "add_language", "evaluate", "finetune", "load"]
+__all__ = [
+    "LanguageCoverage",
+    "MachineReport",
+    "PartialFailureError",
+    "Report",
+    "Run",
+    "RunSummary",
+    "Study",
+    "UserError",
+    "adapters",
+    "add_language",
+    "convert",
+    "doctor",
+    "evaluate",
+    "export",
+    "finetune",
+    "langs",
+    "load",
+    "report",
+    "runs",
+]
 
 _HOMES = {
-    "add_language": "new_language.command",
-    "evaluate": "evaluation.evaluate",
-    "finetune": "training.finetune",
-    "load": "run.loading",
-    "UserError": "core.errors",
-    "Report": "evaluation.results",
-    "Run": "run.run",
+    "core.errors": ("PartialFailureError", "UserError"),
+    "data.language_coverage": ("LanguageCoverage", "langs"),
+    "evaluation.evaluate": ("evaluate",),
+    "evaluation.results": ("Report",),
+    "model.machine": ("MachineReport", "doctor"),
+    "model.porting": ("convert",),
+    "new_language.command": ("add_language",),
+    "reports.export": ("export",),
+    "reports.report": ("report",),
+    "reports.study": ("Study",),
+    "run.listing": ("RunSummary", "runs"),
+    "run.loading": ("load",),
+    "run.run": ("Run",),
+    "training.finetune": ("finetune",),
 }
+"""Where each public name is defined."""
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+def __getattr__(name: str) -> _typing.Any:
+    if name == "adapters":
+        return _importlib.import_module(f"{__name__}.adapters")
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(_importlib.import_module(f"{__name__}.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -211,8 +211,8 @@ def test_a_result_that_differs_is_not_written(encoder, tmp_path, monkeypatch):
         )
         return made
 
-    convert = porting.convert
-    monkeypatch.setattr(porting, "convert", wrong)
+    convert = porting.conversion.convert
+    monkeypatch.setattr(porting.conversion, "convert", wrong)
     with pytest.raises(UserError, match="was not converted: the X-MOD's hidden states differ"):
         port(str(encoder("RobertaModel")), tmp_path / "out", ["en_XX"])
     assert not (tmp_path / "out").exists()
