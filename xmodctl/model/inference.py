@@ -1,4 +1,4 @@
-"""The language sweep: one load of the shared weights, one adapter swapped in for each language, one row a score."""
+"""Inference: the logits of encoded rows, batch by batch, on the best device."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,6 @@
-"""What a run keeps: checkpoints to continue from, and the delta, the trained tensors and nothing of the base model.
+"""Checkpoints of an unfinished training: trained tensors, optimizer state and progress.
 
-Weights and optimiser state are safetensors. A checkpoint folder appears whole or not at all, and its manifest tells
-the sha256 of each file in it.
+Tensors are safetensors. A checkpoint folder is written atomically; its manifest has the sha256 of each file in it.
 """
 
 import json

@@ -1,8 +1,4 @@
-"""What a run keeps: checkpoints to continue from, and the delta, the trained tensors and nothing of the base model.
-
-Weights and optimiser state are safetensors. A checkpoint folder appears whole or not at all, and its manifest tells
-the sha256 of each file in it.
-"""
+"""Deltas: the trained tensors of a run and which base model they belong to, without any tensor of the base model."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The commands as functions: fine-tune, evaluate, load. The command line draws what these tell their listener."""
+"""A run's model in memory, as `xmodctl.load` returns it, and the checks before a run is used."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A run: the plan it follows, and the folder it keeps."""
+"""A plan: everything that determines the result of a run."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""A run: the plan it follows, and the folder it keeps."""
+"""A run: its plan and its folder with deltas, metrics, predictions and results."""
 
 import re
 from collections.abc import Mapping

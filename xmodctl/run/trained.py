@@ -1,4 +1,4 @@
-"""The language sweep: one load of the shared weights, one adapter swapped in for each language, one row a score."""
+"""The trained model of one seed: the base model with its delta and the adapters in use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
