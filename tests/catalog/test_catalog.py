@@ -30,21 +30,21 @@ def test_a_task_is_found_as_users_type_it(name):
     assert library.task(name).name == "xnli"
 
 
-def test_a_misspelt_name_gets_near_misses_and_the_way_to_the_list():
+def test_a_misspelt_name_gets_suggestions_and_the_command_that_lists_names():
     with pytest.raises(UserError, match=r"no task `xnly`; did you mean xnli.*xmodctl tasks list"):
         library.task("xnly")
     with pytest.raises(UserError, match=r"no recipe `nli-mimi`; did you mean nli-mini"):
         library.recipe("nli-mimi")
 
 
-def test_a_file_of_ones_own_is_named_by_its_path(tmp_path):
+def test_a_users_file_is_given_by_its_path(tmp_path):
     path = tmp_path / "slow.yaml"
     path.write_text("learning_rate: 1e-6\n")
     recipe = library.recipe(str(path))
     assert (recipe.name, recipe.learning_rate) == ("slow", 1e-6)
 
 
-def test_a_file_that_is_not_there_is_told_with_its_path(tmp_path):
+def test_a_missing_file_is_reported_with_its_path(tmp_path):
     with pytest.raises(UserError, match=r"cannot read .*none\.yaml"):
         library.recipe(str(tmp_path / "none.yaml"))
 

@@ -54,7 +54,7 @@ def test_a_task_that_contradicts_itself_is_refused(values, told):
         (ENTITIES, "`training.labels` renames .* token-classification does not have; use `labels_mapped`"),
     ],
 )
-def test_labels_of_a_data_set_stand_for_those_of_the_task_one_by_one(values, told):
+def test_labels_of_a_data_set_correspond_to_those_of_the_task_one_to_one(values, told):
     data = {"locations": [{"repository": "some/where", "files": "{split}.csv"}], "labels": ["x", "y", "z"]}
     with pytest.raises(UserError, match=told):
         task(values | {"training": data})

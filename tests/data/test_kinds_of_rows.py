@@ -117,7 +117,7 @@ def test_the_task_may_number_the_columns(tmp_path):
     assert load_rows(numbered, "en", "test", folder=tmp_path).table["tokens"][:] == [["Anna", "zu"], ["Bonn"]]
 
 
-def test_a_word_that_is_a_hash_is_no_comment(tmp_path):
+def test_a_word_that_is_a_hash_is_not_a_comment(tmp_path):
     put(tmp_path, "en/test.txt", "# O\n1 O\n\nBonn B-LOC\n")
     assert load_rows(NER, "en", "test", folder=tmp_path).table["tokens"][0] == ["#", "1"]
 
@@ -153,7 +153,7 @@ def test_tags_stored_as_numbers_with_names_in_parquet_are_read_by_name(tmp_path)
         ({"tokens": [], "ner_tags": []}, "`tokens` is an empty list"),
     ],
 )
-def test_a_sentence_that_cannot_be_used_is_told(tmp_path, row, told):
+def test_a_sentence_that_cannot_be_used_is_reported(tmp_path, row, told):
     path = put(tmp_path, "en/test.jsonl", jsonl({"tokens": ["x", "y"], "ner_tags": ["O", "B-PER"]}, row))
     mistake = refusal(NER, tmp_path)
     assert mistake.startswith(f"{path}:2: ")
@@ -168,7 +168,7 @@ def test_a_sentence_that_cannot_be_used_is_told(tmp_path, row, told):
         ("a O\n\nb B-LOC\nc I-XYZ\n", ':3: `ner_tags` item 2 is "I-XYZ"'),
     ],
 )
-def test_a_broken_column_file_is_told_with_its_line(tmp_path, text, told):
+def test_a_broken_column_file_is_reported_with_its_line(tmp_path, text, told):
     path = put(tmp_path, "en/test.txt", text)
     assert f"{path}{told}" in refusal(NER, tmp_path)
 
@@ -180,7 +180,7 @@ def test_sentences_with_nothing_but_o_are_a_hidden_test_set(tmp_path):
     assert "hidden test set" in refusal(NER, tmp_path, "de")
 
 
-def test_labels_that_are_no_iob2_tags_are_refused(tmp_path):
+def test_labels_that_are_not_iob2_tags_are_refused(tmp_path):
     put(tmp_path, "en/test.txt", "a O\n")
     assert "IOB2 tags" in refusal(task("token-classification", NER.columns, ("O", "B-PER")), tmp_path)
     assert "IOB2 tags" in refusal(task("token-classification", NER.columns, ("PER", "LOC")), tmp_path)
@@ -248,7 +248,7 @@ def test_a_question_without_an_answer_is_kept(tmp_path):
         ({"text": ["Anna"], "answer_start": []}, "expected a list of"),
     ],
 )
-def test_an_answer_that_is_not_where_it_should_be_is_told(tmp_path, answers, told):
+def test_an_answer_that_is_not_at_its_offset_is_reported(tmp_path, answers, told):
     put(tmp_path, "en/test.json", squad(question(1, "Anna"), {**question(2), "answers": answers}))
     assert "test.json row 2: " in refusal(QA, tmp_path)
     assert told in refusal(QA, tmp_path)
@@ -272,7 +272,7 @@ def test_questions_without_ids_are_numbered(tmp_path):
     assert load_rows(QA, "en", "test", folder=tmp_path).table["id"][:] == ["0", "1"]
 
 
-def test_a_document_that_only_looks_like_squad_is_told(tmp_path):
+def test_a_document_that_only_looks_like_squad_is_reported(tmp_path):
     put(tmp_path, "en/test.json", json.dumps({"data": [{"paragraphs": [{"context": "x"}]}]}))
     assert "not in SQuAD format (KeyError: 'qas')" in refusal(QA, tmp_path)
 
@@ -326,18 +326,18 @@ def test_labels_that_count_from_one_are_named_by_the_task(tmp_path):
         ({"choice2": None}, "`choice2` is empty (null)"),
     ],
 )
-def test_a_row_without_a_right_choice_is_told(tmp_path, change, told):
+def test_a_row_without_a_right_choice_is_reported(tmp_path, change, told):
     path = put(tmp_path, "en/test.jsonl", jsonl(COPA, {**COPA, **change}, {**COPA, "label": 1}))
     assert refusal(CHOICE, tmp_path).startswith(f"{path}:2: {told}")
 
 
-def test_one_choice_is_none(tmp_path):
+def test_a_single_choice_is_refused(tmp_path):
     listed = task("multiple-choice", {"choices": "endings", "label": "label"})
     put(tmp_path, "en/test.jsonl", jsonl({"endings": list("ab"), "label": 0}, {"endings": ["a"], "label": 0}))
     assert "the row has 1 choices; it needs two or more" in refusal(listed, tmp_path)
 
 
-def test_a_missing_choice_column_names_the_remedy(tmp_path):
+def test_a_missing_choice_column_is_reported_with_a_fix(tmp_path):
     put(tmp_path, "en/test.jsonl", jsonl({key: value for key, value in COPA.items() if key != "choice2"}))
     told = refusal(CHOICE, tmp_path)
     assert "no column `choice2` for the choices" in told
@@ -355,7 +355,7 @@ def test_one_file_may_hold_all_languages(tmp_path):
     assert coverage(CHOICE, tmp_path) == dict.fromkeys(("de", "deu", "en", "xx"), ("test",))
 
 
-def test_a_language_the_file_lacks_is_told_with_those_it_has(tmp_path):
+def test_a_language_that_the_file_lacks_is_reported_with_those_it_has(tmp_path):
     path = put(tmp_path, "validation.csv", "premise,question,choice1,choice2,label,code\na,b,c,d,0,de\na,b,c,d,1,fr\n")
     coded = CHOICE.with_values({"language_column": "code"}, origin="test")
     told = refusal(coded, tmp_path, "sw_KE", "validation")
@@ -366,7 +366,7 @@ def test_a_language_the_file_lacks_is_told_with_those_it_has(tmp_path):
     assert "--lang-column" in told
 
 
-def test_a_row_without_a_language_is_told(tmp_path):
+def test_a_row_without_a_language_is_reported(tmp_path):
     path = put(tmp_path, "test.jsonl", jsonl({**COPA, "lang": "de"}, {**COPA, "label": 1, "lang": None}))
     assert refusal(CHOICE, tmp_path, "de").startswith(f"{path}:2: `lang` is null; expected the row's language")
 

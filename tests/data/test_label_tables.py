@@ -1,4 +1,4 @@
-"""What a task says of labels and questions that its data writes otherwise."""
+"""Labels and questions that the data writes differently from the task."""
 
 import json
 from pathlib import Path
@@ -28,20 +28,20 @@ def choice(asks: str, label: int) -> dict[str, Any]:
     return {"first": "One.", "second": "Two.", "asks": asks, "a": "x", "b": "y", "label": label}
 
 
-def test_what_is_asked_becomes_the_words_for_it_and_texts_in_several_columns_one(tmp_path):
+def test_a_question_becomes_its_wording_and_texts_in_several_columns_are_joined(tmp_path):
     put(tmp_path, "deu", choice("Effect", 0), choice("cause", 1))
     rows = load_rows(Task.model_validate(CHOICES), "de_DE", "test", folder=tmp_path)
     assert rows.table["question"][:] == ["daher", "weil"]
     assert rows.table["context"][0] == "One. Two."
 
 
-def test_a_question_without_words_for_it_is_told_with_its_line(tmp_path):
+def test_a_question_without_a_wording_is_reported_with_its_line(tmp_path):
     put(tmp_path, "en", choice("cause", 0), choice("why", 1))
     with pytest.raises(UserError, match=r'test\.jsonl:2: `asks` is "why"; expected one of cause, effect'):
         load_rows(Task.model_validate(CHOICES), "en", "test", folder=tmp_path)
 
 
-def test_a_language_without_connectives_is_refused_with_the_way_to_add_them(tmp_path):
+def test_a_language_without_connectives_is_refused_with_a_fix(tmp_path):
     put(tmp_path, "zu", choice("cause", 0))
     with pytest.raises(UserError, match=r"no connectives in `zu`, only in en, de; copy the task .* add `zu`"):
         load_rows(Task.model_validate(CHOICES), "zu", "test", folder=tmp_path)
@@ -64,7 +64,7 @@ def test_entity_types_become_others_or_none_in_every_scheme(tmp_path):
     assert rows.table["tags"][0] == [0, 1, 2, 0, 0, 1]
 
 
-def test_one_file_for_all_languages_may_tell_them_in_the_front_of_a_column(tmp_path):
+def test_one_file_for_all_languages_may_have_them_at_the_front_of_a_column(tmp_path):
     facts = FACTS | {
         "kind": "sequence-classification",
         "labels": ["bad", "good"],

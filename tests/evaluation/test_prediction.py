@@ -102,7 +102,7 @@ def test_text_is_labelled_with_the_probability_of_each_label(trained):
     assert [row["id"] for row in rows] == [1, 2]
 
 
-def test_entities_are_told_with_the_characters_they_stand_at(trained):
+def test_entities_have_character_offsets(trained):
     given = "the  red cat runs\na dog sleeps\n"
     rows = predicted(trained, "token-classification", given=given)
     found = [[line[one["start"] : one["end"]] for one in row["entities"]] for line, row in
@@ -112,7 +112,7 @@ def test_entities_are_told_with_the_characters_they_stand_at(trained):
     assert rows[0]["entities"][0]["text"] == "red cat"
 
 
-def test_entities_in_tokens_stand_in_these_joined_by_blanks(trained):
+def test_offsets_of_entities_in_tokens_count_in_the_tokens_joined_by_spaces(trained):
     (row, _) = predicted(trained, "token-classification")
     (entity,) = row["entities"]
     assert " ".join(row["tokens"])[entity["start"] : entity["end"]] == "red cat"
@@ -125,7 +125,7 @@ def test_an_answer_is_the_context_between_its_offsets(trained):
         assert asked["context"][row["start"] : row["end"]] == row["prediction"]
 
 
-def test_of_choices_the_best_is_told_by_number_and_text(trained):
+def test_the_best_choice_is_given_by_number_and_text(trained):
     rows = predicted(trained, "multiple-choice")
     assert [(row["prediction"], row["text"]) for row in rows] == [(0, "red"), (1, "red")]
     assert all(sum(row["scores"]) == pytest.approx(1, abs=1e-5) for row in rows)
@@ -174,7 +174,7 @@ def test_a_bad_line_ends_with_its_number_after_what_came_before_was_written(trai
     assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == [1, 2]
 
 
-def test_a_file_of_predictions_appears_when_it_is_whole(trained, tmp_path):
+def test_a_file_of_predictions_appears_when_it_is_complete(trained, tmp_path):
     (tmp_path / "good.jsonl").write_text(lines("sequence-classification"))
     (tmp_path / "bad.jsonl").write_text(lines("sequence-classification") + "{\n")
     folder = trained["sequence-classification"]
@@ -195,7 +195,7 @@ def test_the_kinds_own_column_names_and_the_tasks_are_both_read():
         assert line.row == {"context": "p", "choices": ["a", "b"]}
 
 
-def test_cause_and_effect_become_the_words_of_the_language():
+def test_cause_and_effect_become_their_wording_in_the_language():
     columns = {**COLUMNS["multiple-choice"], "question": "question"}
     connectives = {"en": {"cause": "because", "effect": "so"}, "de": {"cause": "denn", "effect": "deshalb"}}
     task = described("multiple-choice", columns=columns, connectives=connectives)
@@ -221,13 +221,13 @@ def test_cause_and_effect_become_the_words_of_the_language():
         ("token-classification", [b'{"tokens": ["a"]}\n', b"plain\n"], "rows:2: this is not JSON"),
     ],
 )
-def test_a_line_that_cannot_be_used_is_told_with_its_place(kind, given, told):
+def test_a_line_that_cannot_be_used_is_reported_with_its_place(kind, given, told):
     with pytest.raises(UserError) as error:
         list(read_lines(given, "rows", described(kind), "en"))
     assert told in str(error.value)
 
 
-def test_a_language_or_seed_that_is_not_there_is_refused(trained):
+def test_a_missing_language_or_seed_is_refused(trained):
     folder = trained["sequence-classification"]
     assert run("predict", "--run", folder, "--lang", "tlh", given="a\n").exit_code == 2
     result = run("predict", "--run", folder, "--lang", "en", "--seed", "9", given="a\n")

@@ -27,7 +27,7 @@ def small() -> Any:
 
 @pytest.fixture
 def there_and_back() -> Callable[..., tuple[Encoded, list[Any]]]:
-    """Return a function that encodes rows and decodes the logits that say their targets."""
+    """Return a function that encodes rows and decodes logits that predict their targets."""
 
     def run(task: Task, rows: datasets.Dataset, tokenizer: Any, *, max_length: int = 128, stride: int = 32):
         kind = KINDS[task.kind]

@@ -1,4 +1,4 @@
-"""Rows, tasks and tokenizers the kinds are tested with, and logits that say the targets."""
+"""Rows, tasks, and tokenizers that the kinds are tested with, and logits that predict the targets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -167,7 +167,7 @@ def sentences(*rows: tuple[list[str], list[int]]) -> datasets.Dataset:
 
 
 def logits_of_targets(kind: str, encoded: Encoded, outputs: int) -> list[np.ndarray]:
-    """Return logits that say the targets, padded as those of a batch are: the way back from `encode`."""
+    """Return logits that predict the targets, padded as in a batch: the inverse of `encode`."""
     logits = []
     for unit in range(len(encoded)):
         feature = encoded.first[unit]

@@ -16,7 +16,7 @@ MLQA = sorted({row["language"] for row in ROWS if "mlqa" in row})
 @pytest.mark.parametrize(
     ("rules", "reference"), [("squad", "squad"), ("tydiqa", "squad"), ("squad2", "squad2"), ("mlqa", "mlqa")]
 )
-def test_each_answer_scores_what_the_benchmarks_own_script_gives(rules, reference):
+def test_each_answer_scores_as_in_the_benchmarks_own_script(rules, reference):
     scored = [row for row in ROWS if reference in row]
     assert len(scored) > 100
     for row in scored:
@@ -26,7 +26,7 @@ def test_each_answer_scores_what_the_benchmarks_own_script_gives(rules, referenc
 
 @pytest.mark.parametrize("rules", ["squad", "tydiqa", "squad2", "mlqa"])
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_score_of_a_language_is_that_of_the_benchmarks_own_script(rules, language):
+def test_a_languages_score_is_that_of_the_benchmarks_own_script(rules, language):
     reference = "squad" if rules == "tydiqa" else rules
     rows = [row for row in ROWS if row["language"] == language and reference in row]
     if not rows:
@@ -53,18 +53,18 @@ def test_mlqa_knows_its_languages_in_every_spelling():
     assert Rules("mlqa", "zh_CN").normalise("长江") == "长 江"
 
 
-def test_a_language_mlqa_does_not_know_is_refused_with_the_remedy():
+def test_a_language_without_mlqa_rules_is_refused_with_a_fix():
     with pytest.raises(UserError, match=r"MLQA's rules cover ar, de, .* not fr; .*--set metric_rules=squad"):
         Rules("mlqa", "fr")
 
 
 @pytest.mark.parametrize("rules", ["squad", "mlqa", "tydiqa"])
-def test_a_question_without_an_answer_is_refused_by_rules_that_know_none(rules):
+def test_a_question_without_an_answer_is_refused_by_rules_that_do_not_allow_it(rules):
     with pytest.raises(UserError, match="--set metric_rules=squad2"):
         Rules(rules, "en").score([], "")
 
 
-def test_scores_with_and_without_an_answer_are_told_apart():
+def test_questions_with_and_without_an_answer_are_scored_separately_too():
     kind, ours = KINDS["question-answering"], task("question-answering", metric_rules="squad2")
     gold = [["Rhine"], ["the Elbe"], [], []]
     statistics = kind.statistics(gold, ["Rhine", "", "", "Oder"], ours, "en")

@@ -12,7 +12,7 @@ def task(kind: str, columns: list[str], **more) -> Task:
     return Task.model_validate({**named, "columns": {column: column for column in columns}, **more})
 
 
-def test_accuracy_and_macro_f1_are_what_their_definitions_say():
+def test_accuracy_and_macro_f1_follow_their_definitions():
     gold = ["entailment", "entailment", "neutral", "contradiction"]
     predicted = ["entailment", "neutral", "neutral", "neutral"]
     scores = metric(NLI).compute(predictions=predicted, references=gold)

@@ -55,7 +55,7 @@ def test_a_question_that_is_missing_in_a_row_leaves_its_place_empty(small):
     assert encoded.input_ids[0].tolist() == small("The bridge", " the Thames")["input_ids"]
 
 
-def test_rows_that_are_cut_are_counted_once_and_their_choices_stay(small):
+def test_truncated_rows_are_counted_once_and_keep_their_choices(small):
     table = datasets.Dataset.from_list(
         [
             {"context": "the " * 50, "choices": ["Волга", "上海"], "label": 0},

@@ -118,7 +118,7 @@ def test_a_kind_in_one_file_goes_the_whole_way(tiny_model, folder):
     assert json.loads(labelled)["prediction"] == "good"
 
 
-def test_what_a_kind_refuses_is_told_with_the_task_file(folder):
+def test_what_a_kind_refuses_is_reported_with_the_task_file(folder):
     task = folder / "cola.yaml"
     task.write_text(task.read_text().replace("- bad\n", "- bad\n- worse\n"))
     result = CliRunner().invoke(app, ["tasks", "show", str(task)])

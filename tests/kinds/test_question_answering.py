@@ -38,7 +38,7 @@ def test_gold_answers_come_back_to_the_character_in_every_script(language, max_l
     assert inside <= (1 if len(tokenizer) > 1000 else 0)
 
 
-def test_answers_that_no_tokens_can_say_are_told_in_a_sentence(small):
+def test_unreachable_answers_are_reported_in_a_sentence(small):
     context = CONTEXTS["en"][0]
     read = Context.read([context], small)[context]
     begin, end = next(
@@ -84,7 +84,7 @@ def test_an_answer_that_no_window_holds_is_counted(small, there_and_back):
     assert not encoded.scalars["start_positions"].any()
 
 
-def test_a_long_question_is_cut_and_counted_and_leaves_room_for_the_context(tokenizer, there_and_back):
+def test_a_long_question_is_truncated_and_counted_and_leaves_room_for_the_context(tokenizer, there_and_back):
     context = "The bridge spans the Thames."
     rows = questions((context, "why " * 300, {"the Thames": 17}), (context, "why?", {"the Thames": 17}))
     encoded, decoded = there_and_back(SQUAD, rows, tokenizer, max_length=384)
@@ -122,7 +122,7 @@ def test_offsets_hold_where_normalisation_changes_the_text(context, answer, toke
     )
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_places_of_tokens_run_through_the_text_in_order(tokenizer, text):
+def test_the_offsets_of_tokens_are_in_the_order_of_the_text(tokenizer, text):
     context = Context.read([text], tokenizer)[text]
     held = context.starts >= 0
     assert np.array_equal(held, context.ends >= 0)
@@ -170,7 +170,7 @@ def test_answers_are_ranked_over_all_windows_and_each_is_named_once(small):
     st.integers(1, 25),
     st.integers(1, 12),
 )
-def test_the_best_spans_are_those_of_trying_all(scores, count, longest):
+def test_the_best_spans_are_those_of_an_exhaustive_search(scores, count, longest):
     values = np.array(scores, dtype=np.float64).reshape(-1, 2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(question_answering, "ANSWER_TOKENS", longest)
@@ -200,7 +200,7 @@ def test_a_question_without_an_answer_is_trained_to_point_at_the_first_token(sma
     assert encoded.counts["unreachable_answers"] == 0
 
 
-def test_no_answer_is_said_where_it_scores_higher_than_every_answer(small, there_and_back):
+def test_no_answer_is_predicted_if_it_scores_higher_than_every_answer(small, there_and_back):
     rows, _ = squad2_rows(small)
     _, decoded = there_and_back(SQUAD2, rows, small)
     assert decoded[0][:2] == (["the Thames"], "the Thames")
@@ -208,7 +208,7 @@ def test_no_answer_is_said_where_it_scores_higher_than_every_answer(small, there
     assert decoded[1][2][0] > 0.9
 
 
-def test_an_answer_that_scores_as_high_as_none_is_said(small):
+def test_an_answer_that_scores_as_high_as_no_answer_is_predicted(small):
     rows, encoded = squad2_rows(small)
     logits = logits_of_targets("question-answering", encoded, 2)
     logits[0][0] = 9.0
@@ -217,12 +217,12 @@ def test_an_answer_that_scores_as_high_as_none_is_said(small):
     assert KIND.decode(logits, encoded, rows, SQUAD2)[0][1] == ""
 
 
-def test_only_the_rules_of_squad_2_let_no_answer_be_said(small):
+def test_no_answer_is_predicted_by_the_rules_of_squad_2_only(small):
     rows, encoded = squad2_rows(small)
     assert KIND.decode(logits_of_targets("question-answering", encoded, 2), encoded, rows, SQUAD)[1][1] != ""
 
 
-def test_no_answer_scores_what_it_does_in_the_window_that_believes_in_it_least(small):
+def test_no_answer_has_its_lowest_score_over_all_windows(small):
     context = "Волга " + " ".join(["the bridge"] * 30)
     rows = questions((context, "which?", {"Волга": 0}))
     encoded = KIND.encode(rows, small, max_length=40, stride=10)
@@ -276,7 +276,7 @@ def test_the_frame_is_what_the_tokenizer_puts_around_texts(tokenizer):
 
 
 @given(st.integers(0, 200), st.integers(1, 40), st.integers(0, 60))
-def test_windows_cover_everything_and_move_on(tokens, room, overlap):
+def test_windows_cover_everything_and_advance(tokens, room, overlap):
     pieces = list(windows(tokens, room, overlap=overlap))
     assert pieces[0][0] == 0
     assert pieces[-1][1] == tokens

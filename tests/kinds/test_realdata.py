@@ -1,4 +1,4 @@
-"""Gold in, gold out, on whole benchmark files: what does not come back is counted, row by row."""
+"""Gold answers survive encoding and decoding on whole benchmark files, except for those that are counted."""
 
 import os
 from pathlib import Path

@@ -23,7 +23,7 @@ def metrics(gold: list[list[str]], predicted: list[list[str]]) -> dict[str, floa
     return {name: float(value) for name, value in kind.metrics(totals, NER).items()}
 
 
-def test_an_entity_goes_on_while_inside_tags_of_its_type_follow():
+def test_an_entity_continues_while_inside_tags_of_its_type_follow():
     tags = ["B-PER", "I-PER", "B-PER", "O", "B-LOC", "I-PER", "I-PER"]
     assert spans(tags, strict=False) == [("PER", 0, 2), ("PER", 2, 3), ("LOC", 4, 5), ("PER", 5, 7)]
     assert spans(tags, strict=True) == [("PER", 0, 2), ("PER", 2, 3), ("LOC", 4, 5)]

@@ -36,7 +36,7 @@ def test_a_word_is_labelled_on_its_first_piece_only(small):
     assert labels["<s>"] == labels["</s>"] == -100
 
 
-def test_the_mark_of_a_blank_is_no_piece_of_a_word(small):
+def test_the_mark_of_a_space_is_not_a_piece_of_a_word(small):
     rows = sentences((["bridge", "北京", "bridge", "北"], [1, 2, 0, 3]))
     encoded = KIND.encode(rows, small, max_length=128, stride=0)
     pieces = small.convert_ids_to_tokens(encoded.input_ids[0])
@@ -71,7 +71,7 @@ def test_a_long_sentence_loses_no_word(max_length, stride, tokenizer, there_and_
         assert sorted(held[held >= 0]) == list(range(len(item["tokens"])))
 
 
-def test_a_word_belongs_to_the_window_that_shows_most_around_it(small):
+def test_a_word_belongs_to_the_window_with_the_most_context_around_it(small):
     words = ["a"] * 20  # each one piece or two
     rows = sentences((words, [0] * 20))
     each = len(small(["a"], is_split_into_words=True, add_special_tokens=False)["input_ids"])
@@ -129,7 +129,7 @@ def test_words_without_tags_are_tagged_too(small):
     assert scores[0] == pytest.approx(np.e / (np.e + 4), abs=1e-6)
 
 
-def test_the_baseline_calls_each_sentence_one_entity():
+def test_the_baseline_predicts_that_each_sentence_is_one_entity():
     gold = [["B-LOC", "I-LOC"], ["B-LOC"], ["O", "B-PER"], ["B-PER"]]
     rows = sentences(*[(["w"] * len(tags), [0] * len(tags)) for tags in gold])
     # Of four sentences called a LOC two are, and there are four entities.

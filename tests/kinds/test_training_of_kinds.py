@@ -78,7 +78,7 @@ def terms(kind: str, outputs, batch: dict[str, torch.Tensor]) -> list[torch.Tens
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_loss_of_a_step_is_the_mean_over_the_terms_however_the_batch_is_cut(kind, tiny_model):
+def test_the_loss_of_a_step_is_the_mean_over_the_terms_however_the_batch_is_split(kind, tiny_model):
     training, encoded = prepared(tiny_model, kind, tokens_per_step=64)
     (batch,) = training.batches(0)
     assert len(batch) > 2
@@ -107,7 +107,7 @@ def test_a_kind_learns_its_training_rows(kind, tiny_model):
     assert score > KINDS[kind].baseline(gold, rows, described, "en")
 
 
-def test_a_sentence_without_a_tagged_token_is_left_out_of_training(tiny_model):
+def test_a_sentence_without_a_tagged_token_is_excluded_from_training(tiny_model):
     training, encoded = prepared(tiny_model, "token-classification", tokens_per_step=512)
     assert len(training.units) == len(encoded) - 1
     assert len(encoded) - 1 not in training.units
