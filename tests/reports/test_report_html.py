@@ -181,6 +181,12 @@ def test_a_limited_report_is_marked_at_its_head(tmp_path):
     assert "LIMITED to 6 rows per language" in page[: page.index("</header>")]
 
 
+@pytest.mark.parametrize("control", ["source", "none"])
+def test_a_single_control_is_shown(control, tmp_path):
+    page = Page(render(gather([scored_run(tmp_path, controls=(control,), seeds=(1,)).folder])))
+    assert "controls" in {attributes.get("id") for _, attributes in page.seen}
+
+
 @pytest.mark.parametrize("kind", ["token-classification", "question-answering", "multiple-choice"])
 def test_every_kind_has_a_page(kind, tmp_path):
     run = scored_run(tmp_path, kind=kind)
