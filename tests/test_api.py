@@ -9,7 +9,7 @@ import pytest
 
 import xmodctl
 from xmodctl import Report, Run, UserError, evaluate, finetune, load
-from xmodctl.core.events import Notice, RunOpened, SeedFinished, StepTaken
+from xmodctl.core.events import ModelLoading, Notice, RunOpened, SeedFinished, StepTaken
 from xmodctl.evaluation.sweep import Scored
 
 DOCS = Path(__file__).parents[1] / "docs" / "python.md"
@@ -149,7 +149,7 @@ def test_a_listener_hears_everything_in_order(tiny_model, pairs, tmp_path):
         "xnli", "en", model=str(tiny_model), data=pairs, overrides=QUICK, out=tmp_path / "run", listen=heard.append
     )
     kinds = [type(event) for event in heard]
-    assert kinds[0] is RunOpened
+    assert kinds[:2] == [ModelLoading, RunOpened]
     assert kinds.count(StepTaken) == 6
     assert kinds[-1] is SeedFinished
     heard.clear()

@@ -144,7 +144,7 @@ def test_a_dry_run_tells_each_value_with_its_origin_and_writes_nothing(tiny_mode
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["epochs", "30", "--set"] in lines
     assert ["weight_decay", "0.01", "default"] in lines
-    assert ["optimiser", "steps", "a", "seed", "180"] in lines
+    assert ["optimizer", "steps", "per", "seed", "180"] in lines
     assert not (tmp_path / "run").exists()
 
 
@@ -177,12 +177,12 @@ BAD = {
     "languages of no shots": (["--shot-langs", "de"], "--shots 10"),
     "draws of no shots": (["--shot-seeds", "3"], "--shots 10"),
     "shots of the source": (["--shots", "2", "--shot-langs", "en"], "en_XX is a source language"),
-    "shots and seeds": (["--shots", "2", "--shot-langs", "de", "--seeds", "1,2"], "give one seed a run"),
+    "shots and seeds": (["--shots", "2", "--shot-langs", "de", "--seeds", "1,2"], "give one seed"),
     "more shots than rows": (["--shots", "99", "--shot-langs", "de"], "has only 12 rows"),
-    "a stage of another kind": (["--set", "stages=[{task: xquad}]"], "is question-answering, xnli is"),
+    "a stage of another kind": (["--set", "stages=[{task: xquad}]"], "is a question-answering task, but xnli"),
     "a stage with other labels": (["--set", "stages=[{task: paws-x}]"], "has the labels"),
     "seeds": (["--seeds", "1,1"], "--seeds"),
-    "precision": (["--precision", "fp8"], "choose auto, fp32, bf16 or fp16"),
+    "precision": (["--precision", "fp8"], "choose auto, fp32, bf16, fp16"),
     "on-exists": (["--on-exists", "resumed"], "did you mean resume"),
     "guessed model": (["--model", "facebook/xmod-large"], "facebook/xmod-large-prenorm"),
     "model that is not there": (["--model", "facebook/xmod-base"], "--model mini"),
@@ -260,7 +260,7 @@ def test_too_small_a_disk_is_refused_before_training(tiny_model, pairs, tmp_path
     from collections import namedtuple
 
     monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("Usage", "total used free")(10, 9, 1))
-    assert "GB free and this run needs" in refused(finetune(tiny_model, pairs, tmp_path / "run"))
+    assert "GB free but this run needs" in refused(finetune(tiny_model, pairs, tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
@@ -385,8 +385,8 @@ def test_shots_are_told_wherever_their_scores_are_and_never_scored_themselves(ti
     folder = tmp_path / "run"
     more = ("--shots", 3, "--shot-langs", "de", "--shot-seeds", 2, "--seeds", 7, *QUICK)
     plan = finetune(tiny_model, pairs, folder, *more, "--dry-run")
-    assert "3 of de a draw" in plan.stdout
-    assert "1, 2; the training's seed is 7" in plan.stdout
+    assert "3 examples per language and draw: de" in plan.stdout
+    assert "1, 2; all trained with seed 7" in plan.stdout
     assert finetune(tiny_model, pairs, folder, *more).exit_code == 0
     result = run("eval-transfer", "--run", folder, "--langs", "de,sw")
     assert "de (3 shots)" in result.stdout
@@ -430,7 +430,7 @@ def test_a_stage_is_planned_checked_trained_and_told(tiny_model, pairs, tmp_path
     stage = ("--set", f"stages=[{{task: xnli, epochs: 2, data: {tmp_path / 'first'}}}]")
     plan = finetune(tiny_model, pairs, tmp_path / "run", *stage, *QUICK, "--dry-run")
     assert "xnli (2 epochs)" in plan.stdout
-    assert "24 rows, 6 steps a seed" in plan.stdout
+    assert "24 rows, 6 steps per seed" in plan.stdout
     told = json.loads(finetune(tiny_model, pairs, tmp_path / "run", *stage, *QUICK, "--dry-run", "--json").stdout)
     assert told["stages"] == [{"task": "xnli", "rows": 24, "steps": 6}]
     words = ("--task", "xnli", "--lang", "en", "--model", tiny_model, "--data", pairs, *stage)

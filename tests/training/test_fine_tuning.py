@@ -9,13 +9,15 @@ import torch
 from xmodctl.core.arguments import as_seeds
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import DataEncoded, Event, SeedFinished, SeedStarted, StepTaken, Validated
+from xmodctl.core.schema import parse_override
 from xmodctl.core.signals import Interrupted
 from xmodctl.model import Source, find
 from xmodctl.run.deltas import load_delta
 from xmodctl.run.run import Run
 from xmodctl.training import resumable
 from xmodctl.training.fine_tuning import SeedTraining, fine_tune
-from xmodctl.training.planning import Asked, resolve_plan
+from xmodctl.training.planning import resolve_plan
+from xmodctl.training.request import FinetuneRequest
 from xmodctl.training.training_data import EncodedTrainingData, load_training_data
 
 SETTINGS = ("epochs=3", "batch_size=8", "learning_rate=0.01", "max_length=32")
@@ -24,12 +26,14 @@ SETTINGS = ("epochs=3", "batch_size=8", "learning_rate=0.01", "max_length=32")
 class Job:
     """One finetune command, without the command line."""
 
-    def __init__(self, model: Path, data: Path, folder: Path, *settings: str, seeds: tuple[int, ...] = (1,)) -> None:
-        asked = Asked("xnli", "en", str(model), "nli", (*SETTINGS, *settings), data)
-        resolved, self.source = resolve_plan(asked, find)
-        self.materials = load_training_data(resolved.plan, folder=data)
+    def __init__(self, model: Path, data: Path, folder: Path, *settings: str, lang: str = "en", **options) -> None:
+        overrides = dict(parse_override(text) for text in (*SETTINGS, *settings))
+        request = FinetuneRequest("xnli", lang, model=model, recipe="nli", overrides=overrides, data=data, **options)
+        resolved, self.source = resolve_plan(request, find)
+        self.data = load_training_data(resolved.plan, folder=data)
         folder.mkdir(exist_ok=True)
-        self.run = Run.open(folder, resolved.plan, seeds, self.materials[-1].fingerprints, "resume")
+        fingerprints = {name: value for part in self.data for name, value in part.fingerprints.items()}
+        self.run = Run.open(folder, resolved.plan, request.run_seeds, fingerprints, "resume")
 
     def train(self, listen=lambda event: None) -> list[Event]:
         """Train; return the events."""
@@ -39,7 +43,7 @@ class Job:
             events.append(event)
             listen(event)
 
-        fine_tune(self.run, self.source, self.materials, record)
+        fine_tune(self.run, self.source, self.data, record)
         return events
 
     def delta(self, seed: int = 1) -> dict[str, torch.Tensor]:
@@ -217,21 +221,6 @@ def test_seeds_that_are_no_list_of_different_numbers_are_refused(text):
 # --- several languages, stages, shots ---------------------------------------------------------------------------------
 
 
-class LargeJob(Job):
-    """A finetune command with more to it."""
-
-    def __init__(self, model: Path, data: Path, folder: Path, seeds: tuple[int, ...] = (1,), **asked) -> None:
-        asked["overrides"] = (*SETTINGS, *asked.get("overrides", ()))
-        resolved, self.source = resolve_plan(Asked(**{**ASKED, **asked, "model": str(model), "data": data}), find)
-        self.materials = load_training_data(resolved.plan, folder=data)
-        folder.mkdir(exist_ok=True)
-        fingerprints = {name: value for one in self.materials for name, value in one.fingerprints.items()}
-        self.run = Run.open(folder, resolved.plan, seeds, fingerprints, "resume")
-
-
-ASKED = {"task": "xnli", "lang": "en", "recipe": "nli"}
-
-
 @pytest.fixture
 def two_sources(pairs, write_pairs) -> Path:
     write_pairs(pairs, "de", "train", 24)
@@ -240,7 +229,7 @@ def two_sources(pairs, write_pairs) -> Path:
 
 def test_several_sources_train_through_their_own_adapters_and_are_validated_in_each(tiny_model, two_sources, tmp_path):
     settings = ("epochs=25", "dropout=0", "attention_dropout=0")
-    job = LargeJob(tiny_model, two_sources, tmp_path / "run", lang="en,de", overrides=settings)
+    job = Job(tiny_model, two_sources, tmp_path / "run", *settings, lang="en,de")
     events = job.train()
     (started,) = [event for event in events if isinstance(event, SeedStarted)]
     assert started.languages == (("en_XX", 48), ("de_DE", 24))
@@ -262,8 +251,8 @@ def test_a_batch_of_several_languages_has_the_gradient_of_each_row_through_its_o
     from xmodctl.model.batches import collate
 
     settings = ("tokens_per_step=64", "dropout=0", "attention_dropout=0")
-    command = LargeJob(tiny_model, two_sources, tmp_path / "run", lang="en,de", overrides=settings)
-    encoded = EncodedTrainingData.encode(command.materials[-1], load_tokenizer(command.source))
+    command = Job(tiny_model, two_sources, tmp_path / "run", *settings, lang="en,de")
+    encoded = EncodedTrainingData.encode(command.data[-1], load_tokenizer(command.source))
     seed = SeedTraining(command.run, command.source, 1, StopSignals(), lambda event: None)
     model = seed.load_model(encoded, None)
     with torch.no_grad():  # adapters that differ
@@ -291,13 +280,13 @@ def test_a_batch_of_several_languages_has_the_gradient_of_each_row_through_its_o
 
 
 def test_a_training_in_several_languages_goes_on_to_the_same_bits(tiny_model, two_sources, tmp_path):
-    asked = {"lang": "en,de", "overrides": ("sampling_alpha=0.3", "freeze=none")}
-    whole = LargeJob(tiny_model, two_sources, tmp_path / "whole", **asked)
+    settings = ("sampling_alpha=0.3", "freeze=none")
+    whole = Job(tiny_model, two_sources, tmp_path / "whole", *settings, lang="en,de")
     whole.train()
     assert {name.split(".")[6] for name in whole.delta() if "adapter_modules" in name} == {"en_XX", "de_DE"}
-    stopped = LargeJob(tiny_model, two_sources, tmp_path / "stopped", **asked)
+    stopped = Job(tiny_model, two_sources, tmp_path / "stopped", *settings, lang="en,de")
     stop_after(stopped, 11)
-    again = LargeJob(tiny_model, two_sources, tmp_path / "stopped", **asked)
+    again = Job(tiny_model, two_sources, tmp_path / "stopped", *settings, lang="en,de")
     assert steps(again.train())[0] == 12
     assert same(whole.delta(), again.delta())
 
@@ -308,14 +297,14 @@ def stage_of(folder: Path, epochs: int = 2) -> str:
 
 def test_a_stage_comes_first_and_hands_its_weights_and_head_on(tiny_model, pairs, tmp_path, write_pairs):
     write_pairs(tmp_path / "first", "en", "train", 24, seed=5)
-    job = LargeJob(tiny_model, pairs, tmp_path / "run", overrides=(stage_of(tmp_path / "first"),))
+    job = Job(tiny_model, pairs, tmp_path / "run", stage_of(tmp_path / "first"))
     events = job.train()
     started = [event for event in events if isinstance(event, SeedStarted)]
     assert [(one.stage, one.total_steps, one.steps_before) for one in started] == [("xnli", 6, 0), ("", 18, 6)]
     assert [event for event in events if isinstance(event, StepTaken)][6].step == 1
     stage = job.run.stage_folder(1, 1)
     assert [path.name for path in stage.iterdir()] == ["metrics.jsonl"], "what it trained is in the seed's delta now"
-    alone = LargeJob(tiny_model, pairs, tmp_path / "alone")
+    alone = Job(tiny_model, pairs, tmp_path / "alone")
     alone.train()
     assert not same(job.delta(), alone.delta())
 
@@ -323,10 +312,10 @@ def test_a_stage_comes_first_and_hands_its_weights_and_head_on(tiny_model, pairs
 @pytest.mark.parametrize("stopped_at", [2, 9])
 def test_a_training_stopped_in_any_stage_goes_on_to_the_same_bits(tiny_model, pairs, tmp_path, write_pairs, stopped_at):
     write_pairs(tmp_path / "first", "en", "train", 24, seed=5)
-    asked = {"overrides": (stage_of(tmp_path / "first"),)}
-    whole = LargeJob(tiny_model, pairs, tmp_path / "whole", **asked)
+    stage = stage_of(tmp_path / "first")
+    whole = Job(tiny_model, pairs, tmp_path / "whole", stage)
     whole.train()
-    stopped = LargeJob(tiny_model, pairs, tmp_path / "stopped", **asked)
+    stopped = Job(tiny_model, pairs, tmp_path / "stopped", stage)
     taken = 0
 
     def interrupt(event: Event) -> None:
@@ -338,14 +327,14 @@ def test_a_training_stopped_in_any_stage_goes_on_to_the_same_bits(tiny_model, pa
     place = r"step 2 of 6 \(seed 1, stage xnli\)" if stopped_at == 2 else r"step 3 of 18 \(seed 1\)"
     with pytest.raises(Interrupted, match=place):
         stopped.train(interrupt)
-    again = LargeJob(tiny_model, pairs, tmp_path / "stopped", **asked)
+    again = Job(tiny_model, pairs, tmp_path / "stopped", stage)
     assert len(steps(again.train())) == 24 - stopped_at
     assert same(whole.delta(), again.delta())
 
 
 def test_each_draw_of_shots_is_a_seed_that_trains_on_other_examples_from_the_same_start(tiny_model, pairs, tmp_path):
-    shots = {"shots": 6, "shot_langs": "de,fr", "training_seed": 4}
-    job = LargeJob(tiny_model, pairs, tmp_path / "run", seeds=(1, 2), **shots)
+    shots = {"shots": 6, "shot_langs": "de,fr", "shot_seeds": 2, "seeds": 4}
+    job = Job(tiny_model, pairs, tmp_path / "run", **shots)
     events = job.train()
     told = next(event for event in events if isinstance(event, DataEncoded)).notes
     assert [note.partition(" are")[0] for note in told] == ["shots of de_DE", "shots of fr_XX"]

@@ -15,14 +15,14 @@ from xmodctl.training.finetune import finetune
 
 def test_a_tracker_that_does_not_exist_is_refused_with_near_misses():
     with pytest.raises(UserError, match="did you mean wandb"):
-        trackers.check(["wand"])
+        trackers.check_trackers(["wand"])
 
 
 @pytest.mark.parametrize("name", trackers.TRACKERS)
 def test_a_missing_package_is_told_with_the_one_command_that_installs_it(name, monkeypatch):
     monkeypatch.setattr(trackers, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=rf'pip install "xmodctl\[{name}\]"'):
-        trackers.check([name])
+        trackers.check_trackers([name])
 
 
 def test_each_tracker_has_an_extra_that_installs_its_package():

@@ -114,7 +114,7 @@ def staged(tmp_path) -> tuple[Plan, Path]:
             write(tmp_path / "copa", language, split, copa(count, language))
     stage = Stage(task="social-iqa", epochs=2, data=str(tmp_path / "siqa"))
     recipe = Recipe(epochs=7, learning_rate=1e-3, stages=(stage,))
-    made = plan("xcopa", "en_XX", "it_IT", recipe=recipe, earlier=(library.task("social-iqa"),))
+    made = plan("xcopa", "en_XX", "it_IT", recipe=recipe, stage_tasks=(library.task("social-iqa"),))
     return made, tmp_path / "copa"
 
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.core.events import Notice, RunOpened
+from xmodctl.core.events import ModelLoading, Notice, RunOpened
 
 if TYPE_CHECKING:
     from xmodctl.cli.display import SweepProgress, TrainingProgress
@@ -31,6 +31,8 @@ class Drawing(AbstractContextManager["Drawing"]):
         match event:
             case Notice(text, caution):
                 (display.warn if caution else display.note)(text)
+            case ModelLoading(model):
+                display.note(f"loading {model} ...")
             case RunOpened(folder, title, languages, model, recipe):
                 display.note(f"{title} in {', '.join(languages)}, {model}, recipe {recipe}: {folder}")
             case _:

@@ -50,3 +50,13 @@ def as_selection(langs: str | Sequence[str]) -> str:
 def as_overrides(values: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Return keys and values as `--set` takes them: it reads YAML, so it reads JSON."""
     return tuple(f"{key}={json.dumps(value)}" for key, value in (values or {}).items())
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a limit that leaves no rows.
+
+    Raises:
+        UserError: It is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit}: give a whole number of rows, at least 1")

@@ -15,7 +15,8 @@ from xmodctl.data.texts import STANDARD_INPUT, gather
 from xmodctl.new_language.adding import Added, Interrupted, TextRead, add, read_texts
 from xmodctl.new_language.plan import Asked, Cost, Extension, Plan, estimate, resolve_plan
 from xmodctl.run.folder import RUNS, locked
-from xmodctl.training.planning import Resolved, check_disk
+from xmodctl.training.cost import check_disk
+from xmodctl.training.planning import ResolvedPlan
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -141,7 +142,7 @@ def add_languages(
 class Looked:
     """What a command would do."""
 
-    resolved: Resolved[Plan]
+    resolved: ResolvedPlan[Plan]
     texts: tuple[TextRead, ...]  # of the languages whose text is on this disk, if the tokenizer is, too
     cost: Cost
 

@@ -19,7 +19,8 @@ from xmodctl.languages import name, resolve, same
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.new_language.adapter_initialisation import AUTO, check_start
 from xmodctl.run.folder import Folder, validator
-from xmodctl.training.planning import Resolved, activations, origins
+from xmodctl.training.cost import activations
+from xmodctl.training.planning import ResolvedPlan, origins
 
 if TYPE_CHECKING:
     from xmodctl.model import Facts, ParameterReport, Source
@@ -135,7 +136,7 @@ class Extension(Folder):
 M = TypeVar("M", "Source", "Facts")
 
 
-def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved[Plan], M]:
+def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[ResolvedPlan[Plan], M]:
     """Turn a command into a plan; `find` gets the model, and is called when everything cheaper has been checked.
 
     Raises:
@@ -175,7 +176,7 @@ def resolve_plan(asked: Asked, find: Callable[[str], M]) -> tuple[Resolved[Plan]
         limit=asked.limit,
         precision=precision,
     )
-    return Resolved(plan, comes_from, notes), source
+    return ResolvedPlan(plan, comes_from, notes), source
 
 
 def new_language(

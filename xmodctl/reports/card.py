@@ -240,7 +240,7 @@ def _description(exported: Exported) -> dict[str, Any]:
     source = plan.source_languages[0]
     return {
         "task": plan.task,
-        "stages": [task.title for task in plan.earlier],
+        "stages": [task.title for task in plan.stage_tasks],
         "local_data": plan.data is not None,
         "sources": " + ".join(_named(plan.source_languages)),
         "shots": plan.shots.count if plan.shots else 0,

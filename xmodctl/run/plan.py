@@ -4,9 +4,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
@@ -40,12 +40,12 @@ class Plan:
     data: str | None  # folder given by --data, None is the Hub
     limit: int | None
     precision: Precision
-    earlier: tuple[Task, ...] = ()  # the tasks of the recipe's stages, in their order
+    stage_tasks: Annotated[tuple[Task, ...], Field(alias="earlier")] = ()  # of the recipe's stages, in their order
     shots: Shots | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
-        return dict(validator(Plan).dump_python(self, mode="json"))
+        return dict(validator(Plan).dump_python(self, mode="json", by_alias=True))
 
     @property
     def adapters(self) -> tuple[str, ...]:

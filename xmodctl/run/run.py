@@ -50,7 +50,7 @@ class Run(Folder):
 
     def stage_folder(self, seed: int, number: int) -> Path:
         """Where one seed keeps the state of a stage before the task's own training, counted from 1."""
-        return self.seed_folder(seed) / f"stage-{number}-{self.plan.earlier[number - 1].name}"
+        return self.seed_folder(seed) / f"stage-{number}-{self.plan.stage_tasks[number - 1].name}"
 
     def shots(self, seed: int) -> Path:
         """Which examples of target languages one seed trained on."""

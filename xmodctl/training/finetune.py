@@ -1,121 +1,61 @@
-"""The commands as functions: fine-tune, evaluate, load. The command line draws what these tell their listener."""
+"""`finetune`: from a request to a finished run."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xmodctl.core.events import Event, Notice, RunOpened, warn
+from xmodctl.core.requests import command
+from xmodctl.training.request import FinetuneRequest
 
 if TYPE_CHECKING:
+    from xmodctl.run.plan import Plan
     from xmodctl.run.run import Run
-    from xmodctl.training.planning import Asked
-from xmodctl.core.arguments import DEFAULT_MODEL, as_overrides, as_seeds, as_selection, check_choice
-from xmodctl.core.events import Event, Listener, Notice, RunOpened, warn
 
 
-def finetune(
-    task: str,
-    lang: str | Sequence[str],
-    *,
-    model: str = DEFAULT_MODEL,
-    recipe: str | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    seeds: int | Sequence[int] = 1,
-    precision: str = "auto",
-    data: Path | str | None = None,
-    limit: int | None = None,
-    shots: int | None = None,
-    shot_langs: str | Sequence[str] = (),
-    shot_seeds: int = 1,
-    out: Path | str | None = None,
-    on_exists: str = "resume",
-    track: Sequence[str] = (),
-    listen: Listener | None = None,
-) -> "Run":
+@command(FinetuneRequest)
+def finetune(request: FinetuneRequest) -> "Run":
     """Fine-tune a model in one language or several, as `xmodctl finetune` does, and return the finished run.
 
-    Args:
-        task: A shipped task, or the path of a YAML file.
-        lang: The language to train in, in any spelling; several in a list or between commas.
-        model: A Hub id (`@REVISION` may follow), a folder, or `mini`.
-        recipe: A shipped recipe or the path of a YAML file; the task names the default.
-        overrides: Keys of recipe or task and their values, what `--set` gives.
-        seeds: One training a seed.
-        precision: auto, fp32, bf16 or fp16.
-        data: A folder of local data; None is the Hub.
-        limit: Take only the first rows.
-        shots: How many examples of each language of `shot_langs` are trained on, too.
-        shot_langs: Target languages; shots are drawn from their training data, or else their validation data.
-        shot_seeds: How many draws of shots are trained on, one run's seed each; `seeds` is then a single one.
-        out: The run's folder; by default one under `runs/`.
-        on_exists: What to do with a run that is there: resume, redo or error.
-        track: Trackers that are sent the curves: tensorboard, wandb, trackio, mlflow.
-        listen: Is called with each event; without one, cautions become Python warnings.
+    Embeddings and language adapters stay frozen, so that every other language's adapter still fits afterwards. What an
+    earlier call trained is not trained again.
 
     Raises:
-        UserError: Something that the caller can mend.
-        KeyboardInterrupt: The training was interrupted; the same call goes on from there.
-    """
-    from xmodctl.training.planning import Asked, draws
-
-    chosen = as_seeds(seeds)
-    asked = Asked(
-        task,
-        as_selection(lang),
-        model,
-        recipe,
-        as_overrides(overrides),
-        Path(data) if data is not None else None,
-        limit,
-        precision,
-        shots,
-        as_selection(shot_langs),
-    )
-    asked, chosen = draws(asked, chosen, shot_seeds)
-    return train(asked, chosen, Path(out) if out is not None else None, on_exists, listen or warn, track=track)
-
-
-def train(
-    asked: "Asked",
-    seeds: tuple[int, ...],
-    out: Path | None,
-    on_exists: str,
-    listen: Listener,
-    *,
-    track: Sequence[str] = (),
-) -> "Run":
-    """Plan, lock the run's folder, and train what is not trained yet.
-
-    Raises:
-        UserError: Something that the caller can mend.
-        Interrupted: The user stopped it; what was done is saved.
+        UserError: You can fix something in the request, the data or the environment.
+        KeyboardInterrupt: The training was interrupted; the same call resumes it.
     """
     from xmodctl.model import find
-    from xmodctl.run.folder import RUNS, locked
+    from xmodctl.run.folder import locked
     from xmodctl.run.run import Run
+    from xmodctl.training.cost import check_disk, estimate
     from xmodctl.training.fine_tuning import fine_tune
-    from xmodctl.training.planning import check_disk, estimate, resolve_plan
-    from xmodctl.training.trackers import Trackers, check
+    from xmodctl.training.planning import resolve_plan
+    from xmodctl.training.trackers import Trackers
     from xmodctl.training.training_data import load_training_data
 
-    check_choice("--on-exists", on_exists, ("resume", "redo", "error"))
-    check(track)
-    resolved, source = resolve_plan(asked, find)
+    listen, seeds = request.listen or warn, request.run_seeds
+    resolved, source = resolve_plan(request, find, listen)
     for note in resolved.notes:
         listen(Notice(note, caution=True))
     plan = resolved.plan
-    folder = out or RUNS / plan.folder_name
-    with ExitStack() as held:
-        held.enter_context(locked(folder))
-        materials = load_training_data(plan, folder=asked.data)
-        check_disk(folder, estimate(plan, source, [one.rows for one in materials], len(seeds)).disk)
-        fingerprints = {name: value for one in materials for name, value in one.fingerprints.items()}
-        run = Run.open(folder, plan, seeds, fingerprints, on_exists)
+    folder = run_folder(request, plan)
+    with locked(folder):
+        data = load_training_data(plan, folder=request.data_folder)
+        check_disk(folder, estimate(plan, source, [part.rows for part in data], len(seeds)).disk)
+        fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
+        run = Run.open(folder, plan, seeds, fingerprints, request.on_exists)
         listen(RunOpened(run.folder, plan.task.title, plan.source_languages, plan.model, plan.recipe.name))
-        trackers = held.enter_context(Trackers(track, run))
+        with Trackers(request.trackers, run) as trackers:
 
-        def listen_all(event: Event) -> None:
-            trackers.show(event)
-            listen(event)
+            def listen_all(event: Event) -> None:
+                for listener in (trackers, listen):
+                    listener(event)
 
-        fine_tune(run, source, materials, listen_all)
+            fine_tune(run, source, data, listen_all)
     return Run.read(folder)
+
+
+def run_folder(request: FinetuneRequest, plan: "Plan") -> Path:
+    """Return the folder of the run: the one that is named, or one under `runs/` that is named after the plan."""
+    from xmodctl.run.folder import RUNS
+
+    return request.out_folder or RUNS / plan.folder_name

@@ -17,7 +17,7 @@ from xmodctl.kinds import KINDS
 from xmodctl.languages import name, resolve, same
 from xmodctl.languages.tags import read
 from xmodctl.run.plan import Plan
-from xmodctl.training.planning import estimate
+from xmodctl.training.cost import estimate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -215,7 +215,7 @@ def _splits(plan: Plan, there: Mapping[str, tuple[Split, ...]]) -> Iterator[Find
 
 def _stages(plan: Plan) -> Iterator[Finding]:
     """Say whether the tasks trained on first have data in a source language."""
-    for task, stage in zip(plan.earlier, plan.recipe.stages, strict=True):
+    for task, stage in zip(plan.stage_tasks, plan.recipe.stages, strict=True):
         folder = Path(stage.data) if stage.data else None
         found = [one for one in plan.source_languages if offers(task, one, "train", folder=folder, evaluation=False)]
         if found:
@@ -331,7 +331,7 @@ def _vocabulary(one: Looked, task: Task) -> Iterator[str]:  # noqa: ARG001
 
 
 def _costs(plan: Plan, model: "Source | Facts", rows: int | None, out: Path) -> Iterator[Finding]:
-    cost = estimate(plan, model, [*(None for _ in plan.earlier), rows], seeds=1)
+    cost = estimate(plan, model, [*(None for _ in plan.stage_tasks), rows], seeds=1)
     steps = f"; {cost.steps:,} steps" if cost.steps else ""
     free = shutil.disk_usage(_existing(out)).free
     need, there = f"{cost.disk / 1e9:.1f} GB", f"{free / 1e9:.1f} GB free"

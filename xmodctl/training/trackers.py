@@ -1,4 +1,4 @@
-"""Experiment trackers as consumers of a fine-tuning's events, through Accelerate's own adapters to each."""
+"""Experiment trackers: a listener that sends the curves of a fine-tuning to them, through Accelerate's adapters."""
 
 import sys
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ from xmodctl.core.events import Event, SeedFinished, SeedStarted, StepTaken, Val
 from xmodctl.run.run import Run
 
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
-"""Each is also the name of the package it needs and of the extra that installs it."""
+"""Each is also the name of the package that it needs, and of the extra that installs it."""
 
 PROJECT = "xmodctl"
-"""What the trackers that group runs call the group."""
+"""The name of the project in trackers that group runs."""
 
 
-def check(names: Sequence[str]) -> None:
-    """Refuse what cannot be tracked with, before anything is trained.
+def check_trackers(names: Sequence[str]) -> None:
+    """Refuse trackers that cannot be used, before anything is trained.
 
     Raises:
         UserError: There is no such tracker, or its package is not installed.
@@ -33,23 +33,23 @@ def check(names: Sequence[str]) -> None:
 
 
 class Trackers(AbstractContextManager["Trackers"]):
-    """Sends the curves of each seed to trackers; a seed is one run there.
+    """A listener that sends the curves of each seed to trackers; each seed is one run there.
 
-    What they cannot take (their server is away, say) is theirs to tell: a tracker never changes what is trained.
+    Trackers report their own problems, such as an unreachable server; they never change what is trained.
     """
 
     def __init__(self, names: Sequence[str], run: Run) -> None:
-        self.names, self.run = tuple(dict.fromkeys(names)), run
+        self.names, self.run = names, run
         self.open: list[Any] = []
-        self.steps_before = 0  # of the stages before the present one
+        self.steps_before = 0  # steps of the stages before this one
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.finish()
 
-    def show(self, event: Event) -> None:
-        """Send what one event says."""
+    def __call__(self, event: Event) -> None:
+        """Send the values of one event."""
         match event:
             case SeedStarted():
                 self.steps_before = event.steps_before
@@ -73,21 +73,21 @@ class Trackers(AbstractContextManager["Trackers"]):
                 self.finish()
 
     def start(self, seed: int) -> None:
-        """Open one run a tracker, and tell it the settings."""
+        """Open one run per tracker, and send it the settings."""
         for name in self.names:
             tracker = self._make(name, seed)
-            with redirect_stdout(sys.stderr):  # what some of them print is no result
+            with redirect_stdout(sys.stderr):  # what some of them print is not a result
                 tracker.start()
                 self.open.append(tracker)
                 tracker.store_init_configuration(self.settings(seed))
 
     def log(self, step: int, values: dict[str, float]) -> None:
-        """Send values of a step."""
+        """Send the values of one step."""
         for tracker in self.open:
             tracker.log(values, step=self.steps_before + step)
 
     def finish(self) -> None:
-        """Close what is open."""
+        """Close the runs that are open."""
         while self.open:
             tracker = self.open.pop()
             with redirect_stdout(sys.stderr):
@@ -98,7 +98,7 @@ class Trackers(AbstractContextManager["Trackers"]):
                     tracker.finish()
 
     def settings(self, seed: int) -> dict[str, bool | int | float | str]:
-        """Return what decides the run, as the plain values that trackers take."""
+        """Return the settings of a run, as the plain values that trackers take."""
         plan = self.run.plan
         recipe = plan.recipe.model_dump(mode="json", exclude_none=True)
         plain = {
@@ -117,13 +117,13 @@ class Trackers(AbstractContextManager["Trackers"]):
     def _make(self, name: str, seed: int) -> Any:
         from accelerate import tracking
 
-        told = f"{self.run.folder.resolve().name}-seed-{seed}"
+        run_name = f"{self.run.folder.resolve().name}-seed-{seed}"
         match name:
             case "tensorboard":
                 return tracking.TensorBoardTracker(f"seed-{seed}", self.run.folder / "tensorboard")
             case "wandb":
-                return tracking.WandBTracker(PROJECT, name=told)
+                return tracking.WandBTracker(PROJECT, name=run_name)
             case "trackio":
-                return tracking.TrackioTracker(PROJECT, name=told)
+                return tracking.TrackioTracker(PROJECT, name=run_name)
             case _:
-                return tracking.MLflowTracker(PROJECT, run_name=told)
+                return tracking.MLflowTracker(PROJECT, run_name=run_name)

@@ -134,7 +134,7 @@ def load_training_data(plan: Plan, *, folder: Path | None) -> tuple[TrainingData
         UserError: They cannot be loaded.
     """
     stages = []
-    for task, stage in zip(plan.earlier, plan.recipe.stages, strict=True):
+    for task, stage in zip(plan.stage_tasks, plan.recipe.stages, strict=True):
         recipe, data = plan.recipe.of_stage(stage), Path(stage.data) if stage.data else None
         try:
             # Only the languages that the stage's data has: Social IQa, say, is in English only.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xmodctl.cli import options
-from xmodctl.cli.commands.finetune import as_told
 from xmodctl.cli.options import DATA, choice
 
 if TYPE_CHECKING:
@@ -205,6 +204,7 @@ def summary(extension: "Extension", added: "Sequence[Added]") -> dict[str, Any]:
 def show_plan(asked: "Asked", seeds: tuple[int, ...], out: Path | None, *, as_json: bool) -> None:
     """Print the plan, each value with its origin, the state of the text, and what it costs."""
     from xmodctl.cli import display
+    from xmodctl.cli.plan_tables import recipe_value
     from xmodctl.new_language.command import look
 
     looked = look(asked, len(seeds))
@@ -239,7 +239,7 @@ def show_plan(asked: "Asked", seeds: tuple[int, ...], out: Path | None, *, as_js
         ("seeds", ", ".join(map(str, seeds)), "--seeds"),
         ("precision", plan.precision, "device" if asked.precision == "auto" else "--precision"),
         ("folder", str(folder), "--out" if out else "default"),
-        *((key, as_told(getattr(plan.recipe, key)), origin) for key, origin in looked.resolved.origins.items()),
+        *((key, recipe_value(getattr(plan.recipe, key)), origin) for key, origin in looked.resolved.origins.items()),
     ]
     display.show(display.sheet(("plan", "value", "from"), rows))
     texts = display.sheet(

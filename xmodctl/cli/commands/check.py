@@ -50,14 +50,25 @@ def check(
     """
     from xmodctl.catalog import catalog as library
     from xmodctl.cli import display
+    from xmodctl.core.schema import parse_override
     from xmodctl.model import find, load_tokenizer, look_up
-    from xmodctl.training.planning import Asked, resolve_plan
+    from xmodctl.training.planning import resolve_plan
     from xmodctl.training.preflight import check as checked
+    from xmodctl.training.request import CheckRequest
 
     source = lang or library.task(task).source_language
-    changes = options.changes(overrides, language_column)
-    asked = Asked(task, source, model, recipe, changes, data, limit, precision)
-    resolved, facts = resolve_plan(asked, look_up)
+    request = CheckRequest(
+        task,
+        source,
+        model=model,
+        recipe=recipe,
+        overrides=dict(parse_override(text) for text in overrides or ()),
+        data=data,
+        language_column=language_column,
+        limit=limit,
+        precision=precision,
+    )
+    resolved, facts = resolve_plan(request, look_up)
     for told in resolved.notes:
         display.warn(told)
     here = download or facts.origin == "folder" or facts.id == "mini"  # the rest may have to be downloaded

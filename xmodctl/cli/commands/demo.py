@@ -38,17 +38,20 @@ def demo(
     from xmodctl.catalog import catalog as library
     from xmodctl.cli import display
     from xmodctl.cli.commands.eval_transfer import Wish, evaluate
-    from xmodctl.cli.commands.finetune import train
+    from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.score_tables import report_sheet
     from xmodctl.data.demonstrations import demonstration_folder
     from xmodctl.run.folder import RUNS
-    from xmodctl.training.planning import Asked
+    from xmodctl.training.finetune import finetune
 
     data = demonstration_folder(options.choice("--task", task, TASKS))
     name = library.task(task).name
     out = out or RUNS / f"demo-{task}"
-    asked = Asked(task=name, lang="en_XX", model="mini", recipe=f"demo-{task}", data=data)
-    run = train(asked, (1,), out, "redo" if redo else "resume")
+    on_exists = "redo" if redo else "resume"
+    with Drawing(display.TrainingProgress) as draw:
+        run = finetune(
+            name, "en_XX", model="mini", recipe=f"demo-{task}", data=data, out=out, on_exists=on_exists, listen=draw
+        )
     report, rows = evaluate(run, Wish("all", "test", (), data, None, "auto", "missing"))
     if json:
         display.show_json({"report": report.to_json(), "rows": [row.to_json() for row in rows]})

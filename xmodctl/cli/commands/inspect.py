@@ -44,14 +44,18 @@ def inspect(
 
     from xmodctl.catalog.task import Split
     from xmodctl.cli import display
+    from xmodctl.core.schema import parse_override
     from xmodctl.data import load_rows, offers
     from xmodctl.data.inspection import inspect as inspected
     from xmodctl.model import find, load_tokenizer
-    from xmodctl.training.planning import Asked, settings
+    from xmodctl.training.planning import settings
+    from xmodctl.training.request import PlanRequest
 
     choice("--split", split, SPLITS)
-    changes = options.changes(overrides, language_column)
-    asked, how, _ = settings(Asked(task, lang, model, recipe, changes, data))
+    changes = dict(parse_override(text) for text in options.changes(overrides, language_column))
+    request = PlanRequest(task, lang, model=model, recipe=recipe, overrides=changes, data=data)
+    chosen_settings = settings(request)
+    asked, how = chosen_settings.task, chosen_settings.recipe
     chosen = cast(Split, split)
     published = split != "train" and offers(asked, lang, chosen, folder=data)  # else it lies with the training data
     mine = published or split == "test"

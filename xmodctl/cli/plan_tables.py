@@ -1,0 +1,81 @@
+"""The tables of a dry run: the plan with the origin of each value, the parameters, and the cost."""
+
+from typing import TYPE_CHECKING, Any
+
+from xmodctl.cli.display import Sheet, sheet, size
+
+if TYPE_CHECKING:
+    from xmodctl.training.dry_run import DryRun
+
+UNKNOWN = "known after the download"
+
+
+def plan_tables(dry_run: "DryRun") -> list[Sheet]:
+    """Return the tables of a dry run."""
+    parameters = dry_run.cost.parameters
+    share = f"{100 * parameters.share:.1f}%"
+    return [
+        sheet(("plan", "value", "from"), _plan_rows(dry_run)),
+        sheet(
+            ("parameters", "count", "trains"),
+            [(name, f"{count:,}", "yes" if trains else "") for name, count, trains in parameters.groups],
+            title=f"{parameters.trainable / 1e6:.1f} M of {parameters.total / 1e6:.1f} M parameters train ({share})",
+            right=("count",),
+        ),
+        sheet(("cost", "estimate"), _cost_rows(dry_run)),
+    ]
+
+
+def _plan_rows(dry_run: "DryRun") -> list[tuple[str, str, str]]:
+    plan, request, origins = dry_run.plan, dry_run.request, dry_run.resolved.origins
+    rows = [("task", f"{plan.task.name} ({plan.task.kind})", "--task")]
+    if plan.stage_tasks:
+        stages = zip(plan.stage_tasks, plan.recipe.stages, strict=True)
+        names = [f"{task.name} ({plan.recipe.of_stage(stage).epochs:g} epochs)" for task, stage in stages]
+        rows.append(("stages before", ", ".join(names), origins["stages"]))
+    rows.append(("language", ", ".join(plan.source_languages), "--lang"))
+    if plan.shots:
+        languages = ", ".join(language for language, _ in plan.shots.languages)
+        rows.append(("shots", f"{plan.shots.count} examples per language and draw: {languages}", "--shots"))
+    rows += [
+        ("model", f"{plan.model}{'@' + plan.revision[:12] if plan.revision else ''}", dry_run.model.origin),
+        ("data", plan.data or "the Hub", "--data" if plan.data else "default"),
+        _seeds(dry_run),
+        ("precision", plan.precision, "device" if request.precision == "auto" else "--precision"),
+    ]
+    if plan.limit:
+        rows.append(("limit", f"{plan.limit:,} rows", "--limit"))
+    rows.append(("run", str(dry_run.folder), "--out" if request.out else "default"))
+    keys = [key for key in origins if key not in ("name", "stages")]
+    return rows + [(key, recipe_value(getattr(plan.recipe, key)), origins[key]) for key in keys]
+
+
+def _seeds(dry_run: "DryRun") -> tuple[str, str, str]:
+    shots, seeds = dry_run.plan.shots, dry_run.request.run_seeds
+    listed = ", ".join(map(str, seeds))
+    if shots:
+        return "draws of shots", f"{listed}; all trained with seed {shots.training_seed}", "--shot-seeds"
+    return "seeds", listed, "--seeds" if seeds != (1,) else "default"
+
+
+def recipe_value(value: Any) -> str:
+    """Return a recipe's value as tables show it."""
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _cost_rows(dry_run: "DryRun") -> list[tuple[str, str]]:
+    plan, cost, seeds = dry_run.plan, dry_run.cost, len(dry_run.request.run_seeds)
+    stages = [
+        (
+            f"stage {task.name}",
+            f"{stage.rows:,} rows, {stage.steps:,} steps per seed" if stage.rows and stage.steps else UNKNOWN,
+        )
+        for task, stage in zip(plan.stage_tasks, cost.stages, strict=True)
+    ]
+    return [
+        *stages,
+        ("training rows", f"{cost.rows:,}" if cost.rows else UNKNOWN),
+        ("optimizer steps per seed", f"{cost.steps:,}" if cost.steps else UNKNOWN),
+        ("memory", f"about {size(cost.memory)}"),
+        (f"disk, {seeds} seed{'s' if seeds > 1 else ''}", f"about {size(cost.disk)}"),
+    ]

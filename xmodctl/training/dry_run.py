@@ -1,0 +1,67 @@
+"""The dry run: the plan of a fine-tuning and what it costs. Nothing is downloaded or written."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmodctl.core.requests import command
+from xmodctl.training.request import FinetuneRequest
+
+if TYPE_CHECKING:
+    from xmodctl.model import Facts
+    from xmodctl.run.plan import Plan
+    from xmodctl.training.cost import Cost
+    from xmodctl.training.planning import ResolvedPlan
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a fine-tuning would do and cost."""
+
+    request: FinetuneRequest
+    resolved: "ResolvedPlan[Plan]"
+    model: "Facts"
+    cost: "Cost"
+    folder: Path  # of the run
+
+    @property
+    def plan(self) -> "Plan":
+        """The plan."""
+        return self.resolved.plan
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the dry run as plain JSON values."""
+        plan, cost = self.plan, self.cost
+        return {
+            "plan": plan.to_json(),
+            "origins": dict(self.resolved.origins),
+            "seeds": list(self.request.run_seeds),
+            "run": str(self.folder),
+            "rows": cost.rows,
+            "steps": cost.steps,
+            "stages": [
+                {"task": task.name, "rows": stage.rows, "steps": stage.steps}
+                for task, stage in zip(plan.stage_tasks, cost.stages, strict=True)
+            ],
+            "parameters": {"total": cost.parameters.total, "trainable": cost.parameters.trainable},
+            "memory_bytes": cost.memory,
+            "disk_bytes": cost.disk,
+            "notes": list(self.resolved.notes),
+        }
+
+
+@command(FinetuneRequest)
+def plan_finetune(request: FinetuneRequest) -> DryRun:
+    """Return what `finetune` would do and cost, as `xmodctl finetune --dry-run` does.
+
+    Raises:
+        UserError: You can fix something in the request, the data or the environment.
+    """
+    from xmodctl.model import look_up
+    from xmodctl.training.cost import estimate, row_counts
+    from xmodctl.training.finetune import run_folder
+    from xmodctl.training.planning import resolve_plan
+
+    resolved, model = resolve_plan(request, look_up)
+    cost = estimate(resolved.plan, model, row_counts(resolved.plan, request.data_folder), seeds=len(request.run_seeds))
+    return DryRun(request, resolved, model, cost, run_folder(request, resolved.plan))

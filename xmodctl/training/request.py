@@ -1,0 +1,195 @@
+"""Requests: the options of the commands that plan a training, declared once for the command line and Python."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any
+
+from xmodctl.core.arguments import DEFAULT_MODEL, as_seeds, as_selection, check_choice, check_limit
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener
+
+ON_EXISTS = ("resume", "redo", "error")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class ShotRequest:
+    """A few examples of target languages to train on: how many per language, of which languages, with which seed."""
+
+    count: int
+    langs: str
+    training_seed: int
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What decides a training: task, languages, model, recipe and data.
+
+    Args:
+        task: A shipped task, or the path of a YAML file.
+        lang: The language to train in, in any spelling; several in a list or separated by commas; None is the task's
+            own source language.
+        model: A Hub id (optionally with `@REVISION`), a folder, or `mini`.
+        recipe: A shipped recipe, or the path of a YAML file; the task names the default.
+        overrides: Keys of the recipe or the task, and their values.
+        data: A folder of local data; None is the Hub.
+        language_column: The column that holds the language, in a file that holds several.
+        limit: Use only the first rows of each language.
+        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+    """
+
+    task: str | Path
+    lang: str | Sequence[str] | None
+    _: KW_ONLY
+    model: str | Path = DEFAULT_MODEL
+    recipe: str | Path | None = None
+    overrides: Mapping[str, Any] | None = None
+    data: str | Path | None = None
+    language_column: str | None = None
+    limit: int | None = None
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_choice("--precision", self.precision, PRECISIONS)
+        check_limit(self.limit)
+        if self.data is not None and not Path(self.data).expanduser().is_dir():
+            raise UserError(f"--data {self.data} is not a folder; it should hold LANGUAGE/train.jsonl and the like")
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages to train in, as they are spelt; none stands for the task's own source language."""
+        return tuple(part.strip() for part in as_selection(self.lang).split(",")) if self.lang is not None else ()
+
+    @property
+    def data_folder(self) -> Path | None:
+        """The folder of local data."""
+        return Path(self.data).expanduser() if self.data is not None else None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Keys of the recipe or the task, and their values, including the language column."""
+        column = {"language_column": self.language_column} if self.language_column else {}
+        return {**(self.overrides or {}), **column}
+
+    @property
+    def requested_shots(self) -> ShotRequest | None:
+        """The examples of target languages to train on."""
+        return None
+
+
+@dataclass(frozen=True)
+class FinetuneRequest(PlanRequest):
+    """Options of a fine-tuning.
+
+    Args:
+        task: A shipped task, or the path of a YAML file.
+        lang: The language to train in, in any spelling; several in a list or separated by commas.
+        model: A Hub id (optionally with `@REVISION`), a folder, or `mini`.
+        recipe: A shipped recipe, or the path of a YAML file; the task names the default.
+        overrides: Keys of the recipe or the task, and their values.
+        data: A folder of local data; None is the Hub.
+        language_column: The column that holds the language, in a file that holds several.
+        limit: Use only the first rows of each language.
+        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+        seeds: One training run per seed.
+        shots: Train also on this many examples of each language in `shot_langs`.
+        shot_langs: Target languages; shots are drawn from their training data, or else from their validation data.
+        shot_seeds: How many times shots are drawn, with one training run per draw; `seeds` is then a single seed.
+        out: The run's folder; by default one under `runs/`.
+        on_exists: What to do if the run exists: `resume` continues it, `redo` trains again, `error` refuses.
+        track: Experiment trackers that receive the curves: tensorboard, wandb, trackio, mlflow.
+        listen: Called with each event; without it, cautions become Python warnings.
+    """
+
+    lang: str | Sequence[str]
+    _: KW_ONLY
+    seeds: int | str | Sequence[int] = 1
+    shots: int | None = None
+    shot_langs: str | Sequence[str] = ()
+    shot_seeds: int = 1
+    out: str | Path | None = None
+    on_exists: str = "resume"
+    track: str | Sequence[str] = ()
+    listen: Listener | None = None
+
+    def __post_init__(self) -> None:
+        from xmodctl.training.trackers import check_trackers
+
+        check_choice("--on-exists", self.on_exists, ON_EXISTS)
+        check_trackers(self.trackers)
+        self._check_shots()
+        super().__post_init__()
+
+    @property
+    def run_seeds(self) -> tuple[int, ...]:
+        """The seeds of the run: with shots, one per draw; else those of the training."""
+        return as_seeds(self.seeds) if self.shots is None else tuple(range(1, self.shot_seeds + 1))
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """The experiment trackers, each once."""
+        return tuple(dict.fromkeys(part.strip() for part in as_selection(self.track).split(",") if part.strip()))
+
+    @property
+    def out_folder(self) -> Path | None:
+        """The run's folder, if it is named."""
+        return Path(self.out).expanduser() if self.out is not None else None
+
+    @property
+    def requested_shots(self) -> ShotRequest | None:
+        """The examples of target languages to train on."""
+        if self.shots is None:
+            return None
+        return ShotRequest(self.shots, as_selection(self.shot_langs), as_seeds(self.seeds)[0])
+
+    def _check_shots(self) -> None:
+        seeds, langs = as_seeds(self.seeds), as_selection(self.shot_langs)
+        if self.shots is None:
+            if self.shot_seeds != 1:
+                raise UserError(
+                    f"--shot-seeds {self.shot_seeds} needs examples to draw; say how many with --shots, such as "
+                    "--shots 10"
+                )
+            if langs:
+                raise UserError(f"--shot-langs {langs} needs examples to draw; say how many with --shots 10")
+            return
+        for option, count in (("--shots", self.shots), ("--shot-seeds", self.shot_seeds)):
+            if count < 1:
+                raise UserError(f"{option} {count}: give a whole number, at least 1")
+        if len(seeds) > 1:
+            raise UserError(
+                f"--seeds {','.join(map(str, seeds))}: with --shots, the seeds of a run are its draws (--shot-seeds), "
+                "which are all trained with one seed; give one seed"
+            )
+        if not langs:
+            raise UserError("--shots needs languages to draw examples from; name them with --shot-langs de_DE,fr_XX")
+
+
+@dataclass(frozen=True)
+class CheckRequest(PlanRequest):
+    """Options of a check.
+
+    Args:
+        task: A shipped task, or the path of a YAML file.
+        lang: The language to train in, in any spelling; several in a list or separated by commas; None is the task's
+            own source language.
+        model: A Hub id (optionally with `@REVISION`), a folder, or `mini`.
+        recipe: A shipped recipe, or the path of a YAML file; the task names the default.
+        overrides: Keys of the recipe or the task, and their values.
+        data: A folder of local data; None is the Hub.
+        language_column: The column that holds the language, in a file that holds several.
+        limit: Use only the first rows of each language.
+        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+        langs: Check the data of these languages only; by default of all that the data has.
+        download: Whether to download data and model from the Hub in order to check them.
+        out: Where the run would go.
+        listen: Called with each event; without it, cautions become Python warnings.
+    """
+
+    lang: str | Sequence[str] | None = None
+    _: KW_ONLY
+    langs: str | Sequence[str] | None = None
+    download: bool = False
+    out: str | Path = "runs"
+    listen: Listener | None = None
