@@ -186,8 +186,8 @@ def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tm
     [
         ("average:4", "averages more epochs than there are"),
         ("average:1", "is not 'last', 'source-dev', or 'average:N'"),
-        ("average:two", "is neither"),
-        ("best", "is neither"),
+        ("average:two", "is not .last"),
+        ("best", "is not .last"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(tiny_model, pairs, tmp_path, keep, told):
