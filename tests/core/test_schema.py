@@ -85,5 +85,5 @@ def test_changed_values_are_validated_and_told_by_their_key():
 
 
 def test_a_part_of_a_plain_value_cannot_be_set():
-    with pytest.raises(UserError, match="has no parts"):
+    with pytest.raises(UserError, match="has no keys"):
         Recipe(name="mine", epochs=2).with_values({"epochs.first": 1}, origin="--set")

@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, files, declared values."""
+"""The foundation: errors, files, formats, the Hub, YAML schemas, requests and events. It imports no other layer."""

@@ -1,4 +1,4 @@
-"""Whole files or none: atomic writing, hashes, and where the cache is."""
+"""Files: atomic writing, hashes, and the cache folder."""
 
 import errno
 import hashlib
@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` in one step when the block ends without an error."""
+    """Yield a temporary path beside `path`; it replaces `path` atomically when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
@@ -37,7 +37,7 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         mask = os.umask(0)
         os.umask(mask)
-        part.chmod(0o666 & ~mask)  # mkstemp makes files private; a result is as readable as any other file
+        part.chmod(0o666 & ~mask)  # mkstemp creates private files; a result is as readable as any other file
         part.replace(path)
         _sync_folder(path.parent)
     finally:
@@ -46,7 +46,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; it becomes `path` in one step when the block ends without an error."""
+    """Yield a temporary folder beside `path`; it replaces `path` in one step when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     try:
@@ -77,18 +77,19 @@ def disk_errors(target: Path) -> Iterator[None]:
         raise UserError(f"cannot write {target}: {error.strerror}; free some space or choose another place") from error
 
 
-def check_empty(folder: Path) -> None:
-    """Refuse a place to write a new folder to where something is already.
+def check_empty(folder: str | Path) -> None:
+    """Refuse to write a new folder where there is something already.
 
     Raises:
-        UserError: It is a file, or a folder with something in it.
+        UserError: `folder` is a file, or a folder that is not empty.
     """
+    folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not an empty folder; choose another one")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` so that a reader sees the old file or the whole new one."""
+    """Write `text` atomically: readers see the old file or the complete new one."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -105,10 +106,10 @@ def sha256_of(path: Path) -> str:
 
 
 def prune(folder: Path, limit: int, *, keep: Path | None = None) -> None:
-    """Remove the files of a cache that were not used for longest until it holds `limit` bytes; `keep` stays."""
-    found = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.glob("*.safetensors"))
-    excess = sum(size for _, size, _ in found) - limit
-    for _, size, file in found:
+    """Remove the least recently used files of a cache until it holds at most `limit` bytes; `keep` stays."""
+    files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.glob("*.safetensors"))
+    excess = sum(size for _, size, _ in files) - limit
+    for _, size, file in files:
         if excess <= 0:
             return
         if file != keep:

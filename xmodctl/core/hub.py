@@ -1,4 +1,4 @@
-"""The Hugging Face Hub's failures, told apart in one place, and one quick check before anything long: is it reachable?
+"""The Hugging Face Hub: a quick check whether it is reachable, uploads, and one classifier of its failures.
 
 Failures are classified by the client's own error classes, wherever they are in the chain of causes.
 """
@@ -72,7 +72,7 @@ def classify(error: BaseException) -> HubError:
 
 
 def _by_class(chain: Sequence[BaseException]) -> HubError | None:
-    """Recognise the failures that the client has a class of its own for."""
+    """Classify the failures for which the client has a specific class."""
     from huggingface_hub import errors
 
     meanings: dict[type[Exception], tuple[Kind, str, str]] = {
@@ -124,7 +124,7 @@ def _by_disk(chain: Sequence[BaseException]) -> HubError | None:
 
 
 def _by_connection(chain: Sequence[BaseException]) -> HubError | None:
-    """Tell a connection that was lost on the way from a Hub that cannot be reached."""
+    """Distinguish a lost connection from a Hub that cannot be reached."""
     from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError  # type: ignore[attr-defined]
 
     incomplete = any("consistency check failed" in str(link).lower() for link in chain)
@@ -141,7 +141,7 @@ def _any(chain: Sequence[BaseException], *kinds: type[BaseException]) -> bool:
 
 
 def is_reachable() -> bool:
-    """Return whether the Hub answers within 2 seconds; in Hugging Face's offline mode it is not asked."""
+    """Return whether the Hub answers within 2 seconds; in Hugging Face's offline mode, no request is sent."""
     from huggingface_hub import constants
 
     return not constants.HF_HUB_OFFLINE and _answers(constants.ENDPOINT)
@@ -158,7 +158,7 @@ def check_upload(repository: str) -> None:
     """Refuse an upload that cannot succeed before anything is written.
 
     Raises:
-        UserError: The name is wrong, the Hub is unreachable, or nobody is logged in.
+        UserError: The name is wrong, the Hub is unreachable, or you are not logged in.
     """
     from huggingface_hub import get_token
     from huggingface_hub.errors import HFValidationError
@@ -200,7 +200,7 @@ def upload(folder: str | Path, repository: str, *, private: bool) -> str:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return an error and those behind it, the last raised first: a client wraps what really happened."""
+    """Return an error and its causes, the last raised first: the client wraps the original error."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:

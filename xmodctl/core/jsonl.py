@@ -1,4 +1,4 @@
-"""JSON lines: the one reader, writer and appender of files that hold one JSON object per line.
+"""JSON lines: the only reader, writer and appender of files with one JSON object per line.
 
 The rule for torn lines: a process that dies while it appends leaves a last line without its newline. In an append-only
 file, such a line is skipped when the file is read and cut off before the next line is appended. Any other line that is
@@ -36,7 +36,7 @@ def parse_object(line: str | bytes) -> dict[str, Any]:
         raise RowError(f"this is not JSON ({error.msg}, column {error.colno}){cut}") from error
     except RecursionError as error:
         raise RowError("this is not JSON (nested too deeply)") from error
-    except ValueError as error:  # a whole number of thousands of digits
+    except ValueError as error:  # a number with thousands of digits
         raise RowError(f"this is not JSON ({error})") from error
     if not isinstance(value, dict):
         raise RowError(f"a row is a JSON object {{...}}, found {quoted(value)}")
@@ -77,7 +77,7 @@ def read(path: str | Path, *, remedy: str, append_only: bool = False) -> Iterato
 
 
 def write(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one object per line, so that a reader sees the old file or the whole new one."""
+    """Write one object per line, atomically: readers see the old file or the complete new one."""
     with whole_file(Path(path)) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")

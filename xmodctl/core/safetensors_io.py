@@ -1,6 +1,6 @@
-"""Safetensors files with metadata: the one place that reads and writes them, with one error for damaged files.
+"""Safetensors files with metadata: the only place that reads and writes them, with one error for damaged files.
 
-What a tensor of a file is (its type and shape) is known without loading torch.
+The types and shapes of a file's tensors are read without loading torch.
 """
 
 import json
@@ -141,7 +141,7 @@ def write_stream(
     tensors: "Iterable[Tensor]",
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write tensors that come one by one, in the order of `entries`; one of them is in memory at a time.
+    """Write tensors from an iterator, in the order of `entries`, with one of them in memory at a time.
 
     Raises:
         OSError: The file cannot be written.
@@ -177,7 +177,7 @@ def dtype_of(spelling: str) -> "torch.dtype":
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """Raise the library's report of a failed write as what it is."""
+    """Turn the library's report of a failed write into an `OSError`."""
     from safetensors import SafetensorError
 
     try:

@@ -1,7 +1,7 @@
-"""Files that describe: one declaration a field gives the YAML key, its type, bounds and help.
+"""YAML files with a schema: one declaration per field gives the key, its type, bounds and help.
 
-`Described` is the parent of every such file (task, recipe). Unknown keys are errors, and a bad file tells all its
-mistakes at once, each with its line.
+`Described` is the base class of every such file (task, recipe). Unknown keys are errors, and the message about a bad
+file lists all its mistakes, each with its line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ Place = tuple[int | str, ...]
 
 
 class Described(BaseModel):
-    """A value read from a YAML file: frozen, typed, and without unknown keys."""
+    """The content of a YAML file: frozen, typed, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
     def with_values(self, changes: Mapping[str, Any], *, origin: str) -> Self:
-        """Return a copy with dotted keys replaced, validated as a file is; `origin` stands in for the file's name."""
+        """Return a copy with dotted keys replaced and validated; messages show `origin` in place of a file's name."""
         values = self.model_dump(exclude_unset=True)
         for key, value in changes.items():
             *path, last = key.split(".")
@@ -31,7 +31,7 @@ class Described(BaseModel):
             for part in path:
                 step = place.setdefault(part, {})
                 if not isinstance(step, dict):
-                    raise UserError(f"{origin}: `{key}` names a part of `{part}`, which has no parts")
+                    raise UserError(f"{origin}: `{key}` names a key inside `{part}`, which has no keys")
                 place = step
             place[last] = value
         return parse(type(self), values, origin=origin, lines={})
@@ -41,10 +41,10 @@ D = TypeVar("D", bound=Described)
 
 
 def read(kind: type[D], path: Path, **given: Any) -> D:
-    """Read a described value from a YAML file; `given` adds keys that the file does not hold, such as its name.
+    """Read a described value from a YAML file; `given` adds keys that come from elsewhere, such as the file's name.
 
     Raises:
-        UserError: The file cannot be read, is not YAML, or holds mistakes (all of them are listed).
+        UserError: The file cannot be read, is not YAML, or has mistakes; the message lists all of them.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -62,7 +62,7 @@ def read(kind: type[D], path: Path, **given: Any) -> D:
     except (yaml.YAMLError, ValueError) as error:  # an unprintable character, an impossible date
         raise UserError(f"{path}: this is not YAML ({error})") from error
     if not isinstance(values, dict) or document is None:
-        raise UserError(f"{path}: expected `key: value` lines, found {_said(values)}")
+        raise UserError(f"{path}: expected `key: value` lines, found {_quoted(values)}")
     if taken := sorted(set(given) & set(values)):
         raise UserError(f"{path}: `{taken[0]}` is not a key of this file (it comes from the file's name); remove it")
     lines, twice = _lines(document)
@@ -72,21 +72,25 @@ def read(kind: type[D], path: Path, **given: Any) -> D:
 def parse(
     kind: type[D], values: Mapping[str, Any], *, origin: str, lines: Mapping[Place, int], mistakes: Sequence[str] = ()
 ) -> D:
-    """Validate `values` as a `kind`; every mistake goes into one UserError."""
-    found = list(mistakes)
+    """Validate `values` as a `kind`.
+
+    Raises:
+        UserError: There are mistakes; the message lists all of them.
+    """
+    problems = list(mistakes)
     result: D | None = None
     try:
         result = kind.model_validate(values)
     except ValidationError as error:
-        found += [_sentence(kind, one, lines) for one in error.errors(include_url=False)]
-    if result is None or found:
-        count = f"{len(found)} mistakes" if len(found) > 1 else "a mistake"
-        raise UserError(f"{origin} has {count}:\n" + "\n".join(f"  {mistake}" for mistake in found))
+        problems += [_sentence(kind, details, lines) for details in error.errors(include_url=False)]
+    if result is None or problems:
+        count = f"{len(problems)} mistakes" if len(problems) > 1 else "a mistake"
+        raise UserError(f"{origin} has {count}:\n" + "\n".join(f"  {problem}" for problem in problems))
     return result
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Split one `KEY=VALUE` of `--set`; the value is read as YAML: `1e-4`, `true`, `[a, b]` mean what they say."""
+    """Split one `KEY=VALUE` of `--set`; the value is YAML, such as `1e-4`, `true` or `[a, b]`."""
     key, equals, raw = text.partition("=")
     if not equals or not key.strip():
         raise UserError(f"--set {text}: expected KEY=VALUE, such as --set learning_rate=1e-5")
@@ -97,7 +101,7 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def keys_of(kind: type[Described]) -> list[str]:
-    """Return the keys of a described file, in the order of their declaration."""
+    """Return the keys of a described file in the order of their declaration."""
     return list(kind.model_fields)
 
 
@@ -114,15 +118,15 @@ def _sentence(kind: type[Described], error: ErrorDetails, lines: Mapping[Place, 
         case "missing":
             return f"{where}the key `{key}` is missing"
         case "value_error" | "assertion_error":
-            told = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-            return f"{where}{f'`{key}`: ' if key else ''}{told}"
+            problem = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+            return f"{where}{f'`{key}`: ' if key else ''}{problem}"
         case _:
-            told = error["msg"].removeprefix("Input should be ")
-            return f"{where}`{key}` is {_said(error['input'])}; it should be {told}"
+            expected = error["msg"].removeprefix("Input should be ")
+            return f"{where}`{key}` is {_quoted(error['input'])}; it should be {expected}"
 
 
 def _known_keys(kind: type[Described], path: Place) -> list[str]:
-    """Walk the declaration down `path` and return the keys known there."""
+    """Return the keys that are declared at `path`."""
     for part in path:
         if isinstance(part, int):
             continue
@@ -138,18 +142,18 @@ def _described_within(annotation: Any) -> type[Described] | None:
     if isinstance(annotation, type) and issubclass(annotation, Described):
         return annotation
     for part in getattr(annotation, "__args__", ()):
-        if found := _described_within(part):
-            return found
+        if described := _described_within(part):
+            return described
     return None
 
 
-def _said(value: Any) -> str:
+def _quoted(value: Any) -> str:
     text = repr(value) if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _lines(document: yaml.Node) -> tuple[dict[Place, int], list[str]]:
-    """Return the line of every key of a YAML document, and a sentence for each key that is given twice."""
+    """Return the line of every key of a YAML document, and a sentence for each duplicate key."""
     lines: dict[Place, int] = {}
     twice: list[str] = []
 

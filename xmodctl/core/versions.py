@@ -8,7 +8,7 @@ PACKAGES = ("xmodctl", "torch", "transformers", "datasets", "accelerate", "token
 
 def versions() -> dict[str, str]:
     """Return the versions of the installed packages that compute a result."""
-    return {name: found for name in PACKAGES if (found := _version(name))}
+    return {name: number for name in PACKAGES if (number := _version(name))}
 
 
 @cache  # reading a package's metadata takes milliseconds, and a report asks hundreds of times

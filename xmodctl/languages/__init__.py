@@ -1,4 +1,4 @@
-"""Languages as people write them: which adapter is meant, what a language is called, who its relatives are."""
+"""Languages: from any spelling to an adapter, names, scripts, and related languages."""
 
 from xmodctl.languages.frequent import frequent_words
 from xmodctl.languages.kinship import family, related

@@ -1,4 +1,4 @@
-"""The frequent words of languages, by which running text is told apart."""
+"""Frequent words, which identify the language of running text."""
 
 from functools import lru_cache
 
@@ -7,5 +7,5 @@ from xmodctl.languages.tags import load_table
 
 @lru_cache(maxsize=1)
 def frequent_words() -> dict[str, frozenset[str]]:
-    """Return frequent words in lower case by language, of languages that put blanks between words."""
+    """Return lower-case frequent words by language, for languages that put spaces between words."""
     return {language: frozenset(words.split()) for language, words in load_table("frequent.yaml").items()}

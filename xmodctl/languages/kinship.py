@@ -1,4 +1,4 @@
-"""Which languages are related: families from a table, scripts from CLDR."""
+"""Related languages: families from a table, scripts from CLDR."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -8,7 +8,7 @@ from xmodctl.languages.tags import load_table, read, script
 
 
 def lineage(text: str) -> tuple[str, ...]:
-    """Return the family and its branches, widest first; empty for a language that the table does not have."""
+    """Return the family and its branches, widest first; empty if the table does not have the language."""
     tag = read(text)
     if tag is None:
         return ()
@@ -16,25 +16,25 @@ def lineage(text: str) -> tuple[str, ...]:
 
 
 def family(text: str) -> str | None:
-    """Return the family and its branches in words (`Indo-European, Germanic, West`), or None where unrecorded."""
+    """Return the family and its branches as text (`Indo-European, Germanic, West`), or None if unknown."""
     return ", ".join(lineage(text)) or None
 
 
 def shared_branch(a: str, b: str) -> tuple[str, ...]:
-    """Return the branches two languages share, widest first; empty if they are not known to be related."""
+    """Return the branches that two languages share, widest first; empty if they are not known to be related."""
     shared = []
-    for of_a, of_b in zip(lineage(a), lineage(b), strict=False):
-        if of_a != of_b:
+    for branch, other in zip(lineage(a), lineage(b), strict=False):
+        if branch != other:
             break
-        shared.append(of_a)
+        shared.append(branch)
     return tuple(shared)
 
 
 def related(text: str, adapters: Sequence[str]) -> list[str]:
-    """Return the adapters of the same family, best first: by branches shared, same script, and their order."""
+    """Return the adapters of the same family, best first: by shared branches, same script, then their order."""
     written_in = script(text)
-    kin = [adapter for adapter in adapters if shared_branch(text, adapter)]
-    return sorted(kin, key=lambda adapter: (-len(shared_branch(text, adapter)), script(adapter) != written_in))
+    relatives = [adapter for adapter in adapters if shared_branch(text, adapter)]
+    return sorted(relatives, key=lambda adapter: (-len(shared_branch(text, adapter)), script(adapter) != written_in))
 
 
 @lru_cache(maxsize=1)

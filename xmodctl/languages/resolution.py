@@ -1,4 +1,4 @@
-"""From a spelling to an adapter: one, or a refusal that says what is near."""
+"""From any spelling of a language to one adapter, or to an error that suggests similar ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _SHOWN = 3  # relatives in a message
 
 @dataclass(frozen=True)
 class Match:
-    """An adapter, the English name of its language, and a note to print where the spelling left a choice."""
+    """An adapter, the English name of its language, and a note to show if the spelling was ambiguous."""
 
     adapter: str
     language: str
@@ -22,16 +22,16 @@ class Match:
 def resolve(text: str, adapters: Sequence[str], *, model: str, open_languages: bool = False) -> Match:
     """Return the adapter that `text` names.
 
-    The model's own names come first, then codes and English names. A model with open languages takes any language:
-    under a listed name, else under the one X-MOD checkpoints use, else under one made of code and likely region.
+    The model's adapter names come first, then codes and English names. A model with open languages accepts any
+    language: under a listed name, else under the name in X-MOD checkpoints, else under its code and likely region.
 
     Raises:
-        UserError: `text` is no language, the model lacks it, or several adapters fit.
+        UserError: `text` is not a language, the model lacks it, or several adapters fit.
     """
-    if (own := _own_name(text, adapters, model)) is not None:
-        return Match(own, name(own))
-    heirs = spellings()["retired"].get(fold(text))
-    if heirs and (match := _heir(text, heirs, adapters)):
+    if (adapter := _adapter_name(text, adapters, model)) is not None:
+        return Match(adapter, name(adapter))
+    successors = spellings()["retired"].get(fold(text))
+    if successors and (match := _successor(text, successors, adapters)):
         return match
     tag = read(text)
     if tag is None:
@@ -41,22 +41,24 @@ def resolve(text: str, adapters: Sequence[str], *, model: str, open_languages: b
     if not open_languages:
         raise UserError(_absent(text, tag, adapters, model))
     known = spellings()["checkpoint_names"]
-    if heirs and (match := _heir(text, heirs, known)):
+    if successors and (match := _successor(text, successors, known)):
         return match
     return _choose(text, tag, known, model) or _coin(tag)
 
 
 def same(a: str, b: str) -> bool:
-    """Say whether two spellings name one language without contradicting each other in script or region."""
+    """Return whether two spellings name the same language and do not contradict each other in script or region."""
     if fold(a) == fold(b):
         return True
-    one, other = read(a), read(b)
-    if one is None or other is None or not one.names_the_language_of(other) or _scripts_differ(one, other):
+    first, second = read(a), read(b)
+    if first is None or second is None:
         return False
-    return one.region is None or other.region is None or one.region == other.region
+    if not first.names_the_language_of(second) or _scripts_differ(first, second):
+        return False
+    return first.region is None or second.region is None or first.region == second.region
 
 
-def _own_name(text: str, adapters: Sequence[str], model: str) -> str | None:
+def _adapter_name(text: str, adapters: Sequence[str], model: str) -> str | None:
     if text.strip() in adapters:
         return text.strip()
     alike = [adapter for adapter in adapters if fold(adapter) == fold(text)]
@@ -65,13 +67,13 @@ def _own_name(text: str, adapters: Sequence[str], model: str) -> str | None:
     return alike[0] if alike else None
 
 
-def _heir(text: str, heirs: Sequence[str], adapters: Sequence[str]) -> Match | None:
-    """Return the adapter of the first heir of a retired code, with a note that names the others."""
-    present = [adapter for heir in heirs for adapter in adapters if _language_of(adapter) == heir]
+def _successor(text: str, successors: Sequence[str], adapters: Sequence[str]) -> Match | None:
+    """Return the adapter of the first successor of a retired code, with a note that names the others."""
+    present = [adapter for successor in successors for adapter in adapters if _language_of(adapter) == successor]
     if not present:
         return None
     others = f" (also here: {', '.join(present[1:])})" if present[1:] else ""
-    note = f"{text.strip()} is retired and means {name(present[0])} here, adapter {present[0]}{others}"
+    note = f"{text.strip()} is a retired code; here it means {name(present[0])}, adapter {present[0]}{others}"
     return Match(present[0], name(present[0]), note)
 
 
@@ -80,44 +82,48 @@ def _language_of(adapter: str) -> str | None:
     return tag.language if tag else None
 
 
-def _choose(text: str, asked: Tag, adapters: Sequence[str], model: str) -> Match | None:
-    """Return the one adapter that fits, None if none does; more than one without a default is the user's to choose."""
-    fitting = [(adapter, tag) for adapter, tag in _of_the_language(asked, adapters) if _fits(asked, tag)]
-    fitting = [pair for pair in fitting if pair[1].variety == asked.variety] or fitting
-    fitting = [pair for pair in fitting if pair[1].region == asked.region] or fitting
-    usual = [pair for pair in fitting if not _scripts_differ(asked, pair[1])] or fitting
+def _choose(text: str, wanted: Tag, adapters: Sequence[str], model: str) -> Match | None:
+    """Return the adapter that fits, or None.
+
+    Raises:
+        UserError: Several fit, and none of them is the default.
+    """
+    fitting = [(adapter, tag) for adapter, tag in _of_the_language(wanted, adapters) if _fits(wanted, tag)]
+    fitting = [pair for pair in fitting if pair[1].variety == wanted.variety] or fitting
+    fitting = [pair for pair in fitting if pair[1].region == wanted.region] or fitting
+    usual = [pair for pair in fitting if not _scripts_differ(wanted, pair[1])] or fitting
     if len(usual) > 1:
         raise UserError(_ambiguous(text, [adapter for adapter, _ in usual], model))
     if not usual:
         return None
     adapter, tag = usual[0]
     note = None
-    if len(fitting) > 1 or _scripts_differ(asked, tag):
+    if len(fitting) > 1 or _scripts_differ(wanted, tag):
         note = f"{text.strip()} means {adapter} here, {name(adapter)}"
         note += "".join(f"; write {other} for {name(other)}" for other, _ in fitting if other != adapter)
-    elif asked.region and tag.region is None and asked.region != _likely_region(asked):
+    elif wanted.region and tag.region is None and wanted.region != _likely_region(wanted):
         note = f"{text.strip()} goes through {adapter}, which is not bound to a region"
     return Match(adapter, name(adapter), note)
 
 
-def _of_the_language(asked: Tag, adapters: Sequence[str]) -> list[tuple[str, Tag]]:
+def _of_the_language(wanted: Tag, adapters: Sequence[str]) -> list[tuple[str, Tag]]:
     read_adapters = [(adapter, tag) for adapter in adapters if (tag := read(adapter))]
-    return [(adapter, tag) for adapter, tag in read_adapters if asked.names_the_language_of(tag)]
+    return [(adapter, tag) for adapter, tag in read_adapters if wanted.names_the_language_of(tag)]
 
 
-def _fits(asked: Tag, offered: Tag) -> bool:
-    """Say whether an adapter of the language may serve: what is stated must hold, what is not stated is free."""
-    if asked.script is None and asked.region is None:
+def _fits(wanted: Tag, offered: Tag) -> bool:
+    """Return whether an adapter of the language fits: what the spelling states must match, the rest is free."""
+    if wanted.script is None and wanted.region is None:
         return True
-    if _scripts_differ(asked, offered):
+    if _scripts_differ(wanted, offered):
         return False
-    if asked.language in spellings()["told_apart_by_script"]:
+    if wanted.language in spellings()["told_apart_by_script"]:
         return True
-    return asked.region is None or offered.region is None or asked.region == offered.region
+    return wanted.region is None or offered.region is None or wanted.region == offered.region
 
 
-def _scripts_differ(one: Tag, other: Tag) -> bool:
-    return bool(one.written_in and other.written_in and one.written_in != other.written_in)
+def _scripts_differ(first: Tag, second: Tag) -> bool:
+    return bool(first.written_in and second.written_in and first.written_in != second.written_in)
 
 
 def _likely_region(tag: Tag) -> str | None:
@@ -126,15 +132,15 @@ def _likely_region(tag: Tag) -> str | None:
 
 
 def _coin(tag: Tag) -> Match:
-    """Make the name of an adapter that no known checkpoint has: `zu_ZA`, or `hi_Latn` for an unusual script."""
+    """Create the name of an adapter that no known checkpoint has: `zu_ZA`, or `hi_Latn` for an unusual script."""
     likely = likely_subtags(tag.language, script=tag.script, region=tag.region)
     region = likely[1] if likely else tag.region or "ZZ"
     adapter = f"{tag.language}_{region}"
-    if region == "ZZ" or not region.isalpha() or read(adapter) is None:  # nowhere, a continent, or no country
-        adapter = f"{tag.language}_XX"  # X-MOD's way to say none
-    made = read(adapter)
-    assert made is not None
-    if tag.script and made.written_in != tag.script:
+    if region == "ZZ" or not region.isalpha() or read(adapter) is None:  # unknown, a continent, or not a country
+        adapter = f"{tag.language}_XX"  # X-MOD's code for no region
+    coined = read(adapter)
+    assert coined is not None
+    if tag.script and coined.written_in != tag.script:
         adapter = f"{tag.language}_{tag.script}"
     return Match(adapter, name(adapter))
 
@@ -144,37 +150,37 @@ def _quoted(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:60]}…")
 
 
-def _list_them(model: str) -> str:
-    return f"`xmodctl langs --model {model}` lists what it has"
+def _hint(model: str) -> str:
+    return f"`xmodctl langs --model {model}` lists its languages"
 
 
 def _ambiguous(text: str, fitting: Sequence[str], model: str) -> str:
-    return f"{_quoted(text)} fits several adapters of {model}: {', '.join(fitting)}; write the one you mean"
+    return f"{_quoted(text)} fits several adapters of {model}: {', '.join(fitting)}; give one of them"
 
 
 def _not_a_language(text: str, adapters: Sequence[str], model: str) -> str:
     by_name = {name(adapter): adapter for adapter in reversed(adapters)}
-    near = near_misses(text.strip()[:60], [*adapters, *by_name])
-    adapters_near = dict.fromkeys(by_name.get(found, found) for found in near)
-    meant = " or ".join(f"{adapter} ({name(adapter)})" for adapter in adapters_near)
+    similar = near_misses(text.strip()[:60], [*adapters, *by_name])
+    suggestions = dict.fromkeys(by_name.get(word, word) for word in similar)
+    suggested = " or ".join(f"{adapter} ({name(adapter)})" for adapter in suggestions)
     return (
         f"{_quoted(text)} is neither an adapter of {model} nor the code or English name of a language"
-        f"{f'; did you mean {meant}?' if meant else ''} ({_list_them(model)})"
+        f"{f'; did you mean {suggested}?' if suggested else ''} ({_hint(model)})"
     )
 
 
-def _absent(text: str, asked: Tag, adapters: Sequence[str], model: str) -> str:
-    spoken = described(asked)
-    asked_for = _quoted(text) if spoken.casefold() == text.strip().casefold() else f"{_quoted(text)} ({spoken})"
-    lacks = f"{model} has no adapter for {asked_for}"
-    if variants := [adapter for adapter, _ in _of_the_language(asked, adapters)]:
-        return f"{lacks}; did you mean {' or '.join(variants)}? ({_list_them(model)})"
-    branch = lineage(asked.code)
-    if kin := related(asked.code, adapters)[:_SHOWN]:
-        near = ", ".join(f"{adapter} ({shared_branch(asked.code, adapter)[-1]})" for adapter in kin)
-        lacks += f"; its nearest relatives there: {near}"
-    elif branch:
-        lacks += f", and none for any language of its family ({branch[0]})"
+def _absent(text: str, tag: Tag, adapters: Sequence[str], model: str) -> str:
+    english = described(tag)
+    language = _quoted(text) if english.casefold() == text.strip().casefold() else f"{_quoted(text)} ({english})"
+    problem = f"{model} has no adapter for {language}"
+    if variants := [adapter for adapter, _ in _of_the_language(tag, adapters)]:
+        return f"{problem}; did you mean {' or '.join(variants)}? ({_hint(model)})"
+    family = lineage(tag.code)
+    if relatives := related(tag.code, adapters)[:_SHOWN]:
+        closest = ", ".join(f"{adapter} ({shared_branch(tag.code, adapter)[-1]})" for adapter in relatives)
+        problem += f"; its closest relatives there: {closest}"
+    elif family:
+        problem += f", and none for any language of its family ({family[0]})"
     else:
-        lacks += f", nor is a relative of it known{did_you_mean(text.strip()[:60], list(adapters))}"
-    return f"{lacks} ({_list_them(model)})"
+        problem += f", and no related language is known{did_you_mean(text.strip()[:60], list(adapters))}"
+    return f"{problem} ({_hint(model)})"

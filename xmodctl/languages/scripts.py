@@ -1,47 +1,44 @@
-"""Is this task, data, recipe, model and disk fit to run? Findings, before an hour is spent on finding out."""
+"""The scripts of letters, and whether a text is in the script of its language."""
 
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-from xmodctl.languages import script
-
-if TYPE_CHECKING:
-    pass
+from xmodctl.languages.tags import script
 
 FOREIGN_LETTERS = 0.2
-"""Names, units and quotations make for some letters of another script in any text; more is a mistake in the data."""
+"""The largest share of letters in other scripts that names, units and quotations explain; more is a data problem."""
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """Letters that are in another script than that of the language they are said to be."""
+class ScriptMismatch:
+    """Letters of a text that is not in the script of its language."""
 
-    own: int  # letters in the language's script
-    total: int
-    claimed: str  # the language's script, or its scripts
-    most: str  # the script that most letters are in
-    count: int  # letters in that one
+    expected: str  # the language's script, or its scripts
+    in_expected: int  # letters in them
+    main: str  # the script that most letters are in
+    in_main: int  # letters in it
+    total: int  # letters
 
 
-def foreign(letters: Mapping[str, int], language: str) -> Foreign | None:
-    """Return what letters of each script say against a text's being in a language; None if nothing does."""
-    claimed = WRITTEN_WITH.get(script(language), (UNICODE_NAMES.get(script(language), ""),))
+def script_mismatch(letters: Mapping[str, int], language: str) -> ScriptMismatch | None:
+    """Return how the letters of a text, counted by script, contradict its language; None if they do not."""
+    expected = WRITTEN_WITH.get(script(language), (UNICODE_NAMES.get(script(language), ""),))
     total = sum(letters.values())
-    own = sum(letters.get(each, 0) for each in claimed)
-    if not total or not any(claimed) or own >= (1 - FOREIGN_LETTERS) * total:
+    in_expected = sum(letters.get(name, 0) for name in expected)
+    if not total or not any(expected) or in_expected >= (1 - FOREIGN_LETTERS) * total:
         return None
-    most, count = max(letters.items(), key=lambda pair: pair[1])
-    return Foreign(own, total, " or ".join(each.lower() for each in claimed), most.lower(), count)
+    main, in_main = max(letters.items(), key=lambda pair: pair[1])
+    names = " or ".join(name.lower() for name in expected)
+    return ScriptMismatch(names, in_expected, main.lower(), in_main, total)
 
 
 @lru_cache(maxsize=2**16)
 def script_of(character: str) -> str | None:
     """Return the script of a letter, as the first word of its Unicode name (`CYRILLIC`), or None for other characters.
 
-    The standard library has no table of scripts, and a letter's name begins with that of its script.
+    The standard library has no table of scripts, but a letter's name starts with that of its script.
     """
     if not character.isalpha():
         return None
@@ -56,11 +53,11 @@ UNICODE_NAMES = {
     "Thai": "THAI", "Tibt": "TIBETAN", "Olck": "OL", "Tfng": "TIFINAGH", "Nkoo": "NKO", "Cher": "CHEROKEE",
     "Syrc": "SYRIAC", "Yiii": "YI", "Vaii": "VAI",
 }  # fmt: skip
-"""ISO 15924 -> how the names of the script's letters begin."""
+"""ISO 15924 code -> the first word in the names of the script's letters."""
 WRITTEN_WITH = {
     "Hans": ("CJK",),
     "Hant": ("CJK",),
     "Jpan": ("CJK", "HIRAGANA", "KATAKANA"),
     "Kore": ("HANGUL", "CJK"),
 }
-"""Scripts that go by more than one name, or by another."""
+"""Scripts whose letters have several first words in their names, or an unexpected one."""

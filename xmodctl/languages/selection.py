@@ -1,4 +1,4 @@
-"""From what a user writes after `--langs` to the languages of a sweep."""
+"""From the value of `--langs` to the languages of a sweep."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +10,10 @@ from xmodctl.languages.tags import fold, read
 
 @dataclass(frozen=True)
 class Target:
-    """Data of one language and the adapter it goes through.
+    """The data of one language, and the adapter that scores it.
 
-    `data` is the task's own code where the task lists the language, else the adapter's name, or the canonical code
-    where that says more (`zh-HK`, `jv` of `jv=id_ID`); `note` is to be printed.
+    `data` is the task's code if the task lists the language, else the adapter's name, or the canonical code if that
+    says more (`zh-HK`, `jv` of `jv=id_ID`). `note` is for the user.
     """
 
     data: str
@@ -23,7 +23,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Expansion:
-    """The targets in the order asked for, and the task's languages without an adapter: pairs of code and sentence."""
+    """The targets in the order of the selection, and the task's languages without an adapter: code and sentence."""
 
     targets: tuple[Target, ...]
     missing: tuple[tuple[str, str], ...] = ()
@@ -40,20 +40,20 @@ def expand(
 ) -> Expansion:
     """Return the languages a selection names: `de,fr_XX`, `all`, `@task`, `all,-zh_TW`, `jv=id_ID`.
 
-    `all` is what model and task share, or every adapter where the task lists nothing; `@task` is the task's list. What
-    the model lacks of these two is reported as missing; a language named outright must be there. Exclusions apply
-    to the whole selection wherever they stand.
+    `all` is the languages that model and task share, or every adapter if the task lists no languages; `@task` is the
+    task's list. Languages of these two that the model lacks are reported as missing; other names must exist.
+    Exclusions apply to the whole selection, wherever they are in it.
 
     Args:
-        selection: names and aliases between commas.
-        adapters: the model's languages.
-        model: what the model is called in messages.
-        task_languages: the benchmark's code -> X-MOD language, or None where the code says it all.
-        open_languages: whether the model takes any language.
-        besides: languages that are scored without being selected; to exclude one that is not selected is no mistake.
+        selection: Names and aliases between commas.
+        adapters: The model's languages.
+        model: The model's name in messages.
+        task_languages: The benchmark's code -> X-MOD language, or None if the code is enough.
+        open_languages: Whether the model accepts any language.
+        besides: Languages that are scored without being selected; excluding one that is not selected is no error.
 
     Raises:
-        UserError: all that cannot be used, in one message.
+        UserError: Parts of the selection cannot be used; the message lists all of them.
     """
     chooser = _Chooser(adapters, model, task_languages, open_languages, besides)
     targets: list[Target] = []
@@ -95,7 +95,7 @@ def _all_of(mistakes: Sequence[str]) -> str:
 
 
 def _distinct(targets: Sequence[Target]) -> tuple[Target, ...]:
-    """Keep the first of each pair of data and adapter, with the first note any of them carries."""
+    """Keep the first of each pair of data and adapter, with the first note of any of them."""
     by_pair: dict[tuple[str, str], Target] = {}
     for target in targets:
         first = by_pair.setdefault((target.data, target.adapter), target)
@@ -106,7 +106,7 @@ def _distinct(targets: Sequence[Target]) -> tuple[Target, ...]:
 
 @dataclass(frozen=True)
 class _Chooser:
-    """One item of a selection -> its targets."""
+    """Turns one item of a selection into its targets."""
 
     adapters: Sequence[str]
     model: str
@@ -134,8 +134,8 @@ class _Chooser:
             raise UserError(f"{item!r} is not a list of languages; the only one is @task")
         if "=" in item:
             return self._paired(item)
-        own = any(fold(item) == fold(adapter) for adapter in self.adapters)
-        if not own and (code := self._code_written_as(item)):
+        is_adapter = any(fold(item) == fold(adapter) for adapter in self.adapters)
+        if not is_adapter and (code := self._code_written_as(item)):
             match = self._of_the_task(code)
             return [Target(code, match.adapter, match.note)]
         match = self._resolve(item)
@@ -143,7 +143,7 @@ class _Chooser:
         return [Target(data, match.adapter, match.note) for data in codes or [_data_of(item, match.adapter)]]
 
     def excluded(self, item: str, targets: Sequence[Target], missing: Mapping[str, str]) -> list[Target]:
-        """Return the targets whose data the item names, else those whose adapter it names."""
+        """Return the targets whose data the item names, or else those whose adapter it names."""
         codes = {fold(code) for code in [item, *self._codes_of(item)]}
         by_data = [target for target in targets if same(target.data, item) or fold(target.data) in codes]
         if by_data or any(same(code, item) for code in missing):
@@ -153,9 +153,7 @@ class _Chooser:
         adapter = self._resolve(item).adapter
         by_adapter = [target for target in targets if target.adapter == adapter]
         if not by_adapter:
-            raise UserError(
-                f"-{item} excludes {adapter}, which the rest of the selection does not contain; leave it out"
-            )
+            raise UserError(f"-{item} excludes {adapter}, which the rest of the selection does not contain; remove it")
         return by_adapter
 
     def _paired(self, item: str) -> list[Target]:
@@ -168,7 +166,7 @@ class _Chooser:
         if codes:
             return [Target(code, match.adapter, match.note) for code in codes]
         tag = read(data)
-        if tag is None and not any(fold(data) == fold(own) for own in self.adapters):
+        if tag is None and not any(fold(data) == fold(adapter) for adapter in self.adapters):
             raise UserError(
                 f"{data!r} in {item!r} is neither a language of the task nor the code or name of a language"
             )
@@ -178,21 +176,21 @@ class _Chooser:
         return resolve(text, self.adapters, model=self.model, open_languages=self.open_languages)
 
     def _of_the_task(self, code: str) -> Match:
-        """Resolve a code of the task through the X-MOD language it declares, keeping what is to be said of the code."""
+        """Resolve a code of the task through the X-MOD language that it declares, with the note about the code."""
         declared = self.task_languages[code]
         if declared is None:
             return self._resolve(code)
         match = self._resolve(declared)
         try:
             plain = self._resolve(code)
-        except UserError:  # a code such as `en_ewt` says nothing by itself: the declaration is there for it
+        except UserError:  # a code such as `en_ewt` is not a language: hence the declaration
             return match
         return plain if plain.adapter == match.adapter else match
 
     def _adapter_of(self, code: str) -> str | None:
         try:
             return self._of_the_task(code).adapter
-        except UserError:  # the model lacks that language of the task; another one was asked for
+        except UserError:  # the model lacks this language of the task, and another one is wanted
             return None
 
     def _code_written_as(self, text: str) -> str | None:
@@ -203,9 +201,9 @@ class _Chooser:
 
 
 def _data_of(text: str, adapter: str) -> str:
-    """Return the adapter's name where it says as much of the data as the user did, else the canonical code."""
-    asked, offered = read(text), read(adapter)
-    if asked is None or offered is None:
+    """Return the adapter's name if it says as much about the data as the user did, else the canonical code."""
+    wanted, offered = read(text), read(adapter)
+    if wanted is None or offered is None:
         return adapter
-    says_more = asked.region not in (None, offered.region) or asked.variety not in (asked.language, offered.variety)
-    return asked.code if says_more or not same(text, adapter) else adapter
+    says_more = wanted.region not in (None, offered.region) or wanted.variety not in (wanted.language, offered.variety)
+    return wanted.code if says_more or not same(text, adapter) else adapter

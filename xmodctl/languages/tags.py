@@ -1,4 +1,4 @@
-"""Spellings of languages and what they state: language, script, region."""
+"""Spellings of languages, and the language, script and region that they state."""
 
 import re
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ _LONGEST = 80  # characters; the longest English name of a language has 58
 
 @dataclass(frozen=True)
 class Tag:
-    """What a spelling states.
+    """The language that a spelling states.
 
-    `language` is the code CLDR prefers (`zh` for `cmn`), `variety` the code before a macrolanguage took it in (`cmn`).
-    `script` and `region` are None where the spelling does not state them.
+    `language` is the code that CLDR prefers (`zh` for `cmn`), `variety` the code of the member of a macrolanguage
+    (`cmn`). `script` and `region` are None if the spelling does not state them.
     """
 
     language: str
@@ -36,14 +36,14 @@ class Tag:
 
     @property
     def written_in(self) -> str | None:
-        """Return the script, stated or likely (`Hant` for `zh-TW`), or None where nobody has recorded one."""
+        """Return the script, stated or likely (`Hant` for `zh-TW`), or None if unknown."""
         if self.script:
             return self.script
         likely = likely_subtags(self.language, region=self.region)
         return likely[0] if likely else None
 
     def names_the_language_of(self, other: "Tag") -> bool:
-        """Say whether both name one language: the same variety, or one the macrolanguage of the other."""
+        """Return whether both name the same language: the same variety, or one is the macrolanguage of the other."""
         if self.variety == other.variety:
             return True
         return self.language == other.language and self.language in (self.variety, other.variety)
@@ -51,7 +51,7 @@ class Tag:
 
 @lru_cache(maxsize=1)
 def spellings() -> Mapping[str, Any]:
-    """Return the table of what no library of language codes knows."""
+    """Return the table of spellings that libraries of language codes lack."""
     return load_table("spellings.yaml")
 
 
@@ -59,20 +59,20 @@ def load_table(name: str) -> Mapping[str, Any]:
     """Return a YAML table of this package."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster where libyaml was there at build time
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster if PyYAML was built with libyaml
     table = yaml.load(Path(__file__).with_name(name).read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
     assert isinstance(table, dict)
     return table
 
 
 def fold(text: str) -> str:
-    """Return the form in which two spellings are the same but for letter case, `-`/`_` and outer spaces."""
+    """Return a spelling without differences in case, `-`/`_` and surrounding spaces."""
     return text.strip().casefold().replace("_", "-")
 
 
 @lru_cache(maxsize=8192)
 def read(text: str) -> Tag | None:
-    """Return what a code or an English (or own) name of a language states, or None if it is neither."""
+    """Return what a language's code, English name or own name states, or None if the text is none of these."""
     text = text.strip()
     if not text or len(text) > _LONGEST or not text.isprintable():
         return None
@@ -81,7 +81,7 @@ def read(text: str) -> Tag | None:
 
 
 def likely_subtags(language: str, *, script: str | None = None, region: str | None = None) -> tuple[str, str] | None:
-    """Return the likely script and region (ISO 15924, ISO 3166), or None for a language CLDR has no record of."""
+    """Return the likely script and region (ISO 15924, ISO 3166), or None for a language that CLDR does not have."""
     import langcodes
     from langcodes.data_dicts import LIKELY_SUBTAGS
 
@@ -93,7 +93,7 @@ def likely_subtags(language: str, *, script: str | None = None, region: str | No
 
 
 def name(text: str) -> str:
-    """Return the English name, with the script where that tells languages apart; unchanged what is no language."""
+    """Return the English name, with the script if it distinguishes languages; other text is returned unchanged."""
     tag = read(text)
     if tag is None:
         return text
@@ -108,14 +108,14 @@ def name(text: str) -> str:
 
 
 def described(tag: Tag) -> str:
-    """Return the English name of all that a tag states (`German (Switzerland)`)."""
+    """Return the English name of everything that a tag states (`German (Switzerland)`)."""
     import langcodes
 
     return langcodes.get(tag.code).display_name()
 
 
 def script(text: str) -> str:
-    """Return the ISO 15924 code of the script, stated or likely; `Zzzz` (uncoded) where nobody has recorded one."""
+    """Return the ISO 15924 code of the script, stated or likely; `Zzzz` (uncoded) if unknown."""
     tag = read(text)
     return (tag.written_in if tag else None) or "Zzzz"
 
@@ -129,8 +129,8 @@ def _recorded_scripts() -> dict[str, str]:
 def _macrolanguages() -> dict[str, str]:
     from langcodes.data_dicts import NORMALIZED_MACROLANGUAGES
 
-    ours = {member: macro for macro, members in spellings()["members"].items() for member in members}
-    return {**NORMALIZED_MACROLANGUAGES, **ours}
+    added = {member: macro for macro, members in spellings()["members"].items() for member in members}
+    return {**NORMALIZED_MACROLANGUAGES, **added}
 
 
 @lru_cache(maxsize=1)
@@ -150,15 +150,15 @@ def _read_code(folded: str) -> Tag | None:
     if region and _PRIVATE_REGION.fullmatch(region):
         return None
     spelled = "-".join(part for part in (parts["language"], parts["extension"], parts["script"], region) if part)
-    found = langcodes.get(spelled)
-    # The library lets any code follow a language (`en-ewt`); a registered pair (`zh-yue`) comes back as one code.
-    if found.language is None or found.extlangs or not found.is_valid():
+    parsed = langcodes.get(spelled)
+    # The library accepts any code after a language (`en-ewt`); a registered pair (`zh-yue`) becomes one code.
+    if parsed.language is None or parsed.extlangs or not parsed.is_valid():
         return None
-    script = spellings()["equivalent_scripts"].get(found.script, found.script)
-    if script == "Hani":  # says "Chinese characters" and leaves open which
+    script = spellings()["equivalent_scripts"].get(parsed.script, parsed.script)
+    if script == "Hani":  # Chinese characters, either simplified or traditional
         script = None
-    language = _macrolanguages().get(found.language, found.language)
-    return Tag(language, found.language, script, found.territory)
+    language = _macrolanguages().get(parsed.language, parsed.language)
+    return Tag(language, parsed.language, script, parsed.territory)
 
 
 def _read_name(folded: str) -> Tag | None:
@@ -174,10 +174,10 @@ def _read_name(folded: str) -> Tag | None:
 
 
 def _code_of_name(category: str, spelled: str) -> str | None:
-    """Return the code of an English name, or of a language's name in that language, compared whole.
+    """Return the code of an English name, or of a language's name in that language; the complete name must match.
 
-    The library's own search takes the longest prefix it knows (`klingonish` for Klingon), and names in any of its 300
-    languages, in which one word names several languages.
+    The library's own search accepts the longest prefix that it knows (`klingonish` for Klingon), and names in any of
+    its 300 languages, where the same word names several languages.
     """
     if code := _look_up(f"en/name_to_{category}", spelled):
         return code

@@ -1,4 +1,4 @@
-"""Is this text in the language it is said to be in? Two cheap looks: the script of its letters, and frequent words."""
+"""Two quick checks that a text is in its language: the script of its letters, and frequent words."""
 
 import re
 from collections import Counter
@@ -6,35 +6,35 @@ from collections.abc import Sequence
 
 from xmodctl.languages import frequent_words, name, same
 from xmodctl.languages.kinship import shared_branch
-from xmodctl.languages.scripts import foreign, script_of
+from xmodctl.languages.scripts import script_mismatch, script_of
 
 ANOTHER = 0.07
-"""A text with this share of its words in a language's list, and twice the share that is in the list of the language it
-is said to be in, is taken for the former's. Seen in paragraphs of Wikipedia and in the Bible: 9 to 33 % of the words
-are in their own language's list, and of unrelated languages' at most 6 %."""
+"""A text counts as another language's if this share of its words is in that language's list, and at least twice the
+share in the list of its stated language. In paragraphs of Wikipedia and in the Bible, 9 to 33 % of the words are in the
+list of the text's language, and at most 6 % in that of an unrelated one."""
 ANOTHER_UNKNOWN = 0.15
-"""The same where there is no list of the language it is said to be in."""
+"""The same if there is no list for the stated language."""
 CLOSE = 3
-"""Branches that two languages share which are too close to be told apart by a list of words."""
+"""Two languages that share this many branches are too similar to be distinguished by word lists."""
 _WORD = re.compile(r"[^\s\d!-/:-@\[-`{-~¡¿«»‘“”„‚…–—·،؛؟۔।॥]+")
-"""What stands between blanks and punctuation; an apostrophe that is written ’ may be a letter."""
+"""Characters between spaces and punctuation; an apostrophe written as ’ can be a letter."""
 
 
 def cautions(language: str, texts: Sequence[str]) -> tuple[str, ...]:
-    """Return what may be other than meant in a sample of a language's text: a sentence, or nothing."""
-    told = _another_script(language, texts) or _another_language(language, texts)
-    return (told,) if told else ()
+    """Return cautions about a sample of a language's text: one sentence, or none."""
+    caution = _another_script(language, texts) or _another_language(language, texts)
+    return (caution,) if caution else ()
 
 
 def _another_script(language: str, texts: Sequence[str]) -> str | None:
     letters = Counter(filter(None, map(script_of, "".join(texts))))
     if not letters:
         return "the text has no letters"
-    if not (found := foreign(letters, language)):
+    if not (mismatch := script_mismatch(letters, language)):
         return None
     return (
-        f"{found.own / found.total:.0%} of the letters are in the usual script of {name(language)} "
-        f"({found.claimed}), {found.count / found.total:.0%} are {found.most}: is it another text?"
+        f"{mismatch.in_expected / mismatch.total:.0%} of the letters are in the usual script of {name(language)} "
+        f"({mismatch.expected}), {mismatch.in_main / mismatch.total:.0%} are {mismatch.main}: is it the right text?"
     )
 
 
@@ -44,14 +44,14 @@ def _another_language(language: str, texts: Sequence[str]) -> str | None:
         return None
     total = words.total()
     shares = {other: sum(words[word] for word in known) / total for other, known in frequent_words().items()}
-    own = next((share for other, share in shares.items() if same(other, language)), None)
+    expected = next((share for other, share in shares.items() if same(other, language)), None)
     best = max(shares, key=shares.__getitem__)
-    if own is None:
+    if expected is None:
         if shares[best] < ANOTHER_UNKNOWN or len(shared_branch(best, language)) >= CLOSE:
             return None
         against = ""
     else:
-        if shares[best] < ANOTHER or shares[best] < 2 * own:
+        if shares[best] < ANOTHER or shares[best] < 2 * expected:
             return None
-        against = f", {own:.0%} of {name(language)}"
-    return f"{shares[best]:.0%} of the words are frequent ones of {name(best)}{against}: is it another text?"
+        against = f", {expected:.0%} are frequent words of {name(language)}"
+    return f"{shares[best]:.0%} of the words are frequent words of {name(best)}{against}: is it the right text?"

@@ -1,1 +1,1 @@
-"""Resampling, intervals, tests; knows numpy alone."""
+"""Resampling, confidence intervals and significance tests; needs only NumPy."""

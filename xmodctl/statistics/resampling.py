@@ -1,6 +1,6 @@
-"""Intervals and tests: how far a score would move had other examples been drawn, or other seeds been trained.
+"""Resampling and confidence intervals: how much a score would vary with other examples or other seeds.
 
-`docs/statistics.md` says in plain words what is computed when.
+`docs/statistics.md` explains in plain words what is computed when.
 """
 
 import hashlib
@@ -16,18 +16,18 @@ Floats = NDArray[np.float64]
 Metric = Callable[[np.ndarray], np.ndarray]  # summed counts of shape (..., counts) -> values of shape (...)
 
 RESAMPLES = 2000
-"""For the ends of an interval; Efron and Tibshirani (1993) count 1,000 as a rough minimum."""
+"""For the ends of an interval; Efron and Tibshirani (1993) give 1,000 as a rough minimum."""
 
 DRAWS = 2**16
 """Draws per call of the random generator: few enough for the processor's cache."""
 
 CELLS = 2**22
-"""Numbers held at a time while resampling: 32 MiB."""
+"""Numbers in memory at a time while resampling: 32 MiB."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A two-sided 95 % interval, in the unit of the score."""
+    """A two-sided 95 % confidence interval, in the unit of the score."""
 
     low: float
     high: float
@@ -35,13 +35,13 @@ class Interval:
 
 
 def bootstrap(statistics: np.ndarray, metric: Metric, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
-    """Return the percentile bootstrap interval of a metric over examples.
+    """Return the percentile bootstrap confidence interval of a metric over examples.
 
     Args:
         statistics: Counts that add up over examples, shape (examples, counts).
         metric: Maps summed counts of shape (resamples, counts) to values of shape (resamples,).
         seed: The same seed gives the same interval.
-        resamples: How many samples of the same size are drawn with replacement.
+        resamples: The number of samples of the same size to draw with replacement.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
@@ -53,12 +53,12 @@ def bootstrap(statistics: np.ndarray, metric: Metric, *, seed: int = 0, resample
 
 
 def by_examples(resamples: int, seed: int) -> str:
-    """Name the method of an interval, as rows and reports do."""
+    """Return the name of an interval's method in rows and reports."""
     return f"percentile bootstrap over examples, {resamples} resamples, seed {seed}"
 
 
 def percentiles(values: np.ndarray) -> tuple[float, float]:
-    """Return the ends of the interval that leaves 2.5 % of the values out on each side."""
+    """Return the ends of the interval that excludes 2.5 % of the values on each side."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
@@ -68,24 +68,24 @@ def resample(
 ) -> Floats:
     """Return a metric of several tables under the same resamples of their rows, shape (resamples, tables).
 
-    Row i of every table is the same example: what another model, seed or language made of it. So whatever is computed
-    from one resample (a difference, a gap, an average) is paired.
+    Row i of every table is the same example, scored with another model, seed or language. So everything that is
+    computed from one resample (a difference, a gap, an average) is paired.
 
     Args:
         tables: Counts that add up over examples, each of shape (examples, counts).
         metric: Maps summed counts to values.
         stream: Calls with the same stream, seed and number of rows draw the same rows.
-        seed: The same seed gives the same values, whatever else is resampled and in whatever order.
-        resamples: How many samples of the same size are drawn with replacement.
+        seed: The same seed gives the same values, regardless of what else is resampled and in which order.
+        resamples: The number of samples of the same size to draw with replacement.
 
-    Sources: Efron and Tibshirani (1993), chapter 8, on data of any structure; of the paired bootstrap in language
+    Sources: Efron and Tibshirani (1993), chapter 8, on data of any structure; on the paired bootstrap in language
     processing, Koehn, Statistical Significance Tests for Machine Translation Evaluation (EMNLP 2004).
     """
     examples, counts = tables[0].shape
-    assert examples, "there is nothing to draw from"
+    assert examples, "no examples to draw from"
     assert all(table.shape == (examples, counts) for table in tables)
     draw = np.random.default_rng([seed, *hashlib.sha256(stream.encode()).digest()])
-    together = max(1, CELLS // examples)  # resamples, and columns of tables, that are held at a time
+    together = max(1, CELLS // examples)  # resamples, and columns of tables, in memory at a time
     width = max(1, together // counts)
     values = np.empty((resamples, len(tables)))
     for start in range(0, resamples, together):
@@ -114,7 +114,7 @@ def _draw_counts(draw: np.random.Generator, resamples: int, examples: int) -> Fl
 
 @dataclass(frozen=True)
 class Scores:
-    """What the seeds of one way of training score on the same examples: as observed, and under resamples of these."""
+    """The scores of the seeds of one training method on the same examples: as observed, and under resamples."""
 
     seeds: tuple[int, ...]
     observed: Floats  # (seeds,)
@@ -124,18 +124,18 @@ class Scores:
         assert self.observed.shape == self.drawn.shape[1:] == (len(self.seeds),)
 
     def __sub__(self, other: Self) -> Self:
-        """Return the differences, seed by seed."""
+        """Return the differences per seed."""
         assert self.seeds == other.seeds
         return type(self)(self.seeds, self.observed - other.observed, self.drawn - other.drawn)
 
     @classmethod
     def mean(cls, several: Sequence[Self]) -> Self:
-        """Return the unweighted mean, seed by seed."""
-        assert all(one.seeds == several[0].seeds for one in several)
+        """Return the unweighted mean per seed."""
+        assert all(scores.seeds == several[0].seeds for scores in several)
         drawn = np.zeros_like(several[0].drawn)
-        for one in several:  # not stacked: there may be 81 of them
-            drawn += one.drawn
-        return cls(several[0].seeds, np.mean([one.observed for one in several], axis=0), drawn / len(several))
+        for scores in several:  # not stacked: there can be 81 of them
+            drawn += scores.drawn
+        return cls(several[0].seeds, np.mean([scores.observed for scores in several], axis=0), drawn / len(several))
 
     @property
     def value(self) -> float:
@@ -144,11 +144,11 @@ class Scores:
 
     @property
     def seed_variance(self) -> float:
-        """How much seeds differ more than the noise of one test set explains; negative where they differ less.
+        """The variance between seeds beyond what the noise of the test set explains; negative if it is smaller.
 
-        Every seed is scored on the same examples, so what these have in common cancels in the variance between seeds,
-        and what is left of their noise is known from the resamples. Source: the analysis of variance of a crossed
-        table, Searle, Casella and McCulloch, Variance Components (1992), chapter 4.
+        Every seed is scored on the same examples, so the noise that seeds share cancels in the variance between them,
+        and the rest of it is estimated from the resamples. Source: the analysis of variance of a crossed table,
+        Searle, Casella and McCulloch, Variance Components (1992), chapter 4.
         """
         count = len(self.seeds)
         noise = (self.drawn - self.drawn.mean(axis=1, keepdims=True)).var(axis=0).mean()
@@ -156,12 +156,12 @@ class Scores:
 
 
 def redraw(scores: Scores, minus: Scores | None = None, *, seed: int = 0) -> Floats:
-    """Return the mean over seeds, or the difference of two such means, as other examples and seeds would have it.
+    """Return draws of the mean over seeds, or of the difference of two such means, for other examples and seeds.
 
-    Two levels. Examples are resampled, the same for every seed, as every seed is scored on the same ones. Seeds are
-    too few to be resampled: their part is drawn from Student's t distribution, with the variance between seeds as scale
-    and, of a difference, the variance of both sides pooled. With one seed a side, that level is missing: the result is
-    about these very models.
+    There are two levels. Examples are resampled, identically for every seed, because all seeds are scored on the same
+    examples. Seeds are too few to resample: their part is drawn from Student's t distribution, scaled by the variance
+    between seeds, which is pooled over both sides of a difference. With one seed per side, that level is missing, and
+    the result is about these particular models only.
 
     Sources: McCullagh, Resampling and Exchangeable Arrays (Bernoulli 2000), and Owen, The Pigeonhole Bootstrap (Annals
     of Applied Statistics 2007), on two crossed levels; Student, The Probable Error of a Mean (Biometrika 1908).
@@ -180,9 +180,9 @@ def redraw(scores: Scores, minus: Scores | None = None, *, seed: int = 0) -> Flo
 
 @lru_cache(maxsize=16)
 def _student(freedom: int, count: int, seed: int) -> Floats:
-    """Return draws from Student's t distribution whose quantiles are its own: far fewer would tell its tails as well.
+    """Return draws from Student's t distribution with nearly exact quantiles, also in the tails.
 
-    They are every 101st of as many times more draws in order, made symmetric, and shuffled.
+    They are every 101st of 101 times as many sorted draws, made symmetric and shuffled.
     """
     draw = np.random.default_rng(seed)
     quantiles = np.sort(draw.standard_t(freedom, count * 101))[50::101]

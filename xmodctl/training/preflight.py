@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from xmodctl.model import Facts, Source
-from xmodctl.languages.scripts import foreign, script_of
+from xmodctl.languages.scripts import script_mismatch, script_of
 
 Level = Literal["passed", "warning", "error"]
 
@@ -285,10 +285,10 @@ def _duplicates(one: Looked, task: Task) -> Iterator[str]:  # noqa: ARG001
 
 def _script(one: Looked, task: Task) -> Iterator[str]:
     code = (task.languages.get(one.language) or one.language) if task.languages else one.language
-    if found := foreign(one.scripts, code):
+    if mismatch := script_mismatch(one.scripts, code):
         yield (
-            f"{_share(found.own, found.total)} of the letters are in the script of {name(code)} "
-            f"({found.claimed}), {_share(found.count, found.total)} are {found.most}"
+            f"{_share(mismatch.in_expected, mismatch.total)} of the letters are in the script of {name(code)} "
+            f"({mismatch.expected}), {_share(mismatch.in_main, mismatch.total)} are {mismatch.main}"
         )
 
 
