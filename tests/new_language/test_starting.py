@@ -109,11 +109,11 @@ ZULU = ["Ngiyabonga kakhulu ngosizo lwakho.", "Umuntu ngumuntu ngabantu.", "Aban
         (
             "zu_ZA",
             GERMAN,
-            r"5\d% of the words are frequent words of German, 0% are frequent words of Zulu: is it the right text\?",
+            r"5\d% of the words are frequent words of German, 0% of Zulu: is it the right text\?",
         ),
         ("mt_MT", GERMAN, r"5\d% of the words are frequent words of German: is it the right text\?"),
-        ("xh_ZA", FINNISH, "frequent ones of Finnish, 0% of Xhosa"),
-        ("et_EE", FINNISH, r"frequent ones of Finnish, \d+% of Estonian"),
+        ("xh_ZA", FINNISH, "frequent words of Finnish, 0% of Xhosa"),
+        ("et_EE", FINNISH, r"frequent words of Finnish, \d+% of Estonian"),
         ("lb_LU", GERMAN, None),  # near relatives of which one has no list are not told apart
         ("am_ET", ZULU, r"0% of the letters are in the usual script of Amharic \(ethiopic\), 100% are latin"),
         ("zu_ZA", ["12 34"], "the text has no letters"),

@@ -53,5 +53,5 @@ def _another_language(language: str, texts: Sequence[str]) -> str | None:
     else:
         if shares[best] < ANOTHER or shares[best] < 2 * expected:
             return None
-        against = f", {expected:.0%} are frequent words of {name(language)}"
+        against = f", {expected:.0%} of {name(language)}"
     return f"{shares[best]:.0%} of the words are frequent words of {name(best)}{against}: is it the right text?"
