@@ -8,7 +8,7 @@ import numpy as np
 
 from xmodctl.catalog import catalog as library
 from xmodctl.catalog.task import Task
-from xmodctl.evaluation.example_statistics import Outcomes
+from xmodctl.evaluation.example_statistics import ExampleStatistics
 from xmodctl.evaluation.results import Row, append_row, write_predictions
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted
@@ -59,10 +59,10 @@ def score(
     predictions = [Predicted(name, *pair) for name, pair in zip(names, judged, strict=True)]
     name = f"predictions/{split}/{language}.{adapter}.{control}.{limited}.seed-{seed}.jsonl"
     sha256 = write_predictions(run.folder / name, predictions)
-    outcomes = Outcomes.judged(predictions, task, language)
-    metrics = outcomes.metrics(task)
+    statistics = ExampleStatistics.computed(predictions, task, language)
+    metrics = statistics.metrics(task)
 
-    interval = bootstrap(outcomes.statistics, lambda totals: KINDS[task.kind].metrics(totals, task)[task.headline])
+    interval = bootstrap(statistics.counts, lambda totals: KINDS[task.kind].metrics(totals, task)[task.headline])
     row = Row(
         task=task.name, kind=task.kind, split=split, language=language, adapter=adapter, control=control,
         source_languages=("en_XX",), model="mini", data="x#y", n=len(judged), metric=task.headline,

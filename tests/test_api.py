@@ -9,8 +9,7 @@ import pytest
 
 import xmodctl
 from xmodctl import Report, Run, UserError, evaluate, finetune, load
-from xmodctl.core.events import ModelLoading, Notice, RunOpened, SeedFinished, StepTaken
-from xmodctl.evaluation.sweep import Scored
+from xmodctl.core.events import LanguageScored, ModelLoading, Notice, RunOpened, SeedFinished, StepTaken
 
 DOCS = Path(__file__).parents[1] / "docs" / "python.md"
 QUICK = {"epochs": 1, "batch_size": 8, "max_length": 32}
@@ -154,8 +153,8 @@ def test_a_listener_hears_everything_in_order(tiny_model, pairs, tmp_path):
     assert kinds[-1] is SeedFinished
     heard.clear()
     evaluate(run, "de", listen=heard.append)
-    assert [event.row.language for event in heard if isinstance(event, Scored)] == ["en", "de"]
-    assert [event.caution for event in heard if isinstance(event, Notice)] == [False, False]
+    assert [event.language for event in heard if isinstance(event, LanguageScored)] == ["en", "de"]
+    assert [event.caution for event in heard if isinstance(event, Notice)] == [False, False, False]
 
 
 def test_without_a_listener_cautions_are_warnings(trained, pairs, write_pairs):

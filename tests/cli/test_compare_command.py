@@ -35,9 +35,9 @@ def test_compare_prints_each_language_and_a_verdict_and_says_how(folders):
     assert "<0.001" in lines["sw"]
     assert "not significant" in lines["de"]
     assert "B minus A" in result.stdout
-    assert "B scores higher than A in 1 of 3 languages (sw)" in result.stdout
+    assert "B scores significantly higher than A in 1 of 3 languages (sw)" in result.stdout
     assert "exact McNemar" in result.stderr
-    assert "one seed a side" in result.stderr
+    assert "one seed per side" in result.stderr
 
 
 def test_compare_as_json_is_one_document(folders):
@@ -71,8 +71,8 @@ def test_help_says_what_a_command_is_for(command):
     ("words", "told"),
     [
         (["--split", "tset"], "did you mean test"),
-        (["--split", "validation"], "no scores of the split validation"),
-        (["--langs", "ge"], "there are en, de, sw"),
+        (["--split", "validation"], "no scores of the validation split"),
+        (["--langs", "ge"], "choose from en, de, sw"),
     ],
 )
 def test_a_comparison_that_cannot_be_is_refused(folders, words, told):
@@ -208,7 +208,7 @@ def test_donors_of_a_language_that_no_adapter_is_of(trained):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--langs", "de,-de"], "leaves no text"),
+        (["--langs", "de,-de"], "selects no text"),
         (["--langs", "de", "--adapters", "klingonish"], "klingonish"),
         (["--langs", "de", "--split", "dev"], "choose train, validation, test"),
         (["--langs", "de", "--on-exists", "error"], "choose missing, redo"),

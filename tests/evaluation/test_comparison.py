@@ -7,7 +7,7 @@ from scored import labels, make_run, score
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation.comparison import compare_controls, compare_runs, rows_of
+from xmodctl.evaluation.compare import compare_controls, compare_runs, rows_of
 from xmodctl.evaluation.results import read_rows
 
 RESAMPLES = 1000
@@ -49,14 +49,16 @@ def test_each_language_has_its_difference_and_the_verdict_says_where_it_is_more_
     assert swahili.ci[0] < swahili.value < swahili.ci[1]
     assert mean.language is None
     assert mean.value == pytest.approx((english.value + german.value + swahili.value) / 3)
-    assert told.verdicts[0].startswith("B scores higher than A in 1 of 3 languages (sw) and lower in none; in 2 no")
+    assert told.verdicts[0].startswith(
+        "B scores significantly higher than A in 1 of 3 languages (sw) and lower in none; 2 are not"
+    )
 
 
 def test_the_other_way_round_every_sign_turns_and_no_p_value_changes(two_runs):
     one, other = compare(*two_runs), compare(*reversed(two_runs))
     assert [d.value for d in one.differences] == pytest.approx([-d.value for d in other.differences])
     assert [d.p for d in one.differences] == [d.p for d in other.differences]
-    assert "B scores higher than A in none and lower in 1 of 3 languages (sw)" in other.verdicts[0]
+    assert "B scores significantly higher than A in none and lower in 1 of 3 languages (sw)" in other.verdicts[0]
 
 
 def test_p_values_are_mcnemars_and_holms_as_statsmodels_has_them(two_runs):
@@ -83,8 +85,8 @@ def test_runs_that_differ_by_chance_are_not_called_different(tmp_path):
             score(run, language, labels(hard + 0.2 * draw.normal(size=300) < 0.6))
     told = compare(*runs)
     assert not any(d.significant for d in told.differences)
-    assert told.verdicts[0].startswith("No difference is shown between B and A in any language. On average")
-    assert told.verdicts[0].endswith("): no difference is shown.")
+    assert told.verdicts[0].startswith("B and A are not significantly different in any language. On average")
+    assert told.verdicts[0].endswith("): not significantly different.")
 
 
 def test_the_same_seed_gives_the_same_comparison_and_another_almost_the_same(two_runs):
@@ -108,7 +110,7 @@ def test_of_three_runs_each_is_compared_with_the_first(two_runs, tmp_path):
     told = compare(*two_runs, third)
     assert [side.label for side in told.sides] == ["A", "B", "C"]
     assert list(told.pairs) == [("B", "A"), ("C", "A")]
-    assert "C scores higher than A in none and lower in 3 of 3 languages (en, de, sw)" in told.verdicts[1]
+    assert "C scores significantly higher than A in none and lower in 3 of 3 languages (en, de, sw)" in told.verdicts[1]
 
 
 def test_runs_that_differ_only_in_their_seeds_are_never_called_different(two_runs):
@@ -122,7 +124,10 @@ def test_runs_that_differ_only_in_their_seeds_are_never_called_different(two_run
 
 
 def test_one_seed_is_allowed_and_said(two_runs):
-    assert any("one seed a side: this is about these very models" in note for note in compare(*two_runs).notes)
+    assert any(
+        "one seed per side: the comparison is about these particular models" in note
+        for note in compare(*two_runs).notes
+    )
 
 
 def test_seeds_that_disagree_make_a_difference_uncertain_that_one_seed_seems_sure_of(tmp_path):
@@ -165,7 +170,7 @@ def test_entities_and_answers_are_compared_by_the_paired_bootstrap(tmp_path):
     told = compare(*runs)
     assert {d.test for d in told.differences} == {"paired bootstrap"}
     assert told.differences[0].values == pytest.approx((80, 50), abs=8)
-    assert "in each language by itself, as the task is not parallel" in told.ci_method
+    assert "separately in each language, because the task is not parallel" in told.ci_method
 
 
 def test_languages_are_drawn_together_only_where_the_task_is_parallel_and_ids_agree(tmp_path):
@@ -184,8 +189,8 @@ def test_languages_are_drawn_together_only_where_the_task_is_parallel_and_ids_ag
             score(run, "de", labels(right(share)), ids=ids)
         methods[name] = compare(*runs)
     assert "by id, the same in every language" in methods["together"].ci_method
-    assert "as the task is not parallel" in methods["apart"].ci_method
-    assert "in 2 groups of languages, as their ids differ" in methods["ids"].ci_method
+    assert "because the task is not parallel" in methods["apart"].ci_method
+    assert "in 2 groups of languages, because their ids differ" in methods["ids"].ci_method
     widths = {name: told.differences[-1].ci[1] - told.differences[-1].ci[0] for name, told in methods.items()}
     # Both languages find the same examples hard here: their mean is as uncertain as either where that is known.
     assert widths["together"] > 1.25 * max(widths["apart"], widths["ids"])
@@ -200,13 +205,13 @@ def test_other_tasks_metrics_and_labels_are_refused(two_runs, tmp_path):
     assert "has the task xnli" in refused(first, other)
     assert "has the metric accuracy" in refused(first, make_run(tmp_path / "macro", metric="macro_f1"))
     assert "has the labels" in refused(first, make_run(tmp_path / "two", labels=("yes", "no")))
-    assert "is named twice" in refused(first, first)
-    assert "name 2 to 26" in refused(first)
+    assert "is given twice" in refused(first, first)
+    assert "takes 2 to 26 runs" in refused(first)
 
 
 def test_a_split_that_a_run_was_not_scored_on_is_told_with_those_it_has(two_runs):
     told = refused(*two_runs, split="validation")
-    assert "first has no scores of the split validation (it has test)" in told
+    assert "first has no scores of the validation split (it has test)" in told
     assert "xmodctl eval-transfer --run" in told
 
 
@@ -215,7 +220,7 @@ def test_a_split_that_a_run_was_not_scored_on_is_told_with_those_it_has(two_runs
     [
         ({"count": 390}, "400 rows in A, 390 in B"),
         ({"ids": [f"q{number}" for number in range(400)]}, "the ids differ"),
-        ({"shift": 1}, "the right answers differ"),
+        ({"shift": 1}, "the gold answers differ"),
     ],
 )
 def test_rows_that_are_not_the_same_examples_are_refused(two_runs, change, how):
@@ -271,15 +276,15 @@ def test_languages_that_only_some_runs_have_are_left_out_and_named(two_runs):
     first, second = two_runs
     score(first, "fr", labels(right(0.7)))
     told = compare(first, second)
-    assert "left out, B has no score of fr" in told.notes
+    assert "skipped: B has no score of fr" in told.notes
     assert "fr" not in [d.language for d in told.differences]
     assert "--langs fr: B has no score of it" in refused(first, second, languages="fr,de")
 
 
 def test_a_language_is_chosen_as_users_spell_it_and_near_misses_are_offered(two_runs):
     assert [d.language for d in compare(*two_runs, languages="German").differences] == ["de"]
-    assert "there are en, de, sw" in refused(*two_runs, languages="xx")
-    assert "leaves no language" in refused(*two_runs, languages="de,-de")
+    assert "choose from en, de, sw" in refused(*two_runs, languages="xx")
+    assert "selects no language" in refused(*two_runs, languages="de,-de")
 
 
 def test_a_language_stands_for_its_own_adapter_and_another_is_chosen_by_name(two_runs):
@@ -316,7 +321,7 @@ def test_controls_tell_for_each_language_whether_its_adapter_mattered(controlled
         ("none", "en", True), ("none", "de", True), ("none", "sw", True), ("none", None, True),
     ]  # fmt: skip
     assert told.verdicts[0].startswith(
-        "The language's own adapter scores higher than the source's adapter (en_XX) in 1 of 2 languages (sw)"
+        "The language's own adapter scores significantly higher than the source's adapter (en_XX) in 1 of 2 languages"
     )
 
 

@@ -7,8 +7,9 @@ from scored import labels, make_run, score
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
-from xmodctl.evaluation import example_statistics as outcomes
-from xmodctl.evaluation.example_statistics import Outcomes, load_outcomes, read_predictions, rescore
+from xmodctl.evaluation import example_statistics
+from xmodctl.evaluation.example_statistics import ExampleStatistics, load_example_statistics, read_predictions
+from xmodctl.evaluation.rescoring import rescore
 from xmodctl.kinds.scoring import Predicted
 
 RIGHT = [True, True, False, True, False, True]
@@ -26,10 +27,12 @@ def predictions_of(run, row):
 def test_outcomes_stand_in_the_order_of_ids_whatever_the_order_of_lines(run):
     ids = ["c", "a", "b", "f", "e", "d"]
     task = run.plan.task
-    one = Outcomes.judged([Predicted(i, *pair) for i, pair in zip(ids, labels(RIGHT), strict=True)], task, "de")
+    one = ExampleStatistics.computed(
+        [Predicted(i, *pair) for i, pair in zip(ids, labels(RIGHT), strict=True)], task, "de"
+    )
     pairs = sorted(zip(ids, labels(RIGHT), strict=True))
-    other = Outcomes.judged([Predicted(i, *pair) for i, pair in pairs], task, "de")
-    assert np.array_equal(one.statistics, other.statistics)
+    other = ExampleStatistics.computed([Predicted(i, *pair) for i, pair in pairs], task, "de")
+    assert np.array_equal(one.counts, other.counts)
     assert (one.ids, one.gold) == (other.ids, other.gold)
     assert one.metrics(task)["accuracy"] == pytest.approx(100 * 4 / 6)
 
@@ -39,7 +42,7 @@ def test_examples_are_told_apart_by_ids_and_by_right_answers(run):
 
     def judged(ids, shift):
         pairs = zip(ids, labels([True] * 3, shift=shift), strict=True)
-        return Outcomes.judged([Predicted(i, *pair) for i, pair in pairs], task, "de")
+        return ExampleStatistics.computed([Predicted(i, *pair) for i, pair in pairs], task, "de")
 
     assert judged("abc", 0).ids == judged("abc", 1).ids
     assert judged("abc", 0).gold != judged("abc", 1).gold
@@ -48,31 +51,31 @@ def test_examples_are_told_apart_by_ids_and_by_right_answers(run):
 
 def test_what_was_judged_once_is_not_judged_again(run, monkeypatch):
     row = score(run, "de", labels(RIGHT))
-    first = load_outcomes(run.folder, row, run.plan.task)
-    monkeypatch.setattr(outcomes, "read_predictions", None)
-    again = load_outcomes(run.folder, row, run.plan.task)
-    assert np.array_equal(first.statistics, again.statistics)
+    first = load_example_statistics(run.folder, row, run.plan.task)
+    monkeypatch.setattr(example_statistics, "read_predictions", None)
+    again = load_example_statistics(run.folder, row, run.plan.task)
+    assert np.array_equal(first.counts, again.counts)
     assert (first.ids, first.gold) == (again.ids, again.gold)
-    monkeypatch.setattr(outcomes, "versions", lambda: {"xmodctl": "9"})  # which may judge by other rules
+    monkeypatch.setattr(example_statistics, "versions", lambda: {"xmodctl": "9"})  # which may judge by other rules
     with pytest.raises(TypeError):
-        load_outcomes(run.folder, row, run.plan.task)
+        load_example_statistics(run.folder, row, run.plan.task)
 
 
 def test_a_damaged_record_of_what_was_judged_is_not_believed(run):
     row = score(run, "de", labels(RIGHT))
     task = run.plan.task
-    first = load_outcomes(run.folder, row, task)
-    path = outcomes._place(row, task)
+    first = load_example_statistics(run.folder, row, task)
+    path = example_statistics.cache_path(row, task)
     for damaged in (path.read_bytes()[:-1] + b"\x07", b"", path.read_bytes()[:40]):
         path.write_bytes(damaged)
-        assert np.array_equal(load_outcomes(run.folder, row, task).statistics, first.statistics)
+        assert np.array_equal(load_example_statistics(run.folder, row, task).counts, first.counts)
 
 
 def test_where_nothing_can_be_kept_outcomes_are_judged_all_the_same(run, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "file"))
     row = score(run, "de", labels(RIGHT))
-    assert len(load_outcomes(run.folder, row, run.plan.task).statistics) == 6
+    assert len(load_example_statistics(run.folder, row, run.plan.task).counts) == 6
 
 
 def test_missing_and_edited_predictions_are_refused_with_the_command_that_makes_them_again(run):
@@ -82,10 +85,10 @@ def test_missing_and_edited_predictions_are_refused_with_the_command_that_makes_
     with pytest.raises(
         UserError, match=r"was changed after it was scored.*--langs de=de_DE --split test --on-exists redo"
     ):
-        load_outcomes(run.folder, row, run.plan.task)
+        load_example_statistics(run.folder, row, run.plan.task)
     path.unlink()
     with pytest.raises(UserError, match="is missing; score de again: xmodctl eval-transfer --run"):
-        load_outcomes(run.folder, row, run.plan.task)
+        load_example_statistics(run.folder, row, run.plan.task)
 
 
 @pytest.mark.parametrize(
@@ -113,15 +116,15 @@ def test_a_line_separator_within_an_answer_does_not_end_a_line(tmp_path):
 def test_scoring_again_finds_what_was_stored(run):
     told = rescore(run.folder, score(run, "de", labels(RIGHT)), run.plan.task)
     assert (told.state, told.problem) == ("as stored", "")
-    assert told.found.value == told.row.value
-    assert (told.found.ci_low, told.found.ci_high) == (told.row.ci_low, told.row.ci_high)
+    assert told.current.value == told.row.value
+    assert (told.current.ci_low, told.current.ci_high) == (told.row.ci_low, told.row.ci_high)
 
 
 def test_scoring_again_tells_a_stored_value_that_its_predictions_do_not_give(run):
     row = replace(score(run, "de", labels(RIGHT)), value=99.0, metrics={"accuracy": 99.0, "macro_f1": 1.0})
     told = rescore(run.folder, row, run.plan.task)
     assert told.state == "differs"
-    assert told.found.value == pytest.approx(100 * 4 / 6)
+    assert told.current.value == pytest.approx(100 * 4 / 6)
 
 
 @pytest.mark.parametrize("change", [{"value": 99.0}, {"n": 7}, {"value": float("nan")}])
@@ -143,11 +146,11 @@ def test_scoring_again_tells_edited_missing_and_unreadable_predictions(run):
     edited = rescore(run.folder, row, run.plan.task)
     assert edited.state == "edited"
     assert "was changed" in edited.problem
-    assert edited.found.predictions_sha256 == sha256_of(path)
+    assert edited.current.predictions_sha256 == sha256_of(path)
     path.write_text(path.read_text().replace("contradiction", "perhaps"))
     strange = rescore(run.folder, row, run.plan.task)
-    assert strange.found is None
-    assert "cannot judge" in strange.problem
+    assert strange.current is None
+    assert "cannot score" in strange.problem
     assert strange.state == "unreadable"
     path.unlink()
     assert "is missing" in rescore(run.folder, row, run.plan.task).problem
@@ -156,9 +159,9 @@ def test_scoring_again_tells_edited_missing_and_unreadable_predictions(run):
 def test_what_is_kept_of_earlier_runs_is_bounded(run, tmp_path, monkeypatch):
     row = score(run, "de", labels(RIGHT))
     monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(outcomes, "CACHE_BYTES", 0)
+    monkeypatch.setattr(example_statistics, "CACHE_BYTES", 0)
     left = []
     for _ in range(2):
-        assert load_outcomes(run.folder, row, run.plan.task).metrics(run.plan.task)["accuracy"] == row.value
+        assert load_example_statistics(run.folder, row, run.plan.task).metrics(run.plan.task)["accuracy"] == row.value
         left.append(len(list((tmp_path / "cache" / "outcomes").glob("*.safetensors"))))
     assert left == [0, 1]  # looked at once a process

@@ -57,13 +57,13 @@ def test_a_gap_is_paired_where_the_task_is_parallel(run, tmp_path):
     assert width(together.scores[1].gap_ci) < 0.75 * width(alone.scores[1].gap_ci)
     assert width(together.averages_ci["all languages"]) > 1.3 * width(alone.averages_ci["all languages"])
     assert "by id, the same in every language" in together.ci_method
-    assert "in each language by itself, as the task is not parallel" in alone.ci_method
+    assert "separately in each language, because the task is not parallel" in alone.ci_method
 
 
 def test_where_ids_differ_a_language_is_drawn_by_itself_and_that_is_said(run):
     score(run, "sw", labels(right(0.6)), ids=[f"sw-{number}" for number in range(600)])
     found = told(run)
-    assert "in 2 groups of languages, as their ids differ" in found.ci_method
+    assert "in 2 groups of languages, because their ids differ" in found.ci_method
     german, swahili = found.scores[1:]
     assert width(swahili.gap_ci) > 1.2 * width(german.gap_ci)
 
@@ -151,7 +151,7 @@ def test_languages_with_other_seeds_have_no_common_intervals_and_that_is_said(ru
 @pytest.mark.slow
 @pytest.mark.parametrize("parallel", [True, False])
 def test_eighty_one_languages_five_seeds_and_five_thousand_rows_take_less_than_2_gb(tmp_path, parallel):
-    from xmodctl.evaluation.example_statistics import Outcomes
+    from xmodctl.evaluation.example_statistics import ExampleStatistics
     from xmodctl.kinds import KINDS
     from xmodctl.statistics.resampling import RESAMPLES, Scores, percentiles, redraw
 
@@ -166,7 +166,7 @@ def test_eighty_one_languages_five_seeds_and_five_thousand_rows_take_less_than_2
             gold, said = zip(*labels(draw.random(5000) < 0.7), strict=True)
             table = kind.statistics(gold, said, task, "en").astype(np.uint8)
             rows.append(type(row)(**{**row.to_json(), "language": f"l{language}", "seed": seed}))
-            outcomes.append(Outcomes(table, "ids", "gold"))
+            outcomes.append(ExampleStatistics(table, "ids", "gold"))
         measured.append(Measurement(run, tuple(rows), tuple(outcomes)))
     tracemalloc.start()
     scores = resampled(measured, seed=0, resamples=RESAMPLES)

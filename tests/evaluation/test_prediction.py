@@ -9,10 +9,8 @@ from typer.testing import CliRunner, Result
 from xmodctl.catalog.task import Task
 from xmodctl.cli.app import app
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation import prediction
-from xmodctl.evaluation.prediction import Labelled, read_lines
+from xmodctl.evaluation.prediction import predict, read_lines
 from xmodctl.evaluation.results import read_rows
-from xmodctl.run.run import Run
 
 COLUMNS = {
     "sequence-classification": {"text": "sentence", "label": "label"},
@@ -141,29 +139,34 @@ def test_predictions_are_those_of_a_sweep(trained, kind):
     assert [one.get("prediction", one.get("tags")) for one in rows] == swept
 
 
-def test_order_is_kept_over_parts_of_any_size_and_the_last_part_is_written(trained, monkeypatch):
-    monkeypatch.setattr(prediction, "ROWS_AT_A_TIME", 3)
-    given = "".join(f"{'red cat ' * (1 + number % 5)}\n" for number in range(11))
-    rows = predicted(trained, "sequence-classification", given=given)
-    assert [row["id"] for row in rows] == list(range(1, 12))
+def test_order_is_kept_over_parts_of_any_size_and_the_last_part_is_written(trained):
+    texts = ["red cat " * (1 + number % 5) for number in range(11)]
+    predictions = predict(trained["sequence-classification"], "en", texts, rows_at_a_time=3)
+    assert [len(rows) for rows in predictions.parts()] == [3, 3, 3, 2]
+    again = predict(trained["sequence-classification"], "en", texts, rows_at_a_time=5)
+    assert [row["id"] for row in again] == list(range(1, 12))
+    assert again.count == 11
 
 
-def test_lines_are_not_read_before_they_are_needed(trained, monkeypatch):
-    from xmodctl.cli.commands.predict import labeller
+def test_rows_in_python_are_texts_or_mappings_and_the_file_form_gives_the_same(trained, tmp_path):
+    folder = trained["sequence-classification"]
+    given = lines("sequence-classification")
+    (tmp_path / "rows.jsonl").write_text(given)
+    from_file = list(predict(str(folder), "en", tmp_path / "rows.jsonl"))
+    assert list(predict(folder, "en", [json.loads(line) for line in given.splitlines()])) == from_file
 
-    monkeypatch.setattr(prediction, "ROWS_AT_A_TIME", 3)
+
+def test_lines_are_not_read_before_they_are_needed(trained):
     read = []
 
     def endless():
         while True:
             read.append(1)
-            yield b"red cat\n"
+            yield "red cat"
 
-    found = Run.read(trained["sequence-classification"])
-    label = labeller(found, "en", None, "fp32")
-    part = next(label(read_lines(endless(), "endless", found.plan.task, "en")))
-    assert isinstance(part, Labelled)
-    assert len(part.rows) == 3 == len(read)
+    predictions = predict(trained["sequence-classification"], "en", endless(), rows_at_a_time=3)
+    assert read == []
+    assert len(next(predictions.parts())) == 3 == len(read)
 
 
 def test_a_bad_line_ends_with_its_number_after_what_came_before_was_written(trained):
@@ -215,7 +218,7 @@ def test_cause_and_effect_become_their_wording_in_the_language():
         ("sequence-classification", [b"\n", b"a\n", b"caf\xe9\n"], "rows:3:4: byte 0xe9 is not UTF-8"),
         ("sequence-classification", [b'{"text": 3}'], "rows:1: `text` is 3; expected text"),
         ("sequence-classification", [b'{"id": 1}'], "rows:1: the row has no `text`; it has id"),
-        ("question-answering", [b"where?"], "question-answering takes a JSON object a line"),
+        ("question-answering", [b"where?"], "question-answering takes one JSON object per line"),
         ("token-classification", [b'{"tokens": ["a", " "]}'], "`tokens` item 2 is empty"),
         ("multiple-choice", [b'{"premise": "p", "choices": ["a"]}'], "the row has 1 choices"),
         ("token-classification", [b'{"tokens": ["a"]}\n', b"plain\n"], "rows:2: this is not JSON"),

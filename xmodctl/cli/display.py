@@ -19,9 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from xmodctl.core import events
-from xmodctl.evaluation import sweep as evaluation
-from xmodctl.evaluation.results import MAJORITY_BASELINE, Failure
-from xmodctl.model import inference
+from xmodctl.evaluation.results import MAJORITY_BASELINE
 from xmodctl.new_language import adding, heads
 
 ADAPTERS_TOLD = 6
@@ -289,32 +287,37 @@ class Speed:
 
 
 class SweepProgress(Bar):
-    """Draws a sweep's events as they come."""
+    """Draws the progress of a sweep."""
 
     def __init__(self) -> None:
         super().__init__("{task.fields[state]}")
 
-    def show(self, event: evaluation.Event) -> None:
+    def show(self, event: events.Event) -> None:
         """Draw one event."""
         match event:
-            case evaluation.Started():
-                through = f" through {event.adapter or 'no adapter'}" if event.adapter != event.language else ""
-                for told in event.notes if event.control == "own" else ():
-                    self.say(f"{event.language}: {told}")
-                self.task = self.bar.add_task(f"{event.language}{through}", total=event.rows, state="")
-            case inference.Advanced():
+            case events.ModelLoading():
+                self.say(f"Loading {event.model} ...")
+            case events.LanguageStarted():
+                for text in event.notes if event.control == "own" else ():
+                    self.say(f"{event.language}: {text}")
+                name = f"{event.language}{_through(event.language, event.adapter)}"
+                self.task = self.bar.add_task(name, total=event.examples, state="")
+            case events.BatchScored():
                 if self.task is not None:
-                    self.bar.advance(self.task, event.rows)
-            case evaluation.Scored():
+                    self.bar.advance(self.task, event.examples)
+            case events.LanguageScored():
                 if self.task is not None:
                     self.bar.remove_task(self.task)
                     self.task = None
-                row = event.row
-                through = "" if row.adapter == row.language else f" through {row.adapter or 'no adapter'}"
-                known = " (scored before)" if event.known else f" in {_duration(row.seconds)}"
-                self.say(f"{row.language}{through}: {row.metric} {row.value:.1f}{known}")
-            case Failure():
+                known = " (scored before)" if event.known else f" in {_duration(event.seconds)}"
+                through = _through(event.language, event.adapter)
+                self.say(f"{event.language}{through}: {event.metric} {event.value:.1f}{known}")
+            case events.LanguageFailed():
                 self.say(f"{event.language}: failed: {event.reason}")
+
+
+def _through(language: str, adapter: str | None) -> str:
+    return f" through {adapter or 'no adapter'}" if adapter != language else ""
 
 
 def _progress(console: Console, *told: TextColumn) -> Progress:

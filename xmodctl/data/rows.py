@@ -93,6 +93,7 @@ def load_examples(
     *,
     folder: str | Path | None = None,
     limit: int | None = None,
+    single_language: bool = False,
 ) -> tuple[dict[str, dict[str, Any]], str]:
     """Load a few rows by their ids, without importing a library for tables.
 
@@ -103,7 +104,7 @@ def load_examples(
         UserError: The data does not exist, cannot be read, or has mistakes.
     """
     if folder is not None:
-        source = local.find(task, Path(folder), language, split)
+        source = local.find(task, Path(folder), language, split, single_language=single_language)
     else:
         source = hub.find(task, language, split, evaluation=True)
     reader = KINDS[task.kind].row_reader(task, source)

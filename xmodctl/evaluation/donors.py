@@ -1,14 +1,28 @@
-"""Which adapter to lend to a language that has none: texts of several languages, each through several adapters."""
+"""`xmodctl donors` as a function: which adapter to use for a language that has none of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xmodctl.evaluation.comparison import LEVEL, Pair
-from xmodctl.evaluation.measurements import Measurement, by_way, has_own, method, resampled
-from xmodctl.evaluation.results import Row
+from xmodctl.adapters.store import choose_all
+from xmodctl.core.events import Notice, warn
+from xmodctl.core.requests import command
+from xmodctl.evaluation.comparison import LEVEL
+from xmodctl.evaluation.evaluate import data_folder, new_sweep, refuse_nothing, scored_run
+from xmodctl.evaluation.measurements import Measurement, Statistics, by_way, has_own, method, resampled
+from xmodctl.evaluation.notebook import data_frame, html_table
+from xmodctl.evaluation.paired_tests import Pair
+from xmodctl.evaluation.requests import DonorsRequest
+from xmodctl.evaluation.results import Failure, Row
+from xmodctl.evaluation.targets import donor_targets
+from xmodctl.run.folder import locked
+from xmodctl.run.loading import find_base, refuse_unfinished
 from xmodctl.run.run import Run
+from xmodctl.statistics.resampling import Scores
 from xmodctl.statistics.significance import TEST_RESAMPLES, holm
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True)
@@ -18,7 +32,7 @@ class Cell:
     language: str
     adapter: str | None  # None is no adapter
     n: int
-    values: tuple[float, ...]  # one a seed, percent
+    values: tuple[float, ...]  # one per seed, percent
     own: bool  # whether the adapter is the language's own
 
     @property
@@ -33,12 +47,12 @@ class Donor:
 
     language: str
     adapter: str
-    alike: tuple[str | None, ...]  # other donors, or no adapter, that the examples do not tell from it
+    alike: tuple[str | None, ...]  # other donors, or no adapter, that are not significantly worse
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DonorMatrix:
-    """Languages of text against adapters."""
+    """The scores of texts in several languages through several adapters, and the best donor of each language."""
 
     run: str
     task: str
@@ -51,90 +65,169 @@ class DonorMatrix:
     cells: tuple[Cell, ...]
     donors: tuple[Donor, ...]
     method: str
+    rows: tuple[Row, ...] = ()  # what the matrix was made from
+    failures: tuple[Failure, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return the matrix in short."""
+        donors = ", ".join(f"{donor.language}: {donor.adapter}" for donor in self.donors)
+        return f"<DonorMatrix {self.run} {self.split}: {donors or 'no donor'}>"
+
+    def _repr_html_(self) -> str:
+        columns = ("text", *(adapter or "no adapter" for adapter in self.adapters), "best donor")
+        lines = []
+        for language in self.languages:
+            cells = [self.cell(language, adapter) for adapter in self.adapters]
+            donor = self.donor(language)
+            scores = [f"{cell.mean:.1f}" if cell else "" for cell in cells]
+            lines.append((language, *scores, donor.adapter if donor else ""))
+        return html_table(f"{self.run}, {self.task}, {self.split}: {self.metric}", columns, lines)
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return one row per cell as a pandas data frame."""
+        return data_frame(
+            {"language": cell.language, "adapter": cell.adapter, "n": cell.n, self.metric: cell.mean, "own": cell.own}
+            for cell in self.cells
+        )
 
     def cell(self, language: str, adapter: str | None) -> Cell | None:
-        """Return one score, if it was measured."""
-        return next((one for one in self.cells if (one.language, one.adapter) == (language, adapter)), None)
+        """Return one score, or None if there is none."""
+        return next((cell for cell in self.cells if (cell.language, cell.adapter) == (language, adapter)), None)
 
     def donor(self, language: str) -> Donor | None:
-        """Return the best donor of a language, if any was measured."""
-        return next((one for one in self.donors if one.language == language), None)
+        """Return the best donor of a language, or None if there is none."""
+        return next((donor for donor in self.donors if donor.language == language), None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the matrix as plain JSON values, means included."""
+        """Return the matrix as plain JSON values, with means; `rows` and `failures` are not in it."""
         value = asdict(self)
-        for told, cell in zip(value["cells"], self.cells, strict=True):
-            told["mean"] = cell.mean
+        del value["rows"], value["failures"]
+        for entry, cell in zip(value["cells"], self.cells, strict=True):
+            entry["mean"] = cell.mean
         return value
 
 
-def donor_matrix(run: Run, rows: Sequence[Row], *, seed: int = 0, resamples: int = TEST_RESAMPLES) -> DonorMatrix:
-    """Gather scores into a matrix and name the best donor of each language.
+@command(DonorsRequest)
+def donors(request: DonorsRequest) -> DonorMatrix:
+    """Find an adapter for a language that has none: score its text through several adapters, and through none.
 
-    A donor is alike if its paired difference to the best is no more than chance explains, after Holm's correction for
-    the language's other donors. The best was chosen on these very examples, so its score flatters it a little.
+    Scores are stored in the run like any others; those that exist are kept.
+
+    Raises:
+        UserError: Nothing can be scored, or an option is wrong.
+    """
+    listen = request.listen or warn
+    run = scored_run(request, {}, listen)
+    folder = data_folder(run, request.data, request.split, listen)
+    refuse_unfinished(run)
+    source = find_base(run)
+    packages = choose_all(request.packages, source)
+    targets = donor_targets(
+        run, source, request.selection, request.candidate_selection, folder, listen, packages=packages
+    )
+    # Without an adapter, a text needs one forward pass, whichever adapter it is paired with.
+    firsts = list({target.data: target for target in reversed(targets)}.values())[::-1]
+    sweep = new_sweep(request, run, source, folder, packages, listen)
+    with locked(run.folder):
+        sweep.score(firsts, ("none",))
+        sweep.score([target for target in targets if target not in firsts])
+    refuse_nothing(sweep.rows, sweep.failures)
+    listen(Notice(f"results: {run.results}"))
+    return donor_matrix(run, sweep.rows, sweep.failures, known=sweep.statistics)
+
+
+def donor_matrix(
+    run: Run,
+    rows: Sequence[Row],
+    failures: Sequence[Failure] = (),
+    *,
+    known: Statistics | None = None,
+    seed: int = 0,
+    resamples: int = TEST_RESAMPLES,
+) -> DonorMatrix:
+    """Summarise scores as a matrix with the best donor of each language.
+
+    Another donor counts as alike if it is not significantly different from the best one, after Holm's correction for
+    the language's other donors. The best donor was chosen on these examples, so its score is slightly optimistic.
 
     Args:
         run: The run that was scored.
         rows: Rows of one split and limit, through adapters (`own`) and through none.
+        failures: What could not be scored.
+        known: Statistics that are in memory; those that are read are added.
         seed: The same seed gives the same p-values.
-        resamples: How many resamples these come from.
+        resamples: The number of resamples.
 
     Raises:
         UserError: Predictions are missing or changed, or a language's rows are not of the same examples.
     """
-    task = run.plan.task
-    ways = by_way(row for row in rows if row.control != "source")
-    seeds = {
-        language: set.intersection(*({row.seed for row in found} for key, found in ways.items() if key[0] == language))
-        for language, *_ in ways
-    }
-    measured = {
-        (language, adapter): Measurement.load(run, mine)
-        for (language, adapter, _), found in ways.items()
-        if (mine := [row for row in found if row.seed in seeds[language]])
-    }
-    scores = dict(zip(measured, resampled([*measured.values()], seed=seed, resamples=resamples), strict=True))
+    measurements = _measurements(run, rows, {} if known is None else known)
+    drawn = resampled([*measurements.values()], seed=seed, resamples=resamples)
+    scores = dict(zip(measurements, drawn, strict=True))
     cells = tuple(
         Cell(
             language,
             adapter,
-            one.n,
+            measurement.n,
             tuple(scores[language, adapter].observed.tolist()),
-            has_own(language, adapter, task),
+            has_own(language, adapter, run.plan.task),
         )
-        for (language, adapter), one in measured.items()
+        for (language, adapter), measurement in measurements.items()
     )
     languages = tuple(dict.fromkeys(cell.language for cell in cells))
-
-    def donor(language: str) -> Donor | None:
-        strange = [cell for cell in cells if cell.language == language and not cell.own]
-        lent = [cell for cell in strange if cell.adapter]
-        if not lent:
-            return None
-        best = max(lent, key=lambda cell: cell.mean)
-        others = [cell.adapter for cell in strange if cell != best]
-        first = (language, best.adapter)
-        tests = [
-            Pair(str(best.adapter), str(other), language, measured[first], measured[language, other]).test(
-                scores[first], scores[language, other], seed
-            )
-            for other in others
-        ]
-        corrected = holm([one.p for one in tests])
-        alike = tuple(other for other, p in zip(others, corrected, strict=True) if p >= LEVEL)
-        return Donor(language, str(best.adapter), alike)
-
+    best = [_best_donor(language, cells, measurements, scores, seed) for language in languages]
     return DonorMatrix(
         run=str(run.folder),
-        task=task.name,
-        metric=task.headline,
+        task=run.plan.task.name,
+        metric=run.plan.task.headline,
         split=rows[0].split,
         limited=rows[0].limited,
         seeds=tuple(sorted({row.seed for row in rows})),
         languages=languages,
         adapters=tuple(dict.fromkeys(cell.adapter for cell in cells)),
         cells=cells,
-        donors=tuple(found for language in languages if (found := donor(language))),
-        method=method([*measured.values()], seed=seed, resamples=resamples),
+        donors=tuple(donor for donor in best if donor),
+        method=method([*measurements.values()], seed=seed, resamples=resamples),
+        rows=tuple(rows),
+        failures=tuple(failures),
     )
+
+
+def _measurements(run: Run, rows: Sequence[Row], known: Statistics) -> dict[tuple[str, str | None], Measurement]:
+    """Return the measurements of each language and adapter, with the seeds that all of the language's adapters have."""
+    ways = by_way(row for row in rows if row.control != "source")
+    seeds = {
+        language: set.intersection(*({row.seed for row in each} for way, each in ways.items() if way[0] == language))
+        for language, *_ in ways
+    }
+    return {
+        (language, adapter): Measurement.load(run, shared, known)
+        for (language, adapter, _), way_rows in ways.items()
+        if (shared := [row for row in way_rows if row.seed in seeds[language]])
+    }
+
+
+def _best_donor(
+    language: str,
+    cells: Sequence[Cell],
+    measurements: Mapping[tuple[str, str | None], Measurement],
+    scores: Mapping[tuple[str, str | None], Scores],
+    seed: int,
+) -> Donor | None:
+    """Return the best of the other languages' adapters, with those that are not significantly different."""
+    others = [cell for cell in cells if cell.language == language and not cell.own]
+    candidates = [cell for cell in others if cell.adapter]
+    if not candidates:
+        return None
+    best = max(candidates, key=lambda cell: cell.mean)
+    rest = [cell.adapter for cell in others if cell != best]
+    first = (language, best.adapter)
+    tests = [
+        Pair(str(best.adapter), str(adapter), language, measurements[first], measurements[language, adapter]).test(
+            scores[first], scores[language, adapter], seed
+        )
+        for adapter in rest
+    ]
+    corrected = holm([test.p for test in tests])
+    alike = tuple(adapter for adapter, p in zip(rest, corrected, strict=True) if p >= LEVEL)
+    return Donor(language, str(best.adapter), alike)

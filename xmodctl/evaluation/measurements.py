@@ -1,50 +1,64 @@
-"""Scores example by example, resampled together: the paired intervals of a report."""
+"""Measurements: scores with the statistics of every example, resampled together for a report's paired intervals."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation.example_statistics import Outcomes, again, load_outcomes
+from xmodctl.evaluation.example_statistics import ExampleStatistics, load_example_statistics, scoring_command
 from xmodctl.evaluation.results import ALL, OWN_ADAPTER, WITHOUT_SOURCE, Report, Row, Score, own_rows
 from xmodctl.kinds import KINDS
 from xmodctl.languages import same
 from xmodctl.run.run import Run
 from xmodctl.statistics.resampling import RESAMPLES, Scores, by_examples, percentiles, redraw, resample
 
-Key = tuple[str, str | None, str]  # language, adapter, control
+Way = tuple[str, str | None, str]
+"""A way through a run's model: language of the data, adapter, control."""
+
+Statistics = MutableMapping[tuple[Any, ...], ExampleStatistics]
+"""The statistics of a run's rows that are in memory, by `Row.key`."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the seeds of one run score in one language through one adapter."""
+    """The scores of all seeds of a run in one language through one adapter, example by example."""
 
     run: Run
-    rows: tuple[Row, ...]  # one a seed, in the order of the seeds
-    outcomes: tuple[Outcomes, ...]  # likewise
+    rows: tuple[Row, ...]  # one per seed, in the order of the seeds
+    statistics: tuple[ExampleStatistics, ...]  # of the same seeds
 
     @classmethod
-    def load(cls, run: Run, rows: Sequence[Row]) -> Self:
+    def load(cls, run: Run, rows: Sequence[Row], known: Statistics | None = None) -> Self:
         """Read the predictions behind rows.
 
+        Args:
+            run: The run.
+            rows: Its rows in one language through one adapter.
+            known: Statistics that are in memory; those that are read are added.
+
         Raises:
-            UserError: They are missing or changed, or the seeds were scored on different examples.
+            UserError: Predictions are missing or changed, or the seeds were scored on different examples.
         """
         rows = sorted(rows, key=lambda row: row.seed)
         for row in rows:
             if not row.n:
-                raise UserError(f"{row.language} was scored on 0 rows in {run.folder}: {again(run.folder, row)}")
-        found = cls(run, tuple(rows), tuple(load_outcomes(run.folder, row, run.plan.task) for row in rows))
-        for row, outcomes in zip(found.rows, found.outcomes, strict=True):
-            if outcomes.gold != found.outcomes[0].gold:
+                raise UserError(
+                    f"{row.language} was scored on 0 rows in {run.folder}; score it again: "
+                    f"{scoring_command(run.folder, row)}"
+                )
+        known = {} if known is None else known
+        for row in rows:
+            if row.key not in known:
+                known[row.key] = load_example_statistics(run.folder, row, run.plan.task)
+            if known[row.key].gold != known[rows[0].key].gold:
                 raise UserError(
                     f"in {run.folder}, {row.language} was scored on other examples with seed {row.seed} than with seed "
-                    f"{rows[0].seed}; score it again: {again(run.folder, row, redo=True)}"
+                    f"{rows[0].seed}; score it again: {scoring_command(run.folder, row, redo=True)}"
                 )
-        return found
+        return cls(run, tuple(rows), tuple(known[row.key] for row in rows))
 
     @property
     def language(self) -> str:
@@ -53,7 +67,7 @@ class Measurement:
 
     @property
     def adapter(self) -> str | None:
-        """The adapter it went through."""
+        """The adapter that ran."""
         return self.rows[0].adapter
 
     @property
@@ -63,164 +77,163 @@ class Measurement:
 
     @property
     def task(self) -> Task:
-        """What was measured."""
+        """The task of the run."""
         return self.run.plan.task
 
     @property
     def n(self) -> int:
-        """How many examples there are."""
-        return len(self.outcomes[0].statistics)
+        """The number of examples."""
+        return len(self.statistics[0].counts)
 
     @property
     def stream(self) -> str:
-        """What names its resamples: equal where the examples are, in a parallel task also across languages."""
-        ids = self.outcomes[0].ids
+        """The name of its resamples: equal for equal examples, and in a parallel task across languages too."""
+        ids = self.statistics[0].ids
         return ids if self.task.parallel else f"{self.language} {ids}"
 
     def metric(self, totals: np.ndarray) -> np.ndarray:
-        """Return the headline metric, in percent, from summed statistics."""
+        """Return the headline metric, in percent, from summed statistics of shape (..., counts)."""
         return KINDS[self.task.kind].metrics(totals, self.task)[self.task.headline]
 
 
 def resampled(measurements: Sequence[Measurement], *, seed: int, resamples: int) -> list[Scores]:
-    """Return the scores of each measurement under resamples of examples, drawn together where these are the same."""
+    """Return the scores of each measurement under resamples of examples, drawn together where examples are the same."""
     groups: dict[str, list[int]] = {}
-    for number, one in enumerate(measurements):
-        groups.setdefault(one.stream, []).append(number)
+    for number, measurement in enumerate(measurements):
+        groups.setdefault(measurement.stream, []).append(number)
     scores: dict[int, Scores] = {}
     for stream, numbers in groups.items():
-        tables = [outcomes.statistics for number in numbers for outcomes in measurements[number].outcomes]
+        tables = [statistics.counts for number in numbers for statistics in measurements[number].statistics]
         drawn = resample(tables, measurements[0].metric, stream=stream, seed=seed, resamples=resamples)
         last = 0
         for number in numbers:
-            one = measurements[number]
-            first, last = last, last + len(one.rows)
-            observed = [float(one.metric(outcomes.statistics.sum(axis=0))) for outcomes in one.outcomes]
-            scores[number] = Scores(one.seeds, np.array(observed), drawn[:, first:last])
+            measurement = measurements[number]
+            first, last = last, last + len(measurement.rows)
+            observed = [float(measurement.metric(table.sum(axis=0))) for table in tables[first:last]]
+            scores[number] = Scores(measurement.seeds, np.array(observed), drawn[:, first:last])
     return [scores[number] for number in range(len(measurements))]
 
 
 def method(measurements: Sequence[Measurement], *, seed: int, resamples: int) -> str:
-    """Say how intervals over several measurements come about."""
-    told = by_examples(resamples, seed)
-    streams = {one.language: one.stream for one in measurements}
-    apart = len(set(streams.values()))
-    if len(streams) > 1 and apart == 1:
-        told += "; examples drawn by id, the same in every language"
+    """Describe how intervals over several measurements are computed."""
+    text = by_examples(resamples, seed)
+    streams = {measurement.language: measurement.stream for measurement in measurements}
+    groups = len(set(streams.values()))
+    if len(streams) > 1 and groups == 1:
+        text += "; examples drawn by id, the same in every language"
     elif len(streams) > 1 and not measurements[0].task.parallel:
-        told += "; examples drawn in each language by itself, as the task is not parallel"
+        text += "; examples drawn separately in each language, because the task is not parallel"
     elif len(streams) > 1:
-        told += f"; examples drawn by id in {apart} groups of languages, as their ids differ"
-    return told + over_seeds(max(len(one.seeds) for one in measurements))
+        text += f"; examples drawn by id in {groups} groups of languages, because their ids differ"
+    return text + over_seeds(max(len(measurement.seeds) for measurement in measurements))
 
 
 def over_seeds(count: int) -> str:
-    """Say how an interval accounts for seeds."""
+    """Describe how an interval accounts for seeds."""
     return f"; the variance between {count} seeds by Student's t" if count > 1 else ""
 
 
-def with_intervals(report: Report, run: Run, rows: Sequence[Row], *, seed: int = 0) -> Report:
+def with_intervals(
+    report: Report, run: Run, rows: Sequence[Row], *, known: Statistics | None = None, seed: int = 0
+) -> Report:
     """Return a report with the intervals that need predictions: over seeds, of gaps, of averages.
 
-    What cannot be had, because predictions are missing or languages have other seeds, is told in the report's notes.
-    The average over languages with an adapter of their own is added where it is not that over all.
+    The report's notes say which intervals are missing, because predictions are missing or seeds differ between
+    languages. The average over languages with an adapter of their own is added if it differs from that over all.
 
     Args:
         report: The report.
-        run: The run it is of.
-        rows: The rows it was made from.
+        run: The run that it is about.
+        rows: The rows that it was made from.
+        known: Statistics that are in memory; those that are read are added.
         seed: The same seed gives the same intervals.
     """
-    measured, notes = _load(run, rows)
-    if not measured:
+    measurements, notes = _load(run, rows, {} if known is None else known)
+    if not measurements:
         return replace(report, notes=(*report.notes, *notes))
-    scores = dict(zip(measured, resampled([*measured.values()], seed=seed, resamples=RESAMPLES), strict=True))
-    if len({one.seeds for one in scores.values()}) > 1:
-        notes.append("not every language was scored with every seed: gaps and averages over such have no interval")
-    chosen = {language: _key(found[0]) for language, found in own_rows(rows).items()}
-
-    def mean(languages: Iterable[str]) -> Scores | None:
-        found = [scores.get(chosen[language]) for language in languages]
-        there = [one for one in found if one is not None]
-        return Scores.mean(there) if there and len(there) == len(found) and _agree(*there) else None
-
-    source = mean(one.language for one in report.scores if one.is_source)
+    drawn = resampled([*measurements.values()], seed=seed, resamples=RESAMPLES)
+    scores = dict(zip(measurements, drawn, strict=True))
+    if len({each.seeds for each in drawn}) > 1:
+        notes.append("not every language was scored with every seed: the affected gaps and averages have no interval")
+    chosen = {language: _way(language_rows[0]) for language, language_rows in own_rows(rows).items()}
+    source = _mean_scores(scores, [chosen[score.language] for score in report.scores if score.is_source])
     averages, members = _averages(report, run.plan.task, chosen)
-    averages_ci = {
-        name: percentiles(redraw(found, seed=seed))
-        for name, languages in members.items()
-        if (found := mean(languages)) is not None
-    }
-    others = mean(members.get(WITHOUT_SOURCE, ()))
+    means = {name: _mean_scores(scores, [chosen[language] for language in members[name]]) for name in members}
+    others = means.get(WITHOUT_SOURCE)
     return replace(
         report,
-        scores=tuple(_with_intervals(one, scores.get(_key(one)), source, seed) for one in report.scores),
+        scores=tuple(_with_intervals(score, scores.get(_way(score)), source, seed) for score in report.scores),
         averages=averages,
-        averages_ci=averages_ci,
+        averages_ci={name: percentiles(redraw(mean, seed=seed)) for name, mean in means.items() if mean is not None},
         gap_ci=percentiles(redraw(source - others, seed=seed))
-        if source and others and _agree(source, others)
+        if source and others and source.seeds == others.seeds
         else None,
-        ci_method=method([*measured.values()], seed=seed, resamples=RESAMPLES),
+        ci_method=method([*measurements.values()], seed=seed, resamples=RESAMPLES),
         notes=(*report.notes, *notes),
     )
 
 
-def _load(run: Run, rows: Sequence[Row]) -> tuple[dict[Key, Measurement], list[str]]:
-    """Return the measurements that can be read, and what is wrong with the others."""
-    measured, notes = {}, []
-    for key, found in by_way(rows).items():
+def _load(run: Run, rows: Sequence[Row], known: Statistics) -> tuple[dict[Way, Measurement], list[str]]:
+    """Return the measurements that can be read, and a note for each of the others."""
+    measurements, notes = {}, []
+    for way, way_rows in by_way(rows).items():
         try:
-            measured[key] = Measurement.load(run, found)
+            measurements[way] = Measurement.load(run, way_rows, known)
         except UserError as problem:
-            notes.append(f"{problem} (until then its gap and the averages have no interval)")
-    return measured, notes
+            notes.append(f"{problem} (until then, its gap and the averages have no interval)")
+    return measurements, notes
 
 
-def _with_intervals(score: Score, found: Scores | None, source: Scores | None, seed: int) -> Score:
-    if found is None:
+def _mean_scores(scores: Mapping[Way, Scores], ways: Sequence[Way]) -> Scores | None:
+    """Return the mean over ways, or None if one is missing or they have different seeds."""
+    available = [scores[way] for way in ways if way in scores]
+    if not available or len(available) < len(ways) or len({each.seeds for each in available}) > 1:
+        return None
+    return Scores.mean(available)
+
+
+def _with_intervals(score: Score, scores: Scores | None, source: Scores | None, seed: int) -> Score:
+    if scores is None:
         return score
-    if len(found.seeds) > 1:
-        low, high = percentiles(redraw(found, seed=seed))
-        told = by_examples(RESAMPLES, seed) + over_seeds(len(found.seeds))
-        score = replace(score, ci_low=low, ci_high=high, ci_method=told)
-    if source is not None and score.gap is not None and _agree(source, found):
-        score = replace(score, gap_ci=percentiles(redraw(source - found, seed=seed)))
+    if len(scores.seeds) > 1:
+        low, high = percentiles(redraw(scores, seed=seed))
+        score = replace(
+            score, ci_low=low, ci_high=high, ci_method=by_examples(RESAMPLES, seed) + over_seeds(len(scores.seeds))
+        )
+    if source is not None and score.gap is not None and source.seeds == scores.seeds:
+        score = replace(score, gap_ci=percentiles(redraw(source - scores, seed=seed)))
     return score
 
 
-def _averages(report: Report, task: Task, chosen: Mapping[str, Key]) -> tuple[dict[str, float], dict[str, list[str]]]:
-    """Return the report's averages with that over languages with an adapter of their own, and who is in each."""
-    sources = {one.language for one in report.scores if one.is_source}
+def _averages(report: Report, task: Task, chosen: Mapping[str, Way]) -> tuple[dict[str, float], dict[str, list[str]]]:
+    """Return the averages with that over languages with an adapter of their own, and the languages in each."""
+    sources = {score.language for score in report.scores if score.is_source}
     groups = {
         ALL: list(chosen),
         WITHOUT_SOURCE: [language for language in chosen if language not in sources],
         OWN_ADAPTER: [language for language, (_, adapter, _) in chosen.items() if has_own(language, adapter, task)],
     }
     averages = dict(report.averages)
-    means = {_key(one): one.mean for one in report.scores}
+    means = {_way(score): score.mean for score in report.scores}
     if averages and 0 < len(groups[OWN_ADAPTER]) < len(chosen):
         own = [means[chosen[language]] for language in groups[OWN_ADAPTER]]
         averages[OWN_ADAPTER] = sum(own) / len(own)
     return averages, {name: groups[name] for name in averages}
 
 
-def by_way(rows: Iterable[Row]) -> dict[Key, list[Row]]:
-    """Return rows that differ in their seed alone together."""
-    ways: dict[Key, list[Row]] = {}
+def by_way(rows: Iterable[Row]) -> dict[Way, list[Row]]:
+    """Group rows that differ only in their seed."""
+    ways: dict[Way, list[Row]] = {}
     for row in rows:
-        ways.setdefault(_key(row), []).append(row)
+        ways.setdefault(_way(row), []).append(row)
     return ways
 
 
 def has_own(language: str, adapter: str | None, task: Task) -> bool:
-    """Say whether an adapter is that of the data's own language."""
+    """Return whether an adapter is that of the data's own language."""
     meant = task.languages.get(language) or language
     return adapter is not None and (same(adapter, language) or same(adapter, meant))
 
 
-def _agree(*several: Scores) -> bool:
-    return len({one.seeds for one in several}) == 1
-
-
-def _key(one: Row | Score) -> Key:
-    return (one.language, one.adapter, one.control)
+def _way(scored: Row | Score) -> Way:
+    return (scored.language, scored.adapter, scored.control)

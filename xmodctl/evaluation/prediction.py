@@ -1,57 +1,70 @@
-"""Label text with a run's model: rows stream in, predictions stream out in the same order."""
+"""`xmodctl predict` as a function: label text with a run's model. Rows stream in; predictions stream out in order."""
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xmodctl.adapters.attaching import available_languages, load_tokenizers
+from xmodctl.adapters.store import choose_all
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener, ModelLoading, Notice, warn
+from xmodctl.core.files import whole_file
 from xmodctl.core.jsonl import parse_object
 from xmodctl.core.mistakes import RowError
+from xmodctl.core.requests import command
+from xmodctl.evaluation.requests import PredictRequest
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
+from xmodctl.languages import resolve
 from xmodctl.model.inference import logits_of
-from xmodctl.model.precision import Precision
+from xmodctl.model.precision import Precision, resolve_precision
+from xmodctl.run.loading import chosen_seed, find_base, find_run
 from xmodctl.run.trained import Trained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-ROWS_AT_A_TIME = 256
-CHARACTERS_AT_A_TIME = 2**20
-"""A part is predicted when it has this many rows or characters: so memory does not grow with the input."""
+    from xmodctl.run.run import Run
+
+MOST_CHARACTERS = 2**20
+"""A part of the input is labelled at the latest when it has this many characters, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledPart:
     """A part of the input, labelled."""
 
-    rows: tuple[dict[str, Any], ...]  # what is written, a JSON object each
-    truncated: int  # rows that were longer than the recipe's length, so that the model did not see all of them
+    rows: tuple[dict[str, Any], ...]  # the predictions, as they are written
+    truncated: int  # rows longer than the recipe's max_length, which the model did not read to the end
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """A run's model with one language's adapter, and all that stands between text and predictions."""
+    """A run's model with one language's adapter, and what it needs to turn text into predictions."""
 
     trained: Trained
     tokenizer: "PreTrainedTokenizerBase"
     task: Task
     recipe: Recipe
     precision: Precision
+    rows_at_a_time: int  # a part has at most this many rows
 
-    def __call__(self, lines: Iterable[InputRow]) -> Iterator[Labelled]:
+    def __call__(self, rows: Iterable[InputRow]) -> Iterator[LabelledPart]:
         """Yield the predictions part by part, in order.
 
-        Where reading fails, the rows before the failure are yielded first.
+        If reading fails, the rows before the failure are yielded first.
         """
-        for part in _parts(lines):
+        for part in _parts(rows, self.rows_at_a_time):
             yield self._label(part)
 
-    def _label(self, part: "Part") -> Labelled:
+    def _label(self, part: Sequence[InputRow]) -> LabelledPart:
         import datasets
 
         table = datasets.Dataset.from_list([line.row for line in part])
@@ -60,28 +73,124 @@ class Labeller:
         pad = self.tokenizer.pad_token_id
         logits = logits_of(self.trained.model, encoded, precision=self.precision, pad_id=pad)
         written = kind.write_predictions(logits, encoded, table, self.task, part)
-        return Labelled(tuple(written), encoded.counts["truncated"])
+        return LabelledPart(tuple(written), encoded.counts["truncated"])
+
+
+class Predictions:
+    """Predictions that are computed while you iterate over them: one mapping per row, in order.
+
+    Iterating raises a `UserError` at a row that cannot be used, after the predictions of the rows before it.
+    """
+
+    def __init__(self, parts: Iterator[LabelledPart]) -> None:
+        self._parts = parts
+        self.count = 0
+        """Rows labelled so far."""
+        self.truncated = 0
+        """Rows so far that were longer than the recipe's max_length, and cut."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for part in self.parts():
+            yield from part
+
+    def parts(self) -> Iterator[tuple[dict[str, Any], ...]]:
+        """Yield the predictions part by part."""
+        for part in self._parts:
+            self.count += len(part.rows)
+            self.truncated += part.truncated
+            yield part.rows
+
+    def write(self, path: str | Path) -> None:
+        """Write one JSON object per line; the file appears when it is complete.
+
+        Raises:
+            UserError: A row cannot be used. The predictions before it are in a file beside `path`, ending in .partial.
+        """
+        path = Path(path)
+        with whole_file(path) as part:
+            try:
+                with part.open("w", encoding="utf-8") as file:
+                    for rows in self.parts():
+                        file.write(json_lines(rows))
+                        file.flush()
+            except UserError as error:
+                part.replace(partial := path.with_name(f"{path.name}.partial"))
+                raise UserError(f"{error}\nThe predictions before it are in {partial}") from error
+
+
+@command(PredictRequest)
+def predict(request: PredictRequest) -> Predictions:
+    """Label text in any language of the model, with any run.
+
+    A row is a mapping with the kind's columns (`text` and perhaps `text_pair`; `tokens`; `context` and `question`;
+    `choices`), named as here or as in the task's data. If a row is a single text, it may also be plain text.
+
+    Raises:
+        UserError: The run is not trained, has no such seed, or the model lacks the language.
+    """
+    listen = request.listen or warn
+    run = find_run(request.run)
+    if request.run is None:
+        listen(Notice(f"run: {run.folder} (the newest; choose another one with --run)"))
+    if isinstance(request.inputs, str | Path) and str(request.inputs) != "-" and not Path(request.inputs).exists():
+        raise UserError(f"there is no file {request.inputs}; give a file, or - for standard input")
+    label = load_labeller(run, request, listen)
+    language = label.trained.model.active or request.lang
+    return Predictions(label(_input_rows(request.inputs, run.plan.task, language)))
+
+
+def load_labeller(run: "Run", request: PredictRequest, listen: Listener) -> Labeller:
+    """Load a run's model with the adapter of one language, which may be in a package.
+
+    Raises:
+        UserError: The run is not trained, has no such seed, or the model lacks the language.
+    """
+    seed = chosen_seed(run, request.seed)
+    source = find_base(run)
+    packages = choose_all(request.packages, source)
+    languages = available_languages(source, packages)
+    match = resolve(request.lang, languages, model=run.plan.model, open_languages=source.open_languages)
+    if match.note:
+        listen(Notice(match.note, caution=True))
+    precision = resolve_precision(request.precision)
+    listen(ModelLoading(run.plan.model))
+    trained = Trained.load(run, source, seed, match.adapter, packages=packages)
+    trained.model.activate(match.adapter)
+    tokenizers = load_tokenizers(source, packages)
+    tokenizer = tokenizers.get(match.adapter, tokenizers[None])
+    return Labeller(trained, tokenizer, run.plan.task, run.plan.recipe, precision, request.rows_at_a_time)
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as JSON, one per line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_lines(stream: Iterable[bytes], name: str, task: Task, language: str) -> Iterator[InputRow]:
-    """Read rows: a JSON object a line, or, where a row is a single text, plain text. Empty lines are passed over.
+    """Read rows: one JSON object per line, or plain text where a row is a single text. Blank lines are skipped.
 
-    The first line decides which. JSON has the kind's columns, under their own names or those that the task's data has.
-    Plain text is cut into words at blanks where words are labelled. `language` is that of the task's connectives.
+    The first line decides which. JSON has the kind's columns, named as the kind or as the task's data names them.
+    Plain text is split into words at white space where words are labelled.
+
+    Args:
+        stream: The lines.
+        name: The name of the input in messages.
+        task: The task.
+        language: The language whose connectives the task uses.
 
     Raises:
-        UserError: While iterating: a line cannot be used; its number is told.
+        UserError: While iterating: a line cannot be used; the message gives its number.
     """
-    another = "text goes through another language's with --lang, such as --lang en"
-    connectives = task.connectives_in(language, remedy=another)
+    remedy = "send the text through another language's adapter, as with --lang en"
+    connectives = task.connectives_in(language, remedy=remedy)
     numbered = _decoded(stream, name)
     first = next(numbered, None)
     if first is None:
-        raise UserError(f"{name} holds no lines; give a row a line, such as {_example(task)}")
+        raise UserError(f"{name} holds no lines; give one row per line, such as {_example(task)}")
     is_json = _is_object(first[1])
     kind = KINDS[task.kind]
     if not (is_json or kind.takes_plain_text(task)):
-        raise UserError(f"{name}:{first[0]}: {task.kind} takes a JSON object a line, such as {_example(task)}")
+        raise UserError(f"{name}:{first[0]}: {task.kind} takes one JSON object per line, such as {_example(task)}")
     for number, line in chain([first], numbered):
         try:
             yield _json_row(line, number, task, connectives) if is_json else kind.plain_text_row(line, number)
@@ -89,17 +198,35 @@ def read_lines(stream: Iterable[bytes], name: str, task: Task, language: str) ->
             raise UserError(f"{name}:{number}: {error}") from error
 
 
-Part = Sequence[InputRow]
+def _input_rows(
+    inputs: str | Path | Iterable[str | Mapping[str, Any]], task: Task, language: str
+) -> Iterator[InputRow]:
+    """Yield the rows of a file, of standard input, or of a Python iterable."""
+    if isinstance(inputs, str | Path):
+        with _opened(inputs) as (stream, name):
+            yield from read_lines(stream, name, task, language)
+    else:
+        lines = (row if isinstance(row, str) else json.dumps(row) for row in inputs)
+        yield from read_lines((line.encode() for line in lines), "inputs", task, language)
 
 
-def _parts(lines: Iterable[InputRow]) -> Iterator[Part]:
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Iterable[bytes], str]]:
+    if str(path) == "-":
+        yield sys.stdin.buffer, "standard input"
+        return
+    with Path(path).open("rb") as stream:
+        yield stream, str(path)
+
+
+def _parts(rows: Iterable[InputRow], most_rows: int) -> Iterator[Sequence[InputRow]]:
     part: list[InputRow] = []
     size = 0
     try:
-        for line in lines:
-            part.append(line)
-            size += _characters(line.row)
-            if len(part) == ROWS_AT_A_TIME or size >= CHARACTERS_AT_A_TIME:
+        for row in rows:
+            part.append(row)
+            size += _characters(row.row)
+            if len(part) == most_rows or size >= MOST_CHARACTERS:
                 yield part
                 part, size = [], 0
     except UserError:
@@ -117,17 +244,17 @@ def _characters(row: Mapping[str, Any]) -> int:
 def _decoded(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(stream, start=1):
         try:
-            text_ = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).decode().rstrip("\r\n")
+            text = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).decode().rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{name}:{number}:{error.start + 1}: byte 0x{line[error.start]:02x} is not UTF-8; give UTF-8 text"
             ) from error
-        if text_ and not text_.isspace():
-            yield number, text_
+        if text and not text.isspace():
+            yield number, text
 
 
 def _is_object(line: str) -> bool:
-    """Say whether a line is meant as a JSON object: a broken one is not plain text."""
+    """Return whether a line is meant as a JSON object: a broken one is not plain text."""
     return line.lstrip().startswith("{")
 
 

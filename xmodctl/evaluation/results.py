@@ -1,29 +1,35 @@
-"""Results as values: one row a score, an append-only file of rows, predictions, and averages over languages."""
+"""Results as values: one row per score, an append-only file of rows, and reports over languages."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
+from xmodctl.evaluation.notebook import data_frame, html_table
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.languages import same
+
+if TYPE_CHECKING:
+    import pandas
+
+    from xmodctl.evaluation.comparison import Comparison
 
 SCHEMA = 1
 """Version of the row format; a reader refuses a newer one."""
 
 ALL, WITHOUT_SOURCE, OWN_ADAPTER = "all languages", "without the source", "with an adapter of their own"
-"""What averages are called."""
+"""The names of the averages."""
 
 MAJORITY_BASELINE = "majority baseline"
-"""What tables call the score of the best answer that ignores the input: a row's `baseline`."""
+"""The name of a row's `baseline` in tables: the score of always giving the most common answer."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Row:
-    """One score: a run's model, one seed, one language's data through one adapter."""
+    """One score: one seed's model of a run, on one language's data, through one adapter."""
 
     task: str
     kind: str
@@ -38,7 +44,7 @@ class Row:
     metric: str
     value: float  # percent
     metrics: dict[str, float]  # every metric of the kind, percent
-    baseline: float  # the headline metric of the best answer that ignores the input, percent
+    baseline: float  # the headline metric of the majority baseline, percent
     ci_low: float
     ci_high: float
     ci_method: str
@@ -49,21 +55,21 @@ class Row:
     precision: str
     device: str
     seconds: float
-    truncated: int  # rows that were longer than the recipe's max_length
+    truncated: int  # rows longer than the recipe's max_length
     predictions: str  # path relative to the run folder
     predictions_sha256: str
     tool: str  # version of xmodctl
     schema: int = SCHEMA
-    shots: int = 0  # examples of this language trained on besides the source's: without any the score is zero-shot
-    training_seed: int | None = None  # where shots are drawn, `seed` is that of the draw and this the training's
-    in_source: bool | None = None  # the data is in a language trained in; None in rows of earlier versions
-    package: str | None = None  # sha256 of the package the adapter came in, read back from the model
+    shots: int = 0  # training examples in this language; with 0 the score is zero-shot
+    training_seed: int | None = None  # with shots, `seed` draws the shots and this is the seed of the training
+    in_source: bool | None = None  # whether the data is in a source language; None in rows of earlier versions
+    package: str | None = None  # sha256 of the adapter's package, read back from the model
 
     @property
     def is_in_source(self) -> bool:
-        """Whether the data is in a language trained in."""
+        """Whether the data is in a source language."""
         if self.in_source is None:
-            return any(same(self.language, one) for one in self.source_languages)
+            return any(same(self.language, source) for source in self.source_languages)
         return self.in_source
 
     @property
@@ -71,18 +77,29 @@ class Row:
         """What makes two rows the same measurement."""
         return (self.seed, self.language, self.adapter, self.split, self.control, self.limited)
 
+    def __repr__(self) -> str:
+        """Return the row in short."""
+        through = f" through {self.adapter or 'no adapter'}" if self.adapter != self.language else ""
+        return (
+            f"<Row {self.task} {self.split} {self.language}{through}, seed {self.seed}: {self.metric} {self.value:.1f}>"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any], *, origin: str = "a result row") -> Self:
-        """Rebuild a row; one of a newer version is refused, `origin` says where it stands."""
+        """Rebuild a row; `origin` is its place in messages.
+
+        Raises:
+            UserError: The row was written by a newer version.
+        """
         if value.get("schema", 0) > SCHEMA:
             raise UserError(
                 f"{origin} has schema {value['schema']}, newer than {SCHEMA}; run: pip install --upgrade xmodctl"
             )
-        known = {one.name for one in fields(cls)}
+        known = {column.name for column in fields(cls)}
         return cls(
             **{**{k: v for k, v in value.items() if k in known}, "source_languages": tuple(value["source_languages"])}
         )
@@ -99,11 +116,15 @@ class Failure:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read `results.jsonl`; of rows measured twice the later counts, and a torn last line is not a row."""
+    """Read `results.jsonl`. Of two rows with the same key, the later one counts; a torn last line is skipped.
+
+    Raises:
+        UserError: A line is not a row, or was written by a newer version.
+    """
     if not path.exists():
         return []
     rows: dict[tuple[Any, ...], Row] = {}
-    remedy = "remove that line, its language is scored again"
+    remedy = "remove that line, and its language is scored again"
     for number, value in jsonl.read(path, remedy=remedy, append_only=True):
         try:
             row = Row.from_json(value, origin=f"{path}:{number}")
@@ -115,33 +136,38 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def append_row(path: Path, row: Row) -> None:
-    """Append one row; a torn last line from an earlier crash is cut off first."""
+    """Append one row; a torn last line of an earlier crash is cut off first."""
     jsonl.append(path, row.to_json())
 
 
 def write_predictions(path: Path, predictions: Iterable[Predicted]) -> str:
-    """Write one JSON object a line, whole or not at all, and return the file's sha256."""
+    """Write one JSON object per line, atomically, and return the file's sha256."""
     jsonl.write(path, map(asdict, predictions))
     return sha256_of(path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
-    """One language of a report: the mean over seeds, each seed, and how far it lies from the source."""
+    """One line of a report: a language through one adapter, over all seeds."""
 
     language: str
     adapter: str | None
     control: str
     n: int
-    values: tuple[float, ...]  # one a seed, percent
+    values: tuple[float, ...]  # one per seed, percent
     ci_low: float
     ci_high: float
     baseline: float
     is_source: bool
-    gap: float | None  # source score minus this one, points; None where there is no source score, or it is the source
+    gap: float | None  # source score minus this one, points; None without a source score, or if this is the source
     ci_method: str = ""
-    gap_ci: tuple[float, float] | None = None  # None where the predictions of both are not at hand
-    shots: int = 0  # examples of the language that were trained on, besides the source's
+    gap_ci: tuple[float, float] | None = None  # None if the predictions of either are not available
+    shots: int = 0  # training examples in this language
+
+    def __repr__(self) -> str:
+        """Return the score in short."""
+        through = f" through {self.adapter or 'no adapter'}" if self.adapter != self.language else ""
+        return f"<Score {self.language}{through}: {self.mean:.1f} ({self.ci_low:.1f} to {self.ci_high:.1f})>"
 
     @property
     def mean(self) -> float:
@@ -156,13 +182,13 @@ class Score:
         return float((sum((v - self.mean) ** 2 for v in self.values) / (len(self.values) - 1)) ** 0.5)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Scores of one run in many languages.
 
     `averages` are unweighted over languages, each through its own adapter where it has one: over all of them, which is
-    what XTREME's tables hold (Hu et al. 2020, arXiv 2003.11080), without the source, and over those with an adapter of
-    their own. `gap` is XTREME's transfer gap: the source's score (of several sources, their mean) minus the mean of the
+    what XTREME's tables hold (Hu et al. 2020, arXiv 2003.11080); without the source; and over those with an adapter of
+    their own. `gap` is XTREME's transfer gap: the source's score (the mean over several sources) minus the mean of the
     others.
     """
 
@@ -176,65 +202,90 @@ class Report:
     scores: tuple[Score, ...]
     failures: tuple[Failure, ...] = ()
     averages: dict[str, float] = field(default_factory=dict)
-    averages_ci: dict[str, tuple[float, float]] = field(default_factory=dict)  # where predictions are at hand
+    averages_ci: dict[str, tuple[float, float]] = field(default_factory=dict)  # where predictions are available
     gap: float | None = None  # points; None without a source score, or without others
     gap_ci: tuple[float, float] | None = None
     ci_method: str = ""  # of the intervals of gaps and averages
-    notes: tuple[str, ...] = ()  # what a reader should know of the intervals
+    notes: tuple[str, ...] = ()  # what you should know about the scores
+    rows: tuple[Row, ...] = ()  # what the report was made from
+    control_comparison: "Comparison | None" = None  # own adapters against the controls, if these were scored
+
+    def __repr__(self) -> str:
+        """Return the report in short."""
+        mean = f", mean {self.averages[ALL]:.1f}" if ALL in self.averages else ""
+        failed = f", {len(self.failures)} failures" if self.failures else ""
+        return f"<Report {self.run} {self.split}: {self.metric}, {len(self.scores)} scores{mean}{failed}>"
+
+    def _repr_html_(self) -> str:
+        columns = ("language", "adapter", "control", "n", self.metric, "95% interval", MAJORITY_BASELINE, "gap")
+        lines = [
+            (
+                score.language,
+                score.adapter or "none",
+                score.control,
+                f"{score.n:,}",
+                f"{score.mean:.1f}",
+                f"{score.ci_low:.1f} to {score.ci_high:.1f}",
+                f"{score.baseline:.1f}",
+                "" if score.gap is None else f"{score.gap:+.1f}",
+            )
+            for score in self.scores
+        ]
+        means = [f"mean, {name}: {value:.1f}" for name, value in self.averages.items()]
+        failed = [f"{failure.language} failed: {failure.reason}" for failure in self.failures]
+        return html_table(f"{self.run}, {self.task}, {self.split}", columns, lines, [*means, *self.notes, *failed])
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return one row per score as a pandas data frame."""
+        return data_frame(
+            {
+                "language": score.language,
+                "adapter": score.adapter,
+                "control": score.control,
+                "n": score.n,
+                self.metric: score.mean,
+                "spread": score.spread,
+                "ci_low": score.ci_low,
+                "ci_high": score.ci_high,
+                "baseline": score.baseline,
+                "gap": score.gap,
+            }
+            for score in self.scores
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain JSON values, means and spreads included."""
-        value = asdict(self)
-        for told, score in zip(value["scores"], self.scores, strict=True):
-            told |= {"mean": score.mean, "spread": score.spread}
+        """Return the report as plain JSON values, with means and spreads; without `rows` and `control_comparison`."""
+        value = asdict(replace(self, rows=(), control_comparison=None))
+        del value["rows"], value["control_comparison"]
+        for score_value, score in zip(value["scores"], self.scores, strict=True):
+            score_value |= {"mean": score.mean, "spread": score.spread}
         return value
 
 
 def report(run: str, rows: Sequence[Row], failures: Sequence[Failure] = ()) -> Report:
-    """Gather rows of one run, task, split and limit into scores a language, in the order the rows first appear.
+    """Summarise rows of one run, task, split, and limit: one score per language and adapter, in order of appearance.
 
     Intervals of gaps and averages need predictions: `xmodctl.evaluation.measurements.with_intervals` adds them.
     """
     assert rows, "a report has at least one row"
     first = rows[0]
     sources = {row.language for row in rows if row.is_in_source}
+    chosen = own_rows(rows)
+    means = {language: _mean(language_rows) for language, language_rows in chosen.items()}
+    source_means = [value for language, value in means.items() if language in sources]
+    source_mean = sum(source_means) / len(source_means) if source_means else None
+    averages = {}
+    gap = None
+    if len(means) > 1:
+        averages[ALL] = sum(means.values()) / len(means)
+        others = [value for language, value in means.items() if language not in sources]
+        if source_mean is not None and others:
+            averages[WITHOUT_SOURCE] = sum(others) / len(others)
+            gap = source_mean - averages[WITHOUT_SOURCE]
     groups: dict[tuple[str, str | None, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.language, row.adapter, row.control), []).append(row)
-    chosen = own_rows(rows)
-    own = {language: _mean(found) for language, found in chosen.items()}
-    source = [value for language, value in own.items() if language in sources]
-    at_source = sum(source) / len(source) if source else None
-    scores = []
-    for (language, adapter, control), found in groups.items():
-        is_source = language in sources and control == "own" and adapter == chosen[language][0].adapter
-        gap = None if at_source is None or is_source else at_source - _mean(found)
-        low, high = (sum(getattr(row, end) for row in found) / len(found) for end in ("ci_low", "ci_high"))
-        scores.append(
-            Score(
-                language=language,
-                adapter=adapter,
-                control=control,
-                n=found[0].n,
-                values=tuple(row.value for row in found),
-                ci_low=low,
-                ci_high=high,
-                baseline=found[0].baseline,
-                is_source=is_source,
-                gap=gap,
-                ci_method=found[0].ci_method,
-                shots=found[0].shots,
-            )
-        )
     shots = {row.language: row.shots for row in rows if row.shots and row.control == "own"}
-    averages = {}
-    gap_to_others = None
-    if len(own) > 1:
-        averages[ALL] = sum(own.values()) / len(own)
-        others = [value for language, value in own.items() if language not in sources]
-        if source and others:
-            averages[WITHOUT_SOURCE] = sum(others) / len(others)
-            gap_to_others = sum(source) / len(source) - averages[WITHOUT_SOURCE]
     return Report(
         run=run,
         task=first.task,
@@ -243,34 +294,64 @@ def report(run: str, rows: Sequence[Row], failures: Sequence[Failure] = ()) -> R
         source_languages=first.source_languages,
         seeds=tuple(sorted({row.seed for row in rows})),
         limited=first.limited,
-        scores=tuple(scores),
+        scores=tuple(
+            _score(group, source_mean, is_source=language in sources and _is_chosen(group[0], chosen))
+            for (language, *_), group in groups.items()
+        ),
         failures=tuple(failures),
         averages=averages,
-        gap=gap_to_others,
-        notes=(_told_of_shots(shots, first.training_seed),) if shots else (),
+        gap=gap,
+        notes=(_shots_note(shots, first.training_seed),) if shots else (),
+        rows=tuple(rows),
     )
 
 
-def _told_of_shots(shots: Mapping[str, int], training_seed: int | None) -> str:
-    """Say which scores are not zero-shot, and what the seeds of such a run are."""
+def _score(rows: Sequence[Row], source_mean: float | None, *, is_source: bool) -> Score:
+    """Return the score over seeds."""
+    first = rows[0]
+    low, high = (sum(getattr(row, end) for row in rows) / len(rows) for end in ("ci_low", "ci_high"))
+    return Score(
+        language=first.language,
+        adapter=first.adapter,
+        control=first.control,
+        n=first.n,
+        values=tuple(row.value for row in rows),
+        ci_low=low,
+        ci_high=high,
+        baseline=first.baseline,
+        is_source=is_source,
+        gap=None if source_mean is None or is_source else source_mean - _mean(rows),
+        ci_method=first.ci_method,
+        shots=first.shots,
+    )
+
+
+def _is_chosen(row: Row, chosen: Mapping[str, Sequence[Row]]) -> bool:
+    """Return whether a row is one of those that stand for its language."""
+    return row.control == "own" and row.adapter == chosen[row.language][0].adapter
+
+
+def _shots_note(shots: Mapping[str, int], training_seed: int | None) -> str:
+    """Return which scores are not zero-shot, and what the seeds of such a run are."""
+    counts = ", ".join(f"{count} examples in {language}" for language, count in shots.items())
     return (
-        f"not zero-shot: {', '.join(f'{count} examples of {language}' for language, count in shots.items())} were "
-        f"trained on; each seed drew its own, the training's seed is {training_seed} in all"
+        f"not zero-shot: the run was trained on {counts}; each seed drew its own examples, and all of them share the "
+        f"training seed {training_seed}"
     )
 
 
 def own_rows(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Return the rows that stand for each language: through its own adapter, or else through the first one measured."""
-    ways: dict[str, dict[str | None, list[Row]]] = {}
+    """Return the rows that stand for each language: through its own adapter, or else through the first one scored."""
+    by_adapter: dict[str, dict[str | None, list[Row]]] = {}
     for row in rows:
         if row.control == "own":
-            ways.setdefault(row.language, {}).setdefault(row.adapter, []).append(row)
-    return {language: _own(language, found) for language, found in ways.items()}
+            by_adapter.setdefault(row.language, {}).setdefault(row.adapter, []).append(row)
+    return {language: _own(language, adapters) for language, adapters in by_adapter.items()}
 
 
-def _own(language: str, ways: dict[str | None, list[Row]]) -> list[Row]:
-    own = [found for adapter, found in ways.items() if adapter and same(adapter, language)]
-    return next(iter([*own, *ways.values()]))
+def _own(language: str, adapters: dict[str | None, list[Row]]) -> list[Row]:
+    own = [rows for adapter, rows in adapters.items() if adapter and same(adapter, language)]
+    return next(iter([*own, *adapters.values()]))
 
 
 def _mean(rows: Sequence[Row]) -> float:

@@ -1,169 +1,199 @@
-"""The language sweep: one load of the shared weights, one adapter swapped in for each language, one row a score."""
+"""The sweep: a run's model scored in many languages. The shared weights are loaded once; adapters are swapped in."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from xmodctl.adapters.attaching import load_tokenizers
 from xmodctl.catalog.task import Split
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import BatchScored, LanguageFailed, LanguageScored, LanguageStarted, Listener, ModelLoading
 from xmodctl.core.versions import versions
 from xmodctl.data import Rows, load_rows
-from xmodctl.evaluation.example_statistics import Outcomes, keep_outcomes
+from xmodctl.data.encoding import encode
+from xmodctl.data.rows import load_examples
+from xmodctl.evaluation.example_statistics import ExampleStatistics, cache_example_statistics
+from xmodctl.evaluation.measurements import Statistics
 from xmodctl.evaluation.results import Failure, Row, append_row, read_rows, write_predictions
 from xmodctl.kinds import KINDS
+from xmodctl.kinds.scoring import Predicted, score_predictions
 from xmodctl.languages import Target, same
-from xmodctl.model.precision import Precision
+from xmodctl.model.inference import logits_of
+from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.run import Run
 from xmodctl.run.shots import refuse_shots, shots_of
+from xmodctl.run.trained import Trained
 from xmodctl.statistics.resampling import bootstrap
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from xmodctl.adapters.packages import Package
     from xmodctl.model import Source
-from xmodctl.data.encoding import encode
-from xmodctl.kinds.scoring import score_predictions
-from xmodctl.model.inference import Advanced, gathered
-from xmodctl.run.trained import Trained
 
-Control = str  # own, source or none
+Control = str
+"""Which adapter a text goes through: its `own`, the `source` language's, or `none`."""
 
 
-@dataclass(frozen=True)
-class Started:
-    """A language's scoring begins."""
-
-    language: str
-    adapter: str | None
-    control: Control
-    seed: int
-    rows: int  # what the model reads: rows, or the windows of long ones
-    notes: tuple[str, ...]  # what the user should know of the rows
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A language is done; its row is on disk."""
-
-    row: Row
-    known: bool = False  # from an earlier sweep
-
-
-Event = Started | Advanced | Scored | Failure
-
-
+@dataclass
 class Sweep:
-    """Score a run's model in many languages: iterate over it; what is already scored is kept.
+    """Scores a run's model in many languages; scores that exist are kept.
 
-    A language that fails costs the others nothing: it is yielded as a `Failure`. A language that `packages` bring goes
-    through their adapter, and is read with their tokenizer where they have one of their own.
+    A language that fails does not stop the others: it becomes a `Failure`. A language whose adapter is in `packages`
+    goes through that adapter, and is read with the package's own tokenizer if it has one.
+
+    The model, the tokenizers, and the data of a language are loaded when they are first needed. If everything is
+    scored already, only the fingerprint of the data is computed.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        source: "Source",
-        targets: Sequence[Target],
-        *,
-        split: Split = "test",
-        controls: Sequence[Control] = (),
-        folder: Path | None = None,
-        limit: int | None = None,
-        redo: bool = False,
-        precision: Precision = "fp32",
-        packages: "Sequence[Package]" = (),
-    ) -> None:
-        from xmodctl.adapters.attaching import load_tokenizers
+    run: Run
+    source: "Source"
+    listen: Listener
+    split: Split = "test"
+    folder: Path | None = None  # of local data; None is the Hub
+    limit: int | None = None
+    redo: bool = False
+    precision: str = "auto"
+    packages: "Sequence[Package]" = ()
+    rows: list[Row] = field(default_factory=list)  # all scores, in the order of scoring
+    failures: list[Failure] = field(default_factory=list)
+    statistics: Statistics = field(default_factory=dict)  # of the scores computed here, by `Row.key`
 
-        self.run, self.source, self.targets, self.split, self.folder, self.limit, self.precision = (
-            run, source, targets, split, folder, limit, precision,
-        )  # fmt: skip
-        self.task = run.plan.task
+    def __post_init__(self) -> None:
+        self.task = self.run.plan.task
         self.kind = KINDS[self.task.kind]
-        self.controls = ("own", *controls)
-        self.known = {} if redo else _known(run)
-        self.packages = {package.language: package for package in packages}
-        self.tokenizers = load_tokenizers(source, packages)
-        self.pad_id = self.tokenizers[None].pad_token_id
-        # A folder that does not say which language its files are in can hold one language only.
-        self.single_language = len({target.data for target in targets}) == 1
+        # A device that lacks a precision is refused at once; the others are resolved when the model is loaded.
+        explicit = self.precision not in ("auto", "fp32")
+        self._resolved: Precision | None = resolve_precision(self.precision) if explicit else None
+        # A row whose predictions are missing is scored again.
+        rows = read_rows(self.run.results)
+        self._stored = {row.key: row for row in rows if (self.run.folder / row.predictions).exists()}
+        self._package_sha256: dict[str | None, str] = {package.language: package.sha256 for package in self.packages}
+        self._tokenizers: Mapping[str | None, PreTrainedTokenizerBase] | None = None
+        self._trained: Trained | None = None
+        self._language_rows: tuple[str, Rows] | None = None
+        self._fingerprints: dict[str, str] = {}
 
-    def __iter__(self) -> Iterator[Event]:
-        """Score every target with every finished seed; the base model is loaded once a seed, and only if needed."""
+    def score(self, targets: Sequence[Target], controls: Sequence[Control] = ()) -> None:
+        """Score every target with every finished seed, through its own adapter and the controls.
+
+        Args:
+            targets: What is scored, in this order.
+            controls: `source`, `none`, or both.
+        """
+        # A folder that does not say which language its files are in can hold only one language.
+        single_language = len({target.data for target in targets}) == 1
         for seed in self.run.finished_seeds:
-            trained: Trained | None = None
-            for target in self.targets:
-                ways = {control: self.adapter(target, control) for control in self.controls}
+            for target in targets:
                 try:
-                    rows = load_rows(
-                        self.task,
-                        target.data,
-                        self.split,
-                        folder=self.folder,
-                        limit=self.limit,
-                        single_language=self.single_language,
-                    )
-                    refuse_shots(self.run.shots(seed), rows.language, rows.split, rows.table)
-                    done = {control: self.find_known(seed, target, control, rows) for control in ways}
-                    yield from (Scored(row, known=True) for row in done.values() if row)
-                    if all(done.values()):
-                        continue
-                    encodings = self.encodings(rows, {ways[control] for control, row in done.items() if row is None})
-                    trained = trained or Trained.load(
-                        self.run, self.source, seed, target.adapter, packages=tuple(self.packages.values())
-                    )
-                    for control, row in done.items():
-                        if row is None:
-                            encoded = encodings[ways[control]]
-                            notes = (*rows.notes, *self.kind.unreachable_answers(encoded, len(rows)))
-                            yield Started(target.data, ways[control], control, seed, len(encoded), notes)
-                            yield from self.score(trained, rows, encoded, target, control)
+                    self._score_target(seed, target, ("own", *controls), single_language)
                 except UserError as error:
-                    yield Failure(target.data, target.adapter, seed, str(error))
+                    failure = Failure(target.data, target.adapter, seed, str(error))
+                    self.failures.append(failure)
+                    self.listen(LanguageFailed(failure.language, failure.adapter, seed, failure.reason))
 
-    def encodings(self, rows: Rows, adapters: Collection[str | None]) -> dict[str | None, Encoded]:
-        """Return the rows as each adapter's language reads them."""
-        made: dict[str | None, Encoded] = {}
-        found: dict[str | None, Encoded] = {}
-        for adapter in adapters:
-            own = adapter if adapter in self.tokenizers else None
-            if own not in made:
-                made[own] = encode(self.kind, rows, self.tokenizers[own], self.run.plan.recipe)
-            found[adapter] = made[own]
-        return found
+    def stored_rows(self, targets: Sequence[Target], controls: Sequence[Control]) -> list[Row]:
+        """Return the scores of targets that exist."""
+        keys = {
+            self._key(seed, target, control)
+            for seed in self.run.finished_seeds
+            for target in targets
+            for control in ("own", *controls)
+        }
+        return [row for key, row in self._stored.items() if key in keys]
 
-    def score(
-        self, trained: "Trained", rows: Rows, encoded: Encoded, target: Target, control: Control
-    ) -> Iterator[Event]:
-        """Score one language through one adapter; its row is written last, when its predictions are whole."""
+    def _score_target(self, seed: int, target: Target, controls: Sequence[Control], single_language: bool) -> None:
+        """Score one language with one seed through each control that has no score yet."""
+        shots = self.run.shots(seed)
+        stored = {control: self._stored_row(seed, target, control) for control in controls}
+        if shots.exists() or not any(stored.values()):
+            rows = self._load_rows(target, single_language)
+            refuse_shots(shots, rows.language, rows.split, rows.table)
+            fingerprint = rows.fingerprint
+        else:
+            fingerprint = self._fingerprint(target, single_language)
+        missing = []
+        for control, row in stored.items():
+            if row and row.data.endswith(f"#{fingerprint}"):
+                self._report(row, known=True)
+            else:
+                missing.append(control)
+        if not missing:
+            return
+        rows = self._load_rows(target, single_language)
+        adapters = {control: self._adapter(target, control) for control in missing}
+        encodings = self._encode(rows, set(adapters.values()))
+        trained = self._load_model(seed, target)
+        for control, adapter in adapters.items():
+            encoded = encodings[adapter]
+            notes = (*rows.notes, *self.kind.unreachable_answers(encoded, len(rows)))
+            self.listen(LanguageStarted(target.data, adapter, control, seed, len(encoded), notes))
+            self._score_rows(trained, rows, encoded, target, control)
+
+    def _score_rows(self, trained: Trained, rows: Rows, encoded: Encoded, target: Target, control: Control) -> None:
+        """Score rows through one adapter; the result row is written last, when its predictions are on disk."""
         started = perf_counter()
-        model, task, kind = trained.model, self.task, self.kind
-        adapter = self.adapter(target, control)
+        model, adapter = trained.model, self._adapter(target, control)
         if adapter and adapter not in model.languages:
             model.swap([adapter])
         model.activate(adapter)
-        logits = yield from gathered(model, encoded, precision=self.precision, pad_id=self.pad_id)
-        predictions, statistics, metrics = score_predictions(kind, task, rows.table, rows.language, encoded, logits)
-        interval = bootstrap(statistics, lambda totals: kind.metrics(totals, task)[task.headline])
-        name = self.predictions_name(trained.seed, target, control)
-        plan = self.run.plan
-        row = Row(
-            task=task.name,
-            kind=kind.name,
+        logits = logits_of(
+            model,
+            encoded,
+            precision=self._precision(),
+            pad_id=int(self._load_tokenizers()[None].pad_token_id),
+            on_batch=lambda units: self.listen(BatchScored(units)),
+        )
+        predictions, counts, metrics = score_predictions(
+            self.kind, self.task, rows.table, rows.language, encoded, logits
+        )
+        row = self._result_row(trained, rows, target, control, predictions, counts, metrics)
+        path = self.run.folder / row.predictions
+        row = replace(
+            row,
+            truncated=encoded.counts["truncated"],
+            seconds=perf_counter() - started,
+            predictions_sha256=write_predictions(path, predictions),
+        )
+        append_row(self.run.results, row)
+        statistics = self.statistics[row.key] = ExampleStatistics.of(predictions, counts)
+        cache_example_statistics(statistics, row, self.task)
+        self._report(row)
+
+    def _result_row(
+        self,
+        trained: Trained,
+        rows: Rows,
+        target: Target,
+        control: Control,
+        predictions: Sequence[Predicted],
+        counts: np.ndarray,
+        metrics: Mapping[str, float],
+    ) -> Row:
+        """Return the row of one score, but for what is known only when its predictions are written."""
+        plan, headline = self.run.plan, self.task.headline
+        gold = [prediction.gold for prediction in predictions]
+        interval = bootstrap(counts, lambda totals: self.kind.metrics(totals, self.task)[headline])
+        return Row(
+            task=self.task.name,
+            kind=self.kind.name,
             split=rows.split,
             language=target.data,
-            adapter=model.active,
+            adapter=trained.model.active,
             control=control,
             source_languages=plan.source_languages,
             model=f"{plan.model}@{plan.revision}" if plan.revision else plan.model,
             data=f"{rows.origin}#{rows.fingerprint}",
             n=len(predictions),
-            metric=task.headline,
-            value=metrics[task.headline],
+            metric=headline,
+            value=metrics[headline],
             metrics=dict(metrics),
-            baseline=kind.baseline([one.gold for one in predictions], rows.table, task, rows.language),
+            baseline=self.kind.baseline(gold, rows.table, self.task, rows.language),
             ci_low=interval.low,
             ci_high=interval.high,
             ci_method=interval.method,
@@ -171,57 +201,102 @@ class Sweep:
             step=trained.step,
             selected_on=trained.selected_on,
             limited=self.limit,
-            precision=self.precision,
-            device=str(model.module.device),
-            seconds=perf_counter() - started,
-            truncated=encoded.counts["truncated"],
-            predictions=name,
-            predictions_sha256=write_predictions(self.run.folder / name, predictions),
+            precision=self._precision(),
+            device=str(trained.model.module.device),
+            seconds=0.0,
+            truncated=0,
+            predictions=self._predictions_name(trained.seed, target, control),
+            predictions_sha256="",
             tool=versions()["xmodctl"],
             shots=shots_of(plan, target.data),
             training_seed=plan.shots.training_seed if plan.shots else None,
-            in_source=any(task.is_in_language(target.data, one) for one in plan.source_languages),
-            package=model.package,
+            in_source=any(self.task.is_in_language(target.data, language) for language in plan.source_languages),
+            package=trained.model.package,
         )
-        append_row(self.run.results, row)
-        keep_outcomes(Outcomes.of(predictions, statistics), row, task)
-        yield Scored(row)
 
-    def find_known(self, seed: int, target: Target, control: Control, rows: Rows) -> Row | None:
-        """Return the row of an earlier sweep, if it was measured on these very rows and with the same package."""
-        row = self.known.get(self.key(seed, target, control))
-        package = self.packages.get(self.adapter(target, control) or "")
-        if row and row.data.endswith(f"#{rows.fingerprint}") and row.package == (package.sha256 if package else None):
-            return row
-        return None
+    def _report(self, row: Row, *, known: bool = False) -> None:
+        """Add a row to the results of this sweep."""
+        self.rows.append(row)
+        self.listen(
+            LanguageScored(
+                language=row.language,
+                adapter=row.adapter,
+                control=row.control,
+                seed=row.seed,
+                metric=row.metric,
+                value=row.value,
+                ci_low=row.ci_low,
+                ci_high=row.ci_high,
+                rows=row.n,
+                seconds=row.seconds,
+                known=known,
+            )
+        )
 
-    def measured(self) -> list[Row]:
-        """Return the rows that are there already and will not be measured again."""
-        keys = {
-            self.key(seed, target, control)
-            for seed in self.run.finished_seeds
-            for target in self.targets
-            for control in self.controls
-        }
-        return [row for key, row in self.known.items() if key in keys]
+    def _load_rows(self, target: Target, single_language: bool) -> Rows:
+        """Return the rows of a language; those of the last language are in memory."""
+        if self._language_rows is None or self._language_rows[0] != target.data:
+            self._language_rows = None  # so that two languages are never in memory together
+            rows = load_rows(
+                self.task, target.data, self.split, folder=self.folder, limit=self.limit, single_language=single_language
+            )
+            self._language_rows = target.data, rows
+            self._fingerprints[target.data] = rows.fingerprint
+        return self._language_rows[1]
 
-    def adapter(self, target: Target, control: Control) -> str | None:
+    def _fingerprint(self, target: Target, single_language: bool) -> str:
+        """Return the fingerprint of a language's rows, which is cheaper than the rows."""
+        if target.data not in self._fingerprints:
+            _, self._fingerprints[target.data] = load_examples(
+                self.task, target.data, self.split, (), folder=self.folder, limit=self.limit, single_language=single_language
+            )
+        return self._fingerprints[target.data]
+
+    def _encode(self, rows: Rows, adapters: Collection[str | None]) -> dict[str | None, Encoded]:
+        """Return the encoding of the rows for each adapter: with the adapter's own tokenizer if it has one."""
+        tokenizers = self._load_tokenizers()
+        encodings: dict[str | None, Encoded] = {}
+        for own in {adapter if adapter in tokenizers else None for adapter in adapters}:
+            encodings[own] = encode(self.kind, rows, tokenizers[own], self.run.plan.recipe)
+        return {adapter: encodings[adapter if adapter in tokenizers else None] for adapter in adapters}
+
+    def _load_tokenizers(self) -> "Mapping[str | None, PreTrainedTokenizerBase]":
+        """Return the base model's tokenizer under None, and those of packages under their language."""
+        if self._tokenizers is None:
+            self._tokenizers = load_tokenizers(self.source, self.packages)
+        return self._tokenizers
+
+    def _load_model(self, seed: int, target: Target) -> Trained:
+        """Return the model of a seed; that of the last seed is in memory."""
+        if self._trained is None or self._trained.seed != seed:
+            self._trained = None
+            self.listen(ModelLoading(self.run.plan.model))
+            self._trained = Trained.load(self.run, self.source, seed, target.adapter, packages=tuple(self.packages))
+        return self._trained
+
+    def _precision(self) -> Precision:
+        if self._resolved is None:
+            self._resolved = resolve_precision(self.precision)
+        return self._resolved
+
+    def _stored_row(self, seed: int, target: Target, control: Control) -> Row | None:
+        """Return the row of an earlier sweep that was computed with the same package."""
+        row = None if self.redo else self._stored.get(self._key(seed, target, control))
+        sha256 = self._package_sha256.get(self._adapter(target, control))
+        return row if row and row.package == sha256 else None
+
+    def _adapter(self, target: Target, control: Control) -> str | None:
         """Return the adapter that a control scores a target through."""
-        ways = {"own": target.adapter, "source": self.run.plan.source_languages[0], "none": None}
-        return ways[control]
+        adapters = {"own": target.adapter, "source": self.run.plan.source_languages[0], "none": None}
+        return adapters[control]
 
-    def key(self, seed: int, target: Target, control: Control) -> tuple[Any, ...]:
-        """Return the key of the row that a measurement will write."""
-        return (seed, target.data, self.adapter(target, control), self.split, control, self.limit)
+    def _key(self, seed: int, target: Target, control: Control) -> tuple[Any, ...]:
+        """Return the `Row.key` of a score."""
+        return (seed, target.data, self._adapter(target, control), self.split, control, self.limit)
 
-    def predictions_name(self, seed: int, target: Target, control: Control) -> str:
-        """Return where a measurement keeps its predictions, relative to the run."""
+    def _predictions_name(self, seed: int, target: Target, control: Control) -> str:
+        """Return the path of the predictions of a score, relative to the run's folder."""
         through = "" if same(target.adapter, target.data) else f".{target.adapter}"
         limited = f".limit-{self.limit}" if self.limit else ""
         marked = "" if control == "own" else f".{control}"
         return f"predictions/{self.split}/{target.data}{through}{marked}{limited}.seed-{seed}.jsonl"
-
-
-def _known(run: Run) -> dict[tuple[Any, ...], Row]:
-    """Return the rows already measured whose predictions are still there."""
-    return {row.key: row for row in read_rows(run.results) if (run.folder / row.predictions).exists()}

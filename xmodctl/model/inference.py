@@ -1,8 +1,7 @@
-"""Inference: the logits of encoded rows, batch by batch, on the best device."""
+"""Inference: the logits of encoded rows, without gradients, in the precision you ask for."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,18 +16,11 @@ if TYPE_CHECKING:
     from xmodctl.model import Xmod
 
 TOKENS_PER_STEP = 8192
-"""Padded tokens of one forward pass in a sweep: enough to fill a device, little memory without gradients."""
-
-
-@dataclass(frozen=True)
-class Advanced:
-    """Some rows of the language being scored are done."""
-
-    rows: int
+"""Padded tokens of one forward pass: enough to fill a device, and little memory without gradients."""
 
 
 def best_device() -> str:
-    """Return the device a sweep runs on: an accelerator where there is one."""
+    """Return the device that inference runs on: an accelerator if there is one, else the CPU."""
     import torch
 
     return str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else "cpu"
@@ -36,7 +28,7 @@ def best_device() -> str:
 
 @contextmanager
 def predicting(device: "torch.device", precision: Precision) -> Iterator[None]:
-    """Compute without gradients, matrix products in this precision."""
+    """Compute without gradients, with matrix products in the given precision."""
     import torch
 
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
@@ -47,41 +39,44 @@ def predicting(device: "torch.device", precision: Precision) -> Iterator[None]:
 def predict(
     model: "Xmod", encoded: Encoded, *, precision: Precision, pad_id: int, tokens: int = TOKENS_PER_STEP
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Yield (unit numbers, their logits) batch by batch, longest first."""
+    """Yield the numbers of the units of each batch and their logits; the longest units come first."""
     import torch
 
     device = model.module.device
     model.leave_padding_out()
     model.module.eval()
-    for part in evaluation_batches(encoded.lengths, choices=encoded.sizes, tokens_per_step=tokens):
-        batch = collate(encoded, part, pad_id=pad_id)
+    for units in evaluation_batches(encoded.lengths, choices=encoded.sizes, tokens_per_step=tokens):
+        batch = collate(encoded, units, pad_id=pad_id)
         inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
         with predicting(device, precision):
             outputs = model.module(**inputs)
-            # Question answering names its two logits of a token apart.
-            both = (outputs.start_logits, outputs.end_logits) if "start_logits" in outputs else None
-            logits = torch.stack(both, dim=-1) if both else outputs.logits
-        yield part, list(logits.float().cpu().numpy())
+            # A question-answering head returns its two logits per token separately.
+            spans = (outputs.start_logits, outputs.end_logits) if "start_logits" in outputs else None
+            logits = torch.stack(spans, dim=-1) if spans else outputs.logits
+        yield units, list(logits.float().cpu().numpy())
 
 
-def gathered(
-    model: "Xmod", encoded: Encoded, *, precision: Precision, pad_id: int
-) -> Generator[Advanced, None, list[np.ndarray]]:
-    """Tell each batch that is done, and return the logits of every unit, in order."""
+def logits_of(
+    model: "Xmod",
+    encoded: Encoded,
+    *,
+    precision: Precision,
+    pad_id: int,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[np.ndarray]:
+    """Return the logits of every unit, in order.
+
+    Args:
+        model: The model, with the adapter of the text's language active.
+        encoded: The encoded rows.
+        precision: The precision of matrix products.
+        pad_id: The id of the padding token.
+        on_batch: Called after each batch with the number of its units.
+    """
     logits: list[Any] = [None] * len(encoded)
-    for part, values in predict(model, encoded, precision=precision, pad_id=pad_id):
-        for unit, value in zip(part, values, strict=True):
+    for units, values in predict(model, encoded, precision=precision, pad_id=pad_id):
+        for unit, value in zip(units, values, strict=True):
             logits[int(unit)] = value
-        yield Advanced(len(part))
+        if on_batch:
+            on_batch(len(units))
     return logits
-
-
-def logits_of(model: "Xmod", encoded: Encoded, *, precision: Precision, pad_id: int) -> list[np.ndarray]:
-    """Return the logits of every unit, in order."""
-    batches = gathered(model, encoded, precision=precision, pad_id=pad_id)
-    while True:
-        try:
-            next(batches)
-        except StopIteration as done:
-            logits: list[np.ndarray] = done.value
-            return logits

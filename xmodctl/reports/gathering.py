@@ -7,7 +7,8 @@ from math import isfinite
 from pathlib import Path
 
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation.comparison import Comparison, compare_controls, compare_runs
+from xmodctl.evaluation.compare import compare_controls, compare_runs
+from xmodctl.evaluation.comparison import Comparison
 from xmodctl.evaluation.measurements import with_intervals
 from xmodctl.evaluation.results import Row, own_rows, read_rows, report
 from xmodctl.reports.curves import TrainingCurve, read_curve

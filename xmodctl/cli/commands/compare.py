@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xmodctl.cli import options
-from xmodctl.cli.options import choice
 
 if TYPE_CHECKING:
     from xmodctl.evaluation.comparison import Comparison
@@ -14,22 +13,21 @@ if TYPE_CHECKING:
 PANEL = "Evaluate"
 ORDER = 3
 
-SPLITS = ("test", "validation", "train")
-
 
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Two or more runs; the others are compared with the first."),
+        typer.Argument(metavar="RUN...", help="Two or more runs; the others are compared with the first one."),
     ],
     split: options.Split = "test",
     langs: options.Languages = "all",
     json: options.Json = False,
 ) -> None:
-    """Tell whether runs really differ, language by language, from the predictions they stored; no model is loaded.
+    """Test whether runs differ significantly, language by language, from their stored predictions.
 
-    Differences are paired example by example, p-values corrected for the number of tests (Holm). Runs that were not
-    scored on the same examples are refused. A single run is compared with its own controls: did the adapters matter?
+    Differences are paired example by example, and p-values are corrected for the number of tests (Holm). Runs that
+    were not scored on the same examples are refused. A single run is compared with its own controls: do the adapters
+    matter? No model is loaded.
 
     Examples:
 
@@ -40,15 +38,9 @@ def compare(
     - `xmodctl compare runs/a     # after eval-transfer --controls source,none`
     """
     from xmodctl.cli import display
-    from xmodctl.evaluation.comparison import compare_controls, compare_runs, rows_of
-    from xmodctl.run.run import Run
+    from xmodctl.evaluation.compare import compare as compare_runs
 
-    choice("--split", split, SPLITS)
-    found = [Run.read(folder) for folder in runs]
-    if len(found) > 1:
-        comparison = compare_runs(found, split=split, languages=langs)
-    else:
-        comparison = compare_controls(found[0], rows_of(found[0], split), languages=langs)
+    comparison = compare_runs(runs, split=split, langs=langs)
     if json:
         display.show_json(comparison.to_json())
     else:
@@ -56,7 +48,7 @@ def compare(
 
 
 def show(comparison: "Comparison") -> None:
-    """Print a comparison: what is compared, a table for each two sides, the verdicts."""
+    """Print a comparison: its sides, and a table and a verdict for each pair of them."""
     from xmodctl.cli import display
     from xmodctl.cli.score_tables import difference_sheets
 

@@ -37,10 +37,10 @@ def demo(
     """
     from xmodctl.catalog import catalog as library
     from xmodctl.cli import display
-    from xmodctl.cli.commands.eval_transfer import Wish, evaluate
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.score_tables import report_sheet
     from xmodctl.data.demonstrations import demonstration_folder
+    from xmodctl.evaluation.evaluate import evaluate
     from xmodctl.run.folder import RUNS
     from xmodctl.training.finetune import finetune
 
@@ -52,9 +52,10 @@ def demo(
         run = finetune(
             name, "en_XX", model="mini", recipe=f"demo-{task}", data=data, out=out, on_exists=on_exists, listen=draw
         )
-    report, rows = evaluate(run, Wish("all", "test", (), data, None, "auto", "missing"))
+    with Drawing(display.SweepProgress) as draw:
+        report = evaluate(run, "all", data=data, listen=draw)
     if json:
-        display.show_json({"report": report.to_json(), "rows": [row.to_json() for row in rows]})
+        display.show_json({"report": report.to_json(), "rows": [row.to_json() for row in report.rows]})
         return
     display.show(report_sheet(report))
     display.note(f"The run is in {out}. Try next:")

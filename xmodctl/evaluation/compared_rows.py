@@ -1,0 +1,129 @@
+"""Compared rows: which scores of several runs can be compared, and which of them a selection of languages means."""
+
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
+
+from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.evaluation.results import Row, own_rows, read_rows
+from xmodctl.languages import same
+from xmodctl.run.run import Run
+
+LABELS = ascii_uppercase
+"""The labels of runs, in order; their number is the largest number of runs."""
+
+ComparedRows = dict[str, dict[str, list[Row]]]
+"""Language as a table names it -> a side's label -> its rows."""
+
+
+def refuse_different_tasks(runs: Sequence[Run]) -> None:
+    """Refuse runs whose scores do not mean the same.
+
+    Raises:
+        UserError: They have different tasks, metrics, or labels; or there are too few runs, or too many.
+    """
+    if not 2 <= len(runs) <= len(LABELS):
+        raise UserError(f"compare takes 2 to {len(LABELS)} runs; you gave {len(runs)}")
+    first = runs[0]
+    for number, run in enumerate(runs[1:], 1):
+        if run.folder.resolve() in [other.folder.resolve() for other in runs[:number]]:
+            raise UserError(
+                f"{run.folder} is given twice; give different runs, or one run to compare it with its controls"
+            )
+        task, other = first.plan.task, run.plan.task
+        for key, value, other_value in (
+            ("task", task.name, other.name),
+            ("metric", task.headline, other.headline),
+            ("labels", ", ".join(task.labels), ", ".join(other.labels)),
+            ("metric_rules", task.metric_rules, other.metric_rules),
+        ):
+            if value != other_value:
+                raise UserError(
+                    f"{first.folder} has the {key} {value}, {run.folder} has {other_value}; "
+                    "these scores do not mean the same: choose runs of one task"
+                )
+
+
+def rows_in_common(runs: Sequence[Run], split: str) -> tuple[int | None, list[list[Row]]]:
+    """Return the rows of a split with a --limit that every run has: without one if possible, else the largest.
+
+    Raises:
+        UserError: A run has no scores of the split, or there is no common limit.
+    """
+    run_rows = []
+    for run in runs:
+        rows = read_rows(run.results)
+        run_rows.append([row for row in rows if row.split == split])
+        if not run_rows[-1]:
+            others = ", ".join(sorted({row.split for row in rows})) or "no scores at all"
+            raise UserError(
+                f"{run.folder} has no scores of the {split} split (it has {others}); "
+                f"make them with: xmodctl eval-transfer --run {run.folder} --langs all --split {split}"
+            )
+    limits = [{row.limited for row in rows} for rows in run_rows]
+    shared = set.intersection(*limits)
+    if not shared:
+        described = "; ".join(
+            f"{run.folder}: {' and '.join('all rows' if limit is None else f'{limit:,} rows' for limit in run_limits)}"
+            for run, run_limits in zip(runs, limits, strict=True)
+        )
+        raise UserError(f"the runs were scored with different --limit ({described}); score them with the same --limit")
+    limit = None if None in shared else max(value for value in shared if value is not None)
+    return limit, [[row for row in rows if row.limited == limit] for rows in run_rows]
+
+
+def choose_rows(selection: str, rows: Mapping[str, Sequence[Row]]) -> tuple[ComparedRows, list[str]]:
+    """Return the rows that a selection of languages means on every side, and notes about what is skipped.
+
+    Args:
+        selection: What `--langs` takes.
+        rows: A side's label -> its rows.
+
+    Raises:
+        UserError: A language has no score on any side, or not on every one; or nothing is left.
+    """
+    own = {label: own_rows(side_rows) for label, side_rows in rows.items()}
+    languages = list(dict.fromkeys(language for side in own.values() for language in side))
+    parts = [part.strip() for part in selection.split(",") if part.strip()]
+    excluded = {language for part in parts if part.startswith("-") for language in _named(part[1:], languages)}
+    chosen: ComparedRows = {}
+    skipped: dict[str, list[str]] = {}
+    for part in (part for part in parts if not part.startswith("-")):
+        if "=" in part:
+            chosen[part] = _through(part, rows)
+            continue
+        for language in languages if part == "all" else _named(part, languages):
+            if language in excluded:
+                continue
+            lacking = " and ".join(label for label in own if language not in own[label])
+            if not lacking:
+                chosen[language] = {label: own[label][language] for label in own}
+            elif part == "all":
+                skipped.setdefault(lacking, []).append(language)
+            else:
+                raise UserError(f"--langs {part}: {lacking} has no score of it; exclude it, or score it")
+    if not chosen:
+        available = "; ".join(f"{label} has {', '.join(side)}" for label, side in own.items())
+        raise UserError(f"--langs {selection} selects no language that every run has a score of ({available})")
+    return chosen, [f"skipped: {label} has no score of {', '.join(names)}" for label, names in skipped.items()]
+
+
+def _named(name: str, languages: Sequence[str]) -> list[str]:
+    """Return the languages that a name means, exactly or in another spelling."""
+    exact = [language for language in languages if language == name]
+    if named := exact or [language for language in languages if same(language, name)]:
+        return named
+    guess = did_you_mean(name, list(languages))
+    raise UserError(f"--langs {name}: no run has a score of it; choose from {', '.join(languages)}{guess}")
+
+
+def _through(part: str, rows: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
+    """Return each side's rows of a pair such as `jv=id_ID`."""
+    language, _, adapter = (piece.strip() for piece in part.partition("="))
+    chosen = {}
+    for label, side_rows in rows.items():
+        own = [row for row in side_rows if row.control == "own"]
+        chosen[label] = [row for row in own if same(row.language, language) and row.adapter == adapter]
+        if not chosen[label]:
+            available = ", ".join(dict.fromkeys(f"{row.language}={row.adapter}" for row in own))
+            raise UserError(f"--langs {part}: {label} has no such score; it has {available}")
+    return chosen

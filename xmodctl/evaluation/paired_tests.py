@@ -1,0 +1,170 @@
+"""Paired tests: two measurements of the same examples, and whether their difference is more than chance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from xmodctl.core.errors import UserError
+from xmodctl.evaluation.comparison import Comparison, Difference, Side
+from xmodctl.evaluation.measurements import Measurement, method, resampled
+from xmodctl.kinds import KINDS
+from xmodctl.statistics.resampling import Scores, percentiles, redraw
+from xmodctl.statistics.significance import holm, mcnemar, p_value
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two measurements of the same examples."""
+
+    of: str  # a side's label
+    against: str
+    language: str  # its name in tables
+    first: Measurement  # of the side `of`
+    second: Measurement  # of the side `against`
+
+    def __post_init__(self) -> None:
+        """Refuse measurements of different examples.
+
+        Raises:
+            UserError: They are.
+        """
+        first, second = self.first.statistics[0], self.second.statistics[0]
+        if first.gold == second.gold:
+            return
+        if self.first.n != self.second.n:
+            reason = f"{self.second.n:,} rows in {self.against}, {self.first.n:,} in {self.of}"
+        else:
+            reason = "the ids differ" if first.ids != second.ids else "the gold answers differ"
+        raise UserError(
+            f"{self.language}: {self.against} and {self.of} were not scored on the same examples ({reason}); "
+            f"score both on the same data, or exclude it with --langs all,-{self.language}"
+        )
+
+    def of_side(self, label: str) -> list[Measurement]:
+        """Return the measurement of one side, if it is one of these two."""
+        sides = ((self.of, self.first), (self.against, self.second))
+        return [measurement for name, measurement in sides if name == label]
+
+    @property
+    def is_within_run(self) -> bool:
+        """Whether both are of one run, so that a seed is the same model on both sides."""
+        return self.first.run is self.second.run
+
+    @property
+    def has_one_plan(self) -> bool:
+        """Whether two runs differ only in their seeds (and in where their data lies)."""
+        return not self.is_within_run and self.first.run.follows_the_plan_of(self.second.run)
+
+    def exact_p(self) -> float | None:
+        """Return McNemar's p-value if scores are shares of right examples and each side has one seed."""
+        task = self.first.task
+        is_share = KINDS[task.kind].headlines[task.headline].is_share
+        if not is_share or len(self.first.seeds) > 1 or len(self.second.seeds) > 1:
+            return None
+        sides = (self.first, self.second)
+        return mcnemar(*(side.metric(side.statistics[0].counts) == 100 for side in sides))
+
+    def redrawn(self, first: Scores, second: Scores, seed: int) -> np.ndarray:
+        """Return resampled differences of the two scores, shape (resamples,)."""
+        if self.is_within_run:
+            return redraw(first - second, seed=seed)
+        return redraw(first, second, seed=seed)
+
+    def test(self, first: Scores, second: Scores, seed: int) -> Difference:
+        """Return the difference of the two scores."""
+        exact = self.exact_p()
+        drawn = self.redrawn(first, second, seed)
+        return Difference(
+            self.of,
+            self.against,
+            self.language,
+            self.first.n,
+            (first.value, second.value),
+            percentiles(drawn),
+            p=p_value(drawn) if exact is None else exact,
+            test="paired bootstrap" if exact is None else "exact McNemar",
+            one_plan=self.has_one_plan,
+        )
+
+
+def compare_pairs(
+    pairs: Sequence[Pair],
+    sides: tuple[Side, ...],
+    split: str,
+    limit: int | None,
+    notes: Sequence[str],
+    *,
+    seed: int,
+    resamples: int,
+) -> Comparison:
+    """Test every pair and the means over languages, and correct for the number of tests.
+
+    Args:
+        pairs: What is compared.
+        sides: The sides that they belong to.
+        split: The split of all scores.
+        limit: The `--limit` of all scores.
+        notes: What you should know about the choice of scores.
+        seed: The same seed gives the same intervals and p-values.
+        resamples: The number of resamples.
+    """
+    measurements = list({id(each): each for pair in pairs for each in (pair.first, pair.second)}.values())
+    drawn = resampled(measurements, seed=seed, resamples=resamples)
+    scores = dict(zip(map(id, measurements), drawn, strict=True))
+    notes = [*notes, *_seed_notes(sides)]
+    differences: list[Difference] = []
+    for labels in dict.fromkeys((pair.of, pair.against) for pair in pairs):
+        chosen = [pair for pair in pairs if (pair.of, pair.against) == labels]
+        both = [(scores[id(pair.first)], scores[id(pair.second)]) for pair in chosen]
+        differences += [pair.test(*two, seed) for pair, two in zip(chosen, both, strict=True)]
+        if len({(first.seeds, second.seeds) for first, second in both}) > 1:
+            notes.append(
+                f"{labels[0]} and {labels[1]} have no mean, because not every language has scores with the same seeds"
+            )
+        elif len(chosen) > 1:
+            first, second = (Scores.mean(side) for side in zip(*both, strict=True))
+            differences.append(_mean_difference(chosen, first, second, seed))
+    corrected = holm([difference.p for difference in differences])
+    task = measurements[0].task
+    tests = " and ".join(dict.fromkeys(difference.test for difference in differences))
+    return Comparison(
+        task=task.name,
+        metric=task.headline,
+        split=split,
+        limited=limit,
+        sides=sides,
+        differences=tuple(
+            replace(difference, p_corrected=p) for difference, p in zip(differences, corrected, strict=True)
+        ),
+        ci_method=f"{method(measurements, seed=seed, resamples=resamples)}; p by {tests}, "
+        f"corrected for {len(differences)} tests by Holm",
+        notes=tuple(notes),
+    )
+
+
+def _mean_difference(pairs: Sequence[Pair], first: Scores, second: Scores, seed: int) -> Difference:
+    drawn = pairs[0].redrawn(first, second, seed)
+    return Difference(
+        pairs[0].of,
+        pairs[0].against,
+        None,
+        sum(pair.first.n for pair in pairs),
+        (first.value, second.value),
+        percentiles(drawn),
+        p=p_value(drawn),
+        test="paired bootstrap",
+        one_plan=pairs[0].has_one_plan,
+    )
+
+
+def _seed_notes(sides: Sequence[Side]) -> list[str]:
+    alone = [side.label for side in sides if len(side.seeds) == 1]
+    if not alone:
+        return []
+    if len(alone) < len(sides):
+        return [f"{' and '.join(alone)} has one seed: the variance between seeds is taken from the others"]
+    return [
+        "one seed per side: the comparison is about these particular models, and training again may change scores as "
+        "much; to find out, train with finetune --seeds 1,2,3"
+    ]

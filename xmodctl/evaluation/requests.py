@@ -1,0 +1,223 @@
+"""Requests: the options of the commands that score and predict, declared once for the command line and Python."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmodctl.core.arguments import as_paths, as_selection, check_choice
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener
+
+if TYPE_CHECKING:
+    from xmodctl.run.run import Run
+
+SPLITS = ("train", "validation", "test")
+CONTROLS = ("source", "none")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """Options of an evaluation.
+
+    Args:
+        run: A run or its folder; None is the newest run under `runs/`.
+        langs: The languages, as `--langs` takes them (`de_DE,fr`, `all`, `@task`, `all,-zh_TW`, `jv=id_ID`), or a list
+            of such parts.
+        split: The split to score: train, validation, or test.
+        controls: Score also through the adapter of the `source` language, or through `none`.
+        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+        data: A folder of local data; None is the data that the run was trained on.
+        language_column: The column that holds the language, in a file that holds several.
+        limit: Use only the first rows of each language; results are marked.
+        on_exists: What to do with scores that exist: `missing` keeps them and scores the rest, `redo` scores all
+            again, `error` refuses.
+        adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
+        overrides: Keys of the task that describe how this data is written, and their values.
+        listen: Called with each event; without it, cautions become Python warnings.
+    """
+
+    run: "Run | str | Path | None"
+    langs: str | Sequence[str]
+    _: KW_ONLY
+    split: str = "test"
+    controls: str | Sequence[str] = ()
+    precision: str = "auto"
+    data: str | Path | None = None
+    language_column: str | None = None
+    limit: int | None = None
+    on_exists: str = "missing"
+    adapters: str | Path | Sequence[str | Path] = ()
+    overrides: Mapping[str, Any] | None = None
+    listen: Listener | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("--on-exists", self.on_exists, ("missing", "redo", "error"))
+        check_choice("--split", self.split, SPLITS)
+        check_choice("--precision", self.precision, PRECISIONS)
+        for control in self.control_names:
+            check_choice("--controls", control, CONTROLS)
+        check_limit(self.limit)
+
+    @property
+    def selection(self) -> str:
+        """The languages, separated by commas."""
+        return as_selection(self.langs)
+
+    @property
+    def control_names(self) -> tuple[str, ...]:
+        """The controls, each once."""
+        return tuple(dict.fromkeys(part.strip() for part in as_selection(self.controls).split(",") if part.strip()))
+
+    @property
+    def packages(self) -> tuple[str | Path, ...]:
+        """The adapter packages."""
+        return as_paths(self.adapters)
+
+
+@dataclass(frozen=True)
+class DonorsRequest:
+    """Options of a search for donor adapters.
+
+    Args:
+        run: A run or its folder; None is the newest run under `runs/`.
+        langs: The languages of the text, whether they have an adapter or not: `jv,qu`, `@task`, `@task,-en`, or a list.
+        candidates: The adapters to try: `id_ID,es_XX`, `all`, `@task`, or a list; None is the source language's and
+            those of `langs`.
+        split: The split to score. A choice that is made on `test` makes the chosen adapter look better than it is.
+        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+        data: A folder of local data; None is the data that the run was trained on.
+        language_column: The column that holds the language, in a file that holds several.
+        limit: Use only the first rows of each language; results are marked.
+        on_exists: What to do with scores that exist: `missing` keeps them and scores the rest, `redo` scores all again.
+        adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
+        listen: Called with each event; without it, cautions become Python warnings.
+    """
+
+    run: "Run | str | Path | None"
+    langs: str | Sequence[str]
+    candidates: str | Sequence[str] | None = None
+    _: KW_ONLY
+    split: str = "validation"
+    precision: str = "auto"
+    data: str | Path | None = None
+    language_column: str | None = None
+    limit: int | None = None
+    on_exists: str = "missing"
+    adapters: str | Path | Sequence[str | Path] = ()
+    listen: Listener | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("--on-exists", self.on_exists, ("missing", "redo"))
+        check_choice("--split", self.split, SPLITS)
+        check_choice("--precision", self.precision, PRECISIONS)
+        check_limit(self.limit)
+
+    @property
+    def selection(self) -> str:
+        """The languages of the text, separated by commas."""
+        return as_selection(self.langs)
+
+    @property
+    def candidate_selection(self) -> str | None:
+        """The adapters to try, separated by commas."""
+        return None if self.candidates is None else as_selection(self.candidates)
+
+    @property
+    def packages(self) -> tuple[str | Path, ...]:
+        """The adapter packages."""
+        return as_paths(self.adapters)
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """Options of a comparison.
+
+    Args:
+        runs: The runs or their folders: two or more are compared with the first; a single one, with its own controls.
+        split: The split whose scores are compared: train, validation, or test.
+        langs: The languages: `de,sw`, `all`, `all,-zh` to exclude one, `jv=id_ID` for text that went through another
+            language's adapter; or a list.
+    """
+
+    runs: "Run | str | Path | Sequence[Run | str | Path]"
+    _: KW_ONLY
+    split: str = "test"
+    langs: str | Sequence[str] = "all"
+
+    def __post_init__(self) -> None:
+        check_choice("--split", self.split, SPLITS)
+
+    @property
+    def selection(self) -> str:
+        """The languages, separated by commas."""
+        return as_selection(self.langs)
+
+    @property
+    def run_list(self) -> "tuple[Run | str | Path, ...]":
+        """The runs."""
+        return tuple(self.runs) if isinstance(self.runs, Sequence) and not isinstance(self.runs, str) else (self.runs,)
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Options of scoring stored predictions again.
+
+    Args:
+        run: A run or its folder; None is the newest run under `runs/`.
+        update: Append a row with the new values where stored values differ and the predictions are unchanged.
+        listen: Called with each event; without it, cautions become Python warnings.
+    """
+
+    run: "Run | str | Path | None" = None
+    _: KW_ONLY
+    update: bool = False
+    listen: Listener | None = None
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """Options of a prediction.
+
+    Args:
+        run: A run or its folder; None is the newest run under `runs/`.
+        lang: The language of the text, in any spelling: `de`, `de_DE`, `German`.
+        inputs: A file with one row per line (`-` is standard input), or the rows themselves: texts, or mappings with
+            the kind's columns. Blank lines are skipped.
+        seed: The seed whose model to use; None is the run's first seed.
+        adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
+        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+        rows_at_a_time: The largest number of rows that are read and labelled together.
+        listen: Called with each event; without it, cautions become Python warnings.
+    """
+
+    run: "Run | str | Path | None"
+    lang: str
+    inputs: str | Path | Iterable[str | Mapping[str, Any]]
+    _: KW_ONLY
+    seed: int | None = None
+    adapters: str | Path | Sequence[str | Path] = ()
+    precision: str = "auto"
+    rows_at_a_time: int = 256
+    listen: Listener | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("--precision", self.precision, PRECISIONS)
+        if self.rows_at_a_time < 1:
+            raise UserError(f"rows_at_a_time={self.rows_at_a_time}: give a whole number of rows, at least 1")
+
+    @property
+    def packages(self) -> tuple[str | Path, ...]:
+        """The adapter packages."""
+        return as_paths(self.adapters)
+
+
+def check_limit(limit: int | None) -> None:
+    """Refuse a limit that leaves no rows.
+
+    Raises:
+        UserError: It is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit {limit}: give a whole number of rows, at least 1")

@@ -1,0 +1,127 @@
+"""`xmodctl score` as a function: score stored predictions again and say where stored values differ."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from xmodctl.catalog.task import Task
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Notice, warn
+from xmodctl.core.files import sha256_of
+from xmodctl.core.requests import command
+from xmodctl.core.versions import versions
+from xmodctl.evaluation.example_statistics import (
+    REDO,
+    ExampleStatistics,
+    cache_example_statistics,
+    read_predictions,
+    scoring_command,
+)
+from xmodctl.evaluation.requests import ScoreRequest
+from xmodctl.evaluation.results import Row, append_row, read_rows
+from xmodctl.kinds import KINDS
+from xmodctl.run.folder import locked
+from xmodctl.run.loading import find_run
+from xmodctl.statistics.resampling import bootstrap
+
+AS_STORED = "as stored"
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """A row of results beside what its stored predictions score now."""
+
+    row: Row
+    current: Row | None  # the row as this version computes it; None if the predictions cannot be read
+    problem: str = ""  # what is wrong with the predictions, if anything
+    updated: bool = False  # `current` was appended to the results
+
+    @property
+    def state(self) -> str:
+        """`as stored`, `differs`, `edited` (the predictions were changed), or `unreadable`."""
+        if self.current is None:
+            return "unreadable"
+        if self.problem:
+            return "edited"
+        stored, current = ({**row.metrics, "value": row.value, "n": row.n} for row in (self.row, self.current))
+        # Sums of the same numbers in another order differ in their last digits.
+        equal = stored.keys() == current.keys() and all(
+            abs(value - current[name]) <= 1e-6 for name, value in stored.items()
+        )
+        return AS_STORED if equal else "differs"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the results file agrees with the predictions, by itself or since the update."""
+        return self.state == AS_STORED or self.updated
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "row": self.row.to_json(),
+            "metrics": self.current.metrics if self.current else None,
+            "state": self.state,
+            "problem": self.problem or None,
+            "updated": self.updated,
+        }
+
+
+@command(ScoreRequest)
+def score(request: ScoreRequest) -> tuple[Rescored, ...]:
+    """Score the predictions that a run has stored again, without a model, and compare them with the stored values.
+
+    Values differ if results were edited, or if this version scores by other rules than the version that stored them.
+
+    Raises:
+        UserError: The run has no scores, or another process is using it.
+    """
+    listen = request.listen or warn
+    run = find_run(request.run)
+    if request.run is None:
+        listen(Notice(f"run: {run.folder} (the newest; choose another one with --run)"))
+    rows = read_rows(run.results)
+    if not rows:
+        raise UserError(
+            f"{run.folder} has no scores; make some with: xmodctl eval-transfer --run {run.folder} --langs all"
+        )
+    rescored = [rescore(run.folder, row, run.plan.task) for row in rows]
+    if not request.update or all(row.state != "differs" for row in rescored):
+        return tuple(rescored)
+    with locked(run.folder):
+        for number, result in enumerate(rescored):
+            if result.current and result.state == "differs":
+                append_row(run.results, result.current)
+                rescored[number] = replace(result, updated=True)
+    return tuple(rescored)
+
+
+def rescore(folder: Path, row: Row, task: Task) -> Rescored:
+    """Score the predictions behind a row again. The cache is not read, but it is written."""
+    path = folder / row.predictions
+    if not path.exists():
+        return Rescored(row, None, f"{path} is missing; make it again with: {scoring_command(folder, row)}")
+    edited = sha256_of(path) != row.predictions_sha256
+    try:
+        statistics = ExampleStatistics.computed(read_predictions(path), task, row.language)
+    except UserError as error:
+        return Rescored(row, None, str(error))
+    except (LookupError, TypeError, ValueError) as error:  # a label that the task does not have, and the like
+        return Rescored(row, None, f"{path} holds predictions that {task.name} cannot score ({error!r}); {REDO}")
+    kind = KINDS[task.kind]
+    metrics = statistics.metrics(task)
+    interval = bootstrap(statistics.counts, lambda totals: kind.metrics(totals, task)[task.headline])
+    current = replace(
+        row,
+        n=len(statistics.counts),
+        metric=task.headline,
+        value=metrics[task.headline],
+        metrics=metrics,
+        ci_low=interval.low,
+        ci_high=interval.high,
+        ci_method=interval.method,
+        predictions_sha256=sha256_of(path),
+        tool=versions()["xmodctl"],
+    )
+    if not edited:
+        cache_example_statistics(statistics, current, task)
+    return Rescored(row, current, f"{path} was changed after it was scored" if edited else "")

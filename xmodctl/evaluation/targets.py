@@ -1,0 +1,167 @@
+"""Targets: the data and adapters that a selection of languages means for a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xmodctl.adapters.attaching import available_languages
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener, Notice
+from xmodctl.data import coverage
+from xmodctl.languages import Target, expand, same
+
+if TYPE_CHECKING:
+    from xmodctl.adapters.packages import Package
+    from xmodctl.model import Source
+    from xmodctl.run.run import Run
+
+
+def evaluation_targets(
+    run: "Run",
+    source: "Source",
+    langs: str,
+    folder: Path | None,
+    listen: Listener,
+    *,
+    packages: "Sequence[Package]" = (),
+) -> list[Target]:
+    """Return what an evaluation scores: the source language first, then the selection in its order.
+
+    Args:
+        run: The run.
+        source: Its base model.
+        langs: The selection, as `--langs` takes it.
+        folder: A folder of local data, or None for the Hub.
+        listen: Called with a notice about each language that is excluded, added, or ambiguous.
+        packages: Adapter packages of languages that the base model lacks.
+
+    Raises:
+        UserError: A name is wrong, or nothing is left.
+    """
+    task, parts = run.plan.task, [part.strip() for part in langs.split(",")]
+    covered = coverage(task, folder)
+    languages: Mapping[str, str | None] = task.languages
+    if "all" in parts and folder:
+        languages = {code: task.languages.get(code) for code in covered}
+    expansion = expand(
+        langs,
+        available_languages(source, packages),
+        model=run.plan.model,
+        task_languages=languages,
+        open_languages=source.open_languages,
+        besides=run.plan.source_languages,
+    )
+    for code, reason in expansion.missing:
+        listen(Notice(f"{code} is skipped: {reason}", caution=True))
+    targets = list(expansion.targets)
+    if folder and any(part in ("all", "@task") for part in parts):
+        targets = _with_data(targets, covered, folder, listen)
+    for target in targets:
+        if target.note:
+            listen(Notice(target.note, caution=True))
+    if folder and not covered and len({target.data for target in targets}) == 1:
+        return targets  # files that do not name their language are all in this one, and none in the source
+    excluded = [part[1:] for part in parts if part.startswith("-")]
+    targets = _source_first(run, targets, languages, excluded, listen)
+    if not targets:
+        raise UserError(
+            f"--langs {langs} selects nothing to score; `xmodctl langs --task {task.name}` lists the languages"
+        )
+    return targets
+
+
+def donor_targets(
+    run: "Run",
+    source: "Source",
+    langs: str,
+    candidates: str | None,
+    folder: Path | None,
+    listen: Listener,
+    *,
+    packages: "Sequence[Package]" = (),
+) -> list[Target]:
+    """Return every text with every candidate adapter, text by text.
+
+    Args:
+        run: The run.
+        source: Its base model.
+        langs: The languages of the text.
+        candidates: The adapters to try; None is the source language's and those of `langs`.
+        folder: A folder of local data, or None for the Hub.
+        listen: Called with a notice about each text without an adapter of its own.
+        packages: Adapter packages of languages that the base model lacks.
+
+    Raises:
+        UserError: A name is wrong, or nothing is left.
+    """
+    task = run.plan.task
+
+    def expanded(selection: str) -> Sequence[Target]:
+        return expand(
+            selection,
+            available_languages(source, packages),
+            model=run.plan.model,
+            task_languages=task.languages,
+            open_languages=source.open_languages,
+        ).targets
+
+    texts = _text_languages(run, langs, folder)
+    if candidates is None:
+        adapters = list(run.plan.source_languages)
+        for text in texts:
+            try:
+                adapters += [target.adapter for target in expanded(text)]
+            except UserError:
+                listen(Notice(f"{text} has no adapter of its own in {run.plan.model}"))
+    else:
+        adapters = [target.adapter for target in expanded(candidates)]
+    return list(expanded(",".join(f"{text}={adapter}" for text in texts for adapter in dict.fromkeys(adapters))))
+
+
+def _with_data(
+    targets: Sequence[Target], covered: Mapping[str, object], folder: Path, listen: Listener
+) -> list[Target]:
+    """Return the targets that a folder has data for, and report the others."""
+    available = [target for target in targets if any(same(code, target.data) for code in covered)]
+    if missing := [target.data for target in targets if target not in available]:
+        listen(Notice(f"skipped, because {folder} has no data in them: {', '.join(missing)}", caution=True))
+    return available
+
+
+def _source_first(
+    run: "Run",
+    targets: Sequence[Target],
+    languages: Mapping[str, str | None],
+    excluded: Sequence[str],
+    listen: Listener,
+) -> list[Target]:
+    """Return the targets with the source languages in front, which are added unless they are excluded."""
+    ordered = list(targets)
+    for language in reversed(run.plan.source_languages):
+        source = expand(language, [language], model=run.plan.model, task_languages=languages).targets[0]
+        if source not in ordered:
+            if any(same(part, language) for part in excluded):
+                continue
+            listen(Notice(f"{language} is scored too: gaps are measured from the source language"))
+        ordered = [source, *(target for target in ordered if target != source)]
+    return ordered
+
+
+def _text_languages(run: "Run", langs: str, folder: Path | None) -> list[str]:
+    """Return the languages of text that a selection names, each once.
+
+    Raises:
+        UserError: There are none.
+    """
+    parts = [part.strip() for part in langs.split(",") if part.strip()]
+    named: list[str] = []
+    for part in parts:
+        if part in ("all", "@task"):
+            named += coverage(run.plan.task, folder)
+        elif not part.startswith("-"):
+            named.append(part)
+    excluded = [part[1:] for part in parts if part.startswith("-")]
+    texts = [text for text in dict.fromkeys(named) if not any(same(text, language) for language in excluded)]
+    if not texts:
+        raise UserError(f"--langs {langs} selects no text; give languages separated by commas, or @task")
+    return texts
