@@ -238,7 +238,12 @@ class Sweep:
         if self._language_rows is None or self._language_rows[0] != target.data:
             self._language_rows = None  # so that two languages are never in memory together
             rows = load_rows(
-                self.task, target.data, self.split, folder=self.folder, limit=self.limit, single_language=single_language
+                self.task,
+                target.data,
+                self.split,
+                folder=self.folder,
+                limit=self.limit,
+                single_language=single_language,
             )
             self._language_rows = target.data, rows
             self._fingerprints[target.data] = rows.fingerprint
@@ -248,7 +253,13 @@ class Sweep:
         """Return the fingerprint of a language's rows, which is cheaper than the rows."""
         if target.data not in self._fingerprints:
             _, self._fingerprints[target.data] = load_examples(
-                self.task, target.data, self.split, (), folder=self.folder, limit=self.limit, single_language=single_language
+                self.task,
+                target.data,
+                self.split,
+                (),
+                folder=self.folder,
+                limit=self.limit,
+                single_language=single_language,
             )
         return self._fingerprints[target.data]
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PANEL = "Models and adapters"
 ORDER = 1
 
+
 def predict(
     lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="The language of the text: `de`, `de_DE`.")],
     file: Annotated[
