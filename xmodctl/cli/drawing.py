@@ -1,41 +1,65 @@
-"""Draws what the functions behind commands tell: a listener for `xmodctl.evaluation.evaluate`."""
+"""Draws events on the terminal: the listener that the commands give to the functions they call."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self
 
-from xmodctl.core.events import ModelLoading, Notice, RunOpened
+from xmodctl.core.events import Event, ModelLoading, Notice, RunOpened
 
-if TYPE_CHECKING:
-    from xmodctl.cli.display import SweepProgress, TrainingProgress
+NOTICES = Notice | ModelLoading | RunOpened
 
 
-class Drawing(AbstractContextManager["Drawing"]):
-    """Notes as they come; a progress bar from the first event of the work on, so that no download is drawn over."""
+class Progress(Protocol):
+    """A progress display; it is entered before its first event."""
 
-    def __init__(self, make: "Callable[[], TrainingProgress | SweepProgress]") -> None:
-        self.make = make
-        self.progress: Any = None
-        self.held = ExitStack()
+    def __enter__(self) -> Self:
+        """Start drawing."""
+        ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.held.close()
+        """Remove what is drawn."""
+        ...
 
-    def __call__(self, event: Any) -> None:
+    def show(self, event: Any) -> None:
         """Draw one event."""
-        from xmodctl.cli import display
+        ...
 
-        match event:
-            case Notice(text, caution):
-                (display.warn if caution else display.note)(text)
-            case ModelLoading(model):
-                display.note(f"loading {model} ...")
-            case RunOpened(folder, title, languages, model, recipe):
-                display.note(f"{title} in {', '.join(languages)}, {model}, recipe {recipe}: {folder}")
-            case _:
-                if self.progress is None:
-                    self.progress = self.held.enter_context(self.make())
-                self.progress.show(event)
+
+class Drawing(AbstractContextManager["Drawing"]):
+    """Notices as they come, and a progress display from the first other event on, so that no download draws over it."""
+
+    def __init__(self, make_progress: Callable[[], Progress]) -> None:
+        self.make_progress = make_progress
+        self.progress: Progress | None = None
+        self.stack = ExitStack()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stack.close()
+
+    def __call__(self, event: Event) -> None:
+        """Draw one event."""
+        if isinstance(event, NOTICES):
+            draw_notice(event)
+            return
+        if self.progress is None:
+            self.progress = self.make_progress()
+            self.stack.enter_context(self.progress)
+        self.progress.show(event)
+
+
+def draw_notice(event: Event) -> None:
+    """Print an event that is not progress; ignore the others."""
+    from xmodctl.cli import display
+
+    match event:
+        case Notice(text, caution):
+            (display.warn if caution else display.note)(text)
+        case ModelLoading(model):
+            display.note(f"Loading {model} ...")
+        case RunOpened(folder, title, languages, model, recipe):
+            display.note(f"{title} in {', '.join(languages)}, {model}, recipe {recipe}: {folder}")

@@ -1,4 +1,4 @@
-"""`xmodctl adapters`: list, import, export, verify."""
+"""`xmodctl adapters`: list, import, export, merge, verify."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +10,12 @@ from xmodctl.cli import options
 
 if TYPE_CHECKING:
     from xmodctl.adapters.packages import Package
-    from xmodctl.core.events import Event
 
 PANEL = "Models and adapters"
 ORDER = 4
 
 adapters = typer.Typer(
-    help="Adapter packages: what add-language writes, and what `--adapter` takes.", no_args_is_help=True
+    help="Manage adapter packages, which `add-language` creates and `--adapter` takes.", no_args_is_help=True
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The package's folder.")]
@@ -25,7 +24,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The package's folde
 @adapters.command("list")
 def list_adapters(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="A folder of packages; default: the store.")
+        Path | None, typer.Argument(metavar="[DIR]", help="A folder of packages. Default: the store.")
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -53,7 +52,7 @@ def list_adapters(
 
 @adapters.command("import")
 def import_adapter(folder: Folder, json: options.Json = False) -> None:
-    """Verify a package and put it into the store: from then on `--adapter` takes its language or its name.
+    """Verify a package and add it to the store, so that `--adapter` finds it by its language or name.
 
     Examples:
 
@@ -75,13 +74,13 @@ def export_adapter(
     base: Annotated[
         str, typer.Argument(metavar="RUN|MODEL", help="A run's folder, a Hub id, a model's folder, or `mini`.")
     ],
-    lang: Annotated[str, typer.Argument(metavar="LANG", help="The language: `de`, `de_DE`.")],
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write.")],
+    lang: Annotated[str, typer.Argument(metavar="LANG", help="The language: `de` or `de_DE`.")],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to create.")],
     json: options.Json = False,
 ) -> None:
-    """Write the adapter that a model has for a language as a package.
+    """Write a model's adapter for one language as a package.
 
-    Of a run, it is its base model's: adapters that a run trained itself fit no other run.
+    For a run, this is the adapter of its base model. An adapter that a run trained itself fits no other run.
 
     Examples:
 
@@ -91,13 +90,9 @@ def export_adapter(
     """
     from xmodctl.adapters import export
     from xmodctl.cli import display
-    from xmodctl.core.events import Notice
+    from xmodctl.cli.drawing import draw_notice
 
-    def show(event: "Event") -> None:
-        if isinstance(event, Notice):
-            display.warn(event.text)
-
-    package = export(base, lang, out, listen=show)
+    package = export(base, lang, out, listen=draw_notice)
     if json:
         display.show_json(package.to_json())
     else:
@@ -108,16 +103,17 @@ def export_adapter(
 @adapters.command("merge")
 def merge_adapters(
     packages: Annotated[
-        list[str], typer.Argument(metavar="ADAPTER...", help="Packages: folders, or the store's by language or name.")
+        list[str],
+        typer.Argument(metavar="ADAPTER...", help="Packages: folders, or languages or names from the store."),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.")],
+    out: options.OutFolder,
     model: options.Model = options.DEFAULT_MODEL,
     json: options.Json = False,
 ) -> None:
-    """Write a copy of a model that has the packages' languages, too.
+    """Write a copy of a model that includes the packages' languages.
 
-    The copy is a plain folder of transformers. Unlike a package, it can be fine-tuned in its new languages. Packages,
-    old and new, fit the one model as they do the other.
+    The copy is a plain transformers folder. Unlike a package, it can be fine-tuned in its new languages. Packages made
+    for the model also fit the copy, and the other way round.
 
     Examples:
 
@@ -127,12 +123,13 @@ def merge_adapters(
     from xmodctl.adapters import merge
     from xmodctl.cli import display
 
+    display.note(f"Loading {model} ...")
     merged = merge(packages, out, model=model)
     if json:
         display.show_json(merged.to_json())
         return
     display.show_text(f"model: {out}")
-    for role, languages in (("new", merged.added), ("in place of the model's own", merged.replaced)):
+    for role, languages in (("new", merged.added), ("replacing the model's own", merged.replaced)):
         if languages:
             display.note(f"{role}: {', '.join(languages)}")
     display.note(f"use it with --model {out}")
@@ -142,11 +139,11 @@ def merge_adapters(
 def verify_adapter(
     folder: Folder,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="MODEL", help="Does it fit this base model, too?")
+        str | None, typer.Option("--model", metavar="MODEL", help="Also check that the package fits this base model.")
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Check that a package is whole and unchanged, and, with a model, that it was made for it.
+    """Check that a package is complete and unchanged, and with `--model`, that it was made for that model.
 
     Examples:
 

@@ -1,13 +1,10 @@
 """`xmodctl export`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from xmodctl.cli import options
-
-if TYPE_CHECKING:
-    from xmodctl.core.events import Event
 
 PANEL = "Models and adapters"
 ORDER = 2
@@ -42,10 +39,11 @@ def export(
     - `xmodctl export --run runs/my-run --adapter runs/zu_ZA --langs zu_ZA --out my-zulu-model`
     """
     from xmodctl.cli import display
+    from xmodctl.cli.drawing import draw_notice
     from xmodctl.reports.export import export as write_model
 
     exported = write_model(
-        out, run=run, langs=langs, adapters=adapter or (), seed=seed, push=push, private=private, listen=_draw
+        out, run=run, langs=langs, adapters=adapter or (), seed=seed, push=push, private=private, listen=draw_notice
     )
     display.show_text(f"model: {exported.folder}")
     if exported.url:
@@ -53,14 +51,3 @@ def export(
     count = len(exported.languages)
     load = f"AutoModel...from_pretrained({str(exported.folder)!r})"
     display.note(f"{count} language{'s' if count > 1 else ''}; load it with {load}")
-
-
-def _draw(event: "Event") -> None:
-    from xmodctl.cli import display
-    from xmodctl.core.events import ModelLoading, Notice
-
-    match event:
-        case ModelLoading(model):
-            display.note(f"Loading {model} ...")
-        case Notice(text, caution):
-            (display.warn if caution else display.note)(text)
