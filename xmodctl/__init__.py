@@ -23,8 +23,10 @@ if _typing.TYPE_CHECKING:
     from xmodctl.run.loading import load
     from xmodctl.run.run import Run
     from xmodctl.training.finetune import finetune
+    from xmodctl.training.inspecting import Inspection, inspect
 
 __all__ = [
+    "Inspection",
     "LanguageCoverage",
     "MachineReport",
     "PartialFailureError",
@@ -40,6 +42,7 @@ __all__ = [
     "evaluate",
     "export",
     "finetune",
+    "inspect",
     "langs",
     "load",
     "report",
@@ -61,6 +64,7 @@ _HOMES = {
     "run.loading": ("load",),
     "run.run": ("Run",),
     "training.finetune": ("finetune",),
+    "training.inspecting": ("Inspection", "inspect"),
 }
 """Where each public name is defined."""
 
