@@ -37,7 +37,7 @@ def test_a_question_becomes_its_wording_and_texts_in_several_columns_are_joined(
 
 def test_a_question_without_a_wording_is_reported_with_its_line(tmp_path):
     put(tmp_path, "en", choice("cause", 0), choice("why", 1))
-    with pytest.raises(UserError, match=r'test\.jsonl:2: `asks` is "why"; expected one of cause, effect'):
+    with pytest.raises(UserError, match=r'test\.jsonl:2: `asks` is "why"; expected cause or effect'):
         load_rows(Task.model_validate(CHOICES), "en", "test", folder=tmp_path)
 
 

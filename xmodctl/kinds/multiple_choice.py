@@ -157,10 +157,7 @@ class MultipleChoice(Kind):
         """Return context, question, and choices, which may be a list or columns of their own."""
         row: dict[str, Any] = joined_texts(raw, task.columns, ("context", "question"))
         if connectives:
-            question = row["question"].strip().casefold()
-            if question not in connectives:
-                raise RowError(f"`question` is {quoted(row['question'])}; expected {' or '.join(connectives)}")
-            row["question"] = connectives[question]
+            row["question"] = _wording(row["question"], "question", connectives)
         names = task.columns["choices"]
         if "choices" not in raw and not isinstance(names, str):
             row["choices"] = [read_text(raw, name) for name in names]
@@ -236,11 +233,7 @@ class ChoiceReader(RowReader):
         for column, names in self._texts.items():
             row[column] = " ".join(read_text(raw, name, allow_empty=self._allow_empty) for name in names)
         if self._connectives:
-            question = row["question"].strip().casefold()
-            if question not in self._connectives:
-                name, known = self._texts["question"][0], ", ".join(self._connectives)
-                raise RowError(f"`{name}` is {quoted(row['question'])}; expected one of {known}")
-            row["question"] = self._connectives[question]
+            row["question"] = _wording(row["question"], self._texts["question"][0], self._connectives)
         labels = self._labels
         if isinstance(self._choices, str):
             match cell(raw, self._choices):
@@ -262,6 +255,14 @@ class ChoiceReader(RowReader):
     def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
         """Return the position of the correct choice."""
         return (row["label"],)
+
+
+def _wording(question: str, column: str, connectives: Mapping[str, str]) -> str:
+    """Return the wording of a question; `column` is what messages call it."""
+    key = question.strip().casefold()
+    if key not in connectives:
+        raise RowError(f"`{column}` is {quoted(question)}; expected {' or '.join(connectives)}")
+    return connectives[key]
 
 
 def _check_choices(choices: Sequence[str]) -> None:

@@ -65,9 +65,9 @@ class TokenClassification(Kind):
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
         """Turn words into token ids; a word's tag is on its first piece that has a character of the word.
 
-        Before a word with which no piece of the vocabulary begins, XLM-R's tokenizer writes the mark of a space as a
-        piece of its own: before one in ten English words, most of them punctuation, and two in three Chinese words,
-        which are single characters in WikiANN. That piece is not part of the word and has no tag.
+        If the vocabulary has no piece that begins the word together with its space mark, XLM-R's tokenizer writes the
+        mark as a separate piece: before one in ten English words, most of them punctuation, and two in three Chinese
+        words, which are single characters in WikiANN. That piece is not part of the word and has no tag.
 
         A sentence longer than `max_length` becomes windows that share `stride` tokens. A word belongs to the window in
         which it has the most context on both sides, and is untagged in the others, so nothing is cut off. A word that
@@ -79,7 +79,7 @@ class TokenClassification(Kind):
         before, after = frame.gaps
         tagged = "tags" in rows.column_names
         pieces: list[np.ndarray] = []
-        places: list[np.ndarray] = []
+        word_numbers: list[np.ndarray] = []
         labels: list[np.ndarray] = []
         owners: list[int] = []
         split = 0
@@ -92,19 +92,19 @@ class TokenClassification(Kind):
             home = np.argmax(context, axis=0)
             split += len(parts) > 1
             for number, (begin, end) in enumerate(parts):
-                place = np.full(len(before) + end - begin + len(after), -1, dtype=np.int32)
+                numbers = np.full(len(before) + end - begin + len(after), -1, dtype=np.int32)
                 inside = first[home == number]
-                place[inside - begin + len(before)] = words[inside + 1]
+                numbers[inside - begin + len(before)] = words[inside + 1]
                 pieces.append(np.array([*before, *encoding.ids[begin:end], *after], dtype=np.int32))
-                places.append(place)
+                word_numbers.append(numbers)
                 owners.append(row)
                 if tagged:
-                    labels.append(np.array([*tags, IGNORED])[place])  # that of no word, -1, is the last
+                    labels.append(np.array([*tags, IGNORED])[numbers])  # -1, no word, is the last
         return Encoded(
             input_ids=Ragged.of(pieces),
             rows=np.array(owners, dtype=np.int64),
             ragged={"labels": Ragged.of(labels)} if tagged else {},
-            offsets={"word": Ragged.of(places)},
+            offsets={"word": Ragged.of(word_numbers)},
             counts={"truncated": 0, "split": split},
         )
 
@@ -123,9 +123,9 @@ class TokenClassification(Kind):
         """
         predicted = [["O"] * len(tokens) for tokens in rows["tokens"]]
         scores = [np.zeros(len(tags)) for tags in predicted]
-        for row, places, values in zip(encoded.rows, encoded.offsets["word"], logits, strict=True):
-            seen = np.flatnonzero(places >= 0)
-            words = places[seen]
+        for row, numbers, values in zip(encoded.rows, encoded.offsets["word"], logits, strict=True):
+            seen = np.flatnonzero(numbers >= 0)
+            words = numbers[seen]
             table = values[seen].astype(np.float64)
             best = table.argmax(axis=1)
             scores[row][words] = 1 / np.exp(table - table.max(axis=1, keepdims=True)).sum(axis=1)
