@@ -46,7 +46,7 @@ def test_a_strip_has_interval_seeds_mean_and_blind_answer_where_they_belong():
     drawn = ElementTree.fromstring(charts.scores(Scale(0, 100, (0, 50, 100)), [SCORE], reference=70.0))
     lines = [(line.get("class"), line.get("x1"), line.get("x2")) for line in drawn.iter("line")]
     assert ("interval c0", "58.0%", "66.0%") in lines
-    assert ("blind", "33.3%", "33.3%") in lines
+    assert ("baseline", "33.3%", "33.3%") in lines
     assert ("reference", "70.0%", "70.0%") in lines
     assert [line[1] for line in lines if line[0] == "seed c0"] == ["60.0%", "64.0%"]
     assert [mark.get("x") for mark in drawn.iter("svg") if "mark" in mark.get("class", "")] == ["62.0%"]

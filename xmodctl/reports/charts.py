@@ -1,7 +1,7 @@
 """Inline SVG: strips of marks on a common scale, and training curves.
 
-Places are shares of the width, so that a chart fits any page while its text and marks keep their size. Colours are
-CSS variables of the page, so that a chart follows its light and dark schemes.
+Positions are percentages of the width, so that a chart fits any page while its text and marks keep their size. Colours
+are CSS variables of the page, so that a chart follows its light and dark schemes.
 """
 
 import math
@@ -19,12 +19,12 @@ LANE = 22
 
 SHAPES = 4
 COLOURS = 6
-"""How many marks and series colours there are: 12 runs look different before one looks like an earlier."""
+"""Numbers of marks and of series colours: together they distinguish 12 runs."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A linear scale with round ends."""
+    """A linear scale whose ends are round numbers."""
 
     low: float
     high: float
@@ -32,7 +32,7 @@ class Scale:
 
     @classmethod
     def over(cls, values: Iterable[float], *, ticks: int = 5) -> Self:
-        """Return the scale that holds all values, its ends on round numbers."""
+        """Return the scale that includes all finite values."""
         known = [value for value in values if math.isfinite(value)]
         low, high = min(known, default=0.0), max(known, default=1.0)
         step = _round_up((high - low or abs(high) or 1.0) / ticks)
@@ -41,18 +41,18 @@ class Scale:
         return cls(first * step, last * step, tuple(number * step for number in range(first, last + 1)))
 
     def at(self, value: float) -> float:
-        """Return where a value stands, percent of the width."""
+        """Return the position of a value, in percent of the width."""
         return round(100 * (min(max(value, self.low), self.high) - self.low) / (self.high - self.low), 2)
 
     def label(self, value: float) -> str:
-        """Write a tick."""
+        """Return the label of a tick."""
         step = self.ticks[1] - self.ticks[0]
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
         return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def axis(scale: Scale) -> Markup:
-    """Return the ticks' labels as a strip."""
+    """Return the labels of the ticks as a strip."""
     labels = []
     for tick in scale.ticks:
         anchor = {scale.ticks[0]: "start", scale.ticks[-1]: "end"}.get(tick, "middle")
@@ -63,7 +63,7 @@ def axis(scale: Scale) -> Markup:
 
 
 def scores(scale: Scale, shown: Sequence[Score | None], *, reference: float | None = None) -> Markup:
-    """Return one language's strip: a lane a run with interval, seeds, mean, and what a blind answer would score."""
+    """Return the strip of one language, with one lane per run: interval, seeds, mean, and majority baseline."""
     parts = _grid(scale)
     if reference is not None:
         parts.append(_line(scale.at(reference), scale.at(reference), "0", "100%", "reference"))
@@ -72,7 +72,7 @@ def scores(scale: Scale, shown: Sequence[Score | None], *, reference: float | No
             continue
         y = number * LANE + LANE / 2
         colour = number % COLOURS
-        parts.append(_line(scale.at(score.baseline), scale.at(score.baseline), y - 6, y + 6, "blind"))
+        parts.append(_line(scale.at(score.baseline), scale.at(score.baseline), y - 6, y + 6, "baseline"))
         parts.append(_line(scale.at(score.ci_low), scale.at(score.ci_high), y, y, f"interval c{colour}"))
         for end in (score.ci_low, score.ci_high):
             parts.append(_line(scale.at(end), scale.at(end), y - 4, y + 4, f"interval c{colour}"))
@@ -84,7 +84,7 @@ def scores(scale: Scale, shown: Sequence[Score | None], *, reference: float | No
 
 
 def gaps(scale: Scale, shown: Sequence[Score | None]) -> Markup:
-    """Return one language's strip of bars from zero: how far it lies under the source, with the interval."""
+    """Return the strip of one language, with one bar per run: its gap to the source, with the interval."""
     parts = _grid(scale)
     zero = scale.at(0)
     for number, score in enumerate(shown):
@@ -106,13 +106,19 @@ def gaps(scale: Scale, shown: Sequence[Score | None]) -> Markup:
 
 
 def controls(scale: Scale, shown: Sequence[float | None], baseline: float) -> Markup:
-    """Return one language's strip of means through its own adapter, the source's, and none, joined by a line."""
+    """Return the strip of one language with its means under each control, joined by a line.
+
+    Args:
+        scale: The scale of the chart.
+        shown: The means through the own adapter, the source's adapter, and no adapter; None where there is none.
+        baseline: The majority baseline.
+    """
     known = [value for value in shown if value is not None]
     y = LANE / 2
     parts = _grid(scale)
-    parts.append(_line(scale.at(baseline), scale.at(baseline), y - 6, y + 6, "blind"))
+    parts.append(_line(scale.at(baseline), scale.at(baseline), y - 6, y + 6, "baseline"))
     parts.append(_line(scale.at(min(known)), scale.at(max(known)), y, y, "join"))
-    # The own adapter's mark is drawn last, on top.
+    # The mark of the own adapter is drawn last, on top of the others.
     for number, value in reversed(list(enumerate(shown))):
         if value is not None:
             parts.append(mark(scale.at(value), y, number, f"c{number}"))
@@ -120,30 +126,30 @@ def controls(scale: Scale, shown: Sequence[float | None], baseline: float) -> Ma
 
 
 def legend_mark(number: int) -> Markup:
-    """Return the mark of a series alone."""
+    """Return the mark of a series, for a legend."""
     return Markup('<svg class="key" width="14" height="14" aria-hidden="true">{}</svg>').format(
         mark(50, 7, number, f"c{number % COLOURS}")
     )
 
 
 def mark(x: float, y: float, number: int, css: str) -> Markup:
-    """Return a series' mark at a share of the width: series differ in shape as well as in colour."""
+    """Return the mark of a series at a position; series differ in shape as well as in colour."""
     shapes = (
         Markup('<circle r="5"/>'),
         Markup('<rect x="-4.5" y="-4.5" width="9" height="9"/>'),
         Markup('<path d="M0-6 6 0 0 6-6 0z"/>'),
         Markup('<path d="M0-6 6 5-6 5z"/>'),
     )
-    # A nested svg takes a percentage, which a transform does not.
+    # A nested svg accepts a percentage, which a transform does not.
     return Markup('<svg x="{}%" y="{}" class="mark {}" overflow="visible">{}</svg>').format(
         x, y, css, shapes[number % SHAPES]
     )
 
 
 def curve(curves: Sequence[TrainingCurve], *, validation: bool) -> Markup:
-    """Return a panel of all seeds' training losses, or of their validation scores."""
-    lines = [one.validations if validation else one.losses for one in curves]
-    across = Scale.over([0, *(one.total_steps for one in curves)], ticks=4)
+    """Return a panel with the training losses of all seeds, or with their validation scores."""
+    lines = [seed.validations if validation else seed.losses for seed in curves]
+    across = Scale.over([0, *(seed.total_steps for seed in curves)], ticks=4)
     along = Scale.over([value for line in lines for _, value in line], ticks=4)
     height = 180
     parts = []
@@ -188,6 +194,6 @@ def _line(x1: float, x2: float, y1: float | str, y2: float | str, css: str) -> M
 
 
 def _round_up(value: float) -> float:
-    """Return the smallest of 1, 2, 5 times a power of ten that is not less."""
+    """Return the smallest number that is 1, 2, or 5 times a power of ten and not less than `value`."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value * (1 - 1e-9))

@@ -104,13 +104,13 @@ class ErrorAnalyser:
             if folder is None and not _is_on_hub(origin, self.run):
                 raise UserError(f"{origin} is missing")
             task, split = self.run.plan.task, _split(row)
-            examples, found = load_examples(task, row.language, split, ids, folder=folder, limit=row.limited)
+            examples, fingerprint_now = load_examples(task, row.language, split, ids, folder=folder, limit=row.limited)
         except UserError:
             self.add_note(
                 "the data cannot be read, so errors are shown without text; say where it is with --data", row.language
             )
             return {}
-        if found != fingerprint:
+        if fingerprint_now != fingerprint:
             self.add_note("the data has changed since it was scored, so errors are shown without text", row.language)
             return {}
         return examples

@@ -66,7 +66,7 @@ class ReportRequest:
         """The name of the format.
 
         Raises:
-            UserError: It is not given, and the extension of `out` does not tell it.
+            UserError: It cannot be inferred from the extension of `out`.
         """
         if self.format is not None:
             return self.format

@@ -19,20 +19,21 @@ ORDER = 2
 def report(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RUN]...", help="Run folders, one column each; default: the newest under `runs/`."),
+        typer.Argument(metavar="[RUN]...", help="Run folders, one column each. Default: the newest run under `runs/`."),
     ] = None,
     format_: Annotated[
         str | None,
         typer.Option(
             "--format",
             metavar="|".join((*format_names(), "terminal")),
-            help="Default: what the extension of --out means, or else `html`.",
+            help="The format. Default: what the extension of --out means, or else `html`.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     split: options.Split = "test",
     errors: Annotated[
-        int, typer.Option("--errors", metavar="N", min=0, help="Worst errors shown per language, with their texts.")
+        int,
+        typer.Option("--errors", metavar="N", min=0, help="Worst errors per language; 0 shows no texts of the data."),
     ] = 20,
     data: options.Data = None,
     out: Annotated[
@@ -40,7 +41,7 @@ def report(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="The file to write; default: `RUN/report.html`. Other formats are printed.",
+            help="The file to write. Default: `RUN/report.html`; other formats are printed.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -59,12 +60,22 @@ def report(
 
     - `xmodctl report runs/a --format latex > table.tex`
     """
-    from xmodctl.cli import display
     from xmodctl.core.errors import PartialFailureError
     from xmodctl.reports.report import report as make_report
 
     study = make_report(runs, format_, split, errors, data, out, write=not json)
-    if not runs:
+    _show(study, format_, newest=not runs, json=json)
+    if study.skipped:
+        reasons = "\n".join(f"  {reason}" for reason in study.skipped)
+        count = len(study.runs) + len(study.skipped)
+        raise PartialFailureError(f"{len(study.skipped)} of {count} runs could not be shown:\n{reasons}")
+
+
+def _show(study: "Study", format_: str | None, *, newest: bool, json: bool) -> None:
+    """Print the notes, and what is not in a file."""
+    from xmodctl.cli import display
+
+    if newest:
         display.note(f"run: {study.runs[0].run.folder} (the newest; name others)")
     for note in study.notes:
         display.warn(note)
@@ -72,15 +83,11 @@ def report(
         display.show_json(study.to_json() | ({"file": str(study.file)} if study.file else {}))
     elif study.file:
         display.show_text(f"report: {study.file}")
-    else:
-        _show(study, format_ or "html")
-    if study.skipped:
-        reasons = "\n".join(f"  {reason}" for reason in study.skipped)
-        count = len(study.runs) + len(study.skipped)
-        raise PartialFailureError(f"{len(study.skipped)} of {count} runs could not be shown:\n{reasons}")
+    elif format_:
+        _print(study, format_)
 
 
-def _show(study: "Study", name: str) -> None:
+def _print(study: "Study", format_: str) -> None:
     """Print a study in a format that is not written to a file."""
     import sys
 
@@ -88,10 +95,10 @@ def _show(study: "Study", name: str) -> None:
     from xmodctl.cli.score_tables import report_sheet, runs_sheet
     from xmodctl.reports.requests import TERMINAL
 
-    if name == TERMINAL:
+    if format_ == TERMINAL:
         display.show(report_sheet(study.runs[0].report) if len(study.runs) == 1 else runs_sheet(study.table))
         return
-    content = study.render(name)
+    content = study.render(format_)
     if isinstance(content, bytes):
         sys.stdout.buffer.write(content)
     else:
