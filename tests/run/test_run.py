@@ -42,7 +42,7 @@ def test_a_run_goes_on_and_takes_more_seeds(tmp_path):
 def test_a_run_with_another_plan_is_refused_and_the_difference_named(tmp_path):
     opened(tmp_path / "r")
     other = replace(PLAN, recipe=PLAN.recipe.with_values({"epochs": 1}, origin="test"))
-    with pytest.raises(UserError, match=r"recipe\.epochs: 5\.0 there, 1\.0 asked for"):
+    with pytest.raises(UserError, match=r"recipe\.epochs: 5\.0 there, 1\.0 requested"):
         opened(tmp_path / "r", other)
 
 
@@ -56,7 +56,7 @@ def test_redo_begins_anew_and_error_refuses(tmp_path):
     run = opened(tmp_path / "r")
     (run.folder / "seed-1").mkdir()
     run.delta(1).write_text("")
-    with pytest.raises(UserError, match="holds a run already"):
+    with pytest.raises(UserError, match="already holds a run"):
         opened(tmp_path / "r", on_exists="error")
     assert opened(tmp_path / "r", data="2", on_exists="redo").finished_seeds == ()
 
@@ -156,3 +156,20 @@ def test_json_that_is_no_run_is_told(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(UserError, match="not the file of a run"):
         Run.read(tmp_path)
+
+
+def test_a_run_is_read_by_the_name_of_its_folder_and_shows_itself_in_a_line_and_a_table(tmp_path):
+    run = opened(tmp_path / "r")
+    assert Run.read(str(tmp_path / "r")) == run
+    assert repr(run) == (f"Run('{tmp_path / 'r'}': xnli in en_XX, facebook/xmod-base, training, 0 of 1 seeds)")
+    assert "<th>model</th><td>facebook/xmod-base</td>" in run._repr_html_()
+
+
+def test_the_scores_of_a_run_are_a_data_frame_with_the_last_of_equal_measurements(tmp_path):
+    run = opened(tmp_path / "r")
+    assert run.to_frame().empty
+    score = {"seed": 1, "language": "de", "adapter": None, "split": "test", "control": "none", "limited": None}
+    lines = [{**score, "value": 50.0}, {**score, "language": "sw", "value": 40.0}, {**score, "value": 60.0}]
+    run.results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    frame = run.to_frame()
+    assert list(zip(frame["language"], frame["value"], strict=True)) == [("sw", 40.0), ("de", 60.0)]

@@ -24,9 +24,9 @@ def base_identity(source: "Source") -> dict[str, Any]:
 
 def save_delta(path: Path, tensors: Tensors, source: "Source", facts: Mapping[str, Any]) -> None:
     """Write trained tensors with the identity of the base they belong to, whole or not at all."""
-    told = {"format": DELTA_FORMAT, "base": json.dumps(base_identity(source)), "facts": json.dumps(dict(facts))}
+    metadata = {"format": DELTA_FORMAT, "base": json.dumps(base_identity(source)), "facts": json.dumps(dict(facts))}
     with whole_file(path) as part:
-        write_tensors(part, tensors, told)
+        write_tensors(part, tensors, metadata)
 
 
 def load_delta(path: Path, source: "Source") -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
@@ -36,22 +36,22 @@ def load_delta(path: Path, source: "Source") -> tuple[dict[str, "torch.Tensor"],
         UserError: The file is damaged, or belongs to another base model.
     """
     try:
-        tensors, told = read_tensors(path)
+        tensors, metadata = read_tensors(path)
     except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; has the run been trained to its end?") from error
+        raise UserError(f"{path} does not exist; is the run finished?") from error
     except DamagedFileError as error:
         raise UserError(f"{error}; train it again with --on-exists redo") from error
-    if told.get("format") != DELTA_FORMAT:
-        raise UserError(f"{path} is not a delta of xmodctl (format {told.get('format')!r})")
-    base, here = json.loads(told["base"]), base_identity(source)
-    if base["config_sha256"] != here["config_sha256"] or (
-        base["revision"] and here["revision"] and base["revision"] != here["revision"]
+    if metadata.get("format") != DELTA_FORMAT:
+        raise UserError(f"{path} is not a delta of xmodctl (format {metadata.get('format')!r})")
+    base, given = json.loads(metadata["base"]), base_identity(source)
+    if base["config_sha256"] != given["config_sha256"] or (
+        base["revision"] and given["revision"] and base["revision"] != given["revision"]
     ):
         raise UserError(
-            f"{path} was trained on {_named(base)}, not on {_named(here)}; a delta fits only its own base: "
+            f"{path} was trained on {_named(base)}, not on {_named(given)}; a delta fits only its own base: "
             f"use --model {base['model']}{'@' + base['revision'] if base['revision'] else ''}"
         )
-    return tensors, json.loads(told["facts"])
+    return tensors, json.loads(metadata["facts"])
 
 
 def _named(identity: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A folder that keeps what a plan makes, seed by seed. A file in it says which plan; one process at a time has it."""
+"""Folders that keep what a plan produces, seed by seed; a file in each says which plan, and one process may use it."""
 
 import json
 import shutil
@@ -16,51 +16,52 @@ from xmodctl.core.files import write_json
 from xmodctl.core.versions import versions
 
 RUNS = Path("runs")
-"""Where folders go that nobody names a place for."""
+"""Where folders go if `--out` is not given."""
 
 State = Literal["training", "interrupted", "finished"]
 
 _VALIDATORS: dict[type, TypeAdapter[Any]] = {}
 
 
-class Keepable(Protocol):
-    """A plan: everything that decides what is computed."""
+class StoredPlan(Protocol):
+    """Everything that decides what is computed."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
+        """Return the plan as plain JSON values."""
         ...
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder and what its file says. Which file, and what the folder holds, is for the subclass to say."""
+    """A folder and the contents of its file. A subclass defines which file, and what the folder holds."""
 
     FILE: ClassVar[str]
     SCHEMA: ClassVar[int]
-    HOLDS: ClassVar[str]  # what it holds, in messages: "a run"
-    FINDS: ClassVar[str]  # how to find those there are, in messages
+    HOLDS: ClassVar[str]  # what the folder is, in messages: "a run"
+    FINDS: ClassVar[str]  # how to list the existing ones, in messages
 
     folder: Path
-    plan: Keepable
+    plan: StoredPlan
     seeds: tuple[int, ...]
     state: State
-    fingerprints: Mapping[str, str]  # what was read -> sha256 of it
+    fingerprints: Mapping[str, str]  # name of the data -> its sha256
     created: str
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def new(cls, folder: Path, plan: Any, seeds: Sequence[int], fingerprints: Mapping[str, str]) -> Self:
-        """Return one in which nothing has trained yet."""
+        """Return a folder in which nothing is trained yet."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(folder, plan, tuple(seeds), "training", fingerprints, now, versions())
 
     @classmethod
-    def read(cls, folder: Path) -> Self:
+    def read(cls, folder: str | Path) -> Self:
         """Read a folder.
 
         Raises:
-            UserError: It holds something else, is of a newer version, or its file was edited into something else.
+            UserError: It holds something else, was written by a newer version, or its file was damaged.
         """
+        folder = Path(folder)
         path = folder / cls.FILE
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
@@ -75,23 +76,23 @@ class Folder:
                 f"{path} has schema {value['schema']}, newer than {cls.SCHEMA}; run: pip install --upgrade xmodctl"
             )
         try:
-            found: Self = validator(cls).validate_python({**value, "folder": folder})
+            contents: Self = validator(cls).validate_python({**value, "folder": folder})
         except ValidationError as error:
-            wrong = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in wrong["loc"])
-            reason = wrong["msg"].removeprefix("Value error, ")
+            problem = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in problem["loc"])
+            reason = problem["msg"].removeprefix("Value error, ")
             raise UserError(
                 f"{path} does not hold {cls.HOLDS} of this version: `{key}` ({reason}); "
-                "bring the file back as it was written, or train again with --on-exists redo"
+                "restore the file, or train again with --on-exists redo"
             ) from None
-        return found
+        return contents
 
     def write(self) -> None:
-        """Write the folder's file, whole."""
-        write_json(self.folder / self.FILE, {"schema": self.SCHEMA, **self.told()})
+        """Write the folder's file, whole or not at all."""
+        write_json(self.folder / self.FILE, {"schema": self.SCHEMA, **self.to_json()})
 
-    def told(self) -> dict[str, Any]:
-        """Return what the file says, but for its schema."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the contents of the file as plain JSON values, without its schema."""
         return {
             "state": self.state,
             "created": self.created,
@@ -102,24 +103,25 @@ class Folder:
         }
 
     def seed_folder(self, seed: int) -> Path:
-        """Where one seed keeps what it trained, its metrics and checkpoints."""
+        """The folder of one seed: what it trained, its metrics, and its checkpoints."""
         return self.folder / f"seed-{seed}"
 
     @classmethod
     def open(
         cls, folder: Path, plan: Any, seeds: Sequence[int], fingerprints: Mapping[str, str], on_exists: str
     ) -> Self:
-        """Return what is in `folder`: something new, or what is there if it follows the same plan.
+        """Open a folder to train in it: a new one, or an existing one that follows the same plan.
 
         Args:
-            folder: There, and locked.
-            plan: What is asked for.
-            seeds: Are added to those that are there.
-            fingerprints: Of what was read.
-            on_exists: resume, redo or error.
+            folder: An existing folder, locked by this process.
+            plan: The plan.
+            seeds: Seeds to train; they are added to those of an existing folder.
+            fingerprints: The fingerprints of the data.
+            on_exists: What to do with an existing one: resume, redo, or error.
 
         Raises:
-            UserError: What is there is something else, or was made from other data, or `on_exists` is `error`.
+            UserError: The folder holds something else or follows another plan, its data has changed, or `on_exists` is
+                `error`.
         """
         if not (folder / cls.FILE).exists():
             if others := [path.name for path in _entries(folder)]:
@@ -129,53 +131,54 @@ class Folder:
             return cls.new(folder, plan, seeds, fingerprints)._written()
         if on_exists == "error":
             raise UserError(
-                f"{folder} holds {cls.HOLDS} already; go on with --on-exists resume, or train anew with redo"
+                f"{folder} already holds {cls.HOLDS}; continue it with --on-exists resume, or train again with redo"
             )
         if on_exists == "redo":
             for path in _entries(folder):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             return cls.new(folder, plan, seeds, fingerprints)._written()
-        there = cls.read(folder)
-        if found := differences(plan, there.plan):
+        existing = cls.read(folder)
+        if differing := differences(plan, existing.plan):
             raise UserError(
-                f"{folder} holds {cls.HOLDS} with another plan ({'; '.join(found[:5])}); "
-                "choose another folder with --out, or train anew with --on-exists redo"
+                f"{folder} holds {cls.HOLDS} with another plan ({'; '.join(differing[:5])}); "
+                "choose another folder with --out, or train again with --on-exists redo"
             )
-        if changed := [name for name, value in there.fingerprints.items() if fingerprints.get(name, value) != value]:
+        known = existing.fingerprints.items()
+        if changed := [name for name, value in known if fingerprints.get(name, value) != value]:
             raise UserError(
-                f"the {' and '.join(changed)} data has changed since {folder} was begun; "
-                "bring it back, choose another folder with --out, or train anew with --on-exists redo"
+                f"the {' and '.join(changed)} data has changed since {folder} was created; "
+                "restore it, choose another folder with --out, or train again with --on-exists redo"
             )
-        return replace(there, seeds=tuple(dict.fromkeys([*there.seeds, *seeds])), state="training")._written()
+        return replace(existing, seeds=tuple(dict.fromkeys([*existing.seeds, *seeds])), state="training")._written()
 
     def _written(self) -> Self:
         self.write()
         return self
 
     @classmethod
-    def all(cls, under: Path = RUNS) -> list[Self]:
-        """Return the readable ones in a folder, newest first."""
-        found = []
-        for path in under.glob(f"*/{cls.FILE}"):
+    def all(cls, under: str | Path = RUNS) -> list[Self]:
+        """Return those in a folder that can be read, the last changed first."""
+        folders: list[tuple[float, Self]] = []
+        for path in Path(under).glob(f"*/{cls.FILE}"):
             try:
-                found.append((path.stat().st_mtime, cls.read(path.parent)))
+                folders.append((path.stat().st_mtime, cls.read(path.parent)))
             except UserError:
                 continue
-        return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)]
+        return [folder for _, folder in sorted(folders, key=lambda pair: pair[0], reverse=True)]
 
 
-def differences(asked: Keepable, there: Keepable) -> list[str]:
-    """Return one line a value in which two plans differ."""
-    mine, theirs = _flat(asked.to_json()), _flat(there.to_json())
+def differences(requested: StoredPlan, existing: StoredPlan) -> list[str]:
+    """Return one line per value in which two plans differ."""
+    new, old = _flat(requested.to_json()), _flat(existing.to_json())
     return [
-        f"{key}: {theirs.get(key)} there, {mine.get(key)} asked for"
-        for key in sorted({*mine, *theirs}, key=lambda key: (key.startswith("earlier"), key))  # `stages` says it
-        if mine.get(key) != theirs.get(key)
+        f"{key}: {old.get(key)} there, {new.get(key)} requested"
+        for key in sorted({*new, *old}, key=lambda key: (key.startswith("earlier"), key))  # `stages` says the same
+        if new.get(key) != old.get(key)
     ]
 
 
 def validator(kind: type) -> TypeAdapter[Any]:
-    """Return what turns values of a dataclass into plain ones and back; making it takes a while."""
+    """Return the converter of a dataclass to and from plain values; making one is slow, so it is kept."""
     if kind not in _VALIDATORS:
         _VALIDATORS[kind] = TypeAdapter(kind)
     return _VALIDATORS[kind]
@@ -183,16 +186,16 @@ def validator(kind: type) -> TypeAdapter[Any]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for one process; the lock falls with the process, however it ends.
+    """Lock a folder for this process; the lock ends with the process, however it ends.
 
-    A folder that was made for it and that nothing was put in goes again.
+    A folder that was created for this and stayed empty is removed.
 
     Raises:
         UserError: Another process holds it.
     """
     from filelock import FileLock, Timeout
 
-    made = not folder.exists()
+    created = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -204,7 +207,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if made:
+        if created:
             with suppress(OSError):
                 if all(path.name == ".lock" for path in folder.iterdir()):
                     (folder / ".lock").unlink()
@@ -217,8 +220,8 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-        value = {str(number): one for number, one in enumerate(value, start=1)}
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        value = {str(number): item for number, item in enumerate(value, start=1)}
     if isinstance(value, dict):
         return {key: leaf for name, inner in value.items() for key, leaf in _flat(inner, f"{path}.{name}").items()}
     return {path.lstrip("."): value}

@@ -17,28 +17,28 @@ from xmodctl.core.arguments import as_paths
 
 @dataclass(frozen=True)
 class Loaded:
-    """A run's trained model in memory, one language's adapter active."""
+    """A run's trained model in memory, with one language's adapter active."""
 
     run: "Run"
     xmod: "Xmod"
     languages: tuple[str, ...]  # of the base and of packages
-    tokenizers: Mapping[str | None, "PreTrainedTokenizerBase"]  # the base's under None, languages' own under their name
+    tokenizers: Mapping[str | None, "PreTrainedTokenizerBase"]  # by language; the base model's has the key None
 
     @property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
-        """What the active language is read with: the base's tokenizer, or the language's own where it has one."""
+        """The tokenizer of the active language: its own if it has one, else that of the base model."""
         return self.tokenizers.get(self.xmod.active, self.tokenizers[None])
 
     @property
     def module(self) -> "PreTrainedModel":
-        """The transformers model: what it returns for a tokenized batch depends on the active language."""
+        """The transformers model; its output depends on the active language."""
         return self.xmod.module
 
     def use(self, lang: str) -> None:
-        """Make texts go through another language's adapter, in any spelling; it is read if it is not in memory.
+        """Activate the adapter of another language, in any spelling; it is loaded if it is not in memory.
 
         Raises:
-            UserError: The model has no such language.
+            UserError: The model has no adapter for this language.
         """
         self.xmod.use(adapter_of(self.run, self.xmod.source, lang, self.languages))
 
@@ -54,33 +54,33 @@ def load(
     """Load a run's trained model.
 
     Args:
-        run: A run or its folder; None is the newest under `runs/`.
-        lang: The language whose adapter is active, in any spelling; by default the one it was trained in.
-        seed: Which seed; by default the first.
-        device: Where it lies; by default an accelerator, if there is one.
-        adapters: Packages of languages that the base lacks: their folders, or what the store calls them.
+        run: A run or its folder; None is the newest run under `runs/`.
+        lang: The language whose adapter is active, in any spelling; by default the one that the run was trained in.
+        seed: The seed whose model to load; by default the first.
+        device: The device; by default a GPU or another accelerator if there is one, else the CPU.
+        adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
 
     Raises:
-        UserError: The run is not trained to its end, or has no such seed or language.
+        UserError: The run is not finished, or has no such seed or language.
     """
     from xmodctl.adapters.attaching import available_languages, load_tokenizers
     from xmodctl.adapters.store import choose_all
     from xmodctl.run.trained import Trained
 
-    found = find_run(run)
-    chosen = chosen_seed(found, seed)
-    source = find_base(found)
+    run = find_run(run)
+    chosen = chosen_seed(run, seed)
+    source = find_base(run)
     packages = choose_all(as_paths(adapters), source)
     languages = available_languages(source, packages)
-    adapter = adapter_of(found, source, lang, languages) if lang else found.plan.source_languages[0]
-    trained = Trained.load(found, source, chosen, adapter, device=device, packages=packages)
+    adapter = adapter_of(run, source, lang, languages) if lang else run.plan.source_languages[0]
+    trained = Trained.load(run, source, chosen, adapter, device=device, packages=packages)
     trained.model.activate(adapter)
     trained.model.module.eval()
-    return Loaded(found, trained.model, languages, load_tokenizers(source, packages))
+    return Loaded(run, trained.model, languages, load_tokenizers(source, packages))
 
 
 def find_run(run: "Run | Path | str | None") -> "Run":
-    """Return a run that is given as itself, as its folder, or not at all: then it is the newest.
+    """Return a run that is given as a value, as its folder, or as None, which is the newest run.
 
     Raises:
         UserError: There is none.
@@ -89,11 +89,11 @@ def find_run(run: "Run | Path | str | None") -> "Run":
 
     if run is None:
         return newest_run()
-    return run if isinstance(run, Run) else Run.read(Path(run))
+    return run if isinstance(run, Run) else Run.read(run)
 
 
 def find_base(run: "Run") -> "Source":
-    """Find the base model that a run was trained on, at the very revision."""
+    """Find the base model of a run, at the same revision."""
     from xmodctl.model import find
 
     model, revision = run.plan.model, run.plan.revision
@@ -102,10 +102,10 @@ def find_base(run: "Run") -> "Source":
 
 
 def adapter_of(run: "Run", source: "Source", lang: str, languages: Sequence[str]) -> str:
-    """Return the adapter that a spelling of a language means, of `languages`.
+    """Return the adapter among `languages` that a spelling of a language stands for.
 
     Raises:
-        UserError: It means none of them.
+        UserError: There is none.
     """
     from xmodctl.languages import resolve
 
@@ -113,20 +113,20 @@ def adapter_of(run: "Run", source: "Source", lang: str, languages: Sequence[str]
 
 
 def refuse_unfinished(run: "Run") -> None:
-    """Refuse a run that has nothing to score yet.
+    """Refuse a run that has no finished seed.
 
     Raises:
-        UserError: No seed is trained to its end.
+        UserError: It has none.
     """
     if not run.finished_seeds:
-        raise UserError(f"{run.folder} is not trained to its end; give its finetune command again, and it goes on")
+        raise UserError(f"{run.folder} has no finished seed; run its finetune command again to resume")
 
 
 def chosen_seed(run: "Run", seed: int | None) -> int:
-    """Return the seed asked for, or else the first.
+    """Return the given seed, or the first finished one.
 
     Raises:
-        UserError: It is not trained to its end.
+        UserError: The seed is not finished.
     """
     refuse_unfinished(run)
     if seed is None:

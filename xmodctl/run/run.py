@@ -3,25 +3,32 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.safetensors_io import read_entries
 from xmodctl.run.folder import RUNS, Folder, differences
 from xmodctl.run.plan import Plan
 
+if TYPE_CHECKING:
+    import pandas
+
 DELTA = "delta.safetensors"
 
+SCORE_KEY = ["seed", "language", "adapter", "split", "control", "limited"]
+"""The columns of a score that identify it."""
 
 _ADAPTER_OF = re.compile(r"\.adapter_modules\.([^.]+)\.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(Folder):
-    """A run folder and what its `run.json` says; fingerprints are of the rows used of each split.
+    """A fine-tuning and its folder; `fingerprints` are those of the rows of each split.
 
-    A split is told with its language or task if there are several.
+    The name of a split includes its language or task if there are several.
     """
 
     FILE = "run.json"
@@ -31,17 +38,48 @@ class Run(Folder):
 
     plan: Plan
 
-    def told(self) -> dict[str, Any]:
-        """Return what `run.json` says, but for its schema."""
-        return {**super().told(), "plan_sha256": self.plan.digest}
+    def __repr__(self) -> str:
+        plan, languages = self.plan, "+".join(self.plan.source_languages)
+        seeds = f"{len(self.finished_seeds)} of {len(self.seeds)} seeds"
+        return f"Run({str(self.folder)!r}: {plan.task.name} in {languages}, {plan.model}, {self.state}, {seeds})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the run for notebooks."""
+        rows = {
+            "task": self.plan.task.title,
+            "trained in": ", ".join(self.plan.source_languages),
+            "model": self.plan.model,
+            "recipe": self.plan.recipe.name,
+            "state": self.state,
+            "finished seeds": ", ".join(map(str, self.finished_seeds)),
+        }
+        cells = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+        return f"<p><b>{escape(str(self.folder))}</b></p><table>{cells}</table>"
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return the run's scores as a data frame: one row per score, the columns of `results.jsonl`.
+
+        Of scores that were measured twice, only the last is kept.
+        """
+        import pandas
+
+        if not self.results.exists():
+            return pandas.DataFrame()
+        remedy = "remove that line; its language is scored again"
+        rows = [row for _, row in jsonl.read(self.results, remedy=remedy, append_only=True)]
+        return pandas.DataFrame(rows).drop_duplicates(SCORE_KEY, keep="last", ignore_index=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contents of `run.json` as plain JSON values, without its schema."""
+        return {**super().to_json(), "plan_sha256": self.plan.digest}
 
     def with_task(self, changes: Mapping[str, Any], *, origin: str) -> Self:
-        """Return the run as it would score with keys of its task changed; the folder's `run.json` stays as it is."""
+        """Return the run with keys of its task changed; the file in its folder is not changed."""
         return replace(self, plan=replace(self.plan, task=self.plan.task.with_values(changes, origin=origin)))
 
     def follows_the_plan_of(self, other: "Run") -> bool:
-        """Return whether both train in the same way on the same rows, so that nothing but their seeds differs."""
-        named = {"name": "", "title": "", "source": ""}  # what a recipe says of itself trains nothing
+        """Return whether both train in the same way on the same rows, so that only their seeds differ."""
+        named = {"name": "", "title": "", "source": ""}  # these keys of a recipe do not affect training
         one, two = (
             replace(run.plan, data=None, recipe=run.plan.recipe.model_copy(update=named)) for run in (self, other)
         )
@@ -49,11 +87,11 @@ class Run(Folder):
         return not differences(one, two) and all(self.fingerprints[key] == other.fingerprints[key] for key in shared)
 
     def stage_folder(self, seed: int, number: int) -> Path:
-        """Where one seed keeps the state of a stage before the task's own training, counted from 1."""
+        """The folder of one seed in which a stage is trained; stages are counted from 1."""
         return self.seed_folder(seed) / f"stage-{number}-{self.plan.stage_tasks[number - 1].name}"
 
     def shots(self, seed: int) -> Path:
-        """Which examples of target languages one seed trained on."""
+        """The list of the shots that one seed trained on."""
         return self.seed_folder(seed) / "shots.json"
 
     def delta(self, seed: int) -> Path:
@@ -62,11 +100,11 @@ class Run(Folder):
 
     @property
     def finished_seeds(self) -> tuple[int, ...]:
-        """The seeds whose training reached its end."""
+        """The seeds whose training is finished."""
         return tuple(seed for seed in self.seeds if self.delta(seed).exists())
 
     def trained_adapters(self) -> tuple[str, ...]:
-        """Return the languages whose adapters the run trained: they fit its own body, and not its base's."""
+        """Return the languages whose adapters the run trained; such adapters fit only this run, not its base model."""
         languages: dict[str, None] = {}
         for seed in self.finished_seeds:
             matches = map(_ADAPTER_OF.search, read_entries(self.delta(seed)))
@@ -79,14 +117,14 @@ class Run(Folder):
         return self.folder / "results.jsonl"
 
 
-def newest_run(under: Path = RUNS) -> Run:
-    """Return the run changed last.
+def newest_run(under: str | Path = RUNS) -> Run:
+    """Return the run that was changed last.
 
     Raises:
         UserError: There is none.
     """
-    if found := Run.all(under):
-        return found[0]
+    if runs := Run.all(under):
+        return runs[0]
     raise UserError(
         f"there is no run under {under}/; make one with `xmodctl finetune --task xnli --lang en_XX`, "
         "or name one with --run DIR"

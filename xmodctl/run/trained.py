@@ -16,7 +16,7 @@ from xmodctl.model.inference import best_device
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's model of one seed, in memory."""
+    """The model of one seed of a run, in memory."""
 
     model: "Xmod"
     seed: int
@@ -40,13 +40,13 @@ class Trained:
 
         tensors, facts = load_delta(run.delta(seed), source)
         kind = KINDS[run.plan.task.kind]
-        names = kind.outputs(run.plan.task)
+        outputs = kind.outputs(run.plan.task)
         model = load(
             source,
             kind.head,
-            [run.plan.source_languages[0] if any(language == one.language for one in packages) else language],
-            num_labels=len(names),
-            id2label=dict(enumerate(names)),
+            [run.plan.source_languages[0] if language in {package.language for package in packages} else language],
+            num_labels=len(outputs),
+            id2label=dict(enumerate(outputs)),
             device=device or best_device(),
         )
         apply_delta(model, tensors)
