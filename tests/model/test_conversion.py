@@ -152,7 +152,10 @@ def test_a_language_has_the_same_adapter_whichever_others_are_there():
         ({"model_type": None}, "cannot convert a model of type None"),
         ({"position_embedding_type": "relative_key"}, "'relative_key' position embeddings"),
         ({"pad_token_id": 0}, "pad_token_id 0, its tokenizer 1"),
-        ({"num_hidden_layers": 3}, r"lacks 16 of \d+ tensors, the first 'encoder.layer.2.attention.self.query.weight'"),
+        (
+            {"num_hidden_layers": 3},
+            r"lacks 16 of \d+ tensors, the first is 'encoder.layer.2.attention.self.query.weight'",
+        ),
     ],
 )
 def test_what_cannot_be_converted_is_refused_with_the_reason(change, message):

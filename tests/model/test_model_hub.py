@@ -72,9 +72,9 @@ def test_a_language_that_the_fetched_checkpoint_lacks_is_refused(hub, files):
         ("someone/locked", r"someone/locked: its owner restricts access; accept the terms on its page"),
         ("someone/broken", r"someone/broken: the Hub answers with HTTP status 503; try again later"),
         ("someone/torn", r"someone/torn: the connection was lost; run the command again to continue"),
-        ("someone/bert", r"is not an X-MOD model \(its config.json says model_type 'bert'\)"),
+        ("someone/bert", r"is not an X-MOD model \(its config.json has the model_type 'bert'\)"),
         ("someone/empty", r"someone/empty has no weights"),
-        ("someone/nameless", r"someone/nameless is no checkpoint"),
+        ("someone/nameless", r"someone/nameless is not a checkpoint"),
     ],
 )
 def test_what_the_hub_does_not_give_is_told_in_one_sentence(name, message, hub, files, monkeypatch):

@@ -43,14 +43,14 @@ def test_stock_gives_a_tokenizer_of_five_tokens_where_there_is_none_and_we_refus
 def test_a_tokenizer_of_another_size_is_refused(size, checkpoint):
     _, folder = checkpoint()
     save_tokenizer(folder, size)
-    with pytest.raises(UserError, match=rf"has {size} pieces and its embeddings 120"):
+    with pytest.raises(UserError, match=rf"has {size} pieces but its embeddings have 120"):
         model.load_tokenizer(model.find(str(folder)))
 
 
 def test_a_tokenizer_that_pads_with_another_token_is_refused(checkpoint):
     _, folder = checkpoint()
     save_tokenizer(folder, 120, pad="</s>")
-    with pytest.raises(UserError, match=r"pads with 2 and its config.json says 1"):
+    with pytest.raises(UserError, match=r"pads with 2, but its config.json says 1"):
         model.load_tokenizer(model.find(str(folder)))
 
 

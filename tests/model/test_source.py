@@ -30,7 +30,7 @@ def test_a_folder_is_found_with_its_languages_in_the_files_order(checkpoint):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda path: path.unlink(), "is no checkpoint: .* has no config.json"),
+        (lambda path: path.unlink(), "is not a checkpoint: .* has no config.json"),
         (lambda path: path.write_text("{"), "is not valid JSON"),
         (lambda path: path.write_bytes(b"\xff\xfe"), "is not valid JSON"),
         (lambda path: path.write_text("[]"), "is not an X-MOD model"),
@@ -82,7 +82,7 @@ def test_likely_names_are_suggested():
 
 def test_a_file_is_refused(checkpoint):
     _, folder = checkpoint()
-    with pytest.raises(UserError, match="is a file: --model takes a folder"):
+    with pytest.raises(UserError, match="is a file; give a folder"):
         model.find(str(folder / "config.json"))
 
 
@@ -114,7 +114,7 @@ def test_the_table_knows_the_published_checkpoints():
     assert len(facts.languages) == facts.language_count == len(set(facts.languages)) == 81
     assert facts.languages[0] == "en_XX"
     assert (facts.origin, facts.folder, facts.config_sha256) == ("table", None, None)
-    with pytest.raises(UserError, match="nothing is known of someone/some-xmod before it is downloaded"):
+    with pytest.raises(UserError, match="someone/some-xmod is not known before it is downloaded"):
         model.look_up("someone/some-xmod")
     for name, entry in sources._known().items():
         assert entry.get("languages") is None or len(entry["languages"]) == entry["count"], name

@@ -149,7 +149,7 @@ def test_a_damaged_safetensors_file_is_refused_before_anything_is_loaded(damage,
 def test_a_folder_without_weights_is_refused(checkpoint):
     _, folder = checkpoint()
     (folder / "model.safetensors").unlink()
-    with pytest.raises(UserError, match=r"has no weights: .* holds neither model.safetensors nor pytorch_model.bin"):
+    with pytest.raises(UserError, match=r"has no weights: .* contains neither model.safetensors nor pytorch_model.bin"):
         model.find(str(folder))
 
 

@@ -1,7 +1,7 @@
-"""Turn a post-norm BERT- or RoBERTa-style encoder into an X-MOD whose adapters change nothing yet.
+"""Convert a post-norm BERT- or RoBERTa-style encoder to an X-MOD whose adapters have no effect yet.
 
-With `adapter_reuse_layer_norm`, `adapter_layer_norm` and `ln_before_adapter` all false, and a second adapter layer of
-zeros, an X-MOD layer computes exactly what a BERT layer does.
+If `adapter_reuse_layer_norm`, `adapter_layer_norm` and `ln_before_adapter` are all false and the second adapter layer
+is zero, an X-MOD layer computes exactly the same as a BERT layer.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _LAYER = (
     "output.LayerNorm",
 )
 _POOLER = ("pooler.dense.weight", "pooler.dense.bias")
-# X-MOD's masked-LM head, and the same tensors in BERT. The decoder is tied to the word embeddings and never stored.
+# X-MOD's masked-LM head -> the same tensors in BERT. The decoder is tied to the word embeddings and never stored.
 _LM_HEAD = {
     "lm_head.dense.weight": "cls.predictions.transform.dense.weight",
     "lm_head.dense.bias": "cls.predictions.transform.dense.bias",
@@ -42,9 +42,9 @@ _LM_HEAD = {
 
 @dataclass(frozen=True)
 class Conversion:
-    """An X-MOD: its config.json, its tensors under stock names, and the names of the source tensors it has no use for.
+    """An X-MOD: its config.json, its tensors under stock names, and the names of the source tensors that it lacks.
 
-    Tensors that did not change share the source's memory.
+    Unchanged tensors share the source's memory.
     """
 
     config: dict[str, Any]
@@ -61,35 +61,23 @@ def convert(
     reduction_factor: int = 4,
     seed: int = 0,
 ) -> Conversion:
-    """Return the X-MOD that computes what the source encoder does, in every one of `languages`.
+    """Return the X-MOD that computes the same as the source encoder in each of `languages`.
 
     Args:
-        config: the source's config.json.
-        tensors: the source's state dict, with or without `bert.` / `roberta.` in front and a head of any kind behind.
-        languages: names of the adapters, in the order of their ids.
-        pad_token_id: the *tokenizer's*; BERT-style configs of multilingual models often state a wrong one.
-        reduction_factor: hidden size over the adapters' inner size.
-        seed: of the adapters' first layers.
+        config: The source's config.json.
+        tensors: The source's state dict, with or without the prefix `bert.` or `roberta.`, and with any head.
+        languages: The names of the adapters, in the order of their ids.
+        pad_token_id: That of the *tokenizer*; BERT-style configs of multilingual models often have a wrong one.
+        reduction_factor: Hidden size divided by the adapters' inner size.
+        seed: Seed of the adapters' first layers.
 
     Raises:
-        UserError: the source is of another kind, or lacks tensors.
+        UserError: The source is not convertible, or lacks tensors.
     """
     family = check_convertible(config)
     source = {bare_name(name): name for name in tensors}
+    names = _body_names(config, source)
     head = _LM_HEAD if family == _BERT else {name: name for name in _LM_HEAD}
-    layers = config["num_hidden_layers"]
-    body = [f"embeddings.{name}" for name in (*_EMBEDDINGS, "LayerNorm.weight", "LayerNorm.bias")]
-    body += [
-        f"encoder.layer.{i}.{part}.{kind}" for i in range(layers) for part in _LAYER for kind in ("weight", "bias")
-    ]
-    if missing := [name for name in body if name not in source]:
-        raise UserError(
-            f"the model to convert lacks {len(missing)} of {len(body)} tensors, the first {missing[0]!r}; "
-            "give the folder of a complete checkpoint"
-        )
-    names = {f"roberta.{name}": name for name in body}
-    if all(name in source for name in _POOLER):
-        names |= {f"roberta.{name}": name for name in _POOLER}
     has_head = (
         all(name in source for name in head.values())
         and config.get("tie_word_embeddings", True)
@@ -98,33 +86,18 @@ def convert(
     if has_head:
         names |= head
     converted = {name: tensors[source[origin]] for name, origin in names.items()}
-
-    positions = "roberta.embeddings.position_embeddings.weight"
     if family == _BERT:
-        # X-MOD counts positions from pad_token_id + 1 on, as RoBERTa does; BERT counts from 0. The rows before the
-        # first are never used by a token that is attended to.
+        # X-MOD counts positions from pad_token_id + 1, like RoBERTa; BERT counts from 0. The rows before the first
+        # position are never used for a token that is attended to.
+        positions = "roberta.embeddings.position_embeddings.weight"
         before = converted[positions].new_zeros(pad_token_id + 1, config["hidden_size"])
         converted[positions] = torch.cat([before, converted[positions]])
     elif config.get("pad_token_id", 1) != pad_token_id:
         raise UserError(
             f"the config of the model to convert has pad_token_id {config.get('pad_token_id', 1)}, its tokenizer "
-            f"{pad_token_id}: they must agree, because the model counts positions from it; mend config.json"
+            f"{pad_token_id}; they must agree, because the model counts positions from it: fix config.json"
         )
-
-    inner = config["hidden_size"] // reduction_factor
-    for language in languages:
-        for layer in range(layers):
-            adapter = identity_adapter(
-                language,
-                layer,
-                hidden_size=config["hidden_size"],
-                inner_size=inner,
-                std=config.get("initializer_range", 0.02),
-                seed=seed,
-            )
-            at = f"roberta.encoder.layer.{layer}.output.adapter_modules.{language}"
-            converted |= {f"{at}.{name}": tensor for name, tensor in adapter.items()}
-
+    converted |= _adapters(config, languages, reduction_factor, seed)
     used = {source[name] for name in names.values()}
     return Conversion(
         config=_config(config, converted, languages, pad_token_id, reduction_factor, has_head),
@@ -133,13 +106,51 @@ def convert(
     )
 
 
+def _body_names(config: Mapping[str, Any], source: Mapping[str, str]) -> dict[str, str]:
+    """Return the names of the body's tensors: X-MOD's -> the source's, without its prefix.
+
+    Raises:
+        UserError: The source lacks some of them.
+    """
+    body = [f"embeddings.{name}" for name in (*_EMBEDDINGS, "LayerNorm.weight", "LayerNorm.bias")]
+    layers = range(config["num_hidden_layers"])
+    body += [f"encoder.layer.{i}.{part}.{kind}" for i in layers for part in _LAYER for kind in ("weight", "bias")]
+    if missing := [name for name in body if name not in source]:
+        raise UserError(
+            f"the model to convert lacks {len(missing)} of {len(body)} tensors, the first is {missing[0]!r}; "
+            "give the folder of a complete checkpoint"
+        )
+    pooler = _POOLER if all(name in source for name in _POOLER) else ()
+    return {f"roberta.{name}": name for name in (*body, *pooler)}
+
+
+def _adapters(
+    config: Mapping[str, Any], languages: Sequence[str], reduction_factor: int, seed: int
+) -> dict[str, Tensor]:
+    """Return the tensors of identity adapters in all layers."""
+    adapters: dict[str, Tensor] = {}
+    for language in languages:
+        for layer in range(config["num_hidden_layers"]):
+            adapter = identity_adapter(
+                language,
+                layer,
+                hidden_size=config["hidden_size"],
+                inner_size=config["hidden_size"] // reduction_factor,
+                std=config.get("initializer_range", 0.02),
+                seed=seed,
+            )
+            prefix = f"roberta.encoder.layer.{layer}.output.adapter_modules.{language}"
+            adapters |= {f"{prefix}.{name}": tensor for name, tensor in adapter.items()}
+    return adapters
+
+
 def identity_adapter(
     language: str, layer: int, *, hidden_size: int, inner_size: int, std: float = 0.02, seed: int = 0
 ) -> dict[str, Tensor]:
-    """Return the tensors of an adapter whose output is zero, ready to be trained.
+    """Return the tensors of a trainable adapter whose output is zero.
 
-    They depend on the arguments alone: neither on the order in which languages are made, nor on what else drew random
-    numbers. NumPy's `RandomState` is used because its stream is the one that is frozen for all versions.
+    They depend only on the arguments, not on the order of languages or on other random numbers. NumPy's `RandomState`
+    is used because its stream is guaranteed to stay the same in all versions.
     """
     digest = hashlib.sha256(f"{language}\n{layer}\n{seed}".encode()).digest()
     stream = np.random.RandomState(int.from_bytes(digest[:4], "little"))
@@ -153,22 +164,26 @@ def identity_adapter(
 
 
 def check_convertible(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the model types of the family an encoder is of, BERT's or RoBERTa's, and refuse any other."""
+    """Return the model types of an encoder's family, BERT or RoBERTa.
+
+    Raises:
+        UserError: It is of another family.
+    """
     kind = config.get("model_type")
     if kind not in (*_BERT, *_ROBERTA):
         raise UserError(
-            f"cannot convert a model of type {kind!r}: its layers are not those of X-MOD; "
-            f"convertible types are {', '.join((*_BERT, *_ROBERTA))}"
+            f"cannot convert a model of type {kind!r}, because its layers differ from X-MOD's; "
+            f"the types that can be converted are {', '.join((*_BERT, *_ROBERTA))}"
         )
     if (embedding := config.get("position_embedding_type", "absolute")) != "absolute":
         raise UserError(
-            f"cannot convert a model with {embedding!r} position embeddings: X-MOD has 'absolute' ones only"
+            f"cannot convert a model with {embedding!r} position embeddings, because X-MOD has only 'absolute' ones"
         )
     return _BERT if kind in _BERT else _ROBERTA
 
 
 def bare_name(name: str) -> str:
-    """Return a tensor's name without the model's prefix, the LayerNorm parts under their names of today."""
+    """Return a tensor's name without the model's prefix, and with current names for the parts of LayerNorms."""
     for prefix in ("bert.", "roberta."):
         name = name.removeprefix(prefix)
     return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")

@@ -9,7 +9,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.hub import HubError, classified
 
 TOKENIZER_MODELS = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")
-"""Any of these holds a tokenizer's pieces."""
+"""Each of these files contains a tokenizer's pieces."""
 
 TOKENIZER_FILES = (
     *TOKENIZER_MODELS,
@@ -52,10 +52,10 @@ def cached_config(repository: str, revision: str | None) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(repository, "config.json", revision=revision)
+        path = try_to_load_from_cache(repository, "config.json", revision=revision)
     except HFValidationError:
         return None
-    return Path(found) if isinstance(found, str) else None
+    return Path(path) if isinstance(path, str) else None
 
 
 def _wanted(present: set[str], *, weights: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which base a checkpoint is, told by its weights: a copy, a conversion or another revision of the same ones agree."""
+"""The identity of a base, from its weights: copies, conversions and revisions with the same weights agree."""
 
 import hashlib
 
@@ -10,14 +10,14 @@ _LANGUAGES = ("languages", "default_language", TRAINED_ADAPTERS)
 
 
 def body_config_sha256(source: Source) -> str:
-    """Return a sha256 of the configuration of what all languages share: which adapters there are is left out."""
+    """Return a sha256 of the configuration, excluding the list of adapters."""
     return config_sha256({key: value for key, value in source.config.items() if key not in _LANGUAGES})
 
 
 def body_sha256(source: Source) -> str:
-    """Return a sha256 of what all languages share: every bias and LayerNorm, and the position embeddings.
+    """Return a sha256 of small tensors that all languages share: biases, LayerNorms and position embeddings.
 
-    Any training of the body moves them, they are small, and no adapter is among them.
+    Any training of the body changes them, and none of them belongs to an adapter.
     """
     checkpoint = Checkpoint(source.folder, source.name)
     names = sorted(

