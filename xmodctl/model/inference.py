@@ -50,7 +50,7 @@ def predict(
         inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
         with predicting(device, precision):
             outputs = model.module(**inputs)
-            # A question-answering head returns its two logits per token separately.
+            # The span head returns its two logits per token separately.
             spans = (outputs.start_logits, outputs.end_logits) if "start_logits" in outputs else None
             logits = torch.stack(spans, dim=-1) if spans else outputs.logits
         yield units, list(logits.float().cpu().numpy())
