@@ -42,7 +42,7 @@ def test_ticks_are_written_with_the_digits_that_tell_them_apart():
     assert Scale.over([-40, 40]).label(-40) == "\N{MINUS SIGN}40"
 
 
-def test_a_strip_has_interval_seeds_mean_and_blind_answer_where_they_belong():
+def test_a_strip_has_interval_seeds_mean_and_majority_baseline_where_they_belong():
     drawn = ElementTree.fromstring(charts.scores(Scale(0, 100, (0, 50, 100)), [SCORE], reference=70.0))
     lines = [(line.get("class"), line.get("x1"), line.get("x2")) for line in drawn.iter("line")]
     assert ("interval c0", "58.0%", "66.0%") in lines

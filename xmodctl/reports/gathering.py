@@ -15,11 +15,9 @@ from xmodctl.reports.curves import TrainingCurve, read_curve
 from xmodctl.reports.error_analysis import ErrorAnalyser
 from xmodctl.reports.language import Language
 from xmodctl.reports.notes import Notes, listed
+from xmodctl.reports.requests import ERRORS
 from xmodctl.reports.study import Study, StudyRun
 from xmodctl.run.run import Run
-
-MISTAKES = 20
-"""Worst errors shown per language, unless said otherwise."""
 
 
 def gather(
@@ -27,7 +25,7 @@ def gather(
     *,
     split: str = "test",
     data: str | Path | None = None,
-    mistakes: int = MISTAKES,
+    mistakes: int = ERRORS,
     details: bool = True,
 ) -> Study:
     """Read runs of one task into a study.

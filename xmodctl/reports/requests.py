@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from xmodctl.catalog.task import Split
 from xmodctl.core.arguments import as_paths, as_selection, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
@@ -13,6 +12,9 @@ from xmodctl.reports.formats import DEFAULT, format_names, format_of
 
 if TYPE_CHECKING:
     from xmodctl.run.run import Run
+
+ERRORS = 20
+"""Worst errors shown per language, unless said otherwise."""
 
 TERMINAL = "terminal"
 """What `--format` calls the table that the command line draws; it is never written to a file."""
@@ -37,7 +39,7 @@ class ReportRequest:
     runs: "str | Path | Run | Sequence[str | Path | Run] | None" = None
     format: str | None = None
     split: str = "test"
-    errors: int = 20
+    errors: int = ERRORS
     data: str | Path | None = None
     out: str | Path | None = None
     write: bool = True
@@ -48,6 +50,8 @@ class ReportRequest:
         Raises:
             UserError: One does not; the message names it.
         """
+        from xmodctl.catalog.task import Split
+
         check_choice("--split", self.split, get_args(Split))
         check_choice("--format", self.format_name, (*format_names(), TERMINAL))
         if self.format == TERMINAL and self.out is not None:

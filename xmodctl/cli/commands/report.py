@@ -8,6 +8,7 @@ import typer
 from xmodctl.cli import options
 from xmodctl.cli.options import OUTPUT
 from xmodctl.reports.formats import format_names
+from xmodctl.reports.requests import ERRORS, TERMINAL
 
 if TYPE_CHECKING:
     from xmodctl.reports.study import Study
@@ -25,7 +26,7 @@ def report(
         str | None,
         typer.Option(
             "--format",
-            metavar="|".join((*format_names(), "terminal")),
+            metavar="|".join((*format_names(), TERMINAL)),
             help="The format. Default: what the extension of --out means, or else `html`.",
             rich_help_panel=OUTPUT,
         ),
@@ -34,7 +35,7 @@ def report(
     errors: Annotated[
         int,
         typer.Option("--errors", metavar="N", min=0, help="Worst errors per language; 0 shows no texts of the data."),
-    ] = 20,
+    ] = ERRORS,
     data: options.Data = None,
     out: Annotated[
         Path | None,
@@ -93,7 +94,6 @@ def _print(study: "Study", format_: str) -> None:
 
     from xmodctl.cli import display
     from xmodctl.cli.score_tables import report_sheet, runs_sheet
-    from xmodctl.reports.requests import TERMINAL
 
     if format_ == TERMINAL:
         display.show(report_sheet(study.runs[0].report) if len(study.runs) == 1 else runs_sheet(study.table))
