@@ -15,7 +15,7 @@ from xmodctl.model.batches import collate
 from xmodctl.model.heads import ARCHITECTURES
 from xmodctl.model.inference import predict
 from xmodctl.model.precision import Precision
-from xmodctl.new_language.adapter_initialisation import start_tensors
+from xmodctl.new_language.adapter_initialisation import initial_tensors
 from xmodctl.new_language.masked_training import MaskedTraining
 from xmodctl.new_language.masking import Masker
 from xmodctl.training.loop import Training
@@ -104,12 +104,12 @@ def our_training(model: Xmod, rows: Encoded, precision: Precision, tokens: int =
 def our_adding(model: Xmod, rows: Encoded, recipe: Recipe, precision: Precision, pieces: int) -> Training:
     """Return the training loop of `add-language`, which predicts among `pieces` tokens of the vocabulary."""
     language = "zz_ZZ"
-    model.put_adapter(language, start_tensors(model, model.languages[0], language, seed=0))
+    model.put_adapter(language, initial_tensors(model, model.languages[0], language, seed=0))
     model.use(language)
     model.swap([language])
     freeze_all_but(model, language)
-    plain = np.ones(model.module.config.vocab_size, dtype=np.bool_)
-    masker = Masker(mask=MASK, plain=plain, candidates=np.arange(pieces))
+    maskable = np.ones(model.module.config.vocab_size, dtype=np.bool_)
+    masker = Masker(mask_id=MASK, maskable=maskable, candidates=np.arange(pieces))
     return MaskedTraining(model, rows, masker, recipe, seed=0, precision=precision, pad_id=PAD)
 
 

@@ -15,7 +15,7 @@ if _typing.TYPE_CHECKING:
     from xmodctl.evaluation.results import Report
     from xmodctl.model.machine import MachineReport, doctor
     from xmodctl.model.porting import convert
-    from xmodctl.new_language.command import add_language
+    from xmodctl.new_language.add_language import add_language
     from xmodctl.reports.export import export
     from xmodctl.reports.report import report
     from xmodctl.reports.study import Study
@@ -56,7 +56,7 @@ _HOMES = {
     "evaluation.results": ("Report",),
     "model.machine": ("MachineReport", "doctor"),
     "model.porting": ("convert",),
-    "new_language.command": ("add_language",),
+    "new_language.add_language": ("add_language",),
     "reports.export": ("export",),
     "reports.report": ("report",),
     "reports.study": ("Study",),

@@ -1,4 +1,4 @@
-"""`xmodctl add-language` as a user meets it, and what a run does with the new language."""
+"""`xmodctl add-language` on the command line, and what a run does with the new language."""
 
 import json
 import os
@@ -6,9 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from command_line import refused, run
+from typer.testing import Result
 
-from xmodctl.cli.app import app
 from xmodctl.evaluation.results import read_rows
 from xmodctl.new_language.masked_training import MaskedTraining
 
@@ -16,19 +16,8 @@ GUIDE = Path(__file__).parents[2] / "docs" / "add-language.md"
 SETTINGS = ("--recipe", "add-language-mini", "--set", "epochs=0.5", "--set", "max_length=32")
 
 
-def run(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words])
-
-
 def add(model: Path, out: Path, *more: object) -> Result:
     return run("add-language", *more, "--model", model, "--out", out, *SETTINGS)
-
-
-def refused(result: Result) -> str:
-    assert result.exit_code == 2, result.output
-    assert "Traceback" not in result.output
-    assert result.output.count("Error") == 1, result.output
-    return " ".join(result.output.split())
 
 
 def test_a_finetuned_run_scores_the_new_language_at_once(tiny_model, pairs, write_pairs, write_text, tmp_path):
@@ -52,21 +41,21 @@ def test_a_finetuned_run_scores_the_new_language_at_once(tiny_model, pairs, writ
     assert "zu_ZA" in rows.values()
 
     listed = json.loads(run("runs", tmp_path, "--json").stdout)
-    told = [(Path(one["run"]).name, one["task"], one["language"], one["finished_seeds"]) for one in listed]
-    assert told == [("run", "xnli", "en_XX", [1]), ("zu", "add-language", "zu_ZA", [1])]
+    rows = [(Path(row["run"]).name, row["task"], row["language"], row["finished_seeds"]) for row in listed]
+    assert rows == [("run", "xnli", "en_XX", [1]), ("zu", "add-language", "zu_ZA", [1])]
 
 
 def test_json_is_one_document_and_more_files_may_follow(tiny_model, write_text, tmp_path):
     first, second = write_text("zu"), write_text("yo")
     result = add(tiny_model, tmp_path / "out", "zu_ZA", "--text", first, second, "--init-from", "sw", "--json")
-    told = json.loads(result.stdout)
-    assert told["plan"]["texts"] == {"zu_ZA": [str(first), str(second)]}
-    assert [one["language"] for one in told["adapters"]] == ["zu_ZA"]
-    assert [row["what"] for row in told["adapters"][0]["held_out"]][:2] == ["trained", "start"]
-    assert Path(told["adapters"][0]["package"]["folder"]).is_dir()
+    value = json.loads(result.stdout)
+    assert value["plan"]["texts"] == {"zu_ZA": [str(first), str(second)]}
+    assert [adapter["language"] for adapter in value["adapters"]] == ["zu_ZA"]
+    assert [row["what"] for row in value["adapters"][0]["held_out"]][:2] == ["trained", "start"]
+    assert Path(value["adapters"][0]["package"]["folder"]).is_dir()
 
 
-def test_text_that_is_refused_leaves_no_folder(tiny_model, tmp_path):
+def test_refused_text_leaves_no_folder(tiny_model, tmp_path):
     (tmp_path / "short.txt").write_text("the cat sleeps\n")
     assert "characters" in refused(add(tiny_model, tmp_path / "out", "zu", "--text", tmp_path / "short.txt"))
     assert not (tmp_path / "out").exists()
@@ -75,10 +64,10 @@ def test_text_that_is_refused_leaves_no_folder(tiny_model, tmp_path):
 def test_each_text_may_name_its_language(tiny_model, write_text, tmp_path):
     texts = [f"{language}={write_text(language)}" for language in ("zu", "xh")]
     result = add(tiny_model, tmp_path / "out", "--text", texts[0], "--text", texts[1], "--json")
-    assert [one["language"] for one in json.loads(result.stdout)["adapters"]] == ["zu_ZA", "xh_ZA"]
+    assert [adapter["language"] for adapter in json.loads(result.stdout)["adapters"]] == ["zu_ZA", "xh_ZA"]
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tiny_model, write_text, tmp_path, monkeypatch):
+def test_ctrl_c_saves_and_says_how_to_resume(tiny_model, write_text, tmp_path, monkeypatch):
     take = MaskedTraining.take
 
     def stop(self, batch):
@@ -102,19 +91,19 @@ def test_a_dry_run_shows_plan_text_and_cost_and_writes_nothing(tiny_model, write
     words = ("zu", "--text", write_text("zu"), "--dry-run")
     shown = add(tiny_model, tmp_path / "out", *words)
     assert shown.exit_code == 0, shown.output
-    for part in ("zu_ZA", "new adapter", "optimiser steps a seed", "starts as", "recipe add-language-mini"):
+    for part in ("zu_ZA", "new adapter", "optimizer steps per seed", "initialised from", "recipe add-language-mini"):
         assert part in shown.stdout, part
-    told = json.loads(add(tiny_model, tmp_path / "out", *words, "--json").stdout)
-    assert told["texts"]["zu_ZA"]["counts"]["lines"] == 450
+    value = json.loads(add(tiny_model, tmp_path / "out", *words, "--json").stdout)
+    assert value["texts"]["zu_ZA"]["counts"]["lines"] == 450
     assert not list(tmp_path.iterdir())
 
 
 def test_a_dry_run_of_a_model_and_text_that_are_not_here_downloads_nothing():
     shown = run("add-language", "zu", "--text", "owner/name:*.parquet", "--dry-run", "--json")
-    told = json.loads(shown.stdout)
-    assert (told["texts"], told["steps"]) == ({}, None)
-    assert told["parameters"]["trainable"] == 7_091_712
-    assert told["plan"]["recipe"]["name"] == "add-language"
+    value = json.loads(shown.stdout)
+    assert (value["texts"], value["steps"]) == ({}, None)
+    assert value["parameters"]["trainable"] == 7_091_712
+    assert value["plan"]["recipe"]["name"] == "add-language"
 
 
 def test_the_guides_python_example_runs(tiny_model, write_text, tmp_path, monkeypatch, capsys):
@@ -122,7 +111,7 @@ def test_the_guides_python_example_runs(tiny_model, write_text, tmp_path, monkey
     Path("zu.txt").write_text(write_text("zu").read_text())
     example = GUIDE.read_text(encoding="utf-8").split("<!-- example -->\n```python\n")[1].split("```")[0]
     example = example.replace('model="mini"', f"model={str(tiny_model)!r}, recipe='add-language-mini'")
-    with pytest.warns(UserWarning, match="frequent ones of English, 0% of Zulu"):
+    with pytest.warns(UserWarning, match="frequent in English, 0% in Zulu"):
         exec(example.replace('"epochs": 1', '"epochs": 0.5, "max_length": 32'))
     folder, loss = capsys.readouterr().out.split()
     assert Path(folder).parts[-2:] == ("seed-1", "zu_ZA")
@@ -130,16 +119,19 @@ def test_the_guides_python_example_runs(tiny_model, write_text, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
-        (["zu"], "which text? Give some with --text FILE, as in `xmodctl add-language zu --text FILE`"),
-        (["--text", "a.txt"], "--text a.txt: which language is it? Write --text zu=a.txt"),
+        (
+            ["zu"],
+            "no text given; give text of the language with --text FILE, as in `xmodctl add-language zu --text FILE`",
+        ),
+        (["--text", "a.txt"], "--text a.txt: it does not name its language; write --text zu=a.txt"),
         (["zu.txt", "--text", "a.txt"], "zu.txt: the language comes first"),
-        (["de", "--text", "a.txt"], "has an adapter for German already, de_DE"),
-        (["zu", "--text", "no.txt"], "--text no.txt: there is no such file"),
+        (["de", "--text", "a.txt"], "already has an adapter for German, de_DE"),
+        (["zu", "--text", "no.txt"], "--text no.txt: no such file"),
         (["Klingonish", "--text", "a.txt"], "'Klingonish' is neither an adapter of"),
         (["zu", "--text", "a.txt", "--on-exists", "maybe"], "--on-exists"),
     ],
 )
-def test_what_the_user_can_mend_is_one_sentence(tiny_model, tmp_path, words, told):
-    assert told in refused(add(tiny_model, tmp_path / "out", *words))
+def test_user_errors_are_one_sentence(tiny_model, tmp_path, words, message):
+    assert message in refused(add(tiny_model, tmp_path / "out", *words))

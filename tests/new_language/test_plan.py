@@ -1,10 +1,14 @@
+"""The plan of adding languages: names, recipe, refusals, cost."""
+
 import pytest
 
 from xmodctl import model
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
-from xmodctl.new_language.adapter_initialisation import check_start
-from xmodctl.new_language.plan import NOT_HERE, Asked, Plan, estimate, new_language, resolve_plan, shares
+from xmodctl.new_language.adapter_initialisation import check_init_from
+from xmodctl.new_language.cost import estimate
+from xmodctl.new_language.plan import EXCLUDED_KEYS, Plan, name_language, resolve_plan, share_steps
+from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.run.folder import validator
 
 KNOWN = ("en_XX", "de_DE", "zh_CN", "zh_TW", "gsw")
@@ -18,32 +22,34 @@ KNOWN = ("en_XX", "de_DE", "zh_CN", "zh_TW", "gsw")
     ],
 )  # fmt: skip
 def test_a_new_adapter_is_named_as_the_checkpoints_name_theirs(written, called):
-    found, note = new_language(written, KNOWN, (), model="tiny")
-    assert found == called
+    name, note = name_language(written, KNOWN, (), model="tiny")
+    assert name == called
     assert (note is None) == (written == called)
 
 
 @pytest.mark.parametrize("written", ["de", "de_DE", "German", "deu_Latn", "gsw"])
 def test_a_language_the_model_has_is_refused(written):
-    with pytest.raises(UserError, match=r"tiny has an adapter for .* already, (de_DE|gsw): score text through it with"):
-        new_language(written, KNOWN, (), model="tiny")
+    with pytest.raises(UserError, match=r"tiny already has an adapter for .*, (de_DE|gsw): evaluate through it with"):
+        name_language(written, KNOWN, (), model="tiny")
 
 
 @pytest.mark.parametrize("written", ["Klingonish", "q", "text.txt", "", "zz_ZZ"])
-def test_what_is_no_language_is_refused(written):
+def test_unknown_languages_are_refused(written):
     with pytest.raises(UserError, match="neither an adapter of tiny nor the code or English name of a language"):
-        new_language(written, KNOWN, (), model="tiny")
+        name_language(written, KNOWN, (), model="tiny")
 
 
 def test_the_placeholders_of_an_open_model_may_be_replaced():
-    assert new_language("de", KNOWN, KNOWN, model="mini")[0] == "de_DE"
-    assert new_language("zu", KNOWN, KNOWN, model="mini")[0] == "zu_ZA"
-    with pytest.raises(UserError, match="has an adapter for German already"):  # trained, and merged into the model
-        new_language("de", KNOWN, [one for one in KNOWN if one != "de_DE"], model="mini-de")
+    assert name_language("de", KNOWN, KNOWN, model="mini")[0] == "de_DE"
+    assert name_language("zu", KNOWN, KNOWN, model="mini")[0] == "zu_ZA"
+    with pytest.raises(UserError, match="already has an adapter for German"):  # trained, and merged into the model
+        name_language("de", KNOWN, [adapter for adapter in KNOWN if adapter != "de_DE"], model="mini-de")
 
 
 def plan_of(tiny_model, *texts: tuple[str, str], **more) -> Plan:
-    return resolve_plan(Asked(texts or (("zu", "a.txt"),), str(tiny_model), **more), model.look_up)[0].plan
+    return resolve_plan(AddLanguageRequest(texts or (("zu", "a.txt"),), model=tiny_model, **more), model.look_up)[
+        0
+    ].plan
 
 
 def test_text_of_a_language_in_two_spellings_is_one_language(tiny_model):
@@ -53,59 +59,61 @@ def test_text_of_a_language_in_two_spellings_is_one_language(tiny_model):
 
 
 def test_a_plan_survives_its_json(tiny_model):
-    plan = plan_of(tiny_model, init_from="sw+en", vocabulary="new", overrides=("epochs=2",), limit=9)
+    plan = plan_of(tiny_model, init_from="sw+en", vocabulary="new", overrides={"epochs": 2}, limit=9)
     assert validator(Plan).validate_python(plan.to_json()) == plan
     assert (plan.init_from, plan.vocabulary_size, plan.recipe.epochs) == ("sw_KE+en_XX", 32_000, 2)
 
 
 def test_values_have_their_origin(tiny_model):
-    resolved, _ = resolve_plan(Asked((("zu", "a"),), str(tiny_model), overrides=("epochs=2",)), model.look_up)
+    resolved, _ = resolve_plan(
+        AddLanguageRequest({"zu": "a"}, model=tiny_model, overrides={"epochs": 2}), model.look_up
+    )
     assert resolved.origins["epochs"] == "--set"
     assert resolved.origins["learning_rate"] == "recipe add-language"
     assert resolved.origins["adam_beta1"] == "default"
-    assert not set(NOT_HERE) & set(resolved.origins)
+    assert not set(EXCLUDED_KEYS) & set(resolved.origins)
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
-        ({"overrides": ("freeze=none",)}, r"--set freeze: no key of a recipe that adds a language"),
-        ({"overrides": ("learning_rat=1",)}, r"--set learning_rat: .*did you mean learning_rate\?"),
-        ({"recipe": "mc-copa"}, r"the recipe mc-copa sets `(keep|stages|freeze|stride)`, which means nothing here"),
-        ({"vocabulary": "old"}, r"--vocabulary old: choose keep or new"),
+        ({"overrides": {"freeze": "none"}}, r"--set freeze: not a key of a recipe for adding languages"),
+        ({"overrides": {"learning_rat": 1}}, r"--set learning_rat: .*did you mean learning_rate\?"),
+        ({"recipe": "mc-copa"}, r"the recipe mc-copa sets `(keep|stages|freeze|stride)`, which has no meaning here"),
+        ({"vocabulary": "old"}, r"--vocabulary old: choose keep, new"),
         ({"vocabulary_size": 300}, r"--vocabulary-size is the size of a new vocabulary; add --vocabulary new"),
         ({"init_from": "zu"}, r"has no adapter for 'zu' \(Zulu\)"),
-        ({"init_from": "sw+random"}, r"--init-from sw\+random: expected auto, random, identity, LANG, or LANG\+LANG"),
-        ({"head_text": ("-",), "texts": (("zu", "-"),)}, r"standard input \(`-`\) can be read once"),
-        ({"texts": ()}, r"which text\? Give some of the language with --text FILE"),
-        ({"texts": (("zu", "a"), ("zu_XX", "b"))}, r"--text names zu_ZA and zu_XX, which are one language"),
+        ({"init_from": "sw+random"}, r"--init-from sw\+random: choose auto, random, identity, LANG or LANG\+LANG"),
+        ({"head_text": ("-",), "texts": (("zu", "-"),)}, r"standard input \(`-`\) can be read only once"),
+        ({"texts": ()}, r"no text given; give text of the language with --text FILE"),
+        ({"texts": (("zu", "a"), ("zu_XX", "b"))}, r"--text names zu_ZA and zu_XX, which are the same language"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tiny_model, more, told):
-    values = {"texts": (("zu", "a.txt"),), "model": str(tiny_model), **more}
-    with pytest.raises(UserError, match=told):
-        resolve_plan(Asked(**values), model.look_up)
+def test_contradictions_and_unknown_values_are_refused(tiny_model, more, message):
+    values = {"texts": (("zu", "a.txt"),), "model": tiny_model, **more}
+    with pytest.raises(UserError, match=message):
+        resolve_plan(AddLanguageRequest(**values), model.look_up)
 
 
-def test_a_start_is_spelt_as_the_checkpoint_does():
-    assert check_start("German+English+de", KNOWN, "tiny") == "de_DE+en_XX"
+def test_init_from_is_spelt_as_in_the_checkpoint():
+    assert check_init_from("German+English+de", KNOWN, "tiny") == "de_DE+en_XX"
 
 
-def test_of_several_languages_each_sees_its_text_as_often_or_by_its_tempered_share():
+def test_languages_see_their_text_equally_often_or_by_their_tempered_share():
     sizes = {"large": 900_000, "small": 100_000}
-    plain = shares(sizes, Recipe(epochs=2))
+    plain = share_steps(sizes, Recipe(epochs=2))
     assert {recipe.epochs for recipe in plain.values()} == {2}
     for alpha in (0.3, 0.0):
-        tempered = shares(sizes, Recipe(epochs=2, sampling_alpha=alpha))
-        seen = {one: recipe.epochs * sizes[one] for one, recipe in tempered.items()}
+        tempered = share_steps(sizes, Recipe(epochs=2, sampling_alpha=alpha))
+        seen = {language: recipe.epochs * sizes[language] for language, recipe in tempered.items()}
         assert sum(seen.values()) == pytest.approx(2 * 1_000_000)
         assert seen["large"] / seen["small"] == pytest.approx(9**alpha)
-    assert shares({"small": 7}, Recipe(epochs=2, sampling_alpha=0.3))["small"].epochs == 2
+    assert share_steps({"small": 7}, Recipe(epochs=2, sampling_alpha=0.3))["small"].epochs == 2
 
 
 def test_the_cost_counts_what_trains(tiny_model):
     facts = model.look_up(str(tiny_model))
-    keep, new = (plan_of(tiny_model, vocabulary=one) for one in ("keep", "new"))
+    keep, new = (plan_of(tiny_model, vocabulary=vocabulary) for vocabulary in ("keep", "new"))
     adapter = 2 * (2 * 16 * 8 + 16 + 8)
     assert estimate(keep, facts, None, 1).parameters.trainable == adapter
     assert estimate(new, facts, None, 1).parameters.trainable == adapter + 32_000 * 17

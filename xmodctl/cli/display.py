@@ -20,9 +20,7 @@ from rich.text import Text
 
 from xmodctl.core import events
 from xmodctl.evaluation.results import MAJORITY_BASELINE
-from xmodctl.new_language import adding, heads
 
-ADAPTERS_TOLD = 6
 PLAIN_WIDTH = 1000  # piped tables are never folded
 
 
@@ -179,90 +177,8 @@ class TrainingProgress(Bar):
             left = (step.total_steps - step.step) * self.speed.seconds_a_step
             self.say(
                 f"step {step.step:,} of {step.total_steps:,}, loss {loss:.3f}, learning rate {step.learning_rate:.1e}, "
-                f"{speed:.1f} examples/s, {_duration(left)} left"
+                f"{speed:.1f} examples/s, {duration(left)} left"
             )
-
-
-class AddingProgress(TrainingProgress):
-    """Draws the adding of languages as it goes."""
-
-    def show(self, event: "events.Event | adding.Event") -> None:
-        """Draw one event."""
-        match event:
-            case adding.TextRead():
-                counts = event.corpus.counts
-                gone = {"empty": counts.empty, "too short": counts.short, "there before": counts.duplicates}
-                dropped = ", ".join(f"{count:,} {why}" for why, count in gone.items() if count)
-                self.say(
-                    f"{event.language}: {counts.lines:,} lines"
-                    + (f" ({dropped})" if dropped else "")
-                    + (f", {counts.cut:,} cuts in long ones" if counts.cut else "")
-                    + f"; {counts.kept:,} kept, {counts.characters:,} characters, {counts.held_out:,} of them held out"
-                )
-                self.say(f"{event.language}: the model's vocabulary is {event.fit.verdict}")
-            case heads.HeadStep():
-                if self.task is None:
-                    self.say("the checkpoint has no masked-language-modelling head: training one")
-                    self.begin("head", event.step.total_steps, event.step.step - 1)
-                self.step(event.step)
-            case heads.HeadTrained():
-                self.end()
-                known = "kept from before" if event.known else f"trained in {_duration(event.seconds)}"
-                self.say(f"head {known}: held-out loss {event.before:.2f} before it, {event.after:.2f} with it")
-            case adding.Ranking():
-                if event.candidates > 1:
-                    self.say(f"{event.language}: trying the model's {event.candidates} adapters on the text")
-            case adding.Ranked():
-                told = ", ".join(f"{one.adapter} {one.loss:.3f}" for one in event.candidates[:ADAPTERS_TOLD])
-                more = f" and {len(event.candidates) - ADAPTERS_TOLD} more" * (len(event.candidates) > ADAPTERS_TOLD)
-                self.say(f"{event.language}: loss through the adapters there are: {told}{more}; starts: {event.start}")
-            case adding.VocabularyMade():
-                self.say(
-                    f"{event.language}: a vocabulary of {event.pieces:,} pieces, {event.copied:,} of them the model's "
-                    f"too; {event.fit.pieces_per_word:.1f} pieces a word"
-                )
-            case adding.AdapterStarted():
-                where = f"resuming at step {event.resumed_at:,} of " if event.resumed_at else ""
-                self.say(
-                    f"{event.language}, seed {event.seed}: {where}{event.total_steps:,} steps over {event.tokens:,} "
-                    f"tokens in {event.sequences:,} sequences; {event.trainable / 1e6:.2f} M of "
-                    f"{event.total / 1e6:.1f} M parameters train"
-                )
-                self.begin(f"{event.language}, seed {event.seed}", event.total_steps, event.resumed_at)
-            case adding.Added():
-                self.end()
-                known = "added already" if event.known else f"{event.untouched:,} other tensors are as they were"
-                self.say(f"{event.language}, seed {event.seed}: {known}; {event.package.folder}")
-            case _:
-                super().show(event)
-
-    def begin(self, name: str, total: int, done: int) -> None:
-        """Draw a bar for what begins."""
-        self.steps_told, self.speed = 0, Speed()
-        self.task = self.bar.add_task(name, total=total, completed=done, loss="-", rate="-", speed="-")
-
-    def end(self) -> None:
-        """Take the bar away."""
-        if self.task is not None:
-            self.bar.remove_task(self.task)
-            self.task = None
-
-
-def added_table(added: "adding.Added") -> Sheet:
-    """Return what an adapter was measured to be worth: a line a way through the model."""
-    rows = [
-        (
-            f"{one.what}" + (f" ({one.vocabulary} vocabulary)" if one.vocabulary != "the model's" else ""),
-            one.adapter or "none",
-            f"{one.loss:.3f}",
-            f"{one.perplexity:.1f}",
-            f"{one.nats_a_character:.3f}",
-            "" if one.above is None else f"{one.above:+.2f} ({one.above_low:.2f} to {one.above_high:.2f})",
-        )
-        for one in added.compared
-    ]
-    columns = ("through", "adapter", "held-out loss", "perplexity", "nats a character", "above the new one")
-    return Sheet(columns, tuple(rows), f"{added.language}, seed {added.seed}", frozenset(columns[2:]))
 
 
 class Speed:
@@ -309,7 +225,7 @@ class SweepProgress(Bar):
                 if self.task is not None:
                     self.bar.remove_task(self.task)
                     self.task = None
-                known = " (scored before)" if event.known else f" in {_duration(event.seconds)}"
+                known = " (scored before)" if event.known else f" in {duration(event.seconds)}"
                 through = _through(event.language, event.adapter)
                 self.say(f"{event.language}{through}: {event.metric} {event.value:.1f}{known}")
             case events.LanguageFailed():
@@ -338,7 +254,8 @@ def _console(file: Any) -> Console:
     return console if console.is_terminal else Console(file=file, width=PLAIN_WIDTH, no_color=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a duration as people write it."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -92,7 +92,7 @@ class Xmod:
             self._check_resident([language])
         for output in self._outputs():
             output.active, output.chosen = language, True
-        self._seat(language)
+        self._install_vocabulary(language)
 
     def set_dropout(self, *, hidden: float | None = None, attention: float | None = None) -> None:
         """Change how much is dropped in training: of hidden states (and in the head), of attention weights.
@@ -266,13 +266,13 @@ class Xmod:
             for one in (words, bias)
         ]
         if self.vocabulary == language:
-            self._seat(None)
-        self._vocabularies.setdefault(None, self._seated())
+            self._install_vocabulary(None)
+        self._vocabularies.setdefault(None, self._installed_vocabulary())
         self._vocabularies[language] = Vocabulary(words=own[0], decoder=own[0], bias=own[1], decoder_bias=own[1])
         routed(self.module).own_vocabularies = frozenset(self.own_vocabularies)
         first = self._outputs()[0]
         if first.chosen and first.active == language:
-            self._seat(language)
+            self._install_vocabulary(language)
 
     @property
     def own_vocabularies(self) -> tuple[str, ...]:
@@ -296,18 +296,18 @@ class Xmod:
             **({"bias": own.bias} if hasattr(self.module, "lm_head") and own.bias is not None else {}),
         }
 
-    def read_as(self, language: str | None) -> None:
+    def use_vocabulary(self, language: str | None) -> None:
         """Put the embeddings in place with which `language` is read, whatever is active; None the checkpoint's."""
-        self._seat(language)
+        self._install_vocabulary(language)
 
-    def _seated(self) -> Vocabulary:
+    def _installed_vocabulary(self) -> Vocabulary:
         head = getattr(self.module, "lm_head", None)
         words = routed(self.module).embeddings.word_embeddings.weight
         if head is None:
             return Vocabulary(words, None, None, None)
         return Vocabulary(words, head.decoder.weight, head.bias, head.decoder.bias)
 
-    def _seat(self, language: str | None) -> None:
+    def _install_vocabulary(self, language: str | None) -> None:
         """Put the embeddings of a language in place: its own if it has some, else the checkpoint's."""
         body = routed(self.module)
         place = language if language in self._vocabularies else None
@@ -356,7 +356,7 @@ class Xmod:
             return
         for output in self._outputs():
             output.active, output.chosen = None, False
-        self._seat(None)
+        self._install_vocabulary(None)
 
     def adapter_shapes(self, language: str) -> dict[str, tuple[int, ...]]:
         """Return the names and shapes of the tensors one language's adapter has in this model."""

@@ -41,11 +41,11 @@ def export(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path,
             f"export {own[0]} alone with --langs {own[0]}, and the others without it"
         )
     before = model.vocabulary
-    model.read_as(languages[0])
+    model.use_vocabulary(languages[0])
     try:
         _write(model, tokenizer, folder, languages)
     finally:
-        model.read_as(before)
+        model.use_vocabulary(before)
 
 
 def merge(

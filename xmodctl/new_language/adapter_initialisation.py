@@ -1,4 +1,4 @@
-"""Where a new adapter starts: a language's adapter, the mean of several, the identity, or random numbers."""
+"""The initial values of a new adapter: a language's adapter, the mean of several, the identity, or random numbers."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -11,7 +11,8 @@ from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.languages import resolve
 from xmodctl.model.precision import Precision
-from xmodctl.new_language.masking import Masker, held_out
+from xmodctl.new_language.held_out import measure_held_out
+from xmodctl.new_language.masking import Masker
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,39 +20,41 @@ if TYPE_CHECKING:
     from xmodctl.model import Xmod
 
 AUTO, RANDOM, IDENTITY = "auto", "random", "identity"
-FIRST_LOOK, SECOND_LOOK = 4, 32
-"""Sequences that every candidate is scored on, and the best of them."""
+FIRST_ROUND, SECOND_ROUND = 4, 32
+"""Sequences that every candidate is scored on, and those that the best candidates are scored on."""
 FINALISTS = 6
+"""Candidates that reach the second round."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of the model's adapters, and how well it predicts the new language's masked words."""
+    """One of the model's adapters, and how well it predicts masked words of the new language."""
 
     adapter: str  # a language, or `identity`
-    loss: float  # nats a predicted token
-    tokens: int  # predicted ones: more of them for the best candidates
+    loss: float  # nats per predicted token
+    tokens: int  # number of predicted tokens; more for the best candidates
 
 
-def check_start(text: str, adapters: Sequence[str], model: str) -> str:
-    """Return `--init-from` with the languages as the checkpoint spells them.
+def check_init_from(text: str, adapters: Sequence[str], model: str) -> str:
+    """Return `--init-from` with its languages as the checkpoint spells them.
 
     Raises:
-        UserError: A part of it is neither one of the words nor one of the model's languages.
+        UserError: A part of it is neither a keyword nor one of the model's languages.
     """
     if text in (AUTO, RANDOM, IDENTITY):
         return text
     parts = [part.strip() for part in text.split("+")]
     if not all(parts) or {AUTO, RANDOM, IDENTITY} & set(parts):
-        raise UserError(f"--init-from {text}: expected {AUTO}, {RANDOM}, {IDENTITY}, LANG, or LANG+LANG")
+        raise UserError(f"--init-from {text}: choose {AUTO}, {RANDOM}, {IDENTITY}, LANG or LANG+LANG")
     return "+".join(dict.fromkeys(resolve(part, adapters, model=model).adapter for part in parts))
 
 
-def start_tensors(model: "Xmod", start: str, language: str, seed: int) -> dict[str, "Tensor"]:
-    """Return new tensors for the adapter of `language`; those that they come from stay as they are.
+def initial_tensors(model: "Xmod", start: str, language: str, seed: int) -> dict[str, "Tensor"]:
+    """Return initial tensors for the adapter of `language`; they share no memory with the adapters they come from.
 
-    Random ones are drawn from the seed and the language's name, as stock draws linear layers: normal with the
-    configuration's spread, biases zero. The identity draws its first layer so, and has a second layer of zeros.
+    Random tensors are drawn from the seed and the language's name, in the way stock initialises linear layers: weights
+    are normal with the configuration's standard deviation, biases are zero. For the identity, the first layer is drawn
+    in this way and the second layer is zero.
     """
     import torch
 
@@ -59,59 +62,69 @@ def start_tensors(model: "Xmod", start: str, language: str, seed: int) -> dict[s
     if start in (RANDOM, IDENTITY):
         digest = hashlib.sha256(f"{language} {seed}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-        drawn = {name: torch.zeros(shape) for name, shape in shapes.items()}
-        for name, tensor in drawn.items():
+        tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
+        for name, tensor in tensors.items():
             if tensor.ndim == 2 and (start == RANDOM or "dense1" in name):
                 tensor.normal_(std=model.module.config.initializer_range, generator=generator)
-        return drawn
-    sources = [[tensor.float() for tensor in model.adapter(one).values()] for one in start.split("+")]
+        return tensors
+    sources = [[tensor.float() for tensor in model.adapter(source).values()] for source in start.split("+")]
     return {name: torch.stack(parts).mean(0) for name, parts in zip(shapes, zip(*sources, strict=True), strict=True)}
 
 
-def use(model: "Xmod", adapter: str | None) -> None:
-    """Make batches go through one of the model's own adapters; None and `identity` leave the adapters out."""
+def use_adapter(model: "Xmod", adapter: str | None) -> None:
+    """Send batches through one of the model's own adapters; for None and `identity`, through no adapter."""
     model.use(None if adapter == IDENTITY else adapter)
 
 
-def candidates(model: "Xmod") -> list[str]:
-    """Return the model's adapters; those that add nothing are one, the identity."""
-    found = [language for language in model.source.languages if adds(model, language)]
-    return [*found, *([IDENTITY] if len(found) < len(model.source.languages) else [])]
+def candidate_adapters(model: "Xmod") -> list[str]:
+    """Return the model's adapters; all that are identities count as one candidate, `identity`."""
+    adapters = [language for language in model.source.languages if not is_identity(model, language)]
+    return [*adapters, *([IDENTITY] if len(adapters) < len(model.source.languages) else [])]
 
 
-def adds(model: "Xmod", language: str) -> bool:
-    """Return whether an adapter of the checkpoint adds anything, or is an identity."""
-    return any(bool(tensor.any()) for name, tensor in model.adapter(language).items() if "dense2" in name)
+def is_identity(model: "Xmod", language: str) -> bool:
+    """Return whether an adapter of the checkpoint changes nothing."""
+    return not any(bool(tensor.any()) for name, tensor in model.adapter(language).items() if "dense2" in name)
 
 
-def rank(
+def rank_adapters(
     model: "Xmod",
-    names: Sequence[str],
-    encoded: Encoded,
+    adapters: Sequence[str],
+    text: Encoded,
     masker: Masker,
     *,
     precision: Precision,
     pad_id: int,
-    heed: Callable[[], None] = lambda: None,
+    check_interrupt: Callable[[], None] = lambda: None,
 ) -> list[Candidate]:
-    """Score adapters on text that none of them was trained on here, and return them, the best first.
+    """Score adapters on the training text of a new language, and return them, the best first.
 
-    All are scored on a few sequences, the best of them on more; the sequences are spread evenly over the text. `heed`
-    is called before each, and may raise.
+    All are scored on a few sequences, and the best of them on more. The sequences are evenly spaced over the text.
+
+    Args:
+        model: The model.
+        adapters: What `candidate_adapters` returned.
+        text: Packed training text.
+        masker: Masks it.
+        precision: What matrix products are computed in.
+        pad_id: The tokenizer's padding id.
+        check_interrupt: Is called before each adapter, and may raise.
     """
 
-    def look(name: str, count: int) -> Candidate:
-        heed()
-        every = max(1, len(encoded) // count)
-        units = np.arange(0, len(encoded), every)[:count]
-        use(model, name)
-        found = held_out(model, encoded, masker, precision=precision, pad_id=pad_id, units=units)
-        return Candidate(name, found.loss, int(found.tokens.sum()))
+    def score(adapter: str, count: int) -> Candidate:
+        check_interrupt()
+        stride = max(1, len(text) // count)
+        units = np.arange(0, len(text), stride)[:count]
+        use_adapter(model, adapter)
+        measured = measure_held_out(model, text, masker, precision=precision, pad_id=pad_id, units=units)
+        return Candidate(adapter, measured.loss, int(measured.tokens.sum()))
 
-    looked = sorted((look(name, FIRST_LOOK) for name in names), key=_loss) if len(names) > FINALISTS else []
-    best = [one.adapter for one in looked[:FINALISTS]] or list(names)
-    second = sorted((look(name, SECOND_LOOK) for name in best), key=_loss)
-    return [*second, *looked[FINALISTS:]]
+    first = (
+        sorted((score(adapter, FIRST_ROUND) for adapter in adapters), key=_loss) if len(adapters) > FINALISTS else []
+    )
+    finalists = [candidate.adapter for candidate in first[:FINALISTS]] or list(adapters)
+    second = sorted((score(adapter, SECOND_ROUND) for adapter in finalists), key=_loss)
+    return [*second, *first[FINALISTS:]]
 
 
 def _loss(candidate: Candidate) -> float:

@@ -1,23 +1,26 @@
-"""The masked-language-modelling head of a checkpoint that has none: trained once, everything else frozen, and kept."""
+"""The masked-language-modelling head of a checkpoint that has none: trained once with all else frozen, then cached."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from xmodctl.catalog import catalog as library
+from xmodctl.catalog import catalog
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import StepTaken
+from xmodctl.core.events import HeadStep, HeadTrained, Listener
 from xmodctl.core.files import cache_folder, whole_file
 from xmodctl.core.safetensors_io import DamagedFileError, read_tensors, write_tensors
+from xmodctl.core.signals import StopSignals
 from xmodctl.model.precision import Precision
+from xmodctl.new_language.held_out import measure_held_out
 from xmodctl.new_language.masked_training import MaskedTraining
-from xmodctl.new_language.masking import Masker, held_out
+from xmodctl.new_language.masking import Masker
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,145 +30,164 @@ if TYPE_CHECKING:
 
 RECIPE = "masked-lm-head"
 SEED = 0
-MOST_TOKENS = 600_000
-"""Tokens a head is trained on at most: it is small, and learns no more from others."""
-LEAST_STEPS = 100
-"""Steps a head is trained for at least: a short text comes round several times."""
+MAX_TOKENS = 600_000
+"""Tokens that a head is trained on at most: it is small, and learns nothing more from others."""
+MIN_STEPS = 100
+"""Steps that a head is trained for at least: a short text is repeated."""
 VERSION = 1
-"""Of what is kept; another one is trained anew."""
-
-
-@dataclass(frozen=True)
-class HeadTrained:
-    """The head is in place."""
-
-    identity: str  # sha256 of what it was made from
-    known: bool  # from an earlier command
-    steps: int
-    before: float  # held-out loss, nats a predicted token
-    after: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class HeadStep:
-    """One step of a head's training was taken."""
-
-    step: StepTaken
+"""Of the cached file; a head of another version is trained again."""
 
 
 @dataclass(frozen=True)
 class HeadText:
-    """What a head is trained and measured on, packed as its recipe says."""
+    """Text that a head is trained and measured on, packed as its recipe says."""
 
     training: Encoded
     held_out: Encoded
     fingerprint: str
 
 
-def recipe(tokenizer: "PreTrainedTokenizerBase") -> Recipe:
-    """Return how heads are trained, on sequences no longer than the model takes."""
-    found = library.recipe(RECIPE)
-    return found.model_copy(update={"max_length": min(found.max_length, tokenizer.model_max_length)})
+def head_recipe(tokenizer: "PreTrainedTokenizerBase") -> Recipe:
+    """Return the recipe for heads, with sequences no longer than the model takes."""
+    recipe = catalog.recipe(RECIPE)
+    return recipe.model_copy(update={"max_length": min(recipe.max_length, tokenizer.model_max_length)})
 
 
-def head(
-    model: "Xmod",
-    through: str | None,
-    text: HeadText,
-    tokenizer: "PreTrainedTokenizerBase",
-    base: str,
-    *,
-    precision: Precision,
-) -> Iterator[HeadStep | HeadTrained]:
-    """Put a head on a model that was loaded without one, training it if it is not kept already.
+@dataclass(frozen=True)
+class HeadTraining:
+    """The training of a head on one text, through one adapter.
 
     The decoder is tied to the word embeddings and, like everything else, frozen; the head's dense layer, its LayerNorm
     and the bias train. The same base, text and recipe give the same head.
 
     Args:
-        model: Loaded for masked-language modelling; its head was drawn.
-        through: The adapter that the text goes through; None for none.
+        model: Loaded for masked-language modelling, with an untrained head.
+        through: The adapter that the text goes through; None for no adapter.
         text: What to train on.
         tokenizer: The checkpoint's.
-        base: Sha256 of every tensor of the checkpoint that the text goes through.
+        base: Sha256 of all tensors of the checkpoint that the text goes through.
         precision: What matrix products are computed in.
     """
-    assert model.initialised, "the checkpoint has a head"
-    started, how = perf_counter(), recipe(tokenizer)
-    epochs = max(how.epochs, LEAST_STEPS * how.batch_size / len(text.training))
-    how = how.model_copy(update={"epochs": epochs})
-    parts = {
-        "version": VERSION, "base": base, "text": text.fingerprint, "precision": precision,
-        "recipe": how.model_dump(mode="json", exclude={"name", "title", "source"}), "seed": SEED, "most": MOST_TOKENS,
-    }  # fmt: skip
-    identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    path = cache_folder() / "heads" / f"{identity}.safetensors"
-    if (kept := _read(path, model)) is not None:
-        tensors, facts = kept
-        _put(model, tensors)
-        yield HeadTrained(identity, True, int(facts["steps"]), float(facts["before"]), float(facts["after"]), 0.0)
-        return
-    model.use(through)
-    model.set_dropout(hidden=how.dropout, attention=how.attention_dropout)
-    masker = Masker.of(tokenizer, text.training, text.held_out)
-    pad = tokenizer.pad_token_id
 
-    def loss() -> float:
-        return held_out(model, text.held_out, masker, precision=precision, pad_id=pad).loss
+    model: "Xmod"
+    through: str | None
+    text: HeadText
+    tokenizer: "PreTrainedTokenizerBase"
+    base: str
+    precision: Precision
 
-    before = loss()
-    names = set(model.initialised)
-    for name, parameter in model.module.named_parameters():
-        parameter.requires_grad_(name in names)
-    training = MaskedTraining(model, text.training, masker, how, seed=SEED, precision=precision, pad_id=pad)
-    for step in training:
-        yield HeadStep(step)
-    tensors = {name: tensor.cpu() for name, tensor in training.trained().items()}
-    model.module.requires_grad_(False)
-    after = loss()
-    _keep(path, tensors, {"steps": str(training.step), "before": str(before), "after": str(after)})
-    _put(model, tensors)
-    yield HeadTrained(identity, False, training.step, before, after, perf_counter() - started)
+    def run(self, stop: StopSignals, listen: Listener) -> HeadTrained:
+        """Put the cached head into the model, or train one and cache it.
+
+        Args:
+            stop: Whether the user asked to stop.
+            listen: Is called with each step.
+
+        Raises:
+            Interrupted: The user asked to stop. Heads have no checkpoints: their training starts over.
+        """
+        assert self.model.initialised, "the checkpoint has a head"
+        if (cached := self.read()) is not None:
+            tensors, facts = cached
+            _put(self.model, tensors)
+            steps, before, after = int(facts["steps"]), float(facts["before"]), float(facts["after"])
+            return HeadTrained(self.identity, True, steps, before, after, 0.0)
+        started = perf_counter()
+        masker = Masker.of(self.tokenizer, self.text.training, self.text.held_out)
+        self.model.use(self.through)
+        self.model.set_dropout(hidden=self.recipe.dropout, attention=self.recipe.attention_dropout)
+        before = self.held_out_loss(masker)
+        training = self.train(masker, stop, listen)
+        tensors = {name: tensor.cpu() for name, tensor in training.trained().items()}
+        self.model.module.requires_grad_(False)
+        after = self.held_out_loss(masker)
+        self.write(tensors, {"steps": str(training.step), "before": str(before), "after": str(after)})
+        _put(self.model, tensors)
+        return HeadTrained(self.identity, False, training.step, before, after, perf_counter() - started)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe, with so many epochs that even a short text takes `MIN_STEPS` steps."""
+        recipe = head_recipe(self.tokenizer)
+        epochs = max(recipe.epochs, MIN_STEPS * recipe.batch_size / len(self.text.training))
+        return recipe.model_copy(update={"epochs": epochs})
+
+    @cached_property
+    def identity(self) -> str:
+        """The sha256 of everything that the head depends on."""
+        parts = {
+            "version": VERSION, "base": self.base, "text": self.text.fingerprint, "precision": self.precision,
+            "recipe": self.recipe.model_dump(mode="json", exclude={"name", "title", "source"}), "seed": SEED,
+            "most": MAX_TOKENS,
+        }  # fmt: skip
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def path(self) -> Path:
+        """The cached file."""
+        return cache_folder() / "heads" / f"{self.identity}.safetensors"
+
+    def train(self, masker: Masker, stop: StopSignals, listen: Listener) -> MaskedTraining:
+        """Train the head with everything else frozen."""
+        model, untrained = self.model, set(self.model.initialised)
+        for name, parameter in model.module.named_parameters():
+            parameter.requires_grad_(name in untrained)
+        training = MaskedTraining(
+            model, self.text.training, masker, self.recipe,
+            seed=SEED, precision=self.precision, pad_id=self.tokenizer.pad_token_id,
+        )  # fmt: skip
+        for step in training:
+            listen(HeadStep(step))
+            stop.check_interrupt("before the head was trained")
+        return training
+
+    def held_out_loss(self, masker: Masker) -> float:
+        """Return the loss of the held-out text, in nats per predicted token."""
+        pad_id = self.tokenizer.pad_token_id
+        text = self.text.held_out
+        return measure_held_out(self.model, text, masker, precision=self.precision, pad_id=pad_id).loss
+
+    def read(self) -> "tuple[dict[str, Tensor], dict[str, str]] | None":
+        """Return the cached head and its facts; None if there is none, or if it is damaged."""
+        try:
+            tensors, facts = read_tensors(self.path)
+        except (FileNotFoundError, DamagedFileError):
+            return None
+        return (tensors, facts) if tensors.keys() == set(self.model.initialised) else None
+
+    def write(self, tensors: "Mapping[str, Tensor]", facts: Mapping[str, str]) -> None:
+        """Cache the head.
+
+        Raises:
+            UserError: The cache cannot be written.
+        """
+        try:
+            with whole_file(self.path) as part:
+                write_tensors(part, tensors, facts)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the head to {self.path}: {error.strerror}; set XMODCTL_CACHE to another cache folder"
+            ) from error
 
 
-def drawn(model: "Xmod") -> "dict[str, Tensor]":
-    """Return the head as it was drawn; nothing, if the checkpoint has one."""
-    own = dict(model.module.named_parameters())
-    return {name: own[name].detach().clone() for name in model.initialised}
+def initial_head(model: "Xmod") -> "dict[str, Tensor]":
+    """Return the initial values of the head that a model was loaded with; none if the checkpoint has a head."""
+    parameters = dict(model.module.named_parameters())
+    return {name: parameters[name].detach().clone() for name in model.initialised}
 
 
-def put_drawn(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
-    """Put a head back as it was drawn, to be trained."""
+def reset_head(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
+    """Put the head back to its initial values, to be trained again."""
     _put(model, tensors)
     model.initialised = tuple(tensors)
 
 
 def _put(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
-    """Give the model its head; from here on it is a checkpoint that has one."""
+    """Give the model a head; from here on it counts as one that its checkpoint has."""
     import torch
 
-    own = dict(model.module.named_parameters())
+    parameters = dict(model.module.named_parameters())
     with torch.no_grad():
         for name, tensor in tensors.items():
-            own[name].copy_(tensor)
+            parameters[name].copy_(tensor)
     model.initialised = ()
-
-
-def _read(path: Path, model: "Xmod") -> "tuple[dict[str, Tensor], dict[str, str]] | None":
-    """Return a kept head and its facts; None if there is none or it is damaged."""
-    try:
-        tensors, facts = read_tensors(path)
-    except (FileNotFoundError, DamagedFileError):
-        return None
-    return (tensors, facts) if tensors.keys() == set(model.initialised) else None
-
-
-def _keep(path: Path, tensors: "dict[str, Tensor]", facts: dict[str, str]) -> None:
-    try:
-        with whole_file(path) as part:
-            write_tensors(part, tensors, facts)
-    except OSError as error:
-        raise UserError(
-            f"cannot keep the head in {path}: {error.strerror}; choose another cache with XMODCTL_CACHE"
-        ) from error

@@ -1,4 +1,4 @@
-"""The promise that adding a language changes nothing else: sha256 of every tensor, before and after."""
+"""The guarantee that adding a language changes nothing else: the sha256 of every tensor, before and after."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,43 +10,55 @@ if TYPE_CHECKING:
     from xmodctl.model import Xmod
 
 
-def digests(model: "Xmod", language: str) -> dict[str, str]:
-    """Return the sha256 of every tensor of the checkpoint but the adapter of `language`, by stock name.
+def tensor_digests(model: "Xmod", language: str) -> dict[str, str]:
+    """Return the sha256 of every tensor of the checkpoint except the adapter of `language`, by stock name.
 
-    What is in memory is read there, the adapters of other languages in the checkpoint's file. A head that the
-    checkpoint lacks is left out.
+    Tensors in memory are hashed there, adapters of other languages as the checkpoint's file has them. A head that the
+    checkpoint lacks is excluded.
     """
-    own = {model.local_name(name) for name in model.adapter_shapes(language)}
+    adapter_names = {model.local_name(name) for name in model.adapter_shapes(language)}
     vocabulary = model.vocabulary
-    model.read_as(None)
+    model.use_vocabulary(None)
     state = model.module.state_dict()
-    new = {*own, *model.initialised}
-    seen = {state[name].data_ptr() for name in new if name in state}
-    found: dict[str, str] = {}
+    excluded = {*adapter_names, *model.initialised}
+    seen = {state[name].data_ptr() for name in excluded if name in state}
+    digests: dict[str, str] = {}
     for name, tensor in state.items():
-        if tensor.data_ptr() not in seen:  # a tied tensor comes once
+        if tensor.data_ptr() not in seen:  # tied tensors are hashed once
             seen.add(tensor.data_ptr())
-            found[name] = sha256(tensor)
+            digests[name] = sha256(tensor)
     for other in model.source.languages:
         if other != language and other not in model.languages:
-            found |= {model.local_name(name): sha256(tensor) for name, tensor in model.adapter(other).items()}
-    model.read_as(vocabulary)
-    return found
+            digests |= {model.local_name(name): sha256(tensor) for name, tensor in model.adapter(other).items()}
+    model.use_vocabulary(vocabulary)
+    return digests
 
 
-def digests_through(model: "Xmod", language: str | None, found: Mapping[str, str]) -> dict[str, str]:
-    """Return, of what `digests` found, what text in `language` goes through; None: through no adapter."""
+def digests_on_path(model: "Xmod", adapter: str | None, digests: Mapping[str, str]) -> dict[str, str]:
+    """Return those of `tensor_digests` that text goes through on its way through one adapter.
+
+    Args:
+        model: The model.
+        adapter: A language; None if the text goes through no adapter.
+        digests: What `tensor_digests` returned.
+    """
     languages = {*model.source.languages, *model.languages}
-    adapters = {model.local_name(name) for one in languages for name in model.adapter_shapes(one)}
-    own = model.adapter(language) if language is not None else {}
+    adapter_names = {model.local_name(name) for language in languages for name in model.adapter_shapes(language)}
+    tensors = model.adapter(adapter) if adapter is not None else {}
     return {
-        **{name: digest for name, digest in found.items() if name not in adapters},
-        **{model.local_name(name): sha256(tensor) for name, tensor in own.items()},
+        **{name: digest for name, digest in digests.items() if name not in adapter_names},
+        **{model.local_name(name): sha256(tensor) for name, tensor in tensors.items()},
     }
 
 
+def check_unchanged(language: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Assert that training a language's adapter changed no other tensor."""
+    changed = sorted(name for name in before if before[name] != after.get(name))
+    assert not changed, f"training {language} changed {changed[0]} and {len(changed) - 1} more tensors"
+
+
 def sha256(tensor: "Tensor") -> str:
-    """Return the sha256 of a tensor's bytes, with its type and shape."""
+    """Return the sha256 of a tensor's type, shape and bytes."""
     import torch
 
     digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -54,7 +66,7 @@ def sha256(tensor: "Tensor") -> str:
     return digest.hexdigest()
 
 
-def summary(found: Mapping[str, str]) -> str:
-    """Return one sha256 for all: of the names and digests, in order of their names."""
-    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(found.items()))
+def combined_sha256(digests: Mapping[str, str]) -> str:
+    """Return one sha256 of all names and digests, sorted by name."""
+    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(digests.items()))
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The training of masked-language modelling: the loop is that of fine-tuning, its batches are masked anew each time."""
+"""Training by masked-language modelling: fine-tuning's loop, with batches that are masked anew at each step."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class MaskedTraining(Training):
-    """Trains whatever does not stand still to predict masked tokens of packed sequences.
+    """Trains whatever is not frozen to predict the masked tokens of packed sequences.
 
-    The mask of a sequence depends on seed, step and sequence alone, so that a continued training draws what an unbroken
-    one would, however its batches are cut.
+    The mask of a sequence depends on seed, step and sequence alone, so that a resumed training draws the same masks as
+    one that was never stopped, however its batches are cut.
     """
 
     def __init__(
@@ -45,15 +45,15 @@ class MaskedTraining(Training):
         return self.masker.batch(self.rows, part, seed=self.seed, step=self.step, pad_id=self.pad_id)
 
     def trained(self) -> dict[str, "torch.Tensor"]:
-        """Return the values of what trains, and nothing else, under their stock names."""
+        """Return the values of the parameters that train, under their stock names."""
         return {name: parameter.detach() for name, parameter in self.training_parameters().items()}
 
     def put(self, tensors: "Mapping[str, torch.Tensor]") -> None:
         """Put back what `trained` returned."""
         import torch
 
-        own = self.training_parameters()
-        assert own.keys() == tensors.keys()
+        parameters = self.training_parameters()
+        assert parameters.keys() == tensors.keys()
         with torch.no_grad():
             for name, tensor in tensors.items():
-                own[name].copy_(tensor)
+                parameters[name].copy_(tensor)

@@ -7,80 +7,94 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xmodctl.cli import options
-from xmodctl.cli.options import DATA, choice
+from xmodctl.cli.options import DATA
 
 if TYPE_CHECKING:
-    from xmodctl.new_language.adding import Added
-    from xmodctl.new_language.plan import Asked, Extension
+    from xmodctl.adapters.packages import Package
+    from xmodctl.new_language.dry_run import DryRun
 
 PANEL = "Train"
 ORDER = 2
 
-START = "Start"
+INITIALISATION = "Initialisation"
+
+Code = Annotated[
+    str | None,
+    typer.Argument(metavar="[CODE]", help="The new language: `zu`, `zu_ZA` or `Zulu`; or use --text LANG=FILE."),
+]
+MoreFiles = Annotated[
+    list[str] | None, typer.Argument(metavar="[FILE]...", help="More text, as in `--text part-*.txt`.")
+]
+TextFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text",
+        metavar="FILE",
+        help="Text in the language: a plain, compressed or columnar file, `-` for standard input, or "
+        "OWNER/NAME:PATTERN on the Hub; LANG=FILE names the language; repeatable.",
+        rich_help_panel=DATA,
+    ),
+]
+TextColumn = Annotated[
+    str,
+    typer.Option("--text-column", metavar="NAME", help="The text column of files with columns.", rich_help_panel=DATA),
+]
+LineLimit = Annotated[
+    int | None,
+    typer.Option("--limit", metavar="N", min=1, help="Keep only the first N lines.", rich_help_panel=DATA),
+]
+InitFrom = Annotated[
+    str,
+    typer.Option(
+        "--init-from",
+        metavar="auto|LANG[+LANG]|identity|random",
+        help="What to initialise the adapter from: the adapter with the lowest loss on the text, a language's adapter, "
+        "the mean of several, the identity, or random values.",
+        rich_help_panel=INITIALISATION,
+    ),
+]
+Vocabulary = Annotated[
+    str,
+    typer.Option(
+        "--vocabulary",
+        metavar="keep|new",
+        help="Keep the model's vocabulary, or train a new one on the text.",
+        rich_help_panel=INITIALISATION,
+    ),
+]
+VocabularySize = Annotated[
+    int | None,
+    typer.Option(
+        "--vocabulary-size",
+        metavar="N",
+        min=100,
+        help="The number of pieces of a new vocabulary.",
+        rich_help_panel=INITIALISATION,
+    ),
+]
+HeadText = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--head-text",
+        metavar="FILE",
+        help="Text to train the masked-language-modelling head of a checkpoint that has none. Default: the language's "
+        "own text; repeatable.",
+        rich_help_panel=INITIALISATION,
+    ),
+]
 
 
 def add_language(
-    code: Annotated[
-        str | None,
-        typer.Argument(metavar="[CODE]", help="The new language: `zu`, `zu_ZA`, `Zulu`; or --text LANG=FILE."),
-    ] = None,
-    files: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE]...", help="More text, as in `--text part-*.txt`.")
-    ] = None,
-    text: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--text",
-            metavar="FILE",
-            help="Text of the language: plain, compressed or in columns, `-`, or OWNER/NAME:PATTERN on the Hub; may be "
-            "repeated, and name its language as LANG=FILE.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    column: Annotated[
-        str,
-        typer.Option(
-            "--text-column", metavar="NAME", help="Where the text of files with columns is.", rich_help_panel=DATA
-        ),
-    ] = "text",
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", metavar="N", min=1, help="Keep only the first N lines.", rich_help_panel=DATA),
-    ] = None,
+    code: Code = None,
+    files: MoreFiles = None,
+    text: TextFiles = None,
+    column: TextColumn = "text",
+    limit: LineLimit = None,
     model: options.Model = options.DEFAULT_MODEL,
-    init_from: Annotated[
-        str,
-        typer.Option(
-            "--init-from",
-            metavar="auto|LANG[+LANG]|identity|random",
-            help="The adapter it starts as: the one that reads the text best, that of a language, the mean of several.",
-            rich_help_panel=START,
-        ),
-    ] = "auto",
-    vocabulary: Annotated[
-        str,
-        typer.Option(
-            "--vocabulary",
-            metavar="keep|new",
-            help="The model's vocabulary, or one of the language's own, trained on the text.",
-            rich_help_panel=START,
-        ),
-    ] = "keep",
-    vocabulary_size: Annotated[
-        int | None,
-        typer.Option(
-            "--vocabulary-size", metavar="N", min=100, help="Pieces of a new vocabulary.", rich_help_panel=START
-        ),
-    ] = None,
-    head_text: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--head-text",
-            metavar="FILE",
-            help="Train the head of a checkpoint without one on this text, not on the language's; may be repeated.",
-            rich_help_panel=START,
-        ),
-    ] = None,
+    init_from: InitFrom = "auto",
+    vocabulary: Vocabulary = "keep",
+    vocabulary_size: VocabularySize = None,
+    head_text: HeadText = None,
     recipe: options.Recipe = None,
     overrides: options.RecipeOverrides = None,
     seeds: options.Seeds = "1",
@@ -90,11 +104,11 @@ def add_language(
     dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> None:
-    """Add a language that the model never saw: train an adapter for it on plain text.
+    """Add a language that the model was not pre-trained on: train an adapter for it on plain text.
 
-    The adapter alone trains, to predict masked words; everything else stays as it is to the bit, so that what other
-    languages score does not change, and any run of the same model can use the new one at once. A command that was
-    stopped goes on where it was when it is given again.
+    Only the adapter trains, to predict masked words. All other weights stay bit-identical: the scores of other
+    languages do not change, and any run of the same model can use the new adapter at once. To resume an interrupted
+    command, run it again.
 
     Examples:
 
@@ -104,169 +118,98 @@ def add_language(
 
     - `xmodctl add-language --text yo=yo.jsonl --text ht=ht.txt --model mini --dry-run`
     """
-    from xmodctl.cli import display
-    from xmodctl.core.arguments import as_seeds
-    from xmodctl.new_language.plan import Asked
+    from xmodctl.cli.adding_progress import AddingProgress
+    from xmodctl.cli.drawing import Drawing
+    from xmodctl.core.schema import parse_override
+    from xmodctl.new_language.add_language import add_language as train
+    from xmodctl.new_language.dry_run import DryRun, plan_add_language
 
-    choice("--on-exists", on_exists, ("resume", "redo", "error"))
-    asked = Asked(
-        texts=texts_of(code, [*(text or ()), *(files or ())]),
-        model=model,
-        init_from=init_from,
-        vocabulary=vocabulary,
-        vocabulary_size=vocabulary_size,
-        head_text=tuple(head_text or ()),
-        recipe=recipe,
-        overrides=tuple(overrides or ()),
-        column=column,
-        limit=limit,
-        precision=precision,
-    )
-    if dry_run:
-        show_plan(asked, as_seeds(seeds), out, as_json=json)
-        return
-    extension, added = train(asked, as_seeds(seeds), out, on_exists)
-    if json:
-        display.show_json(summary(extension, added))
-        return
-    for one in added:
-        display.show(display.added_table(one))
-    for one in added:
-        display.show_text(f"adapter: {one.package.folder}")
-    first = [one for one in added if one.seed == added[0].seed]
-    adapters = " ".join(f"--adapter {one.package.folder}" for one in first)
-    languages = ",".join(one.language for one in first)
-    display.note(f"next: xmodctl eval-transfer --run RUN {adapters} --langs {languages}")
+    texts, changes = text_files(code, [*(text or ()), *(files or ())]), dict(map(parse_override, overrides or ()))
+    with Drawing(AddingProgress) as listen:
+        result = (plan_add_language if dry_run else train)(
+            texts, column=column, limit=limit, model=model, init_from=init_from, vocabulary=vocabulary,
+            vocabulary_size=vocabulary_size, head_text=head_text or (), recipe=recipe, overrides=changes, seeds=seeds,
+            precision=precision, out=out, on_exists=on_exists, listen=listen,
+        )  # fmt: skip
+    if isinstance(result, DryRun):
+        _show_plan(result, as_json=json)
+    else:
+        _show_packages(result, as_json=json)
 
 
-def texts_of(code: str | None, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return each text with its language.
+def text_files(code: str | None, files: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each file of text with its language.
 
     Raises:
-        UserError: A text has no language, or there is no text.
+        UserError: A file has no language, or there is no file.
     """
     from xmodctl.core.errors import UserError
 
     if code is not None and ("=" in code or Path(code).suffix):
         raise UserError(f"{code}: the language comes first, as in `xmodctl add-language zu --text FILE`")
-    if not texts:
-        raise UserError(
-            f"which text? Give some with --text FILE, as in `xmodctl add-language {code or 'zu'} --text FILE`"
-        )
+    if not files:
+        example = f"xmodctl add-language {code or 'zu'} --text FILE"
+        raise UserError(f"no text given; give text of the language with --text FILE, as in `{example}`")
     if code is not None:
-        return tuple((code, place) for place in texts)
-    pairs = [place.partition("=") for place in texts]
-    for language, equals, place in pairs:
-        if not (language and equals and place):
-            raise UserError(f"--text {language}{equals}: which language is it? Write --text zu={language or 'FILE'}")
-    return tuple((language, place) for language, _, place in pairs)
+        return [(code, file) for file in files]
+    pairs = []
+    for value in files:
+        language, equals, file = value.partition("=")
+        if not (language and equals and file):
+            raise UserError(f"--text {value}: it does not name its language; write --text zu={language or 'FILE'}")
+        pairs.append((language, file))
+    return pairs
 
 
-def train(asked: "Asked", seeds: tuple[int, ...], out: Path | None, on_exists: str) -> "tuple[Extension, list[Added]]":
-    """Add what is not added yet, drawing what happens.
+def _summary(packages: "Sequence[Package]") -> dict[str, Any]:
+    """Return the JSON document of a finished command."""
+    from xmodctl.new_language.language_run import LanguageRun
 
-    Raises:
-        typer.Exit: The user stopped it (code 130).
-    """
-    from xmodctl.cli import display
-    from xmodctl.cli.drawing import Drawing
-    from xmodctl.new_language.adding import Interrupted
-    from xmodctl.new_language.command import add_languages
-
-    try:
-        with Drawing(display.AddingProgress) as draw:
-            return add_languages(asked, seeds, out, on_exists, draw)
-    except Interrupted as stopped:
-        display.fail(str(stopped))
-        raise typer.Exit(130) from stopped
-
-
-def summary(extension: "Extension", added: "Sequence[Added]") -> dict[str, Any]:
-    """Return what a finished command tells a program."""
-    from dataclasses import asdict
-
+    run = LanguageRun.read(packages[0].folder.parents[1])
     return {
-        "folder": str(extension.folder),
-        "plan": extension.plan.to_json(),
+        "folder": str(run.folder),
+        "plan": run.plan.to_json(),
         "adapters": [
             {
-                "language": one.language,
-                "seed": one.seed,
-                "package": one.package.to_json(),
-                "held_out": [asdict(row) for row in one.compared],
-                "untouched_tensors": one.untouched,
+                "language": package.language,
+                "seed": package.facts["seed"],
+                "package": package.to_json(),
+                "held_out": package.facts["held_out"],
+                "untouched_tensors": package.facts["untouched"]["tensors"],
             }
-            for one in added
+            for package in packages
         ],
     }
 
 
-def show_plan(asked: "Asked", seeds: tuple[int, ...], out: Path | None, *, as_json: bool) -> None:
-    """Print the plan, each value with its origin, the state of the text, and what it costs."""
+def _show_packages(packages: "Sequence[Package]", *, as_json: bool) -> None:
+    """Print the held-out losses, the packages, and the command that evaluates them."""
     from xmodctl.cli import display
-    from xmodctl.cli.plan_tables import recipe_value
-    from xmodctl.new_language.command import look
+    from xmodctl.cli.adding_tables import held_out_table
 
-    looked = look(asked, len(seeds))
-    plan, cost = looked.resolved.plan, looked.cost
-    from xmodctl.run.folder import RUNS
-
-    folder = out or RUNS / plan.folder_name
     if as_json:
-        display.show_json(
-            {
-                "plan": plan.to_json(),
-                "origins": dict(looked.resolved.origins),
-                "seeds": list(seeds),
-                "folder": str(folder),
-                "texts": {
-                    one.language: {"counts": one.corpus.counts.to_json(), "fit": one.fit.to_json(), "notes": one.notes}
-                    for one in looked.texts
-                },
-                "steps": cost.steps,
-                "parameters": {"total": cost.parameters.total, "trainable": cost.parameters.trainable},
-                "memory_bytes": cost.memory,
-                "disk_bytes": cost.disk,
-                "notes": list(looked.resolved.notes),
-            }
-        )
+        display.show_json(_summary(packages))
         return
-    rows = [
-        ("languages", ", ".join(plan.languages), "CODE" if len(plan.languages) == 1 else "--text"),
-        ("model", f"{plan.model}{'@' + plan.revision[:12] if plan.revision else ''}", "--model"),
-        ("starts as", plan.init_from, "--init-from"),
-        ("vocabulary", plan.vocabulary, "--vocabulary"),
-        ("seeds", ", ".join(map(str, seeds)), "--seeds"),
-        ("precision", plan.precision, "device" if asked.precision == "auto" else "--precision"),
-        ("folder", str(folder), "--out" if out else "default"),
-        *((key, recipe_value(getattr(plan.recipe, key)), origin) for key, origin in looked.resolved.origins.items()),
-    ]
-    display.show(display.sheet(("plan", "value", "from"), rows))
-    texts = display.sheet(
-        ("text", "lines", "kept", "characters", "the model's vocabulary"),
-        [
-            (
-                one.language,
-                f"{one.corpus.counts.lines:,}",
-                f"{one.corpus.counts.kept:,}",
-                f"{one.corpus.counts.characters:,}",
-                one.fit.verdict,
-            )
-            for one in looked.texts
-        ],
-        right=("lines", "kept", "characters"),
-    )
-    if texts.rows:
-        display.show(texts)
-    groups = [(name, f"{count:,}", "yes" if trains else "") for name, count, trains in cost.parameters.groups]
-    display.show(display.sheet(("parameters", "count", "trains"), groups, right=("count",)))
-    unknown = "known when the text is read with the model's vocabulary"
-    costs = [
-        ("optimiser steps a seed", f"{cost.steps:,}" if cost.steps else unknown),
-        ("memory", f"at most about {display.size(cost.memory)}"),
-        ("disk", f"about {display.size(cost.disk)}"),
-    ]
-    display.show(display.sheet(("cost", "estimate"), costs))
-    for told in (*looked.resolved.notes, *(f"{one.language}: {note}" for one in looked.texts for note in one.notes)):
-        display.warn(told)
+    for package in packages:
+        display.show(held_out_table(package.language, package.facts))
+    for package in packages:
+        display.show_text(f"adapter: {package.folder}")
+    first = [package for package in packages if package.facts["seed"] == packages[0].facts["seed"]]
+    adapters = " ".join(f"--adapter {package.folder}" for package in first)
+    languages = ",".join(package.language for package in first)
+    display.note(f"next: xmodctl eval-transfer --run RUN {adapters} --langs {languages}")
+
+
+def _show_plan(dry_run: "DryRun", *, as_json: bool) -> None:
+    """Print the plan, the text and the cost."""
+    from xmodctl.cli import display
+    from xmodctl.cli.adding_tables import plan_tables
+
+    if as_json:
+        display.show_json(dry_run.to_json())
+        return
+    for table in plan_tables(dry_run):
+        display.show(table)
+    for note in dry_run.notes:
+        display.warn(note)
     display.note("dry run: nothing was downloaded or written")

@@ -1,0 +1,165 @@
+"""The training of one adapter with one seed: initialise, train, measure, check that nothing else changed, write."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from xmodctl.adapters.packages import Package, write_package
+from xmodctl.adapters.vocabulary import NewVocabulary
+from xmodctl.catalog.recipe import Recipe
+from xmodctl.core.events import AdapterAdded, AdapterStarted, HeadTrained, Listener
+from xmodctl.core.signals import StopSignals
+from xmodctl.core.versions import versions
+from xmodctl.model.precision import Precision
+from xmodctl.new_language.adapter_initialisation import initial_tensors
+from xmodctl.new_language.held_out import HeldOutLoss, measure_held_out
+from xmodctl.new_language.integrity import check_unchanged, combined_sha256, tensor_digests
+from xmodctl.new_language.language_run import LanguageRun
+from xmodctl.new_language.language_text import LanguageText, PackedText
+from xmodctl.new_language.masked_training import MaskedTraining
+from xmodctl.new_language.measurements import Comparison, Measurement, compare
+from xmodctl.training.resumable import ResumableTraining
+
+if TYPE_CHECKING:
+    from xmodctl.model import Source, Xmod
+
+
+@dataclass(frozen=True)
+class PreparedLanguage:
+    """What the trainings of a language's seeds have in common."""
+
+    text: LanguageText
+    packed: PackedText
+    recipe: Recipe
+    start: str  # what its adapters are initialised from
+    head: HeadTrained | None  # None: the checkpoint has a head
+    baselines: Sequence[Measurement]
+    vocabulary: NewVocabulary | None  # None: the model's
+    pad_id: int  # of the tokenizer that is used
+    digests: Mapping[str, str]  # of all tensors that must not change
+
+
+@dataclass(frozen=True)
+class AdapterTraining:
+    """The training of one language's adapter with one seed.
+
+    Args:
+        run: The folder and its plan.
+        source: The base model.
+        model: Loaded for masked-language modelling, with a trained head.
+        prepared: What the language's seeds have in common.
+        seed: Decides masks, order, dropout, and random initial values.
+        stop: Whether the user asked to stop.
+        listen: Is called with each event.
+    """
+
+    run: LanguageRun
+    source: "Source"
+    model: "Xmod"
+    prepared: PreparedLanguage
+    seed: int
+    stop: StopSignals
+    listen: Listener
+
+    @property
+    def language(self) -> str:
+        """The new language."""
+        return self.prepared.text.language
+
+    def train(self) -> Package:
+        """Train the adapter and write its package.
+
+        Raises:
+            Interrupted: The user asked to stop; the present step is saved.
+        """
+        prepared, language = self.prepared, self.language
+        trainable = self.initialise()
+        training = MaskedTraining(
+            self.model, prepared.packed.training, prepared.packed.masker, prepared.recipe,
+            seed=self.seed, precision=self.run.plan.precision, pad_id=prepared.pad_id,
+        )  # fmt: skip
+        start = self.measure("start", prepared.start)
+        resumable = ResumableTraining.resume(
+            training,
+            checkpoints=self.run.checkpoints(language, self.seed),
+            metrics=self.run.metrics(language, self.seed),
+            stop=self.stop,
+            name=f"{language}, seed {self.seed}",
+        )
+        self.listen(self.started(training, trainable))
+        resumable.run(self.listen)
+
+        self.model.module.requires_grad_(False)
+        trained = self.measure("trained", language)
+        check_unchanged(language, prepared.digests, tensor_digests(self.model, language))
+        package = self.write(training.step, compare(trained, [start, *prepared.baselines]))
+        shutil.rmtree(resumable.checkpoints, ignore_errors=True)
+        self.listen(AdapterAdded(language, self.seed, package.folder, len(prepared.digests)))
+        return package
+
+    def initialise(self) -> int:
+        """Make the new adapter the only one in memory and the only part that trains; return its parameters."""
+        from xmodctl.model import freeze_all_but
+
+        model, language, vocabulary = self.model, self.language, self.prepared.vocabulary
+        model.put_adapter(language, initial_tensors(model, self.prepared.start, language, self.seed))
+        model.use(language)
+        model.swap([language])
+        if vocabulary:
+            model.put_embeddings(language, vocabulary.embeddings, vocabulary.bias)
+        return freeze_all_but(model, language)
+
+    def measure(self, label: str, adapter: str) -> Measurement:
+        """Measure held-out text through the adapter as it is now."""
+        packed = self.prepared.packed
+        held_out = measure(self.model, packed, self.run.plan.precision, self.prepared.pad_id)
+        return Measurement(label, adapter, held_out, packed)
+
+    def started(self, training: MaskedTraining, trainable: int) -> AdapterStarted:
+        """Return what listeners are told at the start."""
+        packed = self.prepared.packed
+        return AdapterStarted(
+            self.language, self.seed, self.prepared.start, training.step, training.total_steps, training.epoch,
+            len(packed.training), packed.tokens, len(packed.masker.candidates), trainable,
+            sum(parameter.numel() for parameter in self.model.module.parameters()),
+        )  # fmt: skip
+
+    def write(self, steps: int, comparisons: Sequence[Comparison]) -> Package:
+        """Write the package."""
+        language, vocabulary = self.language, self.prepared.vocabulary
+        tensors = {name: tensor.cpu() for name, tensor in self.model.adapter(language).items()}
+        if vocabulary:
+            trained = {name: part.detach().cpu() for name, part in self.model.own_embeddings(language).items()}
+            vocabulary = replace(vocabulary, embeddings=trained["words"], bias=trained.get("bias"))
+        folder, facts = self.run.package(language, self.seed), self.facts(steps, comparisons)
+        return write_package(folder, self.source, language, tensors, facts, vocabulary=vocabulary)
+
+    def facts(self, steps: int, comparisons: Sequence[Comparison]) -> dict[str, Any]:
+        """Return what the package records about the training, as plain JSON values."""
+        prepared, plan = self.prepared, self.run.plan
+        corpus, packed = prepared.text.corpus, prepared.packed
+        return {
+            "seed": self.seed,
+            "steps": steps,
+            "start": prepared.start,
+            "recipe": prepared.recipe.model_dump(mode="json"),
+            "precision": plan.precision,
+            "device": str(self.model.device),
+            "text": {"origins": list(corpus.origins), "fingerprint": corpus.fingerprint,
+                     "limited": plan.limit, **corpus.counts.to_json()},
+            "sequences": len(packed.training),
+            "tokens": packed.tokens,
+            "pieces_predicted_among": len(packed.masker.candidates),
+            "head": asdict(prepared.head) if prepared.head else None,
+            "vocabulary": plan.vocabulary,
+            "fit": prepared.text.fit.to_json(),
+            "held_out": [asdict(comparison) for comparison in comparisons],
+            "untouched": {"tensors": len(prepared.digests), "sha256": combined_sha256(prepared.digests)},
+            "versions": versions(),
+        }  # fmt: skip
+
+
+def measure(model: "Xmod", text: PackedText, precision: Precision, pad_id: int) -> HeldOutLoss:
+    """Measure a text's held-out part through the active adapter."""
+    return measure_held_out(model, text.held_out, text.masker, precision=precision, pad_id=pad_id)

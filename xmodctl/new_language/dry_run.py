@@ -1,0 +1,118 @@
+"""The dry run of `add-language`: the plan, the text and the cost, without downloading or writing anything."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.requests import command
+from xmodctl.data.texts import STANDARD_INPUT
+from xmodctl.new_language.cost import Cost, estimate
+from xmodctl.new_language.language_text import LanguageText, read_texts
+from xmodctl.new_language.plan import Plan, resolve_plan
+from xmodctl.new_language.request import AddLanguageRequest
+from xmodctl.run.folder import RUNS
+from xmodctl.training.planning import ResolvedPlan
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What `add_language` would do and cost."""
+
+    request: AddLanguageRequest
+    resolved: ResolvedPlan[Plan]
+    texts: tuple[LanguageText, ...]  # of the languages whose text is on this disk, if the tokenizer is, too
+    cost: Cost
+    folder: Path  # for the adapters
+
+    @property
+    def plan(self) -> Plan:
+        """The plan."""
+        return self.resolved.plan
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What you should know about the plan and the texts."""
+        return (*self.resolved.notes, *(f"{text.language}: {note}" for text in self.texts for note in text.notes))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the dry run as plain JSON values."""
+        return {
+            "plan": self.plan.to_json(),
+            "origins": dict(self.resolved.origins),
+            "seeds": list(self.request.seed_numbers),
+            "folder": str(self.folder),
+            "texts": {
+                text.language: {
+                    "counts": text.corpus.counts.to_json(),
+                    "fit": text.fit.to_json(),
+                    "notes": list(text.notes),
+                }
+                for text in self.texts
+            },
+            "steps": self.cost.steps,
+            "parameters": {"total": self.cost.parameters.total, "trainable": self.cost.parameters.trainable},
+            "memory_bytes": self.cost.memory,
+            "disk_bytes": self.cost.disk,
+            "notes": list(self.resolved.notes),
+        }
+
+
+@command(AddLanguageRequest)
+def plan_add_language(request: AddLanguageRequest) -> DryRun:
+    """Return what `add_language` would do and cost, as `xmodctl add-language --dry-run` does.
+
+    Nothing is downloaded, and nothing is kept on disk.
+
+    Raises:
+        UserError: You can fix something in the request, the text or the environment.
+    """
+    from xmodctl.model import look_up
+
+    resolved, facts = resolve_plan(request, look_up)
+    plan = resolved.plan
+    texts = _read_local(plan, str(request.model))
+    cost = estimate(plan, facts, _sequences(plan, texts), len(request.seed_numbers))
+    return DryRun(request, resolved, texts, cost, request.out_folder or RUNS / plan.folder_name)
+
+
+def _read_local(plan: Plan, model: str) -> tuple[LanguageText, ...]:
+    """Read the texts that are on this disk."""
+    tokenizer = _local_tokenizer(model)
+    local = {language: files for language, files in plan.texts.items() if _is_local(files)}
+    if tokenizer is None or not local:
+        return ()
+    with TemporaryDirectory(prefix="xmodctl-") as folder:
+        return tuple(read_texts(replace(plan, texts=local), Path(folder), tokenizer))
+
+
+def _sequences(plan: Plan, texts: Sequence[LanguageText]) -> dict[str, int] | None:
+    """Estimate the training sequences of each language; None if a text was not read."""
+    if {text.language for text in texts} != set(plan.texts):
+        return None
+    tokens = {
+        text.language: round(text.corpus.counts.characters * text.fit.pieces / (text.fit.characters + text.fit.words))
+        for text in texts
+    }
+    return {language: max(1, count // plan.recipe.max_length) for language, count in tokens.items()}
+
+
+def _is_local(files: Sequence[str]) -> bool:
+    return all(file != STANDARD_INPUT and Path(file).expanduser().exists() for file in files)
+
+
+def _local_tokenizer(model: str) -> "PreTrainedTokenizerFast | None":
+    """Return the model's tokenizer if it is on this disk."""
+    from xmodctl.model import find, load_tokenizer, look_up
+
+    if model != "mini" and look_up(model).folder is None:
+        return None
+    try:
+        return load_tokenizer(find(model))
+    except UserError:
+        return None

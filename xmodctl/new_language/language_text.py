@@ -1,0 +1,108 @@
+"""A new language's text: cleaned and checked, then packed into sequences as the model reads it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from xmodctl.core.encoded import Encoded
+from xmodctl.core.events import TextRead
+from xmodctl.core.versions import versions
+from xmodctl.data.encoding import cached, tokenizer_identity
+from xmodctl.data.texts import Corpus, gather
+from xmodctl.languages.text_check import cautions
+from xmodctl.new_language import heads
+from xmodctl.new_language.heads import HeadText
+from xmodctl.new_language.masking import Masker, pack
+from xmodctl.new_language.plan import Plan
+from xmodctl.new_language.vocabulary_fit import VocabularyFit, measure_fit
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+MAX_HELD_OUT_TOKENS = 65_536
+"""Held-out tokens that losses are measured on at most; about 10,000 of them are predicted."""
+FIT_TEXTS = 2_000
+"""Texts that the vocabulary's fit is measured on."""
+MODEL_VOCABULARY, OWN_VOCABULARY = "the model's", "its own"
+"""The vocabularies of a text, as packages record them."""
+
+
+@dataclass(frozen=True)
+class LanguageText:
+    """A language's text, cleaned and checked."""
+
+    language: str
+    corpus: Corpus
+    fit: VocabularyFit  # of the model's vocabulary
+    notes: tuple[str, ...]  # what may not be what the user wants
+
+    @property
+    def event(self) -> TextRead:
+        """What listeners are told about it."""
+        counts = self.corpus.counts
+        return TextRead(
+            self.language, counts.lines, counts.empty, counts.short, counts.duplicates, counts.cut, counts.kept,
+            counts.held_out, counts.characters, self.fit.verdict, self.notes,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PackedText:
+    """A language's text as the model reads it."""
+
+    training: Encoded
+    held_out: Encoded
+    masker: Masker
+    characters: int  # of the held-out text that losses are measured on, spaces included
+    vocabulary: str  # MODEL_VOCABULARY or OWN_VOCABULARY
+
+    @classmethod
+    def of(cls, corpus: Corpus, tokenizer: "PreTrainedTokenizerBase", length: int, vocabulary: str) -> Self:
+        """Pack a corpus into sequences of `length` tokens; the held-out part is cut to `MAX_HELD_OUT_TOKENS`."""
+        key = {
+            "tool": versions()["xmodctl"],
+            "packed": corpus.fingerprint,
+            "tokenizer": tokenizer_identity(tokenizer),
+            "length": str(length),
+        }
+        training = cached(key, lambda: pack(corpus.documents(), tokenizer, length=length))
+        documents = list(_first(corpus.held_out_documents(), tokenizer, MAX_HELD_OUT_TOKENS))
+        held_out = pack(documents, tokenizer, length=length)
+        masker = Masker.of(tokenizer, training, held_out)
+        return cls(training, held_out, masker, sum(len(document) + 1 for document in documents), vocabulary)
+
+    @property
+    def tokens(self) -> int:
+        """The number of training tokens."""
+        return int(self.training.input_ids.lengths.sum())
+
+
+def read_texts(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast") -> Iterator[LanguageText]:
+    """Read and clean every language's text, and measure how well the model's vocabulary fits it.
+
+    Raises:
+        UserError: A text cannot be used.
+    """
+    for language, files in plan.texts.items():
+        corpus = gather(files, folder / language, column=plan.column, limit=plan.limit)
+        sample = corpus.sample(FIT_TEXTS)
+        yield LanguageText(language, corpus, measure_fit(tokenizer, sample), cautions(language, sample))
+
+
+def pack_head_text(corpus: Corpus, tokenizer: "PreTrainedTokenizerBase") -> HeadText:
+    """Pack as much of a corpus as a head is trained and measured on."""
+    length = heads.head_recipe(tokenizer).max_length
+    training = pack(_first(corpus.documents(), tokenizer, heads.MAX_TOKENS), tokenizer, length=length)
+    held_out = pack(_first(corpus.held_out_documents(), tokenizer, MAX_HELD_OUT_TOKENS), tokenizer, length=length)
+    return HeadText(training, held_out, corpus.fingerprint)
+
+
+def _first(documents: Iterator[str], tokenizer: "PreTrainedTokenizerBase", tokens: int) -> Iterator[str]:
+    """Yield documents until they have this many tokens; at least one document."""
+    left = tokens
+    for document in documents:
+        if left <= 0:
+            return
+        yield document
+        left -= len(tokenizer(document, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]) + 1

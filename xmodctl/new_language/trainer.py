@@ -1,0 +1,293 @@
+"""The languages of a plan, one after the other: head, initialisation, baselines, vocabulary, then each seed's adapter.
+
+Languages share nothing but the frozen model: each has its own text, head, initialisation, batches and optimiser. So an
+adapter is the same whichever languages are added with it or before it, as long as its recipe is the same
+(`sampling_alpha` 1).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from xmodctl.adapters.packages import Package, read_package
+from xmodctl.adapters.vocabulary import BIAS, EMBEDDINGS, NewVocabulary
+from xmodctl.catalog.recipe import Recipe
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import (
+    AdapterAdded,
+    AdaptersRanked,
+    AdaptersRanking,
+    HeadTrained,
+    Listener,
+    ModelLoading,
+    VocabularyTrained,
+)
+from xmodctl.core.files import write_json
+from xmodctl.core.signals import StopSignals
+from xmodctl.data.texts import Corpus
+from xmodctl.languages import related
+from xmodctl.model.inference import best_device
+from xmodctl.new_language.adapter_initialisation import (
+    AUTO,
+    IDENTITY,
+    RANDOM,
+    Candidate,
+    candidate_adapters,
+    is_identity,
+    rank_adapters,
+    use_adapter,
+)
+from xmodctl.new_language.adapter_training import AdapterTraining, PreparedLanguage, measure
+from xmodctl.new_language.heads import HeadText, HeadTraining, initial_head, reset_head
+from xmodctl.new_language.held_out import frequency_baseline
+from xmodctl.new_language.integrity import combined_sha256, digests_on_path, tensor_digests
+from xmodctl.new_language.language_run import LanguageRun
+from xmodctl.new_language.language_text import (
+    FIT_TEXTS,
+    MODEL_VOCABULARY,
+    OWN_VOCABULARY,
+    LanguageText,
+    PackedText,
+    pack_head_text,
+)
+from xmodctl.new_language.measurements import Measurement
+from xmodctl.new_language.plan import share_steps
+from xmodctl.new_language.vocabulary import train_vocabulary
+from xmodctl.new_language.vocabulary_fit import measure_fit
+from xmodctl.training.resumable import interruptible
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerFast
+
+    from xmodctl.model import Source, Xmod
+
+
+def train_languages(
+    run: LanguageRun,
+    seeds: Sequence[int],
+    source: "Source",
+    texts: Sequence[LanguageText],
+    head_corpus: Corpus | None,
+    listen: Listener,
+) -> list[Package]:
+    """Train the adapters that are not trained yet.
+
+    Args:
+        run: What to add; its folder is locked by this process.
+        seeds: Those of its seeds to train; earlier commands may have trained others.
+        source: The base model.
+        texts: The text of each language of the plan.
+        head_corpus: Text to train a missing head on; None: each language's own.
+        listen: Is called with each event.
+
+    Returns:
+        The packages of all languages and seeds; languages that were finished before come first.
+
+    Raises:
+        UserError: The checkpoint has a head although `head_corpus` is given, or a finished package is damaged.
+        Interrupted: The user asked to stop; the present step is saved.
+    """
+    with interruptible(run) as stop:
+        unfinished = [text for text in texts if not all(run.is_finished(text.language, seed) for seed in seeds)]
+        finished = [text.language for text in texts if text not in unfinished]
+        packages = [read_finished(run, language, seed, listen) for language in finished for seed in seeds]
+        if unfinished:
+            recipes = share_steps({text.language: text.corpus.counts.characters for text in texts}, run.plan.recipe)
+            trainer = LanguageTrainer.load(run, seeds, source, head_corpus, stop, listen)
+            for text in unfinished:
+                packages += trainer.add(text, recipes[text.language])
+    return packages
+
+
+def read_finished(run: LanguageRun, language: str, seed: int, listen: Listener) -> Package:
+    """Return the package of an earlier command.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    package = read_package(run.package(language, seed))
+    listen(AdapterAdded(language, seed, package.folder, package.facts["untouched"]["tensors"], known=True))
+    return package
+
+
+@dataclass
+class LanguageTrainer:
+    """The model in memory, and everything else that adding a language needs.
+
+    Args:
+        run: The folder and its plan.
+        seeds: Those of its seeds to train.
+        source: The base model.
+        model: Loaded for masked-language modelling.
+        tokenizer: The base model's.
+        initial_head: Initial values of the head; none if the checkpoint has a head.
+        shared_head_text: Text to train every language's head on; None: each language's own.
+        stop: Whether the user asked to stop.
+        listen: Is called with each event.
+    """
+
+    run: LanguageRun
+    seeds: Sequence[int]
+    source: "Source"
+    model: "Xmod"
+    tokenizer: "PreTrainedTokenizerFast"
+    initial_head: "Mapping[str, Tensor]"
+    shared_head_text: HeadText | None
+    stop: StopSignals
+    listen: Listener
+
+    @classmethod
+    def load(
+        cls,
+        run: LanguageRun,
+        seeds: Sequence[int],
+        source: "Source",
+        head_corpus: Corpus | None,
+        stop: StopSignals,
+        listen: Listener,
+    ) -> "LanguageTrainer":
+        """Load the model.
+
+        Raises:
+            UserError: It has a head although text to train one is given.
+        """
+        from xmodctl.model import load, load_tokenizer
+
+        listen(ModelLoading(source.name))
+        tokenizer = load_tokenizer(source)
+        model = load(source, "masked-lm", source.languages[:1], device=best_device())
+        if head_corpus and not model.initialised:
+            raise UserError(f"{source.name} already has a masked-language-modelling head; remove --head-text")
+        head_text = pack_head_text(head_corpus, tokenizer) if head_corpus else None
+        return cls(run, seeds, source, model, tokenizer, initial_head(model), head_text, stop, listen)
+
+    def add(self, text: LanguageText, recipe: Recipe) -> list[Package]:
+        """Add one language with every seed, and return its packages."""
+        reset_head(self.model, self.initial_head)
+        digests = tensor_digests(self.model, text.language)
+        head = self.train_head(text, digests) if self.initial_head else None
+        self.model.set_dropout(hidden=recipe.dropout, attention=recipe.attention_dropout)
+
+        packed = PackedText.of(text.corpus, self.tokenizer, recipe.max_length, MODEL_VOCABULARY)
+        ranking = self.rank(text.language, packed)
+        baselines = self.measure_baselines(ranking, packed)
+        self.stop.check_interrupt("before the adapter was trained")
+
+        tokenizer, vocabulary = self.tokenizer, None
+        if self.run.plan.vocabulary == "new":
+            vocabulary = self.train_vocabulary(text)
+            tokenizer = vocabulary.tokenizer
+            packed = PackedText.of(text.corpus, tokenizer, recipe.max_length, OWN_VOCABULARY)
+        frequencies = frequency_baseline(packed.training, packed.held_out, packed.masker)
+        baselines.append(Measurement("frequencies", None, frequencies, packed))
+
+        prepared = PreparedLanguage(
+            text, packed, recipe, ranking.start, head, baselines, vocabulary, tokenizer.pad_token_id, digests
+        )
+        packages = [self.train(prepared, seed) for seed in self.seeds]
+        self.unload(text.language)
+        return packages
+
+    def train_head(self, text: LanguageText, digests: Mapping[str, str]) -> HeadTrained:
+        """Train the head that the checkpoint lacks, or take it from the cache."""
+        through = self.head_adapter(text.language)
+        training = HeadTraining(
+            self.model,
+            through,
+            self.shared_head_text or pack_head_text(text.corpus, self.tokenizer),
+            self.tokenizer,
+            combined_sha256(digests_on_path(self.model, through, digests)),
+            self.run.plan.precision,
+        )
+        head = training.run(self.stop, self.listen)
+        self.listen(head)
+        return head
+
+    def head_adapter(self, language: str) -> str | None:
+        """Return the adapter that a head's text goes through; None if it is an identity.
+
+        A language's own text goes through the adapter of its nearest relative, shared text through the model's first.
+        """
+        if self.shared_head_text:
+            through = self.source.languages[0]
+        else:
+            others = [other for other in self.source.languages if other != language]
+            through = next(iter(related(language, others) or others or self.source.languages))
+        return None if is_identity(self.model, through) else through
+
+    def rank(self, language: str, text: PackedText) -> "Ranking":
+        """Try the model's adapters on a language's text, or read the results of an earlier command."""
+        path, init_from = self.run.ranking(language), self.run.plan.init_from
+        known = path.exists()
+        if known:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            ranking = Ranking(tuple(Candidate(**candidate) for candidate in value["candidates"]), value["start"])
+        else:
+            adapters = candidate_adapters(self.model)
+            self.listen(AdaptersRanking(language, len(adapters)))
+            candidates = rank_adapters(
+                self.model, adapters, text.training, text.masker,
+                precision=self.run.plan.precision, pad_id=self.tokenizer.pad_token_id,
+                check_interrupt=lambda: self.stop.check_interrupt("before the adapter was trained"),
+            )  # fmt: skip
+            ranking = Ranking(tuple(candidates), candidates[0].adapter if init_from == AUTO else init_from)
+            write_json(path, {"start": ranking.start, "candidates": [asdict(row) for row in ranking.candidates]})
+        losses = tuple((candidate.adapter, candidate.loss) for candidate in ranking.candidates)
+        self.listen(AdaptersRanked(language, losses, ranking.start, known))
+        return ranking
+
+    def measure_baselines(self, ranking: "Ranking", text: PackedText) -> list[Measurement]:
+        """Measure held-out text through the best existing adapter, the sources of the new one, and no adapter."""
+        sources = [source for source in ranking.start.split("+") if source not in (RANDOM, IDENTITY)]
+        labels: dict[str, tuple[str, str | None]] = {}  # each adapter once, under the first label
+        for label, adapter in [
+            ("best existing", ranking.candidates[0].adapter),
+            *(("source", source) for source in sources),
+            ("none", None),
+        ]:
+            labels.setdefault(adapter or IDENTITY, (label, adapter))
+        baselines = []
+        for label, adapter in labels.values():
+            use_adapter(self.model, adapter)
+            held_out = measure(self.model, text, self.run.plan.precision, self.tokenizer.pad_token_id)
+            baselines.append(Measurement(label, adapter, held_out, text))
+        return baselines
+
+    def train_vocabulary(self, text: LanguageText) -> NewVocabulary:
+        """Train the language's own vocabulary, with embeddings initialised from the model's."""
+        self.model.use(self.model.languages[0])
+        self.model.use_vocabulary(None)
+        parameters = dict(self.model.module.named_parameters())
+        size = self.run.plan.vocabulary_size
+        assert size is not None
+        vocabulary = train_vocabulary(
+            text.corpus.documents(), self.tokenizer, parameters[EMBEDDINGS].detach().cpu(), size=size, seed=0,
+            base_bias=parameters[BIAS].detach().cpu(),
+        )  # fmt: skip
+        fit = measure_fit(vocabulary.tokenizer, text.corpus.sample(FIT_TEXTS))
+        pieces = len(vocabulary.embeddings)
+        self.listen(VocabularyTrained(text.language, pieces, vocabulary.copied, fit.pieces_per_word))
+        return vocabulary
+
+    def train(self, prepared: PreparedLanguage, seed: int) -> Package:
+        """Train one seed's adapter, if no earlier command did."""
+        language = prepared.text.language
+        if self.run.is_finished(language, seed):
+            return read_finished(self.run, language, seed, self.listen)
+        return AdapterTraining(self.run, self.source, self.model, prepared, seed, self.stop, self.listen).train()
+
+    def unload(self, language: str) -> None:
+        """Remove a finished adapter from memory, so that memory is that of one language."""
+        if others := [other for other in self.source.languages if other != language]:
+            self.model.swap(others[:1])
+            self.model.forget(language)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The model's adapters by their loss on a language's text, the best first, and what to initialise from."""
+
+    candidates: tuple[Candidate, ...]
+    start: str
