@@ -152,7 +152,7 @@ def test_a_package_replaces_a_language_of_the_model_only_with_a_caution(finished
     tensors = {name.replace("zu_ZA", "de_DE"): tensor for name, tensor in zulu(base).items()}
     package = write_package(tmp_path / "de", base, "de_DE", tensors, {})
     result = run("eval-transfer", "--run", folder, "--langs", "de", "--adapter", package.folder)
-    assert "in the place of the model's own" in result.stderr
+    assert "instead of the model's own" in result.stderr
     assert [row.package for row in read_rows(folder / "results.jsonl")] == [None, package.sha256]
 
 
@@ -188,7 +188,7 @@ def test_an_export_with_a_packages_language_loads_in_plain_transformers(finished
         out = tmp_path / f"out-{one.folder.name}"
         result = run("export", "--run", folder, "--adapter", one.folder, "--langs", langs, "--out", out)
         assert result.exit_code == 0, result.output
-        assert f"`zu_ZA` (sha256 `{one.sha256[:16]}`), added to it later" in (out / "README.md").read_text()
+        assert f"`zu_ZA` (sha256 `{one.sha256[:16]}`), which was added to it later" in (out / "README.md").read_text()
         stock = AutoModelForSequenceClassification.from_pretrained(out).eval()
         stock.set_default_language("zu_ZA")
         ours = load(folder, "zu", adapters=[one.folder], device="cpu")
@@ -225,7 +225,7 @@ def test_a_folder_of_one_language_needs_no_folder_within_when_that_language_alon
     words = ("--run", folder, "--adapter", package.folder, "--data", data / "zu")
     result = run("eval-transfer", *words, "--langs", "zu")
     assert result.exit_code == 0, result.output
-    assert f"{data / 'zu' / 'test.jsonl'} does not tell its language: all of it is taken as zu_ZA" in " ".join(
+    assert f"{data / 'zu' / 'test.jsonl'} does not give its language; all of it is assumed to be zu_ZA" in " ".join(
         result.stderr.split()
     )
     rows = read_rows(folder / "results.jsonl")
@@ -241,7 +241,7 @@ def test_a_folder_of_one_language_can_be_trained_on_and_looked_at_too(tiny_model
     _, data = finished
     result = finetune(tiny_model, data / "en", tmp_path / "run", "--set", "epochs=1")
     assert result.exit_code == 0, result.output
-    assert "does not tell its language: all of it is taken as en_XX" in " ".join(result.stderr.split())
+    assert "does not give its language; all of it is assumed to be en_XX" in " ".join(result.stderr.split())
     result = run("inspect", "--task", "xnli", "--lang", "en", "--model", tiny_model, "--data", data / "en")
     assert result.exit_code == 0, result.output
     result = finetune(tiny_model, data / "en", tmp_path / "two", "--lang", "en,de")
@@ -261,7 +261,7 @@ def test_a_run_can_be_told_how_other_data_is_written_and_nothing_else(finished, 
     assert result.exit_code == 0, result.output
     same = scored(folder, "--langs", "de", "--on-exists", "redo")
     assert json.loads(result.stdout)["rows"][1]["value"] == same["de", "own"]["value"]
-    assert "anything else is for finetune" in refused(run(*words, "--set", "labels=[a, b]"))
+    assert "anything else is an option of finetune" in refused(run(*words, "--set", "labels=[a, b]"))
     assert "did you mean labels_mapped" in refused(run(*words, "--set", "labels_maped.yes=entailment"))
 
 
