@@ -233,7 +233,7 @@ def test_a_folder_of_one_language_needs_no_folder_within_when_that_language_alon
     whole = scored(folder, "--langs", "zu", "--adapter", package.folder, "--on-exists", "redo")
     assert whole["zu_ZA", "own"]["value"] == rows[0].value
     result = run("eval-transfer", *words, "--langs", "zu,de")
-    assert "no column tells the row's language" in " ".join(result.output.split())
+    assert "no column gives the row's language" in " ".join(result.output.split())
     assert "or ask for this language alone" in " ".join(result.output.split())
 
 
@@ -245,7 +245,7 @@ def test_a_folder_of_one_language_can_be_trained_on_and_looked_at_too(tiny_model
     result = run("inspect", "--task", "xnli", "--lang", "en", "--model", tiny_model, "--data", data / "en")
     assert result.exit_code == 0, result.output
     result = finetune(tiny_model, data / "en", tmp_path / "two", "--lang", "en,de")
-    assert "no column tells the row's language" in refused(result)
+    assert "no column gives the row's language" in refused(result)
 
 
 def test_a_run_can_be_told_how_other_data_is_written_and_nothing_else(finished, package, tmp_path):

@@ -14,23 +14,36 @@ PANEL = "Evaluate"
 ORDER = 4
 
 
+TextLanguages = Annotated[
+    str,
+    typer.Option(
+        "--langs",
+        metavar="LANGS",
+        help="Languages of the text, with or without an adapter: `jv,qu`, `@task`, `@task,-en`.",
+    ),
+]
+Candidates = Annotated[
+    str | None,
+    typer.Option(
+        "--adapters",
+        metavar="LANGS",
+        help="Adapters to try: `id_ID,es_XX`, `all`, `@task`. Default: the source language's and those of --langs.",
+    ),
+]
+OnExisting = Annotated[
+    str,
+    typer.Option(
+        "--on-exists",
+        metavar="missing|redo",
+        help="What to do if scores already exist; `missing` computes only those that do not.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
 def donors(
-    langs: Annotated[
-        str,
-        typer.Option(
-            "--langs",
-            metavar="LANGS",
-            help="Languages of the text, with or without an adapter: `jv,qu`, `@task`, `@task,-en`.",
-        ),
-    ],
-    adapters: Annotated[
-        str | None,
-        typer.Option(
-            "--adapters",
-            metavar="LANGS",
-            help="Adapters to try: `id_ID,es_XX`, `all`, `@task`. Default: the source language's and those of --langs.",
-        ),
-    ] = None,
+    langs: TextLanguages,
+    adapters: Candidates = None,
     run: options.RunFolder = None,
     adapter: options.Adapters = None,
     split: options.Split = "validation",
@@ -38,15 +51,7 @@ def donors(
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
     limit: options.Limit = None,
-    on_exists: Annotated[
-        str,
-        typer.Option(
-            "--on-exists",
-            metavar="missing|redo",
-            help="What to do if scores already exist; `missing` computes only those that do not.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = "missing",
+    on_exists: OnExisting = "missing",
     json: options.Json = False,
 ) -> None:
     """Find an adapter for a language that has none: score its text through several adapters, and through none.

@@ -15,31 +15,35 @@ PANEL = "Evaluate"
 ORDER = 1
 
 
+Controls = Annotated[
+    str,
+    typer.Option(
+        "--controls",
+        metavar="source,none",
+        help="Score also through the source language's adapter, or through no adapter.",
+    ),
+]
+DataOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override how this data is written, as in `labels_mapped.DATE=O`; repeatable.",
+        rich_help_panel=DATA,
+    ),
+]
+
+
 def eval_transfer(
     langs: options.Languages,
     run: options.RunFolder = None,
     split: options.Split = "test",
-    controls: Annotated[
-        str,
-        typer.Option(
-            "--controls",
-            metavar="source,none",
-            help="Score also through the source language's adapter, or through no adapter.",
-        ),
-    ] = "",
+    controls: Controls = "",
     adapter: options.Adapters = None,
     precision: options.Precision = "auto",
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Override how this data is written, as in `labels_mapped.DATE=O`; repeatable.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
+    overrides: DataOverrides = None,
     limit: options.Limit = None,
     on_exists: options.OnExistingScores = "missing",
     json: options.Json = False,
@@ -76,7 +80,7 @@ def eval_transfer(
             limit=limit,
             on_exists=on_exists,
             adapters=adapter or (),
-            overrides=dict(parse_override(text) for text in changes or ()),
+            overrides=dict(parse_override(text) for text in overrides or ()),
             listen=draw,
         )
     show(report, json=json)
