@@ -10,7 +10,7 @@ import torch
 from xmodctl.core.files import cache_folder, whole_folder
 from xmodctl.core.safetensors_io import Entry, write_stream
 from xmodctl.model import find, look_up
-from xmodctl.model.engine import build
+from xmodctl.model.building import build
 
 _TINY = {
     "vocab_size": 500,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xmodctl.model.deltas import apply_delta, trained_tensors
-    from xmodctl.model.engine import Xmod, load, read_adapter
+    from xmodctl.model.engine import Xmod
     from xmodctl.model.exporting import export, merge
     from xmodctl.model.freezing import PRESETS, ParameterReport, describe, freeze, freeze_all_but
     from xmodctl.model.heads import HEADS
     from xmodctl.model.identity import body_config_sha256, body_sha256
+    from xmodctl.model.loading import load, read_adapter
     from xmodctl.model.porting import Ported, port
     from xmodctl.model.source import Facts, Source, check_languages, find, look_up
     from xmodctl.model.tokenizer import load_tokenizer
@@ -45,11 +46,12 @@ __all__ = [
 
 _HOMES = {
     "deltas": ("apply_delta", "trained_tensors"),
-    "engine": ("Xmod", "load", "read_adapter"),
+    "engine": ("Xmod",),
     "exporting": ("export", "merge"),
     "freezing": ("PRESETS", "ParameterReport", "describe", "freeze", "freeze_all_but"),
     "heads": ("HEADS",),
     "identity": ("body_config_sha256", "body_sha256"),
+    "loading": ("load", "read_adapter"),
     "porting": ("Ported", "port"),
     "source": ("Facts", "Source", "check_languages", "find", "look_up"),
     "tokenizer": ("load_tokenizer",),

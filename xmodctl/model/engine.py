@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
-from transformers.models.xmod import modeling_xmod
-from transformers.models.xmod.configuration_xmod import XmodConfig
 from transformers.models.xmod.modeling_xmod import XmodAdapter, XmodCrossAttention, XmodSelfAttention
 
 from xmodctl.core.errors import UserError
-from xmodctl.model.heads import ARCHITECTURES, READS_FIRST_TOKEN, check_head
-from xmodctl.model.modules import ROUTED, RoutedMaskedLM, RoutedModel, RoutedQuestionAnswering, routed
+from xmodctl.model.building import ADAPTER_TENSORS, BODY, adapter_name, adapter_shapes, identity_adapter, read_tensors
+from xmodctl.model.modules import RoutedMaskedLM, RoutedModel, RoutedQuestionAnswering, routed
 from xmodctl.model.routing import RoutedOutput, prepare
 from xmodctl.model.source import Source, check_languages
 from xmodctl.model.weights import Checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-_BODY = "roberta."
-_ADAPTER = "roberta.encoder.layer.{layer}.output.adapter_modules.{language}.{tensor}"
-_ADAPTER_TENSORS = ("dense1.weight", "dense1.bias", "dense2.weight", "dense2.bias")
 
 
 @dataclass(frozen=True)
@@ -157,7 +148,7 @@ class Xmod:
         like = next(self.module.parameters())
         tensors = {
             name: tensor.to(device=like.device, dtype=like.dtype)
-            for name, tensor in self._adapter_tensors(arriving).items()
+            for name, tensor in self.stored_adapters(arriving).items()
         }
         for number, output in enumerate(self._outputs()):
             modules = {language: output.adapter_modules[language] for language in resident if language in languages}
@@ -165,14 +156,14 @@ class Xmod:
                 with torch.device("meta"):
                     adapter = XmodAdapter(self.module.config)
                 adapter.load_state_dict(
-                    {tensor: tensors[_adapter_name(number, language, tensor)] for tensor in _ADAPTER_TENSORS},
+                    {tensor: tensors[adapter_name(number, language, tensor)] for tensor in ADAPTER_TENSORS},
                     assign=True,
                 )
                 prepare(adapter)
                 modules[language] = adapter.requires_grad_(self.adapters_train).train(output.training)
             output.adapter_modules = nn.ModuleDict({language: modules[language] for language in languages})
         self.module.config.languages = list(languages)
-        self._settle_active()
+        self.settle_active()
 
     def use(self, language: str | None) -> None:
         """Activate `language`, swapping it in alone if it is not in memory; None leaves the adapters out."""
@@ -187,9 +178,9 @@ class Xmod:
         """
         if language not in self.languages:
             check_languages(self.source, [language] if language not in self._kept else [])
-            return self._adapter_tensors([language])
+            return self.stored_adapters([language])
         return {
-            _adapter_name(number, language, name): tensor.detach()
+            adapter_name(number, language, name): tensor.detach()
             for number, output in enumerate(self._outputs())
             for name, tensor in output.adapter_modules[language].state_dict().items()
         }
@@ -334,7 +325,7 @@ class Xmod:
 
     def local_name(self, name: str) -> str:
         """Return the name a tensor of the checkpoint has in this module: a bare model has no prefix."""
-        return name.removeprefix(_BODY) if isinstance(self.module, RoutedModel) else name
+        return name.removeprefix(BODY) if isinstance(self.module, RoutedModel) else name
 
     def _outputs(self) -> list[RoutedOutput]:
         return [layer.output for layer in routed(self.module).encoder.layer]
@@ -345,7 +336,8 @@ class Xmod:
                 check_languages(self.source, [language])
                 raise UserError(f"{language} is not in memory ({', '.join(self.languages)} are): `swap` it in first")
 
-    def _settle_active(self) -> None:
+    def settle_active(self) -> None:
+        """Keep the active language if it is in memory; else activate the only language, or none."""
         resident = self.languages
         first = self._outputs()[0]
         if first.chosen and (first.active is None or first.active in resident):
@@ -359,18 +351,11 @@ class Xmod:
         self._install_vocabulary(None)
 
     def adapter_shapes(self, language: str) -> dict[str, tuple[int, ...]]:
-        """Return the names and shapes of the tensors one language's adapter has in this model."""
-        config = self.module.config
-        wide, narrow = config.hidden_size, config.hidden_size // config.adapter_reduction_factor
-        shapes = ((narrow, wide), (narrow,), (wide, narrow), (wide,))
-        return {
-            _adapter_name(number, language, name): shape
-            for number in range(config.num_hidden_layers)
-            for name, shape in zip(_ADAPTER_TENSORS, shapes, strict=True)
-        }
+        """Return the names and shapes of the tensors of a language's adapter in this model."""
+        return adapter_shapes(language, self.module.config)
 
-    def _adapter_tensors(self, languages: Sequence[str]) -> dict[str, Tensor]:
-        """Return adapters that are not in memory: set-aside ones, the checkpoint's, or identities."""
+    def stored_adapters(self, languages: Sequence[str]) -> dict[str, Tensor]:
+        """Return adapters that are not in memory: changed ones that are kept, the checkpoint's, or identities."""
         tensors: dict[str, Tensor] = {}
         wanted: list[str] = []
         for language in languages:
@@ -380,198 +365,4 @@ class Xmod:
                 wanted += self.adapter_shapes(language)
             else:
                 tensors |= identity_adapter(language, self.adapter_shapes(language), self.module.config)
-        return tensors | _read(self._checkpoint, wanted)
-
-
-def load(
-    source: Source,
-    head: str,
-    languages: Sequence[str],
-    *,
-    num_labels: int | None = None,
-    id2label: Mapping[int, str] | None = None,
-    dtype: torch.dtype = torch.float32,
-    device: str | torch.device = "cpu",
-    seed: int = 0,
-) -> Xmod:
-    """Load a checkpoint with `head` and the adapters of `languages` only.
-
-    The model is ready to predict: in evaluation mode, with nothing that trains before `freeze` says what does, and
-    with the language active if there is only one. Head weights that the checkpoint lacks are drawn from `seed`; any
-    other missing tensor is an error. Without `num_labels` and `id2label` the checkpoint's own labels are used.
-
-    Raises:
-        UserError: the head or a language does not exist, or the weights are incomplete.
-    """
-    languages = tuple(dict.fromkeys(languages))
-    check_languages(source, languages)
-    module = build(source.config, head, languages, num_labels=num_labels, id2label=id2label)
-    checkpoint = Checkpoint(source.folder, source.name)
-    body = routed(module)
-    if head == "none" and "roberta.pooler.dense.weight" not in checkpoint.entries:
-        body.pooler = None
-    model = Xmod(module, source, head, checkpoint)
-    model.initialised = _fill(model, module, dtype=dtype, seed=seed)
-    module.to(device)
-    module.eval().requires_grad_(False)
-    model._settle_active()
-    return model
-
-
-def read_adapter(source: Source, language: str) -> dict[str, Tensor]:
-    """Return the adapter a checkpoint has for a language, without loading anything else; names as `Xmod.adapter` has.
-
-    Raises:
-        UserError: it has none.
-    """
-    check_languages(source, [language])
-    checkpoint = Checkpoint(source.folder, source.name)
-    return Xmod(build(source.config, "none", [language]), source, "none", checkpoint)._adapter_tensors([language])
-
-
-def build(
-    config: Mapping[str, Any],
-    head: str,
-    languages: Sequence[str],
-    *,
-    num_labels: int | None = None,
-    id2label: Mapping[int, str] | None = None,
-) -> PreTrainedModel:
-    """Return the module without weights, on the meta device."""
-    check_head(head)
-    if not languages:
-        raise UserError("a model needs at least one language")
-    settings = _configuration(config, head, languages, num_labels, id2label)
-    with torch.device("meta"):
-        if head == "none":
-            module = RoutedModel(settings)
-        else:
-            kind = ROUTED[head] if head in ROUTED else getattr(modeling_xmod, ARCHITECTURES[head])
-            # The head is built around an empty body, which is then replaced by the routed one.
-            empty = copy.copy(settings)
-            empty.num_hidden_layers = 0
-            module = kind(empty)
-            module.roberta = RoutedModel(settings, add_pooling_layer=head == "choice")
-            module.roberta.reads_first_token = head in READS_FIRST_TOKEN
-            module.config = settings
-    prepare(module)
-    _tie(module)
-    return module
-
-
-def identity_adapter(language: str, shapes: Mapping[str, tuple[int, ...]], config: Any) -> dict[str, Tensor]:
-    """Return an adapter that adds nothing: its second layer is zero, its first drawn from the language's name."""
-    generator = torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(language.encode()).digest()[:7], "big"))
-    tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
-    for name, tensor in tensors.items():
-        if name.endswith("dense1.weight"):
-            tensor.normal_(std=config.initializer_range, generator=generator)
-    return tensors
-
-
-def _configuration(
-    config: Mapping[str, Any],
-    head: str,
-    languages: Sequence[str],
-    num_labels: int | None,
-    id2label: Mapping[int, str] | None,
-) -> Any:
-    settings = {key: value for key, value in config.items() if key != "default_language"}
-    settings["languages"] = list(languages)
-    if head == "span":
-        if num_labels not in {None, 2}:
-            raise UserError(f"question answering has two outputs, a start and an end, not num_labels={num_labels}")
-        num_labels, id2label = 2, None
-    if id2label is not None:
-        if sorted(id2label) != list(range(len(id2label))) or num_labels not in {None, len(id2label)}:
-            raise UserError(f"id2label must name the labels 0 to {(num_labels or len(id2label)) - 1}, not {id2label}")
-        settings["id2label"] = dict(id2label)
-        settings["label2id"] = {label: number for number, label in id2label.items()}
-        settings.pop("num_labels", None)
-    elif num_labels is not None:
-        settings = {key: value for key, value in settings.items() if key not in {"id2label", "label2id"}}
-        settings["num_labels"] = num_labels
-    if head == "causal-lm":
-        settings["is_decoder"] = True
-    try:
-        return XmodConfig.from_dict(settings)
-    except (StrictDataclassError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"the checkpoint's config.json is not a valid X-MOD configuration: {reason}") from error
-
-
-def _fill(model: Xmod, module: PreTrainedModel, *, dtype: torch.dtype, seed: int) -> tuple[str, ...]:
-    """Give every tensor of a meta module its value; return the names of those drawn from `seed`."""
-    checkpoint = model._checkpoint
-    tied = _tied(module)
-    # Names as the checkpoint has them, in the module's order.
-    prefix = _BODY if isinstance(module, RoutedModel) else ""
-    wanted = {prefix + name: tensor for name, tensor in module.state_dict().items() if name not in tied}
-    identities: dict[str, Tensor] = {}
-    for language in module.config.languages:
-        if language not in model.source.languages:
-            identities |= identity_adapter(language, model.adapter_shapes(language), module.config)
-    stored = {name for name in wanted if name in checkpoint.entries and name not in identities}
-    lacking = [name for name in wanted if name not in stored and name not in identities]
-    head = [name for name in wanted if not name.startswith(_BODY) or name.startswith("roberta.pooler.")]
-    if absent := [name for name in lacking if name not in head]:
-        raise UserError(
-            f"{model.source.name} lacks {absent[0]} and {len(absent) - 1} more tensors of the model: "
-            "its weights are not those of its config.json"
-        )
-    fits = {name for name in stored if checkpoint.entries[name].shape == tuple(wanted[name].shape)}
-    if strange := sorted(stored - fits - set(head)):
-        raise UserError(
-            f"{model.source.name} holds {strange[0]} with the shape {checkpoint.entries[strange[0]].shape}, "
-            f"but its config.json says {tuple(wanted[strange[0]].shape)}"
-        )
-    drawn: list[str] = []
-    if not fits.issuperset(head):  # a head is the checkpoint's as a whole, or new
-        drawn = head
-    values = {**identities, **_read(checkpoint, [name for name in wanted if name in fits and name not in drawn])}
-    values |= _draw_head(module, prefix, {name: wanted[name] for name in drawn}, seed)
-    state = {name.removeprefix(prefix): values[name].to(dtype) for name in wanted}
-    module.load_state_dict(state, strict=False, assign=True)
-    _tie(module)
-    embeddings = routed(module).embeddings
-    positions = module.config.max_position_embeddings
-    embeddings.position_ids = torch.arange(positions).expand((1, -1))
-    embeddings.token_type_ids = torch.zeros((1, positions), dtype=torch.int64)
-    return tuple(name.removeprefix(prefix) for name in drawn)
-
-
-def _tied(module: PreTrainedModel) -> dict[str, str]:
-    """Return the parameters that are another's, as {name: the other's name}."""
-    keys = getattr(module, "_tied_weights_keys", None)
-    return dict(keys) if keys and module.config.tie_word_embeddings else {}
-
-
-def _tie(module: PreTrainedModel) -> None:
-    for target, origin in _tied(module).items():
-        owner, _, attribute = target.rpartition(".")
-        setattr(module.get_submodule(owner), attribute, module.get_parameter(origin))
-
-
-def _draw_head(module: PreTrainedModel, prefix: str, wanted: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Return new head weights as stock draws them: normal matrices, zero biases, LayerNorms of one."""
-    generator = torch.Generator().manual_seed(seed)
-    drawn: dict[str, Tensor] = {}
-    for name, like in wanted.items():
-        owner = module.get_submodule(name.removeprefix(prefix).rpartition(".")[0])
-        tensor = torch.zeros(like.shape)
-        if name.endswith(".weight") and isinstance(owner, nn.LayerNorm):
-            tensor.fill_(1.0)
-        elif name.endswith(".weight"):
-            tensor.normal_(std=module.config.initializer_range, generator=generator)
-        drawn[name] = tensor
-    return drawn
-
-
-def _read(checkpoint: Checkpoint, names: Sequence[str]) -> dict[str, Tensor]:
-    if absent := [name for name in names if name not in checkpoint.entries]:
-        raise UserError(f"{checkpoint.name} lacks {absent[0]}: its weights are not those of its config.json")
-    return checkpoint.read(names)
-
-
-def _adapter_name(layer: int, language: str, tensor: str) -> str:
-    return _ADAPTER.format(layer=layer, language=language, tensor=tensor)
+        return tensors | read_tensors(self._checkpoint, wanted)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError, did_you_mean
-from xmodctl.model.engine import Xmod, build
+from xmodctl.model.building import build
+from xmodctl.model.engine import Xmod
 from xmodctl.model.source import Facts, Source, check_languages
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ def has_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def rough() -> bool:
+def uses_bf16_autocast() -> bool:
     """Say whether products on the CPU are to be made in bf16, and can be."""
     return (
         torch.is_autocast_enabled("cpu")
@@ -69,12 +69,12 @@ def _processor() -> str:
         return platform.processor()
 
 
-def plain(tensor: Tensor) -> bool:
+def is_fp32_cpu(tensor: Tensor) -> bool:
     """Say whether `tensor` is float32 on the CPU and what is computed of it here is mine to choose."""
     return (
         tensor.dtype == torch.float32
         and tensor.device.type == "cpu"
-        and (not torch.is_autocast_enabled("cpu") or rough())
+        and (not torch.is_autocast_enabled("cpu") or uses_bf16_autocast())
         and not torch.compiler.is_compiling()
     )
 
@@ -126,11 +126,11 @@ class _Linear(Function):
 
 
 def _quick(x: Tensor) -> bool:
-    return plain(x) and x.numel() > 0 and (rough() or onednn_is_faster())
+    return is_fp32_cpu(x) and x.numel() > 0 and (uses_bf16_autocast() or onednn_is_faster())
 
 
 def _operands(x: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    if not rough():
+    if not uses_bf16_autocast():
         return x, weight, bias
     return x.bfloat16(), weight.bfloat16(), None if bias is None else bias.bfloat16()
 
@@ -150,13 +150,13 @@ class Dropout(nn.Dropout):
         """Return x with a share of its elements zero and the others scaled up; x itself when not training."""
         if not self.training or self.p == 0.0:
             return x
-        if not plain(x) or self.p == 1.0:
+        if not is_fp32_cpu(x) or self.p == 1.0:
             return functional.dropout(x, self.p)
         return dropped(x, self.p)
 
     def plus(self, x: Tensor, residual: Tensor) -> Tensor:
         """Return the residual and the dropped x together."""
-        if not self.training or self.p in {0.0, 1.0} or not plain(x) or not plain(residual):
+        if not self.training or self.p in {0.0, 1.0} or not is_fp32_cpu(x) or not is_fp32_cpu(residual):
             return residual + self.forward(x)
         out: Tensor = _DroppedPlus.apply(x, residual, _mask(x, self.p))  # type: ignore[no-untyped-call]
         return out
@@ -166,7 +166,7 @@ def linear_plus(linear: Linear, dropout: Dropout, x: Tensor, residual: Tensor) -
     """Return residual + dropout(x W^T + b), in one pass where nothing is dropped and no gradient wanted."""
     if dropout.training and dropout.p > 0.0:
         return dropout.plus(linear(x), residual)
-    if _quick(x) and plain(residual) and not torch.is_grad_enabled() and not rough():
+    if _quick(x) and is_fp32_cpu(residual) and not torch.is_grad_enabled() and not uses_bf16_autocast():
         summed = torch.ops.mkldnn._linear_pointwise.binary(x, residual, linear.weight, linear.bias, "add")
     else:
         summed = residual + linear(x)
@@ -225,7 +225,7 @@ def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, share: flo
     return torch.bmm(dropped(weights, share), flat[2]).to(query.dtype).view(samples, heads, length, size)
 
 
-def quicken(module: nn.Module) -> None:
+def install_fast_kernels(module: nn.Module) -> None:
     """Let every linear layer and dropout of a model use this module's ways."""
     for part in module.modules():
         if type(part) is nn.Linear:

@@ -127,7 +127,7 @@ def _attend(
 
 def _attend_run(query: Tensor, key: Tensor, value: Tensor, *, share: float) -> Tensor:
     """Attend in samples of one length: (samples, heads, length, size) each, result (samples x queries, hidden)."""
-    if share > 0.0 and kernels.plain(query):
+    if share > 0.0 and kernels.is_fp32_cpu(query):
         attended = kernels.attention_with_dropout(query, key, value, share)
     else:
         attended = functional.scaled_dot_product_attention(query, key, value, dropout_p=share)

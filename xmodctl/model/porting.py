@@ -17,7 +17,7 @@ from xmodctl.core.safetensors_io import entry_of, write_stream
 from xmodctl.languages import resolve
 from xmodctl.model import conversion, hub, weights
 from xmodctl.model.conversion import bare_name, check_convertible
-from xmodctl.model.engine import load
+from xmodctl.model.loading import load
 from xmodctl.model.source import find, read_any_config
 from xmodctl.model.tokenizer import load_tokenizer
 

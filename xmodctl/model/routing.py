@@ -116,7 +116,7 @@ class Adapter(XmodAdapter):  # type: ignore[misc]
 
 def prepare(module: nn.Module) -> None:
     """Turn the parts of a stock model into this module's and the faster ones of `kernels`; parameters stay."""
-    kernels.quicken(module)
+    kernels.install_fast_kernels(module)
     for part in module.modules():
         if type(part) is XmodOutput:
             part.__class__ = RoutedOutput

@@ -1,0 +1,60 @@
+"""Loading a checkpoint with one head and only the adapters in use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from xmodctl.model.building import build, fill
+from xmodctl.model.engine import Xmod
+from xmodctl.model.modules import routed
+from xmodctl.model.source import Source, check_languages
+from xmodctl.model.weights import Checkpoint
+
+
+def load(
+    source: Source,
+    head: str,
+    languages: Sequence[str],
+    *,
+    num_labels: int | None = None,
+    id2label: Mapping[int, str] | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    seed: int = 0,
+) -> Xmod:
+    """Load a checkpoint with `head` and the adapters of `languages` only.
+
+    The model is ready to predict: in evaluation mode, with every tensor frozen until `freeze` says what trains, and
+    with the language active if there is only one. Head weights that the checkpoint lacks are drawn from `seed`; any
+    other missing tensor is an error. Without `num_labels` and `id2label` the checkpoint's own labels are used.
+
+    Raises:
+        UserError: the head or a language does not exist, or the weights are incomplete.
+    """
+    languages = tuple(dict.fromkeys(languages))
+    check_languages(source, languages)
+    module = build(source.config, head, languages, num_labels=num_labels, id2label=id2label)
+    checkpoint = Checkpoint(source.folder, source.name)
+    body = routed(module)
+    if head == "none" and "roberta.pooler.dense.weight" not in checkpoint.entries:
+        body.pooler = None
+    model = Xmod(module, source, head, checkpoint)
+    model.initialised = fill(module, source, checkpoint, dtype=dtype, seed=seed)
+    module.to(device)
+    module.eval().requires_grad_(False)
+    model.settle_active()
+    return model
+
+
+def read_adapter(source: Source, language: str) -> dict[str, Tensor]:
+    """Return a language's adapter of a checkpoint without loading anything else; names as in `Xmod.adapter`.
+
+    Raises:
+        UserError: The checkpoint has none.
+    """
+    check_languages(source, [language])
+    checkpoint = Checkpoint(source.folder, source.name)
+    return Xmod(build(source.config, "none", [language]), source, "none", checkpoint).stored_adapters([language])
