@@ -1,4 +1,4 @@
-"""Loading X-MOD with only the languages in use, and moving adapters in and out of memory."""
+"""An X-MOD with only the languages in use in memory: adapters and vocabularies are swapped in and out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What reads and scores a vocabulary's pieces: word embeddings, and a language-model head's decoder and bias."""
+    """The parameters of a vocabulary: word embeddings, and the decoder and bias of a language-model head."""
 
     words: nn.Parameter
     decoder: nn.Parameter | None
@@ -54,31 +54,31 @@ class Xmod:
 
     @property
     def active(self) -> str | None:
-        """The language of batches without `lang_ids`, as the layers have it; None means no adapter.
+        """The language of batches without `lang_ids`; None means no adapter.
 
         Raises:
-            UserError: several languages are in memory and none has been chosen.
+            UserError: Several languages are in memory and none has been chosen.
         """
         outputs = self._outputs()
         if not outputs[0].chosen:
             raise UserError(f"no language is active: choose one of {', '.join(self.languages)} with `activate`")
-        found = {output.active for output in outputs}
-        assert len(found) == 1, f"layers disagree about the active language: {found}"
-        return found.pop()
+        active = {output.active for output in outputs}
+        assert len(active) == 1, f"layers disagree about the active language: {active}"
+        return active.pop()
 
     @property
     def package(self) -> str | None:
-        """The sha256 of the package that the active adapter came in; None for the checkpoint's or a run's."""
+        """The sha256 of the package of the active adapter; None if it is the checkpoint's or a run's."""
         return self.packages.get(self.active or "")
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         device: torch.device = next(self.module.parameters()).device
         return device
 
     def activate(self, language: str | None) -> None:
-        """Choose the language of batches that carry no `lang_ids`; None leaves the adapters out (a control)."""
+        """Choose the language of batches that carry no `lang_ids`; None skips the adapters (a control)."""
         if language is not None:
             self._check_resident([language])
         for output in self._outputs():
@@ -86,9 +86,9 @@ class Xmod:
         self._install_vocabulary(language)
 
     def set_dropout(self, *, hidden: float | None = None, attention: float | None = None) -> None:
-        """Change how much is dropped in training: of hidden states (and in the head), of attention weights.
+        """Set the dropout rates of training: of hidden states and the head, and of attention weights.
 
-        None keeps the checkpoint's. The configuration stays as it is: this is how to train, not what the model is.
+        None keeps the checkpoint's rate. The configuration does not change: it describes the model, not the training.
         """
         for module in self.module.modules():
             for child in module.children():
@@ -97,16 +97,16 @@ class Xmod:
                     child.p = child.p if share is None else share
 
     def recompute_activations(self, *, use_reentrant: bool = False) -> None:
-        """Keep no activations within layers and compute them again in the backward pass: less memory, more time."""
+        """Recompute the activations within layers in the backward pass: less memory, more time."""
         enable = getattr(self.module, "activation_checkpointing_enable", None)
         if enable is None:  # transformers before 5.20
             enable = self.module.gradient_checkpointing_enable
         enable({"use_reentrant": use_reentrant})
 
     def leave_padding_out(self) -> None:
-        """Spend no work on padding where that can be: what comes out there may then be anything.
+        """Skip computation on padding where possible; the output there is undefined.
 
-        A row's loss becomes the same in any batch; stock question answering also looks for answers in the padding.
+        A row's loss is then the same in any batch. Stock question answering also searches the padding for answers.
         """
         routed(self.module).reads_padding = False
         if isinstance(self.module, RoutedQuestionAnswering):
@@ -166,7 +166,7 @@ class Xmod:
         self.settle_active()
 
     def use(self, language: str | None) -> None:
-        """Activate `language`, swapping it in alone if it is not in memory; None leaves the adapters out."""
+        """Activate `language`, swapping it in alone if it is not in memory; None skips the adapters."""
         if language is not None and language not in self.languages:
             self.swap([language])
         self.activate(language)
@@ -214,7 +214,7 @@ class Xmod:
                 parameters[self.local_name(name)].copy_(tensor)
 
     def forget(self, language: str) -> None:
-        """Let go of an adapter that was put here, and of embeddings of its own; a checkpoint's own is read again."""
+        """Discard an adapter that was added here, and its own embeddings; the checkpoint's, if any, is used again."""
         if language in self.languages and (language in self._kept or language in self._vocabularies):
             raise UserError(f"{language} is in use: `swap` it out first")
         self._kept.pop(language, None)
@@ -252,14 +252,14 @@ class Xmod:
         elif tuple(bias.shape) != (len(words),):
             raise UserError(f"the head's bias of {language} is {tuple(bias.shape)}, not ({len(words)},)")
         like = next(self.module.parameters())
-        own = [
-            nn.Parameter(one.detach().to(device=like.device, dtype=like.dtype).clone(), requires_grad=False)
-            for one in (words, bias)
+        parameters = [
+            nn.Parameter(tensor.detach().to(device=like.device, dtype=like.dtype).clone(), requires_grad=False)
+            for tensor in (words, bias)
         ]
         if self.vocabulary == language:
             self._install_vocabulary(None)
         self._vocabularies.setdefault(None, self._installed_vocabulary())
-        self._vocabularies[language] = Vocabulary(words=own[0], decoder=own[0], bias=own[1], decoder_bias=own[1])
+        self._vocabularies[language] = Vocabulary(parameters[0], parameters[0], parameters[1], parameters[1])
         routed(self.module).own_vocabularies = frozenset(self.own_vocabularies)
         first = self._outputs()[0]
         if first.chosen and first.active == language:
@@ -267,16 +267,16 @@ class Xmod:
 
     @property
     def own_vocabularies(self) -> tuple[str, ...]:
-        """The languages that are read with a vocabulary of their own."""
+        """The languages that have their own vocabulary."""
         return tuple(language for language in self._vocabularies if language is not None)
 
     @property
     def vocabulary(self) -> str | None:
-        """The language whose own embeddings are in place now; None where they are the checkpoint's."""
+        """The language whose own embeddings are installed now; None if they are the checkpoint's."""
         return routed(self.module).vocabulary
 
     def own_embeddings(self, language: str) -> dict[str, nn.Parameter]:
-        """Return the parameters a language's own vocabulary brings: `words`, and `bias` where a head scores pieces.
+        """Return the parameters of a language's own vocabulary: `words`, and `bias` if a head scores pieces.
 
         They can train. While the language is active they are the module's own, under the stock names of the
         checkpoint's embeddings and bias.
@@ -288,7 +288,7 @@ class Xmod:
         }
 
     def use_vocabulary(self, language: str | None) -> None:
-        """Put the embeddings in place with which `language` is read, whatever is active; None the checkpoint's."""
+        """Install the embeddings of `language`, whatever is active; None installs the checkpoint's."""
         self._install_vocabulary(language)
 
     def _installed_vocabulary(self) -> Vocabulary:
@@ -299,12 +299,12 @@ class Xmod:
         return Vocabulary(words, head.decoder.weight, head.bias, head.decoder.bias)
 
     def _install_vocabulary(self, language: str | None) -> None:
-        """Put the embeddings of a language in place: its own if it has some, else the checkpoint's."""
+        """Install the embeddings of a language: its own if it has some, else the checkpoint's."""
         body = routed(self.module)
-        place = language if language in self._vocabularies else None
-        if place == body.vocabulary:
+        owner = language if language in self._vocabularies else None
+        if owner == body.vocabulary:
             return
-        chosen = self._vocabularies[place]
+        chosen = self._vocabularies[owner]
         for parameter in (chosen.words, chosen.decoder, chosen.bias, chosen.decoder_bias):
             if parameter is not None:  # the module may have been moved while they were not part of it
                 parameter.data = parameter.data.to(self.device)
@@ -315,11 +315,11 @@ class Xmod:
             head.decoder.weight, head.decoder.out_features = chosen.decoder, len(chosen.words)
             head.bias, head.decoder.bias = chosen.bias, chosen.decoder_bias
         self.module.config.vocab_size = len(chosen.words)
-        body.vocabulary = place
+        body.vocabulary = owner
 
     @property
     def changed_adapters(self) -> dict[str, dict[str, Tensor]]:
-        """Adapters that are no longer the checkpoint's, by language: trained ones, and those a delta brought."""
+        """Adapters that differ from the checkpoint's, by language: trained ones, and those of a delta."""
         trained = self.languages if self.adapters_train else ()
         return {**self._kept, **{language: self.adapter(language) for language in trained}}
 

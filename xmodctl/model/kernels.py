@@ -1,7 +1,7 @@
-"""The same sums, computed faster on a CPU: matrix products through oneDNN, dropout from 16-bit random numbers.
+"""Faster CPU kernels: matrix products through oneDNN, and dropout from 16-bit random numbers.
 
-Under bf16 autocast the operands of a linear layer's product are cast and nothing else: its result, the residual and
-all that is computed element by element stay float32.
+Under bf16 autocast, only the operands of a linear layer's product are cast: its result, the residual and all
+element-wise operations stay float32.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RANGE = 2**16
 
 @cache
 def onednn_is_faster() -> bool:
-    """Say whether oneDNN multiplies float32 matrices faster than MKL, PyTorch's choice, on this machine.
+    """Return whether oneDNN multiplies float32 matrices faster than MKL, PyTorch's choice, on this machine.
 
     MKL keeps its AVX-512 code for Intel's own processors; oneDNN asks only whether the processor has the
     instructions, and is then about twice as fast. The answer depends on the machine alone, so that runs repeat.
@@ -46,14 +46,14 @@ def onednn_is_faster() -> bool:
 
 @cache
 def has_bf16() -> bool:
-    """Say whether this processor multiplies bf16 numbers natively, not by way of float32; unknown ones may."""
+    """Return whether this processor multiplies bf16 numbers natively, not through float32; True for unknown ones."""
     if platform.machine().lower() not in {"x86_64", "amd64"}:
         return True
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def uses_bf16_autocast() -> bool:
-    """Say whether products on the CPU are to be made in bf16, and can be."""
+    """Return whether bf16 autocast is on for the CPU and the processor supports it."""
     return (
         torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
@@ -70,7 +70,7 @@ def _processor() -> str:
 
 
 def is_fp32_cpu(tensor: Tensor) -> bool:
-    """Say whether `tensor` is float32 on the CPU and what is computed of it here is mine to choose."""
+    """Return whether `tensor` is float32 on the CPU, outside of other autocast modes and compilation."""
     return (
         tensor.dtype == torch.float32
         and tensor.device.type == "cpu"
@@ -80,7 +80,7 @@ def is_fp32_cpu(tensor: Tensor) -> bool:
 
 
 class Linear(nn.Linear):
-    """A linear layer on the faster of the machine's matrix products; a drop-in for the stock class."""
+    """A linear layer that uses the faster matrix product of the machine; a drop-in for the stock class."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x W^T + b, for x of (..., in)."""
@@ -92,7 +92,7 @@ class Linear(nn.Linear):
         return out
 
     def gelu(self, x: Tensor) -> Tensor:
-        """Return GELU(x W^T + b), in one pass where no gradient is wanted."""
+        """Return GELU(x W^T + b), in one pass if no gradient is needed."""
         if _quick(x) and not torch.is_grad_enabled():
             return _product(*_operands(x, self.weight, self.bias), "gelu")
         return functional.gelu(self(x))
@@ -226,7 +226,7 @@ def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, share: flo
 
 
 def install_fast_kernels(module: nn.Module) -> None:
-    """Let every linear layer and dropout of a model use this module's ways."""
+    """Make every linear layer and dropout of a model use the fast kernels."""
     for part in module.modules():
         if type(part) is nn.Linear:
             part.__class__ = Linear
