@@ -13,8 +13,8 @@ class LanguageRun(Folder):
 
     FILE = "extension.json"
     SCHEMA = 1
-    HOLDS = "an added language"
-    FINDS = "`xmodctl runs` lists those there are"
+    NOUN = "an added language"
+    LIST_HINT = "`xmodctl runs` lists them"
 
     plan: Plan
 

@@ -37,8 +37,8 @@ class Folder:
 
     FILE: ClassVar[str]
     SCHEMA: ClassVar[int]
-    HOLDS: ClassVar[str]  # what the folder is, in messages: "a run"
-    FINDS: ClassVar[str]  # how to list the existing ones, in messages
+    NOUN: ClassVar[str]  # what the folder is, in messages: "a run"
+    LIST_HINT: ClassVar[str]  # how to list the existing ones, in messages
 
     folder: Path
     plan: StoredPlan
@@ -66,11 +66,11 @@ class Folder:
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
-            raise UserError(f"{folder} is not {cls.HOLDS} (it has no {cls.FILE}); {cls.FINDS}") from None
+            raise UserError(f"{folder} is not {cls.NOUN} (it has no {cls.FILE}); {cls.LIST_HINT}") from None
         except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read ({error}); train again with --on-exists redo") from error
         if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
-            raise UserError(f"{path} is not the file of {cls.HOLDS}; train again with --on-exists redo")
+            raise UserError(f"{path} is not the file of {cls.NOUN}; train again with --on-exists redo")
         if value["schema"] > cls.SCHEMA:
             raise UserError(
                 f"{path} has schema {value['schema']}, newer than {cls.SCHEMA}; run: pip install --upgrade xmodctl"
@@ -82,7 +82,7 @@ class Folder:
             key = ".".join(str(part) for part in problem["loc"])
             reason = problem["msg"].removeprefix("Value error, ")
             raise UserError(
-                f"{path} does not hold {cls.HOLDS} of this version: `{key}` ({reason}); "
+                f"{path} does not hold {cls.NOUN} of this version: `{key}` ({reason}); "
                 "restore the file, or train again with --on-exists redo"
             ) from None
         return contents
@@ -131,7 +131,7 @@ class Folder:
             return cls.new(folder, plan, seeds, fingerprints)._written()
         if on_exists == "error":
             raise UserError(
-                f"{folder} already holds {cls.HOLDS}; continue it with --on-exists resume, or train again with redo"
+                f"{folder} already holds {cls.NOUN}; continue it with --on-exists resume, or train again with redo"
             )
         if on_exists == "redo":
             for path in _entries(folder):
@@ -140,7 +140,7 @@ class Folder:
         existing = cls.read(folder)
         if differing := differences(plan, existing.plan):
             raise UserError(
-                f"{folder} holds {cls.HOLDS} with another plan ({'; '.join(differing[:5])}); "
+                f"{folder} holds {cls.NOUN} with another plan ({'; '.join(differing[:5])}); "
                 "choose another folder with --out, or train again with --on-exists redo"
             )
         known = existing.fingerprints.items()

@@ -33,8 +33,8 @@ class Run(Folder):
 
     FILE = "run.json"
     SCHEMA = 1
-    HOLDS = "a run"
-    FINDS = "`xmodctl runs` lists the runs"
+    NOUN = "a run"
+    LIST_HINT = "`xmodctl runs` lists the runs"
 
     plan: Plan
 
