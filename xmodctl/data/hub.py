@@ -46,7 +46,7 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> DataSo
             language_ends_at=task.language_ends_at,
             labels=data.labels,
         )
-    raise _unavailable(f"{task.title} ({language}, {split})", reasons, own="--data DIR")
+    raise _unavailable(f"{task.title} ({language}, {split})", reasons, option="--data DIR")
 
 
 def offers(task: Task, language: str, split: Split, *, evaluation: bool) -> bool:
@@ -142,7 +142,7 @@ def files_of(repository: str, revision: str, pattern: str) -> dict[Path, str]:
         folder, files = _fetch(location, pattern)
     except HubError as reason:
         reasons = {f"{repository}@{revision}": reason}
-        raise _unavailable(f"{repository}:{pattern}", reasons, own="--text FILE") from reason
+        raise _unavailable(f"{repository}:{pattern}", reasons, option="--text FILE") from reason
     return {folder / file: f"{repository}:{file}" for file in files}
 
 
@@ -179,12 +179,12 @@ def _fetch(location: Location, pattern: str) -> tuple[Path, list[str]]:
     return folder, files
 
 
-def _unavailable(title: str, reasons: Mapping[str, HubError], own: str) -> UserError:
+def _unavailable(title: str, reasons: Mapping[str, HubError], option: str) -> UserError:
     """Return the error that lists why each place cannot give the data, and what the user can do."""
     statuses = "; ".join(f"{place}: {reason.status}" for place, reason in reasons.items())
     # What keeps one place from giving its data matters more than that another does not have it.
     failed = [reason for reason in reasons.values() if reason.kind not in ("repository", "revision", "files")]
     remedies = dict.fromkeys(reason.remedy for reason in failed or reasons.values() if reason.remedy)
     if all(reason.kind != "unreachable" for reason in reasons.values()):
-        remedies[f"give your own copy with `{own}`"] = None
+        remedies[f"give your own copy with `{option}`"] = None
     return UserError(f"cannot load {title} from the Hub ({statuses}); {', or '.join(remedies)}")
