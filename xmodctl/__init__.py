@@ -11,12 +11,17 @@ if _typing.TYPE_CHECKING:
     from xmodctl import adapters
     from xmodctl.core.errors import PartialFailureError, UserError
     from xmodctl.data.language_coverage import LanguageCoverage, langs
+    from xmodctl.evaluation.compare import compare
+    from xmodctl.evaluation.comparison import Comparison
+    from xmodctl.evaluation.donors import DonorMatrix, donors
     from xmodctl.evaluation.evaluate import evaluate
+    from xmodctl.evaluation.prediction import Predictions, predict
+    from xmodctl.evaluation.rescoring import Rescored, score
     from xmodctl.evaluation.results import Report
     from xmodctl.model.machine import MachineReport, doctor
     from xmodctl.model.porting import convert
     from xmodctl.new_language.add_language import add_language
-    from xmodctl.reports.export import export
+    from xmodctl.reports.export import Export, export
     from xmodctl.reports.report import report
     from xmodctl.reports.study import Study
     from xmodctl.run.listing import RunSummary, runs
@@ -26,38 +31,52 @@ if _typing.TYPE_CHECKING:
     from xmodctl.training.inspecting import Inspection, inspect
 
 __all__ = [
+    "Comparison",
+    "DonorMatrix",
+    "Export",
     "Inspection",
     "LanguageCoverage",
     "MachineReport",
     "PartialFailureError",
+    "Predictions",
     "Report",
+    "Rescored",
     "Run",
     "RunSummary",
     "Study",
     "UserError",
     "adapters",
     "add_language",
+    "compare",
     "convert",
     "doctor",
+    "donors",
     "evaluate",
     "export",
     "finetune",
     "inspect",
     "langs",
     "load",
+    "predict",
     "report",
     "runs",
+    "score",
 ]
 
 _HOMES = {
     "core.errors": ("PartialFailureError", "UserError"),
     "data.language_coverage": ("LanguageCoverage", "langs"),
+    "evaluation.compare": ("compare",),
+    "evaluation.comparison": ("Comparison",),
+    "evaluation.donors": ("DonorMatrix", "donors"),
+    "evaluation.prediction": ("Predictions", "predict"),
+    "evaluation.rescoring": ("Rescored", "score"),
+    "reports.export": ("Export", "export"),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.results": ("Report",),
     "model.machine": ("MachineReport", "doctor"),
     "model.porting": ("convert",),
     "new_language.add_language": ("add_language",),
-    "reports.export": ("export",),
     "reports.report": ("report",),
     "reports.study": ("Study",),
     "run.listing": ("RunSummary", "runs"),
