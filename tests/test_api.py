@@ -60,6 +60,7 @@ def test_each_function_takes_paths_as_text_and_as_paths(as_path, tiny_model, pai
         assert xmodctl.evaluate(out, "de", data=data).scores
     assert xmodctl.Run.read(folder).state == "finished"
     assert xmodctl.inspect("xnli", "en", model=model, data=data, rows=2).rows[1].sequences
+    assert xmodctl.check("xnli", "en", model=model, data=data, out=as_path(tmp_path)).complete
     assert xmodctl.compare([folder, second], langs="de").verdicts
     assert {rescored.state for rescored in xmodctl.score(folder)} == {"as stored"}
     assert xmodctl.report([folder, second], out=as_path(tmp_path / "report.md")).file == tmp_path / "report.md"

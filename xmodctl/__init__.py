@@ -27,10 +27,12 @@ if _typing.TYPE_CHECKING:
     from xmodctl.run.listing import RunSummary, runs
     from xmodctl.run.loading import load
     from xmodctl.run.run import Run
+    from xmodctl.training.checking import CheckReport, check
     from xmodctl.training.finetune import finetune
     from xmodctl.training.inspecting import Inspection, inspect
 
 __all__ = [
+    "CheckReport",
     "Comparison",
     "DonorMatrix",
     "Export",
@@ -47,6 +49,7 @@ __all__ = [
     "UserError",
     "adapters",
     "add_language",
+    "check",
     "compare",
     "convert",
     "doctor",
@@ -82,6 +85,7 @@ _HOMES = {
     "run.listing": ("RunSummary", "runs"),
     "run.loading": ("load",),
     "run.run": ("Run",),
+    "training.checking": ("CheckReport", "check"),
     "training.finetune": ("finetune",),
     "training.inspecting": ("Inspection", "inspect"),
 }
