@@ -26,7 +26,7 @@ class CheckReport:
     @property
     def counts(self) -> dict[str, int]:
         """How many findings there are of each level: passed, warning, error."""
-        levels = Counter(finding.level for finding in self.findings)
+        levels: Counter[str] = Counter(finding.level for finding in self.findings)
         return {level: levels[level] for level in LEVELS}
 
     def to_json(self) -> dict[str, Any]:
