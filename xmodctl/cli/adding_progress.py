@@ -1,6 +1,7 @@
 """The progress of `add-language` on the terminal."""
 
-from xmodctl.cli.display import Speed, TrainingProgress, duration
+from xmodctl.cli.progress import duration
+from xmodctl.cli.training_progress import Speed, TrainingProgress
 from xmodctl.core import events
 
 SHOWN_ADAPTERS = 6
@@ -47,7 +48,7 @@ class AddingProgress(TrainingProgress):
 
     def begin(self, name: str, total: int, done: int) -> None:
         """Draw a bar for a training that starts or resumes."""
-        self.steps_told, self.speed = 0, Speed()
+        self.steps_shown, self.speed = 0, Speed()
         self.task = self.bar.add_task(name, total=total, completed=done, loss="-", rate="-", speed="-")
 
     def end(self) -> None:

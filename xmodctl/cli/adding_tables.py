@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.cli.display import Sheet, sheet, size
+from xmodctl.cli.display import Sheet, sheet
 from xmodctl.cli.plan_tables import recipe_value
+from xmodctl.core.messages import size_text
 
 if TYPE_CHECKING:
     from xmodctl.new_language.dry_run import DryRun
@@ -69,6 +70,6 @@ def _cost_rows(dry_run: "DryRun") -> list[tuple[str, str]]:
     cost = dry_run.cost
     return [
         ("optimizer steps per seed", f"{cost.steps:,}" if cost.steps else "known once the text is tokenized"),
-        ("memory", f"at most about {size(cost.memory)}"),
-        ("disk", f"about {size(cost.disk)}"),
+        ("memory", f"at most about {size_text(cost.memory)}"),
+        ("disk", f"about {size_text(cost.disk)}"),
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from xmodctl.core.events import Event, ModelLoading, Notice, RunOpened
 
@@ -23,7 +23,7 @@ class Progress(Protocol):
         """Remove what is drawn."""
         ...
 
-    def show(self, event: Any) -> None:
+    def show(self, event: Event) -> None:
         """Draw one event."""
         ...
 

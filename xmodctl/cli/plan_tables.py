@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.cli.display import Sheet, sheet, size
+from xmodctl.cli.display import Sheet, sheet
+from xmodctl.core.messages import size_text
 
 if TYPE_CHECKING:
     from xmodctl.training.dry_run import DryRun
@@ -76,6 +77,6 @@ def _cost_rows(dry_run: "DryRun") -> list[tuple[str, str]]:
         *stages,
         ("training rows", f"{cost.rows:,}" if cost.rows else UNKNOWN),
         ("optimizer steps per seed", f"{cost.steps:,}" if cost.steps else UNKNOWN),
-        ("memory", f"about {size(cost.memory)}"),
-        (f"disk, {seeds} seed{'s' if seeds > 1 else ''}", f"about {size(cost.disk)}"),
+        ("memory", f"about {size_text(cost.memory)}"),
+        (f"disk, {seeds} seed{'s' if seeds > 1 else ''}", f"about {size_text(cost.disk)}"),
     ]

@@ -39,6 +39,8 @@ def demo(
     from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.score_tables import report_sheet
+    from xmodctl.cli.sweep_progress import SweepProgress
+    from xmodctl.cli.training_progress import TrainingProgress
     from xmodctl.data.demonstrations import demonstration_folder
     from xmodctl.evaluation.evaluate import evaluate
     from xmodctl.run.folder import RUNS
@@ -48,11 +50,11 @@ def demo(
     name = library.task(task).name
     out = out or RUNS / f"demo-{task}"
     on_exists = "redo" if redo else "resume"
-    with Drawing(display.TrainingProgress) as draw:
+    with Drawing(TrainingProgress) as draw:
         run = finetune(
             name, "en_XX", model="mini", recipe=f"demo-{task}", data=data, out=out, on_exists=on_exists, listen=draw
         )
-    with Drawing(display.SweepProgress) as draw:
+    with Drawing(SweepProgress) as draw:
         report = evaluate(run, "all", data=data, listen=draw)
     if json:
         display.show_json({"report": report.to_json(), "rows": [row.to_json() for row in report.rows]})

@@ -71,9 +71,10 @@ def donors(
     from xmodctl.cli import display
     from xmodctl.cli.commands.eval_transfer import fail_if_any
     from xmodctl.cli.drawing import Drawing
+    from xmodctl.cli.sweep_progress import SweepProgress
     from xmodctl.evaluation.donors import donors as find_donors
 
-    with Drawing(display.SweepProgress) as draw:
+    with Drawing(SweepProgress) as draw:
         matrix = find_donors(
             run,
             langs,

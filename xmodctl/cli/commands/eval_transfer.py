@@ -63,12 +63,12 @@ def eval_transfer(
 
     - `xmodctl eval-transfer --adapter runs/zu_ZA --langs zu --data masakhaner/zu --set labels_mapped.DATE=O`
     """
-    from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
+    from xmodctl.cli.sweep_progress import SweepProgress
     from xmodctl.core.schema import parse_override
     from xmodctl.evaluation.evaluate import evaluate
 
-    with Drawing(display.SweepProgress) as draw:
+    with Drawing(SweepProgress) as draw:
         report = evaluate(
             run,
             langs,

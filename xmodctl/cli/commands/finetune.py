@@ -94,8 +94,8 @@ def finetune(
 
     - `xmodctl finetune --task xnli --lang en --shots 10 --shot-langs de,sw --shot-seeds 5`
     """
-    from xmodctl.cli.display import TrainingProgress
     from xmodctl.cli.drawing import Drawing
+    from xmodctl.cli.training_progress import TrainingProgress
     from xmodctl.core.schema import parse_override
     from xmodctl.run.run import Run
     from xmodctl.training.dry_run import plan_finetune

@@ -47,9 +47,10 @@ def predict(
     """
     from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
+    from xmodctl.cli.sweep_progress import SweepProgress
     from xmodctl.evaluation.prediction import predict as label
 
-    with Drawing(display.SweepProgress) as draw:
+    with Drawing(SweepProgress) as draw:
         predictions = label(run, lang, file, seed=seed, adapters=adapter or (), precision=precision, listen=draw)
     if out is not None:
         predictions.write(out)

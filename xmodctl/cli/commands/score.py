@@ -40,11 +40,12 @@ def score(
     """
     from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
+    from xmodctl.cli.sweep_progress import SweepProgress
     from xmodctl.core.errors import PartialFailureError
     from xmodctl.evaluation.rescoring import AS_STORED
     from xmodctl.evaluation.rescoring import score as score_again
 
-    with Drawing(display.SweepProgress) as draw:
+    with Drawing(SweepProgress) as draw:
         results = score_again(run, update=update, listen=draw)
     if json:
         display.show_json([result.to_json() for result in results])

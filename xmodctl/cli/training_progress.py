@@ -1,0 +1,102 @@
+"""The progress of `finetune` on the terminal."""
+
+from typing import Any
+
+from xmodctl.cli.progress import Bar, duration
+from xmodctl.core import events
+from xmodctl.evaluation.results import MAJORITY_BASELINE
+
+
+class TrainingProgress(Bar):
+    """Draws a fine-tuning's events as they come."""
+
+    def __init__(self) -> None:
+        super().__init__("loss {task.fields[loss]}  lr {task.fields[rate]}  {task.fields[speed]} ex/s")
+        self.speed = Speed()
+        self.steps_shown = 0
+
+    def show(self, event: events.Event) -> None:
+        """Draw one event."""
+        match event:
+            case events.DataEncoded():
+                self.say(
+                    (f"{event.stage}: " if event.stage else "")
+                    + f"{event.rows:,} training rows, {event.tokens:,} tokens"
+                    + (f", {event.truncated:,} rows cut to the recipe's length" if event.truncated else "")
+                    + (f"; {event.validation_rows:,} validation rows" if event.validation_rows else "")
+                )
+                for note in event.notes:
+                    self.say(note)
+            case events.SeedStarted():
+                where = (
+                    f"resuming at step {event.resumed_at:,} of {event.total_steps:,} (epoch {event.epoch:.1f})"
+                    if event.resumed_at
+                    else f"fresh run of {event.total_steps:,} steps"
+                )
+                share = 100 * event.trainable / event.parameters
+                name = f"seed {event.seed}" + (f", {event.stage}" if event.stage else "")
+                if self.task is not None:  # the stage before is done
+                    self.bar.remove_task(self.task)
+                self.steps_shown = 0
+                if event.languages:
+                    shares = ", ".join(f"{count:,} of {language}" for language, count in event.languages)
+                    self.say(f"{name}: an epoch takes {shares}")
+                self.say(
+                    f"{name}: {where}; {event.trainable / 1e6:.1f} M of "
+                    f"{event.parameters / 1e6:.1f} M parameters train ({share:.0f} %)"
+                )
+                self.task = self.bar.add_task(
+                    name, total=event.total_steps, completed=event.resumed_at,
+                    loss="-", rate="-", speed="-",
+                )  # fmt: skip
+            case events.StepTaken():
+                self.step(event)
+            case events.Validated():
+                each = "; ".join(f"{language} {value:.1f}" for language, value in event.values.items())
+                self.say(
+                    f"epoch {event.epoch:.3g}: {event.metric} {event.value:.1f} on the source's validation data"
+                    + (f" (the mean of {each})" if each else "")
+                    + f"; {MAJORITY_BASELINE} {event.baseline:.1f}"
+                )
+            case events.SeedFinished():
+                if self.task is not None:
+                    self.bar.remove_task(self.task)
+                    self.task = None
+                if event.known:
+                    self.say(f"seed {event.seed}: already trained")
+
+    def step(self, step: events.StepTaken) -> None:
+        """Move the bar; where there is none, say something every tenth of the way."""
+        loss, speed = self.speed.add(step)
+        fields: dict[str, Any] = {"loss": f"{loss:.3f}", "rate": f"{step.learning_rate:.1e}", "speed": f"{speed:.1f}"}
+        if self.task is not None:
+            self.bar.update(self.task, completed=step.step, **fields)
+        tenth = 10 * step.step // step.total_steps
+        if not self.console.is_terminal and tenth > self.steps_shown:
+            self.steps_shown = tenth
+            left = (step.total_steps - step.step) * self.speed.seconds_per_step
+            self.say(
+                f"step {step.step:,} of {step.total_steps:,}, loss {loss:.3f}, learning rate {step.learning_rate:.1e}, "
+                f"{speed:.1f} examples/s, {duration(left)} left"
+            )
+
+
+class Speed:
+    """Running means of loss and speed, recent, but not jumpy."""
+
+    def __init__(self, memory: float = 0.95) -> None:
+        self.memory = memory
+        self.weight = self.loss = self.examples = self.seconds = 0.0
+
+    def add(self, step: events.StepTaken) -> tuple[float, float]:
+        """Take a step in; return the mean loss and examples per second."""
+        self.weight = self.memory * self.weight + 1
+        self.loss = self.memory * self.loss + step.loss
+        self.examples = self.memory * self.examples + step.examples
+        self.seconds = self.memory * self.seconds + step.seconds
+        return self.loss / self.weight, self.examples / self.seconds
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Mean seconds per step."""
+        return self.seconds / self.weight
