@@ -1,4 +1,4 @@
-"""The card says what the rows say, claims no licence that is not the model's, and its example runs."""
+"""The model card says what the rows say, and claims no licence but the model's own."""
 
 import pytest
 from huggingface_hub import ModelCard
