@@ -46,15 +46,17 @@ def test_compare_as_json_is_one_document(folders):
     assert told["sides"][1]["name"] == str(folders[1])
 
 
-def test_compare_loads_no_model(folders):
+@pytest.mark.parametrize("command", ["compare", "score"])
+def test_commands_that_read_stored_predictions_load_no_model(folders, command):
     import subprocess
     import sys
 
+    words = ["compare", *map(str, folders)] if command == "compare" else ["score", "--run", str(folders[0])]
     check = (
         "import sys\nfrom xmodctl.cli.app import app\n"
-        f"try: app({['compare', *map(str, folders)]!r})\n"
+        f"try: app({words!r})\n"
         "except SystemExit as end: assert not end.code\n"
-        "assert not {'torch', 'transformers', 'datasets'} & set(sys.modules)\n"
+        "assert not {'torch', 'transformers', 'datasets', 'scipy', 'pandas'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -152,8 +152,8 @@ def load_labeller(run: "Run", request: PredictRequest, listen: Listener) -> Labe
     match = resolve(request.lang, languages, model=run.plan.model, open_languages=source.open_languages)
     if match.note:
         listen(Notice(match.note, caution=True))
-    precision = resolve_precision(request.precision)
     listen(ModelLoading(run.plan.model))
+    precision = resolve_precision(request.precision)
     trained = Trained.load(run, source, seed, match.adapter, packages=packages)
     trained.model.activate(match.adapter)
     tokenizers = load_tokenizers(source, packages)

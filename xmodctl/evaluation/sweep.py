@@ -113,7 +113,8 @@ class Sweep:
         stored = {control: self._stored_row(seed, target, control) for control in controls}
         if shots.exists() or not any(stored.values()):
             rows = self._load_rows(target, single_language)
-            refuse_shots(shots, rows.language, rows.split, rows.table)
+            if shots.exists():
+                refuse_shots(shots, rows.language, rows.split, rows.table)
             fingerprint = rows.fingerprint
         else:
             fingerprint = self._fingerprint(target, single_language)
@@ -125,6 +126,8 @@ class Sweep:
                 missing.append(control)
         if not missing:
             return
+        if self._trained is None or self._trained.seed != seed:
+            self.listen(ModelLoading(self.run.plan.model))  # before the imports that this takes
         rows = self._load_rows(target, single_language)
         adapters = {control: self._adapter(target, control) for control in missing}
         encodings = self._encode(rows, set(adapters.values()))
@@ -281,7 +284,6 @@ class Sweep:
         """Return the model of a seed; that of the last seed is in memory."""
         if self._trained is None or self._trained.seed != seed:
             self._trained = None
-            self.listen(ModelLoading(self.run.plan.model))
             self._trained = Trained.load(self.run, self.source, seed, target.adapter, packages=tuple(self.packages))
         return self._trained
 
