@@ -217,7 +217,7 @@ def test_another_plan_or_text_in_the_same_folder_is_refused(zulu, tiny_model, he
     other = addition(tiny_model, arguments["texts"], head_text=head_text, overrides={"epochs": 5})
     with pytest.raises(UserError, match=r"an added language with another plan \(recipe\.epochs: .*--on-exists redo"):
         run(other, folder)
-    with pytest.raises(UserError, match=r"an added language already; .*--on-exists resume"):
+    with pytest.raises(UserError, match=r"already holds an added language; .*--on-exists resume"):
         run(arguments, folder, on_exists="error")
     path = arguments["texts"]["zu"]
     before = path.read_text()
