@@ -8,6 +8,7 @@ computed again; delete `DIR/old` after changing the inputs.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from safetensors.numpy import load_file
 from bench.version_inputs import Step, result_steps, steps, write_inputs
 
 VOLATILE = {
-    "created", "finished", "made", "seconds", "started", "tokens_per_second", "tool", "version", "versions", "xmodctl",
+    "created", "finished", "made", "notes", "seconds", "started", "tokens_per_second", "tool", "version", "versions", "xmodctl",
 }  # fmt: skip
 FOLDERS = ("runs", "packages", "converted", "exported", "cache")
 PROSE = (".md", ".html", ".lock", ".tmp")
@@ -206,26 +207,31 @@ def read_old_folders(comparison: Comparison, checkout: Path, out: Path, inputs: 
     old, copy = out / "old", out / "reread"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(old, copy, symlinks=True)
-    before = {path: _stamp(path) for folder in FOLDERS for path in (copy / folder).rglob("*") if path.is_file()}
-    repeated = [
-        step for step in steps(inputs) if step.words[0] in ("finetune", "eval-transfer", "add-language", "donors")
-    ]
-    predictions = [step for step in steps(inputs) if step.words[0] in ("predict",) or step.name == "verify"]
-    run(checkout, copy, [*repeated, *predictions, *result_steps(inputs)], "reread")
+    known = {folder: {_content(copy / folder / name) for name in _files(copy / folder)} for folder in FOLDERS}
+    # The model that was converted has moved with the folder, and a list of runs is sorted by when they were written.
+    plan = [step for step in steps(inputs) if "converted" not in step.name and step.name != "runs"]
+    stored = result_steps(inputs)
+    repeated = [step for step in plan if step.words[0] in ("finetune", "eval-transfer", "add-language", "donors")]
+    reading = [step for step in plan if step.words[0] == "predict" or step.name == "verify" or step in stored]
+    run(checkout, copy, [*repeated, *reading], "reread")
     compare_outputs(comparison, repeated, old, copy, "reread", only_failures=True)
-    compare_outputs(comparison, [*predictions, *result_steps(inputs)], old, copy, "reread")
+    compare_outputs(comparison, reading, old, copy, "reread")
     for folder in FOLDERS:
-        paths = {copy / folder / name for name in _files(copy / folder)}
+        names = _files(copy / folder)
         changed = [
-            f"{path.relative_to(copy)} was {'written again' if path in before else 'added'}"
-            for path in sorted(paths)
-            if before.get(path) != _stamp(path)
+            f"{name} has new content" for name in sorted(names) if _content(copy / folder / name) not in known[folder]
         ]
-        comparison.note(f"reread leaves the {len(paths)} files of {folder} as they are", changed)
+        comparison.note(f"reread adds nothing new to the {len(names)} files of {folder}", changed)
 
 
-def _stamp(path: Path) -> bytes | int:
-    return path.stat().st_size if path.stat().st_size > 1_000_000 else path.read_bytes()
+def _content(path: Path) -> str:
+    """Return a hash of a file's content; of safetensors, without the order of metadata."""
+    data = path.read_bytes()
+    if path.suffix == ".safetensors":
+        with safe_open(path, "np") as file:
+            metadata = json.dumps(file.metadata(), sort_keys=True).encode()
+        data = metadata + data[8 + int.from_bytes(data[:8], "little") :]
+    return hashlib.sha256(data).hexdigest()
 
 
 if __name__ == "__main__":
