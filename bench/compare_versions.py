@@ -26,7 +26,8 @@ from safetensors.numpy import load_file
 from bench.version_inputs import Step, result_steps, steps, write_inputs
 
 VOLATILE = {
-    "created", "finished", "made", "notes", "seconds", "started", "tokens_per_second", "tool", "version", "versions", "xmodctl",
+    "created", "finished", "made", "notes", "seconds", "started", "tokens_per_second", "tool", "version", "versions",
+    "xmodctl",
 }  # fmt: skip
 FOLDERS = ("runs", "packages", "converted", "exported", "cache")
 PROSE = (".md", ".html", ".lock", ".tmp")
