@@ -34,7 +34,7 @@ PHRASES = {
 }
 
 # What is left of the old state; shrinks to nothing.
-LEFT = {"files": 2, "functions": 9, "private names": 0, "kind names": 0, "names": 150, "phrases": 70}
+LEFT = {"files": 1, "functions": 1, "private names": 0, "kind names": 0, "names": 56, "phrases": 32}
 
 
 def sources() -> list[Path]:
@@ -147,10 +147,11 @@ def test_no_module_stands_outside_a_package():
 
 
 def test_no_value_is_only_declared_to_have_a_type():
-    casts = [
-        at(path, node.lineno, "cast")
+    allowed = {"xmodctl/data/files.py"}  # two classes of the standard library that only the type checker keeps apart
+    casts = {
+        str(path.relative_to(ROOT))
         for path in sources()
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "cast"
-    ]
-    assert len(casts) <= 4, "\n".join(casts)
+    }
+    assert casts <= allowed

@@ -1,5 +1,6 @@
 """What the project says of itself is true: packages, file tree, commands, wheel."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -42,6 +43,19 @@ def test_the_annotated_file_tree_is_the_tree():
     top = {line.split()[0].rstrip("/") for line in tree.splitlines() if line and not line.startswith(" ")}
     for name in top:
         assert (ROOT / name).is_dir(), name
+
+
+def test_the_architecture_page_names_what_exists():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    places = re.findall(r"`(xmodctl/[\w/]+\.py)`(?:\s+`([\w.]+)`)?", page)
+    assert len(places) > 40
+    for path, name in places:
+        names = set(ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))))
+        scope = [node for node in names if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        for part in filter(None, name.split(".")):
+            matching = [node for node in scope if node.name == part]
+            assert matching, f"{path}: {name}"
+            scope = [node for node in matching[0].body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
 
 
 def test_every_command_in_the_readme_is_one_that_the_program_knows():
