@@ -76,7 +76,7 @@ def test_a_flaw_in_rows_is_a_warning(tiny_model, pairs, check_, change, said):
 def test_a_folder_that_names_no_language_is_told(tiny_model, pairs):
     write(pairs / "qx" / "test.jsonl", rows_of(pairs / "de" / "test.jsonl"))
     found = told(check(tiny_model, pairs, "--json"), "warning")
-    assert "qx: no code or name of a language" in found["languages"]
+    assert "qx: not a language code or name" in found["languages"]
     assert "adapters" not in found
 
 

@@ -1,4 +1,4 @@
-"""Is this task, data, recipe, model and disk fit to run? Findings, before an hour is spent on finding out."""
+"""The checks before a training: languages, splits, stages, rows, memory and disk. Each gives findings."""
 
 import hashlib
 import shutil
@@ -28,13 +28,13 @@ from xmodctl.languages.scripts import script_mismatch, script_of
 Level = Literal["passed", "warning", "error"]
 
 MAJORITY = 0.9
-"""A label with more of the rows than this leaves little to learn."""
+"""If one label has a larger share of the rows, there is little to learn."""
 DUPLICATES = 0.01
 TRUNCATED = 0.05
 UNKNOWN = 0.01
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-LETTERS_LOOKED_AT = 200_000
-"""Letters of a split whose script is looked up."""
+CHECKED_LETTERS = 200_000
+"""How many letters of a split are checked for their script."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,24 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What checks need to know of one language and split; the rows themselves are let go."""
+class SplitFacts:
+    """What the checks need to know about one language and split; the rows themselves are not kept."""
 
     language: str
     split: Split
     rows: int
     notes: tuple[str, ...]
-    labels: Mapping[str, int]  # how often each is right; entity types of tagged words
+    labels: Mapping[str, int]  # label, or entity type -> how often it is gold
     inputs: tuple[bytes, ...]  # a digest of each row without its gold label
-    conflicting: int  # rows with the input of an earlier row, and another label
-    scripts: Mapping[str, int]  # letters of each Unicode script
+    conflicting: int  # rows with the input of an earlier row but another label
+    scripts: Mapping[str, int]  # Unicode script -> letters
     tokens: int = 0
     unknown: int = 0
-    counts: Mapping[str, int] | None = None  # of the encoding; None where there is no tokenizer yet
+    counts: Mapping[str, int] | None = None  # of the encoding; None without a tokenizer
 
     @property
     def place(self) -> str:
-        """How findings call it."""
+        """Its name in findings."""
         return f"{self.language} {self.split}"
 
 
@@ -81,15 +81,15 @@ def check(
     look_at_data: bool = True,
     out: Path = Path(),
 ) -> Iterator[Finding]:
-    """Look at everything a plan needs, and yield what is found: what costs nothing first.
+    """Check everything that a plan needs, the cheapest checks first.
 
     Args:
         plan: What would be trained.
-        model: The model, or what is known of it before its download.
-        languages: Which of the data's languages to look at; all if None.
-        tokenizer: The model's, if it is there without a download: else nothing is said of tokens.
-        look_at_data: Whether to read the rows; else only what is declared of them.
-        out: The folder whose disk runs are written to.
+        model: The model, or what is known about it before its download.
+        languages: The languages whose data is checked; None is all.
+        tokenizer: The model's tokenizer; without one, tokens are not checked.
+        look_at_data: Whether to read the rows; else only languages and splits are checked.
+        out: The folder that runs are written to.
 
     Raises:
         UserError: The data folder cannot be read at all.
@@ -98,33 +98,37 @@ def check(
         "plan", f"{plan.task.title} in {', '.join(plan.source_languages)}, {plan.model}, recipe {plan.recipe.name}"
     )
     folder = Path(plan.data) if plan.data else None
-    there: dict[str, tuple[Split, ...]] = dict(coverage(plan.task, folder))
+    available: dict[str, tuple[Split, ...]] = dict(coverage(plan.task, folder))
     if languages is not None:
-        there = {code: splits for code, splits in there.items() if any(same(code, one) for one in languages)}
-        for one in languages:
-            if not any(same(code, one) for code in there):
-                yield Finding("error", "data", f"there is no data in {one}")
-    yield from _adapters(plan, model, there)
-    yield from _splits(plan, there)
+        available = {
+            code: splits for code, splits in available.items() if any(same(code, other) for other in languages)
+        }
+        for language in languages:
+            if not any(same(code, language) for code in available):
+                yield Finding("error", "data", f"there is no data in {language}")
+    yield from _adapters(plan, model, available)
+    yield from _splits(plan, available)
     yield from _stages(plan)
-    looked: list[Looked] = []
+    splits_read: list[SplitFacts] = []
     if look_at_data:
-        for code, splits in there.items():
+        for code, splits in available.items():
             for split in splits:
-                if split == "train" and not any(plan.task.is_in_language(code, one) for one in plan.source_languages):
+                if split == "train" and not any(
+                    plan.task.is_in_language(code, source) for source in plan.source_languages
+                ):
                     continue  # nothing trains on it
                 try:
-                    looked.append(look(plan, code, split, folder, tokenizer))
+                    splits_read.append(read_split(plan, code, split, folder, tokenizer))
                 except UserError as error:
                     yield Finding("error", "rows", f"{code} {split}: {error}")
-        yield from _of_rows(looked, plan.task)
-    yield from _costs(plan, model, sum(one.rows for one in looked if one.split == "train") or None, out)
+        yield from _of_rows(splits_read, plan.task)
+    yield from _costs(plan, model, sum(facts.rows for facts in splits_read if facts.split == "train") or None, out)
 
 
-def look(
+def read_split(
     plan: Plan, language: str, split: Split, folder: Path | None, tokenizer: "PreTrainedTokenizerBase | None"
-) -> Looked:
-    """Read one language and split, and keep what checks need to know.
+) -> SplitFacts:
+    """Read one language and split, and keep what the checks need to know.
 
     Raises:
         UserError: The rows cannot be read or used.
@@ -144,9 +148,9 @@ def look(
         digest = hashlib.blake2b("\x1f".join(texts).encode(), digest_size=12).digest()
         inputs.append(digest)
         conflicting += gold.setdefault(digest, target) != target
-        if scripts.total() < LETTERS_LOOKED_AT:
+        if scripts.total() < CHECKED_LETTERS:
             scripts.update(filter(None, map(script_of, "".join(texts))))
-    return Looked(
+    return SplitFacts(
         language=language,
         split=split,
         rows=len(rows),
@@ -169,9 +173,9 @@ def _passed(check_: str, text: str) -> Finding:
     return Finding("passed", check_, text)
 
 
-def _adapters(plan: Plan, model: "Source | Facts", there: Mapping[str, Any]) -> Iterator[Finding]:
+def _adapters(plan: Plan, model: "Source | Facts", languages: Mapping[str, Any]) -> Iterator[Finding]:
     lacking, unknown = [], []
-    for code in there:
+    for code in languages:
         wanted = plan.task.languages.get(code) or code
         if read(wanted) is None and wanted not in (model.languages or ()):
             unknown.append(code)
@@ -181,182 +185,200 @@ def _adapters(plan: Plan, model: "Source | Facts", there: Mapping[str, Any]) -> 
         except UserError:
             lacking.append(code)
     if unknown:
-        told = f"{', '.join(unknown)}: no code or name of a language; correct the folder's name or the language column"
-        yield Finding("warning", "languages", told)
+        text = f"{', '.join(unknown)}: not a language code or name; correct the folder's name or the language column"
+        yield Finding("warning", "languages", text)
     if model.languages is None and not model.open_languages:
-        yield Finding("warning", "adapters", f"the languages of {plan.model} are known after its download")
+        yield Finding("warning", "adapters", f"the languages of {plan.model} are not known before its download")
     elif lacking:
         donor = "through another's: --langs CODE=ADAPTER"
-        told = f"{plan.model} has no adapter for {', '.join(lacking)}; score such text {donor}"
-        yield Finding("warning", "adapters", told)
-    elif len(there) > len(unknown):
-        yield _passed("adapters", f"{plan.model} has one for each language of the data ({len(there) - len(unknown)})")
+        text = f"{plan.model} has no adapter for {', '.join(lacking)}; score such text {donor}"
+        yield Finding("warning", "adapters", text)
+    elif len(languages) > len(unknown):
+        yield _passed(
+            "adapters", f"{plan.model} has one for each language of the data ({len(languages) - len(unknown)})"
+        )
 
 
-def _splits(plan: Plan, there: Mapping[str, tuple[Split, ...]]) -> Iterator[Finding]:
-    if not there:
+def _splits(plan: Plan, languages: Mapping[str, tuple[Split, ...]]) -> Iterator[Finding]:
+    if not languages:
         yield Finding("error", "data", f"{plan.data or plan.task.title} has no data; give some with --data DIR")
         return
-    before = sum(1 for splits in there.values() if "test" in splits)
+    before = sum(1 for splits in languages.values() if "test" in splits)
     folder = Path(plan.data) if plan.data else None
     for source in plan.source_languages:
-        at_source = [split for split in SPLITS if _has(plan.task, source, split, folder, there)]
+        at_source = [split for split in SPLITS if _has(plan.task, source, split, folder, languages)]
         if "train" not in at_source:
-            yield Finding("error", "splits", f"no training data in {source}, which is to be trained in")
+            yield Finding("error", "splits", f"no training data in {source}, the language to train in")
         elif "validation" not in at_source:
             needed = plan.recipe.keep == "source-dev"
-            told = f"no validation data in {source}: the training is not watched"
-            yield Finding("error" if needed else "warning", "splits", told)
+            text = f"no validation data in {source}: training is not monitored"
+            yield Finding("error" if needed else "warning", "splits", text)
         else:
             yield _passed("splits", f"{source} has {', '.join(at_source)}; test data in {before} languages")
-    if without := [code for code, splits in there.items() if "test" not in splits]:
+    if without := [code for code, splits in languages.items() if "test" not in splits]:
         yield Finding("warning", "splits", f"no test data in {', '.join(without)}")
 
 
 def _stages(plan: Plan) -> Iterator[Finding]:
-    """Say whether the tasks trained on first have data in a source language."""
+    """Check that the tasks of the stages have data in a source language."""
     for task, stage in zip(plan.stage_tasks, plan.recipe.stages, strict=True):
         folder = Path(stage.data) if stage.data else None
-        found = [one for one in plan.source_languages if offers(task, one, "train", folder=folder, evaluation=False)]
-        if found:
-            yield _passed("stages", f"{task.title} is trained on first, in {', '.join(found)} ({folder or 'the Hub'})")
+        available = [
+            language
+            for language in plan.source_languages
+            if offers(task, language, "train", folder=folder, evaluation=False)
+        ]
+        if available:
+            yield _passed(
+                "stages", f"{task.title} is trained on first, in {', '.join(available)} ({folder or 'the Hub'})"
+            )
         else:
-            told = f"{task.title}, trained on first, has no training data in {', '.join(plan.source_languages)}"
-            yield Finding("error", "stages", f"{told}; leave it out with --set 'stages=[]'")
+            text = f"{task.title}, trained on first, has no training data in {', '.join(plan.source_languages)}"
+            yield Finding("error", "stages", f"{text}; train without it with --set 'stages=[]'")
 
 
-def _has(task: Task, language: str, split: Split, folder: Path | None, there: Mapping[str, tuple[Split, ...]]) -> bool:
-    """Say whether a language has a split among what is looked at, or where the training data lies."""
-    listed = any(split in splits for code, splits in there.items() if task.is_in_language(code, language))
+def _has(
+    task: Task, language: str, split: Split, folder: Path | None, languages: Mapping[str, tuple[Split, ...]]
+) -> bool:
+    """Return whether a language has a split, in the data that is checked or in the training data."""
+    listed = any(split in splits for code, splits in languages.items() if task.is_in_language(code, language))
     return listed or (
         folder is None and split != "test" and offers(task, language, split, folder=None, evaluation=False)
     )
 
 
-def _of_rows(looked: Sequence[Looked], task: Task) -> Iterator[Finding]:
-    """Yield what every check says of the rows that could be read: one line where all is well."""
-    if not looked:
+def _of_rows(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[Finding]:
+    """Yield the findings of every check of rows: one finding if there is no problem."""
+    if not splits_read:
         return
-    rows = sum(one.rows for one in looked)
-    yield _passed("rows", f"{rows:,} rows in {len(looked)} files can be read, each with a gold label and in its form")
-    for one in looked:
-        yield from (Finding("warning", "rows", told) for told in one.notes)
+    rows = sum(facts.rows for facts in splits_read)
+    yield _passed(
+        "rows", f"{rows:,} rows in {len(splits_read)} files can be read, each with a gold label and well-formed"
+    )
+    for facts in splits_read:
+        yield from (Finding("warning", "rows", problem) for problem in facts.notes)
     kinds = {
         "labels": (_labels, "no label dominates, and none is missing"),
-        "duplicates": (_duplicates, "hardly any row is there twice in its file"),
+        "duplicates": (_duplicates, "hardly any row is repeated in its file"),
         "script": (_script, "each language is written in its script"),
     }
-    for check_, (found, well) in kinds.items():
-        yield from _warnings(check_, [(one, told) for one in looked for told in found(one, task)], well)
-    yield from _overlap(looked)
-    yield from _copies(looked)
-    if all(one.counts is not None for one in looked):
-        for check_, look_for, well in (
+    for check_, (find, all_clear) in kinds.items():
+        yield from _warnings(
+            check_, [(facts, problem) for facts in splits_read for problem in find(facts, task)], all_clear
+        )
+    yield from _overlap(splits_read)
+    yield from _copies(splits_read)
+    if all(facts.counts is not None for facts in splits_read):
+        for check_, find, all_clear in (
             ("lengths", _lengths, "hardly any row is too long for the recipe"),
             ("vocabulary", _vocabulary, "the tokenizer knows nearly every token"),
         ):
-            yield from _warnings(check_, [(one, told) for one in looked for told in look_for(one, task)], well)
+            yield from _warnings(
+                check_, [(facts, problem) for facts in splits_read for problem in find(facts, task)], all_clear
+            )
 
 
-def _warnings(check_: str, found: Sequence[tuple[Looked, str]], well: str) -> Iterator[Finding]:
-    yield from (Finding("warning", check_, f"{one.place}: {told}") for one, told in found)
-    if not found:
-        yield _passed(check_, well)
+def _warnings(check_: str, problems: Sequence[tuple[SplitFacts, str]], all_clear: str) -> Iterator[Finding]:
+    yield from (Finding("warning", check_, f"{facts.place}: {problem}") for facts, problem in problems)
+    if not problems:
+        yield _passed(check_, all_clear)
 
 
-def _labels(one: Looked, task: Task) -> Iterator[str]:
-    total = sum(one.labels.values())
+def _labels(facts: SplitFacts, task: Task) -> Iterator[str]:
+    total = sum(facts.labels.values())
     kind = KINDS[task.kind]
-    if missing := [label for label in kind.expected_labels(task) if label not in one.labels]:
+    if missing := [label for label in kind.expected_labels(task) if label not in facts.labels]:
         yield f"no row has {', '.join(missing)}"
     if kind.balanced:
-        label, count = max(one.labels.items(), key=lambda pair: pair[1], default=("", 0))
+        label, count = max(facts.labels.items(), key=lambda pair: pair[1], default=("", 0))
         if total and count > MAJORITY * total:
             yield f"{_share(count, total)} are {label}"
 
 
-def _duplicates(one: Looked, task: Task) -> Iterator[str]:  # noqa: ARG001
-    again = len(one.inputs) - len(set(one.inputs))
-    if one.conflicting:
-        yield f"{one.conflicting:,} rows repeat the input of an earlier row with another label"
-    elif again > DUPLICATES * one.rows:
-        yield f"{again:,} rows ({_share(again, one.rows)}) repeat an earlier one"
+def _duplicates(facts: SplitFacts, task: Task) -> Iterator[str]:  # noqa: ARG001
+    again = len(facts.inputs) - len(set(facts.inputs))
+    if facts.conflicting:
+        yield f"{facts.conflicting:,} rows repeat the input of an earlier row with another label"
+    elif again > DUPLICATES * facts.rows:
+        yield f"{again:,} rows ({_share(again, facts.rows)}) repeat an earlier one"
 
 
-def _script(one: Looked, task: Task) -> Iterator[str]:
-    code = (task.languages.get(one.language) or one.language) if task.languages else one.language
-    if mismatch := script_mismatch(one.scripts, code):
+def _script(facts: SplitFacts, task: Task) -> Iterator[str]:
+    code = (task.languages.get(facts.language) or facts.language) if task.languages else facts.language
+    if mismatch := script_mismatch(facts.scripts, code):
         yield (
             f"{_share(mismatch.in_expected, mismatch.total)} of the letters are in the script of {name(code)} "
             f"({mismatch.expected}), {_share(mismatch.in_main, mismatch.total)} are {mismatch.main}"
         )
 
 
-def _overlap(looked: Sequence[Looked]) -> Iterator[Finding]:
-    trained = {digest for one in looked if one.split == "train" for digest in one.inputs}
+def _overlap(splits_read: Sequence[SplitFacts]) -> Iterator[Finding]:
+    trained = {digest for facts in splits_read if facts.split == "train" for digest in facts.inputs}
     if not trained:
         return
-    found = []
-    for one in looked:
-        if one.split != "train" and (seen := sum(digest in trained for digest in one.inputs)):
-            found.append((one, f"{seen:,} of {one.rows:,} rows are in the training data too"))
-    yield from _warnings("overlap", found, "no row of validation or test data is in the training data")
+    problems = []
+    for facts in splits_read:
+        if facts.split != "train" and (seen := sum(digest in trained for digest in facts.inputs)):
+            problems.append((facts, f"{seen:,} of {facts.rows:,} rows are in the training data too"))
+    yield from _warnings("overlap", problems, "no row of validation or test data is in the training data")
 
 
-def _copies(looked: Sequence[Looked]) -> Iterator[Finding]:
-    """Yield a warning where a language's file is mostly that of an earlier one: not translated."""
-    found, earlier = [], list[tuple[Looked, set[bytes]]]()
-    for one in (one for one in looked if one.split != "train"):
-        mine = set(one.inputs)
-        for other, theirs in earlier:
-            if other.split == one.split and len(mine & theirs) > len(mine) / 2:
-                shared = len(mine & theirs)
-                found.append((one, f"{shared:,} of {len(mine):,} rows are those of {other.language}: not translated?"))
+def _copies(splits_read: Sequence[SplitFacts]) -> Iterator[Finding]:
+    """Yield a warning if most rows of a language are the same as in another: they are not translated."""
+    problems, earlier = [], list[tuple[SplitFacts, set[bytes]]]()
+    for facts in (facts for facts in splits_read if facts.split != "train"):
+        inputs = set(facts.inputs)
+        for other, other_inputs in earlier:
+            if other.split == facts.split and len(inputs & other_inputs) > len(inputs) / 2:
+                shared = len(inputs & other_inputs)
+                problems.append(
+                    (facts, f"{shared:,} of {len(inputs):,} rows are the same as in {other.language}: not translated?")
+                )
                 break
-        earlier.append((one, mine))
-    if len({one.language for one, _ in earlier}) > 1:
-        yield from _warnings("copies", found, "no language's rows are those of another")
+        earlier.append((facts, inputs))
+    if len({facts.language for facts, _ in earlier}) > 1:
+        yield from _warnings("copies", problems, "no language has the rows of another")
 
 
-def _lengths(one: Looked, task: Task) -> Iterator[str]:
-    counts = one.counts or {}
-    for key, told in {"truncated": "are cut to the recipe's max_length", **KINDS[task.kind].unreachable}.items():
-        if (cut := counts.get(key, 0)) > TRUNCATED * one.rows:
-            yield f"{cut:,} rows ({_share(cut, one.rows)}) {told}"
+def _lengths(facts: SplitFacts, task: Task) -> Iterator[str]:
+    counts = facts.counts or {}
+    for key, problem in {"truncated": "are cut to the recipe's max_length", **KINDS[task.kind].unreachable}.items():
+        if (count := counts.get(key, 0)) > TRUNCATED * facts.rows:
+            yield f"{count:,} rows ({_share(count, facts.rows)}) {problem}"
 
 
-def _vocabulary(one: Looked, task: Task) -> Iterator[str]:  # noqa: ARG001
-    if one.unknown > UNKNOWN * one.tokens:
-        yield f"the tokenizer does not know {_share(one.unknown, one.tokens)} of the tokens"
+def _vocabulary(facts: SplitFacts, task: Task) -> Iterator[str]:  # noqa: ARG001
+    if facts.unknown > UNKNOWN * facts.tokens:
+        yield f"the tokenizer does not know {_share(facts.unknown, facts.tokens)} of the tokens"
 
 
 def _costs(plan: Plan, model: "Source | Facts", rows: int | None, out: Path) -> Iterator[Finding]:
     cost = estimate(plan, model, [*(None for _ in plan.stage_tasks), rows], seeds=1)
     steps = f"; {cost.steps:,} steps" if cost.steps else ""
     free = shutil.disk_usage(_existing(out)).free
-    need, there = f"{cost.disk / 1e9:.1f} GB", f"{free / 1e9:.1f} GB free"
+    need, available = f"{cost.disk / 1e9:.1f} GB", f"{free / 1e9:.1f} GB free"
     if free < cost.disk:
         yield Finding(
-            "error", "disk", f"a run takes about {need}, {there} in {out}; choose another disk with --out DIR"
+            "error", "disk", f"a run takes about {need}, {available} in {out}; choose another disk with --out DIR"
         )
     else:
-        yield _passed("disk", f"a run takes about {need} of {there}")
+        yield _passed("disk", f"a run takes about {need} of {available}")
     memory, device = _memory()
-    told = f"training takes about {cost.memory / 1e9:.1f} GB of {memory / 1e9:.1f} GB of {device}{steps}"
+    summary = f"training takes about {cost.memory / 1e9:.1f} GB of {memory / 1e9:.1f} GB of {device}{steps}"
     if cost.memory > memory:
-        yield Finding("error", "memory", f"{told}; try --set tokens_per_step={plan.recipe.tokens_per_step // 2}")
+        yield Finding("error", "memory", f"{summary}; try --set tokens_per_step={plan.recipe.tokens_per_step // 2}")
     else:
-        yield _passed("memory", told)
+        yield _passed("memory", summary)
 
 
 def _existing(folder: Path) -> Path:
-    """Return the folder, or the nearest above it that exists."""
+    """Return the folder, or the nearest folder above it that exists."""
     folder = folder.expanduser().resolve()
-    return next(one for one in (folder, *folder.parents) if one.is_dir())
+    return next(parent for parent in (folder, *folder.parents) if parent.is_dir())
 
 
 def _memory() -> tuple[int, str]:
-    """Return the bytes of memory that training would have, and whose they are."""
+    """Return the bytes of memory that training would have, and the device that has them."""
     import psutil
     import torch
 
