@@ -234,7 +234,7 @@ def test_a_folder_of_one_language_needs_no_folder_within_when_that_language_alon
     assert whole["zu_ZA", "own"]["value"] == rows[0].value
     result = run("eval-transfer", *words, "--langs", "zu,de")
     assert "no column gives the row's language" in " ".join(result.output.split())
-    assert "or ask for this language alone" in " ".join(result.output.split())
+    assert "or select this language alone" in " ".join(result.output.split())
 
 
 def test_a_folder_of_one_language_can_be_trained_on_and_looked_at_too(tiny_model, finished, tmp_path):
