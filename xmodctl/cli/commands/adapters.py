@@ -24,7 +24,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The package's folde
 @adapters.command("list")
 def list_adapters(
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="A folder of packages. Default: the store.")
+        Path | None, typer.Argument(metavar="DIR", help="A folder of packages. Default: the store.")
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -104,7 +104,7 @@ def export_adapter(
 def merge_adapters(
     packages: Annotated[
         list[str],
-        typer.Argument(metavar="ADAPTER...", help="Packages: folders, or languages or names from the store."),
+        typer.Argument(metavar="ADAPTER", help="Packages: folders, or languages or names from the store."),
     ],
     out: options.OutFolder,
     model: options.Model = options.DEFAULT_MODEL,

@@ -20,11 +20,9 @@ INITIALISATION = "Initialisation"
 
 Code = Annotated[
     str | None,
-    typer.Argument(metavar="[CODE]", help="The new language: `zu`, `zu_ZA` or `Zulu`; or use --text LANG=FILE."),
+    typer.Argument(metavar="CODE", help="The new language: `zu`, `zu_ZA` or `Zulu`; or use --text LANG=FILE."),
 ]
-MoreFiles = Annotated[
-    list[str] | None, typer.Argument(metavar="[FILE]...", help="More text, as in `--text part-*.txt`.")
-]
+MoreFiles = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="More text, as in `--text part-*.txt`.")]
 TextFiles = Annotated[
     list[str] | None,
     typer.Option(

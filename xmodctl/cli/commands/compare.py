@@ -17,7 +17,9 @@ ORDER = 3
 def compare(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Two or more runs; the others are compared with the first one."),
+        typer.Argument(
+            metavar="RUN", help="Runs to compare with the first one; or a single run, to compare with its own controls."
+        ),
     ],
     split: options.Split = "test",
     langs: options.Languages = "all",

@@ -16,18 +16,22 @@ TASKS = ("nli", "ner", "qa", "mc")
 def demo(
     task: Annotated[
         str,
-        typer.Option("--task", metavar="nli|ner|qa|mc", help="Sentence pairs, entities, answers, multiple choice."),
+        typer.Option(
+            "--task",
+            metavar="nli|ner|qa|mc",
+            help="Sentence pairs, named entities, question answering, or multiple choice.",
+        ),
     ] = "nli",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder; default: `runs/demo-TASK`.")
+        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder. Default: `runs/demo-TASK`.")
     ] = None,
-    redo: Annotated[bool, typer.Option("--redo", help="Train and score again.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Train and score again, even if the run exists.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Train a small real model in English, then score it in fourteen languages it was not trained in.
+    """Train a small real model in English, then score it in fourteen other languages.
 
-    Needs no network and no GPU: the embedded model and the demonstration sentences come with the package. They were
-    written for it and show how the tool works; they are not a benchmark.
+    Needs no network and no GPU: the embedded model and the demonstration sentences come with the package. The sentences
+    show how the tool works; they are not a benchmark.
 
     Examples:
 
@@ -35,7 +39,7 @@ def demo(
 
     - `xmodctl demo --task ner`
     """
-    from xmodctl.catalog import catalog as library
+    from xmodctl.catalog import catalog
     from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.score_tables import report_sheet
@@ -47,7 +51,7 @@ def demo(
     from xmodctl.training.finetune import finetune
 
     data = demonstration_folder(options.choice("--task", task, TASKS))
-    name = library.task(task).name
+    name = catalog.task(task).name
     out = out or RUNS / f"demo-{task}"
     on_exists = "redo" if redo else "resume"
     with Drawing(TrainingProgress) as draw:
@@ -62,10 +66,10 @@ def demo(
     display.show(report_sheet(report))
     display.note(f"The run is in {out}. Try next:")
     for command in (
-        f"xmodctl eval-transfer --run {out} --langs all --controls source,none   # did the adapters matter?",
+        f"xmodctl eval-transfer --run {out} --langs all --controls source,none   # do the adapters matter?",
         f"xmodctl export --run {out} --out my-model                              # a plain transformers folder",
-        f"xmodctl predict --run {out} --lang de FILE                    # label text of yours",
-        f"xmodctl finetune --task {name} --lang en_XX --model mini --data DIR   # train on files of yours",
+        f"xmodctl predict --run {out} --lang de FILE                    # label your own text",
+        f"xmodctl finetune --task {name} --lang en_XX --model mini --data DIR   # train on your own files",
         f"xmodctl finetune --task {name} --lang en_XX                           # the real model, from the Hub",
     ):
         display.note(f"  {command}")

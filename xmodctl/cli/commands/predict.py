@@ -17,9 +17,7 @@ ORDER = 1
 
 def predict(
     lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="The language of the text: `de`, `de_DE`.")],
-    file: Annotated[
-        str, typer.Argument(metavar="[FILE|-]", help="The text; `-`, the default, is standard input.")
-    ] = "-",
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="The text; `-`, the default, is standard input.")] = "-",
     run: options.RunFolder = None,
     seed: options.Seed = None,
     adapter: options.Adapters = None,

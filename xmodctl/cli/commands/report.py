@@ -20,7 +20,7 @@ ORDER = 2
 def report(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RUN]...", help="Run folders, one column each. Default: the newest run under `runs/`."),
+        typer.Argument(metavar="RUN", help="Run folders, one column each. Default: the newest run under `runs/`."),
     ] = None,
     format_: Annotated[
         str | None,

@@ -12,7 +12,7 @@ ORDER = 5
 
 
 def runs(
-    under: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder that holds the runs.")] = Path("runs"),
+    under: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the runs.")] = Path("runs"),
     json: options.Json = False,
 ) -> None:
     """List the runs and the added languages, each with the newest first.
