@@ -95,7 +95,9 @@ def test_the_wheel_holds_tasks_recipes_and_demonstration_and_no_generic_name(tmp
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     for wanted in (
         "xmodctl/tasks/xnli.yaml", "xmodctl/recipes/nli.yaml", "xmodctl/py.typed", "xmodctl/model/known.yaml",
-        "xmodctl/languages/families.yaml", "xmodctl/mini/demonstration/nli/en/train.jsonl",
+        "xmodctl/languages/families.yaml", "xmodctl/data/demonstration/nli/en/train.jsonl",
+        "xmodctl/reports/card.md.jinja", "xmodctl/reports/formats/report.html.jinja",
+        "xmodctl/reports/formats/report.css",
     ):  # fmt: skip
         assert wanted in names, wanted
     assert {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")} == {"xmodctl"}

@@ -46,7 +46,7 @@ def report(request: ReportRequest) -> Study:
 
 
 def _default_file(study: Study, extension: str) -> Path:
-    """Return where a page goes if no file is named: into the run's folder, or for several runs into this one."""
+    """Return where a page goes if no file is named: into the run's folder, or for several runs into the current one."""
     split = "" if study.split == "test" else f".{study.split}"
     if len(study.runs) == 1:
         return study.runs[0].run.folder / f"report{split}{extension}"
