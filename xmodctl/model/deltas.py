@@ -29,7 +29,7 @@ def trained_tensors(model: Xmod) -> dict[str, Tensor]:
 
 
 def apply_delta(model: Xmod, tensors: Mapping[str, Tensor]) -> None:
-    """Put a run's tensors into a freshly loaded model, all or none.
+    """Apply a run's tensors to a freshly loaded model, all or none.
 
     Adapters among them hold from now on, also for languages that are not in memory, or not in the checkpoint.
 

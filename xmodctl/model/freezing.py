@@ -1,4 +1,4 @@
-"""Which weights train: the presets, and the report of what they leave."""
+"""Which weights train: the presets, and the number of parameters that train."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _GROUPS = ("embeddings", "adapters", "attention", "feed-forward", "layer norms", "head")
 
-# Preset -> the groups that it holds still.
+# Preset -> the groups that it freezes.
 PRESETS: dict[str, frozenset[str]] = {
     "embeddings+adapters": frozenset({"embeddings", "adapters"}),
     "adapters": frozenset({"adapters"}),
@@ -35,12 +35,12 @@ class ParameterReport:
 
     @property
     def share(self) -> float:
-        """The trainable part of the whole, between 0 and 1."""
+        """The share of parameters that train, between 0 and 1."""
         return self.trainable / self.total
 
 
 def freeze(model: Xmod, preset: str) -> ParameterReport:
-    """Freeze what `preset` says and let everything else train.
+    """Freeze the groups of `preset`; everything else trains.
 
     `embeddings` are the word, position and token type embeddings, their LayerNorm, and whatever is tied to them (the
     decoder of a language-model head); `adapters` include the LayerNorm that some geometries give them.
@@ -74,7 +74,7 @@ def describe(
     preset: str,
     num_labels: int | None = None,
 ) -> ParameterReport:
-    """Return the report `freeze` would give, from a checkpoint's configuration alone and without its weights."""
+    """Return the report that `freeze` would return, from the configuration alone, without loading weights."""
     config: Mapping[str, Any]
     if isinstance(subject, Source | Facts):
         if isinstance(subject, Source):

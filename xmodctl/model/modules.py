@@ -26,7 +26,7 @@ from xmodctl.model.routing import Grouped, Route, Uniform, route
 
 
 class RoutedModel(XmodModel):  # type: ignore[misc]
-    """The bare X-MOD, with routing and with the input checks that stock leaves out.
+    """The bare X-MOD, with routing and with the input checks that the stock model lacks.
 
     `reads_first_token` says that nobody reads more of the last layer than each sample's first token; the output is
     then (batch, 1, hidden) wherever that saves work. `reads_padding` says that what the model makes of padding matters;
@@ -37,8 +37,8 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         super().__init__(config, add_pooling_layer=add_pooling_layer)
         self.reads_first_token = False
         self.reads_padding = True
-        self.own_vocabularies: frozenset[str] = frozenset()  # languages that bring their own word embeddings
-        self.vocabulary: str | None = None  # whose are in place; None: the checkpoint's
+        self.own_vocabularies: frozenset[str] = frozenset()  # languages with their own word embeddings
+        self.vocabulary: str | None = None  # whose embeddings are installed; None: the checkpoint's
 
     def forward(
         self,
@@ -81,7 +81,7 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
             self.config._attn_implementation = usual
 
     def _may_pack(self, input_ids: Tensor, attention_mask: Tensor, kwargs: dict[str, Any]) -> bool:
-        """Say whether the short way gives all that is asked for; on an accelerator it would cost more than it saves."""
+        """Return whether packing gives all requested outputs; on an accelerator it would cost more than it saves."""
         return (
             (self.reads_first_token or not self.reads_padding)
             and not self.config.is_decoder
@@ -130,7 +130,7 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         return found
 
     def _check_vocabularies(self, languages: Sequence[str | None]) -> None:
-        """Refuse languages that are not read with the embeddings in place: their ids would mean other words."""
+        """Refuse languages whose embeddings are not installed: their token ids would mean other words."""
         for language in languages if self.own_vocabularies else ():
             own = language if language in self.own_vocabularies else None
             if own != self.vocabulary:
@@ -144,7 +144,7 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         limit = self.config.max_position_embeddings - self.config.pad_token_id - 1
         if input_ids.shape[1] <= limit:
             return
-        longest = int(input_ids.ne(self.config.pad_token_id).sum(1).max())  # padding takes no position of its own
+        longest = int(input_ids.ne(self.config.pad_token_id).sum(1).max())  # padding has no position
         if longest > limit:
             raise UserError(
                 f"an input has {longest} tokens, but the model has positions for {limit}: "
@@ -199,7 +199,7 @@ class RoutedMultipleChoice(XmodForMultipleChoice):  # type: ignore[misc]
 
 
 class RoutedQuestionAnswering(XmodForQuestionAnswering):  # type: ignore[misc]
-    """Question answering whose loss can leave padding out.
+    """Question answering whose loss can ignore padding.
 
     Stock lets an answer begin and end in the padding too, so that a row's loss depends on the rows beside it.
     """
@@ -287,7 +287,7 @@ def _unchosen(languages: list[str]) -> str:
 
 
 def _per_choice(lang_ids: Tensor, batch: int, choices: int) -> Tensor:
-    """Return one id for all, one a row (batch x choices,), or one a token (batch x choices, length)."""
+    """Return one id for all, one per row (batch x choices,), or one per token (batch x choices, length)."""
     if lang_ids.dim() == 1 and lang_ids.shape[0] == batch:
         return lang_ids.repeat_interleave(choices)
     if lang_ids.dim() in {2, 3} and tuple(lang_ids.shape[:2]) == (batch, choices):

@@ -1,4 +1,4 @@
-"""Which adapters a batch goes through, and the layer's end that calls them directly instead of all in turn."""
+"""Which adapters a batch goes through, and the end of a layer, which calls only these instead of all in turn."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RoutedOutput(XmodOutput):  # type: ignore[misc]
     """
 
     active: str | None = None
-    chosen: bool = False  # until somebody says which language batches without `lang_ids` are in
+    chosen: bool = False  # whether a language has been chosen for batches without `lang_ids`
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor, lang_ids: Route) -> Tensor:
         """Return the layer's output before its last LayerNorm."""
@@ -115,7 +115,7 @@ class Adapter(XmodAdapter):  # type: ignore[misc]
 
 
 def prepare(module: nn.Module) -> None:
-    """Turn the parts of a stock model into this module's and the faster ones of `kernels`; parameters stay."""
+    """Replace the parts of a stock model by those of this module and by fast kernels; parameters stay the same."""
     kernels.install_fast_kernels(module)
     for part in module.modules():
         if type(part) is XmodOutput:
