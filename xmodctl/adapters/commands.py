@@ -7,6 +7,7 @@ from typing import Any
 
 from xmodctl.adapters.packages import Package, check_fits, read_package
 from xmodctl.adapters.store import Listing, choose_all, copy_to_store, packages_in, store_folder
+from xmodctl.core.arguments import DEFAULT_MODEL
 from xmodctl.core.errors import UserError
 
 
@@ -53,7 +54,7 @@ def import_(folder: str | Path) -> Package:
     return copy_to_store(read_package(folder))
 
 
-def merge(adapters: str | Path | Sequence[str | Path], out: str | Path, *, model: str) -> MergedModel:
+def merge(adapters: str | Path | Sequence[str | Path], out: str | Path, *, model: str | Path = DEFAULT_MODEL) -> MergedModel:
     """Write a copy of a model that has the packages' languages, too.
 
     Args:
@@ -67,14 +68,14 @@ def merge(adapters: str | Path | Sequence[str | Path], out: str | Path, *, model
     from xmodctl.adapters.merging import merge_packages
     from xmodctl.model import find
 
-    base = find(model)
+    base = find(str(model))
     packages = choose_all([adapters] if isinstance(adapters, str | Path) else adapters, base)
     merged = merge_packages(base, packages, out)
     replaced = tuple(package.language for package in packages if package.language in base.languages)
     return MergedModel(Path(out), merged.languages, packages, replaced)
 
 
-def verify(folder: str | Path, model: str | None = None) -> Package:
+def verify(folder: str | Path, model: str | Path | None = None) -> Package:
     """Check that a package is complete and unchanged and, with a model, that it was made for this model.
 
     Raises:
@@ -84,5 +85,5 @@ def verify(folder: str | Path, model: str | None = None) -> Package:
     if model is not None:
         from xmodctl.model import find
 
-        check_fits(package, find(model))
+        check_fits(package, find(str(model)))
     return package
