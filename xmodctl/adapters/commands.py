@@ -54,7 +54,9 @@ def import_(folder: str | Path) -> Package:
     return copy_to_store(read_package(folder))
 
 
-def merge(adapters: str | Path | Sequence[str | Path], out: str | Path, *, model: str | Path = DEFAULT_MODEL) -> MergedModel:
+def merge(
+    adapters: str | Path | Sequence[str | Path], out: str | Path, *, model: str | Path = DEFAULT_MODEL
+) -> MergedModel:
     """Write a copy of a model that has the packages' languages, too.
 
     Args:
