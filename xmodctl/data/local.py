@@ -31,7 +31,7 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
     this language if no other one is wanted (`single_language`).
 
     Raises:
-        UserError: There is no such folder, language or split, or there are two; the message lists what there is.
+        UserError: There is no such folder, language or split, or there are two; the message lists what exists.
     """
     folders = _folders(folder)
     matching = _of_language(task, folders, language)

@@ -163,7 +163,7 @@ def coverage(task: Task, folder: str | Path | None) -> dict[str, tuple[Split, ..
 
 
 def offers(task: Task, language: str, split: Split, *, folder: str | Path | None, evaluation: bool = True) -> bool:
-    """Return whether there is data in one language and split, without reading or downloading it.
+    """Return whether there is data in one language and split; it is neither read nor downloaded.
 
     `evaluation` is as in `load_rows`; for a folder it makes no difference.
     """

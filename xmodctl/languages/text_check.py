@@ -15,7 +15,7 @@ the words are in the list of their own language, and at most 6 % in the list of 
 OTHER_LANGUAGE_WITHOUT_LIST = 0.15
 """The same if there is no list for the language that the text should be in."""
 CLOSE_RELATIVES = 3
-"""Languages that share this many branches of the family tree are too close for word lists to tell them apart."""
+"""Languages that share this many branches of the family tree are too close for word lists to distinguish."""
 _WORD = re.compile(r"[^\s\d!-/:-@\[-`{-~¡¿«»‘“”„‚…–—·،؛؟۔।॥]+")
 """A run of characters without spaces and punctuation; the apostrophe ’ may be a letter."""
 

@@ -231,7 +231,7 @@ class Xmod:
         Args:
             language: its adapter is in memory, in the checkpoint, or was put there by `put_adapter`.
             words: (pieces, hidden); the rows of padding, beginning and end are where the checkpoint has them.
-            bias: of a language-model head, (pieces,); zeros where it is left out.
+            bias: of a language-model head, (pieces,); zeros by default.
 
         Raises:
             UserError: the shapes are not this model's, or the model's own embeddings are no longer the checkpoint's.

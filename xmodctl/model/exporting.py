@@ -124,6 +124,6 @@ def _config(model: Xmod, languages: Sequence[str]) -> dict[str, object]:
     config["default_language"] = languages[0] if len(languages) == 1 else None
     config["dtype"] = str(next(model.module.parameters()).dtype).removeprefix("torch.")
     if model.changed_adapters:
-        # A language that is left out would come back as an identity that its trained adapter no longer is.
+        # An omitted language would come back as an identity that its trained adapter no longer is.
         config.pop("identity_adapters", None)
     return config

@@ -31,7 +31,7 @@ class ParameterReport:
 
     total: int
     trainable: int
-    groups: tuple[tuple[str, int, int], ...]  # (group, parameters, trainable), groups without parameters left out
+    groups: tuple[tuple[str, int, int], ...]  # (group, parameters, trainable), only groups with parameters
 
     @property
     def share(self) -> float:
@@ -64,7 +64,7 @@ def freeze_all_but(model: Xmod, language: str) -> int:
     if language in model.own_vocabularies:
         for parameter in model.own_embeddings(language).values():
             parameter.requires_grad_(True)
-    return sum(one.numel() for one in model.module.parameters() if one.requires_grad)
+    return sum(parameter.numel() for parameter in model.module.parameters() if parameter.requires_grad)
 
 
 def describe(

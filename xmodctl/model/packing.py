@@ -113,12 +113,12 @@ def _attend(
 ) -> Tensor:
     """Attend within each sample: queries (tokens or samples, hidden), keys and values (tokens, hidden)."""
     tokens = [samples * length for samples, length in runs]
-    asked = [samples for samples, _ in runs] if first else tokens
+    queried = [samples for samples, _ in runs] if first else tokens
     heads = (attention.num_attention_heads, attention.attention_head_size)
     share = attention.dropout.p if attention.training else 0.0
     parts = []
     for (samples, _), query, key, value in zip(
-        runs, torch.split(queries, asked), torch.split(keys, tokens), torch.split(values, tokens), strict=True
+        runs, torch.split(queries, queried), torch.split(keys, tokens), torch.split(values, tokens), strict=True
     ):
         run = (part.view(samples, -1, *heads).transpose(1, 2) for part in (query, key, value))
         parts.append(_attend_run(*run, share=share))

@@ -42,7 +42,7 @@ Route = Uniform | Grouped
 class RoutedOutput(XmodOutput):  # type: ignore[misc]
     """The end of a layer: dense, residual, and the adapters that the route names.
 
-    `active` is the language of batches without `lang_ids`. None means no adapter: the adapter's term is left out of
+    `active` is the language of batches without `lang_ids`. None means no adapter: the adapter's term is omitted from
     the sum and everything around it stays. In the base geometry that is LayerNorm(LayerNorm(h)), because the layer's
     own LayerNorm stands before the adapter too; in the large one it is h itself. Stock X-MOD gives the same for an
     adapter whose second layer is zero.

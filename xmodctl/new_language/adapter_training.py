@@ -117,7 +117,7 @@ class AdapterTraining:
         return Measurement(label, adapter, held_out, packed)
 
     def started(self, training: MaskedTraining, trainable: int) -> AdapterStarted:
-        """Return what listeners are told at the start."""
+        """Return the event that reports the start."""
         packed = self.prepared.packed
         return AdapterStarted(
             self.language, self.seed, self.prepared.start, training.step, training.total_steps, training.epoch,

@@ -67,7 +67,7 @@ def measure_held_out(
 
 
 def frequency_baseline(training: Encoded, encoded: Encoded, masker: Masker) -> HeldOutLoss:
-    """Return the loss of predicting pieces by their frequency in the training text, without reading the context.
+    """Return the loss of predicting pieces by their frequency in the training text, without the model and the context.
 
     Frequencies are smoothed by adding one. The mask is that of `measure_held_out`.
     """

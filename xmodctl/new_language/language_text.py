@@ -39,7 +39,7 @@ class LanguageText:
 
     @property
     def event(self) -> TextRead:
-        """What listeners are told about it."""
+        """The event that reports it."""
         counts = self.corpus.counts
         return TextRead(
             self.language, counts.lines, counts.empty, counts.short, counts.duplicates, counts.cut, counts.kept,

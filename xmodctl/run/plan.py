@@ -29,7 +29,7 @@ class Shots:
 class Plan:
     """Everything that decides what a fine-tuning computes; the same plan gives the same run."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # a key of another version is told, not forgotten
+    __pydantic_config__ = ConfigDict(extra="forbid")  # a key of another version is reported, not ignored
 
     task: Task
     recipe: Recipe

@@ -80,11 +80,13 @@ class Run(Folder):
     def follows_the_plan_of(self, other: "Run") -> bool:
         """Return whether both train in the same way on the same rows, so that only their seeds differ."""
         named = {"name": "", "title": "", "source": ""}  # these keys of a recipe do not affect training
-        one, two = (
+        first, second = (
             replace(run.plan, data=None, recipe=run.plan.recipe.model_copy(update=named)) for run in (self, other)
         )
         shared = self.fingerprints.keys() & other.fingerprints.keys()
-        return not differences(one, two) and all(self.fingerprints[key] == other.fingerprints[key] for key in shared)
+        return not differences(first, second) and all(
+            self.fingerprints[key] == other.fingerprints[key] for key in shared
+        )
 
     def stage_folder(self, seed: int, number: int) -> Path:
         """The folder of one seed in which a stage is trained; stages are counted from 1."""

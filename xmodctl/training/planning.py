@@ -54,7 +54,7 @@ def resolve_plan(
     Args:
         request: The request.
         find: Returns the model by its name; called when everything cheaper has been checked.
-        listen: Is told before the model is looked for.
+        listen: Called before the model is looked for.
 
     Raises:
         UserError: A name, a key or a value is wrong; wrong keys are reported together.

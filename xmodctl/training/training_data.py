@@ -89,7 +89,7 @@ class EncodedTrainingData:
 
     @property
     def summary(self) -> DataEncoded:
-        """What the user is told about the data."""
+        """The event that describes the data."""
         data = self.data
         return DataEncoded(
             rows=data.rows,
@@ -161,7 +161,11 @@ def _load(task: Task, recipe: Recipe, languages: Sequence[str], folder: Path | N
         rows = load_rows(task, language, "train", folder=folder, limit=limit, evaluation=False, single_language=single)
         training.append(LanguageData(language, rows))
         # The benchmark's own validation data, or else that of the data set trained on.
-        choices = [one for one in (True, False) if offers(task, language, "validation", folder=folder, evaluation=one)]
+        choices = [
+            evaluation
+            for evaluation in (True, False)
+            if offers(task, language, "validation", folder=folder, evaluation=evaluation)
+        ]
         if choices or recipe.keep == "source-dev":
             evaluation = next(iter(choices), True)
             rows = load_rows(
