@@ -85,6 +85,8 @@ def inspect(request: InspectRequest) -> Inspection:
     Raises:
         UserError: An option is wrong, or the data cannot be read.
     """
+    if request.listen:
+        request.listen(ModelLoading(f"the tokenizer of {request.model}"))
     from xmodctl.data import load_rows, offers
     from xmodctl.data.inspection import inspect as inspect_rows
     from xmodctl.model import find, load_tokenizer
@@ -102,8 +104,6 @@ def inspect(request: InspectRequest) -> Inspection:
         evaluation=published or split == "test",
         single_language=True,
     )
-    if request.listen:
-        request.listen(ModelLoading(f"the tokenizer of {request.model}"))
     tokenizer = load_tokenizer(find(str(request.model)))
     inspected = tuple(inspect_rows(rows, chosen.task, tokenizer, chosen.recipe))
     return Inspection(inspected, rows.origin, chosen.recipe.name, chosen.recipe.max_length)
