@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xmodctl.adapters.commands import import_, merge, verify
+    from xmodctl.adapters.commands import export, import_, merge, verify
     from xmodctl.adapters.commands import list_packages as list  # noqa: A004  (the command's name)
     from xmodctl.adapters.packages import Package
 
@@ -17,7 +17,7 @@ __all__ = ["Package", "export", "import_", "list", "merge", "verify"]
 
 _HOMES = {
     "Package": ("xmodctl.adapters.packages", "Package"),
-    "export": ("xmodctl.run.adapters", "export"),  # it takes a run, too, which this layer does not know
+    "export": ("xmodctl.adapters.commands", "export"),
     "import_": ("xmodctl.adapters.commands", "import_"),
     "list": ("xmodctl.adapters.commands", "list_packages"),
     "merge": ("xmodctl.adapters.commands", "merge"),

@@ -1,4 +1,4 @@
-"""The commands `xmodctl adapters list`, `import`, `merge` and `verify` as functions."""
+"""The commands `xmodctl adapters list`, `import`, `export`, `merge`, and `verify` as functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from xmodctl.adapters.packages import Package, check_fits, read_package
 from xmodctl.adapters.store import Listing, choose_all, copy_to_store, packages_in, store_folder
 from xmodctl.core.arguments import DEFAULT_MODEL
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener, Notice, warn
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,29 @@ def import_(folder: str | Path) -> Package:
         UserError: It is not an adapter package, it is damaged, or the store cannot be written.
     """
     return copy_to_store(read_package(folder))
+
+
+def export(model: str | Path, lang: str, out: str | Path, *, listen: Listener | None = warn) -> Package:
+    """Write the adapter that a model has for a language as a package; for a run, use `Run.export_adapter`.
+
+    Args:
+        model: A Hub id, a model's folder, or `mini`.
+        lang: The language, in any spelling.
+        out: The folder to write.
+        listen: Called with a `Notice` if the spelling of the language leaves a choice.
+
+    Raises:
+        UserError: The model has no such language, or the folder cannot be written.
+    """
+    from xmodctl.adapters.merging import extract
+    from xmodctl.languages import resolve
+    from xmodctl.model import find
+
+    source = find(str(model))
+    match = resolve(lang, source.languages, model=source.name)
+    if match.note and listen:
+        listen(Notice(match.note, caution=True))
+    return extract(source, match.adapter, out)
 
 
 def merge(

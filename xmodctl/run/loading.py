@@ -96,9 +96,14 @@ def find_base(run: "Run") -> "Source":
     """Find the base model of a run, at the same revision."""
     from xmodctl.model import find
 
+    return find(base_name(run))
+
+
+def base_name(run: "Run") -> str:
+    """Return the base model of a run as `--model` takes it, with its revision if it is from the Hub."""
     model, revision = run.plan.model, run.plan.revision
     on_hub = "/" in model and not Path(model).is_absolute()
-    return find(f"{model}@{revision}" if on_hub and revision else model)
+    return f"{model}@{revision}" if on_hub and revision else model
 
 
 def adapter_of(run: "Run", source: "Source", lang: str, languages: Sequence[str]) -> str:

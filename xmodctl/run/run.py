@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener, warn
 from xmodctl.core.safetensors_io import read_entries
 from xmodctl.run.folder import RUNS, Folder, differences
 from xmodctl.run.plan import Plan
 
 if TYPE_CHECKING:
     import pandas
+
+    from xmodctl.adapters import Package
 
 DELTA = "delta.safetensors"
 
@@ -112,6 +115,30 @@ class Run(Folder):
             matches = map(_ADAPTER_OF.search, read_entries(self.delta(seed)))
             languages |= {match[1]: None for match in matches if match}
         return tuple(languages)
+
+    def export_adapter(self, lang: str, out: str | Path, *, listen: Listener | None = warn) -> "Package":
+        """Write the adapter that the run's base model has for a language as a package.
+
+        Args:
+            lang: The language, in any spelling.
+            out: The folder to write.
+            listen: Called with a `Notice` if the spelling of the language leaves a choice.
+
+        Raises:
+            UserError: The run trained this adapter, the base has no such language, or the folder cannot be written.
+        """
+        from xmodctl.adapters import export
+        from xmodctl.languages import resolve
+        from xmodctl.run.loading import base_name, find_base
+
+        source = find_base(self)
+        adapter = resolve(lang, source.languages, model=source.name).adapter
+        if adapter in self.trained_adapters():
+            raise UserError(
+                f"{self.folder} trained the adapter of {adapter} together with its own body, and it fits no other; "
+                f"export the whole run with `xmodctl export --run {self.folder} --out DIR`"
+            )
+        return export(base_name(self), lang, out, listen=listen)
 
     @property
     def results(self) -> Path:

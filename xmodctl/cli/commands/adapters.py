@@ -91,8 +91,12 @@ def export_adapter(
     from xmodctl.adapters import export
     from xmodctl.cli import display
     from xmodctl.cli.drawing import draw_notice
+    from xmodctl.run.run import Run
 
-    package = export(base, lang, out, listen=draw_notice)
+    if (Path(base) / Run.FILE).exists():
+        package = Run.read(base).export_adapter(lang, out, listen=draw_notice)
+    else:
+        package = export(base, lang, out, listen=draw_notice)
     if json:
         display.show_json(package.to_json())
     else:
