@@ -71,9 +71,17 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def trained(finished_run: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """Return a finished run without scores, for this test alone, and its data."""
+    folder, data = finished_run
+    shutil.copytree(folder, tmp_path / "trained")
+    return tmp_path / "trained", data
+
+
 @pytest.fixture(scope="session")
-def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return a finished run and its data."""
+def finished_run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return a finished run, which no test may change, and its data."""
     from command_line import finetune
 
     from xmodctl.catalog import catalog as library
@@ -96,7 +104,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 @pytest.fixture
 def write_pairs() -> Callable[..., Path]:
-    """Return a function that writes `DIR/LANGUAGE/SPLIT.jsonl` with learnable pairs: the hypothesis tells the label."""
+    """Return a function that writes `DIR/LANGUAGE/SPLIT.jsonl` with learnable pairs: the hypothesis determines the label."""
 
     def write(folder: Path, language: str, split: str, rows: int, *, seed: int = 0) -> Path:
         draw = random.Random(f"{language}{split}{seed}")
