@@ -104,7 +104,7 @@ def finished_run(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def write_pairs() -> Callable[..., Path]:
-    """Return a function that writes `DIR/LANGUAGE/SPLIT.jsonl` with learnable pairs: the hypothesis determines the label."""
+    """Return a function that writes learnable pairs to `DIR/LANGUAGE/SPLIT.jsonl`: the hypothesis gives the label."""
 
     def write(folder: Path, language: str, split: str, rows: int, *, seed: int = 0) -> Path:
         draw = random.Random(f"{language}{split}{seed}")

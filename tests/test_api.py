@@ -91,17 +91,17 @@ def test_every_example_in_the_docs_runs_in_order(tiny_model, pairs, tmp_path, mo
     assert len(examples) == 9
     for example in examples:
         exec(example.replace('"mini"', repr(str(tiny_model))), names)
-    told = capsys.readouterr().out
-    assert "finished (1,)" in told
-    assert "sw sw_KE own" in told
-    assert "sw en_XX source" in told
-    assert "klingonish" in told
+    message = capsys.readouterr().out
+    assert "finished (1,)" in message
+    assert "sw sw_KE own" in message
+    assert "sw en_XX source" in message
+    assert "klingonish" in message
 
 
 def test_finetune_evaluate_and_load_agree_with_one_another(trained):
     report = evaluate(trained, ["de", "sw"], limit=6)
     assert isinstance(report, Report)
-    assert [(one.language, one.adapter, one.is_source) for one in report.scores] == [
+    assert [(score.language, score.adapter, score.is_source) for score in report.scores] == [
         ("en", "en_XX", True), ("de", "de_DE", False), ("sw", "sw_KE", False),
     ]  # fmt: skip
     assert report.limited == 6
@@ -125,7 +125,7 @@ def test_a_loaded_model_predicts_what_the_sweep_wrote(trained, pairs):
     inputs.pop("token_type_ids", None)
     with torch.no_grad():
         best = model.module(**inputs.to(model.module.device)).logits.argmax(-1)
-    assert [model.module.config.id2label[int(one)] for one in best] == wanted
+    assert [model.module.config.id2label[int(item)] for item in best] == wanted
     model.use("swahili")
     assert model.xmod.active == "sw_KE"
     with pytest.raises(UserError, match="sw_KE"):
@@ -149,12 +149,12 @@ def test_a_training_neither_reads_nor_changes_the_callers_accelerate_state(tiny_
     from accelerate.state import AcceleratorState
 
     try:
-        mine = Accelerator(mixed_precision="bf16")
+        ours = Accelerator(mixed_precision="bf16")
         run = finetune(
             "xnli", "en", model=str(tiny_model), data=pairs, overrides=QUICK, precision="fp32", out=tmp_path / "run"
         )
         assert run.plan.precision == "fp32"
-        assert mine.mixed_precision == AcceleratorState().mixed_precision == "bf16"
+        assert ours.mixed_precision == AcceleratorState().mixed_precision == "bf16"
     finally:
         AcceleratorState._reset_state(reset_partial_state=True)
 
@@ -208,7 +208,7 @@ def test_without_a_listener_cautions_are_warnings(trained, pairs, write_pairs):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"lang": "klingonish"}, "klingonish"),
         ({"overrides": {"epoch": 1}}, "did you mean epochs"),
@@ -219,15 +219,18 @@ def test_without_a_listener_cautions_are_warnings(trained, pairs, write_pairs):
         ({"data": "nowhere"}, "nowhere is not a folder"),
     ],
 )
-def test_what_the_caller_can_mend_is_a_user_error(changes, told, tiny_model, pairs, tmp_path):
-    asked = {"task": "xnli", "lang": "en", "model": str(tiny_model), "data": pairs, "out": tmp_path / "run"} | changes
-    with pytest.raises(UserError, match=told):
-        finetune(**asked)
+def test_what_the_caller_can_mend_is_a_user_error(changes, message, tiny_model, pairs, tmp_path):
+    request = {"task": "xnli", "lang": "en", "model": str(tiny_model), "data": pairs, "out": tmp_path / "run"} | changes
+    with pytest.raises(UserError, match=message):
+        finetune(**request)
 
 
 def test_an_evaluation_that_cannot_be_is_a_user_error(trained, tmp_path):
-    for changes, told in (({"split": "tests"}, "did you mean test"), ({"controls": ["sauce"]}, "did you mean source")):
-        with pytest.raises(UserError, match=told):
+    for changes, message in (
+        ({"split": "tests"}, "did you mean test"),
+        ({"controls": ["sauce"]}, "did you mean source"),
+    ):
+        with pytest.raises(UserError, match=message):
             evaluate(trained, "de", **changes)
     with pytest.raises(UserError, match="is not a run"):
         evaluate(tmp_path / "nothing", "de")

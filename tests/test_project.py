@@ -19,12 +19,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 def packages() -> set[str]:
     """Return the packages that the tree holds, under the names they are installed by."""
-    found = {
+    result = {
         ".".join(path.parent.relative_to(ROOT).parts)
         for path in (ROOT / "xmodctl").rglob("*.py")
         if "__pycache__" not in path.parts
     }
-    return found | {"xmodctl.tasks", "xmodctl.recipes"}
+    return result | {"xmodctl.tasks", "xmodctl.recipes"}
 
 
 def test_the_list_of_packages_is_the_tree():

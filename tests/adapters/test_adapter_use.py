@@ -66,7 +66,7 @@ def test_a_package_is_tried_as_a_donor_and_as_the_languages_own(finished, packag
         "--data", data, "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    cells = {(one["language"], one["adapter"]): one["own"] for one in json.loads(result.stdout)["matrix"]["cells"]}
+    cells = {(cell["language"], cell["adapter"]): cell["own"] for cell in json.loads(result.stdout)["matrix"]["cells"]}
     assert {pair: own for pair, own in cells.items() if pair[1]} == {
         ("zu", "zu_ZA"): True, ("zu", "en_XX"): False, ("de", "zu_ZA"): False, ("de", "en_XX"): False,
     }  # fmt: skip
@@ -94,8 +94,8 @@ def test_a_run_goes_through_a_packages_adapter_and_its_row_says_which(finished, 
 def test_other_languages_score_the_same_to_the_bit_with_and_without_a_package(finished, package, own):
     folder, _ = finished
     before = scored(folder, "--langs", "de,en", "--on-exists", "redo")
-    for one in (package, own):
-        after = scored(folder, "--langs", "zu,de,en", "--adapter", one.folder, "--on-exists", "redo")
+    for item in (package, own):
+        after = scored(folder, "--langs", "zu,de,en", "--adapter", item.folder, "--on-exists", "redo")
         for key, row in before.items():
             assert after[key]["predictions_sha256"] == row["predictions_sha256"]
 
@@ -121,13 +121,13 @@ def test_a_language_with_its_own_vocabulary_is_read_with_its_own_tokenizer(finis
     rows = scored(folder, "--langs", "zu", "--adapter", own.folder, "--controls", "none,source")
     task = Run.read(folder).plan.task
     lines = [json.loads(line) for line in (data / "zu" / "test.jsonl").read_text().splitlines()]
-    said = [json.loads(line) for line in (folder / rows["zu_ZA", "own"]["predictions"]).read_text().splitlines()]
-    for line, one in zip(lines, said, strict=True):
+    predicted = [json.loads(line) for line in (folder / rows["zu_ZA", "own"]["predictions"]).read_text().splitlines()]
+    for line, row in zip(lines, predicted, strict=True):
         batch = words(line["premise"], line["hypothesis"], return_tensors="pt")
         with torch.inference_mode():
             scores = loaded.module(input_ids=batch["input_ids"]).logits[0].softmax(-1)
-        assert torch.allclose(scores, torch.tensor(one["scores"]), atol=1e-5)
-        assert task.labels[int(scores.argmax())] == one["prediction"]
+        assert torch.allclose(scores, torch.tensor(row["scores"]), atol=1e-5)
+        assert task.labels[int(scores.argmax())] == row["prediction"]
     # Without the adapter the model's own tokenizer reads, as it does where the package is not there.
     plain = scored(folder, "--langs", "zu=de_DE", "--controls", "none", "--on-exists", "redo")
     assert plain["zu", "none"]["predictions_sha256"] == rows["zu_ZA", "none"]["predictions_sha256"]
@@ -173,25 +173,25 @@ def test_predict_labels_text_of_a_packages_language(finished, package, own, tmp_
     lines = tmp_path / "lines.jsonl"
     lines.write_text("".join((data / "zu" / "test.jsonl").read_text().splitlines(keepends=True)[:3]))
     assert "has no adapter" in refused(run("predict", lines, "--run", folder, "--lang", "zu"))
-    for one in (package, own):
-        result = run("predict", lines, "--run", folder, "--lang", "zu", "--adapter", one.folder)
+    for item in (package, own):
+        result = run("predict", lines, "--run", folder, "--lang", "zu", "--adapter", item.folder)
         assert result.exit_code == 0, result.output
-        told = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-        rows = scored(folder, "--langs", "zu", "--adapter", one.folder)
+        predictions = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+        rows = scored(folder, "--langs", "zu", "--adapter", item.folder)
         kept = (folder / rows["zu_ZA", "own"]["predictions"]).read_text().splitlines()[:3]
-        assert [row["prediction"] for row in told] == [json.loads(line)["prediction"] for line in kept]
+        assert [row["prediction"] for row in predictions] == [json.loads(line)["prediction"] for line in kept]
 
 
 def test_an_export_with_a_packages_language_loads_in_plain_transformers(finished, package, own, tmp_path):
     folder, _ = finished
-    for one, langs in ((package, "de,zu"), (own, "zu")):
-        out = tmp_path / f"out-{one.folder.name}"
-        result = run("export", "--run", folder, "--adapter", one.folder, "--langs", langs, "--out", out)
+    for name, langs in ((package, "de,zu"), (own, "zu")):
+        out = tmp_path / f"out-{name.folder.name}"
+        result = run("export", "--run", folder, "--adapter", name.folder, "--langs", langs, "--out", out)
         assert result.exit_code == 0, result.output
-        assert f"`zu_ZA` (sha256 `{one.sha256[:16]}`), which was added to it later" in (out / "README.md").read_text()
+        assert f"`zu_ZA` (sha256 `{name.sha256[:16]}`), which was added to it later" in (out / "README.md").read_text()
         stock = AutoModelForSequenceClassification.from_pretrained(out).eval()
         stock.set_default_language("zu_ZA")
-        ours = load(folder, "zu", adapters=[one.folder], device="cpu")
+        ours = load(folder, "zu", adapters=[name.folder], device="cpu")
         words = AutoTokenizer.from_pretrained(out)
         batch = words("umuntu cat", "red", return_tensors="pt")
         assert (
@@ -207,16 +207,16 @@ def test_an_export_with_a_packages_language_loads_in_plain_transformers(finished
 
 def test_from_python_adapters_are_folders_or_names_of_the_store(finished, package):
     kept = copy_to_store(package)
-    told = []
+    notices = []
     try:
         with pytest.raises(UserError, match="has no adapter for 'zu'"):
-            evaluate(finished[0], "zu", listen=told.append)
+            evaluate(finished[0], "zu", listen=notices.append)
         report = evaluate(finished[0], "zu", adapters=["Zulu"], listen=lambda event: None)
     finally:
         for file in kept.folder.iterdir():
             file.unlink()
         kept.folder.rmdir()
-    assert any("the store has an adapter for zu_ZA" in getattr(event, "text", "") for event in told)
+    assert any("the store has an adapter for zu_ZA" in getattr(event, "text", "") for event in notices)
     assert {score.language: score.adapter for score in report.scores} == {"en": "en_XX", "zu_ZA": "zu_ZA"}
 
 
@@ -256,8 +256,8 @@ def test_a_run_can_be_told_how_other_data_is_written_and_nothing_else(finished, 
         (tmp_path / language / "test.jsonl").write_text(lines)
     words = ("eval-transfer", "--run", folder, "--langs", "de", "--data", tmp_path)
     assert run(*words).exit_code != 0
-    told = ("--set", "columns.text=first", "--set", "labels_mapped.yes=entailment")
-    result = run(*words, *told, "--json")
+    message = ("--set", "columns.text=first", "--set", "labels_mapped.yes=entailment")
+    result = run(*words, *message, "--json")
     assert result.exit_code == 0, result.output
     same = scored(folder, "--langs", "de", "--on-exists", "redo")
     assert json.loads(result.stdout)["rows"][1]["value"] == same["de", "own"]["value"]

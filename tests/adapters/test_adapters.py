@@ -100,7 +100,7 @@ def test_an_attached_language_computes_with_the_packages_tensors_and_the_others_
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"adapter_reduction_factor": 4}, r"adapter reduction factor 2\), not for .* \(4\)"),
         ({"num_hidden_layers": 1}, r"layers 2\), not for .* \(1\)"),
@@ -109,10 +109,10 @@ def test_an_attached_language_computes_with_the_packages_tensors_and_the_others_
         ({}, "fits no other base"),  # the same configuration, other weights
     ],
 )
-def test_a_package_of_another_geometry_vocabulary_or_body_is_refused_in_a_sentence(base, tmp_path, settings, told):
+def test_a_package_of_another_geometry_vocabulary_or_body_is_refused_in_a_sentence(base, tmp_path, settings, message):
     package = written(base, tmp_path / "zu")
     other = altered(base, tmp_path / "other", **settings)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         attach(model.load(other, "none", ["en_XX"]), package)
     assert "xmodctl add-language zu_ZA" in str(caught.value)
 
@@ -206,8 +206,8 @@ def test_the_store_finds_a_package_by_language_name_or_folder_for_the_base_it_fi
     package = written(base, tmp_path / "zu")
     kept = copy_to_store(package)
     assert kept.folder.parent == store_folder()
-    for asked in ("zu_ZA", "zu", "Zulu", kept.name, str(tmp_path / "zu")):
-        assert choose(asked, base).sha256 == package.sha256
+    for wanted in ("zu_ZA", "zu", "Zulu", kept.name, str(tmp_path / "zu")):
+        assert choose(wanted, base).sha256 == package.sha256
     with pytest.raises(UserError, match="neither a folder nor a package of the store, which has zu_ZA-"):
         choose("xh_ZA", base)
     other = altered(base, tmp_path / "other")
@@ -221,10 +221,10 @@ def test_the_store_finds_a_package_by_language_name_or_folder_for_the_base_it_fi
 
 
 def test_two_packages_of_one_language_are_refused(base, tmp_path):
-    one, other = written(base, tmp_path / "a"), written(base, tmp_path / "b", seed=1)
-    assert len(choose_all([one.folder, one.folder], base)) == 1
+    first, other = written(base, tmp_path / "a"), written(base, tmp_path / "b", seed=1)
+    assert len(choose_all([first.folder, first.folder], base)) == 1
     with pytest.raises(UserError, match="two adapters for zu_ZA"):
-        choose_all([one.folder, other.folder], base)
+        choose_all([first.folder, other.folder], base)
 
 
 @pytest.mark.usefixtures("_own_cache")
@@ -241,7 +241,7 @@ def test_the_commands_export_verify_import_and_list(tiny_model, tmp_path):
     assert Path(json.loads(result.stdout)["folder"]).parent == store_folder()
     assert "de_DE-" in run("adapters", "list").stdout
     listed = json.loads(run("adapters", "list", tmp_path, "--json").stdout)
-    assert [one["folder"] for one in listed] == [str(out)]
+    assert [item["folder"] for item in listed] == [str(out)]
     base = model.find(str(tiny_model))
     stored = choose("German", base).tensors()
     assert all(torch.equal(tensor, stored[name]) for name, tensor in model.read_adapter(base, "de_DE").items())
@@ -262,7 +262,7 @@ def test_a_merged_model_has_the_new_language_and_every_tensor_that_was_there(bas
     assert "new: zu_ZA" in result.stderr
     merged = model.find(str(tmp_path / "merged"))
     assert merged.languages == (*base.languages, "zu_ZA")
-    here, there = (weights.Checkpoint(one.folder, one.name) for one in (base, merged))
+    here, there = (weights.Checkpoint(item.folder, item.name) for item in (base, merged))
     before, after = here.read(here.entries), there.read(there.entries)
     assert all(torch.equal(after.pop(name), tensor) for name, tensor in before.items())
     assert after.keys() == package.tensors().keys()
@@ -294,20 +294,20 @@ def test_languages_merged_in_any_order_or_one_by_one_are_the_same_model(base, tm
     assert {file.name: file.read_bytes() for file in first.folder.iterdir()} == {
         file.name: file.read_bytes() for file in other.folder.iterdir()
     }
-    one = merge_packages(merge_packages(base, [et], tmp_path / "one"), [zu], tmp_path / "both")
-    assert sha256_of(one.folder / "model.safetensors") == sha256_of(first.folder / "model.safetensors")
+    folder = merge_packages(merge_packages(base, [et], tmp_path / "one"), [zu], tmp_path / "both")
+    assert sha256_of(folder.folder / "model.safetensors") == sha256_of(first.folder / "model.safetensors")
 
 
 def test_a_merged_adapter_takes_the_place_of_the_models_own(base, tmp_path):
     tensors = {name.replace("zu_ZA", "de_DE"): tensor for name, tensor in zulu(base).items()}
     package = write_package(tmp_path / "de", base, "de_DE", tensors, {})
     result = run("adapters", "merge", package.folder, "--model", base.folder, "--out", tmp_path / "merged", "--json")
-    told = json.loads(result.stdout)
-    assert told["languages"] == list(base.languages)
-    merged = model.find(told["folder"])
-    assert all(torch.equal(one, tensors[name]) for name, one in model.read_adapter(merged, "de_DE").items())
+    output = json.loads(result.stdout)
+    assert output["languages"] == list(base.languages)
+    merged = model.find(output["folder"])
+    assert all(torch.equal(folder, tensors[name]) for name, folder in model.read_adapter(merged, "de_DE").items())
     english = model.read_adapter(base, "en_XX")
-    assert all(torch.equal(one, english[name]) for name, one in model.read_adapter(merged, "en_XX").items())
+    assert all(torch.equal(folder, english[name]) for name, folder in model.read_adapter(merged, "en_XX").items())
 
 
 def test_an_open_model_knows_which_of_its_adapters_were_merged(base, tmp_path):

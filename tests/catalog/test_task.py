@@ -22,7 +22,7 @@ def task(values: dict[str, object]) -> Task:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (
             SENTENCES | {"labels_mapped": {"fair": "fine"}},
@@ -42,21 +42,21 @@ def task(values: dict[str, object]) -> Task:
         (SENTENCES | {"language_ends_at": "-"}, "`language_ends_at` needs `language_column`"),
     ],
 )
-def test_a_task_that_contradicts_itself_is_refused(values, told):
-    with pytest.raises(UserError, match=told):
+def test_a_task_that_contradicts_itself_is_refused(values, message):
+    with pytest.raises(UserError, match=message):
         task(values)
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         (SENTENCES, "`training.labels` has 3 labels, and `labels` has 2"),
         (ENTITIES, "`training.labels` renames .* token-classification does not have; use `labels_mapped`"),
     ],
 )
-def test_labels_of_a_data_set_correspond_to_those_of_the_task_one_to_one(values, told):
+def test_labels_of_a_data_set_correspond_to_those_of_the_task_one_to_one(values, message):
     data = {"locations": [{"repository": "some/where", "files": "{split}.csv"}], "labels": ["x", "y", "z"]}
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         task(values | {"training": data})
 
 

@@ -57,9 +57,9 @@ def test_finetune_then_eval_transfer_prints_a_transfer_table_and_a_second_sweep_
 def test_json_is_one_document_on_standard_output(trained):
     folder, _ = trained
     result = run("eval-transfer", "--run", folder, "--langs", "de", "--limit", "6", "--json")
-    told = json.loads(result.stdout)
-    assert [row["limited"] for row in told["rows"]] == [6, 6]
-    assert told["report"]["scores"][0]["is_source"]
+    output = json.loads(result.stdout)
+    assert [row["limited"] for row in output["rows"]] == [6, 6]
+    assert output["report"]["scores"][0]["is_source"]
 
 
 def test_a_limited_table_says_so_and_its_rows_do_not_stand_for_whole_ones(trained):
@@ -133,9 +133,9 @@ def test_an_exported_run_gives_the_same_predictions_in_plain_transformers(traine
     )
     inputs.pop("token_type_ids", None)
     with torch.no_grad():
-        said = [model.config.id2label[int(best)] for best in model(**inputs).logits.argmax(-1)]
+        results = [model.config.id2label[int(best)] for best in model(**inputs).logits.argmax(-1)]
     path = folder / "predictions" / "test" / "de.seed-1.jsonl"
-    assert said == [json.loads(line)["prediction"] for line in path.read_text().splitlines()]
+    assert results == [json.loads(line)["prediction"] for line in path.read_text().splitlines()]
 
 
 def test_a_dry_run_tells_each_value_with_its_origin_and_writes_nothing(tiny_model, pairs, tmp_path):
@@ -151,10 +151,10 @@ def test_a_dry_run_tells_each_value_with_its_origin_and_writes_nothing(tiny_mode
 def test_a_dry_run_of_the_default_model_needs_no_download():
     result = run("finetune", "--task", "xnli", "--lang", "en_XX", "--dry-run", "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["plan"]["model"] == "facebook/xmod-base"
-    assert round(told["parameters"]["trainable"] / 1e6, 1) == 85.6
-    assert told["steps"] is None
+    output = json.loads(result.stdout)
+    assert output["plan"]["model"] == "facebook/xmod-base"
+    assert round(output["parameters"]["trainable"] / 1e6, 1) == 85.6
+    assert output["steps"] is None
 
 
 def test_the_same_finetune_command_again_trains_nothing_and_says_so(trained, tiny_model):
@@ -192,8 +192,8 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_the_user_can_mend_is_one_message_and_exit_code_2(name, tiny_model, pairs, tmp_path):
-    words, told = BAD[name]
-    assert told in refused(finetune(tiny_model, pairs, tmp_path / "run", *words))
+    words, message = BAD[name]
+    assert message in refused(finetune(tiny_model, pairs, tmp_path / "run", *words))
     assert not (tmp_path / "run" / "run.json").exists()
 
 
@@ -210,10 +210,10 @@ DATA = {
 
 @pytest.mark.parametrize("name", DATA)
 def test_bad_rows_are_told_with_their_place_and_no_run_is_left(name, tiny_model, pairs, tmp_path):
-    text, told = DATA[name]
+    text, entry = DATA[name]
     (pairs / "en" / "train.jsonl").write_text(text)
     message = refused(finetune(tiny_model, pairs, tmp_path / "run"))
-    assert told in message
+    assert entry in message
     assert not (tmp_path / "run" / "run.json").exists()
 
 
@@ -264,7 +264,7 @@ def test_too_small_a_disk_is_refused_before_training(tiny_model, pairs, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--langs", "de_CH"], "de_DE"),
         (["--langs", "de", "--split", "tests"], "did you mean test"),
@@ -272,9 +272,9 @@ def test_too_small_a_disk_is_refused_before_training(tiny_model, pairs, tmp_path
         (["--langs", "zu"], "sw_KE"),
     ],
 )
-def test_a_sweep_that_cannot_be_is_refused(trained, words, told):
+def test_a_sweep_that_cannot_be_is_refused(trained, words, message):
     folder, _ = trained
-    assert told in refused(run("eval-transfer", "--run", folder, *words))
+    assert message in refused(run("eval-transfer", "--run", folder, *words))
 
 
 def test_a_run_that_is_none_is_told(tmp_path):
@@ -289,9 +289,9 @@ def test_export_into_a_folder_with_files_is_refused(trained, tmp_path):
 def test_langs_tells_adapters_and_data_without_a_download():
     result = run("langs", "--task", "xnli", "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert sum(one["adapter"] for one in told) == 81
-    assert sum(one["data"] for one in told) == 15
+    output = json.loads(result.stdout)
+    assert sum(item["adapter"] for item in output) == 81
+    assert sum(item["data"] for item in output) == 15
 
 
 def test_tasks_and_recipes_are_listed_shown_and_copied(tmp_path):
@@ -306,17 +306,17 @@ def test_tasks_and_recipes_are_listed_shown_and_copied(tmp_path):
 
 def test_runs_are_listed(trained):
     folder, _ = trained
-    told = json.loads(run("runs", folder.parent, "--json").stdout)
-    assert [(one["run"], one["state"], one["finished_seeds"]) for one in told] == [(str(folder), "finished", [1])]
+    output = json.loads(run("runs", folder.parent, "--json").stdout)
+    assert [(item["run"], item["state"], item["finished_seeds"]) for item in output] == [(str(folder), "finished", [1])]
     assert "no runs under" in run("runs", folder / "predictions").stderr
 
 
 def test_doctor_looks_at_the_machine_and_the_presets(tiny_model):
     result = run("doctor", "--model", tiny_model, "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["machine"]["precision auto"] in ("fp32", "bf16")
-    assert told["parameters"]["none"]["share"] == 100
+    output = json.loads(result.stdout)
+    assert output["machine"]["precision auto"] in ("fp32", "bf16")
+    assert output["parameters"]["none"]["share"] == 100
 
 
 @pytest.mark.slow
@@ -333,10 +333,10 @@ def test_a_command_that_is_killed_goes_on_when_it_is_given_again(number, tiny_mo
     while not (log.exists() and len(log.read_text().splitlines()) > 20) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == (-9 if number == signal.SIGKILL else 130), told
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130), message
     if number != signal.SIGKILL:
-        assert "run the same command again to resume" in told
+        assert "run the same command again to resume" in message
         assert not list((tmp_path / "run").rglob("*.part"))
     again = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     assert again.returncode == 0, again.stderr
@@ -364,8 +364,8 @@ def test_a_sweep_that_is_killed_keeps_the_languages_that_are_done(number, traine
     while time.monotonic() < deadline and (results.read_text().count("\n") if results.exists() else 0) == lines:
         time.sleep(0.01)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == (-9 if number == signal.SIGKILL else 130), told
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130), message
     kept = results.read_bytes()
     assert len(read_rows(results)) >= before
     again = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
@@ -399,7 +399,7 @@ def test_shots_are_told_wherever_their_scores_are_and_never_scored_themselves(ti
     refusal = run("eval-transfer", "--run", folder, "--langs", "de,sw", "--split", "validation", "--json")
     assert refusal.exit_code == 1
     report = json.loads(refusal.stdout)["report"]
-    assert {one["language"] for one in report["scores"]} == {"en", "sw"}
+    assert {score["language"] for score in report["scores"]} == {"en", "sw"}
     assert "3 of the 12 rows of de validation were trained on" in report["failures"][0]["reason"]
 
 
@@ -409,8 +409,8 @@ def test_several_sources_are_all_marked_and_gaps_are_measured_from_their_mean(ti
     assert finetune(tiny_model, pairs, folder, "--lang", "en,de", *QUICK).exit_code == 0
     result = run("eval-transfer", "--run", folder, "--langs", "sw,fr", "--json")
     report = json.loads(result.stdout)["report"]
-    scores = {one["language"]: one for one in report["scores"]}
-    assert [language for language, one in scores.items() if one["is_source"]] == ["en", "de"]
+    scores = {score["language"]: score for score in report["scores"]}
+    assert [language for language, score in scores.items() if score["is_source"]] == ["en", "de"]
     sources = (scores["en"]["mean"] + scores["de"]["mean"]) / 2
     assert scores["sw"]["gap"] == pytest.approx(sources - scores["sw"]["mean"])
     assert report["gap"] == pytest.approx(sources - report["averages"]["without the source"])
@@ -419,9 +419,9 @@ def test_several_sources_are_all_marked_and_gaps_are_measured_from_their_mean(ti
     assert "de (source)" in table
     assert "trained in en_XX+de_DE" in table
     for form in ("markdown", "latex", "csv"):
-        told = run("report", folder, "--format", form)
-        assert told.exit_code == 0, told.output
-        assert "de" in told.stdout
+        message = run("report", folder, "--format", form)
+        assert message.exit_code == 0, message.output
+        assert "de" in message.stdout
     assert "trained in en\\_XX \\+ de\\_DE" in run("report", folder, "--format", "markdown").stdout
 
 
@@ -431,8 +431,8 @@ def test_a_stage_is_planned_checked_trained_and_told(tiny_model, pairs, tmp_path
     plan = finetune(tiny_model, pairs, tmp_path / "run", *stage, *QUICK, "--dry-run")
     assert "xnli (2 epochs)" in plan.stdout
     assert "24 rows, 6 steps per seed" in plan.stdout
-    told = json.loads(finetune(tiny_model, pairs, tmp_path / "run", *stage, *QUICK, "--dry-run", "--json").stdout)
-    assert told["stages"] == [{"task": "xnli", "rows": 24, "steps": 6}]
+    output = json.loads(finetune(tiny_model, pairs, tmp_path / "run", *stage, *QUICK, "--dry-run", "--json").stdout)
+    assert output["stages"] == [{"task": "xnli", "rows": 24, "steps": 6}]
     words = ("--task", "xnli", "--lang", "en", "--model", tiny_model, "--data", pairs, *stage)
     assert "XNLI is trained on first, in en_XX" in run("check", *words).stdout
     trained = finetune(tiny_model, pairs, tmp_path / "run", *stage, *QUICK)
@@ -457,8 +457,8 @@ def test_every_corpus_of_the_source_language_is_marked_and_counts_as_no_transfer
     assert "on the source's validation data" in trained.stderr
     result = run("eval-transfer", "--run", tmp_path / "run", "--langs", "@task", "--json")
     report = json.loads(result.stdout)["report"]
-    assert [(one["language"], one["is_source"]) for one in report["scores"]] == [
+    assert [(score["language"], score["is_source"]) for score in report["scores"]] == [
         ("en_ewt", True), ("de_pud", False), ("en_pud", True),
     ]  # fmt: skip
-    german = next(one["mean"] for one in report["scores"] if one["language"] == "de_pud")
+    german = next(score["mean"] for score in report["scores"] if score["language"] == "de_pud")
     assert report["averages"]["without the source"] == german

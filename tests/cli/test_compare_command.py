@@ -18,9 +18,9 @@ def right(share: float, n: int = 200) -> np.ndarray:
 def folders(tmp_path):
     runs = [make_run(tmp_path / name) for name in ("first", "second")]
     for language, shares in {"en": (0.8, 0.8), "de": (0.7, 0.7), "sw": (0.5, 0.7)}.items():
-        for one, share in zip(runs, shares, strict=True):
-            score(one, language, labels(right(share)))
-    return [one.folder for one in runs]
+        for item, share in zip(runs, shares, strict=True):
+            score(item, language, labels(right(share)))
+    return [item.folder for item in runs]
 
 
 # compare
@@ -41,9 +41,9 @@ def test_compare_prints_each_language_and_a_verdict_and_says_how(folders):
 
 
 def test_compare_as_json_is_one_document(folders):
-    told = json.loads(run("compare", *folders, "--langs", "sw,de", "--json").stdout)
-    assert [one["language"] for one in told["differences"]] == ["sw", "de", None]
-    assert told["sides"][1]["name"] == str(folders[1])
+    output = json.loads(run("compare", *folders, "--langs", "sw,de", "--json").stdout)
+    assert [difference["language"] for difference in output["differences"]] == ["sw", "de", None]
+    assert output["sides"][1]["name"] == str(folders[1])
 
 
 @pytest.mark.parametrize("command", ["compare", "score"])
@@ -70,15 +70,15 @@ def test_help_says_what_a_command_is_for(command):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--split", "tset"], "did you mean test"),
         (["--split", "validation"], "no scores of the validation split"),
         (["--langs", "ge"], "choose from en, de, sw"),
     ],
 )
-def test_a_comparison_that_cannot_be_is_refused(folders, words, told):
-    assert told in refused(run("compare", *folders, *words))
+def test_a_comparison_that_cannot_be_is_refused(folders, words, message):
+    assert message in refused(run("compare", *folders, *words))
 
 
 def test_a_run_that_is_none_is_refused(folders, tmp_path):
@@ -113,7 +113,7 @@ def test_score_tells_what_differs_or_was_edited_and_updates_only_what_the_predic
 
     result = run("score", "--run", folders[0], "--json")
     assert result.exit_code == 1
-    assert [one["state"] for one in json.loads(result.stdout)] == ["as stored", "differs", "edited"]
+    assert [entry["state"] for entry in json.loads(result.stdout)] == ["as stored", "differs", "edited"]
     assert "2 of 3 rows are not as stored" in result.stderr
 
     result = run("score", "--run", folders[0], "--update")
@@ -143,14 +143,18 @@ def test_a_sweep_shows_intervals_of_gaps_and_averages_and_whether_adapters_matte
     assert "mean, all languages (as in XTREME)" in result.stdout
     assert "own minus source" in result.stdout
     assert "own minus none" in result.stdout
-    told = json.loads(
+    output = json.loads(
         run("eval-transfer", "--run", folder, "--langs", "de,sw", "--controls", "source,none", "--json").stdout
     )
-    german = next(one for one in told["report"]["scores"] if (one["language"], one["control"]) == ("de", "own"))
+    german = next(
+        difference
+        for difference in output["report"]["scores"]
+        if (difference["language"], difference["control"]) == ("de", "own")
+    )
     assert german["gap_ci"][0] <= german["gap"] <= german["gap_ci"][1]
-    assert set(told["report"]["averages_ci"]) == {"all languages", "without the source"}
-    assert "by id, the same in every language" in told["report"]["ci_method"]
-    assert {(one["against"], one["language"]) for one in told["controls"]["differences"]} >= {
+    assert set(output["report"]["averages_ci"]) == {"all languages", "without the source"}
+    assert "by id, the same in every language" in output["report"]["ci_method"]
+    assert {(difference["against"], difference["language"]) for difference in output["controls"]["differences"]} >= {
         ("source", "sw"), ("none", "sw"), ("none", "en"), ("source", None),
     }  # fmt: skip
 
@@ -183,18 +187,18 @@ def test_donors_prints_a_matrix_and_a_second_call_scores_only_what_is_missing(tr
     assert header.split()[:4] == ["text", "de_DE", "no", "adapter"]
     assert [line.split()[0] for line in lines] == ["sw"]
     before = (folder / "results.jsonl").read_bytes()
-    told = json.loads(run(*words, "--adapters", "de,sw,en", "--json").stdout)
-    matrix = told["matrix"]
-    assert {(one["language"], one["adapter"]) for one in matrix["cells"]} == {
+    output = json.loads(run(*words, "--adapters", "de,sw,en", "--json").stdout)
+    matrix = output["matrix"]
+    assert {(item["language"], item["adapter"]) for item in matrix["cells"]} == {
         (text, adapter) for text in ("sw", "fr") for adapter in ("de_DE", "sw_KE", "en_XX", None)
     }
-    assert [one["adapter"] for one in matrix["cells"] if one["own"]] == ["sw_KE"]
+    assert [item["adapter"] for item in matrix["cells"] if item["own"]] == ["sw_KE"]
     added = (folder / "results.jsonl").read_bytes().removeprefix(before)
     assert [(row["language"], row["adapter"]) for row in map(json.loads, added.splitlines())] == [
         ("sw", "en_XX"), ("fr", "en_XX"),
     ]  # fmt: skip
-    assert {one["language"] for one in matrix["donors"]} == {"sw", "fr"}
-    assert all(one["adapter"] != "sw_KE" for one in matrix["donors"] if one["language"] == "sw")
+    assert {item["language"] for item in matrix["donors"]} == {"sw", "fr"}
+    assert all(item["adapter"] != "sw_KE" for item in matrix["donors"] if item["language"] == "sw")
 
 
 def test_donors_of_a_language_that_no_adapter_is_of(trained):
@@ -208,7 +212,7 @@ def test_donors_of_a_language_that_no_adapter_is_of(trained):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--langs", "de,-de"], "selects no text"),
         (["--langs", "de", "--adapters", "klingonish"], "klingonish"),
@@ -216,5 +220,5 @@ def test_donors_of_a_language_that_no_adapter_is_of(trained):
         (["--langs", "de", "--on-exists", "error"], "choose missing, redo"),
     ],
 )
-def test_a_search_for_donors_that_cannot_be_is_refused(trained, words, told):
-    assert told in refused(run("donors", "--run", trained[0], *words))
+def test_a_search_for_donors_that_cannot_be_is_refused(trained, words, message):
+    assert message in refused(run("donors", "--run", trained[0], *words))

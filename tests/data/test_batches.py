@@ -138,7 +138,7 @@ def test_over_epochs_no_unit_of_a_language_comes_twice_as_often_as_another():
 
 def test_a_sample_depends_on_seed_and_epoch_alone():
     groups = np.repeat([0, 1], [60, 40])
-    one = sampled(groups, alpha=0.5, seed=1, epoch=2)
-    assert np.array_equal(one, sampled(groups, alpha=0.5, seed=1, epoch=2))
-    assert not np.array_equal(one, sampled(groups, alpha=0.5, seed=2, epoch=2))
-    assert not np.array_equal(one, sampled(groups, alpha=0.5, seed=1, epoch=3))
+    item = sampled(groups, alpha=0.5, seed=1, epoch=2)
+    assert np.array_equal(item, sampled(groups, alpha=0.5, seed=1, epoch=2))
+    assert not np.array_equal(item, sampled(groups, alpha=0.5, seed=2, epoch=2))
+    assert not np.array_equal(item, sampled(groups, alpha=0.5, seed=1, epoch=3))

@@ -30,21 +30,21 @@ class Maker:
         return made()
 
 
-def same(one: Encoded, other: Encoded) -> bool:
+def same(encoded: Encoded, other: Encoded) -> bool:
     return (
-        [row.tolist() for row in one.input_ids] == [row.tolist() for row in other.input_ids]
-        and one.rows.tolist() == other.rows.tolist()
-        and {key: value.tolist() for key, value in one.scalars.items()}
+        [row.tolist() for row in encoded.input_ids] == [row.tolist() for row in other.input_ids]
+        and encoded.rows.tolist() == other.rows.tolist()
+        and {key: value.tolist() for key, value in encoded.scalars.items()}
         == {key: value.tolist() for key, value in other.scalars.items()}
-        and {key: [row.tolist() for row in value] for key, value in one.ragged.items()}
+        and {key: [row.tolist() for row in value] for key, value in encoded.ragged.items()}
         == {key: [row.tolist() for row in value] for key, value in other.ragged.items()}
-        and one.counts == other.counts
+        and encoded.counts == other.counts
     )
 
 
 def test_encodings_are_joined_row_after_row():
-    one, other = made(), made()
-    joined = Encoded.joined([one, other])
+    first, other = made(), made()
+    joined = Encoded.joined([first, other])
     assert [row.tolist() for row in joined.input_ids] == [[5, 6, 7], [], [8]] * 2
     assert joined.rows.tolist() == [0, 1, 1, 2, 3, 3]
     assert joined.scalars["labels"].tolist() == [1, 0, 2] * 2

@@ -68,11 +68,11 @@ def test_the_next_location_is_tried_when_one_has_nothing(hub, nli):
 
 def test_when_no_location_has_the_data_each_reason_is_told(hub, nli):
     hub.add("datasets", "another/pairs", {"de/test.arrow": b"", "README.md": b""})
-    told = refusal(nli)
-    assert "cannot load Pairs (de, test) from the Hub" in told
-    assert "someone/pairs@main: no such repository, or a private one" in told
-    assert "another/pairs@refs/convert/parquet: no file `de/test/*.parquet`" in told
-    assert "--data DIR" in told
+    message = refusal(nli)
+    assert "cannot load Pairs (de, test) from the Hub" in message
+    assert "someone/pairs@main: no such repository, or a private one" in message
+    assert "another/pairs@refs/convert/parquet: no file `de/test/*.parquet`" in message
+    assert "--data DIR" in message
 
 
 def test_a_revision_that_is_gone_is_told(hub, nli):
@@ -83,18 +83,18 @@ def test_a_revision_that_is_gone_is_told(hub, nli):
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         ("gated", "accept the terms on its page"),
         ("unavailable", "HTTP status 503"),
         ("truncated", "the connection was lost"),
     ],
 )
-def test_a_failure_of_the_hub_is_told_as_what_it_is(hub, nli, fault, told, monkeypatch):
+def test_a_failure_of_the_hub_is_told_as_what_it_is(hub, nli, fault, message, monkeypatch):
     monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda seconds: None)  # the client tries again
     hub.add("datasets", "someone/pairs", FILES)
     hub.faults["someone/pairs"] = fault
-    assert told in refusal(nli)
+    assert message in refusal(nli)
 
 
 def test_nothing_is_asked_of_a_hub_in_offline_mode_and_the_cache_serves(hub, nli, monkeypatch):
@@ -116,11 +116,11 @@ def test_with_the_hub_out_of_reach_the_cache_serves(hub, nli, monkeypatch):
 
 def test_with_neither_hub_nor_cache_one_sentence_names_three_ways_out(hub, nli, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", closed_port())
-    told = refusal(nli)
-    assert "does not answer" in told
-    assert "\n" not in told
+    message = refusal(nli)
+    assert "does not answer" in message
+    assert "\n" not in message
     for way in ("--model mini", "--data DIR", "xmodctl demo"):
-        assert way in told
+        assert way in message
 
 
 def test_a_hub_that_accepts_and_never_answers_is_asked_once(nli, tmp_path, monkeypatch):
@@ -188,10 +188,10 @@ def test_an_empty_text_of_a_published_benchmark_is_scored_as_it_is(hub, nli):
 def test_an_answer_a_benchmark_published_at_a_wrong_place_counts_in_evaluation_and_is_left_out_of_training(hub, nli):
     columns = {"context": "context", "question": "question", "answers": "answers"}
     facts = nli.model_dump(exclude_unset=True) | {"kind": "question-answering", "columns": columns, "labels": ()}
-    asked = [("right", 0), ("wrong", 9), ("place", 12)]
+    results = [("right", 0), ("wrong", 9), ("place", 12)]
     rows = [
         {"context": "right wrong place", "question": "?", "answers": {"text": [text], "answer_start": [start]}}
-        for text, start in asked
+        for text, start in results
     ]
     hub.add("datasets", "someone/pairs", {"de/test-0.parquet": parquet(rows), "de/train-0.parquet": parquet(rows)})
     questions = type(nli).model_validate(facts)

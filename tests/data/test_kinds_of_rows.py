@@ -87,8 +87,8 @@ def test_every_scheme_of_writing_the_same_entities_gives_the_same_tags(entities)
             inner = [f"I-{kind}"] * (length - 1)
             iob2 += [f"B-{kind}", *inner]
             iob1 += [f"{'B' if before == kind else 'I'}-{kind}", *inner]
-            for tags, one, last in ((bilou, "U", "L"), (iobes, "S", "E")):
-                tags.extend([f"{one}-{kind}"] if length == 1 else [f"B-{kind}", *inner[1:], f"{last}-{kind}"])
+            for tags, scheme, last in ((bilou, "U", "L"), (iobes, "S", "E")):
+                tags.extend([f"{scheme}-{kind}"] if length == 1 else [f"B-{kind}", *inner[1:], f"{last}-{kind}"])
         before = kind
     expected = [TAGS.index(tag) for tag in iob2]
     for tags in (iob2, iob1, bilou, iobes):
@@ -135,7 +135,7 @@ def test_tags_stored_as_numbers_with_names_in_parquet_are_read_by_name(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "2 words in `tokens`, but 1 tags in `ner_tags`"),
         ({"tokens": ["a"], "ner_tags": ["PER"]}, '`ner_tags` item 1 is "PER"; expected O or a tag such as B-PER'),
@@ -153,24 +153,24 @@ def test_tags_stored_as_numbers_with_names_in_parquet_are_read_by_name(tmp_path)
         ({"tokens": [], "ner_tags": []}, "`tokens` is an empty list"),
     ],
 )
-def test_a_sentence_that_cannot_be_used_is_reported(tmp_path, row, told):
+def test_a_sentence_that_cannot_be_used_is_reported(tmp_path, row, message):
     path = put(tmp_path, "en/test.jsonl", jsonl({"tokens": ["x", "y"], "ner_tags": ["O", "B-PER"]}, row))
     mistake = refusal(NER, tmp_path)
     assert mistake.startswith(f"{path}:2: ")
-    assert told in mistake
+    assert message in mistake
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("Anna B-PER\nging\n", ":2: the line has 1 columns, the lines before it 2"),
         ("Anna\nging\n", ':1: the line has one column, "Anna"; expected a word and its tag'),
         ("a O\n\nb B-LOC\nc I-XYZ\n", ':3: `ner_tags` item 2 is "I-XYZ"'),
     ],
 )
-def test_a_broken_column_file_is_reported_with_its_line(tmp_path, text, told):
+def test_a_broken_column_file_is_reported_with_its_line(tmp_path, text, message):
     path = put(tmp_path, "en/test.txt", text)
-    assert f"{path}{told}" in refusal(NER, tmp_path)
+    assert f"{path}{message}" in refusal(NER, tmp_path)
 
 
 def test_sentences_with_nothing_but_o_are_a_hidden_test_set(tmp_path):
@@ -197,8 +197,8 @@ CONTEXT = "กรุงเทพฯ is the capital; नमस्ते said Anna
 
 
 def question(number: int, *answers: str, **more: Any) -> dict[str, Any]:
-    found = [{"text": answer, "answer_start": CONTEXT.index(answer)} for answer in answers]
-    return {"id": f"q{number}", "question": f"Question {number}?", "answers": found, **more}
+    rows = [{"text": answer, "answer_start": CONTEXT.index(answer)} for answer in answers]
+    return {"id": f"q{number}", "question": f"Question {number}?", "answers": rows, **more}
 
 
 def squad(*questions: dict[str, Any]) -> str:
@@ -206,21 +206,21 @@ def squad(*questions: dict[str, Any]) -> str:
 
 
 def test_squads_form_and_rows_and_columns_of_answers_are_the_same(tmp_path):
-    asked = [question(1, "กรุงเทพฯ", "capital"), question(2, "नमस्ते")]
-    put(tmp_path, "a/en/test.json", squad(*asked))
-    put(tmp_path, "b/en/test.jsonl", jsonl(*({"context": CONTEXT, **one} for one in asked)))
+    questions = [question(1, "กรุงเทพฯ", "capital"), question(2, "नमस्ते")]
+    put(tmp_path, "a/en/test.json", squad(*questions))
+    put(tmp_path, "b/en/test.jsonl", jsonl(*({"context": CONTEXT, **entry} for entry in questions)))
     columns = [
         {
             "context": CONTEXT,
-            **one,
-            "answers": {key: [answer[key] for answer in one["answers"]] for key in ("text", "answer_start")},
+            **entry,
+            "answers": {key: [answer[key] for answer in entry["answers"]] for key in ("text", "answer_start")},
         }
-        for one in asked
+        for entry in questions
     ]
     (tmp_path / "c/en").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(columns), tmp_path / "c/en/test.parquet")
     rows = [load_rows(QA, "en", "test", folder=tmp_path / name) for name in "abc"]
-    assert len({one.fingerprint for one in rows}) == 1
+    assert len({entry.fingerprint for entry in rows}) == 1
     assert rows[0].table[0] == {
         "id": "q1",
         "context": CONTEXT,
@@ -235,7 +235,7 @@ def test_a_question_without_an_answer_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "message"),
     [
         ([{"text": "Anna", "answer_start": 3}], 'the answer "Anna" is not at character 3 of `context`'),
         ([{"text": "Anna", "answer_start": 10_000}], 'which has "" there; it is at character'),
@@ -248,10 +248,10 @@ def test_a_question_without_an_answer_is_kept(tmp_path):
         ({"text": ["Anna"], "answer_start": []}, "expected a list of"),
     ],
 )
-def test_an_answer_that_is_not_at_its_offset_is_reported(tmp_path, answers, told):
+def test_an_answer_that_is_not_at_its_offset_is_reported(tmp_path, answers, message):
     put(tmp_path, "en/test.json", squad(question(1, "Anna"), {**question(2), "answers": answers}))
     assert "test.json row 2: " in refusal(QA, tmp_path)
-    assert told in refusal(QA, tmp_path)
+    assert message in refusal(QA, tmp_path)
 
 
 def test_questions_without_any_answers_are_a_hidden_test_set(tmp_path):
@@ -265,10 +265,10 @@ def test_question_ids_must_differ(tmp_path):
 
 
 def test_questions_without_ids_are_numbered(tmp_path):
-    asked = [
+    questions = [
         {key: value for key, value in question(i, word).items() if key != "id"} for i, word in ((1, "Anna"), (2, "is"))
     ]
-    put(tmp_path, "en/test.json", squad(*asked))
+    put(tmp_path, "en/test.json", squad(*questions))
     assert load_rows(QA, "en", "test", folder=tmp_path).table["id"][:] == ["0", "1"]
 
 
@@ -318,7 +318,7 @@ def test_labels_that_count_from_one_are_named_by_the_task(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"label": 2}, "`label` is 2, but the row has 2 choices"),
         ({"label": "first"}, '`label` is "first"; expected the number of the right choice'),
@@ -326,9 +326,9 @@ def test_labels_that_count_from_one_are_named_by_the_task(tmp_path):
         ({"choice2": None}, "`choice2` is empty (null)"),
     ],
 )
-def test_a_row_without_a_right_choice_is_reported(tmp_path, change, told):
+def test_a_row_without_a_right_choice_is_reported(tmp_path, change, message):
     path = put(tmp_path, "en/test.jsonl", jsonl(COPA, {**COPA, **change}, {**COPA, "label": 1}))
-    assert refusal(CHOICE, tmp_path).startswith(f"{path}:2: {told}")
+    assert refusal(CHOICE, tmp_path).startswith(f"{path}:2: {message}")
 
 
 def test_a_single_choice_is_refused(tmp_path):
@@ -339,9 +339,9 @@ def test_a_single_choice_is_refused(tmp_path):
 
 def test_a_missing_choice_column_is_reported_with_a_fix(tmp_path):
     put(tmp_path, "en/test.jsonl", jsonl({key: value for key, value in COPA.items() if key != "choice2"}))
-    told = refusal(CHOICE, tmp_path)
-    assert "no column `choice2` for the choices" in told
-    assert "--set columns.choices='[A, B]'" in told
+    message = refusal(CHOICE, tmp_path)
+    assert "no column `choice2` for the choices" in message
+    assert "--set columns.choices='[A, B]'" in message
 
 
 # --- one file for all languages, and saved data sets ------------------------------------------------------------------
@@ -358,12 +358,12 @@ def test_one_file_may_hold_all_languages(tmp_path):
 def test_a_language_that_the_file_lacks_is_reported_with_those_it_has(tmp_path):
     path = put(tmp_path, "validation.csv", "premise,question,choice1,choice2,label,code\na,b,c,d,0,de\na,b,c,d,1,fr\n")
     coded = CHOICE.with_values({"language_column": "code"}, origin="test")
-    told = refusal(coded, tmp_path, "sw_KE", "validation")
-    assert told == (f"no sw_KE rows in {path} (column 'code' has de, fr); try --langs de,fr or --lang-column")
+    message = refusal(coded, tmp_path, "sw_KE", "validation")
+    assert message == (f"no sw_KE rows in {path} (column 'code' has de, fr); try --langs de,fr or --lang-column")
     assert len(load_rows(coded, "French", "validation", folder=tmp_path)) == 1
-    told = refusal(CHOICE, tmp_path, "de", "validation")
-    assert "no column gives the row's language" in told
-    assert "--lang-column" in told
+    message = refusal(CHOICE, tmp_path, "de", "validation")
+    assert "no column gives the row's language" in message
+    assert "--lang-column" in message
 
 
 def test_a_row_without_a_language_is_reported(tmp_path):
@@ -419,7 +419,7 @@ def test_the_real_zulu_columns_hold_every_word(benchmarks):
     about = task("token-classification", NER.columns, (*TAGS, "B-ORG", "I-ORG", "B-DATE", "I-DATE"))
     for split, name in (("validation", "dev"), ("test", "test")):
         words = (benchmarks / f"masakhaner_zu/{name}.txt").read_text(encoding="utf-8").split("\n")
-        found = load_rows(about, "zul", split, folder=folder, single_language=True)
-        assert found.notes == (f"{folder / name}.txt does not give its language; all of it is assumed to be zul",)
-        rows = found.table
+        result = load_rows(about, "zul", split, folder=folder, single_language=True)
+        assert result.notes == (f"{folder / name}.txt does not give its language; all of it is assumed to be zul",)
+        rows = result.table
         assert sum(map(len, rows["tokens"])) == sum(bool(word.strip()) for word in words)

@@ -95,9 +95,9 @@ def test_every_format_gives_the_same_rows(tmp_path, nli, ending):
     put(tmp_path, "a/en/test.jsonl", jsonl(plain))
     (tmp_path / "b/en").mkdir(parents=True)
     WRITERS[ending](plain, tmp_path / f"b/en/test{ending}")
-    one, other = (load_rows(nli, "en", "test", folder=tmp_path / name) for name in "ab")
-    assert one.fingerprint == other.fingerprint
-    assert one.table[:] == other.table[:]
+    first, other = (load_rows(nli, "en", "test", folder=tmp_path / name) for name in "ab")
+    assert first.fingerprint == other.fingerprint
+    assert first.table[:] == other.table[:]
 
 
 @pytest.mark.parametrize(
@@ -229,12 +229,12 @@ def test_the_fingerprint_tells_content_and_order_and_nothing_else(tmp_path, nli,
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("asked", ["de", "de_DE", "deu", "German", "de-DE"])
+@pytest.mark.parametrize("spelling", ["de", "de_DE", "deu", "German", "de-DE"])
 @pytest.mark.parametrize("stored", ["de", "de_DE", "deu_Latn", "german"])
-def test_a_languages_folder_is_found_in_any_spelling(tmp_path, nli, asked, stored):
+def test_a_languages_folder_is_found_in_any_spelling(tmp_path, nli, spelling, stored):
     put(tmp_path, f"{stored}/test.jsonl", jsonl(PAIRS))
     put(tmp_path, "en/test.jsonl", jsonl(PAIRS))
-    assert load_rows(nli, asked, "test", folder=tmp_path).language == stored
+    assert load_rows(nli, spelling, "test", folder=tmp_path).language == stored
 
 
 def test_two_folders_for_one_language_are_refused(tmp_path, nli):
@@ -276,10 +276,10 @@ def test_coverage_of_a_folder_is_its_languages_and_their_splits(tmp_path, nli):
 def test_a_missing_column_names_the_place_the_columns_seen_and_the_remedy(tmp_path, nli):
     rows = [{"premise": "a", "hypothesis": "b", "gold_label": "neutral"}]
     path = put(tmp_path, "en/test.jsonl", jsonl(rows))
-    told = refusal(nli, tmp_path)
-    assert told.startswith(f"{path}:1: no column `label`")
-    assert "premise, hypothesis, gold_label" in told
-    assert "--set columns.label=gold_label" in told
+    message = refusal(nli, tmp_path)
+    assert message.startswith(f"{path}:1: no column `label`")
+    assert "premise, hypothesis, gold_label" in message
+    assert "--set columns.label=gold_label" in message
 
 
 def test_the_missing_column_is_told_once_also_for_csv_and_parquet(tmp_path, nli):
@@ -288,13 +288,13 @@ def test_the_missing_column_is_told_once_also_for_csv_and_parquet(tmp_path, nli)
         folder = tmp_path / ending[1:]
         (folder / "en").mkdir(parents=True)
         WRITERS[ending](rows, folder / f"en/test{ending}")
-        told = refusal(nli, folder)
-        assert told.count("no column `hypothesis`") == 1
-        assert "--set columns.text_pair=" in told
+        message = refusal(nli, folder)
+        assert message.count("no column `hypothesis`") == 1
+        assert "--set columns.text_pair=" in message
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"label": "entails"}, "`label` is \"entails\"; the labels are entailment, neutral, contradiction"),
         ({"label": 3}, "`label` is 3; the labels are"),
@@ -309,9 +309,9 @@ def test_the_missing_column_is_told_once_also_for_csv_and_parquet(tmp_path, nli)
         ({"hypothesis": ["a", "b"]}, "`hypothesis` is [\"a\", \"b\"]; expected text"),
     ],
 )  # fmt: skip
-def test_a_row_that_cannot_be_used_is_told_with_its_line(tmp_path, nli, change, told):
+def test_a_row_that_cannot_be_used_is_told_with_its_line(tmp_path, nli, change, message):
     path = put(tmp_path, "en/test.jsonl", jsonl([PAIRS[0], {**PAIRS[1], **change}, PAIRS[2]]))
-    assert refusal(nli, tmp_path).startswith(f"{path}:2: {told}")
+    assert refusal(nli, tmp_path).startswith(f"{path}:2: {message}")
 
 
 def test_a_row_that_lacks_a_column_which_others_have_is_told(tmp_path, nli):
@@ -341,9 +341,9 @@ def test_bytes_that_are_not_utf8_are_told_with_line_and_byte(tmp_path, nli):
 
 def test_a_line_that_is_cut_off_is_told(tmp_path, nli):
     path = put(tmp_path, "en/test.jsonl", jsonl(PAIRS)[:-20])
-    told = refusal(nli, tmp_path)
-    assert told.startswith(f"{path}:3: this is not JSON")
-    assert "the line seems cut off" in told
+    message = refusal(nli, tmp_path)
+    assert message.startswith(f"{path}:3: this is not JSON")
+    assert "the line seems cut off" in message
 
 
 def test_a_file_that_is_cut_off_within_a_character_is_told(tmp_path, nli):
@@ -353,7 +353,7 @@ def test_a_file_that_is_cut_off_within_a_character_is_told(tmp_path, nli):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         (b"[1, 2]", "found [1, 2]"),
         (b'"x"', 'found "x"'),
@@ -361,13 +361,13 @@ def test_a_file_that_is_cut_off_within_a_character_is_told(tmp_path, nli):
         (b"[" * 100_000, "nested too deeply"),
     ],
 )
-def test_a_line_that_is_no_object_is_told(tmp_path, nli, line, told):
+def test_a_line_that_is_no_object_is_told(tmp_path, nli, line, message):
     put(tmp_path, "en/test.jsonl", jsonl(PAIRS) + line + b"\n")
-    assert told in refusal(nli, tmp_path)
+    assert message in refusal(nli, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("test.json", b'[{"premise": "a",\n "label": ]', "test.json:2: this is not JSON"),
         ("test.json", b'"text"', "expected a list of rows"),
@@ -385,9 +385,9 @@ def test_a_line_that_is_no_object_is_told(tmp_path, nli, line, told):
         ("test.jsonl", b"\n\n", "contains no rows"),
     ],
 )  # fmt: skip
-def test_a_broken_file_is_told(tmp_path, nli, name, content, told):
+def test_a_broken_file_is_told(tmp_path, nli, name, content, message):
     put(tmp_path, f"en/{name}", content)
-    assert told in refusal(nli, tmp_path)
+    assert message in refusal(nli, tmp_path)
 
 
 def test_an_id_that_comes_twice_is_told(tmp_path, nli):
@@ -405,7 +405,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path, nli):
 @pytest.mark.parametrize("change", ["longer", "touched", "replaced"])
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, nli, monkeypatch, change):
     path = put(tmp_path, "en/test.jsonl", jsonl(PAIRS))
-    said = readers.json.loads
+    predicted = readers.json.loads
 
     def meanwhile(line: str) -> Any:
         if change == "longer":
@@ -417,7 +417,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, nli, monkeypa
             new.write_bytes(jsonl(PAIRS[::-1]))
             os.utime(new, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
             new.replace(path)
-        return said(line)
+        return predicted(line)
 
     monkeypatch.setattr(readers.json, "loads", meanwhile)
     assert "changed while it was being read" in refusal(nli, tmp_path)
@@ -479,7 +479,7 @@ def test_the_real_xnli_files_are_parallel():
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "entry"),
     [
         ("test.jsonl", json.dumps({**PAIRS[0], "label": "x" * 10**6}), "the labels are entailment"),
         ("test.jsonl", "x" * 10**6, "this is not JSON"),
@@ -489,10 +489,10 @@ def test_the_real_xnli_files_are_parallel():
          "no column `premise` for the text (found c0, c1,"),
     ],
 )  # fmt: skip
-def test_a_message_about_much_text_is_short(tmp_path, nli, name, content, told):
+def test_a_message_about_much_text_is_short(tmp_path, nli, name, content, entry):
     put(tmp_path, f"de/{name}", content.encode())
     message = refusal(nli, tmp_path, "de")
-    assert told in message
+    assert entry in message
     assert len(message) < 700
 
 
@@ -511,6 +511,6 @@ def test_line_ends_of_cr_alone_are_told(tmp_path, nli, ending):
 
 def test_many_languages_in_a_column_are_not_all_listed(tmp_path, nli):
     put(tmp_path, "test.jsonl", jsonl([{**PAIRS[0], "lang": f"q{number:03}"} for number in range(90)]))
-    told = refusal(nli, tmp_path, "de")
-    assert "q000, q001" in told
-    assert "and 70 more" in told
+    message = refusal(nli, tmp_path, "de")
+    assert "q000, q001" in message
+    assert "and 70 more" in message

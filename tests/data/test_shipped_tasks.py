@@ -109,10 +109,10 @@ def test_paraphrases_keep_their_labels_and_ids(hub):
     }
     hub.add("datasets", "google-research-datasets/paws-x", files)
     task = library.task("paws-x")
-    found = load_rows(task, "zh_CN", "test")
+    result = load_rows(task, "zh_CN", "test")
     assert hub.fetched() == {"zh/test-00000-of-00001.parquet"}
-    assert (found.table["label"][:], found.table["id"][:]) == ([0, 1, 0, 1], ["7", "8", "9", "10"])
-    assert [task.labels[label] for label in found.table["label"][:2]] == ["different", "paraphrase"]
+    assert (result.table["label"][:], result.table["id"][:]) == ([0, 1, 0, 1], ["7", "8", "9", "10"])
+    assert [task.labels[label] for label in result.table["label"][:2]] == ["different", "paraphrase"]
 
 
 NER_NAMES = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
@@ -136,9 +136,9 @@ def test_dates_and_miscellany_that_one_side_does_not_mark_are_no_entities(hub):
 
 
 def test_of_several_treebanks_of_a_language_the_one_trained_on_is_meant_and_the_others_have_their_codes(hub):
-    one = parquet([sentence(1, 0)], ner_tags=NER_NAMES)
+    item = parquet([sentence(1, 0)], ner_tags=NER_NAMES)
     files = {
-        f"{code}/{split}-00000-of-00001.parquet": one for code in ("en_ewt", "en_pud") for split in ("train", "test")
+        f"{code}/{split}-00000-of-00001.parquet": item for code in ("en_ewt", "en_pud") for split in ("train", "test")
     }
     hub.add("datasets", "BramVanroy/universal_ner", files)
     task = library.task("uner")
@@ -162,8 +162,8 @@ def question(id_: str, answer: str = "two") -> dict[str, Any]:
 
 
 def test_situations_are_answered_by_the_number_of_the_right_answer(hub):
-    asked = {"context": "Ada fell.", "question": "Why?", "answerA": "ice", "answerB": "sun", "answerC": "joy"}
-    rows = [{**asked, "label": label} for label in ("1", "3")]
+    questions = {"context": "Ada fell.", "question": "Why?", "answerA": "ice", "answerB": "sun", "answerC": "joy"}
+    rows = [{**questions, "label": label} for label in ("1", "3")]
     hub.add("datasets", "lighteval/siqa", {"data/train-00000-of-00001-da17.parquet": parquet(rows)})
     table = load_rows(library.task("siqa"), "en_XX", "train", evaluation=False).table
     assert table["label"][:] == [0, 2]
@@ -196,7 +196,7 @@ def test_questions_are_trained_on_squad_and_scored_on_the_one_split_there_is(hub
 
 
 def test_of_mlqas_49_pairs_the_one_with_question_and_context_in_the_language_is_fetched(hub):
-    files = {f"mlqa.de.{asked}/test/0000.parquet": parquet([question(asked)]) for asked in ("de", "en")}
+    files = {f"mlqa.de.{pair}/test/0000.parquet": parquet([question(pair)]) for pair in ("de", "en")}
     hub.add("datasets", "facebook/mlqa", files)
     assert load_rows(library.task("mlqa"), "de", "test").table["id"][:] == ["de"]
     assert hub.fetched() == {"mlqa.de.de/test/0000.parquet"}
@@ -222,8 +222,8 @@ def test_where_only_the_id_tells_the_language_its_rows_are_picked_by_it(hub):
         load_rows(library.task("tydiqa-goldp"), "ko", "test")
 
 
-def copa(asked: str, label: int) -> dict[str, Any]:
-    return {"premise": "p", "choice1": "a", "choice2": "b", "question": asked, "label": label, "idx": 0}
+def copa(request: str, label: int) -> dict[str, Any]:
+    return {"premise": "p", "choice1": "a", "choice2": "b", "question": request, "label": label, "idx": 0}
 
 
 def test_causes_and_effects_are_asked_for_in_the_language_of_the_row(hub):
@@ -257,11 +257,11 @@ def test_blanks_answers_and_stories_keep_their_numbers_from_one(hub):
     cloze = load_rows(library.task("xstorycloze"), "eu", "test")
     assert cloze.table[1] == {"id": "i2", "context": "s1. s2. s3. s4.", "choices": ["x", "y"], "label": 1}
 
-    asked = {"flores_passage": "f", "question": "q", **{f"mc_answer{i}": str(i) for i in range(1, 5)}}
+    questions = {"flores_passage": "f", "question": "q", **{f"mc_answer{i}": str(i) for i in range(1, 5)}}
     hub.add(
         "datasets",
         "facebook/belebele",
-        {"data/zho_Hant.jsonl": jsonl([asked | {"correct_answer_num": i} for i in ("4", "1")])},
+        {"data/zho_Hant.jsonl": jsonl([questions | {"correct_answer_num": i} for i in ("4", "1")])},
     )
     race = [{"article": "f", "question": "q", "options": list("wxyz"), "answer": letter} for letter in "CA"]
     hub.add("datasets", "ehovy/race", {"all/train-00000-of-00001.parquet": parquet(race)})

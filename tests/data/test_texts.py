@@ -73,7 +73,7 @@ def test_rows_with_columns_are_read_line_by_line(tmp_path):
 
 
 def test_a_cell_that_is_no_text_is_told_with_its_place(tmp_path):
-    rows = [{"text": one} for one in lines()] + [{"text": 7}]
+    rows = [{"text": column} for column in lines()] + [{"text": 7}]
     path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UserError, match=r"a\.jsonl:1001: `text` is 7; expected text"):
         gather([path], tmp_path / "out")
@@ -88,14 +88,14 @@ def test_what_is_dropped_is_counted(tmp_path):
 
 def test_what_is_held_out_depends_on_the_line_alone(tmp_path):
     there = lines(3_000)
-    one = gather([write(tmp_path / "a.txt", "\n".join(there))], tmp_path / "one")
+    alone = gather([write(tmp_path / "a.txt", "\n".join(there))], tmp_path / "one")
     more = [*lines(2_000, seed=1), *reversed(there)]
     other = gather([write(tmp_path / "b.txt", "\n".join(more))], tmp_path / "other")
-    mine = [line for line in other.held_out_documents() if line in set(there)]
-    assert list(one.held_out_documents()) == mine
-    assert abs(len(mine) / 3_000 - HELD_OUT) < 0.015
-    assert not set(one.documents()) & set(one.held_out_documents())
-    assert one.fingerprint != other.fingerprint
+    held_out = [line for line in other.held_out_documents() if line in set(there)]
+    assert list(alone.held_out_documents()) == held_out
+    assert abs(len(held_out) / 3_000 - HELD_OUT) < 0.015
+    assert not set(alone.documents()) & set(alone.held_out_documents())
+    assert alone.fingerprint != other.fingerprint
 
 
 def test_several_files_are_one_text_and_each_line_comes_once(tmp_path):
@@ -136,14 +136,14 @@ def test_a_line_without_blanks_is_not_cut_within_a_letter_and_its_marks(tmp_path
 
 def test_reading_in_small_chunks_gives_the_same_lines(tmp_path, monkeypatch):
     there = lines(300)
-    path = write(tmp_path / "a.txt", "\r\n".join(one.replace("u", "ü") * 3 for one in there))
+    path = write(tmp_path / "a.txt", "\r\n".join(text.replace("u", "ü") * 3 for text in there))
     whole = gather([path], tmp_path / "whole")
     monkeypatch.setattr(texts, "_CHUNK", 7)
     assert gather([path], tmp_path / "parts").fingerprint == whole.fingerprint
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"", r"a\.txt: 0 characters of usable text in 0 different lines.*at least 20,000 \(about ten pages\)"),
         (b"a few words of text\n" * 9_000, r"19 characters of usable text in 1 different lines"),
@@ -155,8 +155,8 @@ def test_reading_in_small_chunks_gives_the_same_lines(tmp_path, monkeypatch):
         (b"PK\x03\x04....", r"a zip archive or an office document"),
     ],
 )
-def test_what_is_no_text_or_too_little_is_refused_in_a_sentence(tmp_path, content, told):
-    with pytest.raises(UserError, match=told):
+def test_what_is_no_text_or_too_little_is_refused_in_a_sentence(tmp_path, content, message):
+    with pytest.raises(UserError, match=message):
         gather([write(tmp_path / "a.txt", content)], tmp_path / "out")
 
 
@@ -167,7 +167,7 @@ def test_a_file_that_is_cut_off_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "told"),
+    ("place", "message"),
     [
         ("nowhere.txt", r"no such file; give a file, `-` for standard input"),
         ("owner/name", r"for a data set on the Hub, give a pattern for its files, as in --text 'owner/name:"),
@@ -178,8 +178,8 @@ def test_a_file_that_is_cut_off_is_told(tmp_path):
         ("{folder}", r"is a folder; name the files in it"),
     ],
 )
-def test_a_place_that_holds_no_text_is_refused(tmp_path, place, told):
-    with pytest.raises(UserError, match=told):
+def test_a_place_that_holds_no_text_is_refused(tmp_path, place, message):
+    with pytest.raises(UserError, match=message):
         gather([place.format(folder=tmp_path)], tmp_path / "out")
 
 
@@ -189,7 +189,7 @@ def test_files_of_a_data_set_on_the_hub_are_read_and_no_others(tmp_path, hub):
 
     there = lines()
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([{"text": one} for one in there[:400]]), buffer)
+    pq.write_table(pa.Table.from_pylist([{"text": path} for path in there[:400]]), buffer)
     files = {
         "zu/a.parquet": buffer.getvalue(),
         "zu/b.txt": "\n".join(there[400:]).encode(),

@@ -40,8 +40,8 @@ def refused(*runs, **options) -> str:
 
 
 def test_each_language_has_its_difference_and_the_verdict_says_where_it_is_more_than_chance(two_runs):
-    told = compare(*two_runs)
-    english, german, swahili, mean = told.differences
+    comparison = compare(*two_runs)
+    english, german, swahili, mean = comparison.differences
     assert english.value == 0
     assert (english.p, english.ci) == (1.0, (0.0, 0.0))
     assert not german.significant
@@ -49,15 +49,15 @@ def test_each_language_has_its_difference_and_the_verdict_says_where_it_is_more_
     assert swahili.ci[0] < swahili.value < swahili.ci[1]
     assert mean.language is None
     assert mean.value == pytest.approx((english.value + german.value + swahili.value) / 3)
-    assert told.verdicts[0].startswith(
+    assert comparison.verdicts[0].startswith(
         "B scores significantly higher than A in 1 of 3 languages (sw) and lower in none; 2 are not"
     )
 
 
 def test_the_other_way_round_every_sign_turns_and_no_p_value_changes(two_runs):
-    one, other = compare(*two_runs), compare(*reversed(two_runs))
-    assert [d.value for d in one.differences] == pytest.approx([-d.value for d in other.differences])
-    assert [d.p for d in one.differences] == [d.p for d in other.differences]
+    first, other = compare(*two_runs), compare(*reversed(two_runs))
+    assert [d.value for d in first.differences] == pytest.approx([-d.value for d in other.differences])
+    assert [d.p for d in first.differences] == [d.p for d in other.differences]
     assert "B scores significantly higher than A in none and lower in 1 of 3 languages (sw)" in other.verdicts[0]
 
 
@@ -65,15 +65,15 @@ def test_p_values_are_mcnemars_and_holms_as_statsmodels_has_them(two_runs):
     from statsmodels.stats.contingency_tables import mcnemar
     from statsmodels.stats.multitest import multipletests
 
-    told = compare(*two_runs)
-    swahili = told.differences[2]
+    comparison = compare(*two_runs)
+    swahili = comparison.differences[2]
     a, b = right(0.5), right(0.65)
     table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
     assert swahili.test == "exact McNemar"
     assert swahili.p == pytest.approx(mcnemar(table, exact=True).pvalue)
-    expected = multipletests([d.p for d in told.differences], method="holm")[1]
-    assert [d.p_corrected for d in told.differences] == pytest.approx(expected)
-    assert "corrected for 4 tests by Holm" in told.ci_method
+    expected = multipletests([d.p for d in comparison.differences], method="holm")[1]
+    assert [d.p_corrected for d in comparison.differences] == pytest.approx(expected)
+    assert "corrected for 4 tests by Holm" in comparison.ci_method
 
 
 def test_runs_that_differ_by_chance_are_not_called_different(tmp_path):
@@ -83,43 +83,46 @@ def test_runs_that_differ_by_chance_are_not_called_different(tmp_path):
         hard = draw.random(300)
         for run in runs:
             score(run, language, labels(hard + 0.2 * draw.normal(size=300) < 0.6))
-    told = compare(*runs)
-    assert not any(d.significant for d in told.differences)
-    assert told.verdicts[0].startswith("B and A are not significantly different in any language. On average")
-    assert told.verdicts[0].endswith("): not significantly different.")
+    comparison = compare(*runs)
+    assert not any(d.significant for d in comparison.differences)
+    assert comparison.verdicts[0].startswith("B and A are not significantly different in any language. On average")
+    assert comparison.verdicts[0].endswith("): not significantly different.")
 
 
 def test_the_same_seed_gives_the_same_comparison_and_another_almost_the_same(two_runs):
     assert compare(*two_runs) == compare(*two_runs)
-    one, other = compare(*two_runs).differences[-1], compare(*two_runs, seed=1).differences[-1]
-    assert one.ci != other.ci
-    assert one.ci == pytest.approx(other.ci, abs=0.6)
+    first, other = compare(*two_runs).differences[-1], compare(*two_runs, seed=1).differences[-1]
+    assert first.ci != other.ci
+    assert first.ci == pytest.approx(other.ci, abs=0.6)
 
 
 def test_intervals_do_not_depend_on_the_order_of_languages_or_on_which_others_are_compared(two_runs):
     whole = {d.language: d.ci for d in compare(*two_runs).differences}
     for languages in ("sw", "sw,de", "de,sw,en"):
-        for one in compare(*two_runs, languages=languages).differences:
-            assert one.language is None or one.ci == whole[one.language]
+        for difference in compare(*two_runs, languages=languages).differences:
+            assert difference.language is None or difference.ci == whole[difference.language]
 
 
 def test_of_three_runs_each_is_compared_with_the_first(two_runs, tmp_path):
     third = make_run(tmp_path / "third")
     for language in ("en", "de", "sw"):
         score(third, language, labels(right(0.3)))
-    told = compare(*two_runs, third)
-    assert [side.label for side in told.sides] == ["A", "B", "C"]
-    assert list(told.pairs) == [("B", "A"), ("C", "A")]
-    assert "C scores significantly higher than A in none and lower in 3 of 3 languages (en, de, sw)" in told.verdicts[1]
+    comparison = compare(*two_runs, third)
+    assert [side.label for side in comparison.sides] == ["A", "B", "C"]
+    assert list(comparison.pairs) == [("B", "A"), ("C", "A")]
+    assert (
+        "C scores significantly higher than A in none and lower in 3 of 3 languages (en, de, sw)"
+        in comparison.verdicts[1]
+    )
 
 
 def test_runs_that_differ_only_in_their_seeds_are_never_called_different(two_runs):
     first, second = two_runs
     second = replace(second, fingerprints=first.fingerprints, plan=replace(second.plan, data="/elsewhere"))
-    told = compare(first, second)
-    assert min(one.p_corrected for one in told.differences) < 0.001
-    assert not any(one.significant for one in told.differences)
-    assert told.verdicts[0].startswith("B and A follow the same plan and differ only in their seeds")
+    comparison = compare(first, second)
+    assert min(difference.p_corrected for difference in comparison.differences) < 0.001
+    assert not any(difference.significant for difference in comparison.differences)
+    assert comparison.verdicts[0].startswith("B and A follow the same plan and differ only in their seeds")
     assert compare(first, replace(second, plan=replace(second.plan, limit=100))).differences[2].significant
 
 
@@ -151,9 +154,9 @@ def test_a_run_of_one_seed_is_compared_with_one_of_several(two_runs):
     for seed in (2, 3):
         for language, share in {"en": 0.79, "de": 0.72, "sw": 0.66}.items():
             score(second, language, labels(right(share)), seed=seed)
-    told = compare(first, second)
-    assert [side.seeds for side in told.sides] == [(1,), (1, 2, 3)]
-    assert "A has one seed: the variance between seeds is taken from the others" in told.notes
+    comparison = compare(first, second)
+    assert [side.seeds for side in comparison.sides] == [(1,), (1, 2, 3)]
+    assert "A has one seed: the variance between seeds is taken from the others" in comparison.notes
 
 
 def test_entities_and_answers_are_compared_by_the_paired_bootstrap(tmp_path):
@@ -167,10 +170,10 @@ def test_entities_and_answers_are_compared_by_the_paired_bootstrap(tmp_path):
         for language in ("en", "de"):
             judged = [(gold, gold if good else ["O", "B-PER", "O"]) for good in right(share, 200)]
             score(run, language, judged)
-    told = compare(*runs)
-    assert {d.test for d in told.differences} == {"paired bootstrap"}
-    assert told.differences[0].values == pytest.approx((80, 50), abs=8)
-    assert "separately in each language, because the task is not parallel" in told.ci_method
+    comparison = compare(*runs)
+    assert {d.test for d in comparison.differences} == {"paired bootstrap"}
+    assert comparison.differences[0].values == pytest.approx((80, 50), abs=8)
+    assert "separately in each language, because the task is not parallel" in comparison.ci_method
 
 
 def test_languages_are_drawn_together_only_where_the_task_is_parallel_and_ids_agree(tmp_path):
@@ -191,7 +194,7 @@ def test_languages_are_drawn_together_only_where_the_task_is_parallel_and_ids_ag
     assert "by id, the same in every language" in methods["together"].ci_method
     assert "because the task is not parallel" in methods["apart"].ci_method
     assert "in 2 groups of languages, because their ids differ" in methods["ids"].ci_method
-    widths = {name: told.differences[-1].ci[1] - told.differences[-1].ci[0] for name, told in methods.items()}
+    widths = {name: method.differences[-1].ci[1] - method.differences[-1].ci[0] for name, method in methods.items()}
     # Both languages find the same examples hard here: their mean is as uncertain as either where that is known.
     assert widths["together"] > 1.25 * max(widths["apart"], widths["ids"])
 
@@ -210,9 +213,9 @@ def test_other_tasks_metrics_and_labels_are_refused(two_runs, tmp_path):
 
 
 def test_a_split_that_a_run_was_not_scored_on_is_told_with_those_it_has(two_runs):
-    told = refused(*two_runs, split="validation")
-    assert "first has no scores of the validation split (it has test)" in told
-    assert "xmodctl eval-transfer --run" in told
+    message = refused(*two_runs, split="validation")
+    assert "first has no scores of the validation split (it has test)" in message
+    assert "xmodctl eval-transfer --run" in message
 
 
 @pytest.mark.parametrize(
@@ -227,8 +230,8 @@ def test_rows_that_are_not_the_same_examples_are_refused(two_runs, change, how):
     first, second = two_runs
     changed = labels(right(0.7)[: change.get("count", 400)], shift=change.get("shift", 0))
     score(second, "de", changed, ids=change.get("ids"))
-    told = refused(first, second)
-    assert told.startswith(f"de: A and B were not scored on the same examples ({how})")
+    message = refused(first, second)
+    assert message.startswith(f"de: A and B were not scored on the same examples ({how})")
     assert [d.language for d in compare(first, second, languages="all,-de").differences] == ["en", "sw", None]
 
 
@@ -263,9 +266,9 @@ def test_limited_scores_are_compared_with_scores_of_the_same_limit_alone(two_run
     score(third, "de", labels(right(0.7, 50)), limited=50)
     assert "scored with different --limit" in refused(first, third)
     score(first, "de", labels(right(0.6, 50)), limited=50)
-    told = compare(first, third)
-    assert told.limited == 50
-    assert [d.language for d in told.differences] == ["de"]
+    comparison = compare(first, third)
+    assert comparison.limited == 50
+    assert [d.language for d in comparison.differences] == ["de"]
     assert compare(first, second).limited is None
 
 
@@ -275,9 +278,9 @@ def test_limited_scores_are_compared_with_scores_of_the_same_limit_alone(two_run
 def test_languages_that_only_some_runs_have_are_left_out_and_named(two_runs):
     first, second = two_runs
     score(first, "fr", labels(right(0.7)))
-    told = compare(first, second)
-    assert "skipped: B has no score of fr" in told.notes
-    assert "fr" not in [d.language for d in told.differences]
+    comparison = compare(first, second)
+    assert "skipped: B has no score of fr" in comparison.notes
+    assert "fr" not in [d.language for d in comparison.differences]
     assert "--langs fr: B has no score of it" in refused(first, second, languages="fr,de")
 
 
@@ -296,10 +299,10 @@ def test_a_language_stands_for_its_own_adapter_and_another_is_chosen_by_name(two
 
 
 def test_a_comparison_becomes_json(two_runs):
-    told = json.loads(json.dumps(compare(*two_runs).to_json()))
-    assert told["differences"][2]["significant"] is True
-    assert told["differences"][2]["value"] == pytest.approx(15, abs=4)
-    assert told["verdicts"]
+    output = json.loads(json.dumps(compare(*two_runs).to_json()))
+    assert output["differences"][2]["significant"] is True
+    assert output["differences"][2]["value"] == pytest.approx(15, abs=4)
+    assert output["verdicts"]
 
 
 # Did the adapter matter?
@@ -315,12 +318,12 @@ def controlled(tmp_path):
 
 
 def test_controls_tell_for_each_language_whether_its_adapter_mattered(controlled):
-    told = compare_controls(controlled, rows_of(controlled, "test"), resamples=RESAMPLES)
-    assert [(d.against, d.language, d.significant) for d in told.differences] == [
+    message = compare_controls(controlled, rows_of(controlled, "test"), resamples=RESAMPLES)
+    assert [(d.against, d.language, d.significant) for d in message.differences] == [
         ("source", "de", False), ("source", "sw", True), ("source", None, True),
         ("none", "en", True), ("none", "de", True), ("none", "sw", True), ("none", None, True),
     ]  # fmt: skip
-    assert told.verdicts[0].startswith(
+    assert message.verdicts[0].startswith(
         "The language's own adapter scores significantly higher than the source's adapter (en_XX) in 1 of 2 languages"
     )
 
@@ -331,9 +334,9 @@ def test_controls_of_several_seeds_are_compared_model_by_model(controlled):
         for control, share in (("own", 0.60), ("source", 0.55)):
             score(controlled, "sw", labels(right(share + shift)), control=control, seed=seed)
     rows = [row for row in rows_of(controlled, "test") if row.language == "sw" and row.seed > 1]
-    told = compare_controls(controlled, rows, resamples=RESAMPLES)
-    assert told.differences[0].value == pytest.approx(5, abs=1.5)
-    assert told.differences[0].ci[0] > 0
+    message = compare_controls(controlled, rows, resamples=RESAMPLES)
+    assert message.differences[0].value == pytest.approx(5, abs=1.5)
+    assert message.differences[0].ci[0] > 0
 
 
 def test_a_run_without_controls_is_told_how_to_make_them(two_runs):

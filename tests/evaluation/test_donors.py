@@ -30,20 +30,20 @@ def told(run, **options):
 
 
 def test_the_best_donor_is_another_languages_adapter_and_those_no_worse_are_named(run):
-    found = told(run)
-    assert found.adapters == ("sw_KE", "de_DE", "fr_XX", None)
-    assert found.donor("sw").adapter == "fr_XX"  # its own is better, but no donor
-    assert found.donor("sw").alike == ()
-    assert found.donor("jv").adapter == "de_DE"
-    assert found.donor("jv").alike == ("fr_XX",)
+    result = told(run)
+    assert result.adapters == ("sw_KE", "de_DE", "fr_XX", None)
+    assert result.donor("sw").adapter == "fr_XX"  # its own is better, but no donor
+    assert result.donor("sw").alike == ()
+    assert result.donor("jv").adapter == "de_DE"
+    assert result.donor("jv").alike == ("fr_XX",)
 
 
 def test_each_cell_has_its_score_and_says_whether_the_adapter_is_the_texts_own(run):
-    found = told(run)
-    assert found.cell("sw", "sw_KE").own
-    assert not found.cell("jv", "sw_KE").own
-    assert found.cell("jv", None).mean == pytest.approx(50, abs=5)
-    assert found.cell("de", "de_DE") is None
+    result = told(run)
+    assert result.cell("sw", "sw_KE").own
+    assert not result.cell("jv", "sw_KE").own
+    assert result.cell("jv", None).mean == pytest.approx(50, abs=5)
+    assert result.cell("de", "de_DE") is None
 
 
 def test_ways_are_compared_on_the_seeds_that_all_have(run):

@@ -27,14 +27,14 @@ def predictions_of(run, row):
 def test_outcomes_stand_in_the_order_of_ids_whatever_the_order_of_lines(run):
     ids = ["c", "a", "b", "f", "e", "d"]
     task = run.plan.task
-    one = ExampleStatistics.computed(
+    item = ExampleStatistics.computed(
         [Predicted(i, *pair) for i, pair in zip(ids, labels(RIGHT), strict=True)], task, "de"
     )
     pairs = sorted(zip(ids, labels(RIGHT), strict=True))
     other = ExampleStatistics.computed([Predicted(i, *pair) for i, pair in pairs], task, "de")
-    assert np.array_equal(one.counts, other.counts)
-    assert (one.ids, one.gold) == (other.ids, other.gold)
-    assert one.metrics(task)["accuracy"] == pytest.approx(100 * 4 / 6)
+    assert np.array_equal(item.counts, other.counts)
+    assert (item.ids, item.gold) == (other.ids, other.gold)
+    assert item.metrics(task)["accuracy"] == pytest.approx(100 * 4 / 6)
 
 
 def test_examples_are_told_apart_by_ids_and_by_right_answers(run):
@@ -92,7 +92,7 @@ def test_missing_and_edited_predictions_are_refused_with_the_command_that_makes_
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "holds 0 rows"),
         ('{"id": "0", "gold": "neutral"}\n', ":1 is not a prediction"),
@@ -100,10 +100,10 @@ def test_missing_and_edited_predictions_are_refused_with_the_command_that_makes_
         ('{"id": "0", "gold": "a", "prediction": "b"}\n' * 2, ":2 has the id 0 of an earlier line"),
     ],
 )
-def test_a_file_that_holds_something_else_is_told_with_its_line(tmp_path, text, told):
+def test_a_file_that_holds_something_else_is_told_with_its_line(tmp_path, text, message):
     path = tmp_path / "de.jsonl"
     path.write_text(text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_predictions(path)
 
 
@@ -114,17 +114,17 @@ def test_a_line_separator_within_an_answer_does_not_end_a_line(tmp_path):
 
 
 def test_scoring_again_finds_what_was_stored(run):
-    told = rescore(run.folder, score(run, "de", labels(RIGHT)), run.plan.task)
-    assert (told.state, told.problem) == ("as stored", "")
-    assert told.current.value == told.row.value
-    assert (told.current.ci_low, told.current.ci_high) == (told.row.ci_low, told.row.ci_high)
+    message = rescore(run.folder, score(run, "de", labels(RIGHT)), run.plan.task)
+    assert (message.state, message.problem) == ("as stored", "")
+    assert message.current.value == message.row.value
+    assert (message.current.ci_low, message.current.ci_high) == (message.row.ci_low, message.row.ci_high)
 
 
 def test_scoring_again_tells_a_stored_value_that_its_predictions_do_not_give(run):
     row = replace(score(run, "de", labels(RIGHT)), value=99.0, metrics={"accuracy": 99.0, "macro_f1": 1.0})
-    told = rescore(run.folder, row, run.plan.task)
-    assert told.state == "differs"
-    assert told.current.value == pytest.approx(100 * 4 / 6)
+    message = rescore(run.folder, row, run.plan.task)
+    assert message.state == "differs"
+    assert message.current.value == pytest.approx(100 * 4 / 6)
 
 
 @pytest.mark.parametrize("change", [{"value": 99.0}, {"n": 7}, {"value": float("nan")}])

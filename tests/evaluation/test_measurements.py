@@ -32,15 +32,15 @@ def run(tmp_path):
 
 
 def test_gaps_and_averages_have_intervals_around_them(run):
-    found = told(run)
-    english, german, _ = found.scores
+    result = told(run)
+    english, german, _ = result.scores
     assert english.gap_ci is None
     assert german.gap_ci[0] < german.gap < german.gap_ci[1]
-    assert found.gap_ci[0] < found.gap < found.gap_ci[1]
-    for name, value in found.averages.items():
-        assert found.averages_ci[name][0] < value < found.averages_ci[name][1]
-    assert found.gap == pytest.approx(15, abs=2)
-    assert found.notes == ()
+    assert result.gap_ci[0] < result.gap < result.gap_ci[1]
+    for name, value in result.averages.items():
+        assert result.averages_ci[name][0] < value < result.averages_ci[name][1]
+    assert result.gap == pytest.approx(15, abs=2)
+    assert result.notes == ()
 
 
 def test_one_seed_keeps_the_interval_its_row_has(run):
@@ -62,9 +62,9 @@ def test_a_gap_is_paired_where_the_task_is_parallel(run, tmp_path):
 
 def test_where_ids_differ_a_language_is_drawn_by_itself_and_that_is_said(run):
     score(run, "sw", labels(right(0.6)), ids=[f"sw-{number}" for number in range(600)])
-    found = told(run)
-    assert "in 2 groups of languages, because their ids differ" in found.ci_method
-    german, swahili = found.scores[1:]
+    result = told(run)
+    assert "in 2 groups of languages, because their ids differ" in result.ci_method
+    german, swahili = result.scores[1:]
     assert width(swahili.gap_ci) > 1.2 * width(german.gap_ci)
 
 
@@ -72,13 +72,13 @@ def test_intervals_are_the_same_every_time_and_in_any_order_of_languages(run, tm
     other = make_run(tmp_path / "other")
     for language, share in {"sw": 0.6, "en": 0.8, "de": 0.7}.items():
         score(other, language, labels(right(share)))
-    one, two = told(run), told(other)
-    assert told(run) == one
-    assert {score.language: score.gap_ci for score in one.scores} == {
+    first, two = told(run), told(other)
+    assert told(run) == first
+    assert {score.language: score.gap_ci for score in first.scores} == {
         score.language: score.gap_ci for score in two.scores
     }
-    assert one.averages_ci["all languages"] == pytest.approx(two.averages_ci["all languages"])
-    assert told(run, seed=1).gap_ci != one.gap_ci
+    assert first.averages_ci["all languages"] == pytest.approx(two.averages_ci["all languages"])
+    assert told(run, seed=1).gap_ci != first.gap_ci
 
 
 def test_seeds_that_differ_widen_an_interval_and_the_method_says_so(run):
@@ -105,10 +105,10 @@ def test_controls_have_gaps_and_stay_out_of_averages(run):
 def test_languages_with_an_adapter_of_their_own_have_an_average_where_others_have_none(run):
     assert "with an adapter of their own" not in told(run).averages
     score(run, "jv", labels(right(0.3)), adapter="de_DE")
-    found = told(run)
-    assert found.averages["with an adapter of their own"] == pytest.approx(70, abs=3)
-    assert found.averages["all languages"] == pytest.approx(60, abs=3)
-    assert set(found.averages_ci) == set(found.averages)
+    result = told(run)
+    assert result.averages["with an adapter of their own"] == pytest.approx(70, abs=3)
+    assert result.averages["all languages"] == pytest.approx(60, abs=3)
+    assert set(result.averages_ci) == set(result.averages)
 
 
 @pytest.mark.parametrize(
@@ -122,30 +122,30 @@ def test_an_adapter_is_a_languages_own_as_the_task_spells_it(language, adapter, 
 def test_missing_predictions_cost_only_the_intervals_they_are_needed_for_and_are_told(run):
     row = read_rows(run.results)[2]
     (run.folder / row.predictions).unlink()
-    found = told(run)
-    assert found.scores[1].gap_ci is not None
-    assert found.scores[2].gap_ci is None
-    assert found.averages_ci == {}
-    assert "is missing" in found.notes[0]
-    assert found.averages == report("r", read_rows(run.results)).averages
+    result = told(run)
+    assert result.scores[1].gap_ci is not None
+    assert result.scores[2].gap_ci is None
+    assert result.averages_ci == {}
+    assert "is missing" in result.notes[0]
+    assert result.averages == report("r", read_rows(run.results)).averages
 
 
 def test_without_any_predictions_the_report_is_what_it_was(run):
     rows = read_rows(run.results)
     for row in rows:
         (run.folder / row.predictions).unlink()
-    found = told(run)
-    assert found.scores == report("r", rows).scores
-    assert len(found.notes) == 3
+    result = told(run)
+    assert result.scores == report("r", rows).scores
+    assert len(result.notes) == 3
 
 
 def test_languages_with_other_seeds_have_no_common_intervals_and_that_is_said(run):
     score(run, "de", labels(right(0.7)), seed=2)
-    found = told(run)
-    assert found.scores[1].gap_ci is None
-    assert found.scores[2].gap_ci is not None
-    assert found.averages_ci == {}
-    assert any("not every language was scored with every seed" in note for note in found.notes)
+    result = told(run)
+    assert result.scores[1].gap_ci is None
+    assert result.scores[2].gap_ci is not None
+    assert result.averages_ci == {}
+    assert any("not every language was scored with every seed" in note for note in result.notes)
 
 
 @pytest.mark.slow
@@ -163,8 +163,8 @@ def test_eighty_one_languages_five_seeds_and_five_thousand_rows_take_less_than_2
     for language in range(81):
         rows, outcomes = [], []
         for seed in range(5):
-            gold, said = zip(*labels(draw.random(5000) < 0.7), strict=True)
-            table = kind.statistics(gold, said, task, "en").astype(np.uint8)
+            gold, predicted = zip(*labels(draw.random(5000) < 0.7), strict=True)
+            table = kind.statistics(gold, predicted, task, "en").astype(np.uint8)
             rows.append(type(row)(**{**row.to_json(), "language": f"l{language}", "seed": seed}))
             outcomes.append(ExampleStatistics(table, "ids", "gold"))
         measured.append(Measurement(run, tuple(rows), tuple(outcomes)))

@@ -19,11 +19,11 @@ def run(tmp_path):
 
 def test_a_row_a_score_and_a_report_have_a_short_repr(run):
     rows = read_rows(run.results)
-    found = report("r", rows, [Failure("xx", None, 1, "why")])
+    result = report("r", rows, [Failure("xx", None, 1, "why")])
     assert repr(rows[1]).startswith("<Row xnli test de through de_DE, seed 1: accuracy ")
-    assert repr(found.scores[1]).startswith("<Score de through de_DE: ")
-    assert repr(found).startswith("<Report r test: accuracy, 2 scores, mean ")
-    assert repr(found).endswith(", 1 failures>")
+    assert repr(result.scores[1]).startswith("<Score de through de_DE: ")
+    assert repr(result).startswith("<Report r test: accuracy, 2 scores, mean ")
+    assert repr(result).endswith(", 1 failures>")
 
 
 def test_a_report_is_a_table_in_a_notebook_with_texts_escaped(run):
@@ -42,9 +42,9 @@ def test_a_report_becomes_a_data_frame(run):
 
 
 def test_rows_of_a_report_are_not_in_its_json(run):
-    found = report("r", read_rows(run.results))
-    assert len(found.rows) == 2
-    assert not {"rows", "control_comparison"} & set(found.to_json())
+    result = report("r", read_rows(run.results))
+    assert len(result.rows) == 2
+    assert not {"rows", "control_comparison"} & set(result.to_json())
 
 
 def test_a_comparison_and_a_donor_matrix_have_the_three_forms(run, tmp_path):

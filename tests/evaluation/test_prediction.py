@@ -60,8 +60,8 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     folder = tmp_path_factory.mktemp("predicted")
     for kind, rows in ROWS.items():
         task = described(kind)
-        told = task.model_dump(exclude={"name"}, exclude_defaults=True) | {"kind": kind}
-        (folder / f"{kind}.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(told))))
+        message = task.model_dump(exclude={"name"}, exclude_defaults=True) | {"kind": kind}
+        (folder / f"{kind}.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(message))))
         for language in ("en", "de"):
             path = folder / "data" / kind / language / "train.jsonl"
             path.parent.mkdir(parents=True)
@@ -71,7 +71,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         result = run(
             "finetune", "--task", folder / f"{kind}.yaml", "--lang", "en", "--model", tiny_model,
             "--data", folder / "data" / kind, "--out", folder / kind, "--set", "attention_dropout=0",
-            *[word for one in settings for word in ("--set", one)],
+            *[word for label in settings for word in ("--set", label)],
         )  # fmt: skip
         assert result.exit_code == 0, result.output
     return {kind: folder / kind for kind in ROWS}
@@ -103,9 +103,9 @@ def test_text_is_labelled_with_the_probability_of_each_label(trained):
 def test_entities_have_character_offsets(trained):
     given = "the  red cat runs\na dog sleeps\n"
     rows = predicted(trained, "token-classification", given=given)
-    found = [[line[one["start"] : one["end"]] for one in row["entities"]] for line, row in
+    results = [[line[entity["start"] : entity["end"]] for entity in row["entities"]] for line, row in
              zip(given.splitlines(), rows, strict=True)]  # fmt: skip
-    assert found == [["red cat"], ["dog"]]
+    assert results == [["red cat"], ["dog"]]
     assert rows[0]["entities"][0]["type"] == "ANIMAL"
     assert rows[0]["entities"][0]["text"] == "red cat"
 
@@ -119,8 +119,8 @@ def test_offsets_of_entities_in_tokens_count_in_the_tokens_joined_by_spaces(trai
 def test_an_answer_is_the_context_between_its_offsets(trained):
     rows = predicted(trained, "question-answering")
     assert [row["prediction"] for row in rows] == ["never", "red"]
-    for row, asked in zip(rows, ROWS["question-answering"], strict=True):
-        assert asked["context"][row["start"] : row["end"]] == row["prediction"]
+    for row, request in zip(rows, ROWS["question-answering"], strict=True):
+        assert request["context"][row["start"] : row["end"]] == row["prediction"]
 
 
 def test_the_best_choice_is_given_by_number_and_text(trained):
@@ -136,7 +136,7 @@ def test_predictions_are_those_of_a_sweep(trained, kind):
     (row,) = [row for row in read_rows(folder / "results.jsonl") if row.adapter == "de_DE"]
     swept = [json.loads(line)["prediction"] for line in (folder / row.predictions).read_text().splitlines()]
     rows = said(run("predict", "--run", folder, "--lang", "de", given=lines(kind, gold=True)))
-    assert [one.get("prediction", one.get("tags")) for one in rows] == swept
+    assert [item.get("prediction", item.get("tags")) for item in rows] == swept
 
 
 def test_order_is_kept_over_parts_of_any_size_and_the_last_part_is_written(trained):
@@ -212,7 +212,7 @@ def test_cause_and_effect_become_their_wording_in_the_language():
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "told"),
+    ("kind", "given", "message"),
     [
         ("sequence-classification", [], "rows holds no lines"),
         ("sequence-classification", [b"\n", b"a\n", b"caf\xe9\n"], "rows:3:4: byte 0xe9 is not UTF-8"),
@@ -224,10 +224,10 @@ def test_cause_and_effect_become_their_wording_in_the_language():
         ("token-classification", [b'{"tokens": ["a"]}\n', b"plain\n"], "rows:2: this is not JSON"),
     ],
 )
-def test_a_line_that_cannot_be_used_is_reported_with_its_place(kind, given, told):
+def test_a_line_that_cannot_be_used_is_reported_with_its_place(kind, given, message):
     with pytest.raises(UserError) as error:
         list(read_lines(given, "rows", described(kind), "en"))
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_missing_language_or_seed_is_refused(trained):

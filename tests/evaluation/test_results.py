@@ -63,15 +63,15 @@ def test_a_row_of_a_newer_schema_is_refused_with_the_way_to_read_it(tmp_path):
 
 
 def test_a_report_has_gaps_to_the_source_and_averages_with_and_without_it():
-    told = report("r", [ROW, in_german(70.0), replace(in_german(60.0), language="sw", adapter="sw_KE")])
-    assert [score.gap for score in told.scores] == [None, 10.0, 20.0]
-    assert told.averages == {"all languages": 70.0, "without the source": 65.0}
+    message = report("r", [ROW, in_german(70.0), replace(in_german(60.0), language="sw", adapter="sw_KE")])
+    assert [score.gap for score in message.scores] == [None, 10.0, 20.0]
+    assert message.averages == {"all languages": 70.0, "without the source": 65.0}
 
 
 def test_text_scored_through_the_source_adapter_is_not_the_source():
     through = replace(in_german(50.0), language="jv", adapter="en_XX")
-    told = report("r", [ROW, through])
-    assert [score.is_source for score in told.scores] == [True, False]
+    message = report("r", [ROW, through])
+    assert [score.is_source for score in message.scores] == [True, False]
 
 
 def test_seeds_are_averaged_and_their_spread_is_told():
@@ -84,15 +84,15 @@ def test_seeds_are_averaged_and_their_spread_is_told():
 
 def test_controls_stand_beside_and_do_not_count_in_averages():
     none = replace(in_german(40.0), control="none", adapter=None)
-    told = report("r", [ROW, in_german(70.0), none])
-    assert told.averages["all languages"] == 75.0
-    assert [score.control for score in told.scores] == ["own", "own", "none"]
+    message = report("r", [ROW, in_german(70.0), none])
+    assert message.averages["all languages"] == 75.0
+    assert [score.control for score in message.scores] == ["own", "own", "none"]
 
 
 def test_a_report_becomes_json_with_its_failures():
-    told = report("r", [ROW], [Failure("sw", "sw_KE", 1, "no data")]).to_json()
-    assert json.loads(json.dumps(told))["failures"][0]["reason"] == "no data"
-    assert told["scores"][0]["mean"] == 80.0
+    message = report("r", [ROW], [Failure("sw", "sw_KE", 1, "no data")]).to_json()
+    assert json.loads(json.dumps(message))["failures"][0]["reason"] == "no data"
+    assert message["scores"][0]["mean"] == 80.0
 
 
 def test_predictions_are_one_object_a_line_and_their_hash_is_returned(tmp_path):

@@ -97,7 +97,15 @@ def test_a_kind_in_one_file_goes_the_whole_way(tiny_model, folder):
     assert [row["sequences"][0]["label"] for row in inspected[:2]] == ["good", "bad"]
 
     settings = ("epochs=40", "batch_size=16", "learning_rate=0.01", "max_length=32", "dropout=0", "attention_dropout=0")
-    run("finetune", *where, "--lang", "en", "--out", trained, *[word for one in settings for word in ("--set", one)])
+    run(
+        "finetune",
+        *where,
+        "--lang",
+        "en",
+        "--out",
+        trained,
+        *[word for setting in settings for word in ("--set", setting)],
+    )
     run("eval-transfer", "--run", trained, "--langs", "en,de", "--data", data)
     rows = {row.language: row for row in read_rows(trained / "results.jsonl")}
     assert rows["en"].metric == "matthews_correlation"

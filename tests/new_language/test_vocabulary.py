@@ -81,12 +81,12 @@ def test_an_empty_text_is_refused(base):
 def test_special_tokens_keep_their_ids_and_pairs_are_built_as_the_base_builds_them(base, rows):
     vocabulary = train_vocabulary(zulu(), base, rows, size=60, seed=0)
     tokenizer = vocabulary.tokenizer
-    assert [tokenizer.convert_tokens_to_ids(one) for one in ("<s>", "<pad>", "</s>", "<unk>")] == [0, 1, 2, 3]
+    assert [tokenizer.convert_tokens_to_ids(first) for first in ("<s>", "<pad>", "</s>", "<unk>")] == [0, 1, 2, 3]
     assert tokenizer.mask_token_id == base.mask_token_id
     assert len(tokenizer) == len(vocabulary.embeddings) <= 60
     assert (tokenizer.pad_token_id, tokenizer.unk_token_id) == (base.pad_token_id, base.unk_token_id)
-    one, other = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("umuntu", "abantu"))
-    assert tokenizer("umuntu", "abantu")["input_ids"] == [0, *one, 2, 2, *other, 2]
+    first, other = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("umuntu", "abantu"))
+    assert tokenizer("umuntu", "abantu")["input_ids"] == [0, *first, 2, 2, *other, 2]
     assert tokenizer.decode(tokenizer("umuntu ngabantu.")["input_ids"], skip_special_tokens=True) == "umuntu ngabantu."
     assert tokenizer(f"umuntu {tokenizer.mask_token}")["input_ids"].count(tokenizer.mask_token_id) == 1
     assert measure_fit(tokenizer, zulu()).unknown_share == 0

@@ -87,9 +87,11 @@ def answer(draw: random.Random, task: Task, example: Mapping[str, Any], quality:
     match task.kind:
         case "sequence-classification":
             gold = task.labels[example["label"]]
-            said = gold if right else draw.choice([label for label in task.labels if label != gold])
+            predicted = gold if right else draw.choice([label for label in task.labels if label != gold])
             rest = (1 - sure) / (len(task.labels) - 1)
-            return Predicted(example["id"], gold, said, tuple(sure if label == said else rest for label in task.labels))
+            return Predicted(
+                example["id"], gold, predicted, tuple(sure if label == predicted else rest for label in task.labels)
+            )
         case "token-classification":
             tags = [task.labels[tag] for tag in example["tags"]]
             other = {"B-PER": "B-LOC", "B-LOC": "O", "O": "O"}
@@ -139,7 +141,7 @@ def scored_run(
         run.delta(seed).write_bytes(b"")
         steps = [{"step": step, "total_steps": 60, "loss": 1.1 - step / 80 + seed / 50} for step in range(1, 61)]
         scores = [{"step": step, "metric": task.headline, "value": 50 + step / 2 + seed} for step in (20, 40, 60)]
-        lines = "".join(json.dumps(one) + "\n" for one in [*steps, *scores])
+        lines = "".join(json.dumps(row) + "\n" for row in [*steps, *scores])
         (run.seed_folder(seed) / "metrics.jsonl").write_text(lines)
         for language, quality in qualities.items():
             ways: list[tuple[str, str | None, float]] = [("own", ADAPTERS[language], quality)]
@@ -158,8 +160,11 @@ def _score(
     draw = random.Random(f"{run.folder.name}{language}{adapter}{control}{seed}")
     predictions = [answer(draw, task, example, quality) for example in rows.table]
     kind = KINDS[task.kind]
-    gold, said = [one.gold for one in predictions], [one.prediction for one in predictions]
-    statistics = kind.statistics(gold, said, task, language)
+    gold, predicted = (
+        [predicted_row.gold for predicted_row in predictions],
+        [predicted_row.prediction for predicted_row in predictions],
+    )
+    statistics = kind.statistics(gold, predicted, task, language)
     metrics = {name: float(value) for name, value in kind.metrics(statistics.sum(axis=0), task).items()}
     interval = bootstrap(statistics, lambda totals: kind.metrics(totals, task)[task.headline], resamples=200)
     name = f"predictions/test/{language}.{adapter}.{control}.{limited}.seed-{seed}.jsonl"

@@ -12,8 +12,8 @@ def seeds(kind: str, *predictions: list[Predicted], metrics=None) -> tuple:
     return KINDS[kind], task, [SeedPredictions(KINDS[kind], task, "en", rows, metrics or {}) for rows in predictions]
 
 
-def label(id_: str, gold: str, said: str, *scores: float) -> Predicted:
-    return Predicted(id_, gold, said, scores)
+def label(id_: str, gold: str, predicted: str, *scores: float) -> Predicted:
+    return Predicted(id_, gold, predicted, scores)
 
 
 def test_confusions_count_gold_against_predicted_over_seeds():
@@ -63,10 +63,10 @@ def test_entities_that_only_one_side_has_are_told_by_their_words():
 
 def test_answers_fall_into_quarters_of_their_length_and_those_without_one_stand_apart():
     answers = [["a"], ["bb"], ["cccc"], ["dddddddd"], []]
-    said = ["a", "wrong", "cccc", "dddddddd", "wrong"]
+    results = ["a", "wrong", "cccc", "dddddddd", "wrong"]
     kind, task, scored = seeds(
         "question-answering",
-        [Predicted(str(n), gold, text, (0.5,)) for n, (gold, text) in enumerate(zip(answers, said, strict=True))],
+        [Predicted(str(n), gold, text, (0.5,)) for n, (gold, text) in enumerate(zip(answers, results, strict=True))],
     )
     assert TASKS["question-answering"].metric_rules == "squad2"
     parts = [(part.name, part.n, part.value) for part in kind.parts(task, scored)]
@@ -80,9 +80,9 @@ def test_of_a_long_context_the_part_around_the_answer_is_shown():
     kind, task = KINDS["question-answering"], TASKS["question-answering"]
     context = "x" * 1000 + "answer" + "y" * 1000
     example = {"context": context, "question": "?", "answers": {"text": ["answer"], "answer_start": [1000]}}
-    _, said, texts = kind.describe_mistake(task, ["answer"], "", example)
+    _, predicted, texts = kind.describe_mistake(task, ["answer"], "", example)
     shown = dict(texts)["context"]
     assert "answer" in shown
     assert len(shown) < 400
     assert shown.startswith("… x")
-    assert said == "no answer"
+    assert predicted == "no answer"

@@ -22,9 +22,13 @@ def test_the_hubs_library_reads_each_score_from_the_metadata(tmp_path):
     assert data.license == "mit"
     assert data.base_model == "intfloat/multilingual-e5-small"
     assert data.language == ["en", "de"]
-    accuracies = {one.dataset_config: one.metric_value for one in data.eval_results if one.metric_type == "accuracy"}
+    accuracies = {
+        eval_result.dataset_config: eval_result.metric_value
+        for eval_result in data.eval_results
+        if eval_result.metric_type == "accuracy"
+    }
     assert accuracies == {row.language: row.value for row in rows} == {"en": 90, "de": 70}
-    assert {one.dataset_split for one in data.eval_results} == {"test"}
+    assert {eval_result.dataset_split for eval_result in data.eval_results} == {"test"}
 
 
 def test_the_table_holds_value_interval_majority_baseline_and_gap_of_each_row(tmp_path):
@@ -45,7 +49,11 @@ def test_scores_are_those_of_the_exported_seed_with_the_mean_of_all_beside_them(
     line = next(line for line in text.splitlines() if line.startswith("| English"))
     assert "| 80.0 (" in line
     assert line.endswith("| 70.0 ± 14.1 |")
-    assert [one.metric_value for one in ModelCard(text).data.eval_results if one.metric_type == "accuracy"] == [80]
+    assert [
+        eval_result.metric_value
+        for eval_result in ModelCard(text).data.eval_results
+        if eval_result.metric_type == "accuracy"
+    ] == [80]
 
 
 def test_limited_scores_are_marked_in_table_limits_and_metadata(tmp_path):
@@ -55,7 +63,7 @@ def test_limited_scores_are_marked_in_table_limits_and_metadata(tmp_path):
     assert "LIMITED to the first 10 rows" in text
     assert "| 10 LIMITED |" in text
     assert "Scores marked LIMITED" in text
-    assert all("first 10 rows" in one.dataset_name for one in ModelCard(text).data.eval_results)
+    assert all("first 10 rows" in eval_result.dataset_name for eval_result in ModelCard(text).data.eval_results)
 
 
 def test_scores_that_the_exported_folder_cannot_give_are_left_out(tmp_path):
@@ -63,7 +71,7 @@ def test_scores_that_the_exported_folder_cannot_give_are_left_out(tmp_path):
     score(run, "en", labels([True] * 10))
     score(run, "sw", labels([True] * 10))
     score(run, "de", labels([True] * 10), control="none")
-    assert {one.dataset_config for one in ModelCard(card_of(run)).data.eval_results} == {"en"}
+    assert {eval_result.dataset_config for eval_result in ModelCard(card_of(run)).data.eval_results} == {"en"}
 
 
 def test_a_run_without_rows_says_that_it_is_not_scored(tmp_path):

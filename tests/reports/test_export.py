@@ -26,7 +26,7 @@ def trained(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cards")
     (folder / "data" / "en").mkdir(parents=True)
     lines = [
-        f'{{"premise": "the cat", "hypothesis": "red", "label": "{one}"}}\n' for one in catalog.task("xnli").labels
+        f'{{"premise": "the cat", "hypothesis": "red", "label": "{label}"}}\n' for label in catalog.task("xnli").labels
     ]
     (folder / "data" / "en" / "train.jsonl").write_text("".join(lines * 4))
     overrides = {"epochs": 1, "batch_size": 4, "max_length": 32}
@@ -86,24 +86,24 @@ def test_an_upload_that_fails_is_one_sentence_and_the_folder_stays(trained, tmp_
     hub.failure = ConnectionError("the line is cut")
     result = export("--run", trained, "--out", tmp_path / "mine", "--langs", "en_XX", "--push", "me/mine")
     assert result.exit_code == 2
-    told = " ".join(result.stderr.split())
-    assert "the upload failed (the connection was lost)" in told
-    assert f"hf upload me/mine {tmp_path / 'mine'}" in told
+    message = " ".join(result.stderr.split())
+    assert "the upload failed (the connection was lost)" in message
+    assert f"hf upload me/mine {tmp_path / 'mine'}" in message
     assert (tmp_path / "mine" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize(
-    ("repository", "patch", "told"),
+    ("repository", "patch", "message"),
     [
         ("me/mine/more", None, "OWNER/NAME"),
         ("me/mine", ("xmodctl.core.hub.is_reachable", lambda: False), "export without --push"),
         ("me/mine", ("huggingface_hub.get_token", lambda: None), "hf auth login"),
     ],
 )
-def test_what_cannot_be_pushed_is_refused_before_anything_is_written(repository, patch, told, hub, monkeypatch):
+def test_what_cannot_be_pushed_is_refused_before_anything_is_written(repository, patch, message, hub, monkeypatch):
     if patch:
         monkeypatch.setattr(*patch)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         check_upload(repository)
 
 

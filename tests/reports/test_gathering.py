@@ -16,16 +16,16 @@ def texts_of(study, language="de"):
 
 def noted(study, words):
     """Return the one note that has these words."""
-    found = [note for note in study.notes if words in note]
-    assert len(found) == 1, study.notes
-    return found[0]
+    notes = [note for note in study.notes if words in note]
+    assert len(notes) == 1, study.notes
+    return notes[0]
 
 
 def test_averages_are_those_of_the_run_and_the_third_leaves_out_languages_that_went_through_a_donor(tmp_path):
     run = scored_run(tmp_path, qualities={"en": 0.9, "de": 0.8, "jv": 0.5})
     study = gather([run.folder])
     means = {score.language: score.mean for score in study.runs[0].report.scores}
-    assert [(one.name, one.values[0]) for one in study.averages] == [
+    assert [(average.name, average.values[0]) for average in study.averages] == [
         ("all languages", pytest.approx(sum(means.values()) / 3)),
         ("without the source", pytest.approx((means["de"] + means["jv"]) / 2)),
         ("with an adapter of their own", pytest.approx((means["en"] + means["de"]) / 2)),
@@ -35,12 +35,12 @@ def test_averages_are_those_of_the_run_and_the_third_leaves_out_languages_that_w
 
 def test_languages_stand_with_their_relatives_and_have_means_by_family_and_script(tmp_path):
     study = gather([scored_run(tmp_path, qualities={"zh": 0.5, "de": 0.8, "ar": 0.6, "en": 0.9}).folder])
-    assert [one.code for one in study.languages] == ["ar", "en", "de", "zh"]
-    assert [(one.name, one.languages) for one in study.families] == [
+    assert [family.code for family in study.languages] == ["ar", "en", "de", "zh"]
+    assert [(family.name, family.languages) for family in study.families] == [
         ("Afro-Asiatic", ("ar",)), ("Indo-European", ("en", "de")), ("Sino-Tibetan", ("zh",)),
     ]  # fmt: skip
-    assert {one.name for one in study.scripts} == {"Arabic", "Latin", "Simplified Chinese"}
-    assert [one.tag for one in study.languages] == ["ar", "en", "de", "zh"]
+    assert {family.name for family in study.scripts} == {"Arabic", "Latin", "Simplified Chinese"}
+    assert [family.tag for family in study.languages] == ["ar", "en", "de", "zh"]
 
 
 def test_a_language_stands_for_itself_through_its_own_adapter_wherever_its_donors_come(tmp_path):
@@ -53,18 +53,18 @@ def test_a_language_stands_for_itself_through_its_own_adapter_wherever_its_donor
 
 
 def test_several_runs_are_columns_and_averages_are_over_what_all_of_them_have(tmp_path):
-    one = scored_run(tmp_path, "one", seeds=(1,))
+    first = scored_run(tmp_path, "one", seeds=(1,))
     two = scored_run(tmp_path, "two", qualities={"en": 0.7, "de": 0.6}, seeds=(1,))
-    study = gather([one.folder, two.folder, one.folder])
+    study = gather([first.folder, two.folder, first.folder])
     assert [run.name for run in study.runs] == ["one", "two"]
     assert study.averages[0].languages == ("en", "de")
     assert "excluded from every average" in noted(study, "not scored by two")
 
 
 def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
-    one = scored_run(tmp_path, "a/run", seeds=(1,))
+    first = scored_run(tmp_path, "a/run", seeds=(1,))
     two = scored_run(tmp_path, "b/run", seeds=(1,))
-    assert [run.name for run in gather([one.folder, two.folder]).runs] == ["a/run", "b/run"]
+    assert [run.name for run in gather([first.folder, two.folder]).runs] == ["a/run", "b/run"]
 
 
 def test_worst_errors_are_those_the_model_was_surest_of_and_have_their_text(tmp_path):
@@ -72,8 +72,12 @@ def test_worst_errors_are_those_the_model_was_surest_of_and_have_their_text(tmp_
     for language in ("en", "de", "ar"):
         mistakes = study.runs[0].error_analyses[language].mistakes
         assert 0 < len(mistakes) <= 5
-        assert [one.wrongness for one in mistakes] == sorted((one.wrongness for one in mistakes), reverse=True)
-        assert all(one.gold != one.predicted and 1 <= one.wrong_seeds <= one.seeds == 3 for one in mistakes)
+        assert [mistake.wrongness for mistake in mistakes] == sorted(
+            (mistake.wrongness for mistake in mistakes), reverse=True
+        )
+        assert all(
+            mistake.gold != mistake.predicted and 1 <= mistake.wrong_seeds <= mistake.seeds == 3 for mistake in mistakes
+        )
     first = study.runs[0].error_analyses["de"].mistakes[0]
     assert first.texts[0] == ("premise", f"die Katze schläft nie {first.id}")
 
@@ -84,7 +88,7 @@ def test_mistakes_agree_with_the_predictions(tmp_path):
     lines = [json.loads(line) for line in (run.folder / row.predictions).read_text().splitlines()]
     wrong = {line["id"]: line["prediction"] for line in lines if line["gold"] != line["prediction"]}
     analysis = gather([run.folder], mistakes=1000).runs[0].error_analyses["ar"]
-    assert {one.id: one.predicted for one in analysis.mistakes} == wrong
+    assert {mistake.id: mistake.predicted for mistake in analysis.mistakes} == wrong
     assert sum(map(sum, analysis.confusion.counts)) == row.n
 
 
@@ -94,7 +98,7 @@ def test_every_kind_has_parts_and_mistakes_with_text(kind, tmp_path):
     analysis = study.runs[0].error_analyses["ar"]
     assert len(analysis.parts) > 1
     assert analysis.mistakes
-    assert all(one.texts for one in analysis.mistakes)
+    assert all(mistake.texts for mistake in analysis.mistakes)
 
 
 def test_changed_data_is_not_shown_as_what_was_scored(tmp_path):
@@ -134,7 +138,7 @@ def test_a_missing_seed_leaves_the_others_to_tell(tmp_path):
     run = scored_run(tmp_path, seeds=(1, 2))
     row = next(row for row in read_rows(run.results) if (row.language, row.seed) == ("de", 2))
     (run.folder / row.predictions).unlink()
-    assert all(one.seeds == 1 for one in gather([run.folder]).runs[0].error_analyses["de"].mistakes)
+    assert all(mistake.seeds == 1 for mistake in gather([run.folder]).runs[0].error_analyses["de"].mistakes)
 
 
 def test_a_run_without_scores_is_refused_with_the_split_that_has_some(tmp_path):
@@ -147,16 +151,16 @@ def test_a_run_without_scores_is_refused_with_the_split_that_has_some(tmp_path):
 
 
 def test_runs_of_different_tasks_are_refused_with_what_can_be_shown(tmp_path):
-    one, two = scored_run(tmp_path, "one"), scored_run(tmp_path, "two", "multiple-choice")
+    first, two = scored_run(tmp_path, "one"), scored_run(tmp_path, "two", "multiple-choice")
     with pytest.raises(UserError, match=r"has the task pairs, .* has choices; .* report each run by itself"):
-        gather([one.folder, two.folder])
+        gather([first.folder, two.folder])
 
 
 def test_a_run_that_cannot_be_read_is_left_out_and_the_others_are_shown(tmp_path):
-    one, two = scored_run(tmp_path, "one"), scored_run(tmp_path, "two")
+    first, two = scored_run(tmp_path, "one"), scored_run(tmp_path, "two")
     newer = {**json.loads((two.folder / "run.json").read_text()), "schema": 99}
     (two.folder / "run.json").write_text(json.dumps(newer))
-    study = gather([one.folder, two.folder, tmp_path / "nowhere"])
+    study = gather([first.folder, two.folder, tmp_path / "nowhere"])
     assert len(study.runs) == 1
     assert "newer than 1" in study.skipped[0]
     assert "is not a run" in study.skipped[1]
@@ -183,14 +187,14 @@ def test_a_language_scored_on_no_rows_is_left_out_with_a_note(tmp_path):
     row = next(row for row in read_rows(run.results) if row.language == "ar")
     append_row(run.results, replace(row, n=0, value=float("nan")))
     study = gather([run.folder])
-    assert [one.code for one in study.languages] == ["en", "de"]
+    assert [language.code for language in study.languages] == ["en", "de"]
     assert noted(study, "scored on no rows").startswith("ar: ")
 
 
 def test_one_seed_and_hopeless_languages_and_missing_seeds_are_noted(tmp_path):
-    one = gather([scored_run(tmp_path, "one", seeds=(1,), qualities={"en": 0.9, "de": 0.3}).folder])
-    assert "do not include the variance between training runs" in noted(one, "one seed")
-    assert noted(one, "no better than the majority baseline").startswith("de: ")
+    study = gather([scored_run(tmp_path, "one", seeds=(1,), qualities={"en": 0.9, "de": 0.3}).folder])
+    assert "do not include the variance between training runs" in noted(study, "one seed")
+    assert noted(study, "no better than the majority baseline").startswith("de: ")
     run = scored_run(tmp_path, "two", seeds=(1, 2))
     kept = [row for row in read_rows(run.results) if (row.language, row.seed) != ("ar", 2)]
     run.results.write_text("".join(json.dumps(row.to_json()) + "\n" for row in kept))
@@ -201,10 +205,10 @@ def test_one_seed_and_hopeless_languages_and_missing_seeds_are_noted(tmp_path):
 
 
 def test_runs_that_were_scored_on_other_examples_are_told_apart(tmp_path):
-    one = scored_run(tmp_path, "one", seeds=(1,))
+    first = scored_run(tmp_path, "one", seeds=(1,))
     shutil.rmtree(tmp_path / "data")
     two = scored_run(tmp_path, "two", seeds=(1,), texts=["anders"])
-    assert noted(gather([one.folder, two.folder]), "not all scores are on the same examples").startswith("de, ar: ")
+    assert noted(gather([first.folder, two.folder]), "not all scores are on the same examples").startswith("de, ar: ")
 
 
 def test_without_predictions_there_are_scores_without_paired_intervals(tmp_path):
@@ -217,9 +221,9 @@ def test_without_predictions_there_are_scores_without_paired_intervals(tmp_path)
 
 
 def test_gaps_and_averages_have_intervals_and_for_several_runs_those_of_the_languages_they_share(tmp_path):
-    one = scored_run(tmp_path, "one")
+    first = scored_run(tmp_path, "one")
     two = scored_run(tmp_path, "two", qualities={"en": 0.9, "de": 0.6})
-    alone, both = gather([one.folder], details=False), gather([one.folder, two.folder], details=False)
+    alone, both = gather([first.folder], details=False), gather([first.folder, two.folder], details=False)
     low, high = alone.runs[0].score("de").gap_ci
     assert low < alone.runs[0].score("de").gap < high
     for study, count in ((alone, 3), (both, 2)):
@@ -230,10 +234,10 @@ def test_gaps_and_averages_have_intervals_and_for_several_runs_those_of_the_lang
 
 
 def test_runs_are_tested_against_each_other_and_own_adapters_against_controls(tmp_path):
-    one = scored_run(tmp_path, "one", controls=("source", "none"), count=120)
+    first = scored_run(tmp_path, "one", controls=("source", "none"), count=120)
     worse = {"en": 0.5, "de": 0.3, "ar": 0.2}
     two = scored_run(tmp_path, "two", qualities=worse, count=120, learning_rate=1e-3)
-    study = gather([one.folder, two.folder])
+    study = gather([first.folder, two.folder])
     assert "lower in 3 of 3 languages" in study.comparison.verdicts[0]
     assert {(test.language, test.against) for test in study.runs[0].control_comparison.differences} >= {
         ("de", "source"), ("de", "none"), ("en", "none"),
@@ -242,15 +246,15 @@ def test_runs_are_tested_against_each_other_and_own_adapters_against_controls(tm
 
 
 def test_runs_that_cannot_be_tested_are_shown_with_the_reason(tmp_path):
-    one = scored_run(tmp_path, "one", seeds=(1,))
+    first = scored_run(tmp_path, "one", seeds=(1,))
     two = scored_run(tmp_path, "two", seeds=(1,))
     shutil.rmtree(two.folder / "predictions")
-    study = gather([one.folder, two.folder])
+    study = gather([first.folder, two.folder])
     assert study.comparison is None
     assert "is missing" in noted(study, "not compared with each other")
 
 
 def test_a_study_becomes_json(tmp_path):
-    told = json.loads(json.dumps(gather([scored_run(tmp_path).folder]).to_json()))
-    assert told["runs"][0]["report"]["scores"][0]["language"] == "en"
-    assert told["averages"][0]["name"] == "all languages"
+    output = json.loads(json.dumps(gather([scored_run(tmp_path).folder]).to_json()))
+    assert output["runs"][0]["report"]["scores"][0]["language"] == "en"
+    assert output["averages"][0]["name"] == "all languages"

@@ -63,11 +63,13 @@ def test_the_ending_of_the_file_says_the_format(ending, beginning, folders, tmp_
     assert (tmp_path / f"r{ending}").read_text().lstrip().startswith(beginning)
 
 
-@pytest.mark.parametrize(("name", "told"), [("markdown", "| language |"), ("latex", "\\toprule"), ("csv", "run,task")])
-def test_tables_go_to_standard_output_and_notes_do_not(name, told, folders):
+@pytest.mark.parametrize(
+    ("name", "message"), [("markdown", "| language |"), ("latex", "\\toprule"), ("csv", "run,task")]
+)
+def test_tables_go_to_standard_output_and_notes_do_not(name, message, folders):
     result = run("report", *folders, "--format", name)
     assert result.exit_code == 0, result.output
-    assert told in result.stdout
+    assert message in result.stdout
     assert "Note:" not in result.stdout
 
 
@@ -81,12 +83,12 @@ def test_the_terminal_shows_a_table(count, folders):
 
 def test_json_is_one_document_and_writes_a_file_only_where_one_is_named(folders, tmp_path):
     (folders[1] / "report.html").unlink(missing_ok=True)
-    told = json.loads(run("report", folders[1], "--json").stdout)
-    assert told["task"] == "pairs"
-    assert "file" not in told
+    output = json.loads(run("report", folders[1], "--json").stdout)
+    assert output["task"] == "pairs"
+    assert "file" not in output
     assert not (folders[1] / "report.html").exists()
-    told = json.loads(run("report", folders[1], "--json", "--out", tmp_path / "r.html").stdout)
-    assert told["file"] == str(tmp_path / "r.html")
+    output = json.loads(run("report", folders[1], "--json", "--out", tmp_path / "r.html").stdout)
+    assert output["file"] == str(tmp_path / "r.html")
     assert (tmp_path / "r.html").exists()
 
 
@@ -108,7 +110,7 @@ def test_a_run_that_cannot_be_shown_is_told_and_the_rest_is_written_with_exit_co
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--format", "htlm"], "did you mean html"),
         (["--split", "tset"], "did you mean test"),
@@ -118,8 +120,8 @@ def test_a_run_that_cannot_be_shown_is_told_and_the_rest_is_written_with_exit_co
         (["--data", "nowhere"], "nowhere is not a folder"),
     ],
 )
-def test_what_cannot_be_is_refused(words, told, folders):
-    assert told in refused(run("report", folders[0], *words))
+def test_what_cannot_be_is_refused(words, message, folders):
+    assert message in refused(run("report", folders[0], *words))
 
 
 def test_a_full_disk_leaves_the_old_file(folders, tmp_path, monkeypatch):

@@ -65,21 +65,21 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> tuple[Run, Run]:
     folder = tmp_path_factory.mktemp("pages")
-    one = scored_run(
+    first = scored_run(
         folder, "one", qualities={"en": 0.9, "de": 0.3, "ar": 0.2, "sw": 0.5, "jv": 0.4}, seeds=(1, 2, 3),
         controls=("source", "none"), donors={"jv": ("sw_KE", "zh_CN")}, texts=HOSTILE,
     )  # fmt: skip
     two = scored_run(folder, "two <script>alert(1)<", qualities={"en": 0.9, "de": 0.6, "ar": 0.5}, seeds=(1,))
-    return one, two
+    return first, two
 
 
 @pytest.fixture(scope="module")
 def pages(runs) -> dict[str, str]:
-    one, two = runs
+    first, two = runs
     return {
-        "one": render(gather([one.folder], mistakes=100)),
+        "one": render(gather([first.folder], mistakes=100)),
         "two": render(gather([two.folder])),
-        "both": render(gather([one.folder, two.folder])),
+        "both": render(gather([first.folder, two.folder])),
     }
 
 
@@ -89,7 +89,7 @@ def test_a_page_is_well_formed_and_its_links_and_names_fit(name, pages):
     ids = [attributes["id"] for _, attributes in page.seen if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {link["href"].removeprefix("#") for link in page.all("a")} <= set(ids)
-    named = [one["aria-labelledby"] for _, one in page.seen if "aria-labelledby" in one]
+    named = [element["aria-labelledby"] for _, element in page.seen if "aria-labelledby" in element]
     assert set(named) <= set(ids)
 
 
@@ -99,8 +99,8 @@ def test_a_page_asks_for_nothing_and_runs_nothing(name, pages):
     assert not page.all("script")
     assert not page.all("img")
     assert not [key for _, attributes in page.seen for key in attributes if key.startswith("on")]
-    assert {one["href"] for one in page.all("link")} == {"data:,"}
-    assert not [one for _, one in page.seen if "src" in one or "xlink:href" in one]
+    assert {element["href"] for element in page.all("link")} == {"data:,"}
+    assert not [element for _, element in page.seen if "src" in element or "xlink:href" in element]
     style = "".join(text for tag, text in page.texts if tag == "style")
     assert "url(" not in style
     assert "@import" not in style
@@ -114,30 +114,30 @@ def test_tables_can_be_read_aloud(name, pages):
     assert tables
     assert len(page.all("caption")) == len(tables)
     assert all(cell.get("scope") for cell in page.all("th"))
-    regions = [one for _, one in page.seen if one.get("role") == "region"]
+    regions = [region for _, region in page.seen if region.get("role") == "region"]
     assert len(regions) == len(tables)
-    assert all(one["aria-label"] and one["tabindex"] == "0" for one in regions)
-    assert all(one["aria-label"] for _, one in page.seen if one.get("role") == "img")
+    assert all(region["aria-label"] and region["tabindex"] == "0" for region in regions)
+    assert all(region["aria-label"] for _, region in page.seen if region.get("role") == "img")
 
 
 def test_hostile_text_is_text(pages):
     page = Page(pages["one"])
-    said = page.text
-    assert HOSTILE[0] in said
-    assert HOSTILE[5] in said  # templates are not run twice
-    assert "zeroU+200Bwidth U+202EevilU+0007 bell U+200Fmark" in said
-    assert HOSTILE[3] in said  # joiners that shape letters and emoji are left alone
-    assert HOSTILE[2] in said
+    predicted = page.text
+    assert HOSTILE[0] in predicted
+    assert HOSTILE[5] in predicted  # templates are not run twice
+    assert "zeroU+200Bwidth U+202EevilU+0007 bell U+200Fmark" in predicted
+    assert HOSTILE[3] in predicted  # joiners that shape letters and emoji are left alone
+    assert HOSTILE[2] in predicted
     assert not set("\u200b\u202e\u0007\u200f\ufeff") & set(pages["one"])
     names = Page(pages["both"]).text
     assert "alert(1)<" in names
 
 
 def test_texts_have_their_language_and_find_their_direction(pages):
-    texts = [one for one in Page(pages["one"]).all("dd") if "lang" in one]
+    texts = [text for text in Page(pages["one"]).all("dd") if "lang" in text]
     assert texts
-    assert all(one["dir"] == "auto" for one in texts)
-    assert {one["lang"] for one in texts} == {"en", "de", "ar", "sw", "jv"}
+    assert all(text["dir"] == "auto" for text in texts)
+    assert {text["lang"] for text in texts} == {"en", "de", "ar", "sw", "jv"}
 
 
 def test_half_a_character_in_a_name_does_not_stop_the_page(runs, tmp_path):
@@ -152,17 +152,17 @@ def test_half_a_character_in_a_name_does_not_stop_the_page(runs, tmp_path):
 
 
 def test_every_part_is_there_when_the_rows_are(pages, runs):
-    one, two = Page(pages["one"]), Page(pages["two"])
-    ids = {attributes.get("id") for _, attributes in one.seen}
+    first, two = Page(pages["one"]), Page(pages["two"])
+    ids = {attributes.get("id") for _, attributes in first.seen}
     assert {"scores", "gaps", "groups", "controls", "donors", "errors", "training", "plan", "reading"} <= ids
     absent = {attributes.get("id") for _, attributes in two.seen}
     assert not {"controls", "donors"} & absent
-    assert "through id_ID" in one.text
-    assert "learning_rate" in one.text
-    assert "wrong with" in one.text
-    assert runs[0].versions["numpy"] in one.text
+    assert "through id_ID" in first.text
+    assert "learning_rate" in first.text
+    assert "wrong with" in first.text
+    assert runs[0].versions["numpy"] in first.text
     assert len(re.findall('class="c[0-9]"', pages["one"])) >= 3  # bars and curves
-    lanes = len([one for one in one.all("svg") if one.get("class") == "strip"])
+    lanes = len([first for first in first.all("svg") if first.get("class") == "strip"])
     assert lanes == 5 + 4 + 5  # scores, gaps, controls
 
 
@@ -210,8 +210,8 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: str, other: str) -> float:
-    low, high = sorted((luminance(one), luminance(other)))
+def contrast(color: str, other: str) -> float:
+    low, high = sorted((luminance(color), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -261,8 +261,8 @@ def test_in_a_browser_nothing_is_wider_than_the_page_and_the_console_is_silent(n
     )
     command = [str(BROWSER), *QUIET, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", wrapper.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    told = json.loads(re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.DOTALL)[1])
-    assert told["title"] == "Pairs, test: accuracy"
-    assert told["wide"] == []
-    assert told["scroll"] == told["width"]
+    figures = json.loads(re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.DOTALL)[1])
+    assert figures["title"] == "Pairs, test: accuracy"
+    assert figures["wide"] == []
+    assert figures["scroll"] == figures["width"]
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]

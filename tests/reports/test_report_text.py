@@ -18,9 +18,9 @@ NAME = "a_b|c *d* <i>&$%#{}~^\\ [x](y)"
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tables")
-    one = scored_run(folder, NAME, qualities={"en": 0.9, "de": 0.8, "jv": 0.5}, controls=("none",), seeds=(1, 2))
+    first = scored_run(folder, NAME, qualities={"en": 0.9, "de": 0.8, "jv": 0.5}, controls=("none",), seeds=(1, 2))
     two = scored_run(folder, "two", qualities={"en": 0.9, "de": 0.7}, seeds=(1,))
-    return gather([one.folder], details=False), gather([one.folder, two.folder], details=False)
+    return gather([first.folder], details=False), gather([first.folder, two.folder], details=False)
 
 
 def rendered(text: str) -> str:
@@ -89,26 +89,26 @@ def test_a_table_longer_than_a_page_may_break(studies):
 def test_csv_and_frame_hold_every_row_shown_in_full(studies):
     study = studies[1]
     rows = [row for run in study.runs for row in run.rows]
-    told = list(csv.DictReader(io.StringIO(csv_format.render(study))))
-    assert len(told) == len(rows) == 2 * 3 * 2 + 2
-    assert [float(one["value"]) for one in told] == [row.value for row in rows]
-    assert {one["run"] for one in told} == {run.name for run in study.runs}
+    results = list(csv.DictReader(io.StringIO(csv_format.render(study))))
+    assert len(results) == len(rows) == 2 * 3 * 2 + 2
+    assert [float(item["value"]) for item in results] == [row.value for row in rows]
+    assert {item["run"] for item in results} == {run.name for run in study.runs}
     first = study.to_frame().iloc[0]
     assert first["metrics.accuracy"] == rows[0].value
     assert list(study.to_frame().columns) == list(records(study)[0])
 
 
 def test_records_tell_own_adapters_from_donors_and_the_source_from_the_rest(studies):
-    told = {(one["language"], one["control"]): one for one in records(studies[0])}
-    assert told["jv", "own"]["own_adapter"] is False
-    assert told["de", "own"]["own_adapter"] is True
-    assert told["de", "none"]["own_adapter"] is False
-    assert [key for key, one in told.items() if one["source"]] == [("en", "own")]
-    assert told["de", "own"]["family"] == "Indo-European"
+    values = {(record["language"], record["control"]): record for record in records(studies[0])}
+    assert values["jv", "own"]["own_adapter"] is False
+    assert values["de", "own"]["own_adapter"] is True
+    assert values["de", "none"]["own_adapter"] is False
+    assert [key for key, record in values.items() if record["source"]] == [("en", "own")]
+    assert values["de", "own"]["family"] == "Indo-European"
 
 
 def test_limited_is_said_in_every_format(tmp_path):
     study = gather([scored_run(tmp_path, seeds=(1,), limited=6).folder], details=False)
     assert "LIMITED to 6 rows per language" in markdown.render(study)
     assert "LIMITED to 6 rows per language" in latex.render(study)
-    assert {one["limited"] for one in records(study)} == {6}
+    assert {record["limited"] for record in records(study)} == {6}

@@ -80,9 +80,9 @@ def write_sweep(folder: Path, task: Task) -> Path:
         lines = []
         for number in range(ROWS):
             gold = LABELS[number % 3]
-            said = draw.choice(LABELS) if draw.random() < 0.375 else gold
-            scores = [0.8 if label == said else 0.1 for label in LABELS]
-            lines.append(json.dumps({"id": str(number), "gold": gold, "prediction": said, "scores": scores}))
+            predicted = draw.choice(LABELS) if draw.random() < 0.375 else gold
+            scores = [0.8 if label == predicted else 0.1 for label in LABELS]
+            lines.append(json.dumps({"id": str(number), "gold": gold, "prediction": predicted, "scores": scores}))
         content = ("\n".join(lines) + "\n").encode()
         for language in task.languages:
             name = f"predictions/test/{language}.seed-{seed}.jsonl"

@@ -13,9 +13,9 @@ from xmodctl.reports.score_table import ScoreTable
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tables")
-    one = scored_run(folder, "one", qualities={"en": 0.9, "de": 0.8, "jv": 0.5}, controls=("none",), seeds=(1, 2))
+    first = scored_run(folder, "one", qualities={"en": 0.9, "de": 0.8, "jv": 0.5}, controls=("none",), seeds=(1, 2))
     two = scored_run(folder, "two", qualities={"en": 0.9, "de": 0.7}, seeds=(1,))
-    return gather([one.folder, two.folder], details=False)
+    return gather([first.folder, two.folder], details=False)
 
 
 def test_a_study_s_table_has_one_row_per_language_and_one_cell_per_run(study):

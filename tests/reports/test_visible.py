@@ -4,7 +4,7 @@ from xmodctl.core.visible import one_line, pieces, plain
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("zero\u200bwidth", "zero<U+200B>width"),
         ("right\u202eleft", "right<U+202E>left"),
@@ -17,8 +17,8 @@ from xmodctl.core.visible import one_line, pieces, plain
         ("carriage\rreturn", "carriage<U+000D>return"),
     ],
 )
-def test_a_character_nobody_sees_is_written_out(text, told):
-    assert plain(text) == told
+def test_a_character_nobody_sees_is_written_out(text, message):
+    assert plain(text) == message
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_a_folder_that_nothing_was_put_in_goes_again_unless_it_was_there_before(
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("plan.recipe.epochs", -1, r"`plan\.recipe\.epochs` \(Input should be greater than 0\)"),
         ("plan.recipe.optimiser", "sgd", r"`plan\.recipe\.optimiser` \(Extra inputs are not permitted\)"),
@@ -136,7 +136,7 @@ def test_a_folder_that_nothing_was_put_in_goes_again_unless_it_was_there_before(
         ("state", "tired", r"`state` \(Input should be 'training'"),
     ],
 )
-def test_an_edited_run_is_refused_with_the_key_that_is_wrong(tmp_path, key, value, told):
+def test_an_edited_run_is_refused_with_the_key_that_is_wrong(tmp_path, key, value, message):
     opened(tmp_path / "r")
     path = tmp_path / "r" / "run.json"
     content = json.loads(path.read_text())
@@ -146,7 +146,7 @@ def test_an_edited_run_is_refused_with_the_key_that_is_wrong(tmp_path, key, valu
         place = place[part]
     place[last] = value
     path.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=rf"run\.json does not hold a run of this version: {told}.*--on-exists redo"):
+    with pytest.raises(UserError, match=rf"run\.json does not hold a run of this version: {message}.*--on-exists redo"):
         Run.read(tmp_path / "r")
     assert Run.all(tmp_path) == []
 

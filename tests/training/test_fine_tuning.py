@@ -80,8 +80,8 @@ def die_after(job: Job, step: int) -> None:
         job.train(die)
 
 
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def same(encoded: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return encoded.keys() == other.keys() and all(torch.equal(encoded[name], other[name]) for name in encoded)
 
 
 def test_a_run_trains_learns_and_keeps_only_what_trained(tiny_model, pairs, tmp_path):
@@ -182,7 +182,7 @@ def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tm
 
 
 @pytest.mark.parametrize(
-    ("keep", "told"),
+    ("keep", "message"),
     [
         ("average:4", "averages more epochs than there are"),
         ("average:1", "is not 'last', 'source-dev', or 'average:N'"),
@@ -190,8 +190,8 @@ def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tm
         ("best", "is not .last"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(tiny_model, pairs, tmp_path, keep, told):
-    with pytest.raises(UserError, match=told):
+def test_what_cannot_be_kept_is_refused(tiny_model, pairs, tmp_path, keep, message):
+    with pytest.raises(UserError, match=message):
         Job(tiny_model, pairs, tmp_path / "run", f"keep={keep}")
 
 
@@ -264,19 +264,19 @@ def test_a_batch_of_several_languages_has_the_gradient_of_each_row_through_its_o
     batch = next(batch for batch in job.batches(0) if len(set(languages[np.concatenate(batch)])) == 2)
     assert len(batch) > 1
     loss = job.accumulate(batch)
-    mixed = {name: one.grad.clone() for name, one in job.training_parameters().items()}
+    mixed = {name: item.grad.clone() for name, item in job.training_parameters().items()}
     model.module.zero_grad()
     units, total = np.concatenate(batch), 0.0
     for unit in units:
         inputs = collate(rows, [unit], pad_id=1)
         del inputs["lang_ids"]
         model.activate(("en_XX", "de_DE")[languages[unit]])
-        one = model.module(**inputs).loss / len(units)
-        one.backward()
-        total += float(one.detach())
+        item = model.module(**inputs).loss / len(units)
+        item.backward()
+        total += float(item.detach())
     assert loss == pytest.approx(total, abs=1e-6)
-    for name, one in job.training_parameters().items():
-        assert torch.allclose(mixed[name], one.grad, atol=1e-6), name
+    for name, item in job.training_parameters().items():
+        assert torch.allclose(mixed[name], item.grad, atol=1e-6), name
 
 
 def test_a_training_in_several_languages_goes_on_to_the_same_bits(tiny_model, two_sources, tmp_path):
@@ -300,7 +300,7 @@ def test_a_stage_comes_first_and_hands_its_weights_and_head_on(tiny_model, pairs
     job = Job(tiny_model, pairs, tmp_path / "run", stage_of(tmp_path / "first"))
     events = job.train()
     started = [event for event in events if isinstance(event, SeedStarted)]
-    assert [(one.stage, one.total_steps, one.steps_before) for one in started] == [("xnli", 6, 0), ("", 18, 6)]
+    assert [(item.stage, item.total_steps, item.steps_before) for item in started] == [("xnli", 6, 0), ("", 18, 6)]
     assert [event for event in events if isinstance(event, StepTaken)][6].step == 1
     stage = job.run.stage_folder(1, 1)
     assert [path.name for path in stage.iterdir()] == ["metrics.jsonl"], "what it trained is in the seed's delta now"
@@ -336,13 +336,13 @@ def test_each_draw_of_shots_is_a_seed_that_trains_on_other_examples_from_the_sam
     shots = {"shots": 6, "shot_langs": "de,fr", "shot_seeds": 2, "seeds": 4}
     job = Job(tiny_model, pairs, tmp_path / "run", **shots)
     events = job.train()
-    told = next(event for event in events if isinstance(event, DataEncoded)).notes
-    assert [note.partition(" are")[0] for note in told] == ["shots of de_DE", "shots of fr_XX"]
-    assert told[0].endswith("de/validation.jsonl")
+    message = next(event for event in events if isinstance(event, DataEncoded)).notes
+    assert [note.partition(" are")[0] for note in message] == ["shots of de_DE", "shots of fr_XX"]
+    assert message[0].endswith("de/validation.jsonl")
     started = [event for event in events if isinstance(event, SeedStarted)]
-    assert [one.languages for one in started] == [(("en_XX", 48), ("de_DE", 6), ("fr_XX", 6))] * 2
+    assert [item.languages for item in started] == [(("en_XX", 48), ("de_DE", 6), ("fr_XX", 6))] * 2
     first, second = (json.loads(job.run.shots(seed).read_text()) for seed in (1, 2))
-    assert [(one["language"], one["adapter"], one["split"], len(one["ids"])) for one in first] == [
+    assert [(item["language"], item["adapter"], item["split"], len(item["ids"])) for item in first] == [
         ("de", "de_DE", "validation", 6), ("fr", "fr_XX", "validation", 6),
     ]  # fmt: skip
     assert first[0]["ids"] != second[0]["ids"]

@@ -40,8 +40,8 @@ def weights(job: Training) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in job.trained().items()}
 
 
-def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    return max(float((one[name] - other[name]).abs().max()) for name in one)
+def differ(item: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    return max(float((item[name] - other[name]).abs().max()) for name in item)
 
 
 def test_micro_batches_give_the_gradient_of_the_whole_batch(tiny_model):
@@ -49,8 +49,8 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(tiny_model):
     cut = training(tiny_model, replace_recipe(tokens_per_step=64), dropout=0.0)
     assert all(len(batch) == 1 for batch in whole.batches(0))
     assert any(len(batch) > 1 for batch in cut.batches(0))
-    losses = [(one.loss, other.loss) for one, other in zip(whole, cut, strict=True)]
-    assert all(one == pytest.approx(other, abs=1e-6) for one, other in losses)
+    losses = [(first.loss, other.loss) for first, other in zip(whole, cut, strict=True)]
+    assert all(first == pytest.approx(other, abs=1e-6) for first, other in losses)
     assert differ(weights(whole), weights(cut)) < 1e-5
 
 
@@ -119,10 +119,10 @@ def test_biases_and_layer_norms_are_not_decayed_and_frozen_tensors_are_not_hande
     model = load(find(str(tiny_model)), "sequence", ["en_XX"], num_labels=3)
     freeze(model, "embeddings+adapters")
     groups = adamw(model.module, RECIPE).param_groups
-    assert all(one.ndim >= 2 for one in groups[0]["params"])
+    assert all(item.ndim >= 2 for item in groups[0]["params"])
     assert groups[1]["weight_decay"] == 0
-    handed = sum(one.numel() for group in groups for one in group["params"])
-    assert handed == sum(one.numel() for one in model.module.parameters() if one.requires_grad)
+    handed = sum(item.numel() for group in groups for item in group["params"])
+    assert handed == sum(item.numel() for item in model.module.parameters() if item.requires_grad)
 
 
 def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(tiny_model):
@@ -133,11 +133,11 @@ def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(tiny_model):
         next(iter(job))
 
 
-@pytest.mark.parametrize(("asked", "told"), [("fp16", "needs a CUDA GPU"), ("fp8", "choose auto")])
-def test_a_precision_that_the_device_cannot_do_is_refused(asked, told, monkeypatch):
+@pytest.mark.parametrize(("request", "message"), [("fp16", "needs a CUDA GPU"), ("fp8", "choose auto")])
+def test_a_precision_that_the_device_cannot_do_is_refused(request, message, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=told):
-        resolve_precision(asked)
+    with pytest.raises(UserError, match=message):
+        resolve_precision(request)
 
 
 def test_bf16_is_refused_by_a_processor_without_it(monkeypatch):
@@ -167,9 +167,9 @@ def test_a_damaged_checkpoint_is_passed_over_for_an_older_whole_one(tiny_model, 
     newer.folder.rename(tmp_path / "a" / newer.folder.name)
     damaged = tmp_path / "a" / newer.folder.name / "trained.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-100])
-    found = latest_checkpoint(tmp_path / "a")
-    assert found is not None
-    assert found.folder == older.folder
+    result = latest_checkpoint(tmp_path / "a")
+    assert result is not None
+    assert result.folder == older.folder
 
 
 def test_saving_removes_the_older_checkpoint_only_when_the_newer_is_whole(tiny_model, tmp_path):
@@ -183,6 +183,6 @@ def test_progress_comes_back_from_a_checkpoint_as_it_was(tiny_model, tmp_path):
     job = training(tiny_model)
     next(iter(job))
     saved = save_checkpoint(tmp_path, job.progress(), job.trained(), job.optimizer_state())
-    found = latest_checkpoint(tmp_path)
-    assert found is not None
-    assert found.progress == saved.progress == replace(job.progress())
+    result = latest_checkpoint(tmp_path)
+    assert result is not None
+    assert result.progress == saved.progress == replace(job.progress())

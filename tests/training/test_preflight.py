@@ -20,11 +20,11 @@ def check(model: Path, data: Path, *more: object) -> Result:
 
 def told(result: Result, level: str) -> dict[str, str]:
     """Return the text of each check's findings of a level."""
-    found: dict[str, str] = {}
-    for one in json.loads(result.stdout)["findings"]:
-        if one["level"] == level:
-            found[one["check"]] = f"{found.get(one['check'], '')} {one['text']}".strip()
-    return found
+    entry: dict[str, str] = {}
+    for finding in json.loads(result.stdout)["findings"]:
+        if finding["level"] == level:
+            entry[finding["check"]] = f"{entry.get(finding['check'], '')} {finding['text']}".strip()
+    return entry
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -47,7 +47,7 @@ def test_sound_data_passes_with_a_closing_count(tiny_model, pairs):
 
 
 @pytest.mark.parametrize(
-    ("check_", "change", "said"),
+    ("check_", "change", "predicted"),
     [
         ("overlap", lambda rows, train: [*rows[1:], train[0]], "en test: 1 of 24 rows are in the training data too"),
         ("labels", lambda rows, _: [{**row, "label": "neutral"} for row in rows[1:]] + rows[:1], "100 % are neutral"),
@@ -63,21 +63,21 @@ def test_sound_data_passes_with_a_closing_count(tiny_model, pairs):
         ("vocabulary", lambda rows, _: [{**row, "premise": "unheard"} for row in rows], "does not know"),
     ],
 )
-def test_a_flaw_in_rows_is_a_warning(tiny_model, pairs, check_, change, said):
+def test_a_flaw_in_rows_is_a_warning(tiny_model, pairs, check_, change, predicted):
     path = pairs / "en" / "test.jsonl"
-    if check_ == "labels" and "100" in said:  # one row in 24 differs: 96 %
-        said = "96 % are neutral"
+    if check_ == "labels" and "100" in predicted:  # one row in 24 differs: 96 %
+        predicted = "96 % are neutral"
     write(path, change(rows_of(path), rows_of(pairs / "en" / "train.jsonl")))
     result = check(tiny_model, pairs, "--json")
     assert result.exit_code == 0, result.output
-    assert said in told(result, "warning")[check_]
+    assert predicted in told(result, "warning")[check_]
 
 
 def test_a_folder_that_names_no_language_is_told(tiny_model, pairs):
     write(pairs / "qx" / "test.jsonl", rows_of(pairs / "de" / "test.jsonl"))
-    found = told(check(tiny_model, pairs, "--json"), "warning")
-    assert "qx: not a language code or name" in found["languages"]
-    assert "adapters" not in found
+    result = told(check(tiny_model, pairs, "--json"), "warning")
+    assert "qx: not a language code or name" in result["languages"]
+    assert "adapters" not in result
 
 
 def test_a_training_in_several_languages_is_checked_in_each(tiny_model, pairs):

@@ -61,15 +61,15 @@ def test_tensorboard_gets_the_curve_of_each_seed(tiny_model, pairs, tmp_path):
         tmp_path / "run",
         lambda event: losses.append(event.loss) if isinstance(event, StepTaken) else 0,
     )
-    told = []
+    results = []
     for seed in run.seeds:
         events = EventAccumulator(str(run.folder / "tensorboard" / f"seed-{seed}"))
         events.Reload()
         curve = events.Scalars("train/loss")
         assert [point.step for point in curve] == [1, 2, 3, 4, 5, 6]
-        told += [point.value for point in curve]
+        results += [point.value for point in curve]
         assert len(events.Scalars("validation/accuracy")) == 1
-    assert told == pytest.approx(losses)
+    assert results == pytest.approx(losses)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -45,9 +45,9 @@ def choices(count: int, mark: str = "") -> list[dict[str, object]]:
 
 
 def copa(count: int, mark: str = "") -> list[dict[str, object]]:
-    asked = ("cause", "effect")
+    question = ("cause", "effect")
     return [
-        {"premise": f"p{mark}{i}", "question": asked[i % 2], "choice1": "a", "choice2": "b", "label": i // 2 % 2}
+        {"premise": f"p{mark}{i}", "question": question[i % 2], "choice1": "a", "choice2": "b", "label": i // 2 % 2}
         for i in range(count)
     ]
 
@@ -58,8 +58,8 @@ def copa(count: int, mark: str = "") -> list[dict[str, object]]:
 def test_several_sources_bring_rows_of_their_own_and_are_told_apart(pairs, write_pairs):
     write_pairs(pairs, "de", "train", 24)
     (own,) = load_training_data(plan("xnli", "en_XX", "de_DE"), folder=pairs)
-    assert [(one.adapter, len(one.rows)) for one in own.training] == [("en_XX", 48), ("de_DE", 24)]
-    assert [(one.adapter, len(one.rows)) for one in own.validation] == [("en_XX", 12), ("de_DE", 12)]
+    assert [(item.adapter, len(item.rows)) for item in own.training] == [("en_XX", 48), ("de_DE", 24)]
+    assert [(item.adapter, len(item.rows)) for item in own.validation] == [("en_XX", 12), ("de_DE", 12)]
     assert own.rows == 72
     assert list(own.fingerprints) == ["train en_XX", "train de_DE", "validation en_XX", "validation de_DE"]
     (single,) = load_training_data(plan(), folder=pairs)
@@ -74,22 +74,22 @@ def test_without_validation_data_a_training_is_not_watched_but_cannot_select_on_
 
 
 def test_validation_data_is_looked_for_where_the_training_data_lies(monkeypatch):
-    asked = []
+    results = []
 
     def note(task, language, split, *, folder, limit, evaluation=True, single_language=False):
-        asked.append((split, evaluation))
+        results.append((split, evaluation))
 
     monkeypatch.setattr("xmodctl.training.training_data.load_rows", note)
     load_training_data(
         plan("xquad"), folder=None
     )  # XQuAD has a single split; SQuAD, which it trains on, has one to validate on
-    assert asked == [("train", False), ("validation", False)]
-    asked.clear()
+    assert results == [("train", False), ("validation", False)]
+    results.clear()
     load_training_data(plan("xnli"), folder=None)  # XNLI has its own
-    assert asked == [("train", False), ("validation", True)]
-    asked.clear()
+    assert results == [("train", False), ("validation", True)]
+    results.clear()
     load_training_data(plan("uner"), folder=None)  # en_ewt, by the language that the task says it has
-    assert asked == [("train", False), ("validation", True)]
+    assert results == [("train", False), ("validation", True)]
 
 
 def test_a_folder_named_as_a_treebank_is_found_by_its_language(tmp_path):
@@ -120,11 +120,11 @@ def staged(tmp_path) -> tuple[Plan, Path]:
 
 def test_a_stage_trains_on_its_own_data_in_the_languages_that_it_has(staged):
     first, own = load_training_data(staged[0], folder=staged[1])
-    assert (first.stage, first.task.name, [one.adapter for one in first.training]) == (
+    assert (first.stage, first.task.name, [item.adapter for item in first.training]) == (
         "social-iqa", "social-iqa", ["en_XX"],
     )  # fmt: skip
     assert (first.recipe.epochs, first.recipe.learning_rate, first.recipe.stages) == (2, 1e-3, ())
-    assert (own.stage, own.recipe.epochs, [one.adapter for one in own.training]) == ("", 7, ["en_XX", "it_IT"])
+    assert (own.stage, own.recipe.epochs, [item.adapter for item in own.training]) == ("", 7, ["en_XX", "it_IT"])
     assert list(first.fingerprints) == ["social-iqa train", "social-iqa validation"]
 
 
@@ -150,10 +150,10 @@ def pool(folder: Path, task: Task | None = None):
 
 def test_a_draw_is_balanced_over_labels_and_decided_by_its_seed(pairs):
     rows = pool(pairs)
-    one = draw_shots(rows, 7, 1)
-    assert sorted(Counter(one.table["label"]).values()) == [2, 2, 3]
-    assert one.table["id"][:] == draw_shots(rows, 7, 1).table["id"][:]
-    assert one.fingerprint == draw_shots(rows, 7, 1).fingerprint != rows.fingerprint
+    item = draw_shots(rows, 7, 1)
+    assert sorted(Counter(item.table["label"]).values()) == [2, 2, 3]
+    assert item.table["id"][:] == draw_shots(rows, 7, 1).table["id"][:]
+    assert item.fingerprint == draw_shots(rows, 7, 1).fingerprint != rows.fingerprint
     draws = {tuple(draw_shots(rows, 7, seed).table["id"]) for seed in range(8)}
     assert len(draws) > 4
     assert len(draw_shots(rows, 12, 1)) == 12
@@ -169,7 +169,7 @@ def test_shots_come_from_training_data_where_there_is_some_and_never_from_the_te
     with_shots = plan(shots=Shots(2, (("de", "de_DE"), ("fr", "fr_XX")), 1))
     write_pairs(pairs, "fr", "train", 9)
     (own,) = load_training_data(with_shots, folder=pairs)
-    assert [(one.adapter, one.rows.split) for one in own.pools] == [("de_DE", "validation"), ("fr_XX", "train")]
+    assert [(item.adapter, item.rows.split) for item in own.pools] == [("de_DE", "validation"), ("fr_XX", "train")]
     assert list(own.fingerprints)[-2:] == ["shots de_DE", "shots fr_XX"]
     (pairs / "de" / "validation.jsonl").unlink()
     with pytest.raises(UserError, match=r"neither training nor validation data in de .*test data is never trained on"):

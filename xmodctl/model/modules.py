@@ -94,8 +94,8 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         )
 
     def _asks_for(self, kwargs: dict[str, Any], name: str) -> bool:
-        asked = kwargs.get(name)
-        return bool(getattr(self.config, name, False) if asked is None else asked)
+        requested = kwargs.get(name)
+        return bool(getattr(self.config, name, False) if requested is None else requested)
 
     def _packed(self, input_ids: Tensor, packing: Packing, kwargs: dict[str, Any]) -> Any:
         def packed(ids: Tensor | None) -> Tensor | None:
@@ -125,9 +125,9 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
             if not first.chosen:
                 raise UserError(_unchosen(list(first.adapter_modules)))
             return Uniform(first.active)
-        found = route(lang_ids, None if batch is None else tuple(batch.shape[:2]), tuple(first.adapter_modules))
-        self._check_vocabularies((found.language,) if isinstance(found, Uniform) else found.languages)
-        return found
+        selected = route(lang_ids, None if batch is None else tuple(batch.shape[:2]), tuple(first.adapter_modules))
+        self._check_vocabularies((selected.language,) if isinstance(selected, Uniform) else selected.languages)
+        return selected
 
     def _check_vocabularies(self, languages: Sequence[str | None]) -> None:
         """Refuse languages whose embeddings are not installed: their token ids would mean other words."""
