@@ -133,11 +133,11 @@ def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(tiny_model):
         next(iter(job))
 
 
-@pytest.mark.parametrize(("request", "message"), [("fp16", "needs a CUDA GPU"), ("fp8", "choose auto")])
-def test_a_precision_that_the_device_cannot_do_is_refused(request, message, monkeypatch):
+@pytest.mark.parametrize(("requested", "message"), [("fp16", "needs a CUDA GPU"), ("fp8", "choose auto")])
+def test_a_precision_that_the_device_cannot_do_is_refused(requested, message, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=message):
-        resolve_precision(request)
+        resolve_precision(requested)
 
 
 def test_bf16_is_refused_by_a_processor_without_it(monkeypatch):
