@@ -23,7 +23,7 @@ class Setting:
     device: str
     precision: Precision
     rounds: int
-    steps: int  # optimiser steps per round
+    steps: int  # optimizer steps per round
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ def check_equal(setting: Setting, stock: Any, ours: sides.Xmod, rows: Encoded) -
     """
     shared = dict(ours.module.named_parameters())
     stock_parameters = {name: parameter for name, parameter in stock.named_parameters() if name in shared}
-    with torch.no_grad():  # heads are initialised at random: make them equal
+    with torch.no_grad():  # heads are initialized at random: make them equal
         for name in ours.initialised:
             stock_parameters[name].copy_(shared[name])
     language = setting.languages.index(ours.languages[0])

@@ -48,7 +48,7 @@ class StockTraining:
         self.optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
 
     def steps(self, numbers: Sequence[np.ndarray], *, attention: str, width: int | None, language: int) -> None:
-        """Take one optimiser step per set of rows."""
+        """Take one optimizer step per set of rows."""
         self.module.set_attn_implementation(attention)
         self.module.train()
         for chosen in numbers:

@@ -111,8 +111,8 @@ def saving(setting: Setting) -> tuple[list[Line], dict[str, Any]]:
         Line("save", "stock, save_pretrained", Figure.of(measured["save_pretrained"]), "s", {}),
         Line("size", "xmodctl, delta of a run", Figure.of([sizes["delta"] / 1e6]), "MB", smaller),
         Line("size", "stock, save_pretrained", Figure.of([sizes["save_pretrained"] / 1e6]), "MB", {}),
-        Line("save", "xmodctl, checkpoint with optimiser", Figure.of(measured["checkpoint"]), "s", {}),
-        Line("size", "xmodctl, checkpoint with optimiser", Figure.of([sizes["checkpoint"] / 1e6]), "MB", {}),
+        Line("save", "xmodctl, checkpoint with optimizer", Figure.of(measured["checkpoint"]), "s", {}),
+        Line("size", "xmodctl, checkpoint with optimizer", Figure.of([sizes["checkpoint"] / 1e6]), "MB", {}),
         Line("resume", "xmodctl, load and restore", Figure.of(measured["resume"]), "s", {}),
     ]
     return lines, {}

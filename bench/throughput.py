@@ -86,7 +86,7 @@ def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:
     """Measure training a new adapter against fine-tuning the same model on the same sequences, in tokens per second.
 
     Sequences have the length that the recipe packs them to, and a batch has 4,096 tokens; a text uses `pieces` of the
-    vocabulary. The memory of an optimiser is the size of its state after one step.
+    vocabulary. The memory of an optimizer is the size of its state after one step.
     """
     pieces = min(pieces, setting.config["vocab_size"])
     recipe = catalog.recipe("add-language-mini" if setting.config["hidden_size"] < 768 else "add-language")
@@ -122,7 +122,7 @@ def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:
     lines = lines_of("adding a language", take_turns(variants, setting.rounds), "tokens/s")
     for name, loop in loops.items():
         state = loop.optimizer_state().values()
-        lines.append(Line("optimiser state", name, Figure.of([sum(tensor.nbytes for tensor in state) / 1e6]), "MB", {}))
+        lines.append(Line("optimizer state", name, Figure.of([sum(tensor.nbytes for tensor in state) / 1e6]), "MB", {}))
     return lines, {"tokens per sequence": recipe.max_length, "pieces": pieces}
 
 

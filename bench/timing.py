@@ -19,12 +19,12 @@ class Figure:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Figure":
-        """Summarise rounds."""
+        """Summarize rounds."""
         return cls(statistics.median(values), min(values), max(values))
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> Figure:
-    """Summarise the quotients of two variants, round by round."""
+    """Summarize the quotients of two variants, round by round."""
     return Figure.of([above / below for above, below in zip(numerators, denominators, strict=True)])
 
 

@@ -61,10 +61,10 @@ ENTITIES = ["O", "B-PER", "I-PER", "I-PER", "B-PER", "O", "B-LOC", "B-PER"]
     "written",
     [
         ENTITIES,
-        ["O", "I-PER", "I-PER", "I-PER", "B-PER", "O", "I-LOC", "I-PER"],  # IOB1: B only to part neighbours
+        ["O", "I-PER", "I-PER", "I-PER", "B-PER", "O", "I-LOC", "I-PER"],  # IOB1: B only to part neighbors
         ["O", "B-PER", "I-PER", "L-PER", "U-PER", "O", "U-LOC", "U-PER"],  # BILOU
         ["O", "B-PER", "I-PER", "E-PER", "S-PER", "O", "S-LOC", "S-PER"],  # IOBES
-        ["O", "I-PER", "I-PER", "E-PER", "I-PER", "O", "I-LOC", "I-PER"],  # IOE: E only to part neighbours
+        ["O", "I-PER", "I-PER", "E-PER", "I-PER", "O", "I-LOC", "I-PER"],  # IOE: E only to part neighbors
         ["o", "B-per", "I-per", "I-PER", "B-PER", "O", "B-Loc", "B-PER"],  # types in any letter case
         [TAGS.index(tag) for tag in ENTITIES],
     ],

@@ -1,4 +1,4 @@
-"""Labelling text: what lines are read as, and what is written of each kind."""
+"""Labeling text: what lines are read as, and what is written of each kind."""
 
 import json
 from pathlib import Path

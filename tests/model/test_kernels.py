@@ -129,7 +129,7 @@ def test_dropout_drops_the_share_it_says_independently_and_keeps_the_mean(share)
     assert abs(out.mean() - 1) < 5e-3 / (1 - share)
     kept = out[out != 0]
     assert torch.allclose(kept, torch.full_like(kept, 1 / (1 - share)), rtol=1e-3)
-    for other in (dropped.roll(1, 1), dropped.roll(4, 1), dropped.roll(1, 0)):  # lanes of a draw, neighbouring draws
+    for other in (dropped.roll(1, 1), dropped.roll(4, 1), dropped.roll(1, 0)):  # lanes of a draw, neighboring draws
         assert abs(torch.corrcoef(torch.stack([dropped.flatten(), other.flatten()]))[0, 1]) < 5e-3
     assert not torch.equal(out, dropout(torch.ones(1001, 999)))
 

@@ -1,4 +1,4 @@
-"""Text in invented languages with the words of the tiny model, predictable from the neighbouring words."""
+"""Text in invented languages with the words of the tiny model, predictable from the neighboring words."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""What a new adapter is initialised from, and how the model's adapters are ranked."""
+"""What a new adapter is initialized from, and how the model's adapters are ranked."""
 
 import os
 import signal

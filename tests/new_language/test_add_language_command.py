@@ -91,7 +91,7 @@ def test_a_dry_run_shows_plan_text_and_cost_and_writes_nothing(tiny_model, write
     words = ("zu", "--text", write_text("zu"), "--dry-run")
     shown = add(tiny_model, tmp_path / "out", *words)
     assert shown.exit_code == 0, shown.output
-    for part in ("zu_ZA", "new adapter", "optimizer steps per seed", "initialised from", "recipe add-language-mini"):
+    for part in ("zu_ZA", "new adapter", "optimizer steps per seed", "initialized from", "recipe add-language-mini"):
         assert part in shown.stdout, part
     value = json.loads(add(tiny_model, tmp_path / "out", *words, "--json").stdout)
     assert value["texts"]["zu_ZA"]["counts"]["lines"] == 450

@@ -1,4 +1,4 @@
-"""The masked-language-modelling head of a checkpoint without one: trained once, cached, shared."""
+"""The masked-language-modeling head of a checkpoint without one: trained once, cached, shared."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from xmodctl.new_language.integrity import tensor_digests
 
 @pytest.fixture(scope="module")
 def model_with_head(tiny_model, tmp_path_factory) -> Path:
-    """Return the tiny model with a masked-language-modelling head."""
+    """Return the tiny model with a masked-language-modeling head."""
     import transformers
 
     folder = tmp_path_factory.mktemp("models") / "headed"
@@ -79,7 +79,7 @@ def test_the_head_of_a_checkpoint_is_used_unchanged(model_with_head, write_text,
     names = set(tensor_digests(model.load(model.find(str(model_with_head)), "masked-lm", ["en_XX"]), "zu_ZA"))
     assert len(names) == package.facts["untouched"]["tensors"]
     assert {"lm_head.bias", "lm_head.dense.weight"} <= names
-    with pytest.raises(UserError, match=r"already has a masked-language-modelling head; remove --head-text"):
+    with pytest.raises(UserError, match=r"already has a masked-language-modeling head; remove --head-text"):
         run(addition(model_with_head, texts, head_text=head_text), tmp_path / "other")
 
 

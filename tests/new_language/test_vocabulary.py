@@ -1,4 +1,4 @@
-"""How well a vocabulary fits a language, and a new one initialised from the base's."""
+"""How well a vocabulary fits a language, and a new one initialized from the base's."""
 
 import random
 import subprocess

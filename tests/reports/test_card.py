@@ -1,4 +1,4 @@
-"""The model card says what the rows say, and claims no licence but the model's own."""
+"""The model card says what the rows say, and claims no license but the model's own."""
 
 import pytest
 from huggingface_hub import ModelCard

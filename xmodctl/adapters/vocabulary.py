@@ -20,5 +20,5 @@ class NewVocabulary:
     embeddings: "Tensor"  # (pieces, hidden)
     bias: "Tensor | None" = None  # of the masked-LM head, (pieces,)
     copied: int = 0  # pieces that the base's vocabulary has, too
-    averaged: int = 0  # pieces initialised with the mean of the base's pieces for the same text
+    averaged: int = 0  # pieces initialized with the mean of the base's pieces for the same text
     facts: Mapping[str, Any] = field(default_factory=dict)  # how it was trained

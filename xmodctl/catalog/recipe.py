@@ -32,7 +32,7 @@ class Recipe(Described):
     source: str = Field("", description="where the settings come from")
     freeze: Freeze = Field("embeddings+adapters", description="what is not trained")
     epochs: float = Field(3.0, gt=0, le=10_000, description="passes over the training rows")
-    batch_size: int = Field(32, ge=1, description="examples per optimiser step, over all processes")
+    batch_size: int = Field(32, ge=1, description="examples per optimizer step, over all processes")
     learning_rate: float = Field(2e-5, gt=0, le=1, description="peak learning rate")
     schedule: Schedule = Field("linear", description="how the learning rate changes after the warm-up")
     warmup: float = Field(
@@ -116,5 +116,5 @@ class Recipe(Described):
 
     @property
     def overlap(self) -> int:
-        """The number of tokens that neighbouring windows of a long text share."""
+        """The number of tokens that neighboring windows of a long text share."""
         return self.max_length // 3 if self.stride is None else self.stride

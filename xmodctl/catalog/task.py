@@ -47,7 +47,7 @@ class Task(Described):
     description: str = Field("", description="what the model must do, in a sentence")
     columns: dict[str, str | list[str]] = Field(description="the kind's columns -> the columns of the data")
     language_column: str = Field(
-        "", description="the column with the language, in files with several languages; common names are recognised"
+        "", description="the column with the language, in files with several languages; common names are recognized"
     )
     language_ends_at: str = Field(
         "", description="the text after the language in the language column: `-` if a cell is `english-42`"
@@ -75,7 +75,7 @@ class Task(Described):
         None, description="the training data, if it is not the same data set as `evaluation`"
     )
     evaluation: HubData | None = Field(None, description="the benchmark itself; without it, the task needs --data")
-    licence: str = Field("", description="the data's licence as its authors state it")
+    licence: str = Field("", description="the data's license as its authors state it")
     homepage: str = Field("", description="where the benchmark is described")
     citation: str = Field("", description="the paper to cite")
 

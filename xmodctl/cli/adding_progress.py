@@ -19,7 +19,7 @@ class AddingProgress(TrainingProgress):
                 self.say(f"{event.language}: the model's vocabulary is {event.verdict}")
             case events.HeadStep():
                 if self.task is None:
-                    self.say("the checkpoint has no masked-language-modelling head; training one")
+                    self.say("the checkpoint has no masked-language-modeling head; training one")
                     self.begin("head", event.step.total_steps, event.step.step - 1)
                 self.step(event.step)
             case events.HeadTrained():
@@ -73,7 +73,7 @@ def _ranking_line(event: events.AdaptersRanked) -> str:
     shown = ", ".join(f"{adapter} {loss:.3f}" for adapter, loss in event.losses[:SHOWN_ADAPTERS])
     hidden = len(event.losses) - SHOWN_ADAPTERS
     more = f" and {hidden} more" if hidden > 0 else ""
-    return f"{event.language}: loss through the model's adapters: {shown}{more}; initialised from: {event.start}"
+    return f"{event.language}: loss through the model's adapters: {shown}{more}; initialized from: {event.start}"
 
 
 def _start_line(event: events.AdapterStarted) -> str:

@@ -47,7 +47,7 @@ def _plan_rows(dry_run: "DryRun") -> list[tuple[str, str, str]]:
     return [
         ("languages", ", ".join(plan.languages), "CODE" if len(plan.languages) == 1 else "--text"),
         ("model", f"{plan.model}{'@' + plan.revision[:12] if plan.revision else ''}", "--model"),
-        ("initialised from", plan.init_from, "--init-from"),
+        ("initialized from", plan.init_from, "--init-from"),
         ("vocabulary", plan.vocabulary, "--vocabulary"),
         ("seeds", ", ".join(map(str, request.seed_numbers)), "--seeds"),
         ("precision", plan.precision, "device" if request.precision == "auto" else "--precision"),

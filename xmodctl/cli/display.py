@@ -1,6 +1,6 @@
 """Output: tables, JSON, text, and notes. Results go to standard output, everything else to standard error.
 
-On a terminal, tables have lines and colour; in a pipe or a file, they are plain aligned text.
+On a terminal, tables have lines and color; in a pipe or a file, they are plain aligned text.
 """
 
 import json

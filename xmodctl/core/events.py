@@ -70,7 +70,7 @@ class SeedStarted:
 
 @dataclass(frozen=True)
 class StepTaken:
-    """The optimiser took one step, in fine-tuning or in the training of a language adapter."""
+    """The optimizer took one step, in fine-tuning or in the training of a language adapter."""
 
     step: int  # steps taken so far
     total_steps: int
@@ -177,14 +177,14 @@ class TextRead:
 
 @dataclass(frozen=True)
 class HeadStep:
-    """The training of a masked-language-modelling head took one step."""
+    """The training of a masked-language-modeling head took one step."""
 
     step: StepTaken
 
 
 @dataclass(frozen=True)
 class HeadTrained:
-    """A masked-language-modelling head is in place."""
+    """A masked-language-modeling head is in place."""
 
     identity: str  # sha256 of everything it was trained from
     known: bool  # an earlier command trained it
@@ -208,7 +208,7 @@ class AdaptersRanked:
 
     language: str
     losses: tuple[tuple[str, float], ...]  # adapter, nats per predicted token; the best comes first
-    start: str  # what the new adapter is initialised from
+    start: str  # what the new adapter is initialized from
     known: bool = False  # an earlier command tried them
 
 
@@ -228,7 +228,7 @@ class AdapterStarted:
 
     language: str
     seed: int
-    start: str  # what it was initialised from
+    start: str  # what it was initialized from
     resumed_at: int  # steps that an earlier command took
     total_steps: int
     epoch: float

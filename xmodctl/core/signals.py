@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that long work honours at its next safe point."""
+"""Ctrl-C and SIGTERM as a request that long work honors at its next safe point."""
 
 import signal
 from collections.abc import Iterator

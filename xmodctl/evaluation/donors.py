@@ -145,7 +145,7 @@ def donor_matrix(
     seed: int = 0,
     resamples: int = TEST_RESAMPLES,
 ) -> DonorMatrix:
-    """Summarise scores as a matrix with the best donor of each language.
+    """Summarize scores as a matrix with the best donor of each language.
 
     Another donor counts as alike if it is not significantly different from the best one, after Holm's correction for
     the language's other donors. The best donor was chosen on these examples, so its score is slightly optimistic.

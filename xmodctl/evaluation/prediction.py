@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from xmodctl.run.run import Run
 
 MOST_CHARACTERS = 2**20
-"""A part of the input is labelled at the latest when it has this many characters, so that memory stays bounded."""
+"""A part of the input is labeled at the latest when it has this many characters, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
 class LabelledPart:
-    """A part of the input, labelled."""
+    """A part of the input, labeled."""
 
     rows: tuple[dict[str, Any], ...]  # the predictions, as they are written
     truncated: int  # rows longer than the recipe's max_length, which the model did not read to the end
@@ -85,7 +85,7 @@ class Predictions:
     def __init__(self, parts: Iterator[LabelledPart]) -> None:
         self._parts = parts
         self.count = 0
-        """Rows labelled so far."""
+        """Rows labeled so far."""
         self.truncated = 0
         """Rows so far that were longer than the recipe's max_length, and cut."""
 
@@ -170,7 +170,7 @@ def read_lines(stream: Iterable[bytes], name: str, task: Task, language: str) ->
     """Read rows: one JSON object per line, or plain text where a row is a single text. Blank lines are skipped.
 
     The first line decides which. JSON has the kind's columns, named as the kind or as the task's data names them.
-    Plain text is split into words at white space where words are labelled.
+    Plain text is split into words at white space where words are labeled.
 
     Args:
         stream: The lines.

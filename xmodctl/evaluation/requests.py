@@ -188,7 +188,7 @@ class PredictRequest:
         seed: The seed whose model to use; None is the run's first seed.
         adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
         precision: The precision of matrix products: auto, fp32, bf16, or fp16.
-        rows_at_a_time: The largest number of rows that are read and labelled together.
+        rows_at_a_time: The largest number of rows that are read and labeled together.
         listen: Called with each event; without it, cautions become Python warnings.
     """
 

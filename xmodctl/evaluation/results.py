@@ -263,7 +263,7 @@ class Report:
 
 
 def report(run: str, rows: Sequence[Row], failures: Sequence[Failure] = ()) -> Report:
-    """Summarise rows of one run, task, split, and limit: one score per language and adapter, in order of appearance.
+    """Summarize rows of one run, task, split, and limit: one score per language and adapter, in order of appearance.
 
     Intervals of gaps and averages need predictions: `xmodctl.evaluation.measurements.with_intervals` adds them.
     """

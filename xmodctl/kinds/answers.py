@@ -50,7 +50,7 @@ class Rules:
         """
         answers = [self.normalise(text) for text in gold]
         if self.may_be_none:
-            # An answer that is empty after normalisation counts as no answer.
+            # An answer that is empty after normalization counts as no answer.
             answers = [text for text in answers if text] or [""]
         elif not answers:
             raise UserError(
@@ -79,7 +79,7 @@ def squad(text: str) -> str:
 
 
 def mlqa(language: str) -> Normalise:
-    """Return the function that normalises answers in a language as MLQA does.
+    """Return the function that normalizes answers in a language as MLQA does.
 
     It removes punctuation of every script and the language's articles; each Chinese character is a word.
 

@@ -31,7 +31,7 @@ class Confusion:
         return type(self)(self.labels, tuple(tuple(a + b for a, b in zip(*rows, strict=True)) for rows in pairs))
 
     def recalls(self, seeds: int) -> "tuple[Part, ...]":
-        """Return the share of each label's examples that were labelled right, in percent.
+        """Return the share of each label's examples that were labeled right, in percent.
 
         Args:
             seeds: The number of seeds that were counted.

@@ -81,7 +81,7 @@ class QuestionAnswering(Kind):
         return QuestionReader(source)
 
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
-        """Turn each row into windows: the question, and a part of the context; neighbours share `stride` tokens.
+        """Turn each row into windows: the question, and a part of the context; neighbors share `stride` tokens.
 
         The targets are where the first answer begins and ends; in a window that does not hold all of it, both are the
         first token. `counts` has the numbers of truncated questions, of answers that no window holds or that are too

@@ -33,7 +33,7 @@ class SequenceClassification(Kind):
     auto_class = "AutoModelForSequenceClassification"
     pipeline = "text-classification"
 
-    parts_caption = "Share of each label's examples that were labelled correctly, in percent"
+    parts_caption = "Share of each label's examples that were labeled correctly, in percent"
 
     def outputs(self, task: TaskView) -> tuple[str, ...]:
         """Return the label names: the head has one output per label."""

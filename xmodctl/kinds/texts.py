@@ -1,4 +1,4 @@
-"""Texts labelled as a whole: how they are encoded, and how the logits of each label are decoded."""
+"""Texts labeled as a whole: how they are encoded, and how the logits of each label are decoded."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

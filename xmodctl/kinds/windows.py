@@ -31,7 +31,7 @@ class Frame:
 
 
 def windows(tokens: int, room: int, *, overlap: int) -> Iterator[tuple[int, int]]:
-    """Yield the windows of at most `room` tokens that cover `tokens` tokens; neighbours share `overlap` at most.
+    """Yield the windows of at most `room` tokens that cover `tokens` tokens; neighbors share `overlap` at most.
 
     The overlap is at most half the room, so that windows always advance.
     """

@@ -59,7 +59,7 @@ def training_batches(
     epoch: int,
     choices: Lengths | None = None,
 ) -> list[list[NDArray[np.int64]]]:
-    """Return one epoch: a list of optimiser batches, each a list of micro-batches of unit indices.
+    """Return one epoch: a list of optimizer batches, each a list of micro-batches of unit indices.
 
     Every unit comes exactly once. The batches depend on `seed` and `epoch` alone. Padded to its longest unit, a
     micro-batch holds at most `tokens_per_step` tokens; a longer unit is a micro-batch of its own. Units with different

@@ -113,10 +113,10 @@ class Xmod:
             self.module.padding_counts = False
 
     def score_labelled_only(self, candidates: Sequence[int] | None = None) -> None:
-        """Make masked-language modelling compute logits of the labelled tokens alone: the loss stays, most work goes.
+        """Make masked-language modeling compute logits of the labeled tokens alone: the loss stays, most work goes.
 
-        Given labels, the output's logits are then (labelled tokens, vocabulary). With `candidates`, pieces of which
-        every label is one, the softmax is over these alone and the logits are (labelled tokens, candidates).
+        Given labels, the output's logits are then (labeled tokens, vocabulary). With `candidates`, pieces of which
+        every label is one, the softmax is over these alone and the logits are (labeled tokens, candidates).
         """
         if isinstance(self.module, RoutedMaskedLM):
             routed(self.module).reads_padding = False

@@ -231,7 +231,7 @@ class RoutedQuestionAnswering(XmodForQuestionAnswering):  # type: ignore[misc]
 
 
 class RoutedMaskedLM(XmodForMaskedLM):  # type: ignore[misc]
-    """Masked-language modelling that can score the labelled tokens alone.
+    """Masked-language modeling that can score the labeled tokens alone.
 
     The product with the vocabulary is the largest of the model, and 85 of 100 tokens have no label.
     """
@@ -240,7 +240,7 @@ class RoutedMaskedLM(XmodForMaskedLM):  # type: ignore[misc]
     candidates: Tensor | None = None  # the pieces that labels may be, in ascending order; None: all of them
 
     def forward(self, input_ids: Tensor | None = None, labels: Tensor | None = None, **kwargs: Any) -> Any:
-        """Score the vocabulary: logits are (batch, length, vocabulary), or (labelled tokens, vocabulary or candidates).
+        """Score the vocabulary: logits are (batch, length, vocabulary), or (labeled tokens, vocabulary or candidates).
 
         Labels are pieces, whatever the logits count.
         """
@@ -265,7 +265,7 @@ class RoutedMaskedLM(XmodForMaskedLM):  # type: ignore[misc]
         return output.to_tuple() if return_dict is False else output
 
     def _score(self, hidden: Tensor, candidates: Tensor) -> Tensor:
-        """Return the logits of the candidates alone, (labelled tokens, candidates)."""
+        """Return the logits of the candidates alone, (labeled tokens, candidates)."""
         head = self.lm_head
         hidden = head.layer_norm(functional.gelu(head.dense(hidden)))
         return functional.linear(hidden, head.decoder.weight[candidates], head.bias[candidates])

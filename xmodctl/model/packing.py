@@ -1,6 +1,6 @@
 """The encoder without padding, and of the last layer only what the head reads.
 
-The real tokens of a batch stand in one row (tokens, hidden), samples sorted by language and length. Neighbours of one
+The real tokens of a batch stand in one row (tokens, hidden), samples sorted by language and length. Neighbors of one
 length share a call of the attention kernel, which then needs no mask; nothing else cares where a sample ends. Where
 only first tokens are read, the last layer computes keys and values for all tokens and the rest of itself for those
 alone. The sums are stock's, in another order.
@@ -30,7 +30,7 @@ class Packing:
 
     shape: tuple[int, int]  # (batch, length) of the padded batch
     tokens: Tensor  # (tokens,) positions in the flattened padded batch
-    runs: tuple[tuple[int, int], ...]  # (samples, length) of neighbours of one length
+    runs: tuple[tuple[int, int], ...]  # (samples, length) of neighbors of one length
     first: Tensor  # (samples,) where each sample starts among the tokens
     back: Tensor  # (samples,) puts samples into the batch's order
     route: Route  # of the tokens

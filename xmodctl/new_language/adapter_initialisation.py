@@ -52,7 +52,7 @@ def check_init_from(text: str, adapters: Sequence[str], model: str) -> str:
 def initial_tensors(model: "Xmod", start: str, language: str, seed: int) -> dict[str, "Tensor"]:
     """Return initial tensors for the adapter of `language`; they share no memory with the adapters they come from.
 
-    Random tensors are drawn from the seed and the language's name, in the way stock initialises linear layers: weights
+    Random tensors are drawn from the seed and the language's name, in the way stock initializes linear layers: weights
     are normal with the configuration's standard deviation, biases are zero. For the identity, the first layer is drawn
     in this way and the second layer is zero.
     """

@@ -1,4 +1,4 @@
-"""The training of one adapter with one seed: initialise, train, measure, check that nothing else changed, write."""
+"""The training of one adapter with one seed: initialize, train, measure, check that nothing else changed, write."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class PreparedLanguage:
     text: LanguageText
     packed: PackedText
     recipe: Recipe
-    start: str  # what its adapters are initialised from
+    start: str  # what its adapters are initialized from
     head: HeadTrained | None  # None: the checkpoint has a head
     baselines: Sequence[Measurement]
     vocabulary: NewVocabulary | None  # None: the model's
@@ -47,7 +47,7 @@ class AdapterTraining:
     Args:
         run: The folder and its plan.
         source: The base model.
-        model: Loaded for masked-language modelling, with a trained head.
+        model: Loaded for masked-language modeling, with a trained head.
         prepared: What the language's seeds have in common.
         seed: Decides masks, order, dropout, and random initial values.
         stop: Whether the user asked to stop.

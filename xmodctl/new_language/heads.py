@@ -1,4 +1,4 @@
-"""The masked-language-modelling head of a checkpoint that has none: trained once with all else frozen, then cached."""
+"""The masked-language-modeling head of a checkpoint that has none: trained once with all else frozen, then cached."""
 
 import hashlib
 import json
@@ -61,7 +61,7 @@ class HeadTraining:
     and the bias train. The same base, text and recipe give the same head.
 
     Args:
-        model: Loaded for masked-language modelling, with an untrained head.
+        model: Loaded for masked-language modeling, with an untrained head.
         through: The adapter that the text goes through; None for no adapter.
         text: What to train on.
         tokenizer: The checkpoint's.

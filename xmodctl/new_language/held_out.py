@@ -1,4 +1,4 @@
-"""The masked-language-modelling loss of held-out text: through the model, and from piece frequencies alone."""
+"""The masked-language-modeling loss of held-out text: through the model, and from piece frequencies alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ TOKENS_PER_STEP = 2_048
 
 @dataclass(frozen=True)
 class HeldOutLoss:
-    """The masked-language-modelling loss of held-out sequences, always under the same mask."""
+    """The masked-language-modeling loss of held-out sequences, always under the same mask."""
 
     losses: NDArray[np.float64]  # (sequences,): nats, summed over the predicted tokens
     tokens: NDArray[np.int64]  # (sequences,): number of predicted tokens

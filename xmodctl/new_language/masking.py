@@ -1,4 +1,4 @@
-"""Masked-language modelling: documents packed into sequences, and which of their tokens are masked."""
+"""Masked-language modeling: documents packed into sequences, and which of their tokens are masked."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ class AddLanguageRequest:
     Args:
         texts: The languages, in any spelling, and the files with their text; or (language, file) pairs.
         model: A Hub id (`@REVISION` may follow), a folder, or `mini`.
-        init_from: What the adapter is initialised from: auto, LANG, LANG+LANG, identity or random.
+        init_from: What the adapter is initialized from: auto, LANG, LANG+LANG, identity or random.
         vocabulary: The model's (keep), or a new one that is trained on the text (new).
         vocabulary_size: The number of pieces of a new vocabulary.
         head_text: Text to train the head of a checkpoint without one; by default the language's own text.

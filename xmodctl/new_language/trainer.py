@@ -1,6 +1,6 @@
-"""The languages of a plan, one after the other: head, initialisation, baselines, vocabulary, then each seed's adapter.
+"""The languages of a plan, one after the other: head, initialization, baselines, vocabulary, then each seed's adapter.
 
-Languages share nothing but the frozen model: each has its own text, head, initialisation, batches and optimiser. So an
+Languages share nothing but the frozen model: each has its own text, head, initialization, batches and optimizer. So an
 adapter is the same whichever languages are added with it or before it, as long as its recipe is the same
 (`sampling_alpha` 1).
 """
@@ -120,7 +120,7 @@ class LanguageTrainer:
         run: The folder and its plan.
         seeds: Those of its seeds to train.
         source: The base model.
-        model: Loaded for masked-language modelling.
+        model: Loaded for masked-language modeling.
         tokenizer: The base model's.
         initial_head: Initial values of the head; none if the checkpoint has a head.
         shared_head_text: Text to train every language's head on; None: each language's own.
@@ -159,7 +159,7 @@ class LanguageTrainer:
         tokenizer = load_tokenizer(source)
         model = load(source, "masked-lm", source.languages[:1], device=best_device())
         if head_corpus and not model.initialised:
-            raise UserError(f"{source.name} already has a masked-language-modelling head; remove --head-text")
+            raise UserError(f"{source.name} already has a masked-language-modeling head; remove --head-text")
         head_text = pack_head_text(head_corpus, tokenizer) if head_corpus else None
         return cls(run, seeds, source, model, tokenizer, initial_head(model), head_text, stop, listen)
 
@@ -256,7 +256,7 @@ class LanguageTrainer:
         return baselines
 
     def train_vocabulary(self, text: LanguageText) -> NewVocabulary:
-        """Train the language's own vocabulary, with embeddings initialised from the model's."""
+        """Train the language's own vocabulary, with embeddings initialized from the model's."""
         self.model.use(self.model.languages[0])
         self.model.use_vocabulary(None)
         parameters = dict(self.model.module.named_parameters())
@@ -287,7 +287,7 @@ class LanguageTrainer:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The model's adapters by their loss on a language's text, the best first, and what to initialise from."""
+    """The model's adapters by their loss on a language's text, the best first, and what to initialize from."""
 
     candidates: tuple[Candidate, ...]
     start: str

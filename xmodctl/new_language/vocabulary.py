@@ -1,4 +1,4 @@
-"""A vocabulary trained for one language, with embeddings initialised from the model's own."""
+"""A vocabulary trained for one language, with embeddings initialized from the model's own."""
 
 import json
 import random
@@ -34,16 +34,16 @@ def train_vocabulary(
     base_bias: "Tensor | None" = None,
     max_characters: int = MAX_CHARACTERS,
 ) -> NewVocabulary:
-    """Train a Unigram tokenizer on texts, and initialise its embeddings from those of the base.
+    """Train a Unigram tokenizer on texts, and initialize its embeddings from those of the base.
 
     A piece that the base also has copies its row, as in Pfeiffer et al., UNKs Everywhere (EMNLP 2021) and SwissBERT
-    (Vamvas et al., 2023). Any other piece is initialised with the mean of the rows of the pieces into which the base
+    (Vamvas et al., 2023). Any other piece is initialized with the mean of the rows of the pieces into which the base
     cuts it, as in Gee et al., Fast Vocabulary Transfer (EMNLP 2022, industry track), or, if the base knows none of its
     characters, with the mean of all rows. The same text, size and seed give the same vocabulary.
 
     Args:
         texts: Text of the language.
-        base_tokenizer: The base model's; its special tokens keep their ids, and its normaliser is used.
+        base_tokenizer: The base model's; its special tokens keep their ids, and its normalizer is used.
         base_embeddings: The base's word embeddings, (pieces, hidden).
         size: The number of pieces, special tokens included; a small text may yield fewer.
         seed: Of the sample that is drawn from more than `max_characters`.
@@ -139,7 +139,7 @@ def _train_pieces(
 
 
 def _tokenizer_of(model: Any, base: "PreTrainedTokenizerFast") -> "Tokenizer":
-    """Return a tokenizer around a Unigram model, with the base's normaliser and spaces marked as in XLM-R."""
+    """Return a tokenizer around a Unigram model, with the base's normalizer and spaces marked as in XLM-R."""
     from tokenizers import Tokenizer, decoders, pre_tokenizers
 
     tokenizer = Tokenizer(model)

@@ -108,7 +108,7 @@ def card(
 
 
 def licence_of(facts: "Facts") -> str | None:
-    """Return the base model's licence: from the table of known checkpoints, or else from its folder's own card."""
+    """Return the base model's license: from the table of known checkpoints, or else from its folder's own card."""
     if facts.licence or facts.folder is None:
         return facts.licence
     import yaml
@@ -123,7 +123,7 @@ def licence_of(facts: "Facts") -> str | None:
 
 
 def licence_id(licence: str) -> str:
-    """Return a licence as the Hub spells it (`CC BY-NC 4.0` is `cc-by-nc-4.0`)."""
+    """Return a license as the Hub spells it (`CC BY-NC 4.0` is `cc-by-nc-4.0`)."""
     return licence.casefold().replace(" ", "-")
 
 

@@ -1,6 +1,6 @@
 """Inline SVG: strips of marks on a common scale, and training curves.
 
-Positions are percentages of the width, so that a chart fits any page while its text and marks keep their size. Colours
+Positions are percentages of the width, so that a chart fits any page while its text and marks keep their size. Colors
 are CSS variables of the page, so that a chart follows its light and dark schemes.
 """
 
@@ -19,7 +19,7 @@ LANE = 22
 
 SHAPES = 4
 COLOURS = 6
-"""Numbers of marks and of series colours: together they distinguish 12 runs."""
+"""Numbers of marks and of series colors: together they distinguish 12 runs."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def legend_mark(number: int) -> Markup:
 
 
 def mark(x: float, y: float, number: int, css: str) -> Markup:
-    """Return the mark of a series at a position; series differ in shape as well as in colour."""
+    """Return the mark of a series at a position; series differ in shape as well as in color."""
     shapes = (
         Markup('<circle r="5"/>'),
         Markup('<rect x="-4.5" y="-4.5" width="9" height="9"/>'),

@@ -56,7 +56,7 @@ class ErrorAnalyser:
     add_note: AddNote
 
     def analyse(self, rows: Sequence[Row]) -> ErrorAnalysis:
-        """Analyse one language; `rows` are its result rows, one per seed."""
+        """Analyze one language; `rows` are its result rows, one per seed."""
         task = self.run.plan.task
         kind = KINDS[task.kind]
         scored: list[tuple[Row, SeedPredictions]] = []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training has come: what a continued run needs beside weights and optimiser state."""
+    """How far a training has come: what a continued run needs beside weights and optimizer state."""
 
     step: int
     total_steps: int
@@ -38,7 +38,7 @@ class Checkpoint:
         return read_tensors(self.folder / "trained.safetensors")[0]
 
     def optimizer(self) -> dict[str, "torch.Tensor"]:
-        """Read the optimiser's state, named `<parameter>.<state>`."""
+        """Read the optimizer's state, named `<parameter>.<state>`."""
         return read_tensors(self.folder / "optimizer.safetensors")[0]
 
 

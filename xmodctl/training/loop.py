@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from xmodctl.model import Xmod
 
 
-Batch = list[np.ndarray]  # one optimiser step: micro-batches of unit numbers
+Batch = list[np.ndarray]  # one optimizer step: micro-batches of unit numbers
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per parameter
 
 
 class Training:
     """The training of one seed: iterate over it to train. Between two steps, its state can be saved and restored.
 
-    It runs in one process. Matrix products are computed in `precision`; weights, gradients and the optimiser's state
+    It runs in one process. Matrix products are computed in `precision`; weights, gradients and the optimizer's state
     are fp32. In fp16 the loss is scaled, so that small gradients do not vanish (Micikevicius et al., Mixed Precision
     Training, ICLR 2018).
 
@@ -127,7 +127,7 @@ class Training:
         return counts
 
     def take(self, batch: Batch) -> StepTaken:
-        """Take one optimiser step; the gradient is that of the mean loss over the whole batch."""
+        """Take one optimizer step; the gradient is that of the mean loss over the whole batch."""
         started = perf_counter()
         seed_step(self.seed, self.step)
         learning_rate = self.recipe.learning_rate * schedule(self.recipe, self.step, self.total_steps)
@@ -191,7 +191,7 @@ class Training:
         return Progress(self.step, self.total_steps, self.epoch, world=1)
 
     def training_parameters(self) -> dict[str, "torch.nn.Parameter"]:
-        """Return the parameters that the optimiser changes."""
+        """Return the parameters that the optimizer changes."""
         return {name: tensor for name, tensor in self.module.named_parameters() if tensor.requires_grad}
 
     def trained(self) -> dict[str, "torch.Tensor"]:
@@ -207,7 +207,7 @@ class Training:
         apply_delta(self.model, tensors)
 
     def optimizer_state(self) -> dict[str, "torch.Tensor"]:
-        """Return the optimiser's state as `<parameter>.<state>` -> tensor."""
+        """Return the optimizer's state as `<parameter>.<state>` -> tensor."""
         state = self.optimizer.state
         return {
             f"{name}.{key}": state[parameter][key]
@@ -217,7 +217,7 @@ class Training:
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Resume from a checkpoint: weights, optimiser state and step.
+        """Resume from a checkpoint: weights, optimizer state and step.
 
         Raises:
             UserError: It belongs to a training of another length.
@@ -262,7 +262,7 @@ def adamw(module: "torch.nn.Module", recipe: Recipe) -> "torch.optim.Optimizer":
 
 
 def total_steps(rows: int, recipe: Recipe) -> int:
-    """Return the optimiser steps of a training over `rows` units."""
+    """Return the optimizer steps of a training over `rows` units."""
     return max(1, round(recipe.epochs * math.ceil(rows / recipe.batch_size)))
 
 

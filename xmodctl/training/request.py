@@ -58,7 +58,7 @@ class PlanRequest:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages to train in, as they are spelt; none stands for the task's own source language."""
+        """The languages to train in, as they are spelled; none stands for the task's own source language."""
         return tuple(part.strip() for part in as_selection(self.lang).split(",")) if self.lang is not None else ()
 
     @property

@@ -20,7 +20,7 @@ from xmodctl.training.metrics_log import MetricsLog
 
 @contextmanager
 def interruptible(folder: Folder) -> Iterator[StopSignals]:
-    """Honour Ctrl-C between two steps, and record in the folder's file whether the work was interrupted or finished."""
+    """Honor Ctrl-C between two steps, and record in the folder's file whether the work was interrupted or finished."""
     with stop_signals() as stop:
         try:
             yield stop

@@ -112,7 +112,7 @@ class EncodedTrainingData:
 
     @property
     def total_steps(self) -> int:
-        """Optimiser steps of a training without shots."""
+        """Optimizer steps of a training without shots."""
         weights = KINDS[self.data.task.kind].weights
         return total_steps(sum(int((weights(encoded) > 0).sum()) for encoded in self.training), self.data.recipe)
 

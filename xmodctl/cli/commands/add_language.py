@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PANEL = "Train"
 ORDER = 2
 
-INITIALISATION = "Initialisation"
+INITIALISATION = "Initialization"
 
 Code = Annotated[
     str | None,
@@ -46,7 +46,7 @@ InitFrom = Annotated[
     typer.Option(
         "--init-from",
         metavar="auto|LANG[+LANG]|identity|random",
-        help="What to initialise the adapter from: the adapter with the lowest loss on the text, a language's adapter, "
+        help="What to initialize the adapter from: the adapter with the lowest loss on the text, a language's adapter, "
         "the mean of several, the identity, or random values.",
         rich_help_panel=INITIALISATION,
     ),
@@ -75,7 +75,7 @@ HeadText = Annotated[
     typer.Option(
         "--head-text",
         metavar="FILE",
-        help="Text to train the masked-language-modelling head of a checkpoint that has none. Default: the language's "
+        help="Text to train the masked-language-modeling head of a checkpoint that has none. Default: the language's "
         "own text; repeatable.",
         rich_help_panel=INITIALISATION,
     ),

@@ -56,7 +56,7 @@ def predict(
         return
     cut = predictions.truncated
     truncated = f"; {cut:,} were longer than max_length, and truncated" if cut else ""
-    display.note(f"{predictions.count:,} rows labelled{truncated}")
+    display.note(f"{predictions.count:,} rows labeled{truncated}")
 
 
 def _print(predictions: "Predictions") -> bool:

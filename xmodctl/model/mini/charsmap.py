@@ -1,6 +1,6 @@
 """Write SentencePiece's precompiled character map: a double-array trie and the strings it points at.
 
-The library `tokenizers` reads a normaliser in this form only (`normalizers.Precompiled`). It looks up
+The library `tokenizers` reads a normalizer in this form only (`normalizers.Precompiled`). It looks up
 each grapheme of less than six bytes, then each single character, and uses the *shortest* key that the text starts with.
 So only single characters and two-character compositions of at most five bytes can match.
 """

@@ -72,7 +72,7 @@ class WeightFile:
     """An open E5S1 file.
 
     `pieces` is the Unigram vocabulary with log probabilities, in the order of ids; `characters` maps each character
-    that the tokenizer normalises to its replacement.
+    that the tokenizer normalizes to its replacement.
     """
 
     geometry: Geometry
@@ -112,7 +112,7 @@ class WeightFile:
         return cls(geometry, eps, bos, eos, pad, unk, pieces, characters, directory, data)
 
     def tensor(self, name: str, *shape: int) -> npt.NDArray[np.float32]:
-        """Return a tensor, dequantised; `shape` may have fewer rows than the file."""
+        """Return a tensor, dequantized; `shape` may have fewer rows than the file."""
         entry = self.directory[name]
         elements = int(np.prod(shape))
         if entry.type == _PLAIN:

@@ -62,7 +62,7 @@ def interval(ends: tuple[float, float] | None) -> str:
 
 
 def heat(value: float, low: float, high: float) -> Markup:
-    """Return the style of a cell: how much of the heat colour it has, from none at `low` to all at `high`."""
+    """Return the style of a cell: how much of the heat color it has, from none at `low` to all at `high`."""
     share = 0.0 if high <= low else (value - low) / (high - low)
     return Markup('style="--heat:{:.0f}%"').format(100 * min(max(share, 0.0), 1.0))
 
