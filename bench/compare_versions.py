@@ -26,9 +26,9 @@ from safetensors.numpy import load_file
 from bench.version_inputs import Step, result_steps, steps, write_inputs
 
 VOLATILE = {
-    "created", "finished", "made", "notes", "seconds", "started", "tokens_per_second", "tool", "version", "versions",
-    "xmodctl",
+    "created", "finished", "made", "seconds", "started", "tokens_per_second", "tool", "version", "versions", "xmodctl",
 }  # fmt: skip
+WORDING = {"ci_method", "notes", "verdicts"}
 FOLDERS = ("runs", "packages", "converted", "exported", "cache")
 PROSE = (".md", ".html", ".lock", ".tmp")
 
@@ -140,7 +140,7 @@ def _first(old: list[str], new: list[str]) -> str:
 def value_differences(old: Any, new: Any, place: str = "") -> Iterator[str]:
     """Yield where two JSON values differ; new keys are differences too."""
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted({*old, *new} - VOLATILE):
+        for key in sorted({*old, *new} - VOLATILE - WORDING):
             if key not in old or key not in new:
                 yield f"{place}.{key} is only in {'new' if key in new else 'old'}"
             else:

@@ -184,14 +184,14 @@ def test_predict_labels_text_of_a_packages_language(finished, package, own, tmp_
 
 def test_an_export_with_a_packages_language_loads_in_plain_transformers(finished, package, own, tmp_path):
     folder, _ = finished
-    for name, langs in ((package, "de,zu"), (own, "zu")):
-        out = tmp_path / f"out-{name.folder.name}"
-        result = run("export", "--run", folder, "--adapter", name.folder, "--langs", langs, "--out", out)
+    for added, langs in ((package, "de,zu"), (own, "zu")):
+        out = tmp_path / f"out-{added.folder.name}"
+        result = run("export", "--run", folder, "--adapter", added.folder, "--langs", langs, "--out", out)
         assert result.exit_code == 0, result.output
-        assert f"`zu_ZA` (sha256 `{name.sha256[:16]}`), which was added to it later" in (out / "README.md").read_text()
+        assert f"`zu_ZA` (sha256 `{added.sha256[:16]}`), which was added to it later" in (out / "README.md").read_text()
         stock = AutoModelForSequenceClassification.from_pretrained(out).eval()
         stock.set_default_language("zu_ZA")
-        ours = load(folder, "zu", adapters=[name.folder], device="cpu")
+        ours = load(folder, "zu", adapters=[added.folder], device="cpu")
         words = AutoTokenizer.from_pretrained(out)
         batch = words("umuntu cat", "red", return_tensors="pt")
         assert (
