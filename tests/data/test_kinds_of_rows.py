@@ -142,7 +142,7 @@ def test_tags_stored_as_numbers_with_names_in_parquet_are_read_by_name(tmp_path)
         ({"tokens": ["a"], "ner_tags": ["NOUN-X"]}, '`ner_tags` item 1 is "NOUN-X"; expected O or a tag such as B-PER'),
         (
             {"tokens": ["a"], "ner_tags": ["B-DATE"]},
-            'is "B-DATE"; the types are PER, LOC (to count it as no entity: --set labels_mapped.DATE=O',
+            'is "B-DATE"; the types are PER, LOC\nTo learn the type, train with --set labels=',
         ),
         ({"tokens": ["a"], "ner_tags": [7]}, "`ner_tags` item 1 is 7; ids go from 0 to 4"),
         ({"tokens": ["a"], "ner_tags": [None]}, "`ner_tags` item 1 is null"),
@@ -164,7 +164,8 @@ def test_a_sentence_that_cannot_be_used_is_reported(tmp_path, row, message):
     ("text", "message"),
     [
         ("Anna B-PER\nging\n", ":2: the line has 1 columns, the lines before it 2"),
-        ("Anna\nging\n", ':1: the line has one column, "Anna"; expected a word and its tag'),
+        ("Anna\n", ':1: the line has one column, "Anna"; expected a word and its tag'),
+        ("Anna\nging\n", ": the line has one column; expected a word and its tag: 2 rows (line 1, line 2)"),
         ("a O\n\nb B-LOC\nc I-XYZ\n", ':3: `ner_tags` item 2 is "I-XYZ"'),
     ],
 )

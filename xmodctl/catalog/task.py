@@ -1,9 +1,9 @@
 """A task: one benchmark with its kind, data, columns, labels, languages, and metric (`tasks/*.yaml`)."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import Described
@@ -52,6 +52,10 @@ class Task(Described):
     language_ends_at: str = Field(
         "", description="the text after the language in the language column: `-` if a cell is `english-42`"
     )
+    numbered_columns: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="in files without column names whose first column counts the words: the columns, counted from 1",
+    )
     labels: tuple[str, ...] = Field((), description="label names in the order of their ids")
     labels_mapped: dict[str, str] = Field(
         default_factory=dict,
@@ -97,6 +101,15 @@ class Task(Described):
             return {key: str(name) if isinstance(name, int) else name for key, name in value.items()}
         return value
 
+    @field_validator("numbered_columns")
+    @classmethod
+    def _both_columns(cls, columns: dict[str, int]) -> dict[str, int]:
+        if columns and (set(columns) != {"tokens", "tags"} or len(set(columns.values())) < 2):
+            raise ValueError(
+                "`numbered_columns` needs the columns of `tokens` and `tags`, for example {tokens: 2, tags: 3}"
+            )
+        return columns
+
     @field_validator("labels")
     @classmethod
     def _labels_differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -117,6 +130,14 @@ class Task(Described):
             guess = did_you_mean(kind, list(KINDS))
             raise ValueError(f"{kind!r} is not a kind of task{guess} (the kinds are {', '.join(KINDS)})")
         return kind
+
+    @model_serializer(mode="wrap")
+    def _without_new_keys(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a key that older runs do not have, unless it is used: a plan keeps its digest."""
+        values: dict[str, Any] = dump(self)
+        if not self.numbered_columns:
+            values.pop("numbered_columns", None)
+        return values
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -149,6 +170,8 @@ class Task(Described):
             yield "metric_rules", "`metric_rules` compare answers to questions, which"
         if self.labels_mapped:
             yield "labels_mapped", "`labels_mapped` renames labels, which"
+        if self.numbered_columns:
+            yield "numbered_columns", "`numbered_columns` are those of `tokens` and `tags`, which"
         for name in ("training", "evaluation"):
             if (data := getattr(self, name)) and data.labels:
                 yield "data_labels", f"`{name}.labels` renames the labels of whole examples, which"

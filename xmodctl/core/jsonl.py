@@ -29,7 +29,7 @@ def parse_object(line: str | bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except UnicodeDecodeError as error:
-        raise RowError(f"byte {error.start + 1} of the line is not UTF-8") from error
+        raise RowError(f"byte {error.start + 1} of the line is not UTF-8", "bytes that are not UTF-8") from error
     except json.JSONDecodeError as error:
         ending = line.rstrip()[-1:]
         cut = "" if ending in ("}", "]", b"}", b"]") else "; the line seems cut off"

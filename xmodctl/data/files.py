@@ -5,8 +5,8 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
@@ -29,6 +29,7 @@ class DataFile:
     mistakes: Mistakes
     all_columns: bool  # read columns that `columns` does not name, too
     place: str  # how messages refer to a row: a format string of `name` and `number`
+    numbered: Mapping[str, int] = field(default_factory=dict)  # `tokens` and `tags` if the first column counts words
 
     @property
     def has_lines(self) -> bool:
@@ -108,9 +109,10 @@ def lines_of(file: DataFile) -> Iterator[tuple[int, str]]:
             try:
                 yield number, line.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
+                cause = "bytes that are not UTF-8; save the file as UTF-8"
                 seen = f"byte 0x{line[error.start]:02x} is not UTF-8; save the file as UTF-8"
                 if error.reason == "unexpected end of data" and not line.endswith(b"\n"):
-                    seen = "the file is cut off in the middle of a character; copy or download it again"
-                file.mistakes.add(f"{file.at(number)}:{error.start + 1}", seen)
+                    seen = cause = "the file is cut off in the middle of a character; copy or download it again"
+                file.mistakes.add(f"{file.at(number)}:{error.start + 1}", seen, cause)
     if empty:
         raise UserError(f"{file.name} is empty; expected rows")

@@ -81,7 +81,12 @@ def _source(task: Task, folder: Path, splits: Mapping[Split, list[Path]], split:
         raise UserError(f"{folder} has two files for the split `{split}`, {both}; rename or remove one of them")
     path = files[0]
     return DataSource(
-        files={path: str(path)}, origin=str(path), language=folder.name, split=split, columns=dict(task.columns)
+        files={path: str(path)},
+        origin=str(path),
+        language=folder.name,
+        split=split,
+        columns=dict(task.columns),
+        numbered=task.numbered_columns,
     )
 
 
@@ -92,7 +97,9 @@ def coverage(task: Task, folder: Path) -> dict[str, tuple[Split, ...]]:
     for split, (path, *_) in _splits(folder).items():
         mistakes = Mistakes(str(path))
         languages: set[str] = set()
-        for _, raw in read(path, str(path), task.columns, mistakes, all_columns=True)[1]:
+        for _, raw in read(path, str(path), task.columns, mistakes, all_columns=True, numbered=task.numbered_columns)[
+            1
+        ]:
             cells = (language_in(raw.get(column), task.language_ends_at) for column in columns)
             languages |= {language for language in cells if language}
         for language in sorted(languages):

@@ -5,7 +5,6 @@ Rows are streamed: only the reader of JSON documents holds a whole file. A new f
 
 import csv
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -16,6 +15,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.jsonl import parse_object
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes, RowError
+from xmodctl.data.conll import conll_rows
 from xmodctl.data.files import COMPRESSIONS, DataFile, Numbered, guarded, lines_of
 from xmodctl.kinds.rows import Columns
 
@@ -31,7 +31,13 @@ class Format:
 
 
 def read(
-    path: Path, name: str, columns: Columns, mistakes: Mistakes, *, all_columns: bool = False
+    path: Path,
+    name: str,
+    columns: Columns,
+    mistakes: Mistakes,
+    *,
+    all_columns: bool = False,
+    numbered: Mapping[str, int] | None = None,
 ) -> tuple[DataFile, Numbered]:
     """Return the raw rows of a file in any format of `FORMATS`.
 
@@ -41,12 +47,13 @@ def read(
         columns: The kind's columns -> the file's.
         mistakes: Collects what cannot be read.
         all_columns: Return columns that `columns` does not name, too.
+        numbered: The columns of `tokens` and `tags` in a file without names whose first column counts the words.
 
     Raises:
         UserError: While iterating: the file cannot be read, is damaged, or changed in the meantime.
     """
     reader = FORMATS[format_of(path)]
-    file = DataFile(path, name, columns, mistakes, all_columns, reader.place)
+    file = DataFile(path, name, columns, mistakes, all_columns, reader.place, numbered or {})
     return file, guarded(file, reader.rows)
 
 
@@ -81,7 +88,7 @@ def _objects(file: DataFile, lines: Iterable[tuple[int, str]]) -> Numbered:
         try:
             yield number, parse_object(line)
         except RowError as problem:
-            file.mistakes.add(file.at(number), str(problem))
+            file.mistakes.add(file.at(number), str(problem), *problem.causes)
 
 
 def _json(file: DataFile) -> Numbered:
@@ -163,7 +170,7 @@ def _tsv(file: DataFile) -> Numbered:
     A file of tagged words has no header and is read as CoNLL columns.
     """
     if "tags" in file.columns:
-        yield from _conll(file)
+        yield from conll_rows(file)
         return
     header: list[str] | None = None
     for number, line in lines_of(file):
@@ -199,57 +206,6 @@ def _parquet(file: DataFile) -> Numbered:
         raise UserError(
             f"{file.name} is damaged or is not a Parquet file ({_first_line(error)}); copy it again"
         ) from error
-
-
-def _conll(file: DataFile) -> Numbered:
-    """Read words and tags in columns, one word per line, with an empty line or `-DOCSTART-` between sentences.
-
-    Words are in the first column and tags in the last, or in the column (from 1) that the task maps `tokens` or `tags`
-    to. Columns are separated by tabs if the line has one, else by spaces. A row's number is the line of its first word.
-    """
-    if "tags" not in file.columns:
-        raise UserError(f"{file.name} is read as words and tags in columns, but the task has {', '.join(file.columns)}")
-    token_column, tag_column = (_column_number(file, column) for column in ("tokens", "tags"))
-    start, width, tokens, tags = 0, 0, list[str](), list[str]()
-
-    def sentence() -> Numbered:
-        if tokens:
-            yield start, {str(file.columns["tokens"]): tokens.copy(), str(file.columns["tags"]): tags.copy()}
-        tokens.clear()
-        tags.clear()
-
-    for number, line in lines_of(file):
-        fields = line.split("\t") if "\t" in line else line.split()
-        if not fields or line.isspace() or fields[0] == "-DOCSTART-":
-            yield from sentence()
-            continue
-        if (line.startswith("#") and not tokens and not _TAG.fullmatch(fields[-1])) or _UNIT.fullmatch(fields[0]):
-            continue  # a comment, or a CoNLL-U line for several words or none
-        width = width or len(fields)
-        if len(fields) != width or not (width >= 2 and max(token_column or 1, tag_column or 1) <= width):
-            file.mistakes.add(file.at(number), _column_problem(fields, width, token_column, tag_column))
-            continue
-        start = start if tokens else number
-        tokens.append(fields[(token_column or 1) - 1])
-        tags.append(fields[(tag_column or width) - 1])
-    yield from sentence()
-
-
-_TAG = re.compile(r"O|[BIESLU]-.+")
-_UNIT = re.compile(r"\d+[-.]\d+")
-
-
-def _column_number(file: DataFile, column: str) -> int | None:
-    name = str(file.columns[column])
-    return int(name) if name.isdigit() else None
-
-
-def _column_problem(fields: list[str], width: int, token_column: int | None, tag_column: int | None) -> str:
-    if len(fields) != width:
-        return f"the line has {len(fields)} columns, the lines before it {width}"
-    if width < 2:
-        return f"the line has one column, {quoted(fields[0])}; expected a word and its tag"
-    return f"the line has {width} columns, the task needs column {max(token_column or 1, tag_column or 1)}"
 
 
 def _saved(file: DataFile) -> Numbered:
@@ -313,11 +269,11 @@ FORMATS: dict[str, Format] = {
     ".csv": Format(_csv),
     ".tsv": Format(_tsv),
     ".parquet": Format(_parquet, place="{name} row {number}"),
-    ".txt": Format(_conll),
-    ".conll": Format(_conll),
-    ".conllu": Format(_conll),
-    ".iob2": Format(_conll),
-    ".bio": Format(_conll),
+    ".txt": Format(conll_rows),
+    ".conll": Format(conll_rows),
+    ".conllu": Format(conll_rows),
+    ".iob2": Format(conll_rows),
+    ".bio": Format(conll_rows),
     SAVED: Format(_saved, place="{name} row {number}"),
 }
 """Extension -> how to read files of the format."""

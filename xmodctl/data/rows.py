@@ -125,7 +125,7 @@ def _read_rows(
     answers: set[Hashable] = set()
     total = without_gold = 0
     notes: list[str] = []
-    for file, number, raw in _raw_rows(source, mistakes, notes):
+    for file, number, raw in _raw_rows(source, reader, mistakes, notes):
         full = limit is not None and collector.count >= limit
         if full and len(answers) > 1:
             break
@@ -135,9 +135,9 @@ def _read_rows(
         except NoGoldError as error:
             without_gold += 1
             if not training:
-                mistakes.add(file.at(number), str(error))
+                mistakes.add(file.at(number), str(error), *error.causes)
         except RowError as error:
-            mistakes.add(file.at(number), str(error))
+            mistakes.add(file.at(number), str(error), *error.causes)
         else:
             answers.update(reader.answers(row))
             if not full:
@@ -145,7 +145,7 @@ def _read_rows(
 
     if without_gold == total > 0:
         raise UserError(_hidden(source, f"no row has a {reader.gold_name}", training))
-    mistakes.raise_any()
+    mistakes.raise_any(reader.remedy())
     if not total:
         raise UserError(f"{source.origin} contains no rows; expected rows with {', '.join(names_of(source.columns))}")
     if len(answers) == 1 and total > 1:
@@ -154,7 +154,7 @@ def _read_rows(
         excluded = f"{without_gold:,} of {total:,} rows have no gold {reader.gold_name} and are excluded"
         notes.append(f"{source.origin}: {excluded}")
     collector.close()
-    return notes
+    return [*notes, *(f"{source.origin}: {note}" for note in reader.notes())]
 
 
 def coverage(task: Task, folder: str | Path | None) -> dict[str, tuple[Split, ...]]:
@@ -173,24 +173,44 @@ def offers(task: Task, language: str, split: Split, *, folder: str | Path | None
     return any(split in splits for code, splits in covered.items() if task.is_in_language(code, language))
 
 
-def _raw_rows(source: DataSource, mistakes: Mistakes, notes: list[str]) -> Iterator[tuple[DataFile, int, Raw]]:
-    """Yield every raw row of the source's language; the first row of a file shows whether it has the columns.
-
-    A file that does not give its language is mentioned in `notes`.
-    """
+def _raw_rows(
+    source: DataSource, reader: RowReader, mistakes: Mistakes, notes: list[str]
+) -> Iterator[tuple[DataFile, int, Raw]]:
+    """Yield every raw row of the source's language, after the reader has seen the first one of each file."""
     for path, name in source.files.items():
-        file, rows = read(path, name, source.columns, mistakes, all_columns=bool(source.language_columns))
+        rows = _rows_of_file(path, name, source, mistakes, notes)
         first = next(rows, None)
         if first is None:
             continue
-        _check_columns(file, *first, source)
-        rows = chain([first], rows)
-        if source.single_language and not any(column in first[1] for column in source.language_columns):
-            notes.append(f"{file.name} does not give its language; all of it is assumed to be {source.language}")
-        elif source.language_columns:
-            rows = _of_language(file, rows, _language_column(file, *first, source), source)
-        for number, raw in rows:
-            yield file, number, raw
+
+        def again(path: Path = path, name: str = name) -> Iterator[Raw]:
+            return (raw for _, _, raw in _rows_of_file(path, name, source, Mistakes(name), []))
+
+        reader.begin(first[2], again)
+        yield from chain([first], rows)
+
+
+def _rows_of_file(
+    path: Path, name: str, source: DataSource, mistakes: Mistakes, notes: list[str]
+) -> Iterator[tuple[DataFile, int, Raw]]:
+    """Yield the rows of a file in the source's language; the first row of all shows whether it has the columns.
+
+    A file that does not give its language is mentioned in `notes`.
+    """
+    file, rows = read(
+        path, name, source.columns, mistakes, all_columns=bool(source.language_columns), numbered=source.numbered
+    )
+    first = next(rows, None)
+    if first is None:
+        return
+    _check_columns(file, *first, source)
+    rows = chain([first], rows)
+    if source.single_language and not any(column in first[1] for column in source.language_columns):
+        notes.append(f"{file.name} does not give its language; all of it is assumed to be {source.language}")
+    elif source.language_columns:
+        rows = _of_language(file, rows, _language_column(file, *first, source), source)
+    for number, raw in rows:
+        yield file, number, raw
 
 
 def _language_column(file: DataFile, number: int, raw: Raw, source: DataSource) -> str:
@@ -251,7 +271,10 @@ def _id_of(raw: Raw, source: DataSource, position: int, ids: set[str]) -> str:
     if not isinstance(value, str | int) or value == "":
         raise RowError(f"`{name}` is {quoted(value)}; expected text or a whole number")
     if (id_ := str(value)) in ids:
-        raise RowError(f"`{name}` {quoted(value)} is the id of an earlier row, too; ids must be unique")
+        raise RowError(
+            f"`{name}` {quoted(value)} is the id of an earlier row, too; ids must be unique",
+            f"`{name}` is the id of an earlier row, too; ids must be unique",
+        )
     ids.add(id_)
     return id_
 

@@ -1,7 +1,7 @@
 """Where the rows of one language and split come from: files on this disk, local or downloaded."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from xmodctl.catalog.task import Split
@@ -23,6 +23,7 @@ class DataSource:
     ] = ()  # the files hold several languages: the first of these that exists says which
     language_ends_at: str = ""  # what follows the language in that column, as in `english-42`
     single_language: bool = False  # only `language` is wanted: if no column gives the language, all rows are in it
+    numbered: Mapping[str, int] = field(default_factory=dict)  # columns of files whose first one counts words
     labels: tuple[str, ...] = ()  # how the data writes the task's labels, if it has other names for them
 
 

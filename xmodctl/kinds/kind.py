@@ -105,8 +105,8 @@ class Kind(ABC):
     needs_labels: ClassVar[bool] = False
     """Whether a task must name its labels."""
     task_keys: ClassVar[frozenset[str]] = frozenset()
-    """The optional task keys that mean something to this kind: `labels_mapped`, `metric_rules`, `connectives`, and
-    `data_labels` (the `labels` of `training` and `evaluation`)."""
+    """The optional task keys that mean something to this kind: `labels_mapped`, `metric_rules`, `connectives`,
+    `numbered_columns`, and `data_labels` (the `labels` of `training` and `evaluation`)."""
 
     # How messages and reports speak of it.
     gold_column: ClassVar[str] = "label"

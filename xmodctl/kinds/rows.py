@@ -1,7 +1,7 @@
 """Reading rows: a raw row, as the data has it -> the kind's own columns, checked."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from xmodctl.core.errors import UserError, did_you_mean
@@ -51,6 +51,17 @@ class RowReader(ABC):
     @abstractmethod
     def schema(self) -> "pa.Schema":
         """Return the types of the kind's columns, without `id`."""
+
+    def begin(self, first: Raw, again: Callable[[], Iterable[Raw]]) -> None:  # noqa: B027  (most kinds need nothing)
+        """Prepare for the rows of a file: `first` and the others, all of which `again` reads once more."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the user should know about the rows that were read."""
+        return ()
+
+    def remedy(self) -> str:
+        """Return the end of the message about rows that could not be read."""
+        return ""
 
     @abstractmethod
     def row(self, raw: Raw) -> dict[str, Any]:
@@ -200,7 +211,10 @@ def read_texts(raw: Raw, name: str, *, allow_empty: bool = False) -> list[str]:
             raise RowError(f"`{name}` is an empty list; fill it in or remove the row")
         for position, part in enumerate(value, start=1):
             if not part or part.isspace():
-                raise RowError(f"`{name}` item {position} is empty; fill it in or remove it")
+                raise RowError(
+                    f"`{name}` item {position} is empty; fill it in or remove it",
+                    f"`{name}` has an empty item; fill it in or remove it",
+                )
     return [checked_text(part, name) for part in value]
 
 

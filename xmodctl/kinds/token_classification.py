@@ -1,24 +1,21 @@
 """Token classification: one tag per word, entities in IOB2."""
 
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xmodctl.core.messages import quoted
-from xmodctl.core.mistakes import NoGoldError, RowError
 from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow, name_in_row
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
-from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
+from xmodctl.kinds.rows import RowReader, SourceView, read_text, read_texts
 from xmodctl.kinds.scoring import Predicted
+from xmodctl.kinds.sentences import SentenceReader, gold_tags
 from xmodctl.kinds.spans import Span, agreement, spans, types_of
-from xmodctl.kinds.tagset import Tagset
 from xmodctl.kinds.windows import Frame, windows
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from datasets import Dataset
 
     from xmodctl.core.encoded import Encoded
@@ -40,7 +37,7 @@ class TokenClassification(Kind):
     optional = ("id",)
     headlines: ClassVar = {"entity_f1": Metric("Entity F1", "f1")}
     needs_labels = True
-    task_keys = frozenset({"labels_mapped"})
+    task_keys = frozenset({"labels_mapped", "numbered_columns"})
 
     head = "tokens"
     auto_class = "AutoModelForTokenClassification"
@@ -119,6 +116,7 @@ class TokenClassification(Kind):
     ) -> list[tuple[list[str] | None, list[str], tuple[float, ...]]]:
         """Return (gold tags, predicted tags, probability of each predicted tag) for each row.
 
+        Gold tags are those of the data, also where an entity begins with I- although the data is IOB2.
         A word that has no tokens is tagged O with probability 0.
         """
         predicted = [["O"] * len(tokens) for tokens in rows["tokens"]]
@@ -133,7 +131,7 @@ class TokenClassification(Kind):
                 predicted[row][word] = task.labels[tag]
         gold: Iterable[list[str] | None] = [None] * len(rows)
         if "tags" in rows.column_names:
-            gold = [[task.labels[tag] for tag in tags] for tags in rows["tags"]]
+            gold = [[task.labels[tag] for tag in tags] for tags in gold_tags(rows)]
         return [
             (tags, guess, tuple(shares.round(6).tolist()))
             for tags, guess, shares in zip(gold, predicted, scores, strict=True)
@@ -287,48 +285,6 @@ class TokenClassification(Kind):
             "of the word: where the tokenizer writes the space before a word as a piece of its own (`▁`), that of the "
             "next piece.",
         )
-
-
-class SentenceReader(RowReader):
-    """Rows of `tokens` and `tags`, as ids of IOB2 tags whatever scheme the data has."""
-
-    gold_name = "tag"
-
-    def __init__(self, task: TaskView, source: SourceView) -> None:
-        """Find the columns.
-
-        Raises:
-            UserError: The task's labels are not IOB2 tags.
-        """
-        self._tokens, self._tags = single_column(source, "tokens"), single_column(source, "tags")
-        self._tagset = Tagset(task.labels, task.labels_mapped)
-        self._allow_empty = source.published
-
-    def schema(self) -> "pa.Schema":
-        """Words as strings, tags as ids."""
-        import pyarrow as pa
-
-        return pa.schema([("tokens", pa.list_(pa.string())), ("tags", pa.list_(pa.int64()))])
-
-    def row(self, raw: Raw) -> dict[str, Any]:
-        """Check, align, and convert."""
-        tokens = read_texts(raw, self._tokens, allow_empty=self._allow_empty)
-        tags = cell(raw, self._tags)
-        if not isinstance(tags, list):
-            raise RowError(f"`{self._tags}` is {quoted(tags)}; expected a list of tags, one per word")
-        if tags and all(tag in (-1, "-1", "-") for tag in tags):
-            raise NoGoldError(f"`{self._tags}` is {quoted(tags)}, which means that there are no gold tags")
-        if len(tokens) != len(tags):
-            raise RowError(
-                f"{len(tokens)} words in `{self._tokens}`, but {len(tags)} tags in `{self._tags}`; "
-                "every word needs exactly one tag"
-            )
-        return {"tokens": tokens, "tags": self._tagset.iob2(tags, self._tags)}
-
-    def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
-        """Return the ids of the tags: a hidden test set has nothing but O."""
-        tags: list[int] = row["tags"]
-        return tags
 
 
 def _tokenized(rows: "Dataset", tokenizer: Any) -> Iterator[tuple[Any, list[int]]]:

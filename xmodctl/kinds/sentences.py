@@ -1,0 +1,137 @@
+"""Reading sentences: words and tags of any IOB-like scheme -> words, IOB2 tags to learn, and gold tags as written."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from xmodctl.core.messages import quoted
+from xmodctl.core.mistakes import NoGoldError, RowError
+from xmodctl.kinds.kind import TaskView
+from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_texts, single_column
+from xmodctl.kinds.tagset import Tagset
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+AS_WRITTEN = "tags_as_written"
+"""The column of gold tags where they differ from the tags to learn; null elsewhere."""
+
+_PREFIX = re.compile(r"(?:[a-z]{2,3}(?:-[a-z]+)*|simple):")  # the Wikipedia that a word of PAN-X is from: `en:Oslo`
+
+
+def gold_tags(rows: "Dataset") -> Sequence[Sequence[int]]:
+    """Return the tags of each row as the data has them; without O, B-, and I- alone, those that it was converted to."""
+    tags: Sequence[Sequence[int]] = rows["tags"]
+    if AS_WRITTEN not in rows.column_names:
+        return tags
+    return [written or read for written, read in zip(rows[AS_WRITTEN], tags, strict=True)]
+
+
+class SentenceReader(RowReader):
+    """Rows of `tokens` and `tags`, as ids of IOB2 tags whatever scheme the data has.
+
+    In IOB2 data, an entity may begin with a stray I-, which strict scores do not count: such rows also have their tags
+    as they are written. IOB1 has I- there by its rules, so a file is searched for a B- that only IOB2 has.
+    """
+
+    gold_name = "tag"
+
+    def __init__(self, task: TaskView, source: SourceView) -> None:
+        """Find the columns.
+
+        Raises:
+            UserError: The task's labels are not IOB2 tags.
+        """
+        self._tokens, self._tags = single_column(source, "tokens"), single_column(source, "tags")
+        self._tagset = Tagset(task.labels, task.labels_mapped)
+        self._allow_empty = source.published
+        self._again: Callable[[], Iterable[Raw]] = tuple
+        self._is_iob2: bool | None = None  # unknown until a row shows it
+        self._prefix = ""
+        self._prefixes: dict[str, None] = {}
+        self._stray: Counter[str] = Counter()
+
+    def schema(self) -> "pa.Schema":
+        """Words as strings, tags as ids."""
+        import pyarrow as pa
+
+        ids = pa.list_(pa.int64())
+        return pa.schema([("tokens", pa.list_(pa.string())), ("tags", ids), (AS_WRITTEN, ids)])
+
+    def begin(self, first: Raw, again: Callable[[], Iterable[Raw]]) -> None:
+        """Find out whether every word of the file has the same language as a prefix."""
+        self._again = again
+        self._is_iob2 = None
+        self._prefix = ""
+        words = self._words(first)
+        match = _PREFIX.match(words[0]) if words else None
+        if match and all(word.startswith(match[0]) for word in words):
+            count = 0
+            for raw in again():
+                words = self._words(raw)
+                if not all(word.startswith(match[0]) for word in words):
+                    return
+                count += len(words)
+            if count > 1:
+                self._prefix = match[0]
+                self._prefixes[match[0]] = None
+
+    def row(self, raw: Raw) -> dict[str, Any]:
+        """Check, align, and convert."""
+        if self._prefix:
+            raw = {**raw, self._tokens: [word.removeprefix(self._prefix) for word in self._words(raw)]}
+        tokens = read_texts(raw, self._tokens, allow_empty=self._allow_empty)
+        tags = cell(raw, self._tags)
+        if not isinstance(tags, list):
+            raise RowError(f"`{self._tags}` is {quoted(tags)}; expected a list of tags, one per word")
+        if tags and all(tag in (-1, "-1", "-") for tag in tags):
+            raise NoGoldError(f"`{self._tags}` is {quoted(tags)}, which means that there are no gold tags")
+        if len(tokens) != len(tags):
+            raise RowError(
+                f"{len(tokens)} words in `{self._tokens}`, but {len(tags)} tags in `{self._tags}`; "
+                "every word needs exactly one tag",
+                f"not as many tags in `{self._tags}` as words in `{self._tokens}`; every word needs exactly one tag",
+            )
+        ids = self._tagset.iob2(tags, self._tags)
+        row = {"tokens": tokens, "tags": ids}
+        written = self._tagset.written(tags)
+        if written and not self._is_iob2:
+            self._is_iob2 = self._tagset.shows_iob2(tags) or self._is_iob2
+        if written and written != ids and self._scheme_is_iob2():
+            row[AS_WRITTEN] = written
+            self._stray["sentences"] += 1
+            self._stray["entities"] += sum(one != other for one, other in zip(written, ids, strict=True))
+        return row
+
+    def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
+        """Return the ids of the tags: a hidden test set has nothing but O."""
+        tags: list[int] = row["tags"]
+        return tags
+
+    def notes(self) -> tuple[str, ...]:
+        """Name what was removed from words, what counts as no entity, and entities that begin with I-."""
+        notes = [f"every word begins with `{prefix}`, which is removed" for prefix in self._prefixes]
+        for type_, count in self._tagset.dropped.items():
+            notes.append(f"{count:,} {type_} {'entity counts' if count == 1 else 'entities count'} as no entity")
+        if count := self._stray["entities"]:
+            notes.append(
+                f"{count:,} {'entity begins' if count == 1 else 'entities begin'} with I- instead of B- "
+                f"({self._stray['sentences']:,} sentences); strict scores do not count these as gold entities"
+            )
+        return tuple(notes)
+
+    def remedy(self) -> str:
+        """Say how types that the task does not have are learned, or count as no entity."""
+        return self._tagset.remedy()
+
+    def _words(self, raw: Raw) -> list[str]:
+        words = raw.get(self._tokens)
+        return words if isinstance(words, list) and all(isinstance(word, str) for word in words) else []
+
+    def _scheme_is_iob2(self) -> bool:
+        """Return whether the file has a B- that is no IOB1, which has B- only between entities of one type."""
+        if self._is_iob2 is None:
+            self._is_iob2 = any(self._tagset.shows_iob2(raw.get(self._tags)) for raw in self._again())
+        return self._is_iob2
