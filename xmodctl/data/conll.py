@@ -151,9 +151,9 @@ def _layout(file: DataFile, sample: Sequence[Sequence[Line]], width: int) -> _La
     looks = f"column {likely} looks" if len(candidates) == 1 else f"columns {likely} look"
     number = candidates[0] if len(candidates) == 1 else "NUMBER"
     if numbered:
-        told = f", and {looks} like tags" if candidates else ""
+        tags_column = f", and {looks} like tags" if candidates else ""
         raise UserError(
-            f"{place}: the first column counts the words of each sentence{told} (columns are counted from 1); name the "
+            f"{place}: the first column counts the words of each sentence{tags_column} (columns are counted from 1); name the "
             f"columns with --set columns.tokens=2 --set columns.tags={tags or number}"
         )
     column = tags or width

@@ -102,7 +102,7 @@ class SentenceReader(RowReader):
         if written and written != ids and self._scheme_is_iob2():
             row[AS_WRITTEN] = written
             self._stray["sentences"] += 1
-            self._stray["entities"] += sum(one != other for one, other in zip(written, ids, strict=True))
+            self._stray["entities"] += sum(tag != repaired for tag, repaired in zip(written, ids, strict=True))
         return row
 
     def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
