@@ -1,9 +1,12 @@
 """The model card says what the rows say, and claims no license but the model's own."""
 
+from types import SimpleNamespace
+
 import pytest
 from huggingface_hub import ModelCard
 from scored import labels, make_run, score
 
+from xmodctl.kinds import KINDS
 from xmodctl.model import look_up
 from xmodctl.reports import card as cards
 
@@ -124,3 +127,12 @@ def test_what_users_wrote_is_shown_as_it_is(tmp_path):
     assert "<i>" not in page
     assert 'href="y"' not in page
     assert page.count("a|b *c* &lt;i&gt; {{ 7 * 7 }} {% raw %} [x](y)") >= 4
+
+
+def test_labels_that_do_not_count_as_themselves_are_limits(tmp_path):
+    run = make_run(tmp_path, labels_mapped={"unsure": "no"})
+    score(run, "en", labels([True] * 10))
+    assert "\n- The label unsure counts as no.\n" in card_of(run)
+    entities = KINDS["token-classification"]
+    types = SimpleNamespace(labels_mapped={"DATE": "O", "MISC": "O", "GPE": "LOC"})
+    assert entities.limits(types) == ("DATE, MISC entities count as no entity", "GPE entities count as LOC")

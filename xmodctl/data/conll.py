@@ -153,8 +153,8 @@ def _layout(file: DataFile, sample: Sequence[Sequence[Line]], width: int) -> _La
     if numbered:
         tags_column = f", and {looks} like tags" if candidates else ""
         raise UserError(
-            f"{place}: the first column counts the words of each sentence{tags_column} (columns are counted from 1); name the "
-            f"columns with --set columns.tokens=2 --set columns.tags={tags or number}"
+            f"{place}: the first column counts the words of each sentence{tags_column} (columns are counted from 1); "
+            f"name the columns with --set columns.tokens=2 --set columns.tags={tags or number}"
         )
     column = tags or width
     share = sum(_is_tag(row[column - 1]) for row in lines) / len(lines)

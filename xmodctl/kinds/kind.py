@@ -141,6 +141,10 @@ class Kind(ABC):
             ValueError: The message says which key is wrong and what is allowed.
         """
 
+    def limits(self, task: TaskView) -> tuple[str, ...]:
+        """Return what a reader of a model card must know about the labels: what does not count as itself."""
+        return tuple(f"The label {label} counts as {target}" for label, target in task.labels_mapped.items())
+
     def label_targets(self, task: TaskView) -> Sequence[str]:
         """Return what `labels_mapped` may map a label to."""
         return task.labels

@@ -51,6 +51,12 @@ class TokenClassification(Kind):
         """Return the tags: the head has one output per tag."""
         return task.labels
 
+    def limits(self, task: TaskView) -> tuple[str, ...]:
+        """Return which entity types count as no entity, and which as another type."""
+        dropped = [name for name, target in task.labels_mapped.items() if target == "O"]
+        merged = [f"{name} entities count as {target}" for name, target in task.labels_mapped.items() if target != "O"]
+        return tuple([f"{', '.join(dropped)} entities count as no entity", *merged] if dropped else merged)
+
     def label_targets(self, task: TaskView) -> Sequence[str]:
         """Return entity types, and O."""
         return [label[2:] if label[1:2] == "-" else label for label in task.labels]

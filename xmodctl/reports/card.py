@@ -100,6 +100,7 @@ def card(
         name=model_name,
         scores=scores,
         usage=KINDS[run.plan.task.kind].usage(run.plan.task),
+        label_limits=KINDS[run.plan.task.kind].limits(run.plan.task),
         auto_class=KINDS[run.plan.task.kind].auto_class,
         licence=licence,
     )
