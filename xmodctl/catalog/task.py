@@ -133,7 +133,7 @@ class Task(Described):
 
     @model_serializer(mode="wrap")
     def _without_new_keys(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a key that older runs do not have, unless it is used: a plan keeps its digest."""
+        """Dump a key that older runs do not have only if it is used, so that a plan keeps its digest."""
         values: dict[str, Any] = dump(self)
         if not self.numbered_columns:
             values.pop("numbered_columns", None)
