@@ -28,7 +28,7 @@ from bench.version_inputs import Step, result_steps, steps, write_inputs
 VOLATILE = {
     "created", "finished", "made", "seconds", "started", "tokens_per_second", "tool", "version", "versions", "xmodctl",
 }  # fmt: skip
-WORDING = {"ci_method", "notes", "verdicts"}
+WORDING = {"ci_method", "notes", "verdict", "verdicts"}
 FOLDERS = ("runs", "packages", "converted", "exported", "cache")
 PROSE = (".md", ".html", ".lock", ".tmp")
 
@@ -178,7 +178,7 @@ def _file_differences(old: Path, new: Path, name: Path) -> list[str]:
     if before == after:
         return []
     if name.suffix == ".safetensors":
-        return _tensor_differences(old / name, new / name)
+        return _tensor_differences(old, new, name)
     if name.suffix == ".jsonl" and "predictions" not in name.parts:
         rows = [
             [json.loads(line) for line in data.decode().replace(str(side), "SIDE").splitlines()]
@@ -191,16 +191,20 @@ def _file_differences(old: Path, new: Path, name: Path) -> list[str]:
     return [f"{len(before)} bytes are now {len(after)} other bytes"]
 
 
-def _tensor_differences(old: Path, new: Path) -> list[str]:
+def _tensor_differences(old: Path, new: Path, name: Path) -> list[str]:
     """Compare tensors and metadata; the order of metadata in a header is random."""
-    before, after = load_file(old), load_file(new)
+    before, after = load_file(old / name), load_file(new / name)
     if before.keys() != after.keys():
         return [f"names of tensors: {sorted(before.keys() ^ after.keys())[:4]}"]
-    changed = [name for name in before if not np.array_equal(before[name], after[name])]
+    changed = [key for key in before if not np.array_equal(before[key], after[key])]
     if changed:
         return [f"{len(changed)} of {len(before)} tensors differ"]
-    with safe_open(old, "np") as first, safe_open(new, "np") as second:
-        return list(value_differences(first.metadata(), second.metadata(), "metadata"))
+    with safe_open(old / name, "np") as first, safe_open(new / name, "np") as second:
+        metadata = [
+            {key: value.replace(str(side), "SIDE") for key, value in (file.metadata() or {}).items()}
+            for file, side in ((first, old), (second, new))
+        ]
+    return list(value_differences(*metadata, "metadata"))
 
 
 def read_old_folders(comparison: Comparison, checkout: Path, out: Path, inputs: Path) -> None:
