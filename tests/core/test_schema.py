@@ -1,3 +1,6 @@
+import itertools
+import shlex
+import time
 from pathlib import Path
 
 import pytest
@@ -58,14 +61,79 @@ evaluation: {locations: [{repositori: a/b, files: x}]}
     assert "`evaluation.locations.0.repositori`; did you mean repository?" in message
 
 
-def test_an_unquoted_no_is_told_as_the_yaml_trap_it_is(tmp_path):
-    text = "title: T\nkind: sequence-classification\ncolumns: {text: t, label: l}\nlabels: [a, b]\nrecipe: nli\n"
-    assert "write 'no'" in said(tmp_path / "t.yaml", text + "languages: [de, no]\n", Task)
+TASK = "title: T\nkind: sequence-classification\ncolumns: {text: t, label: l}\nrecipe: nli\n"
+
+
+def test_words_that_yaml_1_1_reads_as_something_else_are_text_where_text_is_expected(tmp_path):
+    path = tmp_path / "t.yaml"
+    path.write_text(TASK + "languages: [de, no]\nlabels: [yes, 1.0, 2024-13-45, 0x_, 1:30]\nparallel: yes\n")
+    task = read(Task, path, name="mine")
+    assert list(task.languages) == ["de", "no"]
+    assert task.labels == ("yes", "1.0", "2024-13-45", "0x_", "1:30")
+    assert task.parallel is True
+
+
+@pytest.mark.parametrize("labels", ["[yes, no]", "[on, off]", "[1.0, 0.0]", "[true, false]", "[2024-01-05, 007]"])
+def test_labels_are_set_as_they_are_written(labels):
+    task = Task(name="t", title="T", kind="sequence-classification", columns={"text": "t", "label": "l"},
+                labels=("a", "b"), languages=["en"], recipe="nli")  # fmt: skip
+    changed = task.with_values(dict([parse_override(f"labels={labels}")]), origin="--set")
+    assert list(changed.labels) == labels.strip("[]").split(", ")
+
+
+def test_a_label_that_yaml_reads_as_nothing_is_told_with_the_quotes_that_it_needs(tmp_path):
+    message = said(tmp_path / "t.yaml", TASK + "languages: [de]\nlabels: [null, x]\n", Task)
+    assert "`labels.0` is empty: YAML reads an empty value, null and ~ as nothing; put text in quotes" in message
+
+
+BOMB = "{a: &a [x, x, x, x, x, x, x, x, x], " + ", ".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in itertools.pairwise("abcdefghi")
+) + "}"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (BOMB, "more than 100,000 values, counting aliases"),
+        ("{a: &a [*a]}", "an alias (*) stands for something that contains it"),
+        ("&a {b: *a}", "an alias (*) stands for something that contains it"),
+        ("[" * 3000, "more than 50 levels"),
+        ("[" * 3000 + "]" * 3000, "more than 50 levels"),
+        ("{" + ", ".join(f"a{n + 1}: &a{n + 1} [*a{n}]" for n in range(1)) + "}", "undefined alias"),
+        ("{a0: &a0 [x], " + ", ".join(f"a{n + 1}: &a{n + 1} [*a{n}]" for n in range(60)) + "}", "nest more than 50"),
+        ("!!int y", "the tag !!int is not supported"),
+        ("!!timestamp y", "the tag !!timestamp is not supported"),
+        ("!!python/object/apply:os.getcwd []", "is not supported"),
+        ("{? [a] : b}", "unhashable"),
+        ("\0", "unacceptable character"),
+    ],
+)
+def test_hostile_yaml_is_refused_in_one_sentence_within_a_second(tmp_path, value, problem):
+    begin = time.monotonic()
+    with pytest.raises(UserError) as caught:
+        parse_override(f"labels={value}")
+    message = said(tmp_path / "t.yaml", f"labels: {value}\n", Task)
+    assert time.monotonic() - begin < 2
+    for text in (str(caught.value), message):
+        assert problem in text
+        assert "\n" not in text
+        assert len(text) < 400 + len(str(tmp_path))
+
+
+def test_a_file_that_is_much_too_large_for_a_task_is_not_read(tmp_path):
+    assert "larger than 1 MiB" in said(tmp_path / "t.yaml", "#" * (2**20 + 1), Task)
+
+
+def test_the_quoted_form_that_a_message_gives_is_accepted():
+    with pytest.raises(UserError) as caught:
+        parse_override("labels=*x")
+    option, value = shlex.split(str(caught.value).rpartition(": ")[2])
+    assert (option, parse_override(value)) == ("--set", ("labels", "*x"))
 
 
 @pytest.mark.parametrize(
     ("text", "key", "value"),
-    [("epochs=3", "epochs", 3), ("freeze=none", "freeze", "none"), ("labels=[a, b]", "labels", ["a", "b"])],
+    [("epochs=3", "epochs", "3"), ("freeze=none", "freeze", "none"), ("labels=[a, b]", "labels", ["a", "b"])],
 )
 def test_an_override_is_read_as_yaml(text, key, value):
     assert parse_override(text) == (key, value)

@@ -407,7 +407,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, nli, monkeypa
     path = put(tmp_path, "en/test.jsonl", jsonl(PAIRS))
     predicted = readers.json.loads
 
-    def meanwhile(line: str) -> Any:
+    def meanwhile(line: str, **options: Any) -> Any:
         if change == "longer":
             path.write_bytes(jsonl(PAIRS * 2))
         elif change == "touched":
@@ -417,7 +417,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, nli, monkeypa
             new.write_bytes(jsonl(PAIRS[::-1]))
             os.utime(new, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
             new.replace(path)
-        return predicted(line)
+        return predicted(line, **options)
 
     monkeypatch.setattr(readers.json, "loads", meanwhile)
     assert "changed while it was being read" in refusal(nli, tmp_path)
@@ -426,11 +426,21 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, nli, monkeypa
 # --- hidden labels ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("label", [-1, "-1", "-", 0, "neutral"])
+@pytest.mark.parametrize("label", [-1, -1.0, "-1", "-1.0", "-"])
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_labels_that_never_vary_are_a_hidden_test_set(tmp_path, nli, split, label):
+def test_labels_that_stand_for_none_are_a_hidden_test_set(tmp_path, nli, split, label):
     put(tmp_path, f"en/{split}.jsonl", jsonl({**row, "label": label} for row in PAIRS))
     assert "hidden test set" in refusal(nli, tmp_path, split=split)
+
+
+@pytest.mark.parametrize("count", [2, 3, 300])
+@pytest.mark.parametrize("label", [0, "neutral"])
+def test_a_diagnostic_set_of_one_class_is_read_with_a_note(tmp_path, nli, count, label):
+    path = put(tmp_path, "en/test.jsonl", jsonl({**PAIRS[0], "label": label} for _ in range(count)))
+    rows = load_rows(nli, "en", "test", folder=tmp_path)
+    assert len(rows) == count
+    (note,) = rows.notes
+    assert note.startswith(f"{path}: every row has the same label; if the true ones are hidden")
 
 
 def test_labels_that_never_vary_teach_nothing(tmp_path, nli):

@@ -1,9 +1,16 @@
 """A task: one benchmark with its kind, data, columns, labels, languages, and metric (`tasks/*.yaml`)."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import Described
@@ -12,6 +19,10 @@ from xmodctl.kinds.answers import MetricRules
 from xmodctl.languages import same
 
 Split = Literal["train", "validation", "test"]
+
+ColumnName = Annotated[str, StringConstraints(strip_whitespace=False)]
+"""A header may have spaces around a name."""
+ColumnNames = dict[str, ColumnName | list[ColumnName]]
 
 
 class Location(Described):
@@ -29,9 +40,7 @@ class HubData(Described):
 
     locations: tuple[Location, ...] = Field(min_length=1, description="repositories, tried in order")
     splits: dict[Split, str] = Field(default_factory=dict, description="xmodctl's split names -> the data set's")
-    columns: dict[str, str | list[str]] = Field(
-        default_factory=dict, description="columns whose names differ from the task's"
-    )
+    columns: ColumnNames = Field(default_factory=dict, description="columns whose names differ from the task's")
     labels: tuple[str, ...] = Field(
         (), description="the names of the task's labels in this data, in the order of `labels`"
     )
@@ -45,7 +54,7 @@ class Task(Described):
     kind: str = Field(description="the kind of task, by the Hub's name")
     aliases: tuple[str, ...] = Field((), description="other names of the task")
     description: str = Field("", description="what the model must do, in a sentence")
-    columns: dict[str, str | list[str]] = Field(description="the kind's columns -> the columns of the data")
+    columns: ColumnNames = Field(description="the kind's columns -> the columns of the data")
     language_column: str = Field(
         "", description="the column with the language, in files with several languages; common names are recognized"
     )
@@ -139,6 +148,23 @@ class Task(Described):
             values.pop("numbered_columns", None)
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_optional_columns(cls, values: object) -> object:
+        """Accept `id: none` for an optional column that the data does not have, or that is not to be read."""
+        if not isinstance(values, dict) or not isinstance(columns := values.get("columns"), dict):
+            return values
+        kind = KINDS.get(str(values.get("kind")))
+        dropped = {name for name in (kind.optional if kind else ()) if _is_none(columns.get(name, name))}
+        if not dropped:
+            return values
+        changed = {**values, "columns": _lacking(columns, dropped)}
+        for part in ("training", "evaluation"):
+            data = values.get(part)
+            if isinstance(data, dict) and isinstance(data.get("columns"), dict):
+                changed[part] = {**data, "columns": _lacking(data["columns"], dropped)}
+        return changed
+
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
         kind = KINDS[self.kind]
@@ -230,6 +256,14 @@ class Task(Described):
     def headline(self) -> str:
         """The metric that a table shows."""
         return self.metric or next(iter(KINDS[self.kind].headlines))
+
+
+def _is_none(name: object) -> bool:
+    return name is None or (isinstance(name, str) and name.strip().casefold() in ("none", "null", ""))
+
+
+def _lacking(columns: Mapping[str, object], dropped: Collection[str]) -> dict[str, object]:
+    return {name: value for name, value in columns.items() if name not in dropped}
 
 
 TaskName = Annotated[str, "a shipped task's name or alias, or the path of a YAML file"]

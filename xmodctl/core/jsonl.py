@@ -7,7 +7,8 @@ not a JSON object is an error that names the file and the line.
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,14 +21,35 @@ _BLOCK = 2**20
 """Bytes of lines that are parsed in one call, which is faster than a call per line."""
 
 
-def parse_object(line: str | bytes) -> dict[str, Any]:
+def unique_object(needed: Collection[str]) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Return a hook for `json.loads` that refuses an object with one of the needed keys twice.
+
+    The hook raises RowError. Of other keys that are repeated, the last one counts, as usual.
+    """
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(pairs)
+        if len(value) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            if twice := [key for key in needed if counts[key] > 1]:
+                raise RowError(f"an object has {quoted(twice[0])} {counts[twice[0]]} times; keep the right one only")
+        return value
+
+    return made
+
+
+def parse_object(line: str | bytes, needed: Collection[str] = ()) -> dict[str, Any]:
     """Parse one line.
 
+    Args:
+        line: The line.
+        needed: Keys that no object in it may have twice.
+
     Raises:
-        RowError: It is not a JSON object; the message says why, without the place.
+        RowError: It is not a JSON object, or has a needed key twice; the message says why, without the place.
     """
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=unique_object(needed)) if needed else json.loads(line)
     except UnicodeDecodeError as error:
         raise RowError(f"byte {error.start + 1} of the line is not UTF-8", "bytes that are not UTF-8") from error
     except json.JSONDecodeError as error:

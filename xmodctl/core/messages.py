@@ -1,6 +1,8 @@
 """How messages show values and lists of names."""
 
 import json
+import re
+import shlex
 from collections.abc import Iterable
 
 NAMES_SHOWN = 20
@@ -33,3 +35,22 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def shell_setting(key: str, value: str | None) -> str:
+    """Return the option that sets a key to a text, as a shell passes it on: `--set columns.text=premise`.
+
+    Text that YAML would read as something else is in quotes; None is written `none`, which removes an optional column.
+    """
+    if value is None:
+        return f"--set {key}=none"
+    plain = re.fullmatch(r"\w[\w./ +@%-]*", value) and value == value.strip() and value.casefold() not in _YAML_NULLS
+    return "--set " + shlex.quote(f"{key}={value if plain else json.dumps(value, ensure_ascii=False)}")
+
+
+def shell_setting_of_mapping(key: str, values: dict[str, str]) -> str:
+    """Return the option that sets a key to a mapping of texts, as a shell passes it on."""
+    return "--set " + shlex.quote(f"{key}={json.dumps(values, ensure_ascii=False)}")
+
+
+_YAML_NULLS = ("null", "none", "~", "")

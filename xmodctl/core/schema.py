@@ -13,8 +13,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.messages import LONGEST_SHOWN, shell_setting
+from xmodctl.core.yaml_text import YamlError, load
 
 Place = tuple[int | str, ...]
+
+LARGEST_FILE = 2**20
+"""Bytes; tasks and recipes have a few thousand."""
 
 
 class Described(BaseModel):
@@ -47,20 +52,20 @@ def read(kind: type[D], path: Path, **given: Any) -> D:
         UserError: The file cannot be read, is not YAML, or has mistakes; the message lists all of them.
     """
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise UserError(
+                f"{path} is larger than {LARGEST_FILE // 2**20} MiB; a task or a recipe is a short YAML file"
+            )
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     try:
-        document = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: this is not YAML ({error.problem or error.context})") from error
-    except (yaml.YAMLError, ValueError) as error:  # an unprintable character, an impossible date
-        raise UserError(f"{path}: this is not YAML ({error})") from error
+        values, document = load(text)
+    except YamlError as error:
+        line = f":{error.line}" if error.line else ""
+        raise UserError(f"{path}{line}: this is not YAML ({error})") from error
     if not isinstance(values, dict) or document is None:
         raise UserError(f"{path}: expected `key: value` lines, found {_quoted(values)}")
     if taken := sorted(set(given) & set(values)):
@@ -90,14 +95,25 @@ def parse(
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Split one `KEY=VALUE` of `--set`; the value is YAML, such as `1e-4`, `true` or `[a, b]`."""
+    """Split one `KEY=VALUE` of `--set`; the value is YAML, such as `1e-4`, `true` or `[a, b]`.
+
+    Raises:
+        UserError: It has no key, or the value is not YAML.
+    """
     key, equals, raw = text.partition("=")
     if not equals or not key.strip():
         raise UserError(f"--set {text}: expected KEY=VALUE, such as --set learning_rate=1e-5")
     try:
-        return key.strip(), yaml.safe_load(raw)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {text}: the value is not YAML; put it in quotes") from error
+        value, node = load(raw)
+        if node is not None and (twice := _lines(node)[1]):
+            raise YamlError(twice[0].partition(": ")[2].partition(" (first")[0])
+        return key.strip(), value
+    except YamlError as error:
+        quoted = shell_setting(key.strip(), raw.strip())
+        remedy = f": {quoted}" if len(quoted) <= LONGEST_SHOWN else ""
+        raise UserError(
+            f"--set {_shortened(text)}: the value is not YAML ({error}); if it is text, put it in quotes{remedy}"
+        ) from error
 
 
 def keys_of(kind: type[Described]) -> list[str]:
@@ -120,6 +136,8 @@ def _sentence(kind: type[Described], error: ErrorDetails, lines: Mapping[Place, 
         case "value_error" | "assertion_error":
             problem = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
             return f"{where}{f'`{key}`: ' if key else ''}{problem}"
+        case "string_type" if error["input"] is None:
+            return f"{where}`{key}` is empty: YAML reads an empty value, null and ~ as nothing; put text in quotes"
         case _:
             expected = error["msg"].removeprefix("Input should be ")
             return f"{where}`{key}` is {_quoted(error['input'])}; it should be {expected}"
@@ -149,7 +167,11 @@ def _described_within(annotation: Any) -> type[Described] | None:
 
 def _quoted(value: Any) -> str:
     text = repr(value) if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
-    return text if len(text) <= 60 else text[:57] + "..."
+    return _shortened(text)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
 def _lines(document: yaml.Node) -> tuple[dict[Place, int], list[str]]:

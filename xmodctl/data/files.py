@@ -7,6 +7,7 @@ import lzma
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO, cast
 
@@ -17,6 +18,19 @@ from xmodctl.kinds.rows import Columns, Raw
 
 Numbered = Iterator[tuple[int, Raw]]
 """Raw rows, each with its line if the format has lines, else its position; both count from 1."""
+
+
+REMARKED = ("is_impossible",)
+"""Columns that no task names and that are read where they exist, because they may contradict others."""
+LONGEST_LINE = 2**26
+"""Bytes; a longer line is no row that a model can be given."""
+LARGEST_DOCUMENT = 2**28
+"""Bytes; a JSON document is held in memory as a whole, in about ten times its size."""
+DOCUMENT_REMEDY = "convert it to JSON Lines, one row per line, in a file whose name ends in .jsonl"
+_LANGUAGE = ("language", "lang", "locale")
+"""Columns that may give a row's language."""
+_INNER_KEYS = ("text", "answer_start", "label", "data", "paragraphs", "qas", "answers")
+"""Keys within columns or documents that are read, too."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,19 @@ class DataFile:
     def wanted(self, available: Sequence[str]) -> list[str]:
         """Return which of a table's columns to read: all of them if one is missing, so that a message can list them."""
         wanted = names_of(self.columns)
-        return list(available) if self.all_columns or not set(wanted) <= set(available) else wanted
+        if self.all_columns or not set(wanted) <= set(available):
+            return list(available)
+        return [*wanted, *(name for name in REMARKED if name in available and name not in wanted)]
+
+    @cached_property
+    def needed_columns(self) -> tuple[str, ...]:
+        """The names that must not stand for two columns."""
+        return (*names_of(self.columns), *(_LANGUAGE if self.all_columns else ()))
+
+    @cached_property
+    def needed_keys(self) -> tuple[str, ...]:
+        """The names that must not stand for two values of one JSON object."""
+        return (*self.needed_columns, *_INNER_KEYS, *REMARKED)
 
 
 def guarded(file: DataFile, rows: Callable[[DataFile], Numbered]) -> Numbered:
@@ -94,8 +120,12 @@ def lines_of(file: DataFile) -> Iterator[tuple[int, str]]:
     """Yield each line's number and text, without the line end; a line that is not UTF-8 is a mistake."""
     empty = True
     with open_bytes(file.path) as stream:
-        for number, line in enumerate(stream, start=1):
+        longest = LONGEST_LINE if file.has_lines else LARGEST_DOCUMENT
+        for number, line in enumerate(iter(lambda: stream.readline(longest + 1), b""), start=1):
             empty = False
+            if len(line) > longest:
+                remedy = "write one row per line" if file.has_lines else DOCUMENT_REMEDY
+                raise UserError(f"{file.name}: line {number} is longer than {longest // 2**20} MiB; {remedy}")
             if number == 1:
                 if line.startswith((b"\xff\xfe", b"\xfe\xff")):
                     raise UserError(f"{file.name} is UTF-16 text; save it as UTF-8")

@@ -5,18 +5,29 @@ Rows are streamed: only the reader of JSON documents holds a whole file. A new f
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.jsonl import parse_object
+from xmodctl.core.jsonl import parse_object, unique_object
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes, RowError
+from xmodctl.data.columns import repeated_columns
 from xmodctl.data.conll import conll_rows
-from xmodctl.data.files import COMPRESSIONS, DataFile, Numbered, guarded, lines_of
+from xmodctl.data.files import (
+    COMPRESSIONS,
+    DOCUMENT_REMEDY,
+    LARGEST_DOCUMENT,
+    LONGEST_LINE,
+    REMARKED,
+    DataFile,
+    Numbered,
+    guarded,
+    lines_of,
+)
 from xmodctl.kinds.rows import Columns
 
 ROWS_AT_A_TIME = 10_000
@@ -86,7 +97,7 @@ def _objects(file: DataFile, lines: Iterable[tuple[int, str]]) -> Numbered:
         if not line or line.isspace():
             continue
         try:
-            yield number, parse_object(line)
+            yield number, parse_object(line, file.needed_keys)
         except RowError as problem:
             file.mistakes.add(file.at(number), str(problem), *problem.causes)
 
@@ -98,11 +109,23 @@ def _json(file: DataFile) -> Numbered:
     if len(start) == 2 and _is_object(start[0][1]):
         yield from _objects(file, chain(start, lines))
         return
-    text = "\n".join(line for _, line in chain(start, lines))
+    parts, size = list[str](), 0
+    for _, line in chain(start, lines):
+        parts.append(line)
+        size += len(line)
+        if size > LARGEST_DOCUMENT:
+            raise UserError(
+                f"{file.name} is one JSON document of more than {LARGEST_DOCUMENT // 2**20} MiB; {DOCUMENT_REMEDY}"
+            )
+    text = "\n".join(parts)
+    parts.clear()
     if file.mistakes.count:  # a line is missing from the text
         return
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=unique_object(file.needed_keys))
+    except RowError as error:
+        file.mistakes.add(file.name, str(error))
+        return
     except (ValueError, RecursionError) as error:
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         file.mistakes.add(f"{file.name}{line}", f"this is not JSON ({_json_problem(error)})")
@@ -129,7 +152,8 @@ def _questions(file: DataFile, articles: list[dict[str, Any]]) -> Iterator[dict[
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
                     row = {"context": paragraph["context"], "answers": [], **question}
-                    yield {name: row[column] for column, name in names.items() if column in row}
+                    extra = {name: row[name] for name in REMARKED if name in row}
+                    yield extra | {name: row[column] for column, name in names.items() if column in row}
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{file.name} is not in SQuAD format ({type(error).__name__}: {error}); expected "
@@ -147,12 +171,12 @@ def _is_object(line: str) -> bool:
 
 def _csv(file: DataFile) -> Numbered:
     """Read comma-separated values with a header line, quoted as in RFC 4180."""
-    csv.field_size_limit(2**31 - 1)  # the default refuses a field of 128 KiB
+    csv.field_size_limit(LONGEST_LINE)  # the default refuses a field of 128 KiB
     lines = (line + "\n" for _, line in lines_of(file))
     reader = csv.reader(lines, strict=True)
     lines_read = 0  # of complete rows
     try:
-        header = next(reader, [])
+        header = _header(file, next(reader, []))
         lines_read = reader.line_num
         for fields in reader:
             lines_read = reader.line_num
@@ -172,18 +196,34 @@ def _tsv(file: DataFile) -> Numbered:
     if "tags" in file.columns:
         yield from conll_rows(file)
         return
-    header: list[str] | None = None
+    header: list[str | None] | None = None
     for number, line in lines_of(file):
         fields = line.split("\t")
         if header is None:
-            header = fields
+            header = _header(file, fields)
         elif line:
             yield from _cells(file, number, header, fields)
 
 
-def _cells(file: DataFile, number: int, header: list[str], fields: list[str]) -> Numbered:
+def _header(file: DataFile, names: Sequence[str]) -> list[str | None]:
+    """Return the names of a table's columns, None for those that have the same name and are not needed.
+
+    Raises:
+        UserError: Several columns have the name of one that is needed.
+    """
+    repeated = repeated_columns(names)
+    for name in file.needed_columns:
+        if name in repeated:
+            places = " and ".join(map(str, repeated[name]))
+            raise UserError(
+                f"{file.name}: columns {places} are all called {quoted(name)}; rename or remove all but the right one"
+            )
+    return [None if name in repeated else name for name in names]
+
+
+def _cells(file: DataFile, number: int, header: Sequence[str | None], fields: list[str]) -> Numbered:
     if len(fields) == len(header):
-        yield number, dict(zip(header, fields, strict=True))
+        yield number, {name: field for name, field in zip(header, fields, strict=True) if name is not None}
     else:
         file.mistakes.add(file.at(number), f"the row has {len(fields)} fields, the header {len(header)}")
 
@@ -196,6 +236,7 @@ def _parquet(file: DataFile) -> Numbered:
         with pyarrow.parquet.ParquetFile(file.path) as table:
             schema = table.schema_arrow
             names = _class_names(schema.metadata or {})
+            _header(file, schema.names)
             columns = file.wanted(schema.names)
             number = 0
             for batch in table.iter_batches(batch_size=ROWS_AT_A_TIME, columns=columns):

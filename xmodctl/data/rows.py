@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.catalog.task import Split, Task
-from xmodctl.core.errors import UserError, near_misses
-from xmodctl.core.messages import NAMES_SHOWN, listed, quoted
+from xmodctl.core.errors import UserError
+from xmodctl.core.messages import NAMES_SHOWN, listed, quoted, shell_setting
 from xmodctl.core.mistakes import Mistakes, NoGoldError, RowError
 from xmodctl.data import hub, local
+from xmodctl.data.columns import check_columns
 from xmodctl.data.files import DataFile, Numbered
 from xmodctl.data.readers import read
 from xmodctl.data.sources import DataSource, language_in, names_of
 from xmodctl.data.tables import ExampleCollector, RowCollector, TableCollector
 from xmodctl.kinds import KINDS
-from xmodctl.kinds.rows import Raw, RowReader, single_column
+from xmodctl.kinds.labels import written_form
+from xmodctl.kinds.rows import Raw, RowReader, cell, checked_text, single_column
 from xmodctl.languages import same
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class Rows:
 
     split: Split
     language: str  # as the data spells it; as requested if a file holds several
-    arrow: "pa.Table"  # `id` (str, unique) and the kind's columns
+    arrow: "pa.Table"  # `id` (str; unique in data to evaluate on) and the kind's columns
     fingerprint: str  # sha256 of the rows' content in their order, after `limit`
     origin: str  # a file's path, or repository@commit:files
     notes: tuple[str, ...] = ()  # what you should know: excluded rows without a gold label
@@ -121,7 +123,7 @@ def _read_rows(
     With `limit`, reading stops after that many rows, but not before two different labels were seen.
     """
     mistakes = Mistakes(source.origin)
-    ids: set[str] = set()
+    ids: set[str] | None = None if training else set()  # nothing is looked up in training data by its id
     answers: set[Hashable] = set()
     total = without_gold = 0
     notes: list[str] = []
@@ -149,7 +151,7 @@ def _read_rows(
     if not total:
         raise UserError(f"{source.origin} contains no rows; expected rows with {', '.join(names_of(source.columns))}")
     if len(answers) == 1 and total > 1:
-        raise UserError(_hidden(source, f"every row has the same {reader.gold_name}", training))
+        notes.append(_same_answer(source, reader, next(iter(answers)), training))
     if without_gold:
         excluded = f"{without_gold:,} of {total:,} rows have no gold {reader.gold_name} and are excluded"
         notes.append(f"{source.origin}: {excluded}")
@@ -203,7 +205,7 @@ def _rows_of_file(
     first = next(rows, None)
     if first is None:
         return
-    _check_columns(file, *first, source)
+    check_columns(file, *first, source)
     rows = chain([first], rows)
     if source.single_language and not any(column in first[1] for column in source.language_columns):
         notes.append(f"{file.name} does not give its language; all of it is assumed to be {source.language}")
@@ -249,34 +251,37 @@ def _of_language(file: DataFile, rows: Numbered, column: str, source: DataSource
         )
 
 
-def _check_columns(file: DataFile, number: int, raw: Raw, source: DataSource) -> None:
-    seen = list(raw)
-    for column, names in source.columns.items():
-        missing = [name for name in ([names] if isinstance(names, str) else names) if name not in raw]
-        if missing and column != "id":  # rows without ids are numbered
-            guess = (near_misses(missing[0], seen) or near_misses(column, seen) or ["NAME"])[0]
-            remedy = f"--set columns.{column}={guess}" if isinstance(names, str) else f"--set columns.{column}='[A, B]'"
-            raise UserError(
-                f"{file.at(number)}: no column `{missing[0]}` for the {column} (found {listed(seen) or 'none'}); "
-                f"give the column with {remedy}"
-            )
+def _id_of(raw: Raw, source: DataSource, position: int, ids: set[str] | None) -> str:
+    """Return the row's own id as it is written, or its position.
 
-
-def _id_of(raw: Raw, source: DataSource, position: int, ids: set[str]) -> str:
-    """Return the row's own id, or its position, so that the rows of a parallel task pair up across languages."""
+    Positions pair up the rows of a parallel task across languages. Without `ids`, rows may share an id.
+    """
     name = single_column(source, "id") if "id" in source.columns else ""
     if name not in raw:
         return str(position)
-    value = raw[name]
-    if not isinstance(value, str | int) or value == "":
-        raise RowError(f"`{name}` is {quoted(value)}; expected text or a whole number")
-    if (id_ := str(value)) in ids:
-        raise RowError(
-            f"`{name}` {quoted(value)} is the id of an earlier row, too; ids must be unique",
-            f"`{name}` is the id of an earlier row, too; ids must be unique",
-        )
-    ids.add(id_)
+    remedy = f"number the rows instead with {shell_setting('columns.id', None)}"
+    id_ = written_form(cell(raw, name))
+    if not id_:
+        raise RowError(f"`{name}` is {quoted(raw[name])}; expected text or a number, or {remedy}")
+    checked_text(id_, name)
+    if ids is not None:
+        if id_ in ids:
+            problem = f"is the id of an earlier row, too; ids must be unique: correct them, or {remedy}"
+            raise RowError(f"`{name}` {quoted(raw[name])} {problem}", f"`{name}` {problem}")
+        ids.add(id_)
     return id_
+
+
+def _same_answer(source: DataSource, reader: RowReader, answer: Hashable, training: bool) -> str:
+    """Return the note on rows that all have the same gold answer.
+
+    Raises:
+        UserError: Nothing can be learned from them, or the answer is none.
+    """
+    problem = f"every row has the same {reader.gold_name}"
+    if training or reader.is_certainly_hidden(answer):
+        raise UserError(_hidden(source, problem, training))
+    return f"{source.origin}: {problem}; if the true ones are hidden, as in a competition, scores mean nothing"
 
 
 def _hidden(source: DataSource, problem: str, training: bool) -> str:

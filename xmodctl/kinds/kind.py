@@ -14,7 +14,8 @@ import numpy as np
 from xmodctl.kinds.answers import MetricRules
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow, joined_texts, text_input
-from xmodctl.kinds.rows import Columns, LabelledTexts, Labels, RowReader, SourceView
+from xmodctl.kinds.labels import Labels
+from xmodctl.kinds.rows import Columns, LabelledTexts, RowReader, SourceView
 
 if TYPE_CHECKING:
     from datasets import Dataset

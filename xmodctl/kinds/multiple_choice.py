@@ -10,7 +10,8 @@ from xmodctl.core.mistakes import RowError
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts, all_predictions, count_confusion
 from xmodctl.kinds.inputs import InputRow, joined_texts, name_in_row
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
-from xmodctl.kinds.rows import Labels, Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
+from xmodctl.kinds.labels import Labels
+from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -211,7 +212,7 @@ class ChoiceReader(RowReader):
         }
         self._choices = source.columns["choices"]
         self._label = single_column(source, "label")
-        self._labels = Labels(source.labels or task.labels)
+        self._labels = Labels(source.labels or task.labels, by_position=True)
         copy = f"copy the task (`xmodctl tasks copy {task.name} mine.yaml`)"
         self._connectives = task.connectives_in(
             source.language, remedy=f"{copy} and add `{source.language}` to its `connectives`"
@@ -238,7 +239,7 @@ class ChoiceReader(RowReader):
         if isinstance(self._choices, str):
             match cell(raw, self._choices):
                 case {"text": list(texts), "label": list(names)}:  # ARC's form: the choices beside their letters
-                    raw, labels = {**raw, self._choices: texts}, Labels([str(name) for name in names])
+                    raw, labels = {**raw, self._choices: texts}, Labels([str(name) for name in names], by_position=True)
             choices = read_texts(raw, self._choices, allow_empty=self._allow_empty)
         else:
             choices = [read_text(raw, name, allow_empty=self._allow_empty) for name in self._choices]
@@ -255,6 +256,10 @@ class ChoiceReader(RowReader):
     def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
         """Return the position of the correct choice."""
         return (row["label"],)
+
+    def is_certainly_hidden(self, answer: Hashable) -> bool:
+        """A small set may have one position."""
+        return False
 
 
 def _wording(question: str, column: str, connectives: Mapping[str, str]) -> str:

@@ -297,6 +297,7 @@ class QuestionReader(RowReader):
         self._context, self._question = single_column(source, "context"), single_column(source, "question")
         self._answers = single_column(source, "answers")
         self._source = source
+        self._impossible = 0  # rows with answers that say so
 
     def schema(self) -> "pa.Schema":
         """Answers as a pair of lists."""
@@ -310,6 +311,7 @@ class QuestionReader(RowReader):
         context = read_text(raw, self._context)
         question = read_text(raw, self._question, allow_empty=self._source.published)
         answers = self._pairs(cell(raw, self._answers))
+        self._impossible += bool(answers) and raw.get("is_impossible") is True
         for answer, start in answers:
             if not answer or context[start : start + len(answer)] != answer or start < 0:
                 self._refuse_misplaced(context, answer, start)
@@ -322,6 +324,15 @@ class QuestionReader(RowReader):
     def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
         """Return the texts, or an empty one for a question without an answer."""
         return row["answers"]["text"] or ("",)
+
+    def is_certainly_hidden(self, answer: Hashable) -> bool:
+        """Without any answers, the true ones are hidden; a small set may have one answer."""
+        return answer == ""
+
+    def notes(self) -> tuple[str, ...]:
+        """Return how many questions are said to be impossible, but have answers."""
+        contradiction = f"`is_impossible` is true in {self._impossible:,} rows with answers, which are used as answers"
+        return (contradiction,) if self._impossible else ()
 
     def _pairs(self, answers: Any) -> list[tuple[str, int]]:
         """Return (text, offset) of each answer, from either of the two forms in use."""

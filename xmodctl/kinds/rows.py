@@ -1,12 +1,14 @@
 """Reading rows: a raw row, as the data has it -> the kind's own columns, checked."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.errors import UserError
 from xmodctl.core.messages import listed, quoted
-from xmodctl.core.mistakes import NoGoldError, RowError
+from xmodctl.core.mistakes import RowError
+from xmodctl.kinds.labels import Labels
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +76,11 @@ class RowReader(ABC):
 
     @abstractmethod
     def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
-        """Return the gold answers of a row; where they are the same in all rows, the true ones are hidden."""
+        """Return the gold answers of a row; where all rows have the same, the true ones may be hidden."""
+
+    def is_certainly_hidden(self, answer: Hashable) -> bool:
+        """Return whether rows that all have this gold answer cannot be scored; otherwise they are only remarkable."""
+        return True
 
 
 class LabelledTexts(RowReader):
@@ -109,51 +115,9 @@ class LabelledTexts(RowReader):
         """Return the label's id."""
         return (row["label"],)
 
-
-class Labels:
-    """A task's label names, the ids that data may write for them, and other names with the id they stand for."""
-
-    def __init__(self, names: Sequence[str], others: Mapping[str, int] | None = None) -> None:
-        """Take the names in the order of their ids."""
-        self.names = names
-        self._ids = {name.casefold(): index for index, name in enumerate(names)} | {
-            name: index for index, name in enumerate(names)
-        }
-        # Names that are digits themselves (Social IQa's 1, 2, 3) are never also read as ids.
-        if not any(name.isdigit() for name in names):
-            self._ids |= {str(index): index for index in range(len(names))}
-        self._ids |= {name.casefold(): index for name, index in (others or {}).items()}
-
-    def id_of(self, value: Any, column: str) -> int:
-        """Return the id of a label: its name in any letter case, or the id as an int or in digits.
-
-        Raises:
-            NoGoldError: The value stands for no label (-1, "-").
-            RowError: The value is not a label.
-        """
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        written = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else None
-        if written is not None:
-            label_id = self._ids.get(written, self._ids.get(written.casefold()))
-            if label_id is not None:
-                return label_id
-            if written in ("-", "-1"):
-                raise NoGoldError(f"`{column}` is {quoted(value)}, which means that there is no gold label")
-        if isinstance(value, float):
-            raise RowError(f"`{column}` is {quoted(value)}; labels are classes, and regression is not supported")
-        if not self.names:
-            if written is not None and written.isdigit():
-                return int(written)
-            raise RowError(
-                f"`{column}` is {quoted(value)}; expected the number of the right choice, from 0 "
-                "(for choices named by letters or otherwise: --set labels='[A, B, C, D]')"
-            )
-        guess = did_you_mean(written or "", list(self.names))
-        raise RowError(
-            f"`{column}` is {quoted(value)}; the labels are {', '.join(self.names)}{guess} "
-            "(name other labels with --set labels='[A, B]')"
-        )
+    def is_certainly_hidden(self, answer: Hashable) -> bool:
+        """A diagnostic set may have one class."""
+        return False
 
 
 def single_column(source: SourceView, column: str) -> str:
@@ -180,6 +144,8 @@ def cell(raw: Raw, name: str) -> Any:
         raise RowError(f"the row has no `{name}`; it has {listed(raw) or 'nothing'}") from None
     if value is None:
         raise RowError(f"`{name}` is empty (null)")
+    if isinstance(value, float) and math.isnan(value):
+        raise RowError(f"`{name}` is empty (NaN)")
     return value
 
 
@@ -218,12 +184,19 @@ def read_texts(raw: Raw, name: str, *, allow_empty: bool = False) -> list[str]:
     return [checked_text(part, name) for part in value]
 
 
+LONGEST_TEXT = 2**24
+"""Characters; tokenizing a longer text takes gigabytes of memory."""
+
+
 def checked_text(value: str, name: str) -> str:
     """Return a text that can be written as UTF-8.
 
     Raises:
-        RowError: It holds an unpaired surrogate.
+        RowError: It holds an unpaired surrogate, or is far too long.
     """
+    if len(value) > LONGEST_TEXT:
+        longest = f"the longest text that is read has {LONGEST_TEXT:,}"
+        raise RowError(f"`{name}` has {len(value):,} characters; split it, {longest}")
     if not value.isascii():
         try:
             value.encode()

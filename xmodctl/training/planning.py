@@ -10,6 +10,7 @@ from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.events import Event, Listener, ModelLoading
+from xmodctl.core.messages import shell_setting
 from xmodctl.core.schema import keys_of
 from xmodctl.kinds import KINDS
 from xmodctl.languages import Match, expand, resolve
@@ -19,6 +20,9 @@ from xmodctl.training.request import PlanRequest, ShotRequest
 
 if TYPE_CHECKING:
     from xmodctl.model import Facts, Source
+
+MOST_LABELS = 2_000
+"""Labels of a task: scoring holds counts for every row and label."""
 
 P = TypeVar("P")  # a plan: of a run, or of adding languages
 M = TypeVar("M", "Source", "Facts")
@@ -100,7 +104,36 @@ def settings(request: PlanRequest) -> Settings:
     recipe_origin = f"recipe {recipe.name}"
     recipe_origins = origins(recipe, recipe_origin, request.changes, keys_of(Recipe))
     task, recipe = _override(task, recipe, request.changes)
+    _check_task(task)
     return Settings(task, recipe, recipe_origins)
+
+
+def _check_task(task: Task) -> None:
+    """Refuse what older runs may contain, but no new one should begin with.
+
+    Raises:
+        UserError: A column is read twice, or there are more labels than can be scored.
+    """
+    for columns in (task.columns, *({**task.columns, **data.columns} for data in (task.training,) if data)):
+        roles: dict[str, str] = {}
+        for role, names in columns.items():
+            for name in [names] if isinstance(names, str) else names:
+                if name in roles:
+                    raise UserError(_read_twice(task, name, roles[name], role))
+                roles[name] = role
+    if len(task.labels) > MOST_LABELS:
+        raise UserError(
+            f"the task {task.name} has {len(task.labels):,} labels, and at most {MOST_LABELS:,} can be scored; "
+            "join rare ones with `labels_mapped`, or train on a part of the labels"
+        )
+
+
+def _read_twice(task: Task, name: str, first: str, second: str) -> str:
+    message = f"`columns` reads `{name}` twice, for the {first} and the {second}; each needs a column of its own"
+    if second in KINDS[task.kind].optional and first != second:
+        remedy = shell_setting(f"columns.{second}", None)
+        message += f", or, to do without the {second}, use {remedy}"
+    return message
 
 
 def origins(recipe: Recipe, recipe_origin: str, overrides: Collection[str], keys: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,140 @@
+"""Labels as data writes them: by name or by id, the same in every format."""
+
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from xmodctl.core.errors import did_you_mean
+from xmodctl.core.messages import quoted, shell_setting_of_mapping
+from xmodctl.core.mistakes import NoGoldError, RowError
+
+LABELS_SHOWN = 20
+"""The labels that a message lists."""
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
+class Labels:
+    """A task's label names, the ids that data may write for them, and other names with the id they stand for.
+
+    A value is read by the first of these rules that applies, whether it is text, a number or a boolean in its format:
+
+    1. Written like a label or like one of the other names, in any letter case, it is that label.
+    2. A number that equals another name (`1.0` and `1`) is that label; so is one that equals a label, where labels
+       are whole numbers.
+    3. -1 and `-` stand for no label.
+    4. A whole number is the id of a label, from 0, unless labels are whole numbers; where there are two labels, false
+       and true are 0 and 1. Where the labels have numbers in their names and that of another one is meant just as
+       well, the value is refused.
+    """
+
+    def __init__(self, names: Sequence[str], others: Mapping[str, int] | None = None, *, by_position: bool = False):
+        """Take the names in the order of their ids.
+
+        Args:
+            names: The names.
+            others: Other names -> the id they stand for.
+            by_position: The labels name positions, so that the numbers within names (`choice1`) say nothing.
+        """
+        self.names = names
+        others = others or {}
+        self._ids = {name.casefold(): index for index, name in enumerate(names)} | {
+            name: index for index, name in enumerate(names)
+        }
+        self._ids |= {name.casefold(): index for name, index in others.items()}
+        self._other_numbers = {number: index for name, index in others.items() if (number := _number(name)) is not None}
+        # Names that are digits themselves (Social IQa's 1, 2, 3) are never also read as ids.
+        self._are_digits = any(name.isdigit() for name in names)
+        read = _number if by_position else _number_within
+        numbers = [read(name) for name in names]
+        distinct = len(set(numbers)) == len(numbers) and None not in numbers
+        self._numbers = {number: index for index, number in enumerate(numbers) if number is not None and distinct}
+
+    def id_of(self, value: Any, column: str) -> int:
+        """Return the id of a label.
+
+        Raises:
+            NoGoldError: The value stands for no label (-1, "-").
+            RowError: The value is not a label, or may be one or another.
+        """
+        written = written_form(value)
+        if written is not None and (label := self._ids.get(written, self._ids.get(written.casefold()))) is not None:
+            return label
+        number = self._number_of(written)
+        if number in self._other_numbers:
+            return self._other_numbers[number]
+        if written == "-" or number == -1:
+            raise NoGoldError(f"`{column}` is {quoted(value)}, which means that there is no gold label")
+        if number is not None:
+            label = self._by_number(number, value, column)
+            if label is not None:
+                return label
+        raise RowError(self._refusal(value, written, column))
+
+    def _number_of(self, written: str | None) -> Decimal | None:
+        if written is None:
+            return None
+        if len(self.names) == 2 and written.casefold() in ("false", "true"):
+            return Decimal(written.casefold() == "true")
+        return _number(written)
+
+    def _by_number(self, number: Decimal, value: Any, column: str) -> int | None:
+        named = self._numbers.get(number)
+        if number != number.to_integral_value():
+            if named is None:
+                raise RowError(f"`{column}` is {quoted(value)}; labels are classes, and regression is not supported")
+            return named
+        if not self.names:
+            return int(number) if number >= 0 else None
+        if self._are_digits or not 0 <= number < len(self.names):
+            return named
+        if named is not None and named != number:
+            raise self._ambiguous(value, column, named, int(number))
+        return int(number)
+
+    def _ambiguous(self, value: Any, column: str, named: int, position: int) -> RowError:
+        by_name = {str(number): self.names[index] for number, index in self._numbers.items()}
+        by_id = {str(index): name for index, name in enumerate(self.names)}
+        first, second = (shell_setting_of_mapping("labels_mapped", names) for names in (by_name, by_id))
+        remedy = f"say which with `{first}` or `{second}`"
+        names = f"the label {quoted(self.names[named])}, or {quoted(self.names[position])}, whose id is {position}"
+        return RowError(
+            f"`{column}` is {quoted(value)}, which may mean {names}; {remedy}",
+            f"`{column}` is a number that may mean the label with this number or that with this id; {remedy}",
+        )
+
+    def _refusal(self, value: Any, written: str | None, column: str) -> str:
+        if not self.names:
+            return (
+                f"`{column}` is {quoted(value)}; expected the number of the right choice, from 0 "
+                "(for choices named by letters or otherwise: --set labels='[A, B, C, D]')"
+            )
+        guess = did_you_mean(written or "", list(self.names))
+        more = f" and {len(self.names) - LABELS_SHOWN:,} more" if len(self.names) > LABELS_SHOWN else ""
+        return (
+            f"`{column}` is {quoted(value)}; the labels are {', '.join(self.names[:LABELS_SHOWN])}{more}{guess} "
+            "(name other labels with --set labels='[A, B]')"
+        )
+
+
+def written_form(value: Any) -> str | None:
+    """Return a text, a number or a boolean as text files write it, and None for anything else."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value).strip() if isinstance(value, str | int | float | Decimal) else None
+
+
+def _number(text: str) -> Decimal | None:
+    if not _NUMBER.fullmatch(text):
+        return None
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
+def _number_within(name: str) -> Decimal | None:
+    """Return the number in a name that has one, such as 1 in `1 star`."""
+    numbers = list(_NUMBER.finditer(name))
+    return _number(numbers[0].group()) if len(numbers) == 1 else None
