@@ -93,7 +93,7 @@ def test_a_file_that_was_not_translated_is_told(tiny_model, pairs):
 
 def test_hidden_labels_and_missing_training_data_are_errors_and_the_exit_code_is_1(tiny_model, pairs):
     path = pairs / "de" / "test.jsonl"
-    write(path, [{**row, "label": "neutral"} for row in rows_of(path)])
+    write(path, [{**row, "label": "-"} for row in rows_of(path)])
     (pairs / "en" / "train.jsonl").unlink()
     result = check(tiny_model, pairs, "--json")
     assert result.exit_code == 1
