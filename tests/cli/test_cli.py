@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from command_line import finetune, refused, run
@@ -442,6 +443,48 @@ def test_a_stage_is_planned_checked_trained_and_told(tiny_model, pairs, tmp_path
     refusal = refused(finetune(tiny_model, pairs, tmp_path / "run", *QUICK))
     assert "recipe.stages.1.epochs: 2" in refusal
     assert len(refusal) < 900
+
+
+def corpora(folder: Path, **splits: tuple[str, ...]) -> Path:
+    sentence = {"tokens": ["cat", "runs"], "ner_tags": ["B-PER", "O"]}
+    for code, names in splits.items():
+        for split in names:
+            path = folder / code / f"{split}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{json.dumps(sentence)}\n" * 4)
+    return folder
+
+
+def test_a_treebank_is_named_wherever_a_language_is(tiny_model, tmp_path):
+    whole = ("train", "validation", "test")
+    data = corpora(tmp_path / "data", en_ewt=whole, en_lines=whole, de_gsd=("test",), de_hdt=("test",))
+    words = ("--task", "wikiann", "--model", tiny_model, "--data", data, *QUICK, "--out", tmp_path / "run")
+    choice = run("finetune", "--lang", "en", *words)
+    assert choice.exit_code == 2
+    assert "give en_ewt or en_lines as the language" in " ".join(choice.stderr.split())
+    absent = run("finetune", "--lang", "en_gum", *words)
+    assert absent.exit_code == 2
+    assert "has no `en_gum`; in this language, it has en_ewt, en_lines" in " ".join(absent.stderr.split())
+    trained = run("finetune", "--lang", "en_lines", *words)
+    assert trained.exit_code == 0, trained.output
+    result = run("eval-transfer", "--run", tmp_path / "run", "--langs", "de_hdt,de", "--json")
+    assert result.exit_code == 0, result.output
+    scores = json.loads(result.stdout)["report"]["scores"]
+    assert [(score["language"], score["is_source"]) for score in scores] == [
+        ("en_lines", True), ("de_hdt", False), ("de_gsd", False),
+    ]  # fmt: skip
+
+
+def test_an_absent_treebank_is_a_note(tiny_model, tmp_path):
+    data = corpora(tmp_path / "data", en_ewt=("train", "validation"))
+    words = ("--task", "uner", "--lang", "en_ewt", "--model", tiny_model, "--data", data, *QUICK)
+    trained = run("finetune", *words, "--out", tmp_path / "run")
+    assert trained.exit_code == 0, trained.output
+    other = corpora(tmp_path / "other", en_pud=("test",))
+    result = run("eval-transfer", "--run", tmp_path / "run", "--langs", "en", "--data", other, "--json")
+    assert result.exit_code == 0, result.output
+    assert f"en is en_pud here; {other} has no en_ewt" in " ".join(result.stderr.split()).replace("- ", "-")
+    assert [score["language"] for score in json.loads(result.stdout)["report"]["scores"]] == ["en_pud"]
 
 
 def test_every_corpus_of_the_source_language_is_marked_and_counts_as_no_transfer(tiny_model, tmp_path):

@@ -225,7 +225,22 @@ def test_a_misspelt_name_is_refused_with_near_misses(text, meant):
     "text",
     [
         *["klingonish", "xx", "english?", "", "  ", "xx_YY", "und", "mul", "zxx", "mis", "qaa", "sla", "art", "jp"],
-        *["en_ewt", "hr_set", "de_QQ", "ca-valencia", "de=en", "de,en", "../de", "1", "\x00", "\ud800", "d\ne"],
+        *[
+            "en-ewt",
+            "xx_set",
+            "sr_latin",
+            "pt_brazil",
+            "de_DEU",
+            "de_QQ",
+            "ca-valencia",
+            "de=en",
+            "de,en",
+            "../de",
+            "1",
+            "\x00",
+            "\ud800",
+            "d\ne",
+        ],
         *["english english", "germanish", "the German language", "中", "x" * 5000],
     ],
 )
@@ -341,6 +356,41 @@ def test_the_exceptions_to_the_standards_name_real_codes():
         assert langcodes.tag_is_valid(code)
     for macro, members in spellings()["members"].items():
         assert all(read(member).language == macro for member in members)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "adapter"), [("en_ewt", "en_XX"), ("sv_talbanken", "sv_SE"), ("hr_set", "hr_HR"), ("de_gsd", "de_DE")]
+)
+def test_a_treebank_is_a_corpus_of_its_language(corpus, adapter):
+    match = resolve(corpus, XMOD, model="M")
+    assert match.adapter == adapter
+    assert match.note == f"{corpus} is taken for a corpus in {name(adapter)}: adapter {adapter}"
+    assert name(corpus) == f"{name(adapter)} ({corpus.partition('_')[2]})"
+    assert expand(corpus, XMOD, model="M", task_languages={"en": None, "sv": None}).targets == (
+        Target(corpus, adapter, match.note),
+    )
+    assert expand(f"{corpus}=fi_FI", XMOD, model="M", task_languages={}).targets[0].data == corpus
+
+
+def test_two_corpora_of_a_language_are_two_languages_of_data():
+    assert same("sv_talbanken", "sv_SE")
+    assert same("sv_talbanken", "sv_talbanken")
+    assert not same("sv_talbanken", "sv_lines")
+    assert not same("sv_talbanken", "da_ddt")
+    treebanks = {"en_ewt": "en_XX", "en_pud": "en_XX"}
+    data = [target.data for target in expand("en_gum", XMOD, model="M", task_languages=treebanks).targets]
+    assert data == ["en_gum"]
+
+
+def test_a_code_with_another_meaning_in_wikipedia_is_reported():
+    match = resolve("als", XMOD, model="M")
+    assert match.adapter == "sq_AL"
+    assert match.note is not None
+    assert match.note.endswith(
+        "als is Tosk Albanian here; in data from Wikipedia, als is Alemannic, for which the code is gsw"
+    )
+    assert expand("als", XMOD, model="M", task_languages={"als": None}).targets[0].note == match.note
+    assert resolve("sq", XMOD, model="M").note is None
 
 
 def test_a_selection_of_names_keeps_order_and_drops_duplicates():

@@ -16,7 +16,7 @@ from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import Described
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.answers import MetricRules
-from xmodctl.languages import same
+from xmodctl.languages import is_corpus, same
 
 Split = Literal["train", "validation", "test"]
 
@@ -229,7 +229,14 @@ class Task(Described):
                 )
 
     def is_in_language(self, code: str, language: str) -> bool:
-        """Return whether the benchmark's data under `code` is in a language: `en_ewt` is in `en_XX`."""
+        """Return whether the benchmark's data under `code` is in a language: `en_ewt` is in `en_XX`.
+
+        A corpus is the data of its own name only: nothing else is in `en_ewt`.
+        """
+        if is_corpus(language):
+            return code == language
+        if is_corpus(code):
+            return same(self.languages.get(code) or code, language)
         return same(code, language) or same(self.languages.get(code) or code, language)
 
     def connectives_in(self, language: str, *, remedy: str) -> dict[str, str]:

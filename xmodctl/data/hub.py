@@ -100,12 +100,10 @@ def _data_of(task: Task, language: str, *, evaluation: bool) -> tuple[HubData, s
             )
         return data, task.source_language
     spellings = task.languages if data is task.evaluation else {**task.languages, task.source_language: None}
-    for code, adapter in spellings.items():
-        if language in (code, adapter):
-            return data, code
-    matching = [
-        code for code, adapter in spellings.items() if same(code, language) or (adapter and same(adapter, language))
-    ]
+    if language in spellings:
+        return data, language
+    matching = [code for code, adapter in spellings.items() if adapter == language]
+    matching = matching or [code for code in spellings if task.is_in_language(code, language)]
     if task.source_language in matching:  # of several corpora of one language, the one trained on
         return data, task.source_language
     if len(matching) == 1:

@@ -1,6 +1,6 @@
 """Local data: DIR/<language>/<split>.<ext>, with any spelling of the language as the folder's name."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from xmodctl.core.mistakes import Mistakes
 from xmodctl.data.files import COMPRESSIONS
 from xmodctl.data.readers import FORMATS, SAVED, format_of, read, split_of
 from xmodctl.data.sources import DataSource, language_in
-from xmodctl.languages import name, same
+from xmodctl.languages import is_corpus, name, same
 
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
@@ -34,7 +34,7 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
         UserError: There is no such folder, language or split, or there are two; the message lists what exists.
     """
     folders = _folders(folder)
-    matching = _of_language(task, folders, language)
+    matching = _of_language(task, folders, language, split)
     if not folders and (shared := _splits(folder)):
         columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
         source = _source(task, folder, shared, split)
@@ -52,19 +52,36 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
             f"{folder} has no language {_named(language)}; it has {', '.join(available) or 'no folder with data'}"
             f"{did_you_mean(language, available)} (expected {folder / language / split}.jsonl or another format)"
         )
+    if len(matching) > 1 and all(is_corpus(path.name) for path in matching):
+        corpora = " or ".join(path.name for path in matching)
+        raise UserError(f"{folder} has several corpora in {_named(language)}; give {corpora} as the language")
     if len(matching) > 1:
         both = " and ".join(path.name for path in matching)
         raise UserError(f"{folder} has two folders for {_named(language)}, {both}; rename or remove one of them")
     return _source(task, matching[0], _splits(matching[0]), split)
 
 
-def _of_language(task: Task, folders: list[Path], language: str) -> list[Path]:
-    """Return the folders that match a language: by their names, else by the task's languages."""
-    if by_name := [path for path in folders if path.name == language or same(path.name, language)]:
-        return by_name
-    by_task = [path for path in folders if task.is_in_language(path.name, language)]
-    # Of several corpora of one language, the one trained on.
-    return [path for path in by_task if path.name == task.source_language] or by_task
+def codes_of(task: Task, codes: Collection[str], language: str) -> list[str]:
+    """Return the codes that a language's data may have: by their spelling, else by the task's languages.
+
+    Of several corpora of one language, it is the one trained on.
+    """
+    if is_corpus(language):
+        return [code for code in codes if code == language]
+    matching = [code for code in codes if task.is_in_language(code, language)]
+    if is_corpus(task.source_language) and task.source_language in matching:
+        return [task.source_language]
+    plain = [code for code in codes if not is_corpus(code)]
+    return [code for code in plain if code == language or same(code, language)] or matching
+
+
+def _of_language(task: Task, folders: list[Path], language: str, split: Split) -> list[Path]:
+    """Return the folders that match a language; of several corpora, those that have the split."""
+    codes = codes_of(task, [path.name for path in folders], language)
+    matching = [path for path in folders if path.name in codes]
+    if all(map(is_corpus, codes)):
+        return [path for path in matching if split in _splits(path)] or matching
+    return matching
 
 
 def _source(task: Task, folder: Path, splits: Mapping[Split, list[Path]], split: Split) -> DataSource:

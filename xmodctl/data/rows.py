@@ -172,7 +172,7 @@ def offers(task: Task, language: str, split: Split, *, folder: str | Path | None
     if folder is None:
         return hub.offers(task, language, split, evaluation=evaluation)
     covered = local.coverage(task, Path(folder))
-    return any(split in splits for code, splits in covered.items() if task.is_in_language(code, language))
+    return any(split in covered[code] for code in local.codes_of(task, covered, language))
 
 
 def _raw_rows(

@@ -1,6 +1,6 @@
 """Targets: the data and adapters that a selection of languages means for a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,10 +8,11 @@ from xmodctl.adapters.attaching import available_languages
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice
 from xmodctl.data import coverage
-from xmodctl.languages import Target, expand, same
+from xmodctl.languages import Target, expand, is_corpus, same
 
 if TYPE_CHECKING:
     from xmodctl.adapters.packages import Package
+    from xmodctl.catalog.task import Task
     from xmodctl.model import Source
     from xmodctl.run.run import Run
 
@@ -43,6 +44,9 @@ def evaluation_targets(
     languages: Mapping[str, str | None] = task.languages
     if "all" in parts and folder:
         languages = {code: task.languages.get(code) for code in covered}
+    elif folder and covered:
+        languages = _with_corpora(task, covered, keep_absent="@task" in parts)
+        _report_absent(task, parts, languages, folder, listen)
     expansion = expand(
         langs,
         available_languages(source, packages),
@@ -118,6 +122,37 @@ def donor_targets(
     return list(expanded(",".join(f"{text}={adapter}" for text in texts for adapter in dict.fromkeys(adapters))))
 
 
+def _with_corpora(task: "Task", covered: Collection[str], *, keep_absent: bool) -> dict[str, str | None]:
+    """Return the task's languages, where a folder has corpora of a language and nothing else: by these."""
+    corpora = [code for code in covered if is_corpus(code)]
+    others = [code for code in covered if not is_corpus(code)]
+
+    def is_meant(code: str) -> bool:
+        if is_corpus(code):
+            return keep_absent or code in covered
+        return any(same(code, other) for other in others) or not any(same(code, corpus) for corpus in corpora)
+
+    return {code: task.languages.get(code) for code in dict.fromkeys([*task.languages, *corpora]) if is_meant(code)}
+
+
+def _report_absent(
+    task: "Task",
+    parts: Sequence[str],
+    languages: Mapping[str, str | None],
+    folder: Path,
+    listen: Listener,
+) -> None:
+    """Report the corpora of the task that a selected language would include if the folder had them."""
+    for part in parts:
+        if part in ("all", "@task") or is_corpus(part):
+            continue
+        missing = [code for code in task.languages if code not in languages and task.is_in_language(code, part)]
+        missing = [code for code in missing if is_corpus(code)]
+        others = [code for code in languages if is_corpus(code) and task.is_in_language(code, part)]
+        if missing and others:
+            listen(Notice(f"{part} is {', '.join(others)} here; {folder} has no {', '.join(missing)}", caution=True))
+
+
 def _with_data(
     targets: Sequence[Target], covered: Mapping[str, object], folder: Path, listen: Listener
 ) -> list[Target]:
@@ -138,7 +173,9 @@ def _source_first(
     """Return the targets with the source languages in front, which are added unless they are excluded."""
     ordered = list(targets)
     for language in reversed(run.plan.source_languages):
-        source = expand(language, [language], model=run.plan.model, task_languages=languages).targets[0]
+        sources = expand(language, [language], model=run.plan.model, task_languages=languages).targets
+        # Of several corpora of the language, the one trained on.
+        source = next((target for target in sources if target.data == run.plan.task.source_language), sources[0])
         if source not in ordered:
             if any(same(part, language) for part in excluded):
                 continue

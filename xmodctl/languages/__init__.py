@@ -4,7 +4,7 @@ from xmodctl.languages.frequent import frequent_words
 from xmodctl.languages.kinship import family, related
 from xmodctl.languages.resolution import Match, resolve, same
 from xmodctl.languages.selection import Expansion, Target, expand
-from xmodctl.languages.tags import name, script
+from xmodctl.languages.tags import is_corpus, name, script
 
 __all__ = [
     "Expansion",
@@ -13,6 +13,7 @@ __all__ = [
     "expand",
     "family",
     "frequent_words",
+    "is_corpus",
     "name",
     "related",
     "resolve",

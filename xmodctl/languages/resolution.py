@@ -1,7 +1,7 @@
 """From any spelling of a language to one adapter, or to an error that suggests similar ones."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xmodctl.core.errors import UserError, did_you_mean, near_misses
 from xmodctl.languages.kinship import lineage, related, shared_branch
@@ -28,6 +28,14 @@ def resolve(text: str, adapters: Sequence[str], *, model: str, open_languages: b
     Raises:
         UserError: `text` is not a language, the model lacks it, or several adapters fit.
     """
+    match = _resolved(text, adapters, model, open_languages)
+    if match.adapter != text.strip() and (other := spellings()["other_meanings"].get(fold(text))):
+        notes = [match.note] if match.note else []
+        match = replace(match, note="; ".join([*notes, f"{text.strip()} is {name(text)} here; {other}"]))
+    return match
+
+
+def _resolved(text: str, adapters: Sequence[str], model: str, open_languages: bool) -> Match:
     if (adapter := _adapter_name(text, adapters, model)) is not None:
         return Match(adapter, name(adapter))
     successors = spellings()["retired"].get(fold(text))
@@ -47,13 +55,15 @@ def resolve(text: str, adapters: Sequence[str], *, model: str, open_languages: b
 
 
 def same(a: str, b: str) -> bool:
-    """Return whether two spellings name the same language and do not contradict each other in script or region."""
+    """Return whether two spellings name the same language and agree in script, region, and corpus where both say it."""
     if fold(a) == fold(b):
         return True
     first, second = read(a), read(b)
     if first is None or second is None:
         return False
     if not first.names_the_language_of(second) or _scripts_differ(first, second):
+        return False
+    if first.corpus and second.corpus and first.corpus != second.corpus:
         return False
     return first.region is None or second.region is None or first.region == second.region
 
@@ -98,7 +108,9 @@ def _choose(text: str, wanted: Tag, adapters: Sequence[str], model: str) -> Matc
         return None
     adapter, tag = usual[0]
     note = None
-    if len(fitting) > 1 or _scripts_differ(wanted, tag):
+    if wanted.corpus:
+        note = f"{text.strip()} is taken for a corpus in {name(adapter)}: adapter {adapter}"
+    elif len(fitting) > 1 or _scripts_differ(wanted, tag):
         note = f"{text.strip()} means {adapter} here, {name(adapter)}"
         note += "".join(f"; write {other} for {name(other)}" for other, _ in fitting if other != adapter)
     elif wanted.region and tag.region is None and wanted.region != _likely_region(wanted):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from xmodctl.core.errors import UserError
 from xmodctl.languages.resolution import Match, resolve, same
-from xmodctl.languages.tags import fold, read
+from xmodctl.languages.tags import fold, is_corpus, read
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class _Chooser:
             raise UserError(
                 f"{data!r} in {item!r} is neither a language of the task nor the code or name of a language"
             )
-        return [Target(tag.code if tag else data, match.adapter, match.note)]
+        return [Target(tag.code if tag and not tag.corpus else data, match.adapter, match.note)]
 
     def _resolve(self, text: str) -> Match:
         return resolve(text, self.adapters, model=self.model, open_languages=self.open_languages)
@@ -179,11 +179,14 @@ class _Chooser:
         """Resolve a code of the task through the X-MOD language that it declares, with the note about the code."""
         declared = self.task_languages[code]
         if declared is None:
-            return self._resolve(code)
+            match = self._resolve(code)
+            return replace(match, note=None) if is_corpus(code) else match
         match = self._resolve(declared)
+        if is_corpus(code):
+            return match
         try:
             plain = self._resolve(code)
-        except UserError:  # a code such as `en_ewt` is not a language: hence the declaration
+        except UserError:  # the code is not a language: hence the declaration
             return match
         return plain if plain.adapter == match.adapter else match
 
@@ -197,6 +200,8 @@ class _Chooser:
         return next((code for code in self.task_languages if fold(code) == fold(text)), None)
 
     def _codes_of(self, text: str) -> list[str]:
+        if is_corpus(text):
+            return []  # another corpus than those of the task
         return [code for code, declared in self.task_languages.items() if same(text, declared or code)]
 
 
@@ -205,5 +210,7 @@ def _data_of(text: str, adapter: str) -> str:
     wanted, offered = read(text), read(adapter)
     if wanted is None or offered is None:
         return adapter
+    if wanted.corpus:
+        return text.strip()
     says_more = wanted.region not in (None, offered.region) or wanted.variety not in (wanted.language, offered.variety)
     return wanted.code if says_more or not same(text, adapter) else adapter

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 _CODE = re.compile(
     r"(?P<language>[a-z]{2,3})(?:-(?P<extension>[a-z]{3}))?(?:-(?P<script>[a-z]{4}))?(?:-(?P<region>[a-z]{2}|[0-9]{3}))?"
 )
+# A treebank of Universal Dependencies, or another corpus of a language: `sv_talbanken`.
+_CORPUS = re.compile(r"(?P<language>[a-z]{2,3})_(?P<corpus>[a-z][a-z0-9]{2,})")
 _PRIVATE_LANGUAGE = re.compile(r"q[a-t][a-z]")
 _PRIVATE_REGION = re.compile(r"AA|Q[M-Z]|X[A-JL-Z]|ZZ")  # XK is in use for Kosovo
 _QUALIFIED = re.compile(r"(?P<name>[^()]+)\((?P<qualifier>[^()]+)\)")
@@ -21,13 +23,14 @@ class Tag:
     """The language that a spelling states.
 
     `language` is the code that CLDR prefers (`zh` for `cmn`), `variety` the code of the member of a macrolanguage
-    (`cmn`). `script` and `region` are None if the spelling does not state them.
+    (`cmn`). `script`, `region`, and `corpus` are None if the spelling does not state them.
     """
 
     language: str
     variety: str
     script: str | None = None
     region: str | None = None
+    corpus: str | None = None
 
     @property
     def code(self) -> str:
@@ -77,7 +80,13 @@ def read(text: str) -> Tag | None:
     if not text or len(text) > _LONGEST or not text.isprintable():
         return None
     folded = spellings()["aliases"].get(fold(text), fold(text))
-    return _read_code(folded) or _read_name(folded)
+    return _read_code(folded) or _read_name(folded) or _read_corpus(text)
+
+
+def is_corpus(text: str) -> bool:
+    """Return whether a spelling names a corpus of a language, such as the treebank `sv_talbanken`."""
+    tag = read(text)
+    return tag is not None and tag.corpus is not None
 
 
 def likely_subtags(language: str, *, script: str | None = None, region: str | None = None) -> tuple[str, str] | None:
@@ -97,6 +106,8 @@ def name(text: str) -> str:
     tag = read(text)
     if tag is None:
         return text
+    if tag.corpus:
+        return f"{name(tag.variety)} ({tag.corpus})"
     import langcodes
 
     usual = Tag(tag.language, tag.language).written_in
@@ -159,6 +170,15 @@ def _read_code(folded: str) -> Tag | None:
         script = None
     language = _macrolanguages().get(parsed.language, parsed.language)
     return Tag(language, parsed.language, script, parsed.territory)
+
+
+def _read_corpus(text: str) -> Tag | None:
+    """Read `sv_talbanken`; a script or a country in place of the corpus (`sr_latin`) is none."""
+    parts = _CORPUS.fullmatch(text)
+    if parts is None or any(_code_of_name(category, parts["corpus"]) for category in ("script", "territory")):
+        return None
+    tag = _read_code(parts["language"])
+    return replace(tag, corpus=parts["corpus"]) if tag else None
 
 
 def _read_name(folded: str) -> Tag | None:

@@ -12,8 +12,9 @@ from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.events import Event, Listener, ModelLoading
 from xmodctl.core.messages import shell_setting
 from xmodctl.core.schema import keys_of
+from xmodctl.data import coverage
 from xmodctl.kinds import KINDS
-from xmodctl.languages import Match, expand, resolve
+from xmodctl.languages import Match, expand, is_corpus, resolve, same
 from xmodctl.model.precision import resolve_precision
 from xmodctl.run.plan import Plan, Shots
 from xmodctl.training.request import PlanRequest, ShotRequest
@@ -72,13 +73,14 @@ def resolve_plan(
     precision = resolve_precision(request.precision)
     model = find(str(request.model))
     matches = _source_languages(request, languages, model)
+    task = _trained_on_corpus(chosen.task, languages, request.data_folder)
     notes = [match.note for match in matches if match.note]
     shots = None
     if request.requested_shots:
-        shots, shot_notes = _shots(request.requested_shots, chosen.task, model, str(request.model), matches)
+        shots, shot_notes = _shots(request.requested_shots, task, model, str(request.model), matches)
         notes += shot_notes
     plan = Plan(
-        task=chosen.task,
+        task=task,
         recipe=recipe,
         model=model.id,
         revision=model.revision,
@@ -181,6 +183,30 @@ def _source_languages(request: PlanRequest, languages: Sequence[str], model: "So
     if repeated := [adapter for adapter in dict.fromkeys(adapters) if adapters.count(adapter) > 1]:
         raise UserError(f"--lang {','.join(languages)} names {', '.join(repeated)} twice; name each language once")
     return matches
+
+
+def _trained_on_corpus(task: Task, languages: Sequence[str], folder: Path | None) -> Task:
+    """Return the task with the corpus that the languages name, such as `sv_talbanken`, as the one to train on.
+
+    Raises:
+        UserError: They name several, or the data does not have it.
+    """
+    corpora = [language for language in languages if is_corpus(language)]
+    if not corpora:
+        return task
+    if len(corpora) > 1:
+        raise UserError(
+            f"--lang {','.join(languages)} names {len(corpora)} corpora; name one of them, and put the data of the "
+            "others into folders that are named after their languages"
+        )
+    available = coverage(task, folder)
+    if corpora[0] not in available:
+        similar = [code for code in available if same(code, corpora[0].partition("_")[0])]
+        guess = f"; in this language, it has {', '.join(similar)}" if similar else ""
+        raise UserError(f"{folder or task.title} has no `{corpora[0]}`{guess}")
+    if corpora[0] == task.source_language:
+        return task
+    return task.with_values({"source_language": corpora[0]}, origin="--lang")
 
 
 def _with_absolute_paths(recipe: Recipe) -> Recipe:
