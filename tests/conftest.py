@@ -34,6 +34,13 @@ def _leave_nothing_behind() -> Iterator[None]:
     shutil.rmtree(HOME, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def _forget_failures_of_the_hub() -> None:
+    from xmodctl.core import hub_downloads
+
+    hub_downloads.forget()
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a two-layer X-MOD with random weights, six languages and a tokenizer of its own."""

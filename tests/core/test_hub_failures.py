@@ -42,7 +42,12 @@ def reachable(request, monkeypatch):
         (answer(401, "RepoNotFound"), "repository", "no such repository, or a private one", "`hf auth login`"),
         (answer(403), "denied", "access denied (HTTP 403)", "a token that has access"),
         (answer(503), "status", "the Hub answers with HTTP status 503", "try again later"),
-        (answer(429, message="Slow down"), "status", "HTTP status 429 (Slow down)", "try again later"),
+        (
+            answer(429, message="Slow down"),
+            "status",
+            "HTTP status 429) (Slow down)",
+            "in a few minutes",
+        ),
         (OSError(errno.ENOSPC, "No space left on device"), "disk", "No space left on device", "HF_HOME"),
         (OSError("Consistency check failed: file is 1 B, not 2 B"), "interrupted", "the connection was lost", "again"),
         (ValueError("first line\nsecond line"), "other", "first line", "try again later"),

@@ -8,6 +8,7 @@ import pytest
 from hub_server import commit_of
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.hub_downloads import Limits
 from xmodctl.data import coverage, load_rows
 
 
@@ -111,7 +112,8 @@ def test_with_the_hub_out_of_reach_the_cache_serves(hub, nli, monkeypatch):
     hub.add("datasets", "someone/pairs", FILES)
     online = load_rows(nli, "de", "train")
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", closed_port())
-    assert load_rows(nli, "de", "train").origin == online.origin
+    with pytest.warns(UserWarning, match="does not answer; the copy in the local cache is used"):
+        assert load_rows(nli, "de", "train").origin == online.origin
 
 
 def test_with_neither_hub_nor_cache_one_sentence_names_three_ways_out(hub, nli, monkeypatch):
@@ -123,7 +125,8 @@ def test_with_neither_hub_nor_cache_one_sentence_names_three_ways_out(hub, nli, 
         assert way in message
 
 
-def test_a_hub_that_accepts_and_never_answers_is_asked_once(nli, tmp_path, monkeypatch):
+def test_a_hub_that_accepts_and_never_answers_is_given_up_for_all_locations_at_once(nli, tmp_path, monkeypatch):
+    monkeypatch.setattr("xmodctl.core.hub_downloads.LIMITS", Limits(read=5, patience=0.5))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)

@@ -68,8 +68,8 @@ def test_a_language_that_the_fetched_checkpoint_lacks_is_refused(hub, files):
     ("name", "message"),
     [
         ("someone/nothing", "cannot download someone/nothing: no such repository, or a private one"),
-        ("someone/some-xmod@v9", "someone/some-xmod@v9: no such revision; give a branch"),
-        ("someone/locked", r"someone/locked: its owner restricts access; accept the terms on its page"),
+        ("someone/some-xmod@v9", "someone/some-xmod@v9: no such revision .HTTP 404.; give a branch"),
+        ("someone/locked", r"someone/locked: its owner restricts access .HTTP 403.; accept the terms on its page"),
         ("someone/broken", r"someone/broken: the Hub answers with HTTP status 503; try again later"),
         ("someone/torn", r"someone/torn: the connection was lost; run the command again to continue"),
         ("someone/bert", r"is not an X-MOD model \(its config.json has the model_type 'bert'\)"),

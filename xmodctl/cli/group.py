@@ -33,11 +33,14 @@ class Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command."""
+        from xmodctl.cli.drawing import draw_notice
         from xmodctl.core.errors import PartialFailureError, UserError
+        from xmodctl.core.events import listening
 
         signal.signal(signal.SIGTERM, _interrupt)
         try:
-            return super().invoke(ctx)
+            with listening(draw_notice):
+                return super().invoke(ctx)
         except UserError as error:
             _fail(str(error))
             raise typer.Exit(2) from error

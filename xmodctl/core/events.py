@@ -7,7 +7,9 @@ terminal and the experiment trackers are listeners, and so is `warn`, the defaul
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -283,3 +285,21 @@ def warn(event: Event) -> None:
         while frame and frame.f_code.co_filename.startswith(f"{Path(__file__).parents[1]}{os.sep}"):
             level, frame = level + 1, frame.f_back
         warnings.warn(event.text, stacklevel=level)
+
+
+_LISTENER: ContextVar[Listener] = ContextVar("listener", default=warn)
+
+
+@contextmanager
+def listening(listen: Listener) -> Iterator[None]:
+    """Send what code without a `listen` argument reports inside the block to `listen`."""
+    token = _LISTENER.set(listen)
+    try:
+        yield
+    finally:
+        _LISTENER.reset(token)
+
+
+def report(event: Event) -> None:
+    """Send an event to the listener of the command that runs; without one, cautions become Python warnings."""
+    _LISTENER.get()(event)

@@ -3,6 +3,8 @@
 Failures are classified by the client's own error classes, wherever they are in the chain of causes.
 """
 
+import os
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -16,6 +18,9 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.files import DISK_ERRORS
 
 PREFLIGHT_SECONDS = 2.0
+_REQUEST_TIMEOUT, _TOO_MANY, _SERVER_ERROR = 408, 429, 500
+_OF_THE_HUB = ("X-Error-Code", "X-Error-Message", "X-Request-Id", "X-Amzn-Trace-Id")
+"""Headers of the Hub's own answers; a proxy's page has none of them."""
 
 Kind = Literal[
     "name",
@@ -24,8 +29,12 @@ Kind = Literal[
     "repository",
     "files",
     "denied",
+    "refused",
     "status",
     "interrupted",
+    "silent",
+    "slow",
+    "page",
     "disk",
     "unreachable",
     "other",
@@ -37,13 +46,34 @@ _OFFLINE_REMEDY = (
 
 
 class HubError(Exception):
-    """The Hub, or the client, failed: `status` says how, `remedy` what the user can do, both without the repository."""
+    """The Hub, or the client, failed: `status` says how, `remedy` what the user can do, both without the repository.
 
-    def __init__(self, kind: Kind, status: str, remedy: str) -> None:
-        super().__init__(f"{status}; {remedy}")
+    `wait` is how many seconds the Hub asks to wait. Secrets of the environment never appear in the text.
+    """
+
+    def __init__(self, kind: Kind, status: str, remedy: str, wait: float = 0.0) -> None:
         self.kind = kind
-        self.status = status
-        self.remedy = remedy
+        self.status = without_secrets(status)
+        self.remedy = without_secrets(remedy)
+        self.wait = wait
+        super().__init__(f"{self.status}; {self.remedy}")
+
+
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|CREDENTIAL", re.IGNORECASE)
+_LEAST_SECRET = 6  # a shorter value may be a word
+
+
+def without_secrets(text: str) -> str:
+    """Return `text` on one line, without tokens and keys from the environment and passwords in addresses."""
+    from huggingface_hub import get_token
+
+    secrets = {value.strip() for name, value in os.environ.items() if _SECRET_NAME.search(name)} | {get_token() or ""}
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _LEAST_SECRET:
+            text = text.replace(secret, "***")
+    text = re.sub(r"\bhf_[A-Za-z0-9]{8,}", "***", text)
+    text = re.sub(r"(\w://)[^/\s@]+@", r"\1***@", text)
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 @contextmanager
@@ -66,6 +96,7 @@ def classify(error: BaseException) -> HubError:
         _by_class(chain)
         or _by_http_status(chain)
         or _by_disk(chain)
+        or _by_content(chain)
         or _by_connection(chain)
         or HubError("other", next(iter(str(error).splitlines()), type(error).__name__), "try again later")
     )
@@ -97,7 +128,11 @@ def _by_class(chain: Sequence[BaseException]) -> HubError | None:
             "check its name, or run `hf auth login`",
         ),
     }
-    return next((HubError(*meaning) for kind, meaning in meanings.items() if _any(chain, kind)), None)
+    for kind, (name, status, remedy) in meanings.items():
+        if failure := next((link for link in chain if isinstance(link, kind)), None):
+            answer = getattr(failure, "response", None)
+            return HubError(name, f"{status} (HTTP {answer.status_code})" if answer is not None else status, remedy)
+    return None
 
 
 def _by_http_status(chain: Sequence[BaseException]) -> HubError | None:
@@ -106,10 +141,22 @@ def _by_http_status(chain: Sequence[BaseException]) -> HubError | None:
     answered = next((link for link in chain if isinstance(link, HfHubHTTPError)), None)
     if answered is None:
         return None
-    status = answered.response.status_code
+    status, headers = answered.response.status_code, answered.response.headers
+    is_page = "text/html" in headers.get("Content-Type", "") and not any(name in headers for name in _OF_THE_HUB)
+    if is_page and status < _SERVER_ERROR and status != _TOO_MANY:
+        return web_page(f" (HTTP status {status})")
     if status in (401, 403):
         return HubError("denied", f"access denied (HTTP {status})", "run `hf auth login` with a token that has access")
     message = f" ({answered.server_message})" if answered.server_message else ""
+    if status == _TOO_MANY:
+        asked = headers.get("Retry-After", "")
+        wait = float(asked) if asked.isascii() and asked.isdigit() else 0.0
+        after = f"in {wait:.0f} seconds" if wait else "in a few minutes"
+        remedy = f"run the command again {after}, or run `hf auth login` for a higher limit"
+        return HubError("status", f"too many requests (HTTP status {status}){message}", remedy, wait)
+    if status < _SERVER_ERROR and status != _REQUEST_TIMEOUT:
+        status_text = f"the Hub refuses the request with HTTP status {status}{message}"
+        return HubError("refused", status_text, "check the name, or run `hf auth login`")
     return HubError("status", f"the Hub answers with HTTP status {status}{message}", "try again later")
 
 
@@ -123,17 +170,56 @@ def _by_disk(chain: Sequence[BaseException]) -> HubError | None:
     return None
 
 
+def _by_content(chain: Sequence[BaseException]) -> HubError | None:
+    """Recognize an answer that is not the Hub's, such as the page of a proxy."""
+    from json import JSONDecodeError
+
+    from huggingface_hub.errors import FileMetadataError
+
+    if not _any(chain, JSONDecodeError, FileMetadataError):
+        return None
+    return web_page()
+
+
+def web_page(status: str = "") -> HubError:
+    """Return the error for a page that a proxy or a network's sign-in sends instead of what was asked for."""
+    from huggingface_hub import constants
+
+    return HubError(
+        "page",
+        f"a web page, such as a proxy's, comes instead of an answer from {constants.ENDPOINT}{status}",
+        "sign in to your network, or check HTTPS_PROXY and HF_ENDPOINT, then run the command again",
+    )
+
+
 def _by_connection(chain: Sequence[BaseException]) -> HubError | None:
-    """Distinguish a lost connection from a Hub that cannot be reached."""
+    """Distinguish a Hub that cannot be reached, one that does not answer, and a lost connection."""
     from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError  # type: ignore[attr-defined]
 
+    kinds = {kind.__name__ for link in chain for kind in type(link).__mro__}  # httpx, by whatever name it is installed
+    if kinds & {"ConnectError", "ConnectTimeout", "ProxyError"}:
+        return unreachable()
+    if "TimeoutException" in kinds:
+        return silent()
+    if kinds & {"ReadError", "WriteError", "RemoteProtocolError"}:
+        return HubError("interrupted", "the connection was lost", "run the command again to continue")
     incomplete = any("consistency check failed" in str(link).lower() for link in chain)
     disconnected = _any(chain, HTTPError, ConnectionError)
     if incomplete or (disconnected and is_reachable()):
         return HubError("interrupted", "the connection was lost", "run the command again to continue")
     if disconnected or _any(chain, LocalEntryNotFoundError):
-        return HubError("unreachable", f"{why_unreachable()}, and the local cache does not have it", _OFFLINE_REMEDY)
+        return unreachable()
     return None
+
+
+def unreachable() -> HubError:
+    """Return the error for what the cache lacks while the Hub cannot be asked."""
+    return HubError("unreachable", f"{why_unreachable()}, and the local cache does not have it", _OFFLINE_REMEDY)
+
+
+def silent() -> HubError:
+    """Return the error for a Hub that accepts a request and does not answer in time."""
+    return HubError("silent", f"{why_unreachable()} in time", f"try again later; {_OFFLINE_REMEDY}")
 
 
 def _any(chain: Sequence[BaseException], *kinds: type[BaseException]) -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from xmodctl.core.events import listening
+
 P = ParamSpec("P")
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -23,7 +25,11 @@ def command(request: Callable[P, Request]) -> Callable[[Callable[[Request], Resu
     def decorate(run: Callable[[Request], Result]) -> Callable[P, Result]:
         @wraps(run)
         def call(*args: P.args, **kwargs: P.kwargs) -> Result:
-            return run(request(*args, **kwargs))
+            options = request(*args, **kwargs)
+            if listen := getattr(options, "listen", None):
+                with listening(listen):
+                    return run(options)
+            return run(options)
 
         signature = inspect.signature(request)
         call.__signature__ = signature.replace(return_annotation=inspect.signature(run).return_annotation)  # type: ignore[attr-defined]

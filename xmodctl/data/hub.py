@@ -4,15 +4,14 @@
 network, and without `data_files` it downloads every split.
 """
 
-import sys
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
 from xmodctl.catalog.task import HubData, Location, Split, Task
-from xmodctl.core import hub
 from xmodctl.core.errors import UserError, did_you_mean
-from xmodctl.core.hub import HubError, classified
+from xmodctl.core.hub import HubError
+from xmodctl.core.hub_downloads import Repository, Wanted, cached, fetch
 from xmodctl.data.readers import format_of
 from xmodctl.data.sources import DataSource
 from xmodctl.languages import same
@@ -28,10 +27,14 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> DataSo
     """
     data, language, locations = _locations(task, language, split, evaluation=evaluation)
     reasons: dict[str, HubError] = {}
-    for location in locations:
-        pattern = location.files.replace("{language}", language).replace("{split}", data.splits.get(split, split))
+    patterns = {
+        location: location.files.replace("{language}", language).replace("{split}", data.splits.get(split, split))
+        for location in locations
+    }
+    has_copy = any(_is_cached(location, pattern) for location, pattern in patterns.items())
+    for location, pattern in patterns.items():
         try:
-            folder, files = _fetch(location, pattern)
+            folder, files = _fetch(location, pattern, is_replaceable=has_copy)
         except HubError as reason:
             reasons[f"{location.repository}@{location.revision}"] = reason
             continue
@@ -144,34 +147,39 @@ def files_of(repository: str, revision: str, pattern: str) -> dict[Path, str]:
     return {folder / file: f"{repository}:{file}" for file in files}
 
 
-def _fetch(location: Location, pattern: str) -> tuple[Path, list[str]]:
+def _repository(location: Location) -> Repository:
+    return Repository(location.repository, "dataset", location.revision)
+
+
+def _is_cached(location: Location, pattern: str) -> bool:
+    return cached(_repository(location), _wanted(pattern)) is not None
+
+
+def _wanted(pattern: str) -> Wanted:
+    """Return what tells the files that match a pattern from the others."""
+
+    def choose(present: set[str]) -> list[str]:
+        if matching := sorted(path for path in present if fnmatch(path, pattern)):
+            return matching
+        raise HubError("files", f"no file `{pattern}`", "")
+
+    return Wanted(choose, lambda folder: bool(_matching(folder, pattern)), (pattern,))
+
+
+def _matching(folder: Path, pattern: str) -> list[str]:
+    """Return the files of a snapshot that match a pattern."""
+    paths = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    return sorted(path for path in paths if fnmatch(path, pattern))
+
+
+def _fetch(location: Location, pattern: str, *, is_replaceable: bool = False) -> tuple[Path, list[str]]:
     """Return the local snapshot (a folder named by its commit) and the files in it that match `pattern`.
 
     Raises:
         HubError: The files cannot be downloaded, or there are none.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    with classified():
-        folder = Path(
-            snapshot_download(
-                location.repository,
-                repo_type="dataset",
-                revision=location.revision,
-                allow_patterns=[pattern],
-                local_files_only=not hub.is_reachable(),
-            )
-        )
-    files = sorted(
-        path
-        for path in (file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
-        if fnmatch(path, pattern)
-    )
-    if not files:
-        raise HubError("files", f"no file `{pattern}`", "")
+    folder = fetch(_repository(location), _wanted(pattern), is_replaceable=is_replaceable)
+    files = _matching(folder, pattern)
     if unreadable := [file for file in files if not format_of(Path(file))]:
         raise HubError("files", f"`{unreadable[0]}` is in a format that xmodctl does not read", "")
     return folder, files
@@ -183,6 +191,6 @@ def _unavailable(title: str, reasons: Mapping[str, HubError], option: str) -> Us
     # What keeps one place from giving its data matters more than that another does not have it.
     failed = [reason for reason in reasons.values() if reason.kind not in ("repository", "revision", "files")]
     remedies = dict.fromkeys(reason.remedy for reason in failed or reasons.values() if reason.remedy)
-    if all(reason.kind != "unreachable" for reason in reasons.values()):
+    if all(reason.kind not in ("unreachable", "silent") for reason in reasons.values()):
         remedies[f"give your own copy with `{option}`"] = None
     return UserError(f"cannot load {title} from the Hub ({statuses}); {', or '.join(remedies)}")

@@ -1,12 +1,14 @@
 """Model files from the Hugging Face Hub: only those needed, and from the local cache if the Hub is unreachable."""
 
+import fnmatch
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from xmodctl.core import hub
 from xmodctl.core.errors import UserError
-from xmodctl.core.hub import HubError, classified
+from xmodctl.core.hub import HubError
+from xmodctl.core.hub_downloads import Repository, Wanted, fetch
 
 TOKENIZER_MODELS = ("tokenizer.json", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")
 """Each of these files contains a tokenizer's pieces."""
@@ -23,27 +25,36 @@ TOKENIZER_FILES = (
 def download(repository: str, revision: str | None, *, weights: bool = True) -> Path:
     """Return the local folder of a Hub model's needed files; its name is the commit hash.
 
-    Without `weights`, only the configuration and tokenizer files are downloaded. If the Hub is unreachable or offline
-    mode is on, the local cache must have the files.
+    Without `weights`, only the configuration and tokenizer files are downloaded. If the Hub is unreachable, fails, or
+    offline mode is on, the local cache must have the files.
 
     Raises:
         UserError: The model or its revision does not exist, or the download failed.
     """
-    from huggingface_hub import HfApi, snapshot_download
-
-    name = f"{repository}@{revision}" if revision else repository
+    model = Repository(repository, "model", revision)
+    files = Wanted(
+        lambda present: _wanted(present, weights=weights), lambda folder: _is_complete(folder, weights=weights)
+    )
     try:
-        with classified():
-            if hub.is_reachable():
-                listing = HfApi().model_info(repository, revision=revision)
-                present = {sibling.rfilename for sibling in listing.siblings or ()}
-                wanted = _wanted(present, weights=weights)
-                return Path(snapshot_download(repository, revision=revision, allow_patterns=wanted))
-            return Path(
-                snapshot_download(repository, revision=revision, allow_patterns=["config.json"], local_files_only=True)
-            )
+        return fetch(model, files)
     except HubError as error:
-        raise UserError(f"cannot download {name}: {error}") from error
+        raise UserError(f"cannot download {model}: {error}") from error
+
+
+def _is_complete(folder: Path, *, weights: bool) -> bool:
+    """Return whether a snapshot in the cache has what is needed."""
+    present = {file.name for file in folder.iterdir()}
+    if not weights:
+        return "config.json" in present and any(file in present for file in TOKENIZER_MODELS)
+    if "config.json" not in present:
+        return False
+    for whole, index in _WEIGHTS:
+        if whole in present:
+            return True
+        if index in present:
+            parts = json.loads((folder / index).read_text(encoding="utf-8")).get("weight_map", {}).values()
+            return set(parts) <= present
+    return False
 
 
 def cached_config(repository: str, revision: str | None) -> Path | None:
@@ -58,18 +69,23 @@ def cached_config(repository: str, revision: str | None) -> Path | None:
     return Path(path) if isinstance(path, str) else None
 
 
+_WEIGHTS = (
+    ("model.safetensors", "model.safetensors.index.json"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+"""Where weights are: one file, or an index of several. The first that a model has is used."""
+
+
 def _wanted(present: set[str], *, weights: bool) -> list[str]:
     wanted = [file for file in ("config.json", *TOKENIZER_FILES) if file in present]
     if not weights:
         return wanted
-    for whole, index, parts in (
-        ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"),
-        ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin"),
-    ):
+    for whole, index in _WEIGHTS:
         if whole in present:
             return [*wanted, whole]
         if index in present:
-            return [*wanted, index, parts]
+            stem, _, suffix = whole.rpartition(".")
+            return [*wanted, index, *sorted(fnmatch.filter(present, f"{stem}-*.{suffix}"))]
     return wanted
 
 

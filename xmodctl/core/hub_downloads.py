@@ -1,0 +1,430 @@
+"""Downloads from the Hub into its local cache, with a time limit on every step.
+
+A download that makes no progress ends after `LIMITS.patience` seconds. If the cache has an older copy, the Hub has
+`LIMITS.preflight` seconds to answer, then the copy is used, and a notice says so. Interrupted downloads continue where
+they stopped, and what arrives is compared with its hash.
+"""
+
+import glob
+import hashlib
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from xmodctl.core.events import Notice, report
+from xmodctl.core.hub import HubError, classified, silent, unreachable, web_page
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long the Hub may take, in seconds."""
+
+    preflight: float = 2.0  # for its first answer, if the cache has a copy
+    connect: float = 2.0
+    read: float = 5.0  # between two packets
+    patience: float = 12.0  # without progress; HF_HUB_DOWNLOAD_TIMEOUT can raise it
+    least_rate: int = 1024  # bytes a second; less is no progress
+    memory: float = 300.0  # how long a failure of the Hub is remembered
+
+
+LIMITS = Limits()
+
+_PASSING = ("status", "interrupted", "silent")  # failures that may pass in a moment
+_OF_THE_HUB = ("status", "interrupted", "silent", "slow", "page", "unreachable")  # rather than of one repository
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A model or data set on the Hub, at a branch, tag or commit."""
+
+    id: str
+    kind: Literal["model", "dataset"]
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.id}@{self.revision}" if self.revision else self.id
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which files of a repository are needed."""
+
+    choose: Callable[[set[str]], list[str]]  # the paths to download, from those that the repository has
+    is_complete: Callable[[Path], bool]  # whether a snapshot in the cache has all that is needed
+    patterns: tuple[str, ...] = ()  # files of which the cache must have all that the repository has
+
+
+def cached(repository: Repository, wanted: Wanted) -> Path | None:
+    """Return the snapshot in the local cache if it has all files; no request is sent.
+
+    Raises:
+        HubError: The repository's name is not valid.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    with classified():
+        try:
+            folder = snapshot_download(
+                repository.id,
+                repo_type=repository.kind,
+                revision=repository.revision,
+                allow_patterns=list(wanted.patterns),
+                local_files_only=True,
+            )
+        except LocalEntryNotFoundError:
+            return None
+    return Path(folder) if wanted.is_complete(Path(folder)) else None
+
+
+def fetch(repository: Repository, wanted: Wanted, *, is_replaceable: bool = False) -> Path:
+    """Return the local snapshot, a folder named by its commit, with the wanted files.
+
+    Args:
+        repository: What to download.
+        wanted: Which of its files.
+        is_replaceable: Another repository in the cache can replace this one, so the Hub is not waited for.
+
+    Raises:
+        HubError: The Hub does not give the files, and the cache does not have them.
+    """
+    from huggingface_hub import constants
+
+    copy = cached(repository, wanted)
+    if constants.HF_HUB_OFFLINE:
+        if copy is None:
+            raise unreachable()
+        return copy
+    seconds = LIMITS.preflight if copy or is_replaceable else max(LIMITS.patience, _read_seconds())
+    try:
+        _recall(seconds)
+        return _download(repository, wanted, copy, _Patience(seconds))
+    except HubError as error:
+        _remember(error, seconds)
+        if copy is None or error.kind in ("name", "files"):
+            raise
+        status = error.status.removesuffix(", and the local cache does not have it")
+        text = f"{repository}: {status}; the copy in the local cache is used ({copy.name[:12]})"
+        if text not in _reported:
+            _reported.add(text)
+            report(Notice(text, caution=True))
+        return copy
+
+
+def _download(repository: Repository, wanted: Wanted, copy: Path | None, patience: "_Patience") -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    _limit_client()
+    listing: Any = patience.persist(
+        lambda: HfApi().repo_info(
+            repository.id, repo_type=repository.kind, revision=repository.revision, timeout=_read_seconds()
+        )
+    )
+    if copy is not None and copy.name == listing.sha:
+        return copy
+    paths = wanted.choose({sibling.rfilename for sibling in listing.siblings or ()})
+    for path in paths:
+        _File(repository, path, listing.sha, patience).download()
+    # The content is in the cache; the client records the commit and links the files.
+    return Path(
+        patience.persist(
+            lambda: snapshot_download(
+                repository.id,
+                repo_type=repository.kind,
+                revision=repository.revision,
+                allow_patterns=[glob.escape(path) for path in paths],
+                etag_timeout=_read_seconds(),
+                max_workers=1,
+            )
+        )
+    )
+
+
+class _Patience:
+    """Waits for progress: `seconds` without any end the download."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.progress()
+
+    def progress(self) -> None:
+        """Start to wait anew."""
+        self.since = time.monotonic()
+        self.received = 0
+
+    @property
+    def left(self) -> float:
+        """Return the seconds that are left."""
+        return self.seconds - (time.monotonic() - self.since)
+
+    def receive(self, size: int) -> None:
+        """Count bytes that had not been received before.
+
+        Raises:
+            HubError: They come too slowly.
+        """
+        self.received += size
+        if self.received >= LIMITS.least_rate * self.seconds:
+            self.progress()
+        elif self.left <= 0:
+            status = f"the download came to a standstill: {self.received} bytes in {self.seconds:.0f} seconds"
+            raise HubError("slow", status, "run the command again to continue")
+
+    def persist(self, call: Callable[[], Result], *, is_timed: bool = True) -> Result:
+        """Call until it succeeds or nothing is left to wait.
+
+        Raises:
+            HubError: The last failure.
+        """
+        pause = 0.5
+        while True:
+            try:
+                with classified():
+                    result = _within(self.left, call) if is_timed else call()
+            except HubError as error:
+                wait = max(error.wait, pause)
+                if error.kind not in _PASSING or wait >= self.left:
+                    raise
+                time.sleep(wait)
+                pause *= 2
+            else:
+                self.progress()
+                return result
+
+
+def _within(seconds: float, call: Callable[[], Result]) -> Result:
+    """Return what `call` returns. It runs in a thread: host names and slow headers have no time limit of their own.
+
+    Raises:
+        HubError: It takes too long.
+    """
+    results: list[Result] = []
+    errors: list[BaseException] = []
+    given_up = threading.Event()
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # noqa: BLE001 (raised again below, in the thread that waits)
+            errors.append(error)
+        if given_up.is_set():
+            for result in results:
+                if close := getattr(result, "close", None):
+                    close()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(max(seconds, 0.01))
+    if errors:
+        raise errors[0]
+    if not results:
+        given_up.set()
+        raise silent()
+    return results[0]
+
+
+class _File:
+    """One file of a snapshot, downloaded into the cache as a blob named by its hash."""
+
+    def __init__(self, repository: Repository, path: str, commit: str, patience: _Patience) -> None:
+        self.repository = repository
+        self.path = path
+        self.commit = commit
+        self.patience = patience
+        self.best = 0  # bytes, in the attempt that got furthest
+
+    def download(self) -> None:
+        """Download the file unless the cache has it; continue what an earlier command began.
+
+        Raises:
+            HubError: The download failed. What has arrived is kept.
+        """
+        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.file_download import repo_folder_name
+
+        url = hf_hub_url(self.repository.id, self.path, repo_type=self.repository.kind, revision=self.commit)
+        facts = self.patience.persist(lambda: get_hf_file_metadata(url, timeout=_read_seconds()))
+        etag = facts.etag or ""
+        if not re.fullmatch(r"[0-9A-Za-z_-]+", etag):
+            return  # the client downloads it
+        folder = repo_folder_name(repo_id=self.repository.id, repo_type=self.repository.kind)
+        blob = Path(constants.HF_HUB_CACHE) / folder / "blobs" / etag
+        if blob.exists():
+            return
+        with classified():
+            blob.parent.mkdir(parents=True, exist_ok=True)
+            with _partial(blob) as part:
+                self.patience.persist(lambda: self._continue(url, part, facts), is_timed=False)
+                _check_hash(part, etag, self.path)
+                part.replace(blob)
+
+    def _continue(self, url: str, part: Path, facts: "HfFileMetadata") -> None:
+        """Download what `part` lacks."""
+        from huggingface_hub.utils import (  # type: ignore[attr-defined]
+            build_hf_headers,
+            get_session,
+            hf_raise_for_status,
+            tqdm,
+        )
+
+        size = part.stat().st_size if part.exists() else 0
+        self.best = max(self.best, size)
+        if facts.size is not None and size >= facts.size:
+            return
+        session = get_session()
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
+        response = _within(
+            self.patience.left, lambda: session.send(session.build_request("GET", url, headers=headers), stream=True)
+        )
+        try:
+            if response.status_code >= 400:
+                _within(self.patience.left, response.read)
+            hf_raise_for_status(response)
+            if "text/html" in response.headers.get("Content-Type", "") and not self.path.endswith((".html", ".htm")):
+                raise web_page()
+            reached = size if response.status_code == 206 else 0
+            with (
+                part.open("r+b" if reached else "wb") as file,
+                tqdm(  # type: ignore[no-untyped-call]
+                    total=facts.size, initial=reached, unit="B", unit_scale=True, desc=self.path[-40:]
+                ) as bar,
+            ):
+                file.seek(reached)
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+                    bar.update(len(chunk))
+                    reached += len(chunk)
+                    self.patience.receive(max(0, reached - self.best))
+                    self.best = max(self.best, reached)
+        finally:
+            response.close()
+        if facts.size is not None and reached < facts.size:
+            raise HubError("interrupted", "the connection was lost", "run the command again to continue")
+
+
+@contextmanager
+def _partial(blob: Path) -> Iterator[Path]:
+    """Yield the file to download into; a second command that downloads the same file at the same time has its own."""
+    import fcntl
+
+    part = blob.with_name(f"{blob.name}.xmodctl.incomplete")
+    with part.open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            private = blob.with_name(f"{blob.name}.{os.getpid()}.incomplete")
+            try:
+                yield private
+            finally:
+                private.unlink(missing_ok=True)
+            return
+        yield part
+
+
+def _check_hash(part: Path, etag: str, path: str) -> None:
+    """Compare the content with its name, a SHA-256 or Git's SHA-1.
+
+    Raises:
+        HubError: They differ; the file is removed.
+    """
+    with part.open("rb") as file:
+        if re.fullmatch(r"[0-9a-f]{64}", etag):
+            arrived = hashlib.file_digest(file, "sha256").hexdigest()
+        elif re.fullmatch(r"[0-9a-f]{40}", etag):
+            digest = hashlib.sha1(b"blob %d\0" % part.stat().st_size, usedforsecurity=False)
+            while block := file.read(1 << 20):
+                digest.update(block)
+            arrived = digest.hexdigest()
+        else:
+            return
+    if arrived != etag:
+        part.unlink()
+        raise HubError("interrupted", f"{path} was damaged on the way", "run the command again to download it anew")
+
+
+def _read_seconds() -> float:
+    """Return how long to wait for the next packet; a user with a slow network can raise it."""
+    from huggingface_hub import constants
+
+    named = os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT")
+    return float(constants.HF_HUB_DOWNLOAD_TIMEOUT) if named else LIMITS.read
+
+
+def _limit_client() -> None:
+    """Give every request of the client a time limit; without one, some of its calls wait forever."""
+    from huggingface_hub.utils import disable_progress_bars, get_session, logging  # type: ignore[attr-defined]
+
+    if "HF_HUB_VERBOSITY" not in os.environ:
+        # What fails is reported once, by xmodctl.
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    session = get_session()
+    if _set_time_limits not in session.event_hooks["request"]:
+        session.event_hooks = {
+            **session.event_hooks, "request": [*session.event_hooks["request"], _set_time_limits]
+        }  # fmt: skip
+
+
+def _set_time_limits(request: Any) -> None:
+    limits = {"connect": LIMITS.connect, "read": _read_seconds(), "write": 60.0, "pool": 60.0}
+    asked = request.extensions.get("timeout") or {}
+    if request.method not in ("GET", "HEAD"):
+        limits["read"] = 60.0  # the Hub works on an upload before it answers
+    set_limits = {name: value for name, value in asked.items() if value is not None}
+    request.extensions["timeout"] = {**limits, **set_limits, "connect": limits["connect"]}
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A failure of the Hub: the error, when, and how many seconds the Hub had."""
+
+    error: HubError
+    moment: float
+    seconds: float
+
+
+_reported: set[str] = set()
+"""Notices that were given; a sweep over many languages asks for the same repository many times."""
+
+_failures: dict[str, _Failure] = {}
+"""The last failure of each Hub, by its address."""
+
+
+def forget() -> None:
+    """Forget earlier failures, so that the Hub is asked again at once."""
+    _failures.clear()
+    _reported.clear()
+
+
+def _recall(seconds: float) -> None:
+    """Do not ask a Hub again that failed a short time ago.
+
+    Raises:
+        HubError: It had as much time as it would have now.
+    """
+    from huggingface_hub import constants
+
+    last = _failures.get(constants.ENDPOINT)
+    if last and last.seconds >= seconds and time.monotonic() - last.moment < LIMITS.memory:
+        raise last.error
+
+
+def _remember(error: HubError, seconds: float) -> None:
+    from huggingface_hub import constants
+
+    last = _failures.get(constants.ENDPOINT)
+    if error.kind in _OF_THE_HUB and not (last and last.error is error):
+        _failures[constants.ENDPOINT] = _Failure(error, time.monotonic(), seconds)
