@@ -8,7 +8,7 @@ import pytest
 from hub_server import commit_of
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.hub_downloads import Limits
+from xmodctl.core.hub_patience import Limits
 from xmodctl.data import coverage, load_rows
 
 
@@ -126,7 +126,7 @@ def test_with_neither_hub_nor_cache_one_sentence_names_three_ways_out(hub, nli, 
 
 
 def test_a_hub_that_accepts_and_never_answers_is_given_up_for_all_locations_at_once(nli, tmp_path, monkeypatch):
-    monkeypatch.setattr("xmodctl.core.hub_downloads.LIMITS", Limits(read=5, patience=0.5))
+    monkeypatch.setattr("xmodctl.core.hub_patience.LIMITS", Limits(read=5, patience=0.5))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)

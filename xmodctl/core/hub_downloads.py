@@ -9,39 +9,21 @@ import glob
 import hashlib
 import os
 import re
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
+from xmodctl.core import hub_patience
 from xmodctl.core.events import Notice, report
-from xmodctl.core.hub import HubError, classified, silent, unreachable, web_page
+from xmodctl.core.hub import HubError, classified, unreachable, web_page
+from xmodctl.core.hub_patience import Patience, limit_client, read_seconds, within
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How long the Hub may take, in seconds."""
-
-    preflight: float = 2.0  # for its first answer, if the cache has a copy
-    connect: float = 2.0
-    read: float = 5.0  # between two packets
-    patience: float = 12.0  # without progress; HF_HUB_DOWNLOAD_TIMEOUT can raise it
-    least_rate: int = 1024  # bytes a second; less is no progress
-    memory: float = 300.0  # how long a failure of the Hub is remembered
-
-
-LIMITS = Limits()
-
-_PASSING = ("status", "interrupted", "silent")  # failures that may pass in a moment
 _OF_THE_HUB = ("status", "interrupted", "silent", "slow", "page", "unreachable")  # rather than of one repository
 
 
@@ -107,10 +89,12 @@ def fetch(repository: Repository, wanted: Wanted, *, is_replaceable: bool = Fals
         if copy is None:
             raise unreachable()
         return copy
-    seconds = LIMITS.preflight if copy or is_replaceable else max(LIMITS.patience, _read_seconds())
+    seconds = (
+        hub_patience.LIMITS.preflight if copy or is_replaceable else max(hub_patience.LIMITS.patience, read_seconds())
+    )
     try:
         _recall(seconds)
-        return _download(repository, wanted, copy, _Patience(seconds))
+        return _download(repository, wanted, copy, Patience(seconds))
     except HubError as error:
         _remember(error, seconds)
         if copy is None or error.kind in ("name", "files"):
@@ -123,13 +107,13 @@ def fetch(repository: Repository, wanted: Wanted, *, is_replaceable: bool = Fals
         return copy
 
 
-def _download(repository: Repository, wanted: Wanted, copy: Path | None, patience: "_Patience") -> Path:
+def _download(repository: Repository, wanted: Wanted, copy: Path | None, patience: Patience) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
-    _limit_client()
+    limit_client()
     listing: Any = patience.persist(
         lambda: HfApi().repo_info(
-            repository.id, repo_type=repository.kind, revision=repository.revision, timeout=_read_seconds()
+            repository.id, repo_type=repository.kind, revision=repository.revision, timeout=read_seconds()
         )
     )
     if copy is not None and copy.name == listing.sha:
@@ -145,100 +129,17 @@ def _download(repository: Repository, wanted: Wanted, copy: Path | None, patienc
                 repo_type=repository.kind,
                 revision=repository.revision,
                 allow_patterns=[glob.escape(path) for path in paths],
-                etag_timeout=_read_seconds(),
+                etag_timeout=read_seconds(),
                 max_workers=1,
             )
         )
     )
 
 
-class _Patience:
-    """Waits for progress: `seconds` without any end the download."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.progress()
-
-    def progress(self) -> None:
-        """Start to wait anew."""
-        self.since = time.monotonic()
-        self.received = 0
-
-    @property
-    def left(self) -> float:
-        """Return the seconds that are left."""
-        return self.seconds - (time.monotonic() - self.since)
-
-    def receive(self, size: int) -> None:
-        """Count bytes that had not been received before.
-
-        Raises:
-            HubError: They come too slowly.
-        """
-        self.received += size
-        if self.received >= LIMITS.least_rate * self.seconds:
-            self.progress()
-        elif self.left <= 0:
-            status = f"the download came to a standstill: {self.received} bytes in {self.seconds:.0f} seconds"
-            raise HubError("slow", status, "run the command again to continue")
-
-    def persist(self, call: Callable[[], Result], *, is_timed: bool = True) -> Result:
-        """Call until it succeeds or nothing is left to wait.
-
-        Raises:
-            HubError: The last failure.
-        """
-        pause = 0.5
-        while True:
-            try:
-                with classified():
-                    result = _within(self.left, call) if is_timed else call()
-            except HubError as error:
-                wait = max(error.wait, pause)
-                if error.kind not in _PASSING or wait >= self.left:
-                    raise
-                time.sleep(wait)
-                pause *= 2
-            else:
-                self.progress()
-                return result
-
-
-def _within(seconds: float, call: Callable[[], Result]) -> Result:
-    """Return what `call` returns. It runs in a thread: host names and slow headers have no time limit of their own.
-
-    Raises:
-        HubError: It takes too long.
-    """
-    results: list[Result] = []
-    errors: list[BaseException] = []
-    given_up = threading.Event()
-
-    def run() -> None:
-        try:
-            results.append(call())
-        except BaseException as error:  # noqa: BLE001 (raised again below, in the thread that waits)
-            errors.append(error)
-        if given_up.is_set():
-            for result in results:
-                if close := getattr(result, "close", None):
-                    close()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(max(seconds, 0.01))
-    if errors:
-        raise errors[0]
-    if not results:
-        given_up.set()
-        raise silent()
-    return results[0]
-
-
 class _File:
     """One file of a snapshot, downloaded into the cache as a blob named by its hash."""
 
-    def __init__(self, repository: Repository, path: str, commit: str, patience: _Patience) -> None:
+    def __init__(self, repository: Repository, path: str, commit: str, patience: Patience) -> None:
         self.repository = repository
         self.path = path
         self.commit = commit
@@ -255,7 +156,7 @@ class _File:
         from huggingface_hub.file_download import repo_folder_name
 
         url = hf_hub_url(self.repository.id, self.path, repo_type=self.repository.kind, revision=self.commit)
-        facts = self.patience.persist(lambda: get_hf_file_metadata(url, timeout=_read_seconds()))
+        facts = self.patience.persist(lambda: get_hf_file_metadata(url, timeout=read_seconds()))
         etag = facts.etag or ""
         if not re.fullmatch(r"[0-9A-Za-z_-]+", etag):
             return  # the client downloads it
@@ -285,12 +186,12 @@ class _File:
             return
         session = get_session()
         headers = {**build_hf_headers(), "Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
-        response = _within(
+        response = within(
             self.patience.left, lambda: session.send(session.build_request("GET", url, headers=headers), stream=True)
         )
         try:
             if response.status_code >= 400:
-                _within(self.patience.left, response.read)
+                within(self.patience.left, response.read)
             hf_raise_for_status(response)
             if "text/html" in response.headers.get("Content-Type", "") and not self.path.endswith((".html", ".htm")):
                 raise web_page()
@@ -354,39 +255,6 @@ def _check_hash(part: Path, etag: str, path: str) -> None:
         raise HubError("interrupted", f"{path} was damaged on the way", "run the command again to download it anew")
 
 
-def _read_seconds() -> float:
-    """Return how long to wait for the next packet; a user with a slow network can raise it."""
-    from huggingface_hub import constants
-
-    named = os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT")
-    return float(constants.HF_HUB_DOWNLOAD_TIMEOUT) if named else LIMITS.read
-
-
-def _limit_client() -> None:
-    """Give every request of the client a time limit; without one, some of its calls wait forever."""
-    from huggingface_hub.utils import disable_progress_bars, get_session, logging  # type: ignore[attr-defined]
-
-    if "HF_HUB_VERBOSITY" not in os.environ:
-        # What fails is reported once, by xmodctl.
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    if not sys.stderr.isatty():
-        disable_progress_bars()
-    session = get_session()
-    if _set_time_limits not in session.event_hooks["request"]:
-        session.event_hooks = {
-            **session.event_hooks, "request": [*session.event_hooks["request"], _set_time_limits]
-        }  # fmt: skip
-
-
-def _set_time_limits(request: Any) -> None:
-    limits = {"connect": LIMITS.connect, "read": _read_seconds(), "write": 60.0, "pool": 60.0}
-    asked = request.extensions.get("timeout") or {}
-    if request.method not in ("GET", "HEAD"):
-        limits["read"] = 60.0  # the Hub works on an upload before it answers
-    set_limits = {name: value for name, value in asked.items() if value is not None}
-    request.extensions["timeout"] = {**limits, **set_limits, "connect": limits["connect"]}
-
-
 @dataclass(frozen=True)
 class _Failure:
     """A failure of the Hub: the error, when, and how many seconds the Hub had."""
@@ -418,7 +286,7 @@ def _recall(seconds: float) -> None:
     from huggingface_hub import constants
 
     last = _failures.get(constants.ENDPOINT)
-    if last and last.seconds >= seconds and time.monotonic() - last.moment < LIMITS.memory:
+    if last and last.seconds >= seconds and time.monotonic() - last.moment < hub_patience.LIMITS.memory:
         raise last.error
 
 
