@@ -149,8 +149,8 @@ def _by_http_status(chain: Sequence[BaseException]) -> HubError | None:
         return HubError("denied", f"access denied (HTTP {status})", "run `hf auth login` with a token that has access")
     message = f" ({answered.server_message})" if answered.server_message else ""
     if status == _TOO_MANY:
-        asked = headers.get("Retry-After", "")
-        wait = float(asked) if asked.isascii() and asked.isdigit() else 0.0
+        pause = headers.get("Retry-After", "")
+        wait = float(pause) if pause.isascii() and pause.isdigit() else 0.0
         after = f"in {wait:.0f} seconds" if wait else "in a few minutes"
         remedy = f"run the command again {after}, or run `hf auth login` for a higher limit"
         return HubError("status", f"too many requests (HTTP status {status}){message}", remedy, wait)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xmodctl.core import hub_patience
 from xmodctl.core.events import Notice, report
 from xmodctl.core.hub import HubError, classified, unreachable, web_page
-from xmodctl.core.hub_patience import Patience, limit_client, read_seconds, within
+from xmodctl.core.hub_patience import Patience, allowed_seconds, limit_client, read_seconds, within
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -89,9 +89,7 @@ def fetch(repository: Repository, wanted: Wanted, *, is_replaceable: bool = Fals
         if copy is None:
             raise unreachable()
         return copy
-    seconds = (
-        hub_patience.LIMITS.preflight if copy or is_replaceable else max(hub_patience.LIMITS.patience, read_seconds())
-    )
+    seconds = allowed_seconds(has_copy=copy is not None or is_replaceable)
     try:
         _recall(seconds)
         return _download(repository, wanted, copy, Patience(seconds))
