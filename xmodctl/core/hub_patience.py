@@ -20,7 +20,7 @@ class Limits:
     preflight: float = 2.0  # for its first answer, if the cache has a copy
     connect: float = 2.0
     read: float = 5.0  # between two packets
-    patience: float = 12.0  # without progress; HF_HUB_DOWNLOAD_TIMEOUT can raise it
+    patience: float = 10.0  # without progress; HF_HUB_DOWNLOAD_TIMEOUT can raise it
     least_rate: int = 1024  # bytes a second; less is no progress
     memory: float = 300.0  # how long a failure of the Hub is remembered
 

@@ -156,7 +156,7 @@ def _is_cached(location: Location, pattern: str) -> bool:
 
 
 def _wanted(pattern: str) -> Wanted:
-    """Return what tells the files that match a pattern from the others."""
+    """Return which files match a pattern."""
 
     def choose(present: set[str]) -> list[str]:
         if matching := sorted(path for path in present if fnmatch(path, pattern)):
