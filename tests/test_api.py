@@ -215,7 +215,7 @@ def test_without_a_listener_cautions_are_warnings(trained, pairs, write_pairs):
         ({"on_exists": "resumed"}, "did you mean resume"),
         ({"track": ["tensorbord"]}, "did you mean tensorboard"),
         ({"seeds": (1, 1)}, "seeds must be different"),
-        ({"precision": "fp8"}, "choose auto"),
+        ({"precision": "fp8"}, "choose from auto"),
         ({"data": "nowhere"}, "nowhere is not a folder"),
     ],
 )

@@ -183,7 +183,7 @@ BAD = {
     "a stage of another kind": (["--set", "stages=[{task: xquad}]"], "is a question-answering task, but xnli"),
     "a stage with other labels": (["--set", "stages=[{task: paws-x}]"], "has the labels"),
     "seeds": (["--seeds", "1,1"], "--seeds"),
-    "precision": (["--precision", "fp8"], "choose auto, fp32, bf16, fp16"),
+    "precision": (["--precision", "fp8"], "choose from auto, fp32, bf16, fp16"),
     "on-exists": (["--on-exists", "resumed"], "did you mean resume"),
     "guessed model": (["--model", "facebook/xmod-large"], "facebook/xmod-large-prenorm"),
     "model that is not there": (["--model", "facebook/xmod-base"], "--model mini"),
@@ -439,7 +439,7 @@ def test_a_stage_is_planned_checked_trained_and_told(tiny_model, pairs, tmp_path
     trained = finetune(tiny_model, pairs, tmp_path / "run", *stage, *QUICK)
     assert trained.exit_code == 0, trained.output
     assert "xnli: 24 training rows" in trained.stderr
-    assert "seed 1, xnli: fresh run of 6 steps" in trained.stderr
+    assert "seed 1, xnli: training for 6 steps" in trained.stderr
     refusal = refused(finetune(tiny_model, pairs, tmp_path / "run", *QUICK))
     assert "recipe.stages.1.epochs: 2" in refusal
     assert len(refusal) < 900
@@ -497,7 +497,7 @@ def test_every_corpus_of_the_source_language_is_marked_and_counts_as_no_transfer
     words = ("--task", "uner", "--lang", "en_XX", "--model", tiny_model, "--data", tmp_path / "data", *QUICK)
     trained = run("finetune", *words, "--out", tmp_path / "run")
     assert trained.exit_code == 0, trained.output
-    assert "on the source's validation data" in trained.stderr
+    assert "on validation data in the training language" in trained.stderr
     result = run("eval-transfer", "--run", tmp_path / "run", "--langs", "@task", "--json")
     report = json.loads(result.stdout)["report"]
     assert [(score["language"], score["is_source"]) for score in report["scores"]] == [

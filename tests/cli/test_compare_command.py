@@ -99,7 +99,7 @@ def test_score_tells_that_everything_is_as_stored(folders):
     result = run("score", "--run", folders[0])
     assert result.exit_code == 0, result.output
     assert result.stdout.count("as stored") == 3
-    assert "3 rows score as stored" in result.stderr
+    assert "3 of 3 scores match the stored values" in result.stderr
 
 
 def test_score_tells_what_differs_or_was_edited_and_updates_only_what_the_predictions_vouch_for(folders):
@@ -114,11 +114,11 @@ def test_score_tells_what_differs_or_was_edited_and_updates_only_what_the_predic
     result = run("score", "--run", folders[0], "--json")
     assert result.exit_code == 1
     assert [entry["state"] for entry in json.loads(result.stdout)] == ["as stored", "differs", "edited"]
-    assert "2 of 3 rows are not as stored" in result.stderr
+    assert "2 of 3 scores do not match the stored values" in result.stderr
 
     result = run("score", "--run", folders[0], "--update")
     assert result.exit_code == 1
-    assert "1 of 3 rows are not as stored" in result.stderr
+    assert "1 of 3 scores do not match the stored values" in result.stderr
     values = {row.language: row.value for row in read_rows(results)}
     assert values["de"] == pytest.approx(truth)
     assert values["sw"] == lines[2]["value"]
@@ -217,7 +217,7 @@ def test_donors_of_a_language_that_no_adapter_is_of(trained):
         (["--langs", "de,-de"], "selects no text"),
         (["--langs", "de", "--adapters", "klingonish"], "klingonish"),
         (["--langs", "de", "--split", "dev"], "choose train, validation, test"),
-        (["--langs", "de", "--on-exists", "error"], "choose missing, redo"),
+        (["--langs", "de", "--on-exists", "error"], "choose from missing, redo"),
     ],
 )
 def test_a_search_for_donors_that_cannot_be_is_refused(trained, words, message):

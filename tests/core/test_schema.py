@@ -21,7 +21,7 @@ def said(path: Path, text: str, kind=Recipe) -> str:
 def test_a_bad_file_tells_all_its_mistakes_at_once_with_their_lines(tmp_path):
     message = said(tmp_path / "r.yaml", "learnin_rate: 1e-5\nbatch_size: many\nkeep: best\n")
     assert "3 mistakes" in message
-    assert "line 1: there is no key `learnin_rate`; did you mean learning_rate?" in message
+    assert "line 1: there is no key `learnin_rate` (did you mean learning_rate?)" in message
     assert "line 2: `batch_size` is 'many'" in message
     assert "'best' is not 'last', 'source-dev', or 'average:N'" in message
 
@@ -58,7 +58,7 @@ recipe: nli
 evaluation: {locations: [{repositori: a/b, files: x}]}
 """
     message = said(tmp_path / "t.yaml", text, Task)
-    assert "`evaluation.locations.0.repositori`; did you mean repository?" in message
+    assert "`evaluation.locations.0.repositori` (did you mean repository?)" in message
 
 
 TASK = "title: T\nkind: sequence-classification\ncolumns: {text: t, label: l}\nrecipe: nli\n"

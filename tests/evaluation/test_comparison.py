@@ -279,9 +279,9 @@ def test_languages_that_only_some_runs_have_are_left_out_and_named(two_runs):
     first, second = two_runs
     score(first, "fr", labels(right(0.7)))
     comparison = compare(first, second)
-    assert "skipped: B has no score of fr" in comparison.notes
+    assert "skipped: B has no score for fr" in comparison.notes
     assert "fr" not in [d.language for d in comparison.differences]
-    assert "--langs fr: B has no score of it" in refused(first, second, languages="fr,de")
+    assert "--langs fr: B has no score for this language" in refused(first, second, languages="fr,de")
 
 
 def test_a_language_is_chosen_as_users_spell_it_and_near_misses_are_offered(two_runs):

@@ -35,12 +35,12 @@ def test_runs_to_compare_may_be_one_or_several():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: EvaluationRequest("r", "de", on_exists="keep"), "--on-exists keep: choose missing, redo, error"),
+        (lambda: EvaluationRequest("r", "de", on_exists="keep"), "--on-exists keep: choose from missing, redo, error"),
         (lambda: EvaluationRequest("r", "de", split="tests"), "--split tests: .*did you mean test"),
         (lambda: EvaluationRequest("r", "de", controls="sauce"), "--controls sauce: .*did you mean source"),
         (lambda: EvaluationRequest("r", "de", precision="fp8"), "--precision fp8"),
         (lambda: EvaluationRequest("r", "de", limit=0), "--limit 0"),
-        (lambda: DonorsRequest("r", "de", on_exists="error"), "--on-exists error: choose missing, redo"),
+        (lambda: DonorsRequest("r", "de", on_exists="error"), "--on-exists error: choose from missing, redo"),
         (lambda: CompareRequest("r", split="dev"), "--split dev"),
         (lambda: PredictRequest("r", "de", "-", precision="int8"), "--precision int8"),
         (lambda: PredictRequest("r", "de", "-", rows_at_a_time=0), "rows_at_a_time=0"),

@@ -77,9 +77,9 @@ def test_nothing_trains_before_a_preset_says_what_does(checkpoint):
 
 def test_a_preset_that_leaves_nothing_to_train_is_refused(checkpoint):
     ours = loaded(checkpoint, "none")
-    with pytest.raises(UserError, match="the preset 'head' leaves a model with head 'none' nothing to train"):
+    with pytest.raises(UserError, match="with the preset 'head', a model with head 'none' has no trainable parameters"):
         model.freeze(ours, "head")
-    with pytest.raises(UserError, match="unknown freeze preset 'adapter'; did you mean adapters"):
+    with pytest.raises(UserError, match=r"unknown freeze preset 'adapter' \(did you mean adapters"):
         model.freeze(ours, "adapter")
 
 
@@ -120,7 +120,7 @@ def test_the_released_base_model_has_the_parameters_it_is_known_for():
 def test_describing_refuses_what_is_not_known(checkpoint):
     with pytest.raises(UserError, match="vocabulary is not known before it is downloaded"):
         model.describe(model.look_up("ZurichNLP/swissbert"), "none", ["de_CH"], "none")
-    with pytest.raises(UserError, match="unknown head 'sequences'; did you mean sequence"):
+    with pytest.raises(UserError, match=r"unknown head 'sequences' \(did you mean sequence"):
         model.describe(tiny_config().to_dict(), "sequences", ["en_XX"], "none")
     ours = loaded(checkpoint, "none")
     with pytest.raises(UserError, match="no adapter for 'xx_XX'"):

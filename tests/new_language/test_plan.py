@@ -80,7 +80,7 @@ def test_values_have_their_origin(tiny_model):
         ({"overrides": {"freeze": "none"}}, r"--set freeze: not a key of a recipe for adding languages"),
         ({"overrides": {"learning_rat": 1}}, r"--set learning_rat: .*did you mean learning_rate\?"),
         ({"recipe": "mc-copa"}, r"the recipe mc-copa sets `(keep|stages|freeze|stride)`, which has no meaning here"),
-        ({"vocabulary": "old"}, r"--vocabulary old: choose keep, new"),
+        ({"vocabulary": "old"}, r"--vocabulary old: choose from keep, new"),
         ({"vocabulary_size": 300}, r"--vocabulary-size is the size of a new vocabulary; add --vocabulary new"),
         ({"init_from": "zu"}, r"has no adapter for 'zu' \(Zulu\)"),
         ({"init_from": "sw+random"}, r"--init-from sw\+random: choose auto, random, identity, LANG or LANG\+LANG"),

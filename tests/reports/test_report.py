@@ -57,7 +57,7 @@ def test_a_notebook_shows_the_table_with_its_notes_and_nothing_from_elsewhere(ru
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": "tset"}, "--split tset: choose train, validation, test; did you mean test"),
+        ({"split": "tset"}, "--split tset: choose from train, validation, test \\(did you mean test"),
         ({"format": "htlm"}, "did you mean html"),
         ({"errors": -1}, "--errors -1"),
         ({"data": "nowhere"}, "--data nowhere is not a folder"),

@@ -235,7 +235,7 @@ def test_the_interval_of_a_gap_between_parallel_languages_covers_the_truth_as_of
 @pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "between"), [(2, 1.0), (3, 0.3), (3, 3.0), (5, 1.0)])
 def test_the_interval_over_seeds_and_examples_covers_the_truth_as_often_as_it_says(seeds, between):
-    """Resampling the seeds, as if they were many, covers 85 % where three seeds differ three times the noise."""
+    """Resampling the seeds, as if they were many, covers 85% where three seeds differ three times the noise."""
     n, alike, own = 100, 0.4, 0.28  # `between`: how much seeds differ, relative to the noise of the test set
     noise = np.hypot(alike, own) / np.sqrt(n)
 

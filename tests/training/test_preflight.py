@@ -49,14 +49,14 @@ def test_sound_data_passes_with_a_closing_count(tiny_model, pairs):
 @pytest.mark.parametrize(
     ("check_", "change", "predicted"),
     [
-        ("overlap", lambda rows, train: [*rows[1:], train[0]], "en test: 1 of 24 rows are in the training data too"),
-        ("labels", lambda rows, _: [{**row, "label": "neutral"} for row in rows[1:]] + rows[:1], "100 % are neutral"),
+        ("overlap", lambda rows, train: [*rows[1:], train[0]], "en test: 1 of 24 rows also in the training data"),
+        ("labels", lambda rows, _: [{**row, "label": "neutral"} for row in rows[1:]] + rows[:1], "100% are neutral"),
         ("labels", lambda rows, _: [row for row in rows if row["label"] != "neutral"], "no row has neutral"),
-        ("duplicates", lambda rows, _: rows + rows[:3], "3 rows (11 %) repeat an earlier one"),
+        ("duplicates", lambda rows, _: rows + rows[:3], "3 duplicate rows (11%)"),
         (
             "duplicates",
             lambda rows, _: [*rows, {**rows[0], "label": "contradiction"}],
-            "1 rows repeat the input of an earlier row with another label",
+            "1 duplicate row with another label than the first one",
         ),
         ("script", lambda rows, _: [{**row, "premise": "кошка спит" * 9} for row in rows], "are cyrillic"),
         ("lengths", lambda rows, _: [{**row, "premise": "cat " * 200} for row in rows[:12]] + rows[12:], "12 rows"),
@@ -65,8 +65,8 @@ def test_sound_data_passes_with_a_closing_count(tiny_model, pairs):
 )
 def test_a_flaw_in_rows_is_a_warning(tiny_model, pairs, check_, change, predicted):
     path = pairs / "en" / "test.jsonl"
-    if check_ == "labels" and "100" in predicted:  # one row in 24 differs: 96 %
-        predicted = "96 % are neutral"
+    if check_ == "labels" and "100" in predicted:  # one row in 24 differs: 96%
+        predicted = "96% are neutral"
     write(path, change(rows_of(path), rows_of(pairs / "en" / "train.jsonl")))
     result = check(tiny_model, pairs, "--json")
     assert result.exit_code == 0, result.output

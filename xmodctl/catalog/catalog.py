@@ -98,6 +98,6 @@ def _folded(name: str) -> str:
 def _unknown(noun: str, name: str, known: list[str]) -> str:
     guess = did_you_mean(name, known)
     return (
-        f"no {noun} `{name}`{guess}; `xmodctl {noun}s list` lists the {noun}s, "
-        f"and a file is given by its path (./{noun}.yaml)"
+        f"there is no {noun} `{name}`{guess}; `xmodctl {noun}s list` lists the {noun}s; "
+        f"to use a file of your own, give its path (./{noun}.yaml)"
     )

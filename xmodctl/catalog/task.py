@@ -137,7 +137,7 @@ class Task(Described):
     def _is_known_kind(cls, kind: str) -> str:
         if kind not in KINDS:
             guess = did_you_mean(kind, list(KINDS))
-            raise ValueError(f"{kind!r} is not a kind of task{guess} (the kinds are {', '.join(KINDS)})")
+            raise ValueError(f"{kind!r} is not a kind of task{guess}; the kinds are {', '.join(KINDS)}")
         return kind
 
     @model_serializer(mode="wrap")

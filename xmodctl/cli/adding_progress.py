@@ -81,5 +81,5 @@ def _start_line(event: events.AdapterStarted) -> str:
     return (
         f"{event.language}, seed {event.seed}: {resumed}{event.total_steps:,} steps over {event.tokens:,} tokens in "
         f"{event.sequences:,} sequences; {event.trainable / 1e6:.2f} M of {event.parameters / 1e6:.1f} M "
-        "parameters train"
+        "parameters are trainable"
     )

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from xmodctl.cli.group import Group
+from xmodctl.cli.loader import HELP_OPTIONS
 
 app = typer.Typer(
     name="xmodctl",
@@ -14,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": HELP_OPTIONS},
 )
 
 

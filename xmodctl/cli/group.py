@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from xmodctl.cli.loader import Commands
+from xmodctl.cli.loader import Commands, hide_types
 
 FIXES = {
     errno.ENOSPC: "the disk is full; free some space, then run the same command again",
@@ -30,6 +30,12 @@ class Group(TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = Commands()
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options as the help shows them."""
+        parameters = super().get_params(ctx)
+        hide_types(parameters)
+        return parameters
 
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command."""

@@ -4,7 +4,7 @@ A file `my_command.py` defines the command `my-command`. It holds a function, or
 `PANEL`, under whose title the help lists the command, and optionally an `ORDER`, its place in the panel.
 """
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -14,6 +14,8 @@ import typer
 from typer.main import get_command
 
 from xmodctl.cli import commands
+
+HELP_OPTIONS = ["-h", "--help"]
 
 PANELS = ("Train", "Evaluate", "Models and adapters", "Explore")
 """Titles in the order in which the help shows them; others follow."""
@@ -70,4 +72,16 @@ def _build(name: str, file: str, module: ModuleType) -> Any:
         holder.add_typer(target, name=name, rich_help_panel=module.PANEL)
     else:
         holder.command(name, rich_help_panel=module.PANEL)(target)
-    return get_command(holder).commands[name]  # type: ignore[attr-defined]
+    command = get_command(holder).commands[name]  # type: ignore[attr-defined]
+    for part in (command, *getattr(command, "commands", {}).values()):
+        hide_types(part.get_params(typer.Context(part, help_option_names=HELP_OPTIONS)))
+    return command
+
+
+def hide_types(parameters: Iterable[Any]) -> None:
+    """Make the help show no Python types: a flag takes no value, and the name of an argument says what it is."""
+    for parameter in parameters:
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = lambda ctx: None  # noqa: ARG005
+        elif parameter.is_flag:
+            parameter.metavar = ""

@@ -122,7 +122,7 @@ Languages = Annotated[
         "another language's adapter.",
     ),
 ]
-Split = Annotated[str, typer.Option("--split", metavar="train|validation|test", help="The split of the data.")]
+Split = Annotated[str, typer.Option("--split", metavar="train|validation|test", help="The split to use.")]
 Data = Annotated[
     Path | None,
     typer.Option(
@@ -144,7 +144,11 @@ LanguageColumn = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", metavar="N", min=1, help="Use only the first N rows; results are marked.", rich_help_panel=DATA
+        "--limit",
+        metavar="N",
+        min=1,
+        help="Use only the first N rows of each language; results are marked LIMITED.",
+        rich_help_panel=DATA,
     ),
 ]
 

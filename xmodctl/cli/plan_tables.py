@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.cli.display import Sheet, sheet
-from xmodctl.core.messages import size_text
+from xmodctl.core.arguments import DEFAULT_MODEL
+from xmodctl.core.messages import counted, size_text
 
 if TYPE_CHECKING:
     from xmodctl.training.dry_run import DryRun
@@ -14,13 +15,13 @@ UNKNOWN = "known after the download"
 def plan_tables(dry_run: "DryRun") -> list[Sheet]:
     """Return the tables of a dry run."""
     parameters = dry_run.cost.parameters
-    share = f"{100 * parameters.share:.1f}%"
+    trainable, total = parameters.trainable / 1e6, parameters.total / 1e6
     return [
         sheet(("plan", "value", "from"), _plan_rows(dry_run)),
         sheet(
             ("parameters", "count", "trains"),
             [(name, f"{count:,}", "yes" if trains else "") for name, count, trains in parameters.groups],
-            title=f"{parameters.trainable / 1e6:.1f} M of {parameters.total / 1e6:.1f} M parameters train ({share})",
+            title=f"{trainable:.1f} M of {total:.1f} M parameters are trainable ({100 * parameters.share:.1f}%)",
             right=("count",),
         ),
         sheet(("cost", "estimate"), _cost_rows(dry_run)),
@@ -39,7 +40,11 @@ def _plan_rows(dry_run: "DryRun") -> list[tuple[str, str, str]]:
         languages = ", ".join(language for language, _ in plan.shots.languages)
         rows.append(("shots", f"{plan.shots.count} examples per language and draw: {languages}", "--shots"))
     rows += [
-        ("model", f"{plan.model}{'@' + plan.revision[:12] if plan.revision else ''}", dry_run.model.origin),
+        (
+            "model",
+            f"{plan.model}{'@' + plan.revision[:12] if plan.revision else ''}",
+            "default" if request.model == DEFAULT_MODEL else "--model",
+        ),
         ("data", plan.data or "the Hub", "--data" if plan.data else "default"),
         _seeds(dry_run),
         ("precision", plan.precision, "device" if request.precision == "auto" else "--precision"),
@@ -78,5 +83,5 @@ def _cost_rows(dry_run: "DryRun") -> list[tuple[str, str]]:
         ("training rows", f"{cost.rows:,}" if cost.rows else UNKNOWN),
         ("optimizer steps per seed", f"{cost.steps:,}" if cost.steps else UNKNOWN),
         ("memory", f"about {size_text(cost.memory)}"),
-        (f"disk, {seeds} seed{'s' if seeds > 1 else ''}", f"about {size_text(cost.disk)}"),
+        (f"disk, {counted(seeds, 'seed')}", f"about {size_text(cost.disk)}"),
     ]

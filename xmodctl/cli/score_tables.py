@@ -19,7 +19,7 @@ def report_sheet(report: "Report") -> Sheet:
     controls = any(row.control != "own" for row in table.rows)
     # Where the baseline is the same in every language, as with balanced labels, one line shows it.
     separate = table.common_baseline is None
-    numeric = ("n", table.metric, "95 % interval", *((MAJORITY_BASELINE,) if separate else ()), "gap")
+    numeric = ("n", table.metric, "95% interval", *((MAJORITY_BASELINE,) if separate else ()), "gap")
     columns = ("language", "adapter", *(("control",) if controls else ()), *numeric)
     rows = []
     for row in table.rows:
@@ -48,7 +48,7 @@ def runs_sheet(table: ScoreTable) -> Sheet:
     last = len(rows) - 1
     for average in table.averages:
         rows.append((average.title, "", "", *(_score(cell) for cell in average.cells if cell)))
-    title = f"{table.task}, {table.split}: {table.metric} in percent (95 % interval){_limited(table.limited)}"
+    title = f"{table.task}, {table.split}: {table.metric} in percent (95% interval){_limited(table.limited)}"
     columns = ("language", "name", "family", *names)
     return Sheet(columns, tuple(rows), title, frozenset(names), frozenset({last}))
 
@@ -57,7 +57,7 @@ def difference_sheets(comparison: "Comparison") -> list[Sheet]:
     """Return a table for each pair of sides: one line per language, then the mean."""
     sheets = []
     for (of, against), differences in comparison.pairs.items():
-        columns = ("language", "n", against, of, "difference", "95 % interval", "p (Holm)", "")
+        columns = ("language", "n", against, of, "difference", "95% interval", "p (Holm)", "")
         title = f"{comparison.task}, {comparison.split}: {comparison.metric} in percent, {of} minus {against}"
         rows = tuple(_difference(difference) for difference in differences)
         has_mean = differences[-1].language is None

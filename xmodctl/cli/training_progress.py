@@ -4,6 +4,7 @@ from typing import Any
 
 from xmodctl.cli.progress import Bar, duration
 from xmodctl.core import events
+from xmodctl.core.messages import counted
 from xmodctl.evaluation.results import MAJORITY_BASELINE
 
 
@@ -21,8 +22,8 @@ class TrainingProgress(Bar):
             case events.DataEncoded():
                 self.say(
                     (f"{event.stage}: " if event.stage else "")
-                    + f"{event.rows:,} training rows, {event.tokens:,} tokens"
-                    + (f", {event.truncated:,} rows cut to the recipe's length" if event.truncated else "")
+                    + f"{counted(event.rows, 'training row')}, {event.tokens:,} tokens"
+                    + (f", {event.truncated:,} truncated to max_length" if event.truncated else "")
                     + (f"; {event.validation_rows:,} validation rows" if event.validation_rows else "")
                 )
                 for note in event.notes:
@@ -31,7 +32,7 @@ class TrainingProgress(Bar):
                 where = (
                     f"resuming at step {event.resumed_at:,} of {event.total_steps:,} (epoch {event.epoch:.1f})"
                     if event.resumed_at
-                    else f"fresh run of {event.total_steps:,} steps"
+                    else f"training for {counted(event.total_steps, 'step')}"
                 )
                 share = 100 * event.trainable / event.parameters
                 name = f"seed {event.seed}" + (f", {event.stage}" if event.stage else "")
@@ -43,7 +44,7 @@ class TrainingProgress(Bar):
                     self.say(f"{name}: an epoch takes {shares}")
                 self.say(
                     f"{name}: {where}; {event.trainable / 1e6:.1f} M of "
-                    f"{event.parameters / 1e6:.1f} M parameters train ({share:.0f} %)"
+                    f"{event.parameters / 1e6:.1f} M parameters are trainable ({share:.0f}%)"
                 )
                 self.task = self.bar.add_task(
                     name, total=event.total_steps, completed=event.resumed_at,
@@ -53,8 +54,9 @@ class TrainingProgress(Bar):
                 self.step(event)
             case events.Validated():
                 each = "; ".join(f"{language} {value:.1f}" for language, value in event.values.items())
+                where = f"on validation data in the training language{'s' if each else ''}"
                 self.say(
-                    f"epoch {event.epoch:.3g}: {event.metric} {event.value:.1f} on the source's validation data"
+                    f"epoch {event.epoch:.3g}: {event.metric} {event.value:.1f} {where}"
                     + (f" (the mean of {each})" if each else "")
                     + f"; {MAJORITY_BASELINE} {event.baseline:.1f}"
                 )

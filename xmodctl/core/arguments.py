@@ -18,7 +18,7 @@ def check_choice(option: str, value: str, allowed: Sequence[str]) -> None:
         UserError: `value` is not one of `allowed`.
     """
     if value not in allowed:
-        raise UserError(f"{option} {value}: choose {', '.join(allowed)}{did_you_mean(value, tuple(allowed))}")
+        raise UserError(f"{option} {value}: choose from {', '.join(allowed)}{did_you_mean(value, tuple(allowed))}")
 
 
 def as_seeds(seeds: int | str | Sequence[int]) -> tuple[int, ...]:

@@ -27,6 +27,6 @@ def near_misses(word: str, choices: "list[str] | tuple[str, ...]", count: int = 
 
 
 def did_you_mean(word: str, choices: "list[str] | tuple[str, ...]") -> str:
-    """Return `; did you mean X or Y?` for the choices most similar to `word`, or an empty string."""
+    """Return ` (did you mean X or Y?)` for the choices most similar to `word`, or an empty string."""
     similar = near_misses(word, choices)
-    return f"; did you mean {' or '.join(similar)}?" if similar else ""
+    return f" (did you mean {' or '.join(similar)}?)" if similar else ""

@@ -28,6 +28,11 @@ def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, such as `1 row` and `1,200 rows`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def size_text(count: float) -> str:
     """Return a number of bytes with a decimal unit, such as `1.2 GB`."""
     for unit in ("B", "kB", "MB"):

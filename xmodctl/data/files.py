@@ -134,7 +134,7 @@ def lines_of(file: DataFile) -> Iterator[tuple[int, str]]:
                         f"{file.name} contains zero bytes, so it is UTF-16 or not text; save it as UTF-8 text"
                     )
                 if b"\r" in line.rstrip(b"\r\n") and file.has_lines:
-                    raise UserError(f"{file.name} ends its lines with CR alone; save it with LF or CRLF line ends")
+                    raise UserError(f"{file.name} ends its lines with CR alone; save it with LF or CRLF line endings")
                 line = line.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901
             try:
                 yield number, line.decode("utf-8").rstrip("\r\n")

@@ -50,7 +50,7 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
         available = [path.name for path in folders]
         raise UserError(
             f"{folder} has no language {_named(language)}; it has {', '.join(available) or 'no folder with data'}"
-            f"{did_you_mean(language, available)} (expected {folder / language / split}.jsonl or another format)"
+            f"{did_you_mean(language, available)}; expected {folder / language / split}.jsonl or another format"
         )
     if len(matching) > 1 and all(is_corpus(path.name) for path in matching):
         corpora = " or ".join(path.name for path in matching)

@@ -39,7 +39,7 @@ def refuse_different_tasks(runs: Sequence[Run]) -> None:
             if value != other_value:
                 raise UserError(
                     f"{first.folder} has the {key} {value}, {run.folder} has {other_value}; "
-                    "these scores do not mean the same: choose runs of one task"
+                    "their scores are not comparable; choose runs of one task"
                 )
 
 
@@ -100,11 +100,13 @@ def choose_rows(selection: str, rows: Mapping[str, Sequence[Row]]) -> tuple[Comp
             elif part == "all":
                 skipped.setdefault(lacking, []).append(language)
             else:
-                raise UserError(f"--langs {part}: {lacking} has no score of it; exclude it, or score it")
+                raise UserError(
+                    f"--langs {part}: {lacking} has no score for this language; exclude the language, or score it"
+                )
     if not chosen:
         available = "; ".join(f"{label} has {', '.join(side)}" for label, side in own.items())
-        raise UserError(f"--langs {selection} selects no language that every run has a score of ({available})")
-    return chosen, [f"skipped: {label} has no score of {', '.join(names)}" for label, names in skipped.items()]
+        raise UserError(f"--langs {selection} selects no language that every run has a score for ({available})")
+    return chosen, [f"skipped: {label} has no score for {', '.join(names)}" for label, names in skipped.items()]
 
 
 def _named(name: str, languages: Sequence[str]) -> list[str]:
@@ -113,7 +115,7 @@ def _named(name: str, languages: Sequence[str]) -> list[str]:
     if named := exact or [language for language in languages if same(language, name)]:
         return named
     guess = did_you_mean(name, list(languages))
-    raise UserError(f"--langs {name}: no run has a score of it; choose from {', '.join(languages)}{guess}")
+    raise UserError(f"--langs {name}: no run has a score for this language; choose from {', '.join(languages)}{guess}")
 
 
 def _through(part: str, rows: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:

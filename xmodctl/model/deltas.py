@@ -43,14 +43,16 @@ def apply_delta(model: Xmod, tensors: Mapping[str, Tensor]) -> None:
         if match := _ADAPTER_OF.search(name):
             adapters.setdefault(match[1], {})[prefix + name] = tensor
         elif name not in own:
-            raise UserError(f"this delta is not of a {model.head} model on {model.source.name}: it has no {name}")
+            raise UserError(
+                f"this delta does not belong to a {model.head} model on {model.source.name}, which has no {name}"
+            )
         elif own[name].shape != tensor.shape:
             raise UserError(
                 f"this delta does not fit {model.source.name} with head {model.head}: "
                 f"{name} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
             )
     if lacking := [name for name in model.initialised if name not in tensors]:
-        raise UserError(f"this delta lacks {lacking[0]}, which {model.source.name} lacks too: it is not a whole run")
+        raise UserError(f"this delta lacks {lacking[0]}, which {model.source.name} lacks too: the run is incomplete")
     assert not model.own_vocabularies, "a delta is of the checkpoint's own vocabulary: put it in first"
     model.embeddings_changed |= any(group_of(name) == "embeddings" for name in tensors)
     for language, adapter in adapters.items():

@@ -197,11 +197,11 @@ class Xmod:
         shapes = self.adapter_shapes(language)
         if tensors.keys() != shapes.keys():
             strange = min(tensors.keys() ^ shapes.keys())
-            raise UserError(f"this is no adapter for {self.source.name}: {strange} is missing or has no place in it")
+            raise UserError(f"this is not an adapter for {self.source.name}: {strange} is missing or unexpected")
         for name, shape in shapes.items():
             if tuple(tensors[name].shape) != shape:
                 raise UserError(
-                    f"this adapter is of another geometry than {self.source.name}: "
+                    f"this adapter has another geometry than {self.source.name}: "
                     f"{name} is {tuple(tensors[name].shape)}, not {shape}"
                 )
         self._kept[language] = {name: tensor.detach() for name, tensor in tensors.items()}

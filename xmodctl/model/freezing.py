@@ -46,12 +46,12 @@ def freeze(model: Xmod, preset: str) -> ParameterReport:
     decoder of a language-model head); `adapters` include the LayerNorm that some geometries give them.
 
     Raises:
-        UserError: the preset does not exist, or leaves this model nothing to train.
+        UserError: the preset does not exist, or leaves this model without trainable parameters.
     """
     held = _held(preset)
     report = _freeze(model.module, held)
     if report.trainable == 0:
-        raise UserError(f"the preset {preset!r} leaves a model with head {model.head!r} nothing to train")
+        raise UserError(f"with the preset {preset!r}, a model with head {model.head!r} has no trainable parameters")
     model.adapters_train = "adapters" not in held
     return report
 
@@ -107,7 +107,7 @@ def group_of(name: str) -> str:
 def _held(preset: str) -> frozenset[str]:
     if preset not in PRESETS:
         raise UserError(
-            f"unknown freeze preset {preset!r}{did_you_mean(preset, tuple(PRESETS))} ({', '.join(PRESETS)})"
+            f"unknown freeze preset {preset!r}{did_you_mean(preset, tuple(PRESETS))}; choose from {', '.join(PRESETS)}"
         )
     return PRESETS[preset]
 

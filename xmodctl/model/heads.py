@@ -27,4 +27,4 @@ def check_head(head: str) -> None:
         UserError: There is no such head.
     """
     if head not in HEADS:
-        raise UserError(f"unknown head {head!r}{did_you_mean(head, HEADS)} (heads: {', '.join(HEADS)})")
+        raise UserError(f"unknown head {head!r}{did_you_mean(head, HEADS)}; choose from {', '.join(HEADS)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xmodctl.core.files import cache_folder
-from xmodctl.core.messages import size_text
+from xmodctl.core.messages import counted, size_text
 from xmodctl.core.requests import command
 
 
@@ -90,7 +90,7 @@ def _device() -> str:
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {size_text(memory)} each"
     if torch.accelerator.is_available():
         return str(torch.accelerator.current_accelerator())
-    return f"CPU, {torch.get_num_threads()} threads"
+    return f"CPU, {counted(torch.get_num_threads(), 'thread')}"
 
 
 def _mini() -> str:

@@ -135,9 +135,9 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
             own = language if language in self.own_vocabularies else None
             if own != self.vocabulary:
                 raise UserError(
-                    f"the batch holds {language}, and the vocabulary in place is {self.vocabulary or 'the model'}'s: "
-                    f"a language with a vocabulary of its own ({', '.join(sorted(self.own_vocabularies))}) shares no "
-                    f"batch with others; call `activate({language!r})` and give its batches alone"
+                    f"the batch contains {language}, but the active vocabulary is {self.vocabulary or 'the model'}'s; "
+                    f"a language with its own vocabulary ({', '.join(sorted(self.own_vocabularies))}) cannot share a "
+                    f"batch with others: call `activate({language!r})` and put only this language into its batches"
                 )
 
     def _check_length(self, input_ids: Tensor) -> None:

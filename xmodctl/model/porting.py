@@ -156,7 +156,7 @@ def port(
         if not difference <= TOLERANCE:
             raise UserError(
                 f"{name} was not converted: the X-MOD's hidden states differ from its own by {difference:.2g} "
-                f"(at most {TOLERANCE:g} is rounding); its config.json states something that its weights do not follow"
+                f"(at most {TOLERANCE:g} is rounding); its config.json does not match its weights"
             )
     return Ported(
         folder=folder,

@@ -39,7 +39,7 @@ def resolve_precision(precision: str) -> Precision:
                 raise UserError("fp16 training needs a CUDA GPU; use --precision fp32 or auto")
             return "fp16"
         case _:
-            raise UserError(f"unknown precision `{precision}`; choose auto, fp32, bf16 or fp16")
+            raise UserError(f"unknown precision `{precision}`; choose from auto, fp32, bf16, fp16")
 
 
 def autocast(device: "torch.device", precision: Precision) -> AbstractContextManager[None]:

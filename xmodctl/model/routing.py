@@ -140,7 +140,7 @@ def route(lang_ids: Tensor, shape: tuple[int, ...] | None, languages: tuple[str,
     if tuple(lang_ids.shape) not in allowed:
         raise UserError(
             f"lang_ids have the shape {tuple(lang_ids.shape)}, but a batch of {shape} takes one id, "
-            "one a sample (batch,), or one a token (batch, length)"
+            "one per sample (batch,), or one per token (batch, length)"
         )
     numbers: list[int] = lang_ids.reshape(-1).tolist()
     if wrong := [number for number in numbers if not 0 <= number < len(languages)]:

@@ -179,8 +179,8 @@ def _check_languages(
     for language in languages:
         if language not in available:
             raise UserError(
-                f"{name} has no adapter for {language!r}{did_you_mean(language, tuple(available))} "
-                f"(it has {len(available)}; `xmodctl langs --model {name}` lists them)"
+                f"{name} has no adapter for {language!r}{did_you_mean(language, tuple(available))}; "
+                f"it has {len(available)}, which `xmodctl langs --model {name}` lists"
             )
 
 
@@ -241,7 +241,7 @@ def _parse(name: str) -> Path | tuple[str, str | None]:
     if match is None or name.startswith((".", "~")):
         short = {choice.rpartition("/")[2]: choice for choice in reversed(known)}
         likely = [short[guess] for guess in near_misses(name, tuple(short))]
-        hint = f"; did you mean {' or '.join(likely)}?" if likely else f" (known checkpoints: {', '.join(known)})"
+        hint = f" (did you mean {' or '.join(likely)}?)" if likely else f" (known checkpoints: {', '.join(known)})"
         raise UserError(f"there is no model folder {name!r}{hint}")
     repository = match["repository"]
     if repository.startswith("facebook/xmod") and repository not in known:

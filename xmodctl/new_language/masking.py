@@ -81,7 +81,7 @@ class Masker:
         return np.flatnonzero(self.maskable)
 
     def counts(self, sequences: Ragged) -> NDArray[np.int64]:
-        """Return the number of predicted tokens of each sequence: 15 % of the maskable ones, at least one.
+        """Return the number of predicted tokens of each sequence: 15% of the maskable ones, at least one.
 
         It depends on the sequence alone, so that a sequence's share of a batch's loss is known in advance.
         """

@@ -36,7 +36,7 @@ class Comparison:
     perplexity: float
     nats_a_character: float  # roughly comparable between vocabularies: longer pieces are harder to predict
     above: float | None = None  # difference to the trained adapter's loss, if both have the same pieces
-    above_low: float | None = None  # its 95 % interval, from resampling sequences
+    above_low: float | None = None  # its 95% interval, from resampling sequences
     above_high: float | None = None
 
 

@@ -198,7 +198,7 @@ def _resolve_recipe(request: AddLanguageRequest) -> tuple[Recipe, dict[str, str]
     if unknown := [key for key in overrides if key not in keys]:
         hint = did_you_mean(unknown[0], keys)
         raise UserError(
-            f"--set {unknown[0]}: not a key of a recipe for adding languages{hint} (keys: {', '.join(keys)})"
+            f"--set {unknown[0]}: not a key of a recipe for adding languages{hint}; its keys are {', '.join(keys)}"
         )
     changed = recipe.with_values(overrides, origin="--set") if overrides else recipe
     return changed, origins(recipe, f"recipe {recipe.name}", overrides, keys)

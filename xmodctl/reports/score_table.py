@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xmodctl.reports.study import Average, Study, StudyRun
 
 Interval = tuple[float, float]
-"""The ends of a 95 % interval."""
+"""The ends of a 95% interval."""
 
 
 @dataclass(frozen=True)

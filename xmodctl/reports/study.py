@@ -73,7 +73,7 @@ class Average:
     name: str
     languages: tuple[str, ...]
     values: tuple[float, ...]  # one per run, percent
-    intervals: tuple[tuple[float, float] | None, ...]  # 95 %, one per run; None where predictions are missing
+    intervals: tuple[tuple[float, float] | None, ...]  # 95%, one per run; None where predictions are missing
 
 
 @dataclass(frozen=True, repr=False)

@@ -27,7 +27,7 @@ CELLS = 2**22
 
 @dataclass(frozen=True)
 class Interval:
-    """A two-sided 95 % confidence interval, in the unit of the score."""
+    """A two-sided 95% confidence interval, in the unit of the score."""
 
     low: float
     high: float
@@ -58,7 +58,7 @@ def by_examples(resamples: int, seed: int) -> str:
 
 
 def percentiles(values: np.ndarray) -> tuple[float, float]:
-    """Return the ends of the interval that excludes 2.5 % of the values on each side."""
+    """Return the ends of the interval that excludes 2.5% of the values on each side."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 

@@ -149,9 +149,7 @@ def _override(task: Task, recipe: Recipe, overrides: Mapping[str, Any]) -> tuple
     recipe_keys, task_keys = keys_of(Recipe), keys_of(Task)
     wrong = [key for key in overrides if key.split(".")[0] not in {*recipe_keys, *task_keys} - {"name", "title"}]
     if wrong:
-        listed = "; ".join(
-            f"`{key}`{did_you_mean(key, [*recipe_keys, *task_keys]).replace('; did', ', did')}" for key in wrong
-        )
+        listed = "; ".join(f"`{key}`{did_you_mean(key, [*recipe_keys, *task_keys])}" for key in wrong)
         raise UserError(f"--set: no recipe or task has the key {listed}; `xmodctl recipes keys` lists the keys")
     recipe_changes = {key: value for key, value in overrides.items() if key.split(".")[0] in recipe_keys}
     task_changes = {key: value for key, value in overrides.items() if key not in recipe_changes}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xmodctl.catalog.task import Split, Task
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
+from xmodctl.core.messages import counted
 from xmodctl.data import coverage, load_rows, offers
 from xmodctl.data.encoding import encode
 from xmodctl.kinds import KINDS
@@ -195,7 +196,7 @@ def _adapters(plan: Plan, model: "Source | Facts", languages: Mapping[str, Any])
         yield Finding("warning", "adapters", text)
     elif len(languages) > len(unknown):
         yield _passed(
-            "adapters", f"{plan.model} has one for each language of the data ({len(languages) - len(unknown)})"
+            "adapters", f"{plan.model} has an adapter for every language of the data ({len(languages) - len(unknown)})"
         )
 
 
@@ -214,7 +215,7 @@ def _splits(plan: Plan, languages: Mapping[str, tuple[Split, ...]]) -> Iterator[
             text = f"no validation data in {source}: training is not monitored"
             yield Finding("error" if needed else "warning", "splits", text)
         else:
-            yield _passed("splits", f"{source} has {', '.join(at_source)}; test data in {before} languages")
+            yield _passed("splits", f"{source} has {', '.join(at_source)}; test data in {counted(before, 'language')}")
     if without := [code for code, splits in languages.items() if "test" not in splits]:
         yield Finding("warning", "splits", f"no test data in {', '.join(without)}")
 
@@ -253,14 +254,14 @@ def _of_rows(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[Finding]
         return
     rows = sum(facts.rows for facts in splits_read)
     yield _passed(
-        "rows", f"{rows:,} rows in {len(splits_read)} files can be read, each with a gold label and well-formed"
+        "rows", f"{counted(rows, 'row')} in {counted(len(splits_read), 'file')}, all well-formed and with a gold label"
     )
     for facts in splits_read:
         yield from (Finding("warning", "rows", problem) for problem in facts.notes)
     kinds = {
         "labels": (_labels, "no label dominates, and none is missing"),
-        "duplicates": (_duplicates, "hardly any row is repeated in its file"),
-        "script": (_script, "each language is written in its script"),
+        "duplicates": (_duplicates, "few or no rows are repeated in a file"),
+        "script": (_script, "all text is in the expected script"),
     }
     for check_, (find, all_clear) in kinds.items():
         yield from _warnings(
@@ -270,8 +271,8 @@ def _of_rows(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[Finding]
     yield from _copies(splits_read)
     if all(facts.counts is not None for facts in splits_read):
         for check_, find, all_clear in (
-            ("lengths", _lengths, "hardly any row is too long for the recipe"),
-            ("vocabulary", _vocabulary, "the tokenizer knows nearly every token"),
+            ("lengths", _lengths, "few or no rows are too long for the recipe"),
+            ("vocabulary", _vocabulary, "few or no tokens are unknown to the tokenizer"),
         ):
             yield from _warnings(
                 check_, [(facts, problem) for facts in splits_read for problem in find(facts, task)], all_clear
@@ -298,9 +299,9 @@ def _labels(facts: SplitFacts, task: Task) -> Iterator[str]:
 def _duplicates(facts: SplitFacts, task: Task) -> Iterator[str]:  # noqa: ARG001
     again = len(facts.inputs) - len(set(facts.inputs))
     if facts.conflicting:
-        yield f"{facts.conflicting:,} rows repeat the input of an earlier row with another label"
+        yield f"{counted(facts.conflicting, 'duplicate row')} with another label than the first one"
     elif again > DUPLICATES * facts.rows:
-        yield f"{again:,} rows ({_share(again, facts.rows)}) repeat an earlier one"
+        yield f"{counted(again, 'duplicate row')} ({_share(again, facts.rows)})"
 
 
 def _script(facts: SplitFacts, task: Task) -> Iterator[str]:
@@ -319,7 +320,7 @@ def _overlap(splits_read: Sequence[SplitFacts]) -> Iterator[Finding]:
     problems = []
     for facts in splits_read:
         if facts.split != "train" and (seen := sum(digest in trained for digest in facts.inputs)):
-            problems.append((facts, f"{seen:,} of {facts.rows:,} rows are in the training data too"))
+            problems.append((facts, f"{seen:,} of {counted(facts.rows, 'row')} also in the training data"))
     yield from _warnings("overlap", problems, "no row of validation or test data is in the training data")
 
 
@@ -332,12 +333,12 @@ def _copies(splits_read: Sequence[SplitFacts]) -> Iterator[Finding]:
             if other.split == facts.split and len(inputs & other_inputs) > len(inputs) / 2:
                 shared = len(inputs & other_inputs)
                 problems.append(
-                    (facts, f"{shared:,} of {len(inputs):,} rows are the same as in {other.language}: not translated?")
+                    (facts, f"{shared:,} of {len(inputs):,} rows are the same as in {other.language}: untranslated?")
                 )
                 break
         earlier.append((facts, inputs))
     if len({facts.language for facts, _ in earlier}) > 1:
-        yield from _warnings("copies", problems, "no language has the rows of another")
+        yield from _warnings("copies", problems, "no language repeats the rows of another")
 
 
 def _lengths(facts: SplitFacts, task: Task) -> Iterator[str]:
@@ -354,17 +355,17 @@ def _vocabulary(facts: SplitFacts, task: Task) -> Iterator[str]:  # noqa: ARG001
 
 def _costs(plan: Plan, model: "Source | Facts", rows: int | None, out: Path) -> Iterator[Finding]:
     cost = estimate(plan, model, [*(None for _ in plan.stage_tasks), rows], seeds=1)
-    steps = f"; {cost.steps:,} steps" if cost.steps else ""
+    steps = f"; {counted(cost.steps, 'step')}" if cost.steps else ""
     free = shutil.disk_usage(_existing(out)).free
     need, available = f"{cost.disk / 1e9:.1f} GB", f"{free / 1e9:.1f} GB free"
     if free < cost.disk:
         yield Finding(
-            "error", "disk", f"a run takes about {need}, {available} in {out}; choose another disk with --out DIR"
+            "error", "disk", f"a run needs about {need}, but {out} has {available}; choose another disk with --out DIR"
         )
     else:
-        yield _passed("disk", f"a run takes about {need} of {available}")
+        yield _passed("disk", f"a run needs about {need} of {available}")
     memory, device = _memory()
-    summary = f"training takes about {cost.memory / 1e9:.1f} GB of {memory / 1e9:.1f} GB of {device}{steps}"
+    summary = f"training needs about {cost.memory / 1e9:.1f} GB of {memory / 1e9:.1f} GB of {device}{steps}"
     if cost.memory > memory:
         yield Finding("error", "memory", f"{summary}; try --set tokens_per_step={plan.recipe.tokens_per_step // 2}")
     else:
@@ -389,4 +390,4 @@ def _memory() -> tuple[int, str]:
 
 def _share(count: int, total: int) -> str:
     share = 100 * count / total
-    return "under 1 %" if 0 < share < 1 else f"{share:.0f} %"
+    return "under 1%" if 0 < share < 1 else f"{share:.0f}%"

@@ -54,7 +54,9 @@ class PlanRequest:
         check_choice("--precision", self.precision, PRECISIONS)
         check_limit(self.limit)
         if self.data is not None and not Path(self.data).expanduser().is_dir():
-            raise UserError(f"--data {self.data} is not a folder; it should hold LANGUAGE/train.jsonl and the like")
+            raise UserError(
+                f"--data {self.data} is not a folder; give a folder with files such as LANGUAGE/train.jsonl"
+            )
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ def check_trackers(names: Sequence[str]) -> None:
     """
     for name in names:
         if name not in TRACKERS:
-            raise UserError(f"--track {name}: choose {', '.join(TRACKERS)}{did_you_mean(name, TRACKERS)}")
+            raise UserError(f"--track {name}: choose from {', '.join(TRACKERS)}{did_you_mean(name, TRACKERS)}")
         if find_spec(name) is None:
             raise UserError(f'--track {name} needs a package that is not installed; run: pip install "xmodctl[{name}]"')
 

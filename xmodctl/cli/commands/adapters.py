@@ -15,7 +15,7 @@ PANEL = "Models and adapters"
 ORDER = 4
 
 adapters = typer.Typer(
-    help="Manage adapter packages, which `add-language` creates and `--adapter` takes.", no_args_is_help=True
+    help="Manage adapter packages, which `add-language` creates and `--adapter` uses.", no_args_is_help=True
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The package's folder.")]
@@ -28,7 +28,7 @@ def list_adapters(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """List the packages in the store, which is in the cache folder, or in another folder.
+    """List the adapter packages in the store, a folder in the cache, or in a folder of your own.
 
     Examples:
 
@@ -117,7 +117,7 @@ def merge_adapters(
     """Write a copy of a model that includes the packages' languages.
 
     The copy is a plain transformers folder. Unlike a package, it can be fine-tuned in its new languages. Packages made
-    for the model also fit the copy, and the other way round.
+    for the model also fit the copy, and vice versa.
 
     Examples:
 
@@ -147,7 +147,7 @@ def verify_adapter(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Check that a package is complete and unchanged, and with `--model`, that it was made for that model.
+    """Check that a package is complete and unchanged, and, with `--model`, that it was made for that model.
 
     Examples:
 

@@ -11,6 +11,17 @@ PANEL = "Train"
 ORDER = 3
 
 
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="The folder for runs; its disk space is checked.",
+        rich_help_panel=options.OUTPUT,
+    ),
+]
+
+
 def check(
     task: options.Task,
     lang: Annotated[
@@ -24,22 +35,19 @@ def check(
     recipe: options.Recipe = None,
     overrides: options.Overrides = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Download data and model from the Hub to check them too.")
+        bool, typer.Option("--download", help="Download data and model from the Hub, and check them too.")
     ] = False,
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
     limit: options.Limit = None,
     precision: options.Precision = "auto",
-    out: Annotated[
-        Path,
-        typer.Option("--out", metavar="DIR", help="Where the run would go.", rich_help_panel=options.OUTPUT),
-    ] = Path("runs"),
+    out: Out = Path("runs"),
     json: options.Json = False,
 ) -> None:
     """Check that task, data, recipe, model, and disk fit together before you train.
 
     Prints one line per finding; the exit code is 1 if there are errors. Looks for languages without an adapter or data;
-    hidden, missing, or dominant labels; duplicate rows, also across training data; text in the wrong script;
+    hidden, missing, or dominant labels; duplicate rows; test rows in the training data; text in the wrong script;
     untranslated copies; misplaced answers; rows too long for the recipe; characters unknown to the tokenizer; and too
     little memory or disk space. Downloads nothing without `--download`.
 
@@ -65,7 +73,7 @@ def check(
         rows = [(finding.level, finding.check, finding.text) for finding in report.findings]
         display.show(display.sheet(("", "check", "finding"), rows))
         if not report.complete:
-            display.note("what is on the Hub was not checked; --download fetches it")
+            display.note("data and model on the Hub were not checked; to download and check them, add --download")
         plural = {"passed": "passed", "warning": "warnings", "error": "errors"}
         counts = (f"{count} {level if count == 1 else plural[level]}" for level, count in report.counts.items())
         display.show_text(", ".join(counts))

@@ -16,7 +16,7 @@ def doctor(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Show what this machine offers: versions, device, memory, disk, caches, network.
+    """Show versions, device, memory, disk space, caches, and network access of this machine.
 
     Examples:
 
@@ -34,7 +34,7 @@ def doctor(
     display.show(display.sheet(("item", "value"), list(report.machine.items())))
     if report.parameters:
         rows = [
-            (name, f"{preset.total:,}", f"{preset.trainable:,}", f"{preset.share:.1f} %")
+            (name, f"{preset.total:,}", f"{preset.trainable:,}", f"{preset.share:.1f}%")
             for name, preset in report.parameters.items()
         ]
         display.show(

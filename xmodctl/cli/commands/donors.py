@@ -57,8 +57,8 @@ def donors(
     """Find an adapter for a language that has none: score its text through several adapters, and through none.
 
     Prints a matrix of text against adapters, with the best donor of each language and those that are not significantly
-    worse. Scores are stored in the run like any others; a second call scores only what is missing. A choice that is
-    made on `--split test` makes the chosen adapter look better than it is.
+    worse. Scores are stored in the run like any others; a second call scores only what is missing. If you
+    choose an adapter by its score on `--split test`, that score is optimistic.
 
     Examples:
 

@@ -20,7 +20,7 @@ Controls = Annotated[
     typer.Option(
         "--controls",
         metavar="source,none",
-        help="Score also through the source language's adapter, or through no adapter.",
+        help="Also score through the source language's adapter, no adapter, or both.",
     ),
 ]
 DataOverrides = Annotated[

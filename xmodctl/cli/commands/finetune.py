@@ -50,8 +50,8 @@ Trackers = Annotated[
     list[str] | None,
     typer.Option(
         "--track",
-        metavar="tensorboard|wandb|trackio|mlflow",
-        help="Send the training curves to an experiment tracker; repeatable.",
+        metavar="TRACKER",
+        help="Send the training curves to `tensorboard`, `wandb`, `trackio`, or `mlflow`; repeatable.",
         rich_help_panel=OUTPUT,
     ),
 ]

@@ -24,7 +24,7 @@ def langs(
     language_column: options.LanguageColumn = None,
     json: options.Json = False,
 ) -> None:
-    """List languages: which have an adapter in the model, and which have data in a task. Downloads nothing.
+    """List which languages have an adapter in the model, and which have data in a task. Downloads nothing.
 
     Examples:
 

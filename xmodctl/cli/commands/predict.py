@@ -29,13 +29,13 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Label text in any language of the model, with any run: one row per line in, one JSON object per line out.
+    """Predict labels or answers in any language of the model: one row per line in, one JSON object per line out.
 
     A row is a JSON object with the kind's columns (`text` and perhaps `text_pair`; `tokens`; `context` and `question`;
-    `choices`), named as here or as in the task's data. If a row is a single text, it may also be plain text: for token
-    classification, its words are what stands between blanks, so give languages that write no blanks as `tokens`.
-    Entities and answers come with the characters where they start and end (in `tokens` joined by blanks, if you gave
-    these). A line that cannot be used ends the command with its number, after the predictions before it are written.
+    `choices`), named as here or as in the task's data. If a row is a single text, it can also be plain text. Token
+    classification splits plain text at spaces, so give `tokens` in languages that are written without spaces. Entities
+    and answers include their character offsets (in `tokens` joined by spaces, if you gave these). The command stops at
+    the first line that it cannot use; the predictions before that line are still written.
 
     Examples:
 
@@ -46,6 +46,7 @@ def predict(
     from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.sweep_progress import SweepProgress
+    from xmodctl.core.messages import counted
     from xmodctl.evaluation.prediction import predict as label
 
     with Drawing(SweepProgress) as draw:
@@ -55,8 +56,8 @@ def predict(
     elif not _print(predictions):
         return
     cut = predictions.truncated
-    truncated = f"; {cut:,} were longer than max_length, and truncated" if cut else ""
-    display.note(f"{predictions.count:,} rows labeled{truncated}")
+    truncated = f", {cut:,} truncated to max_length" if cut else ""
+    display.note(f"predicted {counted(predictions.count, 'row')}{truncated}")
 
 
 def _print(predictions: "Predictions") -> bool:

@@ -9,7 +9,7 @@ PANEL = "Explore"
 ORDER = 3
 
 recipes = typer.Typer(
-    help="List the shipped recipes, show a recipe's file, or copy it as a start.", no_args_is_help=True
+    help="List the shipped recipes, show a recipe's file, or copy it as a starting point.", no_args_is_help=True
 )
 
 

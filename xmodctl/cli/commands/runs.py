@@ -15,7 +15,7 @@ def runs(
     under: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the runs.")] = Path("runs"),
     json: options.Json = False,
 ) -> None:
-    """List the runs and the added languages, each with the newest first.
+    """List runs and added languages, newest first.
 
     Examples:
 

@@ -29,8 +29,8 @@ def score(
 ) -> None:
     """Score a run's stored predictions again, without a model, and show where stored values differ.
 
-    Values differ if results were edited, or if this version scores by other rules than the version that stored them.
-    The exit code is 1 if anything is not as it was stored.
+    Values differ if results were edited, or if this version uses other scoring rules than the version that stored them.
+    The exit code is 1 if any value differs.
 
     Examples:
 
@@ -42,6 +42,7 @@ def score(
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.sweep_progress import SweepProgress
     from xmodctl.core.errors import PartialFailureError
+    from xmodctl.core.messages import counted
     from xmodctl.evaluation.rescoring import AS_STORED
     from xmodctl.evaluation.rescoring import score as score_again
 
@@ -52,14 +53,16 @@ def score(
     else:
         show(results)
     if updated := sum(result.updated for result in results):
-        display.note(f"{updated} rows are updated")
+        display.note(f"updated {counted(updated, 'row')}")
     if unchanged := sum(result.state == AS_STORED for result in results):
-        display.note(f"{unchanged} rows score as stored")
+        display.note(f"{unchanged} of {counted(len(results), 'score')} match the stored values")
     if wrong := [result for result in results if not result.is_settled]:
         reasons = [
             result.problem or f"{result.row.language}, seed {result.row.seed}: stored values differ" for result in wrong
         ]
-        raise PartialFailureError("\n  ".join([f"{len(wrong)} of {len(results)} rows are not as stored:", *reasons]))
+        raise PartialFailureError(
+            "\n  ".join([f"{len(wrong)} of {counted(len(results), 'score')} do not match the stored values:", *reasons])
+        )
 
 
 def show(results: "Sequence[Rescored]") -> None:

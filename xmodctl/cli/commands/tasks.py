@@ -8,7 +8,9 @@ from xmodctl.cli.options import CopyFile, ShippedName
 PANEL = "Explore"
 ORDER = 2
 
-tasks = typer.Typer(help="List the shipped tasks, show a task's file, or copy it as a start.", no_args_is_help=True)
+tasks = typer.Typer(
+    help="List the shipped tasks, show a task's file, or copy it as a starting point.", no_args_is_help=True
+)
 
 
 @tasks.command("list")

@@ -32,7 +32,7 @@ def table_lines(table: "ScoreTable") -> list[str]:
     runs = [column for column in table.columns if column.has_gaps]
     for column in table.columns:
         name = table.metric if runs == [column] else column.name
-        heads += [f"{name} (95 % interval)", "gap"] if column.has_gaps else [name]
+        heads += [f"{name} (95% interval)", "gap"] if column.has_gaps else [name]
     lines = [_line(map(escaped, heads)), _line(["---"] * 3 + ["---:"] * (len(heads) - 3))]
     for row in table.rows:
         cells = [cell for pair in zip(table.columns, row.cells, strict=True) for cell in _cells(*pair)]
