@@ -113,8 +113,8 @@ class Labels:
         guess = did_you_mean(written or "", list(self.names))
         more = f" and {len(self.names) - LABELS_SHOWN:,} more" if len(self.names) > LABELS_SHOWN else ""
         return (
-            f"`{column}` is {quoted(value)}; the labels are {', '.join(self.names[:LABELS_SHOWN])}{more}{guess} "
-            "(name other labels with --set labels='[A, B]')"
+            f"`{column}` is {quoted(value)}; the labels are {', '.join(self.names[:LABELS_SHOWN])}{more}{guess}; "
+            "name other labels with --set labels='[A, B]'"
         )
 
 
