@@ -216,7 +216,7 @@ def test_donors_of_a_language_that_no_adapter_is_of(trained):
     [
         (["--langs", "de,-de"], "selects no text"),
         (["--langs", "de", "--adapters", "klingonish"], "klingonish"),
-        (["--langs", "de", "--split", "dev"], "choose train, validation, test"),
+        (["--langs", "de", "--split", "dev"], "choose from train, validation, test"),
         (["--langs", "de", "--on-exists", "error"], "choose from missing, redo"),
     ],
 )

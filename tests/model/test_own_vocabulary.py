@@ -110,7 +110,7 @@ def test_a_batch_by_language_ids_refuses_a_language_whose_embeddings_are_not_in_
     xmod.put_embeddings("de_DE", own())
     xmod.use("en_XX")
     ids = xmod.ids(languages * 2)
-    with pytest.raises(UserError, match=r"the batch holds de_DE.*activate\('de_DE'\)"):
+    with pytest.raises(UserError, match=r"the batch contains de_DE.*activate\('de_DE'\)"):
         xmod.module(**batch, lang_ids=ids)
     xmod.use("de_DE")
     if len(set(languages)) > 1:

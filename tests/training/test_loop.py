@@ -133,7 +133,7 @@ def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(tiny_model):
         next(iter(job))
 
 
-@pytest.mark.parametrize(("requested", "message"), [("fp16", "needs a CUDA GPU"), ("fp8", "choose auto")])
+@pytest.mark.parametrize(("requested", "message"), [("fp16", "needs a CUDA GPU"), ("fp8", "choose from auto")])
 def test_a_precision_that_the_device_cannot_do_is_refused(requested, message, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=message):
