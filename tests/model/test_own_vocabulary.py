@@ -114,7 +114,7 @@ def test_a_batch_by_language_ids_refuses_a_language_whose_embeddings_are_not_in_
         xmod.module(**batch, lang_ids=ids)
     xmod.use("de_DE")
     if len(set(languages)) > 1:
-        with pytest.raises(UserError, match="the batch holds en_XX"):
+        with pytest.raises(UserError, match="the batch contains en_XX"):
             xmod.module(**small(batch), lang_ids=ids)
     else:
         expected = xmod.module(**small(batch)).logits
