@@ -14,7 +14,7 @@ from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.run.plan import Plan
 from xmodctl.run.run import Run
-from xmodctl.statistics.resampling import bootstrap
+from xmodctl.statistics.intervals import score_interval
 
 ADAPTERS = {"en": "en_XX", "de": "de_DE", "sw": "sw_KE", "fr": "fr_XX"}
 
@@ -62,7 +62,11 @@ def score(
     statistics = ExampleStatistics.computed(predictions, task, language)
     metrics = statistics.metrics(task)
 
-    interval = bootstrap(statistics.counts, lambda totals: KINDS[task.kind].metrics(totals, task)[task.headline])
+    kind = KINDS[task.kind]
+    interval = score_interval(
+        statistics.counts, lambda totals: kind.metrics(totals, task)[task.headline],
+        is_share=kind.headlines[task.headline].is_share,
+    )  # fmt: skip
     row = Row(
         task=task.name, kind=task.kind, split=split, language=language, adapter=adapter, control=control,
         source_languages=("en_XX",), model="mini", data="x#y", n=len(judged), metric=task.headline,

@@ -93,6 +93,29 @@ def test_seeds_that_differ_widen_an_interval_and_the_method_says_so(run):
     assert width(after.gap_ci) < 1.5 * width(before.gap_ci)
 
 
+def test_perfect_scores_are_not_shown_as_certain(tmp_path):
+    run = make_run(tmp_path / "run")
+    for seed in (1, 2):
+        for language in ("en", "de"):
+            score(run, language, labels(np.ones(30, dtype=bool)), seed=seed)
+    rows, found = read_rows(run.results), told(run)
+    for low, high in (
+        (rows[0].ci_low, rows[0].ci_high),
+        (found.scores[1].ci_low, found.scores[1].ci_high),
+        found.averages_ci["all languages"],
+    ):
+        assert (low, high) == (pytest.approx(100 * 30 / (30 + 1.96**2), abs=0.01), 100)
+    assert rows[0].ci_method == "Wilson score interval"
+    assert found.gap_ci[0] < -5 < 5 < found.gap_ci[1]
+
+
+def test_two_seeds_are_said_to_be_few(run):
+    assert not any("two seeds" in note for note in told(run).notes)
+    for language, share in {"en": 0.8, "de": 0.7, "sw": 0.6}.items():
+        score(run, language, labels(right(share)), seed=2)
+    assert any("two seeds do not show how much seeds differ" in note for note in told(run).notes)
+
+
 def test_controls_have_gaps_and_stay_out_of_averages(run):
     before = told(run)
     score(run, "de", labels(right(0.5)), control="none")
@@ -153,7 +176,8 @@ def test_languages_with_other_seeds_have_no_common_intervals_and_that_is_said(ru
 def test_eighty_one_languages_five_seeds_and_five_thousand_rows_take_less_than_2_gb(tmp_path, parallel):
     from xmodctl.evaluation.example_statistics import ExampleStatistics
     from xmodctl.kinds import KINDS
-    from xmodctl.statistics.resampling import RESAMPLES, Scores, percentiles, redraw
+    from xmodctl.statistics.intervals import mean_interval
+    from xmodctl.statistics.resampling import RESAMPLES, Scores
 
     run = make_run(tmp_path / "run", library.task("xnli").model_copy(update={"parallel": parallel}))
     row = score(run, "en", labels(right(0.7, 5000)))
@@ -170,7 +194,7 @@ def test_eighty_one_languages_five_seeds_and_five_thousand_rows_take_less_than_2
         measured.append(Measurement(run, tuple(rows), tuple(outcomes)))
     tracemalloc.start()
     scores = resampled(measured, seed=0, resamples=RESAMPLES)
-    ends = percentiles(redraw(Scores.mean(scores)))
+    ends = mean_interval(Scores.mean(scores))
     assert ends[0] < 70 < ends[1]
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -14,7 +14,7 @@ from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.run.plan import Plan
 from xmodctl.run.run import Run
-from xmodctl.statistics.resampling import bootstrap
+from xmodctl.statistics.intervals import score_interval
 
 NLI = ("entailment", "neutral", "contradiction")
 TAGS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
@@ -166,7 +166,10 @@ def _score(
     )
     statistics = kind.statistics(gold, predicted, task, language)
     metrics = {name: float(value) for name, value in kind.metrics(statistics.sum(axis=0), task).items()}
-    interval = bootstrap(statistics, lambda totals: kind.metrics(totals, task)[task.headline], resamples=200)
+    interval = score_interval(
+        statistics, lambda totals: kind.metrics(totals, task)[task.headline],
+        is_share=kind.headlines[task.headline].is_share, resamples=200,
+    )  # fmt: skip
     name = f"predictions/test/{language}.{adapter}.{control}.{limited}.seed-{seed}.jsonl"
     append_row(
         run.results,

@@ -175,7 +175,7 @@ def donor_matrix(
         for (language, adapter), measurement in measurements.items()
     )
     languages = tuple(dict.fromkeys(cell.language for cell in cells))
-    best = [_best_donor(language, cells, measurements, scores, seed) for language in languages]
+    best = [_best_donor(language, cells, measurements, scores) for language in languages]
     return DonorMatrix(
         run=str(run.folder),
         task=run.plan.task.name,
@@ -212,7 +212,6 @@ def _best_donor(
     cells: Sequence[Cell],
     measurements: Mapping[tuple[str, str | None], Measurement],
     scores: Mapping[tuple[str, str | None], Scores],
-    seed: int,
 ) -> Donor | None:
     """Return the best of the other languages' adapters, with those that are not significantly different."""
     others = [cell for cell in cells if cell.language == language and not cell.own]
@@ -224,7 +223,7 @@ def _best_donor(
     first = (language, best.adapter)
     tests = [
         Pair(str(best.adapter), str(adapter), language, measurements[first], measurements[language, adapter]).test(
-            scores[first], scores[language, adapter], seed
+            scores[first], scores[language, adapter]
         )
         for adapter in rest
     ]

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.comparison import Comparison, Difference, Side
-from xmodctl.evaluation.measurements import Measurement, method, resampled
+from xmodctl.evaluation.measurements import Measurement, method, resampled, two_seeds_note
 from xmodctl.kinds import KINDS
-from xmodctl.statistics.resampling import Scores, percentiles, redraw
-from xmodctl.statistics.significance import holm, mcnemar, p_value
+from xmodctl.statistics.intervals import contrast
+from xmodctl.statistics.resampling import Scores
+from xmodctl.statistics.significance import holm, mcnemar
+
+INVERTED, EXACT = "inverting the interval", "exact McNemar"
+"""The names of the tests: the smallest significance level at which the interval of a difference excludes 0, or McNemar's."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +67,19 @@ class Pair:
         sides = (self.first, self.second)
         return mcnemar(*(side.metric(side.statistics[0].counts) == 100 for side in sides))
 
-    def redrawn(self, first: Scores, second: Scores, seed: int) -> np.ndarray:
-        """Return resampled differences of the two scores, shape (resamples,)."""
-        if self.is_within_run:
-            return redraw(first - second, seed=seed)
-        return redraw(first, second, seed=seed)
-
-    def test(self, first: Scores, second: Scores, seed: int) -> Difference:
+    def test(self, first: Scores, second: Scores) -> Difference:
         """Return the difference of the two scores."""
         exact = self.exact_p()
-        drawn = self.redrawn(first, second, seed)
+        difference = contrast(first, second, paired=self.is_within_run)
         return Difference(
             self.of,
             self.against,
             self.language,
             self.first.n,
             (first.value, second.value),
-            percentiles(drawn),
-            p=p_value(drawn) if exact is None else exact,
-            test="paired bootstrap" if exact is None else "exact McNemar",
+            difference.interval(),
+            p=difference.p_value() if exact is None else exact,
+            test=INVERTED if exact is None else EXACT,
             one_plan=self.has_one_plan,
         )
 
@@ -112,19 +108,19 @@ def compare_pairs(
     measurements = list({id(each): each for pair in pairs for each in (pair.first, pair.second)}.values())
     drawn = resampled(measurements, seed=seed, resamples=resamples)
     scores = dict(zip(map(id, measurements), drawn, strict=True))
-    notes = [*notes, *_seed_notes(sides)]
+    notes = [*notes, *_seed_notes(sides), *two_seeds_note({len(side.seeds) for side in sides})]
     differences: list[Difference] = []
     for labels in dict.fromkeys((pair.of, pair.against) for pair in pairs):
         chosen = [pair for pair in pairs if (pair.of, pair.against) == labels]
         both = [(scores[id(pair.first)], scores[id(pair.second)]) for pair in chosen]
-        differences += [pair.test(*two, seed) for pair, two in zip(chosen, both, strict=True)]
+        differences += [pair.test(*two) for pair, two in zip(chosen, both, strict=True)]
         if len({(first.seeds, second.seeds) for first, second in both}) > 1:
             notes.append(
                 f"{labels[0]} and {labels[1]} have no mean, because not every language has scores with the same seeds"
             )
         elif len(chosen) > 1:
             first, second = (Scores.mean(side) for side in zip(*both, strict=True))
-            differences.append(_mean_difference(chosen, first, second, seed))
+            differences.append(_mean_difference(chosen, first, second))
     corrected = holm([difference.p for difference in differences])
     task = measurements[0].task
     tests = " and ".join(dict.fromkeys(difference.test for difference in differences))
@@ -143,17 +139,17 @@ def compare_pairs(
     )
 
 
-def _mean_difference(pairs: Sequence[Pair], first: Scores, second: Scores, seed: int) -> Difference:
-    drawn = pairs[0].redrawn(first, second, seed)
+def _mean_difference(pairs: Sequence[Pair], first: Scores, second: Scores) -> Difference:
+    difference = contrast(first, second, paired=pairs[0].is_within_run)
     return Difference(
         pairs[0].of,
         pairs[0].against,
         None,
         sum(pair.first.n for pair in pairs),
         (first.value, second.value),
-        percentiles(drawn),
-        p=p_value(drawn),
-        test="paired bootstrap",
+        difference.interval(),
+        p=difference.p_value(),
+        test=INVERTED,
         one_plan=pairs[0].has_one_plan,
     )
 

@@ -22,7 +22,7 @@ from xmodctl.evaluation.results import Row, append_row, read_rows
 from xmodctl.kinds import KINDS
 from xmodctl.run.folder import locked
 from xmodctl.run.loading import find_run
-from xmodctl.statistics.resampling import bootstrap
+from xmodctl.statistics.intervals import score_interval
 
 AS_STORED = "as stored"
 
@@ -109,7 +109,11 @@ def rescore(folder: Path, row: Row, task: Task) -> Rescored:
         return Rescored(row, None, f"{path} holds predictions that {task.name} cannot score ({error!r}); {REDO}")
     kind = KINDS[task.kind]
     metrics = statistics.metrics(task)
-    interval = bootstrap(statistics.counts, lambda totals: kind.metrics(totals, task)[task.headline])
+    interval = score_interval(
+        statistics.counts,
+        lambda totals: kind.metrics(totals, task)[task.headline],
+        is_share=kind.headlines[task.headline].is_share,
+    )
     current = replace(
         row,
         n=len(statistics.counts),

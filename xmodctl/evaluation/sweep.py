@@ -28,7 +28,7 @@ from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.run import Run
 from xmodctl.run.shots import refuse_shots, shots_of
 from xmodctl.run.trained import Trained
-from xmodctl.statistics.resampling import bootstrap
+from xmodctl.statistics.intervals import score_interval
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -181,7 +181,11 @@ class Sweep:
         """Return the row of one score, but for what is known only when its predictions are written."""
         plan, headline = self.run.plan, self.task.headline
         gold = [prediction.gold for prediction in predictions]
-        interval = bootstrap(counts, lambda totals: self.kind.metrics(totals, self.task)[headline])
+        interval = score_interval(
+            counts,
+            lambda totals: self.kind.metrics(totals, self.task)[headline],
+            is_share=self.kind.headlines[headline].is_share,
+        )
         return Row(
             task=self.task.name,
             kind=self.kind.name,

@@ -62,14 +62,16 @@ class SequenceClassification(Kind):
     def metrics(self, totals: np.ndarray, task: TaskView) -> Mapping[str, np.ndarray]:
         """Return accuracy and macro F1.
 
-        Macro F1 is the unweighted mean of the labels' F1; a label that is neither gold nor predicted counts as 0.
+        Macro F1 is the unweighted mean of the F1 of the labels that occur, as gold or as prediction; so does
+        scikit-learn's `f1_score(average="macro")` without `labels`.
         """
         hit, false_positive, false_negative = np.split(totals.astype(np.float64), 3, axis=-1)
         rows = (hit + false_negative).sum(axis=-1)
         doubled = 2 * hit
         whole = doubled + false_positive + false_negative
         f1 = np.divide(doubled, whole, out=np.zeros_like(doubled), where=whole > 0)
-        return {"accuracy": 100 * hit.sum(axis=-1) / rows, "macro_f1": 100 * f1.mean(axis=-1)}
+        occurring = np.count_nonzero(whole, axis=-1)
+        return {"accuracy": 100 * hit.sum(axis=-1) / rows, "macro_f1": 100 * f1.sum(axis=-1) / occurring}
 
     def baseline(self, gold: Sequence[Any], rows: "Dataset", task: TaskView, language: str) -> float:
         """Return the score of always predicting the most common label."""

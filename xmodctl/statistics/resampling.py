@@ -1,12 +1,11 @@
-"""Resampling and confidence intervals: how much a score would vary with other examples or other seeds.
+"""Resampling: how much a score would vary with other examples.
 
 `docs/statistics.md` explains in plain words what is computed when.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -35,7 +34,7 @@ class Interval:
 
 
 def bootstrap(statistics: np.ndarray, metric: Metric, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
-    """Return the percentile bootstrap confidence interval of a metric over examples.
+    """Return the percentile bootstrap confidence interval of a metric over examples, for metrics without bounds.
 
     Args:
         statistics: Counts that add up over examples, shape (examples, counts).
@@ -45,16 +44,22 @@ def bootstrap(statistics: np.ndarray, metric: Metric, *, seed: int = 0, resample
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
+    low, high = percentiles(redraw(statistics, metric, seed=seed, resamples=resamples))
+    return Interval(low, high, f"percentile bootstrap over examples, {by_resamples(resamples, seed)}")
+
+
+def redraw(statistics: np.ndarray, metric: Metric, *, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
+    """Return a metric of one table under resamples of its rows, whose order does not matter; shape (resamples,)."""
     examples = len(statistics)
     # Equal rows of counts are exchangeable, so a resample is one multinomial draw over the distinct rows.
     distinct, times = np.unique(statistics, axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(examples, times / examples, size=resamples)
-    return Interval(*percentiles(metric(drawn @ distinct)), by_examples(resamples, seed))
+    return metric(drawn @ distinct)
 
 
-def by_examples(resamples: int, seed: int) -> str:
-    """Return the name of an interval's method in rows and reports."""
-    return f"percentile bootstrap over examples, {resamples} resamples, seed {seed}"
+def by_resamples(resamples: int, seed: int) -> str:
+    """Describe resamples in the name of a method."""
+    return f"{resamples} resamples, seed {seed}"
 
 
 def percentiles(values: np.ndarray) -> tuple[float, float]:
@@ -119,14 +124,10 @@ class Scores:
     seeds: tuple[int, ...]
     observed: Floats  # (seeds,)
     drawn: Floats  # (resamples, seeds)
+    examples: Mapping[str, int]  # stream of resamples -> the number of examples that it draws
 
     def __post_init__(self) -> None:
         assert self.observed.shape == self.drawn.shape[1:] == (len(self.seeds),)
-
-    def __sub__(self, other: Self) -> Self:
-        """Return the differences per seed."""
-        assert self.seeds == other.seeds
-        return type(self)(self.seeds, self.observed - other.observed, self.drawn - other.drawn)
 
     @classmethod
     def mean(cls, several: Sequence[Self]) -> Self:
@@ -135,7 +136,9 @@ class Scores:
         drawn = np.zeros_like(several[0].drawn)
         for scores in several:  # not stacked: there can be 81 of them
             drawn += scores.drawn
-        return cls(several[0].seeds, np.mean([scores.observed for scores in several], axis=0), drawn / len(several))
+        observed = np.mean([scores.observed for scores in several], axis=0)
+        examples = {stream: count for scores in several for stream, count in scores.examples.items()}
+        return cls(several[0].seeds, observed, drawn / len(several), examples)
 
     @property
     def value(self) -> float:
@@ -143,47 +146,6 @@ class Scores:
         return float(self.observed.mean())
 
     @property
-    def seed_variance(self) -> float:
-        """The variance between seeds beyond what the noise of the test set explains; negative if it is smaller.
-
-        Every seed is scored on the same examples, so the noise that seeds share cancels in the variance between them,
-        and the rest of it is estimated from the resamples. Source: the analysis of variance of a crossed table,
-        Searle, Casella and McCulloch, Variance Components (1992), chapter 4.
-        """
-        count = len(self.seeds)
-        noise = (self.drawn - self.drawn.mean(axis=1, keepdims=True)).var(axis=0).mean()
-        return float(self.observed.var(ddof=1) - noise * count / (count - 1))
-
-
-def redraw(scores: Scores, minus: Scores | None = None, *, seed: int = 0) -> Floats:
-    """Return draws of the mean over seeds, or of the difference of two such means, for other examples and seeds.
-
-    There are two levels. Examples are resampled, identically for every seed, because all seeds are scored on the same
-    examples. Seeds are too few to resample: their part is drawn from Student's t distribution, scaled by the variance
-    between seeds, which is pooled over both sides of a difference. With one seed per side, that level is missing, and
-    the result is about these particular models only.
-
-    Sources: McCullagh, Resampling and Exchangeable Arrays (Bernoulli 2000), and Owen, The Pigeonhole Bootstrap (Annals
-    of Applied Statistics 2007), on two crossed levels; Student, The Probable Error of a Mean (Biometrika 1908).
-    """
-    values: Floats = scores.drawn.mean(axis=1)
-    if minus is not None:
-        values = values - minus.drawn.mean(axis=1)
-    sides = [scores] if minus is None else [scores, minus]
-    freedom = [len(side.seeds) - 1 for side in sides]
-    if any(freedom):
-        pooled = sum(count * side.seed_variance for count, side in zip(freedom, sides, strict=True) if count)
-        variance = max(pooled / sum(freedom), 0.0) * sum(1 / len(side.seeds) for side in sides)
-        values = values + np.sqrt(variance) * _student(sum(freedom), len(values), seed)
-    return values
-
-
-@lru_cache(maxsize=16)
-def _student(freedom: int, count: int, seed: int) -> Floats:
-    """Return draws from Student's t distribution with nearly exact quantiles, also in the tails.
-
-    They are every 101st of 101 times as many sorted draws, made symmetric and shuffled.
-    """
-    draw = np.random.default_rng(seed)
-    quantiles = np.sort(draw.standard_t(freedom, count * 101))[50::101]
-    return draw.permutation((quantiles - quantiles[::-1]) / 2)
+    def count(self) -> int:
+        """The number of examples, those that several languages share counted once."""
+        return sum(self.examples.values())
