@@ -12,7 +12,7 @@ from xmodctl.statistics.resampling import Scores
 from xmodctl.statistics.significance import holm, mcnemar
 
 INVERTED, EXACT = "inverting the interval", "exact McNemar"
-"""The names of the tests: the smallest significance level at which the interval of a difference excludes 0, or McNemar's."""
+"""The names of the tests: the smallest significance level at which a difference's interval excludes 0, or McNemar's."""
 
 
 @dataclass(frozen=True)
