@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -21,7 +22,7 @@ from xmodctl.statistics.significance import mcnemar
 
 EXAMPLES = (20, 100, 1000, 5000)
 SCORES = (50.0, 80.0, 95.0, 99.5)
-SETTINGS = ((0.0, 0.3), (0.0, 0.8), (1.0, 0.3), (1.0, 0.8), (3.0, 0.6))
+SETTINGS = ((0.0, 0.8), (1.0, 0.3), (1.0, 0.8), (3.0, 0.6))
 """The standard deviation between seeds, in points, and the share of the hardness that all models have in common."""
 
 POINTS, WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
@@ -87,11 +88,17 @@ class Models:
             share = right[:, model : model + 1]
             weights = np.concatenate([weights * (1 - share), weights * share], axis=1)
         probabilities = weights.sum(axis=0)
-        patterns = (np.arange(2**models)[:, np.newaxis] >> np.arange(models)) & 1
+        patterns = patterns_of(models)
         times = draw.multinomial(examples, probabilities / probabilities.sum(), size=languages) / examples
         shares = times @ patterns
-        both = np.einsum("lp,pi,pj->ij", times, patterns, patterns, optimize=True)
+        both = patterns.T @ (times.sum(axis=0)[:, np.newaxis] * patterns)
         return shares.mean(axis=0), (both - shares.T @ shares) / examples / languages**2
+
+
+@cache
+def patterns_of(models: int) -> Floats:
+    """Return every combination of which models are right, shape (combinations, models)."""
+    return ((np.arange(2**models)[:, np.newaxis] >> np.arange(models)) & 1).astype(np.float64)
 
 
 def trained(draw: np.random.Generator, design: Design, cell: Cell) -> Models:
@@ -165,7 +172,7 @@ def print_header(first: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print tables of coverage, and how often McNemar's test is significant for two equally good models."""
     parser = argparse.ArgumentParser(prog="python -m bench.coverage", description=__doc__)
-    parser.add_argument("--replications", default=1000, type=int, help="intervals per cell (default: %(default)s)")
+    parser.add_argument("--replications", default=500, type=int, help="intervals per cell (default: %(default)s)")
     options = parser.parse_args(arguments)
     for scores in (SCORES[:-1], SCORES[-1:]):
         measured: list[float] = []
