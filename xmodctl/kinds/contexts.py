@@ -31,14 +31,22 @@ class Context:
         """Tokenize each distinct text once."""
         distinct = list(dict.fromkeys(texts))
         encodings = tokenizer(distinct, add_special_tokens=False, verbose=False).encodings
-        return {text: cls.of(text, encoding) for text, encoding in zip(distinct, encodings, strict=True)}
+        gaps = _is_byte_level(tokenizer)
+        return {text: cls.of(text, encoding, gaps=gaps) for text, encoding in zip(distinct, encodings, strict=True)}
 
     @classmethod
-    def of(cls, text: str, encoding: Any) -> Self:
-        """Derive where tokens begin and end from the tokenizer's offsets, and correct them around marks and blanks."""
+    def of(cls, text: str, encoding: Any, *, gaps: bool = False) -> Self:
+        """Derive where tokens begin and end from the tokenizer's offsets, and correct them around marks and blanks.
+
+        With `gaps`, a character that no token holds belongs to the token after it. Byte-level tokenizers that write a
+        space before each word of a split text, and trim offsets, count that space as the word's first letter.
+        """
         offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
         starts, ends = offsets[:, 0], offsets[:, 1]
         classes = np.array([_class_of(character) for character in text], dtype=np.int8)
+        if gaps and len(ends):
+            held = np.maximum.accumulate(np.append(0, ends[:-1]))  # the end of what earlier tokens hold
+            starts = np.minimum(starts, _ahead(classes == BLANK)[held])
         following = np.append(starts[1:], len(text))
         # A mark that was composed with its letter belongs to it; the tokenizer's offset may exclude it.
         ends = np.maximum(ends, np.minimum(_ahead(classes == MARK)[ends], following))
@@ -65,6 +73,11 @@ class Context:
     def text(self, first: int, last: int) -> str:
         """Return the text from the first token to the last."""
         return self.source[self.starts[first] : self.ends[last]]
+
+
+def _is_byte_level(tokenizer: Any) -> bool:
+    pre_tokenizer = tokenizer.backend_tokenizer.pre_tokenizer
+    return pre_tokenizer is not None and b"ByteLevel" in pre_tokenizer.__getstate__()
 
 
 OTHER, LETTER, BLANK, MARK, PERIOD, CLAUSE_END = range(6)
