@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import os
+import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,34 @@ def test_a_missing_folder_language_or_split_says_what_there_is(tmp_path, nli):
     assert "is not a folder" in refusal(nli, tmp_path / "en/test.jsonl")
     assert "no language `fr` (French); it has en, sw" in refusal(nli, tmp_path, "fr")
     assert "no split `validation`; it has train, test" in refusal(nli, tmp_path, "en", "validation")
+
+
+@pytest.mark.parametrize(
+    "name", ["hr/xnli.test.hr.csv", "hr/hr_test.csv", "xnli.test.hr.csv", "other/TEST-hr.csv", "hr/data.csv"]
+)
+def test_a_file_with_another_name_is_named_with_a_command_that_renames_it(tmp_path, nli, name):
+    folder = tmp_path / "it's data"
+    path = put(folder, name, b"premise,hypothesis,label\na,b,0\na,b,1\n")
+    put(folder, "en/test.jsonl", jsonl(PAIRS))
+    put(folder, "README.md", b"about")
+    message = refusal(nli, folder, "hr")
+    assert f"there is {path}" in message
+    command = message.rpartition(": ")[2]
+    subprocess.run(command, shell=True, check=True)
+    assert load_rows(nli, "hr", "test", folder=folder).table["label"][:] == [0, 1]
+
+
+def test_a_file_in_no_format_that_is_read_is_named(tmp_path, nli):
+    path = put(tmp_path, "hr/test.xlsx", b"PK")
+    assert f"there is {path}, in no format that is read (.jsonl, .json, .csv" in refusal(nli, tmp_path, "hr")
+
+
+def test_a_split_that_is_missing_beside_others_is_looked_for_under_other_names(tmp_path, nli):
+    put(tmp_path, "hr/train.jsonl", jsonl(PAIRS))
+    path = put(tmp_path, "hr/xnli.dev.hr.jsonl", jsonl(PAIRS))
+    message = refusal(nli, tmp_path, "hr", "validation")
+    assert "no split `validation`; it has train" in message
+    assert message.endswith(f"rename it: mv {path} {path.parent}/validation.jsonl")
 
 
 def test_two_files_for_one_split_are_refused(tmp_path, nli):

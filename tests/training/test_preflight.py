@@ -210,3 +210,17 @@ def test_every_kinds_labels_stand_at_their_tokens(tiny_model, tmp_path, kind, co
     result = run("inspect", "--task", task, "--lang", "en", "--model", tiny_model, "--data", tmp_path / "data")
     assert result.exit_code == 0, result.output
     assert shown in result.stdout
+
+
+def test_checking_another_language_says_nothing_false_about_the_source(tiny_model, pairs):
+    (pairs / "als").mkdir()
+    (pairs / "als" / "test.jsonl").write_bytes((pairs / "de" / "test.jsonl").read_bytes())
+    result = check(tiny_model, pairs, "--langs", "als", "--json")
+    assert "splits" not in told(result, "error")
+    assert "en_XX has train" in told(result, "passed")["splits"]
+
+
+def test_data_with_other_names_is_named_in_the_finding(tiny_model, pairs):
+    (pairs / "en" / "train.jsonl").rename(pairs / "en" / "my_train.jsonl")
+    errors = told(check(tiny_model, pairs, "--json"), "error")
+    assert f"mv {pairs}/en/my_train.jsonl {pairs}/en/train.jsonl" in errors["splits"]

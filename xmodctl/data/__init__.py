@@ -1,6 +1,6 @@
 """Data: the Hub or local files -> rows -> batches; the only place that reads data sets."""
 
-from xmodctl.data.rows import Rows, coverage, load_examples, load_rows, offers
+from xmodctl.data.rows import Rows, coverage, load_examples, load_rows, offers, what_there_is
 
 __all__ = [
     "Rows",
@@ -8,4 +8,5 @@ __all__ = [
     "load_examples",
     "load_rows",
     "offers",
+    "what_there_is",
 ]

@@ -8,6 +8,7 @@ from xmodctl.catalog.task import Split, Task
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data.files import COMPRESSIONS
+from xmodctl.data.misnamed import misnamed
 from xmodctl.data.readers import FORMATS, SAVED, format_of, read, split_of
 from xmodctl.data.sources import DataSource, language_in
 from xmodctl.languages import is_corpus, name, same
@@ -51,6 +52,7 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
         raise UserError(
             f"{folder} has no language {_named(language)}; it has {', '.join(available) or 'no folder with data'}"
             f"{did_you_mean(language, available)}; expected {folder / language / split}.jsonl or another format"
+            f"{what_there_is(task, folder, language, split)}"
         )
     if len(matching) > 1 and all(is_corpus(path.name) for path in matching):
         corpora = " or ".join(path.name for path in matching)
@@ -59,6 +61,22 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
         both = " and ".join(path.name for path in matching)
         raise UserError(f"{folder} has two folders for {_named(language)}, {both}; rename or remove one of them")
     return _source(task, matching[0], _splits(matching[0]), split)
+
+
+def what_there_is(task: Task, folder: Path, language: str, split: Split) -> str:
+    """Return what to do with files that a folder has in place of a split that is missing, or an empty string.
+
+    They are looked for in the language's folder, else in the folder itself, else in its folders without data.
+    """
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    codes = codes_of(task, [path.name for path in inside], language)
+    of_language = [path for path in inside if path.name in codes]
+    home = of_language[0] if of_language else folder / language
+    return (
+        misnamed(of_language, home, split, SPLIT_NAMES)
+        or misnamed([folder], home, split, SPLIT_NAMES)
+        or misnamed([path for path in inside if not _splits(path)], home, split, SPLIT_NAMES)
+    )
 
 
 def codes_of(task: Task, codes: Collection[str], language: str) -> list[str]:
@@ -92,6 +110,7 @@ def _source(task: Task, folder: Path, splits: Mapping[Split, list[Path]], split:
         raise UserError(
             f"{folder} has no split `{split}`; it has {', '.join(splits) or 'no split'} "
             f"(the extension of a data file is {formats}, optionally followed by {', '.join(COMPRESSIONS)})"
+            f"{misnamed([folder], folder, split, SPLIT_NAMES)}"
         )
     if len(files) > 1:
         both = " and ".join(file.name for file in files)

@@ -164,6 +164,11 @@ def coverage(task: Task, folder: str | Path | None) -> dict[str, tuple[Split, ..
     return local.coverage(task, Path(folder)) if folder is not None else hub.coverage(task)
 
 
+def what_there_is(task: Task, language: str, split: Split, folder: str | Path | None) -> str:
+    """Return what to do with files in `folder` in place of a split that is missing, or an empty string."""
+    return local.what_there_is(task, Path(folder), language, split) if folder is not None else ""
+
+
 def offers(task: Task, language: str, split: Split, *, folder: str | Path | None, evaluation: bool = True) -> bool:
     """Return whether there is data in one language and split; it is neither read nor downloaded.
 

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,10 +12,10 @@ from xmodctl.catalog.task import Split, Task
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import counted
-from xmodctl.data import coverage, load_rows, offers
+from xmodctl.data import coverage, load_rows, offers, what_there_is
 from xmodctl.data.encoding import encode
 from xmodctl.kinds import KINDS
-from xmodctl.languages import name, resolve, same
+from xmodctl.languages import name, resolve
 from xmodctl.languages.tags import read
 from xmodctl.run.plan import Plan
 from xmodctl.training.cost import estimate
@@ -95,27 +95,26 @@ def check(
     Raises:
         UserError: The data folder cannot be read at all.
     """
-    yield _passed(
-        "plan", f"{plan.task.title} in {', '.join(plan.source_languages)}, {plan.model}, recipe {plan.recipe.name}"
-    )
+    sources = ", ".join(plan.source_languages)
+    yield _passed("plan", f"{plan.task.title} in {sources}, {plan.model}, recipe {plan.recipe.name}")
     folder = Path(plan.data) if plan.data else None
-    available: dict[str, tuple[Split, ...]] = dict(coverage(plan.task, folder))
+    covered: dict[str, tuple[Split, ...]] = dict(coverage(plan.task, folder))
+    available = covered
     if languages is not None:
-        available = {
-            code: splits for code, splits in available.items() if any(same(code, other) for other in languages)
-        }
-        for language in languages:
-            if not any(same(code, language) for code in available):
-                yield Finding("error", "data", f"there is no data in {language}")
+        wanted = {language: codes_in(plan.task, covered, language) for language in languages}
+        available = {code: covered[code] for code in covered if any(code in codes for codes in wanted.values())}
+        for language in (language for language, codes in wanted.items() if not codes):
+            there = what_there_is(plan.task, language, "test", folder)
+            yield Finding("error", "data", f"there is no data in {language}{there}")
     yield from _adapters(plan, model, available)
-    yield from _splits(plan, available)
+    yield from _splits(plan, covered, available)
     yield from _stages(plan)
     splits_read: list[SplitFacts] = []
     if look_at_data:
         for code, splits in available.items():
             for split in splits:
                 if split == "train" and not any(
-                    plan.task.is_in_language(code, source) for source in plan.source_languages
+                    codes_in(plan.task, [code], source) for source in plan.source_languages
                 ):
                     continue  # nothing trains on it
                 try:
@@ -124,6 +123,11 @@ def check(
                     yield Finding("error", "rows", f"{code} {split}: {error}")
         yield from _of_rows(splits_read, plan.task)
     yield from _costs(plan, model, sum(facts.rows for facts in splits_read if facts.split == "train") or None, out)
+
+
+def codes_in(task: Task, codes: Iterable[str], language: str) -> list[str]:
+    """Return the codes of data in a language."""
+    return [code for code in codes if code == language or task.is_in_language(code, language)]
 
 
 def read_split(
@@ -200,16 +204,20 @@ def _adapters(plan: Plan, model: "Source | Facts", languages: Mapping[str, Any])
         )
 
 
-def _splits(plan: Plan, languages: Mapping[str, tuple[Split, ...]]) -> Iterator[Finding]:
-    if not languages:
-        yield Finding("error", "data", f"{plan.data or plan.task.title} has no data; give some with --data DIR")
+def _splits(
+    plan: Plan, covered: Mapping[str, tuple[Split, ...]], languages: Mapping[str, tuple[Split, ...]]
+) -> Iterator[Finding]:
+    folder = Path(plan.data) if plan.data else None
+    if not covered:
+        there = what_there_is(plan.task, plan.source_languages[0], "train", folder)
+        yield Finding("error", "data", f"{plan.data or plan.task.title} has no data; give some with --data DIR{there}")
         return
     before = sum(1 for splits in languages.values() if "test" in splits)
-    folder = Path(plan.data) if plan.data else None
     for source in plan.source_languages:
-        at_source = [split for split in SPLITS if _has(plan.task, source, split, folder, languages)]
+        at_source = [split for split in SPLITS if _has(plan.task, source, split, folder, covered)]
         if "train" not in at_source:
-            yield Finding("error", "splits", f"no training data in {source}, the language to train in")
+            there = what_there_is(plan.task, source, "train", folder)
+            yield Finding("error", "splits", f"no training data in {source}, the language to train in{there}")
         elif "validation" not in at_source:
             needed = plan.recipe.keep == "source-dev"
             text = f"no validation data in {source}: training is not monitored"
