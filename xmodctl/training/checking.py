@@ -8,8 +8,8 @@ from typing import Any
 from xmodctl.core.arguments import as_selection
 from xmodctl.core.events import Notice, warn
 from xmodctl.core.requests import command
+from xmodctl.training.findings import Finding
 from xmodctl.training.planning import resolve_plan
-from xmodctl.training.preflight import Finding
 from xmodctl.training.preflight import check as preflight_checks
 from xmodctl.training.request import CheckRequest
 

@@ -4,9 +4,9 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from xmodctl.catalog.task import Split, Task
 from xmodctl.core.encoded import Encoded
@@ -16,17 +16,16 @@ from xmodctl.data import coverage, load_rows, offers, what_there_is
 from xmodctl.data.encoding import encode
 from xmodctl.kinds import KINDS
 from xmodctl.languages import name, resolve
+from xmodctl.languages.scripts import script_mismatch, script_of
 from xmodctl.languages.tags import read
 from xmodctl.run.plan import Plan
 from xmodctl.training.cost import estimate
+from xmodctl.training.findings import Finding, passed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from xmodctl.model import Facts, Source
-from xmodctl.languages.scripts import script_mismatch, script_of
-
-Level = Literal["passed", "warning", "error"]
 
 MAJORITY = 0.9
 """If one label has a larger share of the rows, there is little to learn."""
@@ -36,19 +35,6 @@ UNKNOWN = 0.01
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 CHECKED_LETTERS = 200_000
 """How many letters of a split are checked for their script."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found."""
-
-    level: Level
-    check: str
-    text: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding as plain JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -96,7 +82,7 @@ def check(
         UserError: The data folder cannot be read at all.
     """
     sources = ", ".join(plan.source_languages)
-    yield _passed("plan", f"{plan.task.title} in {sources}, {plan.model}, recipe {plan.recipe.name}")
+    yield passed("plan", f"{plan.task.title} in {sources}, {plan.model}, recipe {plan.recipe.name}")
     folder = Path(plan.data) if plan.data else None
     covered: dict[str, tuple[Split, ...]] = dict(coverage(plan.task, folder))
     available = covered
@@ -174,10 +160,6 @@ def _unknown(encoded: Encoded, tokenizer: "PreTrainedTokenizerBase") -> int:
     return int((encoded.input_ids.values == tokenizer.unk_token_id).sum())
 
 
-def _passed(check_: str, text: str) -> Finding:
-    return Finding("passed", check_, text)
-
-
 def _adapters(plan: Plan, model: "Source | Facts", languages: Mapping[str, Any]) -> Iterator[Finding]:
     lacking, unknown = [], []
     for code in languages:
@@ -199,7 +181,7 @@ def _adapters(plan: Plan, model: "Source | Facts", languages: Mapping[str, Any])
         text = f"{plan.model} has no adapter for {', '.join(lacking)}; score such text {donor}"
         yield Finding("warning", "adapters", text)
     elif len(languages) > len(unknown):
-        yield _passed(
+        yield passed(
             "adapters", f"{plan.model} has an adapter for every language of the data ({len(languages) - len(unknown)})"
         )
 
@@ -223,7 +205,7 @@ def _splits(
             text = f"no validation data in {source}: training is not monitored"
             yield Finding("error" if needed else "warning", "splits", text)
         else:
-            yield _passed("splits", f"{source} has {', '.join(at_source)}; test data in {counted(before, 'language')}")
+            yield passed("splits", f"{source} has {', '.join(at_source)}; test data in {counted(before, 'language')}")
     if without := [code for code, splits in languages.items() if "test" not in splits]:
         yield Finding("warning", "splits", f"no test data in {', '.join(without)}")
 
@@ -238,7 +220,7 @@ def _stages(plan: Plan) -> Iterator[Finding]:
             if offers(task, language, "train", folder=folder, evaluation=False)
         ]
         if available:
-            yield _passed(
+            yield passed(
                 "stages", f"{task.title} is trained on first, in {', '.join(available)} ({folder or 'the Hub'})"
             )
         else:
@@ -261,7 +243,7 @@ def _of_rows(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[Finding]
     if not splits_read:
         return
     rows = sum(facts.rows for facts in splits_read)
-    yield _passed(
+    yield passed(
         "rows", f"{counted(rows, 'row')} in {counted(len(splits_read), 'file')}, all well-formed and with a gold label"
     )
     for facts in splits_read:
@@ -290,7 +272,7 @@ def _of_rows(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[Finding]
 def _warnings(check_: str, problems: Sequence[tuple[SplitFacts, str]], all_clear: str) -> Iterator[Finding]:
     yield from (Finding("warning", check_, f"{facts.place}: {problem}") for facts, problem in problems)
     if not problems:
-        yield _passed(check_, all_clear)
+        yield passed(check_, all_clear)
 
 
 def _labels(facts: SplitFacts, task: Task) -> Iterator[str]:
@@ -371,13 +353,13 @@ def _costs(plan: Plan, model: "Source | Facts", rows: int | None, out: Path) -> 
             "error", "disk", f"a run needs about {need}, but {out} has {available}; choose another disk with --out DIR"
         )
     else:
-        yield _passed("disk", f"a run needs about {need} of {available}")
+        yield passed("disk", f"a run needs about {need} of {available}")
     memory, device = _memory()
     summary = f"training needs about {cost.memory / 1e9:.1f} GB of {memory / 1e9:.1f} GB of {device}{steps}"
     if cost.memory > memory:
         yield Finding("error", "memory", f"{summary}; try --set tokens_per_step={plan.recipe.tokens_per_step // 2}")
     else:
-        yield _passed("memory", summary)
+        yield passed("memory", summary)
 
 
 def _existing(folder: Path) -> Path:
