@@ -1,4 +1,4 @@
-"""Data files whose names do not give their split: what there is, what is expected, and how to rename it."""
+"""Data files whose names do not give their split: the files, what is expected, and how to rename them."""
 
 import re
 import shlex
