@@ -84,14 +84,13 @@ def check(
     sources = ", ".join(plan.source_languages)
     yield passed("plan", f"{plan.task.title} in {sources}, {plan.model}, recipe {plan.recipe.name}")
     folder = Path(plan.data) if plan.data else None
-    covered: dict[str, tuple[Split, ...]] = dict(coverage(plan.task, folder))
-    available = covered
+    available = covered = dict(coverage(plan.task, folder))
     if languages is not None:
         wanted = {language: codes_in(plan.task, covered, language) for language in languages}
         available = {code: covered[code] for code in covered if any(code in codes for codes in wanted.values())}
         for language in (language for language, codes in wanted.items() if not codes):
-            there = what_there_is(plan.task, language, "test", folder)
-            yield Finding("error", "data", f"there is no data in {language}{there}")
+            problem = f"there is no data in {language}{what_there_is(plan.task, language, 'test', folder)}"
+            yield Finding("error", "data", problem)
     yield from _adapters(plan, model, available)
     yield from _splits(plan, covered, available)
     yield from _stages(plan)
