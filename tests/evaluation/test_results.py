@@ -58,7 +58,7 @@ def test_a_broken_line_in_the_middle_is_told_with_its_number(tmp_path):
 def test_a_row_of_a_newer_schema_is_refused_with_the_way_to_read_it(tmp_path):
     path = tmp_path / "results.jsonl"
     path.write_text(json.dumps({**ROW.to_json(), "schema": 99}) + "\n")
-    with pytest.raises(UserError, match=r"results\.jsonl:1 has schema 99, newer than 1; run: pip install"):
+    with pytest.raises(UserError, match=r"results\.jsonl:1 has schema 99, newer than 2; run: pip install"):
         read_rows(path)
 
 

@@ -63,7 +63,7 @@ def test_a_sweep_with_nothing_left_to_do_loads_no_model_and_no_library_for_it(tr
     assert done.returncode == 0, done.stderr
 
 
-def test_rows_of_changed_data_are_scored_again(trained, pairs):
+def test_rows_of_changed_data_are_scored_again_and_the_earlier_score_is_kept(trained, pairs):
     evaluate(trained, "de")
     path = pairs / "de" / "test.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
@@ -71,4 +71,7 @@ def test_rows_of_changed_data_are_scored_again(trained, pairs):
     evaluate(trained, "de", listen=events.append)
     scored = {event.language: event.known for event in events if isinstance(event, LanguageScored)}
     assert scored == {"en": True, "de": False}
-    assert len(read_rows(trained.results)) == 2
+    rows = read_rows(trained.results)
+    assert [(row.language, row.n) for row in rows] == [("en", 24), ("de", 24), ("de", 23)]
+    assert len({row.predictions for row in rows}) == 3
+    assert all((trained.folder / row.predictions).exists() for row in rows)

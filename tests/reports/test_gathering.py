@@ -6,8 +6,11 @@ import pytest
 from scored_runs import scored_run
 
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation.results import append_row, read_rows
+from xmodctl.evaluation.rescoring import score
+from xmodctl.evaluation.results import append_row, read_rows, write_predictions
+from xmodctl.kinds.scoring import Predicted
 from xmodctl.reports.gathering import gather
+from xmodctl.reports.records import records
 
 
 def texts_of(study, language="de"):
@@ -258,3 +261,58 @@ def test_a_study_becomes_json(tmp_path):
     output = json.loads(json.dumps(gather([scored_run(tmp_path).folder]).to_json()))
     assert output["runs"][0]["report"]["scores"][0]["language"] == "en"
     assert output["averages"][0]["name"] == "all languages"
+
+
+def test_rows_that_contradict_their_predictions_are_named_and_excluded(tmp_path):
+    run = scored_run(tmp_path, seeds=(1, 2))
+    german, arabic = (
+        next(row for row in read_rows(run.results) if (row.language, row.seed) == (language, 2))
+        for language in ("de", "ar")
+    )
+    append_row(run.results, replace(german, value=93.3, metrics={**german.metrics, german.metric: 93.3}))
+    append_row(run.results, replace(arabic, value=float("nan")))
+    study = gather([run.folder])
+    first = next(row for row in read_rows(run.results) if (row.language, row.seed) == ("de", 1))
+    assert study.runs[0].score("de").values == (first.value,)
+    assert "its accuracy is 93.30, the predictions score" in noted(study, "de, seed 2, of run is excluded")
+    assert "is not a number" in noted(study, "ar, seed 2, of run is excluded")
+    score(run, update=True)
+    assert not [note for note in gather([run.folder]).notes if "excluded" in note]
+
+
+def on_other_data(run, under):
+    """Score German on a second data set."""
+    row = next(row for row in read_rows(run.results) if (row.language, row.seed) == ("de", 1))
+    lines = [json.loads(line) for line in (run.folder / row.predictions).read_text().splitlines()][:20]
+    name = "predictions/test/de.other.seed-1.jsonl"
+    digest = write_predictions(run.folder / name, [Predicted(**line) for line in lines])
+    accuracy = sum(line["gold"] == line["prediction"] for line in lines) * 100 / len(lines)
+    changes = {"data": f"{under}/uner/de/test.jsonl#other", "value": accuracy, "metrics": {"accuracy": accuracy}}
+    append_row(run.results, replace(row, predictions=name, predictions_sha256=digest, n=20, **changes))
+
+
+def test_data_sets_are_shown_apart_in_every_format_and_never_averaged_together(tmp_path):
+    run = scored_run(tmp_path, seeds=(1,))
+    before = gather([run.folder])
+    on_other_data(run, tmp_path)
+    study = gather([run.folder])
+    (other,) = study.others
+    assert (study.data_set, other.data_set) == ("sequence-classification", "uner")
+    assert study.averages == before.averages
+    assert study.runs[0].report.scores == before.runs[0].report.scores
+    (german,) = other.runs[0].report.scores
+    assert (german.language, german.n, german.gap) == ("de", 20, None)
+    assert "shown apart: uner (de)" in noted(study, "other data")
+    for name in ("html", "markdown", "latex"):
+        assert "uner" in study.render(name)
+    assert study.render("markdown").count("German") == 2
+    assert [line["data_set"] for line in records(study)].count("uner") == 1
+    assert study.to_json()["other_data"][0]["data_set"] == "uner"
+
+
+def test_runs_on_different_data_have_a_table_each(tmp_path):
+    one = scored_run(tmp_path / "a", "one", seeds=(1,))
+    two = scored_run(tmp_path / "b", "two", seeds=(1,), count=30)
+    study = gather([one.folder, two.folder])
+    assert [[run.name for run in each.runs] for each in study.by_data_set] == [["one"], ["two"]]
+    assert study.data_set != study.others[0].data_set

@@ -173,3 +173,22 @@ def test_the_scores_of_a_run_are_a_data_frame_with_the_last_of_equal_measurement
     run.results.write_text("".join(json.dumps(line) + "\n" for line in lines))
     frame = run.to_frame()
     assert list(zip(frame["language"], frame["value"], strict=True)) == [("sw", 40.0), ("de", 60.0)]
+
+
+def test_redo_deletes_only_what_a_run_wrote(tmp_path):
+    run = opened(tmp_path / "r")
+    written = [
+        "results.jsonl", "report.html", "predictions/test/de.seed-1.jsonl", "seed-1/delta.safetensors",
+        "seed-1/metrics.jsonl", "seed-1/checkpoints/step-5/trained.safetensors", "seed-1/stage-1-snli/delta.safetensors",
+        "tensorboard/seed-1/events.out.tfevents.1",
+    ]  # fmt: skip
+    own = ["notes.md", "figures/plot.png", "predictions/test/mine.txt", "seed-1/thoughts.txt"]
+    for name in (*written, *own):
+        path = run.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    opened(run.folder, on_exists="redo")
+    left = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
+    assert left == {*own, "run.json"}
+    assert Run.kept(run.folder) == sorted(own)
+    assert not (run.folder / "seed-1" / "checkpoints").exists()

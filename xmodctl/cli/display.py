@@ -3,7 +3,6 @@
 On a terminal, tables have lines and color; in a pipe or a file, they are plain aligned text.
 """
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
+
+from xmodctl.core.json_text import json_text
 
 PLAIN_WIDTH = 1000  # piped tables are never folded
 
@@ -54,7 +55,7 @@ def draw(sheet: Sheet, console: Console) -> None:
 
 def show_json(value: Any) -> None:
     """Print one JSON document on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201
+    print(json_text(value, indent=2))  # noqa: T201
 
 
 def show_text(text: str) -> None:

@@ -48,7 +48,8 @@ def runs_sheet(table: ScoreTable) -> Sheet:
     last = len(rows) - 1
     for average in table.averages:
         rows.append((average.title, "", "", *(_score(cell) for cell in average.cells if cell)))
-    title = f"{table.task}, {table.split}: {table.metric} in percent (95% interval){_limited(table.limited)}"
+    scored = f"{table.task}, {table.split}{table.on_data}"
+    title = f"{scored}: {table.metric} in percent (95% interval){_limited(table.limited)}"
     columns = ("language", "name", "family", *names)
     return Sheet(columns, tuple(rows), title, frozenset(names), frozenset({last}))
 
@@ -58,7 +59,8 @@ def difference_sheets(comparison: "Comparison") -> list[Sheet]:
     sheets = []
     for (of, against), differences in comparison.pairs.items():
         columns = ("language", "n", against, of, "difference", "95% interval", "p (Holm)", "")
-        title = f"{comparison.task}, {comparison.split}: {comparison.metric} in percent, {of} minus {against}"
+        on_data = f", data set {comparison.data_set}" if comparison.data_set else ""
+        title = f"{comparison.task}, {comparison.split}{on_data}: {comparison.metric} in percent, {of} minus {against}"
         rows = tuple(_difference(difference) for difference in differences)
         has_mean = differences[-1].language is None
         sheets.append(
@@ -106,7 +108,7 @@ def _title(table: ScoreTable) -> str:
     seeds = f", seeds {', '.join(map(str, column.seeds))}" if len(column.seeds) > 1 else ""
     sources = "+".join(column.sources)
     metric = f"{table.metric} in percent, trained in {sources}"
-    return f"{table.task}, {table.split}: {metric}{seeds}{_limited(table.limited)}"
+    return f"{table.task}, {table.split}{table.on_data}: {metric}{seeds}{_limited(table.limited)}"
 
 
 def _limited(limit: int | None) -> str:

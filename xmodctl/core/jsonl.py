@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import whole_file
+from xmodctl.core.json_text import json_text
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import RowError
 
@@ -102,7 +103,7 @@ def write(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one object per line, atomically: readers see the old file or the complete new one."""
     with whole_file(Path(path)) as part, part.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json_text(row) + "\n")
 
 
 def append(path: str | Path, row: Mapping[str, Any], *, durable: bool = True) -> None:
@@ -117,7 +118,7 @@ def append(path: str | Path, row: Mapping[str, Any], *, durable: bool = True) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
         _cut_torn_line(file)
-        file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+        file.write(json_text(row).encode() + b"\n")
         if durable:
             file.flush()
             os.fsync(file.fileno())

@@ -102,7 +102,7 @@ def _head(groups: Iterator[list[_Text]]) -> tuple[list[list[_Text]], int]:
         for line in group:
             if not line.text.startswith("#"):
                 return head, len(line.fields)
-    return head, max((len(line.fields) for group in head for line in group if _is_tag(line.fields[-1])), default=0)
+    return head, max((len(line.fields) for group in head for line in group if is_tag(line.fields[-1])), default=0)
 
 
 def _sentences(file: DataFile, groups: Iterator[list[_Text]], width: int) -> Iterator[list[Line]]:
@@ -126,7 +126,7 @@ def _sentences(file: DataFile, groups: Iterator[list[_Text]], width: int) -> Ite
 def _is_word(file: DataFile, fields: list[str], width: int) -> bool:
     """Return whether a line that begins with `#` before the first word of a sentence is a word, not a comment."""
     tags = _number(file, "tags") or width
-    return len(fields) == width and tags <= width and _number(file, "tokens") in (None, 1) and _is_tag(fields[tags - 1])
+    return len(fields) == width and tags <= width and _number(file, "tokens") in (None, 1) and is_tag(fields[tags - 1])
 
 
 def _layout(file: DataFile, sample: Sequence[Sequence[Line]], width: int) -> _Layout:
@@ -145,7 +145,7 @@ def _layout(file: DataFile, sample: Sequence[Sequence[Line]], width: int) -> _La
         return _Layout(file.numbered["tokens"], file.numbered["tags"])
     words = 2 if numbered else tokens or 1
     candidates = [
-        column for column in range(1, width + 1) if column != words and all(_is_tag(row[column - 1]) for row in lines)
+        column for column in range(1, width + 1) if column != words and all(is_tag(row[column - 1]) for row in lines)
     ]
     likely = " and ".join(map(str, candidates))
     looks = f"column {likely} looks" if len(candidates) == 1 else f"columns {likely} look"
@@ -157,7 +157,7 @@ def _layout(file: DataFile, sample: Sequence[Sequence[Line]], width: int) -> _La
             f"name the columns with --set columns.tokens=2 --set columns.tags={tags or number}"
         )
     column = tags or width
-    share = sum(_is_tag(row[column - 1]) for row in lines) / len(lines)
+    share = sum(is_tag(row[column - 1]) for row in lines) / len(lines)
     if candidates and column not in candidates and share < 0.5:
         raise UserError(
             f"{place}: column {column}, which is read as tags, contains {quoted(lines[0][column - 1])}, and {looks} "
@@ -172,7 +172,8 @@ def _counts_words(lines: Sequence[Line]) -> bool:
     return bool(ids) and ids == [str(number) for number in range(1, len(ids) + 1)]
 
 
-def _is_tag(field: str) -> bool:
+def is_tag(field: str) -> bool:
+    """Return whether a field looks like a tag."""
     return _TAG.fullmatch(field.strip()) is not None
 
 

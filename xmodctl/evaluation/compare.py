@@ -1,11 +1,19 @@
 """`xmodctl compare` as a function: are runs, or ways through one run's model, significantly different?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.requests import command
-from xmodctl.evaluation.compared_rows import LABELS, choose_rows, refuse_different_tasks, rows_in_common
+from xmodctl.evaluation.compared_rows import (
+    LABELS,
+    choose_rows,
+    common_data_sets,
+    refuse_different_tasks,
+    rows_in_common,
+)
 from xmodctl.evaluation.comparison import Comparison, Side
+from xmodctl.evaluation.data_sets import DataSetRows
 from xmodctl.evaluation.measurements import Measurement, Statistics
 from xmodctl.evaluation.paired_tests import Pair, compare_pairs
 from xmodctl.evaluation.requests import CompareRequest
@@ -26,15 +34,19 @@ def compare(request: CompareRequest) -> Comparison:
         UserError: The runs cannot be compared, or their predictions are missing or changed.
     """
     runs = [find_run(run) for run in request.run_list]
-    if len(runs) == 1:
-        return compare_controls(runs[0], rows_of(runs[0], request.split), languages=request.selection)
-    return compare_runs(runs, split=request.split, languages=request.selection)
+    if len(runs) > 1:
+        return compare_runs(runs, split=request.split, languages=request.selection)
+    rows, notes = rows_in_common(runs, request.split)
+    sets = common_data_sets(runs, rows)
+    return _over_data_sets(
+        sets, notes, lambda each: compare_controls(runs[0], each.rows[0], languages=request.selection)
+    )
 
 
 def compare_runs(
     runs: Sequence[Run], *, split: str = "test", languages: str = "all", seed: int = 0, resamples: int = TEST_RESAMPLES
 ) -> Comparison:
-    """Compare each run with the first one.
+    """Compare each run with the first one, on each data set that all of them were scored on.
 
     Args:
         runs: At least two, of one task.
@@ -48,8 +60,35 @@ def compare_runs(
         UserError: The scores are not of one task, split, and set of examples, or predictions are missing or changed.
     """
     refuse_different_tasks(runs)
+    rows, notes = rows_in_common(runs, split)
+    sets = common_data_sets(runs, rows)
+    return _over_data_sets(
+        sets, notes, lambda each: compare_rows(runs, each.rows, languages=languages, seed=seed, resamples=resamples)
+    )
+
+
+def compare_rows(
+    runs: Sequence[Run],
+    rows: Sequence[Sequence[Row]],
+    *,
+    languages: str = "all",
+    seed: int = 0,
+    resamples: int = TEST_RESAMPLES,
+) -> Comparison:
+    """Compare rows of each run with those of the first one.
+
+    Args:
+        runs: At least two, of one task.
+        rows: The rows of each run, of one split, limit, and data set.
+        languages: As for `compare_runs`.
+        seed: The same seed gives the same intervals and p-values.
+        resamples: The number of resamples.
+
+    Raises:
+        UserError: The scores are not of the same examples, or predictions are missing or changed.
+    """
+    refuse_different_tasks(runs)
     labels = LABELS[: len(runs)]
-    limit, rows = rows_in_common(runs, split)
     chosen, notes = choose_rows(languages, dict(zip(labels, rows, strict=True)))
     measurements = {
         (label, language): _measurement(run, side_rows[label], language)
@@ -69,7 +108,8 @@ def compare_runs(
         if pair.first.adapter != pair.second.adapter:
             adapters = f"{pair.second.adapter} in {pair.against}, {pair.first.adapter} in {pair.of}"
             notes.append(f"{pair.language} went through different adapters: {adapters}")
-    return compare_pairs(pairs, sides, split, limit, notes, seed=seed, resamples=resamples)
+    first = rows[0][0]
+    return compare_pairs(pairs, sides, first.split, first.limited, notes, seed=seed, resamples=resamples)
 
 
 def compare_controls(
@@ -132,7 +172,30 @@ def rows_of(run: Run, split: str) -> list[Row]:
     Raises:
         UserError: There are none.
     """
-    return rows_in_common([run], split)[1][0]
+    return rows_in_common([run], split)[0][0]
+
+
+def _over_data_sets(
+    sets: Sequence[DataSetRows], notes: Sequence[str], compare_one: Callable[[DataSetRows], Comparison]
+) -> Comparison:
+    """Return the comparison on the first data set that can be compared, with those on the others.
+
+    Raises:
+        UserError: There is none.
+    """
+    comparisons, problems = [], []
+    for each in sets:
+        try:
+            comparison = compare_one(each)
+        except UserError as problem:
+            problems.append((each.name, problem))
+        else:
+            comparisons.append(replace(comparison, data_set=each.name) if len(sets) > 1 else comparison)
+    if not comparisons:
+        raise problems[0][1]
+    skipped = [f"not compared on {name}: {problem}" for name, problem in problems]
+    first = comparisons[0]
+    return replace(first, notes=(*notes, *first.notes, *skipped), others=tuple(comparisons[1:]))
 
 
 def _measurement(run: Run, rows: Sequence[Row], language: str) -> Measurement:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 
 from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.evaluation.agreement import agreeing
+from xmodctl.evaluation.data_sets import DataSetRows, by_data_set
 from xmodctl.evaluation.results import Row, own_rows, read_rows
 from xmodctl.languages import same
 from xmodctl.run.run import Run
@@ -43,11 +45,13 @@ def refuse_different_tasks(runs: Sequence[Run]) -> None:
                 )
 
 
-def rows_in_common(runs: Sequence[Run], split: str) -> tuple[int | None, list[list[Row]]]:
+def rows_in_common(runs: Sequence[Run], split: str) -> tuple[list[list[Row]], list[str]]:
     """Return the rows of a split with a --limit that every run has: without one if possible, else the largest.
 
+    Rows that contradict their stored predictions are excluded, and a note names each.
+
     Raises:
-        UserError: A run has no scores of the split, or there is no common limit.
+        UserError: A run has no scores of the split that can be compared, or there is no common limit.
     """
     run_rows = []
     for run in runs:
@@ -68,7 +72,31 @@ def rows_in_common(runs: Sequence[Run], split: str) -> tuple[int | None, list[li
         )
         raise UserError(f"the runs were scored with different --limit ({described}); score them with the same --limit")
     limit = None if None in shared else max(value for value in shared if value is not None)
-    return limit, [[row for row in rows if row.limited == limit] for rows in run_rows]
+    kept, notes = [], []
+    for run, rows in zip(runs, run_rows, strict=True):
+        agreed, contradictions = agreeing(run, [row for row in rows if row.limited == limit])
+        if not agreed:
+            raise UserError(contradictions[0])
+        kept.append(agreed)
+        notes += contradictions
+    return kept, notes
+
+
+def common_data_sets(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> list[DataSetRows]:
+    """Return the data sets that every run was scored on.
+
+    Raises:
+        UserError: There is none.
+    """
+    sets = by_data_set(*rows)
+    common = [each for each in sets if all(each.rows)]
+    if not common:
+        scored = "; ".join(
+            f"{run.folder}: {' and '.join(each.name for each in sets if each.rows[number])}"
+            for number, run in enumerate(runs)
+        )
+        raise UserError(f"the runs were not scored on the same data ({scored}); score both on one data set with --data")
+    return common
 
 
 def choose_rows(selection: str, rows: Mapping[str, Sequence[Row]]) -> tuple[ComparedRows, list[str]]:

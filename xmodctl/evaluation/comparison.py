@@ -70,6 +70,8 @@ class Comparison:
     differences: tuple[Difference, ...]  # pair by pair: languages, then their mean
     ci_method: str
     notes: tuple[str, ...] = ()
+    data_set: str = ""  # which one, if there are scores on several
+    others: "tuple[Comparison, ...]" = ()  # of the same sides, on other data
 
     def __repr__(self) -> str:
         """Return the comparison in short."""
@@ -138,7 +140,8 @@ class Comparison:
         value = asdict(self)
         for entry, difference in zip(value["differences"], self.differences, strict=True):
             entry |= {"value": difference.value, "significant": difference.significant}
-        return {**value, "verdicts": list(self.verdicts)}
+        others = [other.to_json() for other in self.others]
+        return {**value, "others": others, "verdicts": list(self.verdicts)}
 
 
 def _verdict(of: str, against: str, differences: Sequence[Difference]) -> str:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from xmodctl.adapters.store import choose_all, unused_packages
 from xmodctl.catalog.task import Split
+from xmodctl.core.arguments import as_overrides
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.events import Listener, Notice, warn
 from xmodctl.core.requests import command
 from xmodctl.evaluation.compare import compare_controls
+from xmodctl.evaluation.data_sets import by_data_set
 from xmodctl.evaluation.measurements import Statistics, with_intervals
 from xmodctl.evaluation.requests import DonorsRequest, EvaluationRequest
-from xmodctl.evaluation.results import Failure, Report, Row
+from xmodctl.evaluation.results import Failure, Report, Row, read_rows
 from xmodctl.evaluation.results import report as summarise
 from xmodctl.evaluation.sweep import Sweep
 from xmodctl.evaluation.targets import evaluation_targets
@@ -34,9 +36,10 @@ SCORING_KEYS = ("columns", "labels_mapped", "language_column", "language_ends_at
 def evaluate(request: EvaluationRequest) -> Report:
     """Score a run in other languages, each through its own adapter, and return the report.
 
-    The shared weights are loaded once; each language brings its own adapter. Scores that exist are kept. The source
-    language is always scored, because gaps are measured from it (exclude it with `-en_XX`). A language that could not
-    be scored is in the report's `failures`, with the reason.
+    The shared weights are loaded once; each language brings its own adapter. Scores that exist are kept, also those of
+    other data. The source language is scored too, because gaps are measured from it (exclude it with `-en_XX`). If
+    `langs` does not name it, it is read with the run's own settings, whatever `overrides` say, and a notice says so if
+    it has no data. A language that could not be scored is in the report's `failures`, with the reason.
 
     Raises:
         UserError: Nothing can be scored, or an option is wrong.
@@ -48,15 +51,18 @@ def evaluate(request: EvaluationRequest) -> Report:
     source = find_base(run)
     packages = choose_all(request.packages, source)
     _report_packages(request.selection, source, packages, listen)
-    targets = evaluation_targets(run, source, request.selection, folder, listen, packages=packages)
+    split = as_split(request.split)
+    chosen = evaluation_targets(run, source, request.selection, folder, split, listen, packages=packages)
     sweep = new_sweep(request, run, source, folder, packages, listen)
+    sweep.unasked = chosen.unasked
     with locked(run.folder):
         if request.on_exists == "error":
-            refuse_stored(run, sweep.stored_rows(targets, request.control_names))
-        sweep.score(targets, request.control_names)
+            refuse_stored(run, sweep.stored_rows(chosen.targets, request.control_names))
+        sweep.score(chosen.targets, request.control_names)
     refuse_nothing(sweep.rows, sweep.failures)
     report = summarise(run.folder.name, sweep.rows, sweep.failures)
     report = with_intervals(report, run, sweep.rows, known=sweep.statistics)
+    report = replace(report, data_set=data_set_among_others(run, sweep.rows, listen))
     if request.control_names:
         report = replace(report, control_comparison=compare_with_controls(run, sweep.rows, sweep.statistics, listen))
     listen(Notice(f"results: {run.results}"))
@@ -108,17 +114,40 @@ def new_sweep(
     listen: Listener,
 ) -> Sweep:
     """Return a sweep that follows a request."""
+    read_as = dict(request.overrides or {}) if isinstance(request, EvaluationRequest) else {}
+    if request.language_column:
+        read_as["language_column"] = request.language_column
     return Sweep(
         run,
         source,
         listen,
-        split=next(split for split in get_args(Split) if split == request.split),
+        split=as_split(request.split),
         folder=folder,
         limit=request.limit,
         redo=request.on_exists == "redo",
         precision=request.precision,
         packages=packages,
+        own_task=find_run(run.folder).plan.task if read_as else None,
+        read_as=" ".join(sorted(as_overrides(read_as))),
     )
+
+
+def as_split(name: str) -> Split:
+    """Return the split of a name that a request has checked."""
+    return next(split for split in get_args(Split) if split == name)
+
+
+def data_set_among_others(run: "Run", rows: Sequence[Row], listen: Listener) -> str:
+    """Return the name of the data set of rows if the run has scores of others too, which a notice names."""
+    first = rows[-1]
+    stored = [row for row in read_rows(run.results) if (row.split, row.limited) == (first.split, first.limited)]
+    sets = by_data_set(stored)
+    here = next((each for each in sets if first.key in {row.key for row in each.rows[0]}), None)
+    others = [each.name for each in sets if each is not here]
+    if here is None or not others:
+        return ""
+    listen(Notice(f"{run.folder} also has scores of other data, kept apart: {'; '.join(others)}"))
+    return here.name
 
 
 def refuse_stored(run: "Run", rows: Sequence[Row]) -> None:
@@ -142,7 +171,8 @@ def refuse_nothing(rows: Sequence[Row], failures: Sequence[Failure]) -> None:
         UserError: Every language failed; the message gives the first reason.
     """
     if not rows:
-        raise UserError(f"nothing could be scored: {failures[0].language}: {failures[0].reason}")
+        reason = f"{failures[0].language}: {failures[0].reason}" if failures else "there is no data in these languages"
+        raise UserError(f"nothing could be scored: {reason}")
 
 
 def compare_with_controls(run: "Run", rows: Sequence[Row], known: Statistics, listen: Listener) -> "Comparison | None":

@@ -16,9 +16,12 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, ModelLoading, Notice, warn
 from xmodctl.core.files import whole_file
+from xmodctl.core.json_text import json_text
 from xmodctl.core.jsonl import parse_object
 from xmodctl.core.mistakes import RowError
 from xmodctl.core.requests import command
+from xmodctl.data.files import open_bytes
+from xmodctl.evaluation.input_tables import is_input, read_table, refuse_table, table_extension
 from xmodctl.evaluation.requests import PredictRequest
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from xmodctl.run.run import Run
+
+CONNECTIVES_REMEDY = "send the text through another language's adapter, as with --lang en"
 
 MOST_CHARACTERS = 2**20
 """A part of the input is labeled at the latest when it has this many characters, so that memory stays bounded."""
@@ -82,8 +87,9 @@ class Predictions:
     Iterating raises a `UserError` at a row that cannot be used, after the predictions of the rows before it.
     """
 
-    def __init__(self, parts: Iterator[LabelledPart]) -> None:
+    def __init__(self, parts: Iterator[LabelledPart], source: str | Path | None = None) -> None:
         self._parts = parts
+        self._source = source
         self.count = 0
         """Rows labeled so far."""
         self.truncated = 0
@@ -104,9 +110,12 @@ class Predictions:
         """Write one JSON object per line; the file appears when it is complete.
 
         Raises:
-            UserError: A row cannot be used. The predictions before it are in a file beside `path`, ending in .partial.
+            UserError: `path` is the input. Or a row cannot be used: then the predictions before it are in a file beside
+                `path`, ending in .partial.
         """
         path = Path(path)
+        if self._source is not None and is_input(path, self._source):
+            raise UserError(f"--out {path} is the input, which it would replace; choose another file")
         with whole_file(path) as part:
             try:
                 with part.open("w", encoding="utf-8") as file:
@@ -136,7 +145,8 @@ def predict(request: PredictRequest) -> Predictions:
         raise UserError(f"there is no file {request.inputs}; give a file, or - for standard input")
     label = load_labeller(run, request, listen)
     language = label.trained.model.active or request.lang
-    return Predictions(label(_input_rows(request.inputs, run.plan.task, language)))
+    rows = _input_rows(request.inputs, request.format, run.plan.task, language)
+    return Predictions(label(rows), source=request.inputs if isinstance(request.inputs, str | Path) else None)
 
 
 def load_labeller(run: "Run", request: PredictRequest, listen: Listener) -> Labeller:
@@ -163,31 +173,36 @@ def load_labeller(run: "Run", request: PredictRequest, listen: Listener) -> Labe
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as JSON, one per line."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(json_text(row) + "\n" for row in rows)
 
 
-def read_lines(stream: Iterable[bytes], name: str, task: Task, language: str) -> Iterator[InputRow]:
+def read_lines(
+    stream: Iterable[bytes], name: str, task: Task, language: str, format_: str | None = None
+) -> Iterator[InputRow]:
     """Read rows: one JSON object per line, or plain text where a row is a single text. Blank lines are skipped.
 
-    The first line decides which. JSON has the kind's columns, named as the kind or as the task's data names them.
-    Plain text is split into words at white space where words are labeled.
+    The first line decides which, unless `format_` says so. JSON has the kind's columns, named as the kind or as the
+    task's data names them. Plain text is split into words at white space where words are labeled.
 
     Args:
         stream: The lines.
         name: The name of the input in messages.
         task: The task.
         language: The language whose connectives the task uses.
+        format_: `text` or `jsonl`, where that is known.
 
     Raises:
-        UserError: While iterating: a line cannot be used; the message gives its number.
+        UserError: While iterating: a line cannot be used, or the first one shows that the input is a table; the message
+            gives its number.
     """
-    remedy = "send the text through another language's adapter, as with --lang en"
-    connectives = task.connectives_in(language, remedy=remedy)
+    connectives = task.connectives_in(language, remedy=CONNECTIVES_REMEDY)
     numbered = _decoded(stream, name)
     first = next(numbered, None)
     if first is None:
         raise UserError(f"{name} holds no lines; give one row per line, such as {_example(task)}")
-    is_json = _is_object(first[1])
+    is_json = _is_object(first[1]) if format_ is None else format_ == "jsonl"
+    if format_ is None and not is_json:
+        refuse_table(first[1], f"{name}:{first[0]}", task)
     kind = KINDS[task.kind]
     if not (is_json or kind.takes_plain_text(task)):
         raise UserError(f"{name}:{first[0]}: {task.kind} takes one JSON object per line, such as {_example(task)}")
@@ -199,12 +214,15 @@ def read_lines(stream: Iterable[bytes], name: str, task: Task, language: str) ->
 
 
 def _input_rows(
-    inputs: str | Path | Iterable[str | Mapping[str, Any]], task: Task, language: str
+    inputs: str | Path | Iterable[str | Mapping[str, Any]], format_: str | None, task: Task, language: str
 ) -> Iterator[InputRow]:
     """Yield the rows of a file, of standard input, or of a Python iterable."""
-    if isinstance(inputs, str | Path):
+    if isinstance(inputs, str | Path) and (extension := table_extension(inputs, format_)):
+        connectives = task.connectives_in(language, remedy=CONNECTIVES_REMEDY)
+        yield from read_table(Path(inputs), extension, task, connectives)
+    elif isinstance(inputs, str | Path):
         with _opened(inputs) as (stream, name):
-            yield from read_lines(stream, name, task, language)
+            yield from read_lines(stream, name, task, language, format_)
     else:
         lines = (row if isinstance(row, str) else json.dumps(row) for row in inputs)
         yield from read_lines((line.encode() for line in lines), "inputs", task, language)
@@ -215,7 +233,7 @@ def _opened(path: str | Path) -> Iterator[tuple[Iterable[bytes], str]]:
     if str(path) == "-":
         yield sys.stdin.buffer, "standard input"
         return
-    with Path(path).open("rb") as stream:
+    with open_bytes(Path(path)) as stream:
         yield stream, str(path)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 CONTROLS = ("source", "none")
+INPUT_FORMATS = ("text", "jsonl", "csv", "tsv", "json", "parquet", "conll")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -188,6 +189,9 @@ class PredictRequest:
         seed: The seed whose model to use; None is the run's first seed.
         adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
         precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+        format: How the file is written: `text`, `jsonl`, or a format of training data: `csv`, `tsv`, `json`, `parquet`,
+            `conll`. By default, the extension of the file decides between these, and without one the first line
+            decides between `text` and `jsonl`.
         rows_at_a_time: The largest number of rows that are read and labeled together.
         listen: Called with each event; without it, cautions become Python warnings.
     """
@@ -199,11 +203,16 @@ class PredictRequest:
     seed: int | None = None
     adapters: str | Path | Sequence[str | Path] = ()
     precision: str = "auto"
+    format: str | None = None
     rows_at_a_time: int = 256
     listen: Listener | None = None
 
     def __post_init__(self) -> None:
         check_choice("--precision", self.precision, PRECISIONS)
+        if self.format is not None:
+            check_choice("--format", self.format, INPUT_FORMATS)
+            if not isinstance(self.inputs, str | Path):
+                raise UserError(f"format={self.format}: a format is of a file; give the file, or omit the format")
         if self.rows_at_a_time < 1:
             raise UserError(f"rows_at_a_time={self.rows_at_a_time}: give a whole number of rows, at least 1")
 

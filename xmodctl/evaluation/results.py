@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,14 +12,18 @@ from xmodctl.core.files import sha256_of
 from xmodctl.evaluation.notebook import data_frame, html_table
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.languages import same
+from xmodctl.run.data_sets import data_set_of, fingerprint_of
 
 if TYPE_CHECKING:
     import pandas
 
     from xmodctl.evaluation.comparison import Comparison
 
-SCHEMA = 1
-"""Version of the row format; a reader refuses a newer one."""
+SCHEMA = 2
+"""Version of the row format; a reader refuses a newer one.
+
+Up to version 1, a score replaced an earlier one of the same language on other data, together with its predictions.
+"""
 
 ALL, WITHOUT_SOURCE, OWN_ADAPTER = "all languages", "without the source", "with an adapter of their own"
 """The names of the averages."""
@@ -64,6 +69,7 @@ class Row:
     training_seed: int | None = None  # with shots, `seed` draws the shots and this is the seed of the training
     in_source: bool | None = None  # whether the data is in a source language; None in rows of earlier versions
     package: str | None = None  # sha256 of the adapter's package, read back from the model
+    read_as: str = ""  # what was set for reading this data, where the run's own settings were not used
 
     @property
     def is_in_source(self) -> bool:
@@ -74,8 +80,18 @@ class Row:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What makes two rows the same measurement."""
-        return (self.seed, self.language, self.adapter, self.split, self.control, self.limited)
+        """What makes two rows the same measurement: a score of other data is another one."""
+        return (self.seed, self.language, self.adapter, self.split, self.control, self.limited, self.fingerprint)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the data, as it was read."""
+        return fingerprint_of(self.data)
+
+    @property
+    def data_set(self) -> str:
+        """The data set: the folder that holds its languages, or the Hub's benchmark."""
+        return data_set_of(self.data, self.language, self.task)
 
     def __repr__(self) -> str:
         """Return the row in short."""
@@ -100,9 +116,15 @@ class Row:
                 f"{origin} has schema {value['schema']}, newer than {SCHEMA}; run: pip install --upgrade xmodctl"
             )
         known = {column.name for column in fields(cls)}
-        return cls(
-            **{**{k: v for k, v in value.items() if k in known}, "source_languages": tuple(value["source_languages"])}
-        )
+        numbers = {name: _number(value[name]) for name in ("value", "baseline", "ci_low", "ci_high")}
+        metrics = {name: _number(metric) for name, metric in value["metrics"].items()}
+        kept = {name: inner for name, inner in value.items() if name in known}
+        return cls(**{**kept, **numbers, "metrics": metrics, "source_languages": tuple(value["source_languages"])})
+
+
+def _number(value: Any) -> float:
+    """Return a number of a row; what is not finite is null in JSON."""
+    return nan if value is None else value + 0.0
 
 
 @dataclass(frozen=True)
@@ -118,18 +140,24 @@ class Failure:
 def read_rows(path: Path) -> list[Row]:
     """Read `results.jsonl`. Of two rows with the same key, the later one counts; a torn last line is skipped.
 
+    Scores of different data are all returned, except those whose predictions an earlier version overwrote.
+
     Raises:
         UserError: A line is not a row, or was written by a newer version.
     """
     if not path.exists():
         return []
     rows: dict[tuple[Any, ...], Row] = {}
+    owners: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # file of predictions -> key of the row that it is of
     remedy = "remove that line, and its language is scored again"
     for number, value in jsonl.read(path, remedy=remedy, append_only=True):
         try:
             row = Row.from_json(value, origin=f"{path}:{number}")
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise UserError(f"{path}:{number} is not a result row; {remedy}") from error
+        file = (*row.key[:-1], row.predictions)
+        rows.pop(owners.get(file, row.key), None)
+        owners[file] = row.key
         rows.pop(row.key, None)
         rows[row.key] = row
     return list(rows.values())
@@ -209,6 +237,7 @@ class Report:
     notes: tuple[str, ...] = ()  # what you should know about the scores
     rows: tuple[Row, ...] = ()  # what the report was made from
     control_comparison: "Comparison | None" = None  # own adapters against the controls, if these were scored
+    data_set: str = ""  # which one, if the run was scored on several
 
     def __repr__(self) -> str:
         """Return the report in short."""

@@ -9,17 +9,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xmodctl.adapters.attaching import load_tokenizers
-from xmodctl.catalog.task import Split
+from xmodctl.catalog.task import Split, Task
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import BatchScored, LanguageFailed, LanguageScored, LanguageStarted, Listener, ModelLoading
+from xmodctl.core.events import (
+    BatchScored,
+    LanguageFailed,
+    LanguageScored,
+    LanguageStarted,
+    Listener,
+    ModelLoading,
+    Notice,
+)
 from xmodctl.core.versions import versions
 from xmodctl.data import Rows, load_rows
 from xmodctl.data.encoding import encode
 from xmodctl.data.rows import load_examples
+from xmodctl.evaluation.agreement import disagreement
 from xmodctl.evaluation.example_statistics import ExampleStatistics, cache_example_statistics
 from xmodctl.evaluation.measurements import Statistics
-from xmodctl.evaluation.results import Failure, Row, append_row, read_rows, write_predictions
+from xmodctl.evaluation.results import Failure, Row, append_row, write_predictions
+from xmodctl.evaluation.stored_rows import StoredRows
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted, score_predictions
 from xmodctl.languages import Target, same
@@ -47,6 +57,10 @@ class Sweep:
     A language that fails does not stop the others: it becomes a `Failure`. A language whose adapter is in `packages`
     goes through that adapter, and is read with the package's own tokenizer if it has one.
 
+    A score of other data (another file, other columns, other content) is another measurement: it is kept beside the
+    earlier one. The languages in `unasked` are sources that are scored only so that gaps can be measured: they are read
+    with the run's own settings, and where that fails, a notice says so.
+
     The model, the tokenizers, and the data of a language are loaded when they are first needed. If everything is
     scored already, only the fingerprint of the data is computed.
     """
@@ -60,6 +74,9 @@ class Sweep:
     redo: bool = False
     precision: str = "auto"
     packages: "Sequence[Package]" = ()
+    unasked: Sequence[Target] = ()
+    own_task: Task | None = None  # the task with the run's own settings; None is the task of `run`
+    read_as: str = ""  # what is set for reading the data, in place of the run's own settings
     rows: list[Row] = field(default_factory=list)  # all scores, in the order of scoring
     failures: list[Failure] = field(default_factory=list)
     statistics: Statistics = field(default_factory=dict)  # of the scores computed here, by `Row.key`
@@ -70,14 +87,13 @@ class Sweep:
         # A device that lacks a precision is refused at once; the others are resolved when the model is loaded.
         explicit = self.precision not in ("auto", "fp32")
         self._resolved: Precision | None = resolve_precision(self.precision) if explicit else None
-        # A row whose predictions are missing is scored again.
-        rows = read_rows(self.run.results)
-        self._stored = {row.key: row for row in rows if (self.run.folder / row.predictions).exists()}
+        self._stored = StoredRows(self.run)
         self._package_sha256: dict[str | None, str] = {package.language: package.sha256 for package in self.packages}
         self._tokenizers: Mapping[str | None, PreTrainedTokenizerBase] | None = None
         self._trained: Trained | None = None
         self._language_rows: tuple[str, Rows] | None = None
         self._fingerprints: dict[str, str] = {}
+        self._absent: set[str] = set()  # reasons that were reported
 
     def score(self, targets: Sequence[Target], controls: Sequence[Control] = ()) -> None:
         """Score every target with every finished seed, through its own adapter and the controls.
@@ -93,37 +109,37 @@ class Sweep:
                 try:
                     self._score_target(seed, target, ("own", *controls), single_language)
                 except UserError as error:
+                    if target in self.unasked:
+                        self._report_absent_source(target, str(error))
+                        continue
                     failure = Failure(target.data, target.adapter, seed, str(error))
                     self.failures.append(failure)
                     self.listen(LanguageFailed(failure.language, failure.adapter, seed, failure.reason))
 
     def stored_rows(self, targets: Sequence[Target], controls: Sequence[Control]) -> list[Row]:
         """Return the scores of targets that exist."""
-        keys = {
-            self._key(seed, target, control)
+        return [
+            row
             for seed in self.run.finished_seeds
             for target in targets
             for control in ("own", *controls)
-        }
-        return [row for key, row in self._stored.items() if key in keys]
+            for row in self._stored.of_any_data(self._key(seed, target, control))
+        ]
 
     def _score_target(self, seed: int, target: Target, controls: Sequence[Control], single_language: bool) -> None:
         """Score one language with one seed through each control that has no score yet."""
-        shots = self.run.shots(seed)
-        stored = {control: self._stored_row(seed, target, control) for control in controls}
-        if shots.exists() or not any(stored.values()):
-            rows = self._load_rows(target, single_language)
-            if shots.exists():
-                refuse_shots(shots, rows.language, rows.split, rows.table)
-            fingerprint = rows.fingerprint
-        else:
-            fingerprint = self._fingerprint(target, single_language)
+        if target in self.unasked and (known := self._source_rows(seed, target, controls)):
+            for stored in known:
+                self._report(stored, known=True)
+            return
+        fingerprint = self._checked_fingerprint(seed, target, controls, single_language)
         missing = []
-        for control, row in stored.items():
-            if row and row.data.endswith(f"#{fingerprint}"):
-                self._report(row, known=True)
-            else:
+        for control in controls:
+            row = self._stored_row(seed, target, control, fingerprint)
+            if row is None:
                 missing.append(control)
+            else:
+                self._report(row, known=True)
         if not missing:
             return
         if self._trained is None or self._trained.seed != seed:
@@ -156,6 +172,7 @@ class Sweep:
             self.kind, self.task, rows.table, rows.language, encoded, logits
         )
         row = self._result_row(trained, rows, target, control, predictions, counts, metrics)
+        row = replace(row, predictions=self._predictions_name(row, target))
         path = self.run.folder / row.predictions
         row = replace(
             row,
@@ -164,6 +181,7 @@ class Sweep:
             predictions_sha256=write_predictions(path, predictions),
         )
         append_row(self.run.results, row)
+        self._stored.add(row)
         statistics = self.statistics[row.key] = ExampleStatistics.of(predictions, counts)
         cache_example_statistics(statistics, row, self.task)
         self._report(row)
@@ -212,13 +230,14 @@ class Sweep:
             device=str(trained.model.module.device),
             seconds=0.0,
             truncated=0,
-            predictions=self._predictions_name(trained.seed, target, control),
+            predictions="",
             predictions_sha256="",
             tool=versions()["xmodctl"],
             shots=shots_of(plan, target.data),
             training_seed=plan.shots.training_seed if plan.shots else None,
             in_source=any(self.task.is_in_language(target.data, language) for language in plan.source_languages),
             package=trained.model.package,
+            read_as="" if target in self.unasked else self.read_as,
         )
 
     def _report(self, row: Row, *, known: bool = False) -> None:
@@ -245,7 +264,7 @@ class Sweep:
         if self._language_rows is None or self._language_rows[0] != target.data:
             self._language_rows = None  # so that two languages are never in memory together
             rows = load_rows(
-                self.task,
+                self._task_of(target),
                 target.data,
                 self.split,
                 folder=self.folder,
@@ -260,7 +279,7 @@ class Sweep:
         """Return the fingerprint of a language's rows, which is cheaper than the rows."""
         if target.data not in self._fingerprints:
             _, self._fingerprints[target.data] = load_examples(
-                self.task,
+                self._task_of(target),
                 target.data,
                 self.split,
                 (),
@@ -296,11 +315,64 @@ class Sweep:
             self._resolved = resolve_precision(self.precision)
         return self._resolved
 
-    def _stored_row(self, seed: int, target: Target, control: Control) -> Row | None:
-        """Return the row of an earlier sweep that was computed with the same package."""
-        row = None if self.redo else self._stored.get(self._key(seed, target, control))
+    def _task_of(self, target: Target) -> Task:
+        """Return the task as the data of a target is read."""
+        return self.own_task if self.own_task is not None and target in self.unasked else self.task
+
+    def _checked_fingerprint(
+        self, seed: int, target: Target, controls: Sequence[Control], single_language: bool
+    ) -> str:
+        """Return the fingerprint of a language's data, after checking that it can be scored.
+
+        The rows are loaded at once if they are needed; else only the fingerprint is computed.
+
+        Raises:
+            UserError: The data cannot be read, or was trained on.
+        """
+        shots = self.run.shots(seed)
+        if shots.exists() or not any(self._stored.of_any_data(self._key(seed, target, name)) for name in controls):
+            rows = self._load_rows(target, single_language)
+            if shots.exists():
+                refuse_shots(shots, rows.language, rows.split, rows.table)
+            fingerprint = rows.fingerprint
+        else:
+            fingerprint = self._fingerprint(target, single_language)
+        for other in self._stored.with_equal_rows(target.data, fingerprint):
+            text = f"{other} and {target.data} have the same rows: is one of them read from the other's file, or from "
+            self.listen(Notice(f"{text}the other's columns (--set columns.text=NAME)?", caution=True))
+        return fingerprint
+
+    def _source_rows(self, seed: int, target: Target, controls: Sequence[Control]) -> list[Row]:
+        """Return the scores of a source that nobody asked for, if it was, or now would be, read with other settings.
+
+        They stand whatever their content is, because the settings of this sweep are meant for another language.
+        """
+        rows = [self._stored.latest(self._key(seed, target, control), self.folder) for control in controls]
+        known = [row for row in rows if row and self._agrees(row)]
+        if self.read_as or any(row.read_as for row in known):
+            return known
+        return []
+
+    def _report_absent_source(self, target: Target, reason: str) -> None:
+        """Say once why a source that nobody asked for has no score."""
+        text = f"{target.data} is not scored, so there are no gaps to the source language: {reason}"
+        if text not in self._absent:
+            self._absent.add(text)
+            self.listen(Notice(text, caution=True))
+
+    def _stored_row(self, seed: int, target: Target, control: Control, fingerprint: str) -> Row | None:
+        """Return the row of an earlier sweep that was computed on the same data and with the same package."""
+        row = None if self.redo else self._stored.get(self._key(seed, target, control), fingerprint)
         sha256 = self._package_sha256.get(self._adapter(target, control))
-        return row if row and row.package == sha256 else None
+        return row if row and row.package == sha256 and self._agrees(row) else None
+
+    def _agrees(self, row: Row) -> bool:
+        """Return whether a stored row says what its predictions score, and report one that does not."""
+        problem = row.n and disagreement(self.run, row, self.statistics)
+        if problem:
+            text = f"{row.language}, seed {row.seed}: the stored score contradicts its predictions: {problem}"
+            self.listen(Notice(f"{text}; it is scored again", caution=True))
+        return not problem
 
     def _adapter(self, target: Target, control: Control) -> str | None:
         """Return the adapter that a control scores a target through."""
@@ -308,12 +380,19 @@ class Sweep:
         return adapters[control]
 
     def _key(self, seed: int, target: Target, control: Control) -> tuple[Any, ...]:
-        """Return the `Row.key` of a score."""
+        """Return the `Row.key` of a score, without the data."""
         return (seed, target.data, self._adapter(target, control), self.split, control, self.limit)
 
-    def _predictions_name(self, seed: int, target: Target, control: Control) -> str:
-        """Return the path of the predictions of a score, relative to the run's folder."""
+    def _predictions_name(self, row: Row, target: Target) -> str:
+        """Return the path of the predictions of a score, relative to the run's folder.
+
+        Where a score of other data has this path, the fingerprint is added.
+        """
         through = "" if same(target.adapter, target.data) else f".{target.adapter}"
         limited = f".limit-{self.limit}" if self.limit else ""
-        marked = "" if control == "own" else f".{control}"
-        return f"predictions/{self.split}/{target.data}{through}{marked}{limited}.seed-{seed}.jsonl"
+        marked = "" if row.control == "own" else f".{row.control}"
+        stem = f"predictions/{self.split}/{target.data}{through}{marked}{limited}"
+        name = f"{stem}.seed-{row.seed}.jsonl"
+        if self._stored.is_taken(name, row):
+            name = f"{stem}.data-{row.fingerprint[:12]}.seed-{row.seed}.jsonl"
+        return name

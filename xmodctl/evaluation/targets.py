@@ -1,10 +1,12 @@
 """Targets: the data and adapters that a selection of languages means for a run."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmodctl.adapters.attaching import available_languages
+from xmodctl.catalog.task import Split
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice
 from xmodctl.data import coverage
@@ -17,22 +19,32 @@ if TYPE_CHECKING:
     from xmodctl.run.run import Run
 
 
+@dataclass(frozen=True)
+class EvaluationTargets:
+    """What an evaluation scores."""
+
+    targets: tuple[Target, ...]  # the source languages first, then the selection in its order
+    unasked: tuple[Target, ...] = ()  # sources that the selection does not name, or that have no data in the split
+
+
 def evaluation_targets(
     run: "Run",
     source: "Source",
     langs: str,
     folder: Path | None,
+    split: Split,
     listen: Listener,
     *,
     packages: "Sequence[Package]" = (),
-) -> list[Target]:
-    """Return what an evaluation scores: the source language first, then the selection in its order.
+) -> EvaluationTargets:
+    """Return what an evaluation scores.
 
     Args:
         run: The run.
         source: Its base model.
         langs: The selection, as `--langs` takes it.
         folder: A folder of local data, or None for the Hub.
+        split: The split that is scored.
         listen: Called with a notice about each language that is excluded, added, or ambiguous.
         packages: Adapter packages of languages that the base model lacks.
 
@@ -59,19 +71,24 @@ def evaluation_targets(
         listen(Notice(f"{code} is skipped: {reason}", caution=True))
     targets = list(expansion.targets)
     if folder and any(part in ("all", "@task") for part in parts):
-        targets = _with_data(targets, covered, folder, listen)
+        targets = _with_data(run, targets, covered, folder, split, listen)
     for target in targets:
         if target.note:
             listen(Notice(target.note, caution=True))
     if folder and not covered and len({target.data for target in targets}) == 1:
-        return targets  # files that do not name their language are all in this one, and none in the source
+        return EvaluationTargets(
+            tuple(targets)
+        )  # files that do not name their language are all in this one, and none in the source
     excluded = [part[1:] for part in parts if part.startswith("-")]
-    targets = _source_first(run, targets, languages, excluded, listen)
-    if not targets:
+    ordered = _source_first(run, targets, languages, excluded, listen)
+    if not ordered:
         raise UserError(
             f"--langs {langs} selects nothing to score; `xmodctl langs --task {task.name}` lists the languages"
         )
-    return targets
+    unasked = [target for target in ordered if target not in targets]
+    if len(ordered) > 1 and covered:
+        unasked += _absent_sources(run, targets, covered, split)
+    return EvaluationTargets(tuple(ordered), tuple(unasked))
 
 
 def donor_targets(
@@ -154,13 +171,42 @@ def _report_absent(
 
 
 def _with_data(
-    targets: Sequence[Target], covered: Mapping[str, object], folder: Path, listen: Listener
+    run: "Run",
+    targets: Sequence[Target],
+    covered: Mapping[str, Sequence[Split]],
+    folder: Path,
+    split: Split,
+    listen: Listener,
 ) -> list[Target]:
-    """Return the targets that a folder has data for, and report the others."""
-    available = [target for target in targets if any(same(code, target.data) for code in covered)]
-    if missing := [target.data for target in targets if target not in available]:
-        listen(Notice(f"skipped, because {folder} has no data in them: {', '.join(missing)}", caution=True))
+    """Return the targets that a folder has data of a split for, and report the others."""
+    available = [target for target in targets if _has_split(target, covered, split)]
+    sources = run.plan.source_languages
+    missing = [
+        target.data
+        for target in targets
+        if target not in available and not any(same(target.data, language) for language in sources)
+    ]
+    if missing:
+        listen(Notice(f"skipped, because {folder} has no {split} data in them: {', '.join(missing)}", caution=True))
     return available
+
+
+def _absent_sources(
+    run: "Run", targets: Sequence[Target], covered: Mapping[str, Sequence[Split]], split: Split
+) -> list[Target]:
+    """Return the sources without data in a split: beside other languages, they are reported, and do not fail."""
+    sources = run.plan.source_languages
+    return [
+        target
+        for target in targets
+        if any(run.plan.task.is_in_language(target.data, language) for language in sources)
+        and not _has_split(target, covered, split)
+    ]
+
+
+def _has_split(target: Target, covered: Mapping[str, Sequence[Split]], split: Split) -> bool:
+    """Return whether data that is covered has a split of a target."""
+    return any(same(code, target.data) and split in splits for code, splits in covered.items())
 
 
 def _source_first(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xmodctl.adapters.packages import Package
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice, warn
+from xmodctl.core.messages import listed
 from xmodctl.core.requests import command
 from xmodctl.data.texts import Corpus, gather
 from xmodctl.new_language.cost import estimate
@@ -54,6 +55,8 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
         texts = _read(plan, text_folder, tokenizer, listen)
         head = gather(plan.head_text, text_folder / "head", column=plan.column) if plan.head_text else None
         run = LanguageRun.open(folder, plan, seeds, _fingerprints(texts, head), request.on_exists)
+        if request.on_exists == "redo" and (kept := LanguageRun.kept(folder)):
+            listen(Notice(f"{folder} keeps files that xmodctl did not write: {listed(kept)}"))
         return train_languages(run, seeds, source, texts, head, listen)
 
 

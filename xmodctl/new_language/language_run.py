@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from xmodctl.adapters.packages import FACTS, VOCABULARY, WEIGHTS
 from xmodctl.new_language.plan import Plan
 from xmodctl.run.folder import Folder
 
@@ -15,6 +16,10 @@ class LanguageRun(Folder):
     SCHEMA = 1
     NOUN = "an added language"
     LIST_HINT = "`xmodctl runs` lists them"
+    WRITTEN = (
+        "extension.json", "*.start.json", "seed-*/*.metrics.jsonl", "seed-*/*.training/step-*",
+        *(f"seed-*/*/{name}" for name in (WEIGHTS, FACTS, VOCABULARY)),
+    )  # fmt: skip
 
     plan: Plan
 

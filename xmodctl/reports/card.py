@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from xmodctl.catalog.task import Split
 from xmodctl.core.errors import UserError
+from xmodctl.evaluation.data_sets import by_data_set
 from xmodctl.evaluation.measurements import with_intervals
 from xmodctl.evaluation.results import Row, read_rows, report
 from xmodctl.kinds import KINDS
@@ -42,6 +43,7 @@ class SplitScores:
     table: ScoreTable
     metric: str  # in words
     notes: tuple[str, ...]
+    data_set: str = ""  # which one, if the split has scores on several
 
     @property
     def is_published(self) -> bool:
@@ -146,22 +148,26 @@ def _scores(exported: Exported) -> Iterator[SplitScores]:
         rows = [row for row in rows if row.control == "own" and row.adapter in exported.languages]
         # A language may have been scored through another adapter than the one that is exported.
         rows = [row for row in rows if row.package == exported.packages.get(row.adapter or "")]
-        of_seed = [row for row in rows if row.seed == exported.seed]
-        if of_seed:
-            yield _split_scores(exported, split, rows, of_seed, notes)
+        if not any(row.seed == exported.seed for row in rows):
+            continue
+        sets = by_data_set(rows)
+        for each in sets:
+            data_set = each.name if len(sets) > 1 else ""
+            if any(row.seed == exported.seed for row in each.rows[0]):
+                yield _split_scores(exported, split, data_set, each.rows[0], notes)
+            notes = Notes()
 
 
-def _split_scores(
-    exported: Exported, split: str, rows: Sequence[Row], of_seed: Sequence[Row], notes: Notes
-) -> SplitScores:
+def _split_scores(exported: Exported, split: str, data_set: str, rows: Sequence[Row], notes: Notes) -> SplitScores:
     run = exported.run
+    of_seed = [row for row in rows if row.seed == exported.seed]
     one_seed = with_intervals(report(run.folder.name, of_seed), run, of_seed)
     all_seeds = report(run.folder.name, rows)
     several = len(all_seeds.seeds) > 1
     table = ScoreTable.of_report(one_seed, title=run.plan.task.title, all_seeds=all_seeds if several else None)
     limited = tuple(note for note in notes.lines if "LIMITED" not in note)  # the table is marked
     kind = KINDS[run.plan.task.kind]
-    return SplitScores(split, tuple(of_seed), table, kind.headlines[one_seed.metric].title, limited)
+    return SplitScores(split, tuple(of_seed), table, kind.headlines[one_seed.metric].title, limited, data_set)
 
 
 # Metadata.
@@ -174,7 +180,9 @@ def _metadata(
 
     plan = exported.run.plan
     codes = dict.fromkeys(tag.language for tag in map(read, exported.languages) if tag)
-    results = [result for split in scores for row in split.rows for result in _eval_results(exported.run, row)]
+    results = [
+        result for split in scores for row in split.rows for result in _eval_results(exported.run, row, split.data_set)
+    ]
     base = ORIGINS.get(plan.model, plan.model if _is_hub_id(plan.model) else None)
     return ModelCardData(
         language=list(codes) or None,
@@ -190,13 +198,14 @@ def _metadata(
     )
 
 
-def _eval_results(run: Run, row: Row) -> "Iterator[EvalResult]":
+def _eval_results(run: Run, row: Row, data_set: str) -> "Iterator[EvalResult]":
     from huggingface_hub import EvalResult
 
     task = run.plan.task
     kind = KINDS[task.kind]
     hub = _HUB_ORIGIN.match(row.data)
     place = row.language if hub else f"{row.language}, local files"
+    place += f", data set {data_set}" if data_set else ""
     limited = f", first {row.limited:,} rows" if row.limited else ""
     for metric, value in sorted(row.metrics.items(), key=lambda pair: pair[0] != row.metric):
         if metric not in kind.headlines:

@@ -3,12 +3,14 @@
 from collections.abc import Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime
-from math import isfinite
 from pathlib import Path
 
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation.compare import compare_controls, compare_runs
+from xmodctl.evaluation.agreement import agreeing
+from xmodctl.evaluation.compare import compare_controls, compare_rows
 from xmodctl.evaluation.comparison import Comparison
+from xmodctl.evaluation.data_sets import by_data_set
 from xmodctl.evaluation.measurements import with_intervals
 from xmodctl.evaluation.results import Row, own_rows, read_rows, report
 from xmodctl.reports.curves import TrainingCurve, read_curve
@@ -28,7 +30,7 @@ def gather(
     mistakes: int = ERRORS,
     details: bool = True,
 ) -> Study:
-    """Read runs of one task into a study.
+    """Read runs of one task into a study; scores of further data sets are studies in its `others`.
 
     A run that cannot be read or has no scores is named in `skipped`, as long as another one can be shown.
 
@@ -55,23 +57,51 @@ def gather(
         raise skipped[0]
     _check_same_task([run for run, _ in scored])
     names = _unique_names([run.folder.resolve() for run, _ in scored])
-    shared = set.intersection(*(set(own_rows(rows)) for _, rows in scored))
-    runs = [_study_run(name, run, rows, shared, notes) for name, (run, rows) in zip(names, scored, strict=True)]
+    sets = by_data_set(*(rows for _, rows in scored))
+    if len(sets) > 1:
+        others = "; ".join(f"{each.name} ({listed(each.languages)})" for each in sets[1:])
+        notes.add(f"the scores above are of {sets[0].name}; scores of other data are shown apart: {others}")
+    studies: list[Study] = []
+    for each in sets:
+        set_notes = Notes() if studies else notes
+        named = zip(names, scored, each.rows, strict=True)
+        runs = [(name, run, rows) for name, (run, _), rows in named if rows]
+        place = Path(data) if data is not None else None
+        data_set = each.name if len(sets) > 1 else ""
+        studies.append(_study(runs, split, data_set, place, mistakes, set_notes, details=details))
+    skips = tuple(str(problem) for problem in skipped)
+    return replace(studies[0], skipped=skips, others=tuple(studies[1:]))
+
+
+def _study(
+    scored: Sequence[tuple[str, Run, list[Row]]],
+    split: str,
+    data_set: str,
+    data: Path | None,
+    mistakes: int,
+    notes: Notes,
+    *,
+    details: bool,
+) -> Study:
+    """Return the study of runs on one data set."""
+    shared = set.intersection(*(set(own_rows(rows)) for _, _, rows in scored))
+    runs = [_study_run(name, run, rows, data_set, shared, notes) for name, run, rows in scored]
     if details:
-        runs = [_with_details(run, Path(data) if data is not None else None, mistakes, notes) for run in runs]
+        runs = [_with_details(run, data, mistakes, notes) for run in runs]
     _check_examples(runs, notes)
     codes = dict.fromkeys(row.language for run in runs for row in run.rows)
-    task = runs[0].run.plan.task
+    task: Task = runs[0].run.plan.task
     return Study(
         task=task,
         split=split,
         metric=task.headline,
         runs=tuple(runs),
-        comparison=_compare(runs, split, notes) if details and len(runs) > 1 else None,
+        comparison=_compare(runs, notes) if details and len(runs) > 1 else None,
         languages=tuple(sorted(map(Language, codes), key=lambda language: (language.lineage or ("~",), language.name))),
         notes=notes.lines,
-        skipped=tuple(str(problem) for problem in skipped),
+        skipped=(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data_set=data_set,
     )
 
 
@@ -87,19 +117,24 @@ def scored_rows(run: Run, split: str, notes: Notes) -> list[Row]:
         others = sorted({row.split for row in every})
         remedy = f"it has {', '.join(others)}: --split {others[0]}" if others else "make some with eval-transfer"
         raise UserError(f"{run.folder} has no scores of the split {split}; {remedy}")
-    valid = [row for row in rows if row.n and isfinite(row.value)]
     for row in rows:
-        if row not in valid:
+        if not row.n:
             notes.add(f"not shown for {run.folder.name}, where it was scored on no rows", row.language)
+    valid = [row for row in rows if row.n]
     limits = {row.limited for row in valid}
     chosen = None if None in limits else max((limit for limit in limits if limit), default=None)
     for limit in sorted(limits - {chosen}, key=lambda limit: limit or 0):
         notes.add(f"{run.folder.name} also has scores with --limit {limit}, which are not shown")
     if chosen:
         notes.add(f"{run.folder.name} is LIMITED to the first {chosen:,} rows of each language")
-    shown = [row for row in valid if row.limited == chosen]
+    shown, contradictions = agreeing(run, [row for row in valid if row.limited == chosen])
+    for contradiction in contradictions:
+        notes.add(contradiction)
     if not shown:
-        raise UserError(f"{run.folder} has only scores on no rows; score again with eval-transfer --on-exists redo")
+        reason = contradictions[0] if contradictions else "it was scored on no rows"
+        raise UserError(
+            f"{run.folder} has no score that can be shown; score again with eval-transfer --on-exists redo ({reason})"
+        )
     return shown
 
 
@@ -118,8 +153,8 @@ def _check_same_task(runs: Sequence[Run]) -> None:
                 )
 
 
-def _study_run(name: str, run: Run, rows: list[Row], shared: Set[str], notes: Notes) -> StudyRun:
-    whole = with_intervals(report(name, rows), run, rows)
+def _study_run(name: str, run: Run, rows: list[Row], data_set: str, shared: Set[str], notes: Notes) -> StudyRun:
+    whole = replace(with_intervals(report(name, rows), run, rows), data_set=data_set)
     common = [row for row in rows if row.language in shared]
     over_shared = whole if len(common) in (0, len(rows)) else with_intervals(report(name, common), run, common)
     study_run = StudyRun(name, run, whole, over_shared, tuple(rows))
@@ -165,9 +200,9 @@ def _compare_controls(run: StudyRun, notes: Notes) -> Comparison | None:
         return None
 
 
-def _compare(runs: Sequence[StudyRun], split: str, notes: Notes) -> Comparison | None:
+def _compare(runs: Sequence[StudyRun], notes: Notes) -> Comparison | None:
     try:
-        return compare_runs([run.run for run in runs], split=split)
+        return compare_rows([run.run for run in runs], [run.rows for run in runs])
     except UserError as problem:
         notes.add(f"the runs are not compared with each other: {problem}")
         return None
@@ -197,9 +232,11 @@ def _check_seeds(run: StudyRun, notes: Notes) -> None:
 def _check_examples(runs: Sequence[StudyRun], notes: Notes) -> None:
     """Note what makes the scores of a language differ for other reasons than the model."""
     for language in dict.fromkeys(row.language for run in runs for row in run.rows):
-        data = {row.data.rpartition("#")[2] for run in runs for row in run.rows if row.language == language}
+        data = {row.fingerprint for run in runs for row in run.rows if row.language == language}
         if len(data) > 1:
             notes.add("not all scores are on the same examples", language)
+        if {row.language for run in runs for row in run.rows if row.fingerprint in data} != {language}:
+            notes.add("has the same rows as another language: is one read from the other's file or columns?", language)
         if missing := [run.name for run in runs if not run.score(language)]:
             notes.add(f"not scored by {listed(missing)}, so excluded from every average", language)
 

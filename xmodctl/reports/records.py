@@ -11,8 +11,14 @@ if TYPE_CHECKING:
 
 def records(study: "Study") -> list[dict[str, Any]]:
     """Return one record per result row: run, language and relatives, adapter, score, interval, every metric."""
+    studies = study.by_data_set
+    rows = [row for each in studies for run in each.runs for row in run.rows]
+    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    return [record for each in studies for record in _records(each, metrics)]
+
+
+def _records(study: "Study", metrics: Sequence[str]) -> list[dict[str, Any]]:
     languages = {language.code: language for language in study.languages}
-    metrics = list(dict.fromkeys(name for run in study.runs for row in run.rows for name in row.metrics))
     result = []
     for run in study.runs:
         own = {
@@ -23,6 +29,7 @@ def records(study: "Study") -> list[dict[str, Any]]:
         sources = {score.language for score in run.report.scores if score.is_source}
         for row in run.rows:
             record = _record(run.name, row, languages[row.language], metrics)
+            record["data_set"] = study.data_set or row.data_set
             record["own_adapter"] = (row.language, row.adapter) in own
             record["source"] = row.control == "own" and row.language in sources
             result.append(record)
@@ -55,5 +62,6 @@ def _record(run: str, row: "Row", language: "Language", metrics: Sequence[str]) 
         "selected_on": row.selected_on,
         "model": row.model,
         "data": row.data,
+        "data_set": row.data_set,
         **{f"metrics.{name}": row.metrics.get(name) for name in metrics},
     }

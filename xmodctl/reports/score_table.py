@@ -93,6 +93,7 @@ class ScoreTable:
     paired_methods: tuple[str, ...]  # how those of gaps and averages were computed
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()  # runs that are not shown, and why
+    data_set: str = ""  # which one, if there are scores on several
 
     @classmethod
     def of_study(cls, study: "Study") -> Self:
@@ -115,6 +116,7 @@ class ScoreTable:
             paired_methods=_distinct(run.report.ci_method for run in study.runs),
             notes=study.notes,
             skipped=study.skipped,
+            data_set=study.data_set,
         )
 
     @classmethod
@@ -152,7 +154,13 @@ class ScoreTable:
             methods=_distinct(score.ci_method for score in report.scores),
             paired_methods=_distinct([report.ci_method]),
             notes=report.notes,
+            data_set=report.data_set,
         )
+
+    @property
+    def on_data(self) -> str:
+        """What a title says about the data set, if there are scores on several."""
+        return f", data set {self.data_set}" if self.data_set else ""
 
     @property
     def families(self) -> Iterator[tuple[str, list[ScoreRow]]]:

@@ -90,6 +90,8 @@ class Study:
     skipped: tuple[str, ...]  # runs that could not be shown, and why
     created: str  # UTC time
     file: Path | None = None  # where the report was written
+    data_set: str = ""  # which one, if the runs were scored on several
+    others: "tuple[Study, ...]" = ()  # the same runs on other data
 
     def __repr__(self) -> str:
         names = ", ".join(run.name for run in self.runs)
@@ -99,7 +101,12 @@ class Study:
     def _repr_html_(self) -> str:
         from xmodctl.reports.formats.html import render_table
 
-        return render_table(self.table)
+        return "".join(render_table(each.table) for each in self.by_data_set)
+
+    @property
+    def by_data_set(self) -> "tuple[Study, ...]":
+        """This study and those of other data."""
+        return (self, *self.others)
 
     @cached_property
     def table(self) -> ScoreTable:
@@ -185,6 +192,7 @@ class Study:
         return {
             "task": self.task.name,
             "split": self.split,
+            "data_set": self.data_set,
             "metric": self.metric,
             "made": self.created,
             "notes": list(self.notes),
@@ -203,6 +211,7 @@ class Study:
             "averages": [asdict(average) for average in self.averages],
             "families": [asdict(average) for average in self.families],
             "scripts": [asdict(average) for average in self.scripts],
+            "other_data": [other.to_json() for other in self.others],
         }
 
     def _grouped(self, names: Mapping[str, str]) -> tuple[Average, ...]:

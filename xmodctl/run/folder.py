@@ -39,6 +39,7 @@ class Folder:
     SCHEMA: ClassVar[int]
     NOUN: ClassVar[str]  # what the folder is, in messages: "a run"
     LIST_HINT: ClassVar[str]  # how to list the existing ones, in messages
+    WRITTEN: ClassVar[tuple[str, ...]]  # patterns of all files and folders that are written here; others are the user's
 
     folder: Path
     plan: StoredPlan
@@ -134,8 +135,7 @@ class Folder:
                 f"{folder} already holds {cls.NOUN}; continue it with --on-exists resume, or train again with redo"
             )
         if on_exists == "redo":
-            for path in _entries(folder):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            cls._delete_written(folder)
             return cls.new(folder, plan, seeds, fingerprints)._written()
         existing = cls.read(folder)
         if differing := differences(plan, existing.plan):
@@ -150,6 +150,36 @@ class Folder:
                 "restore it, choose another folder with --out, or train again with --on-exists redo"
             )
         return replace(existing, seeds=tuple(dict.fromkeys([*existing.seeds, *seeds])), state="training")._written()
+
+    @classmethod
+    def kept(cls, folder: Path) -> list[str]:
+        """Return the names of files in a folder that are the user's: they are never deleted."""
+        written = cls._written_paths(folder)
+        return [
+            str(path.relative_to(folder))
+            for path in sorted(folder.rglob("*"))
+            if not (path.is_dir() and not path.is_symlink())
+            and not path.relative_to(folder).parts[0].startswith(".")
+            and not any(each == path or each in path.parents for each in written)
+        ]
+
+    @classmethod
+    def _written_paths(cls, folder: Path) -> set[Path]:
+        return {path for pattern in cls.WRITTEN for path in folder.glob(pattern)}
+
+    @classmethod
+    def _delete_written(cls, folder: Path) -> None:
+        """Delete what was written here, but for its own file, which is replaced; then the folders that are empty."""
+        written = cls._written_paths(folder) - {folder / cls.FILE}
+        for path in written:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        parents = {parent for path in written for parent in path.parents if folder in parent.parents}
+        for parent in sorted(parents, key=lambda path: -len(path.parts)):
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
 
     def _written(self) -> Self:
         self.write()

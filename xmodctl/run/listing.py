@@ -9,6 +9,7 @@ from typing import Any
 from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.requests import command
+from xmodctl.run.data_sets import data_set_of, short_names
 
 RUN_FILE = "run.json"
 LANGUAGE_FILE = "extension.json"
@@ -40,10 +41,12 @@ class RunSummary:
     finished_seeds: tuple[int, ...]
     created: str  # ISO 8601
     scored_languages: int | None  # None for added languages
+    data_sets: tuple[str, ...] = ()  # those that it was scored on
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON values."""
-        return asdict(self) | {"seeds": list(self.seeds), "finished_seeds": list(self.finished_seeds)}
+        lists = {name: list(getattr(self, name)) for name in ("seeds", "finished_seeds", "data_sets")}
+        return asdict(self) | lists
 
 
 @command(RunsRequest)
@@ -94,7 +97,7 @@ def _fine_tuning(folder: Path, values: Mapping[str, Any]) -> RunSummary:
         task=str(plan["task"].get("name")),
         languages=plan.get("source_languages") or (),
         finished=[seed for seed in values["seeds"] if (folder / f"seed-{seed}" / "delta.safetensors").exists()],
-        scored=_scored_languages(folder / RESULTS),
+        scored=_scored_data(folder / RESULTS),
     )
 
 
@@ -107,7 +110,13 @@ def _added_languages(folder: Path, values: Mapping[str, Any]) -> RunSummary:
 
 
 def _summary(
-    folder: Path, values: Mapping[str, Any], *, task: str, languages: Any, finished: list[int], scored: int | None
+    folder: Path,
+    values: Mapping[str, Any],
+    *,
+    task: str,
+    languages: Any,
+    finished: list[int],
+    scored: Mapping[str, set[str]] | None,
 ) -> RunSummary:
     return RunSummary(
         run=str(folder),
@@ -118,18 +127,23 @@ def _summary(
         seeds=tuple(values["seeds"]),
         finished_seeds=tuple(finished),
         created=values["created"],
-        scored_languages=scored,
+        scored_languages=None if scored is None else len(set().union(*scored.values())),
+        data_sets=tuple(short_names(list(scored or ())).values()),
     )
 
 
-def _scored_languages(path: Path) -> int:
+def _scored_data(path: Path) -> Mapping[str, set[str]]:
+    """Return the languages that have a score on each data set."""
     if not path.exists():
-        return 0
+        return {}
     remedy = "remove that line, and its language is scored again"
-    rows = jsonl.read(path, remedy=remedy, append_only=True)
+    languages: dict[str, set[str]] = {}
     try:
-        return len({str(row["language"]) for _, row in rows})
+        for _, row in jsonl.read(path, remedy=remedy, append_only=True):
+            data_set = data_set_of(str(row.get("data", "")), str(row["language"]), str(row.get("task", "")))
+            languages.setdefault(data_set, set()).add(str(row["language"]))
     except KeyError as error:
         raise UserError(
             f"{path} has a line that is not a result; remove it, and its language is scored again"
         ) from error
+    return languages

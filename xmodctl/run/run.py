@@ -11,6 +11,7 @@ from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, warn
 from xmodctl.core.safetensors_io import read_entries
+from xmodctl.run.data_sets import fingerprint_of
 from xmodctl.run.folder import RUNS, Folder, differences
 from xmodctl.run.plan import Plan
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 DELTA = "delta.safetensors"
 
 SCORE_KEY = ["seed", "language", "adapter", "split", "control", "limited"]
-"""The columns of a score that identify it."""
+"""The columns of a score that identify it, together with the fingerprint in `data`."""
 
 _ADAPTER_OF = re.compile(r"\.adapter_modules\.([^.]+)\.")
 
@@ -38,6 +39,15 @@ class Run(Folder):
     SCHEMA = 1
     NOUN = "a run"
     LIST_HINT = "`xmodctl runs` lists the runs"
+    WRITTEN = (
+        "run.json", "results.jsonl", "report.html", "report.train.html", "report.validation.html",
+        "predictions/*/*.seed-*.jsonl", "tensorboard/seed-*/events.out.tfevents.*", "seed-*/shots.json",
+        *(
+            f"{folder}/{name}"
+            for folder in ("seed-*", "seed-*/stage-*")
+            for name in (DELTA, "metrics.jsonl", "checkpoints/step-*", "kept/*.safetensors")
+        ),
+    )  # fmt: skip
 
     plan: Plan
 
@@ -70,7 +80,11 @@ class Run(Folder):
             return pandas.DataFrame()
         remedy = "remove that line; its language is scored again"
         rows = [row for _, row in jsonl.read(self.results, remedy=remedy, append_only=True)]
-        return pandas.DataFrame(rows).drop_duplicates(SCORE_KEY, keep="last", ignore_index=True)
+        frame = pandas.DataFrame(rows)
+        measured = frame[SCORE_KEY].assign(fingerprint=[fingerprint_of(row.get("data", "")) for row in rows])
+        overwritten = frame[SCORE_KEY].assign(predictions=[row.get("predictions") for row in rows])
+        replaced = measured.duplicated(keep="last") | overwritten.duplicated(keep="last")
+        return frame[~replaced].reset_index(drop=True)
 
     def to_json(self) -> dict[str, Any]:
         """Return the contents of `run.json` as plain JSON values, without its schema."""

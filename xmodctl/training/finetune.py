@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmodctl.core.events import Event, Notice, RunOpened, warn
+from xmodctl.core.messages import listed
 from xmodctl.core.requests import command
 from xmodctl.training.request import FinetuneRequest
 
@@ -43,6 +44,8 @@ def finetune(request: FinetuneRequest) -> "Run":
         check_disk(folder, estimate(plan, source, [part.rows for part in data], len(seeds)).disk)
         fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
         run = Run.open(folder, plan, seeds, fingerprints, request.on_exists)
+        if request.on_exists == "redo" and (kept := Run.kept(folder)):
+            listen(Notice(f"{folder} keeps files that xmodctl did not write: {listed(kept)}"))
         listen(RunOpened(run.folder, plan.task.title, plan.source_languages, plan.model, plan.recipe.name))
         with Trackers(request.trackers, run) as trackers:
 

@@ -64,3 +64,6 @@ def show(comparison: "Comparison") -> None:
     for note in comparison.notes:
         display.warn(note)
     display.note(comparison.ci_method)
+    for other in comparison.others:
+        display.show_text(f"\nOn other data: {other.data_set}")
+        show(other)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xmodctl.cli import options
-from xmodctl.cli.options import OUTPUT
+from xmodctl.cli.options import DATA, OUTPUT
+from xmodctl.evaluation.requests import INPUT_FORMATS
 
 if TYPE_CHECKING:
     from xmodctl.evaluation.prediction import Predictions
@@ -22,6 +23,15 @@ def predict(
     seed: options.Seed = None,
     adapter: options.Adapters = None,
     precision: options.Precision = "auto",
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="|".join(INPUT_FORMATS),
+            help="How FILE is written. Default: what its extension means, or else text or JSON lines.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -34,7 +44,8 @@ def predict(
     A row is a JSON object with the kind's columns (`text` and perhaps `text_pair`; `tokens`; `context` and `question`;
     `choices`), named as here or as in the task's data. If a row is a single text, it can also be plain text. Token
     classification splits plain text at spaces, so give `tokens` in languages that are written without spaces. Entities
-    and answers include their character offsets (in `tokens` joined by spaces, if you gave these). The command stops at
+    and answers include their character offsets (in `tokens` joined by spaces, if you gave these). Files in
+    the other formats of training data, such as CSV, are read by their extension or by `--format`. The command stops at
     the first line that it cannot use; the predictions before that line are still written.
 
     Examples:
@@ -50,7 +61,9 @@ def predict(
     from xmodctl.evaluation.prediction import predict as label
 
     with Drawing(SweepProgress) as draw:
-        predictions = label(run, lang, file, seed=seed, adapters=adapter or (), precision=precision, listen=draw)
+        predictions = label(
+            run, lang, file, seed=seed, adapters=adapter or (), precision=precision, format=format_, listen=draw
+        )
     if out is not None:
         predictions.write(out)
     elif not _print(predictions):

@@ -78,8 +78,9 @@ def _show(study: "Study", format_: str | None, *, newest: bool, json: bool) -> N
 
     if newest:
         display.note(f"run: {study.runs[0].run.folder} (the newest; name others)")
-    for note in study.notes:
-        display.warn(note)
+    for each in study.by_data_set:
+        for note in each.notes:
+            display.warn(f"{each.data_set}: {note}" if each is not study else note)
     if json:
         display.show_json(study.to_json() | ({"file": str(study.file)} if study.file else {}))
     elif study.file:
@@ -96,7 +97,8 @@ def _print(study: "Study", format_: str) -> None:
     from xmodctl.cli.score_tables import report_sheet, runs_sheet
 
     if format_ == TERMINAL:
-        display.show(report_sheet(study.runs[0].report) if len(study.runs) == 1 else runs_sheet(study.table))
+        for each in study.by_data_set:
+            display.show(report_sheet(each.runs[0].report) if len(study.runs) == 1 else runs_sheet(each.table))
         return
     content = study.render(format_)
     if isinstance(content, bytes):

@@ -1,11 +1,14 @@
 """`xmodctl runs`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xmodctl.cli import options
+
+if TYPE_CHECKING:
+    from xmodctl.run.listing import RunSummary
 
 PANEL = "Explore"
 ORDER = 5
@@ -41,10 +44,18 @@ def runs(
             summary.language,
             summary.model,
             f"{len(summary.finished_seeds)}/{len(summary.seeds)}",
-            "" if summary.scored_languages is None else str(summary.scored_languages),
+            _scored(summary),
             summary.created,
         )
         for summary in summaries
     ]
     columns = ("run", "state", "task", "trained in", "model", "seeds", "scored", "created")
     display.show(display.sheet(columns, rows, right=("seeds", "scored")))
+
+
+def _scored(summary: "RunSummary") -> str:
+    """Return how many languages are scored, and on how many data sets if there are several."""
+    if summary.scored_languages is None:
+        return ""
+    sets = f" ({len(summary.data_sets)} data sets)" if len(summary.data_sets) > 1 else ""
+    return f"{summary.scored_languages}{sets}"

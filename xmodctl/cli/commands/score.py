@@ -58,7 +58,8 @@ def score(
         display.note(f"{unchanged} of {counted(len(results), 'score')} match the stored values")
     if wrong := [result for result in results if not result.is_settled]:
         reasons = [
-            result.problem or f"{result.row.language}, seed {result.row.seed}: stored values differ" for result in wrong
+            result.problem or f"{result.row.language}, {result.row.split}, seed {result.row.seed}: stored values differ"
+            for result in wrong
         ]
         raise PartialFailureError(
             "\n  ".join([f"{len(wrong)} of {counted(len(results), 'score')} do not match the stored values:", *reasons])
@@ -68,14 +69,18 @@ def score(
 def show(results: "Sequence[Rescored]") -> None:
     """Print one row per score: the stored value, and the value now."""
     from xmodctl.cli import display
+    from xmodctl.evaluation.data_sets import data_names
 
-    columns = ("language", "adapter", "control", "split", "seed", "n", "metric", "stored", "now", "")
+    names = data_names([result.row for result in results])
+    data = ("data",) if any(names) else ()
+    columns = ("language", "adapter", "control", "split", *data, "seed", "n", "metric", "stored", "now", "")
     lines = [
         (
             result.row.language,
             result.row.adapter or "none",
             result.row.control,
             result.row.split,
+            *((name,) if data else ()),
             str(result.row.seed),
             f"{result.row.n:,}",
             result.row.metric,
@@ -83,6 +88,6 @@ def show(results: "Sequence[Rescored]") -> None:
             f"{result.current.value:.2f}" if result.current else "",
             result.state,
         )
-        for result in results
+        for result, name in zip(results, names, strict=True)
     ]
     display.show(display.sheet(columns, lines, right=("seed", "n", "stored", "now")))

@@ -24,8 +24,8 @@ _SPECIAL = {
 
 
 def render(study: "Study") -> str:
-    """Return a table that needs `booktabs`, and `longtable` where it is longer than a page."""
-    return latex_table(study.table)
+    """Return a table for each data set; it needs `booktabs`, and `longtable` where it is longer than a page."""
+    return "\n".join(latex_table(each.table) for each in study.by_data_set)
 
 
 def latex_table(table: "ScoreTable", *, longest: int = LONGEST) -> str:
@@ -37,7 +37,7 @@ def latex_table(table: "ScoreTable", *, longest: int = LONGEST) -> str:
     comments = [packages, r"% \usepackage[T1]{fontenc} % for quotation marks in names"]
     comments += [f"% {one_line(note)}" for note in (*table.skipped, *table.notes)]
     caption = rf"\caption{{{_caption(table)}}}"
-    label = rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', table.task.lower())}-{table.split}}}"
+    label = rf"\label{{tab:{re.sub('[^a-z0-9]+', '-', table.task.lower())}-{table.split}{_label(table.data_set)}}}"
     if long:
         lines = [
             *comments, rf"\begin{{longtable}}{{{spec}}}", caption + label + r" \\", r"\toprule", *head, r"\midrule",
@@ -100,10 +100,15 @@ def _caption(table: "ScoreTable") -> str:
     limited = f" LIMITED to {table.limited} rows per language." if table.limited else ""
     over = f", mean and standard deviation over {seeds} seeds" if seeds > 1 else ""
     return (
-        rf"{escaped(table.title)}, {table.split}: {_metric(table)} in percent{over}, with 95\,\% intervals. "
+        rf"{escaped(table.title)}, {table.split}{escaped(table.on_data)}: "
+        rf"{_metric(table)} in percent{over}, with 95\,\% intervals. "
         rf"{escaped(', '.join(models))} trained in {escaped(', '.join(sources))}. "
         f"The gap is the source's score minus this one; majority is the majority baseline.{limited}"
     )
+
+
+def _label(data_set: str) -> str:
+    return f"-{re.sub('[^a-z0-9]+', '-', data_set.lower()).strip('-')}" if data_set else ""
 
 
 def _metric(table: "ScoreTable") -> str:

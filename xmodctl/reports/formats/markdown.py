@@ -16,9 +16,12 @@ PAGE = False
 
 
 def render(study: "Study") -> str:
-    """Return title, table, averages, and notes as Markdown."""
-    table = study.table
-    title = f"{escaped(table.title)}, {table.split}: {escaped(table.metric)} in percent"
+    """Return title, table, averages, and notes as Markdown, for each data set."""
+    return "\n".join(_section(each.table) for each in study.by_data_set)
+
+
+def _section(table: "ScoreTable") -> str:
+    title = f"{escaped(table.title)}, {table.split}{escaped(table.on_data)}: {escaped(table.metric)} in percent"
     limited = f" (LIMITED to {table.limited:,} rows per language)" if table.limited else ""
     lines = [f"### {title}{limited}", "", *map(_run, table.columns), "", *table_lines(table)]
     if notes := [*(f"A run is not shown: {reason}" for reason in table.skipped), *table.notes]:

@@ -1,0 +1,86 @@
+"""Files in the formats of training data as input of `predict`: a header or a tag is never labelled as text."""
+
+import csv
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from xmodctl.catalog.task import Task
+from xmodctl.core.errors import UserError
+from xmodctl.core.mistakes import Mistakes, RowError
+from xmodctl.data.conll import is_tag
+from xmodctl.data.readers import format_of, read
+from xmodctl.data.sources import names_of
+from xmodctl.kinds import KINDS
+from xmodctl.kinds.inputs import InputRow
+
+LINES = (".jsonl", ".txt")
+"""Extensions whose files are read line by line: JSON objects, or plain text."""
+
+
+def table_extension(path: str | Path, format_: str | None) -> str:
+    """Return the extension of the format of training data that a file is read by, or an empty string for lines.
+
+    Raises:
+        UserError: Standard input is read line by line, and `format_` is another format.
+    """
+    if format_ in ("text", "jsonl"):
+        return ""
+    if str(path) == "-":
+        if format_ is not None:
+            raise UserError(f"--format {format_} reads a file, not standard input; give the file's name")
+        return ""
+    if format_ is not None:
+        return f".{format_}"
+    extension = format_of(Path(path))
+    return "" if extension in LINES else extension
+
+
+def read_table(path: Path, extension: str, task: Task, connectives: Mapping[str, str]) -> Iterator[InputRow]:
+    """Yield the rows of a file in a format of training data; columns are named as the kind or as the task names them.
+
+    Raises:
+        UserError: While iterating: the file is damaged, or a row cannot be used; the message gives its place.
+    """
+    mistakes = Mistakes(str(path))
+    kind = KINDS[task.kind]
+    file, rows = read(path, str(path), task.columns, mistakes, all_columns=True, extension=extension)
+    for number, raw in rows:
+        mistakes.raise_any()
+        try:
+            yield kind.json_row(raw, raw.get("id", number), task, connectives)
+        except RowError as error:
+            raise UserError(f"{file.at(number)}: {error}") from error
+    mistakes.raise_any()
+
+
+def refuse_table(first: str, place: str, task: Task) -> None:
+    """Refuse plain text whose first line is the header of a table, or a word with its tag.
+
+    Raises:
+        UserError: It is.
+    """
+    columns = {*names_of(task.columns), *task.columns}
+    for format_, separator in (("csv", ","), ("tsv", "\t")):
+        fields = [field.strip() for field in next(csv.reader([first], delimiter=separator), [])]
+        if (fields and fields[0] in columns and set(fields) <= columns) or len(columns.intersection(fields)) > 1:
+            raise UserError(
+                f"{place} is the header of a table ({first[:60]}), not text; give the file with --format {format_}, or "
+                "say with --format text that it is text"
+            )
+    words = first.split()
+    if "tags" in task.columns and len(words) > 1 and is_tag(words[-1]) and words[-1] in task.labels:
+        raise UserError(
+            f"{place} is a word with its tag {words[-1]}, not a text; give the file with --format conll, or say with "
+            "--format text that it is text"
+        )
+
+
+def is_input(path: Path, source: str | Path) -> bool:
+    """Return whether a path is the file that is read, which may be standard input (`-`)."""
+    try:
+        read_from = os.fstat(sys.stdin.fileno()) if str(source) == "-" else os.stat(source)
+        return os.path.samestat(read_from, path.stat())
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,68 @@
+"""Stored rows: the scores that a run has, as a sweep looks them up."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xmodctl.evaluation.results import Row, read_rows
+from xmodctl.languages import same
+from xmodctl.run.data_sets import HUB
+from xmodctl.run.run import Run
+
+Key = tuple[Any, ...]
+
+
+class StoredRows:
+    """A run's rows by `Row.key`; a row whose predictions are missing does not count, so that it is scored again."""
+
+    def __init__(self, run: Run) -> None:
+        """Read the rows of a run."""
+        self._rows: dict[Key, dict[str, Row]] = {}  # key without the fingerprint -> fingerprint -> row
+        self._languages: dict[str, set[str]] = {}  # fingerprint -> languages
+        self._reported: set[frozenset[str]] = set()  # pairs of languages with equal rows
+        self._files: dict[str, Key] = {}  # file of predictions -> key
+        for row in read_rows(run.results):
+            self._files[row.predictions] = row.key  # a missing file keeps its name, because it may be restored
+            if (run.folder / row.predictions).exists():
+                self.add(row)
+
+    def add(self, row: Row) -> None:
+        """Add a row that is stored."""
+        rows = self._rows.setdefault(row.key[:-1], {})
+        rows.pop(row.fingerprint, None)
+        rows[row.fingerprint] = row
+        self._languages.setdefault(row.fingerprint, set()).add(row.language)
+        self._files[row.predictions] = row.key
+
+    def get(self, measured: Key, fingerprint: str) -> Row | None:
+        """Return the row of a measurement on the data with a fingerprint."""
+        return self._rows.get(measured, {}).get(fingerprint)
+
+    def of_any_data(self, measured: Key) -> Sequence[Row]:
+        """Return the rows whose key is `measured` and any fingerprint, in the order of scoring."""
+        return list(self._rows.get(measured, {}).values())
+
+    def latest(self, measured: Key, folder: Path | None) -> Row | None:
+        """Return the last of these rows that is of the data set in a folder, or for None on the Hub."""
+        rows = [row for row in self.of_any_data(measured) if _is_in(row, folder)]
+        return rows[-1] if rows else None
+
+    def with_equal_rows(self, language: str, fingerprint: str) -> list[str]:
+        """Return the other languages whose data has the fingerprint of a language's, each pair once."""
+        languages = self._languages.setdefault(fingerprint, set())
+        pairs = {other: frozenset((other, language)) for other in languages if not same(other, language)}
+        languages.add(language)
+        others = [other for other, pair in pairs.items() if pair not in self._reported]
+        self._reported.update(pairs.values())
+        return sorted(others)
+
+    def is_taken(self, predictions: str, row: Row) -> bool:
+        """Return whether a file of predictions belongs to another measurement than a row's."""
+        return self._files.get(predictions, row.key) != row.key
+
+
+def _is_in(row: Row, folder: Path | None) -> bool:
+    """Return whether a row is of the data set in a folder, or for None on the Hub."""
+    if folder is None:
+        return row.data_set.startswith(HUB)
+    return row.data_set in (str(folder.resolve()), str(folder.resolve().parent))

@@ -1,0 +1,49 @@
+"""Data sets: which data a score was measured on, from the origin and the fingerprint that its row holds."""
+
+import os
+import re
+from pathlib import PurePath
+
+from xmodctl.languages import same
+
+HUB = "the Hub's"
+"""Begins the name of a benchmark that was read from the Hub."""
+
+_HUB_ORIGIN = re.compile(r"[\w.-]+(/[\w.-]+)?@[\w.-]+:")
+
+
+def fingerprint_of(data: str) -> str:
+    """Return the fingerprint in a row's `data`, which is `origin#fingerprint`: a hash of the rows as they were read."""
+    return data.rpartition("#")[2]
+
+
+def data_set_of(data: str, language: str, task: str) -> str:
+    """Return the data set that a row's `data` belongs to: the folder that holds its languages, or the Hub's benchmark.
+
+    Args:
+        data: `origin#fingerprint`.
+        language: The language of the row.
+        task: The name of the run's task, whose files on the Hub are one data set.
+    """
+    origin = data.rpartition("#")[0]
+    if _HUB_ORIGIN.match(origin):
+        return f"{HUB} {task}"
+    path = PurePath(origin)
+    if len(path.parts) < 2:
+        return origin
+    folder = path.parent.parent if _is_of(path.parent.name, language) else path.parent
+    return os.path.realpath(folder)
+
+
+def short_names(data_sets: list[str]) -> dict[str, str]:
+    """Return a short name for each data set: the end of its path, with as many folders as make it unique."""
+    paths = {each: PurePath(each).parts for each in data_sets if os.path.isabs(each)}
+    depth = 1
+    while len({parts[-depth:] for parts in paths.values()}) < len(paths):
+        depth += 1
+    return {each: str(PurePath(*paths[each][-depth:])) if each in paths else each for each in data_sets}
+
+
+def _is_of(folder: str, language: str) -> bool:
+    """Return whether a folder's name is a language's, or that of a treebank in it, such as `en_ewt`."""
+    return same(folder, language) or re.split("[_-]", folder)[0] == re.split("[_-]", language)[0]
