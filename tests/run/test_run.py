@@ -179,7 +179,8 @@ def test_redo_deletes_only_what_a_run_wrote(tmp_path):
     run = opened(tmp_path / "r")
     written = [
         "results.jsonl", "report.html", "predictions/test/de.seed-1.jsonl", "seed-1/delta.safetensors",
-        "seed-1/metrics.jsonl", "seed-1/checkpoints/step-5/trained.safetensors", "seed-1/stage-1-snli/delta.safetensors",
+        "seed-1/metrics.jsonl", "seed-1/checkpoints/step-5/trained.safetensors",
+        "seed-1/stage-1-snli/delta.safetensors",
         "tensorboard/seed-1/events.out.tfevents.1",
     ]  # fmt: skip
     own = ["notes.md", "figures/plot.png", "predictions/test/mine.txt", "seed-1/thoughts.txt"]

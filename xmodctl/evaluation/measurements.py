@@ -144,7 +144,7 @@ def two_seeds_note(numbers: Iterable[int]) -> list[str]:
         return []
     return [
         "two seeds do not show how much seeds differ: their intervals are wider than they need be (the interval of a "
-        "score covers the true value in up to 99 % of cases, not in 95 %); train with three seeds or more"
+        "score covers the true value in up to 99% of cases, not in 95%); train with three seeds or more"
     ]
 
 

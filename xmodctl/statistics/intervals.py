@@ -19,7 +19,7 @@ WILSON_EFFECTIVE = f"{WILSON}, effective sample size by"
 """The method of other scores; what follows names the resamples."""
 
 TAIL = 0.025
-"""The probability on each side of a 95 % interval."""
+"""The probability on each side of a 95% interval."""
 
 NOTHING = 1e-12
 """A variance of shares below this is 0 but for rounding."""
@@ -113,7 +113,7 @@ def noise(observed: Floats, covariance: Floats, count: int) -> Noise:
 
 
 def share_interval(observed: Floats, covariance: Floats, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of the mean over seeds of scores between 0 and 1.
+    """Return the 95% interval of the mean over seeds of scores between 0 and 1.
 
     It is Wilson's, with as many examples as would give a share of this size the variance that the score has. At 0 and
     1, where nothing varies, they are the examples that there are. Source: Korn and Graubard, Confidence Intervals for
@@ -168,7 +168,7 @@ class Contrast:
         return high - share if up else share - low
 
     def interval(self) -> tuple[float, float]:
-        """Return the 95 % interval of the difference, in points."""
+        """Return the 95% interval of the difference, in points."""
         quantiles = self.noise.quantiles(TAIL)
         low = self.value - self.distance(*quantiles, up=False)
         high = self.value + self.distance(*quantiles, up=True)
@@ -246,7 +246,7 @@ def _pooled(first: Floats, second: Floats, own: Floats, other: Floats, count: in
 def score_interval(
     statistics: np.ndarray, metric: Metric, *, is_share: bool, seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
-    """Return the 95 % interval of the score of one model, in percent.
+    """Return the 95% interval of the score of one model, in percent.
 
     Args:
         statistics: Counts that add up over examples, shape (examples, counts).
@@ -267,7 +267,7 @@ def score_interval(
 
 
 def mean_interval(scores: Scores) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over seeds, in percent."""
+    """Return the 95% interval of a mean over seeds, in percent."""
     low, high = share_interval(scores.observed / 100, _covariance(scores.drawn), scores.count)
     return 100 * low, 100 * high
 
