@@ -260,7 +260,8 @@ def test_a_run_can_be_told_how_other_data_is_written_and_nothing_else(finished, 
     result = run(*words, *message, "--json")
     assert result.exit_code == 0, result.output
     same = scored(folder, "--langs", "de", "--on-exists", "redo")
-    assert json.loads(result.stdout)["rows"][1]["value"] == same["de", "own"]["value"]
+    (german,) = (row for row in json.loads(result.stdout)["rows"] if row["language"] == "de")
+    assert german["value"] == same["de", "own"]["value"]
     assert "anything else is an option of finetune" in refused(run(*words, "--set", "labels=[a, b]"))
     assert "did you mean labels_mapped" in refused(run(*words, "--set", "labels_maped.yes=entailment"))
 

@@ -76,15 +76,13 @@ def evaluation_targets(
         if target.note:
             listen(Notice(target.note, caution=True))
     if folder and not covered and len({target.data for target in targets}) == 1:
-        return EvaluationTargets(
-            tuple(targets)
-        )  # files that do not name their language are all in this one, and none in the source
+        # Files that do not name their language are all in this one, and none is in the source language.
+        return EvaluationTargets(tuple(targets))
     excluded = [part[1:] for part in parts if part.startswith("-")]
     ordered = _source_first(run, targets, languages, excluded, listen)
     if not ordered:
-        raise UserError(
-            f"--langs {langs} selects nothing to score; `xmodctl langs --task {task.name}` lists the languages"
-        )
+        remedy = f"`xmodctl langs --task {task.name}` lists the languages"
+        raise UserError(f"--langs {langs} selects nothing to score; {remedy}")
     unasked = [target for target in ordered if target not in targets]
     if len(ordered) > 1 and covered:
         unasked += _absent_sources(run, targets, covered, split)
