@@ -9,6 +9,7 @@ from samples import logits_of_targets, task
 from xmodctl.catalog import catalog as library
 from xmodctl.data import coverage, load_rows
 from xmodctl.kinds import KINDS
+from xmodctl.kinds.spans import spans
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 
@@ -65,11 +66,18 @@ def test_gold_comes_back_whole_from_every_file_but_for_the_rows_that_are_counted
             lost = sum(entry != gold[0].strip() for gold, entry, _ in decoded)
             assert lost == sum(encoded.counts[key] for key in kind.unreachable), (language, split, encoded.counts)
             assert encoded.counts["answers_within_tokens"] <= 0.02 * len(decoded), (language, split)
+        elif ours.kind == "token-classification":
+            # Gold tags stay as written; the targets are the same entities, each with a B- in front.
+            assert all(
+                list(spans(gold, strict=False)) == list(spans(entry, strict=False)) for gold, entry, _ in decoded
+            )
         else:
             assert all(entry == gold for gold, entry, _ in decoded), (language, split)
+        stray = any(entry != gold for gold, entry, _ in decoded) and ours.kind == "token-classification"
+        assert stray == any("begin with I-" in note for note in rows.notes), (language, split)
         gold, predicted = [row[0] for row in decoded], [row[1] for row in decoded]
         values = kind.metrics(kind.statistics(gold, predicted, ours, language).sum(axis=0), ours)
         lost = sum(encoded.counts.get(key, 0) for key in kind.unreachable)
         for metric in ("entity_f1", "strict_entity_f1", "exact_match", "f1", "accuracy", "macro_f1"):
-            if metric in values:
+            if metric in values and not (stray and metric.startswith("strict")):
                 assert float(values[metric]) >= 100 * (1 - lost / len(decoded)) - 1e-9, (language, split, metric)
