@@ -1,8 +1,10 @@
 """How a command ends: exit code 0 done, 1 a part failed, 2 an error you can fix, 130 interrupted."""
 
 import errno
+import os
 import signal
 import sys
+import threading
 from types import FrameType
 from typing import Any
 
@@ -43,7 +45,8 @@ class Group(TyperGroup):
         from xmodctl.core.errors import PartialFailureError, UserError
         from xmodctl.core.events import listening
 
-        signal.signal(signal.SIGTERM, _interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
         try:
             with listening(draw_notice):
                 return super().invoke(ctx)
@@ -64,7 +67,15 @@ class Group(TyperGroup):
             raise typer.Exit(130) from error
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; Python ignores what is raised in `__del__`, so from there the signal is sent again."""
+    while frame:
+        if frame.f_code.co_name == "__del__":
+            again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
+        frame = frame.f_back
     raise KeyboardInterrupt
 
 
