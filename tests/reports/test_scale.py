@@ -27,8 +27,8 @@ import pathlib, re, runpy, sys
 try:
     runpy.run_module("xmodctl", run_name="__main__", alter_sys=True)
 finally:
-    told = pathlib.Path("/proc/self/status").read_text()
-    print("PEAK", re.search(r"VmHWM:\\s+(\\d+) kB", told)[1], file=sys.stderr)
+    status = pathlib.Path("/proc/self/status").read_text()
+    print("PEAK", re.search(r"VmHWM:\\s+(\\d+) kB", status)[1], file=sys.stderr)
 """
 
 
@@ -77,12 +77,14 @@ def write_sweep(folder: Path, task: Task) -> Path:
                 json.dumps({"step": step, "total_steps": 60_000, "loss": 1 / step, "seconds": 0.1}) + "\n"
                 for step in range(1, 60_001)
             )
-        lines = []
+        lines, correct = [], 0
         for number in range(ROWS):
             gold = LABELS[number % 3]
             predicted = draw.choice(LABELS) if draw.random() < 0.375 else gold
+            correct += predicted == gold
             scores = [0.8 if label == predicted else 0.1 for label in LABELS]
             lines.append(json.dumps({"id": str(number), "gold": gold, "prediction": predicted, "scores": scores}))
+        accuracy = 100 * correct / ROWS
         content = ("\n".join(lines) + "\n").encode()
         for language in task.languages:
             name = f"predictions/test/{language}.seed-{seed}.jsonl"
@@ -92,10 +94,10 @@ def write_sweep(folder: Path, task: Task) -> Path:
                 Row(
                     task=task.name, kind=task.kind, split="test", language=language, adapter=language, control="own",
                     source_languages=("en_XX",), model="mini", data=f"{data / language / 'test.jsonl'}#{fingerprint}",
-                    n=ROWS, metric="accuracy", value=75.0, metrics={"accuracy": 75.0}, baseline=33.4, ci_low=74.0,
-                    ci_high=76.0, ci_method="percentile bootstrap", seed=seed, step=1, selected_on="nothing",
-                    limited=None, precision="fp32", device="cpu", seconds=1.0, truncated=0, predictions=name,
-                    predictions_sha256=hashlib.sha256(content).hexdigest(), tool="0.1.0",
+                    n=ROWS, metric="accuracy", value=accuracy, metrics={"accuracy": accuracy}, baseline=33.4,
+                    ci_low=accuracy - 1, ci_high=accuracy + 1, ci_method="percentile bootstrap", seed=seed, step=1,
+                    selected_on="nothing", limited=None, precision="fp32", device="cpu", seconds=1.0, truncated=0,
+                    predictions=name, predictions_sha256=hashlib.sha256(content).hexdigest(), tool="0.1.0",
                 )
             )  # fmt: skip
     run.results.write_text("".join(json.dumps(row.to_json()) + "\n" for row in rows))
