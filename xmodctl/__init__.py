@@ -21,6 +21,7 @@ if _typing.TYPE_CHECKING:
     from xmodctl.model.machine import MachineReport, doctor
     from xmodctl.model.porting import convert
     from xmodctl.new_language.add_language import add_language
+    from xmodctl.new_language.resuming import resume
     from xmodctl.reports.export import Export, export
     from xmodctl.reports.report import report
     from xmodctl.reports.study import Study
@@ -62,6 +63,7 @@ __all__ = [
     "load",
     "predict",
     "report",
+    "resume",
     "runs",
     "score",
 ]
@@ -80,6 +82,7 @@ _HOMES = {
     "model.machine": ("MachineReport", "doctor"),
     "model.porting": ("convert",),
     "new_language.add_language": ("add_language",),
+    "new_language.resuming": ("resume",),
     "reports.report": ("report",),
     "reports.study": ("Study",),
     "run.listing": ("RunSummary", "runs"),

@@ -102,3 +102,81 @@ def test_a_full_disk_is_an_error_of_the_disk():
     with pytest.raises(OSError, match=r"space|full|device") as caught:
         io.write_stream("/dev/full", {"a": Entry("F32", (3,))}, [torch.ones(3)])
     assert caught.value.errno == errno.ENOSPC
+
+
+@pytest.mark.parametrize("kind", ["pt", "numpy"])
+def test_every_type_is_written_as_the_library_writes_it(tmp_path, kind):
+    from safetensors.numpy import save_file as save_arrays
+
+    numbers = np.arange(6).reshape(2, 3)
+    types = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"]
+    arrays = {f"{name}{copy}": numbers.astype(name) for name in types for copy in "ab"}
+    arrays |= {"scalar": np.array(1.5), "empty": np.zeros((0, 4))}
+    if kind == "pt":
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()} | {"half": TENSORS["a"]}
+        save_file(tensors, tmp_path / "library", {"base": "x"})
+        io.write_tensors(tmp_path / "ours", tensors, {"base": "x"})
+    else:
+        arrays |= {"u16": numbers.astype("uint16"), "u32": numbers.astype("uint32"), "u64": numbers.astype("uint64")}
+        save_arrays(arrays, tmp_path / "library", {"base": "x"})
+        io.write_arrays(tmp_path / "ours", arrays, {"base": "x"})
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "library").read_bytes()
+
+
+def test_metadata_are_written_in_one_order(tmp_path):
+    keys = [f"key{number}" for number in range(20)]
+    io.write_tensors(tmp_path / "a", TENSORS, dict.fromkeys(keys, "x"))
+    io.write_tensors(tmp_path / "b", dict(reversed(TENSORS.items())), dict.fromkeys(reversed(keys), "x"))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def write_sealed(path, writer):
+    if writer == "tensors":
+        io.write_tensors(path, TENSORS, {"base": "x"}, sealed=True)
+    elif writer == "arrays":
+        io.write_arrays(path, {"x": np.arange(9), "y": np.ones(2)}, {"base": "x"}, sealed=True)
+    else:
+        entries = {name: io.entry_of(tensor) for name, tensor in TENSORS.items()}
+        io.write_stream(path, entries, TENSORS.values(), {"base": "x"}, sealed=True)
+
+
+@pytest.mark.parametrize("writer", ["tensors", "arrays", "stream"])
+def test_a_changed_bit_anywhere_in_a_sealed_file_is_damage(tmp_path, writer):
+    path = tmp_path / "file"
+    write_sealed(path, writer)
+    whole = path.read_bytes()
+    assert io.check_seal(path, required=True)
+    assert io.SEAL not in io.read_metadata(path)
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 7
+        path.write_bytes(changed)
+        with pytest.raises(DamagedFileError):
+            io.read_arrays(path, sealed=True) if writer == "arrays" else io.read_tensors(path, sealed=True)
+
+
+def test_a_file_without_a_seal_is_read_unless_one_is_required(path):
+    assert not io.check_seal(path)
+    with pytest.raises(DamagedFileError, match="has lost its sha256"):
+        io.read_tensors(path, sealed=True)
+
+
+def test_a_remembered_seal_is_computed_again_when_the_file_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "file"
+    write_sealed(path, "tensors")
+    assert io.check_seal(path, remember=True)
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(DamagedFileError):
+        io.check_seal(path, remember=True)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a disk that is always full")
+@pytest.mark.parametrize("write", [io.write_tensors, io.write_arrays])
+def test_a_full_disk_names_the_file(write):
+    values = {"a": torch.ones(3) if write is io.write_tensors else np.ones(3)}
+    with pytest.raises(OSError, match="space") as caught:
+        write("/dev/full", values)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "/dev/full")

@@ -74,7 +74,7 @@ def test_other_parts_are_another_encoding():
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied", "replaced"])
-def test_a_damaged_file_is_made_again(damage):
+def test_a_damaged_file_is_made_again(damage, caplog):
     make = Maker()
     cached({"data": "a"}, make)
     (file,) = kept()
@@ -91,6 +91,7 @@ def test_a_damaged_file_is_made_again(damage):
             file.write_bytes(b"not a tensor at all, and long enough for a header")
     assert same(cached({"data": "a"}, make), made())
     assert make.calls == 2
+    assert f"the rows are encoded again: {file} is damaged" in caplog.text
     cached({"data": "a"}, make)
     assert make.calls == 2
 

@@ -61,14 +61,20 @@ def test_what_was_judged_once_is_not_judged_again(run, monkeypatch):
         load_example_statistics(run.folder, row, run.plan.task)
 
 
-def test_a_damaged_record_of_what_was_judged_is_not_believed(run):
+def test_a_damaged_record_of_what_was_judged_is_not_believed(run, caplog):
     row = score(run, "de", labels(RIGHT))
     task = run.plan.task
     first = load_example_statistics(run.folder, row, task)
     path = example_statistics.cache_path(row, task)
     for damaged in (path.read_bytes()[:-1] + b"\x07", b"", path.read_bytes()[:40]):
         path.write_bytes(damaged)
+        caplog.clear()
         assert np.array_equal(load_example_statistics(run.folder, row, task).counts, first.counts)
+        assert "are computed again" in caplog.text
+    whole = path.read_bytes()
+    place = whole.index(first.ids.encode()) + 5  # of the metadata, which say what two runs share
+    path.write_bytes(whole[:place] + b"0" + whole[place + 1 :] if whole[place] != ord("0") else whole[:-1])
+    assert load_example_statistics(run.folder, row, task).ids == first.ids
 
 
 def test_where_nothing_can_be_kept_outcomes_are_judged_all_the_same(run, tmp_path, monkeypatch):

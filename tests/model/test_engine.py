@@ -191,12 +191,14 @@ def test_dropout_is_set_where_it_belongs(source, batch):
     ours.set_dropout(attention=0.0)
     layer = ours.module.roberta.encoder.layer[0]
     assert (layer.attention.self.dropout.p, layer.output.dropout.p, ours.module.classifier.dropout.p) == (0.0, 0.1, 0.1)
-    ours.set_dropout(hidden=0.0)
+    ours.set_dropout(hidden=0.0, attention=0.0)
     ours.module.train()
     assert torch.equal(ours.module(**batch).logits, ours.module(**batch).logits)
     ours.set_dropout(attention=0.3)
     assert not torch.equal(ours.module(**batch).logits, ours.module(**batch).logits)
-    assert layer.output.dropout.p == 0.0
+    assert (layer.attention.self.dropout.p, layer.output.dropout.p) == (0.3, 0.1), "the checkpoint's rate comes back"
+    ours.set_dropout()
+    assert (layer.attention.self.dropout.p, layer.output.dropout.p, ours.module.classifier.dropout.p) == (0.1, 0.1, 0.1)
     assert ours.module.config.hidden_dropout_prob == 0.1
 
 

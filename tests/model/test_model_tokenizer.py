@@ -74,3 +74,66 @@ def test_an_exported_folder_carries_its_tokenizer(checkpoint, tmp_path):
     model.export(ours, model.load_tokenizer(source), tmp_path / "out", ["de_DE"])
     assert AutoTokenizer.from_pretrained(tmp_path / "out")("5 7")["input_ids"] == [9, 11]
     assert model.load_tokenizer(model.find(str(tmp_path / "out")))("5 7")["input_ids"] == [9, 11]
+
+
+DAMAGE = {
+    "a pointer of Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+    "a web page": b"<html><body>404 Not Found</body></html>",
+    "nothing": b"",
+    "a list": b"[]",
+    "null": b"null",
+    "a number": b"7",
+    "not UTF-8": b"\xff\xfe\x00",
+    "deep": b"[" * 100_000,
+    "deep objects": b'{"a":' * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("damage", [*DAMAGE, "cut off"])
+def test_a_damaged_file_of_a_tokenizer_is_one_sentence_that_names_it(name, damage, checkpoint):
+    _, folder = checkpoint()
+    save_tokenizer(folder, 120)
+    path = folder / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if damage == "cut off" else DAMAGE[damage])
+    with pytest.raises(UserError) as caught:
+        model.load_tokenizer(model.find(str(folder)))
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    assert "download the file again" in message
+
+
+def problem(folder) -> str:
+    """Return why a folder's tokenizer is refused; empty if it is not."""
+    try:
+        model.load_tokenizer(model.find(str(folder)))
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def test_values_of_another_type_in_a_tokenizers_files_are_at_most_one_sentence(checkpoint):
+    _, folder = checkpoint()
+    save_tokenizer(folder, 120)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        path = folder / name
+        whole = json.loads(path.read_text())
+        for key in whole:
+            values = [whole | {key: value} for value in (None, 7, [], {}, "text", [[]], True)]
+            without = {other: value for other, value in whole.items() if other != key}
+            for changed in (*values, without):
+                path.write_text(json.dumps(changed))
+                assert "\n" not in problem(folder), changed
+        path.write_text(json.dumps(whole))
+
+
+def test_code_that_a_tokenizers_files_name_is_not_run(checkpoint):
+    _, folder = checkpoint()
+    save_tokenizer(folder, 120)
+    (folder / "evil.py").write_text("raise SystemExit('code of the model was run')\n")
+    path = folder / "tokenizer_config.json"
+    named = {"auto_map": {"AutoTokenizer": [None, "evil.Evil"]}, "tokenizer_class": "Evil"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | named))
+    assert "\n" not in problem(folder)

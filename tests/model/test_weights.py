@@ -12,7 +12,7 @@ from transformers import AutoModelForMaskedLM
 
 from xmodctl import model
 from xmodctl.core.errors import UserError
-from xmodctl.core.safetensors_io import entry_of, read_entries, write_stream
+from xmodctl.core.safetensors_io import entry_of, read_entries, write_stream, write_tensors
 from xmodctl.model import weights
 
 
@@ -254,3 +254,40 @@ def test_the_decoder_is_tied_to_the_embeddings_unless_the_checkpoint_unties_it(c
     free = model.load(model.find(str(folder)), "masked-lm", ["en_XX"]).module
     assert torch.equal(free.lm_head.decoder.weight, stock.lm_head.decoder.weight)
     assert not torch.equal(free.lm_head.decoder.weight, free.roberta.embeddings.word_embeddings.weight)
+
+
+def test_a_changed_bit_in_the_cached_conversion_makes_it_again(checkpoint, caplog):
+    _, folder = checkpoint()
+    as_pickle(folder)
+    converted = weights.convert(folder, "it") / "model.safetensors"
+    whole = converted.read_bytes()
+    changed = bytearray(whole)
+    changed[-100] ^= 1
+    converted.write_bytes(changed)
+    with caplog.at_level("WARNING"):
+        assert weights.convert(folder, "it") / "model.safetensors" == converted
+    assert "the checkpoint is converted again" in caplog.text
+    assert converted.read_bytes() == whole
+
+
+def test_a_conversion_cached_by_an_older_version_is_read(checkpoint):
+    _, folder = checkpoint()
+    as_pickle(folder)
+    converted = weights.convert(folder, "it") / "model.safetensors"
+    save_file({name: tensor.clone() for name, tensor in load_file(converted).items()}, converted, {"format": "pt"})
+    before = converted.stat().st_mtime_ns
+    assert weights.convert(folder, "it") / "model.safetensors" == converted
+    assert converted.stat().st_mtime_ns == before
+
+
+def test_a_changed_bit_in_a_model_that_xmodctl_wrote_is_refused(checkpoint):
+    _, folder = checkpoint()
+    path = folder / "model.safetensors"
+    tensors = {name: tensor.clone() for name, tensor in load_file(path).items()}
+    write_tensors(path, tensors, {"format": "pt"}, sealed=True)
+    model.load(model.find(str(folder)), "masked-lm", ["de_DE"])
+    raw = bytearray(path.read_bytes())
+    raw[-100] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged or was changed .*xmodctl convert"):
+        model.load(model.find(str(folder)), "masked-lm", ["de_DE"])

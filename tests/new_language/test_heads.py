@@ -9,9 +9,9 @@ import pytest
 import torch
 from additions import addition, equal, of, run
 
-from xmodctl import model
+from xmodctl import model, resume
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import HeadStep, HeadTrained
+from xmodctl.core.events import HeadStep, HeadTrained, Notice, StepTaken
 from xmodctl.core.signals import Interrupted
 from xmodctl.new_language.integrity import tensor_digests
 
@@ -49,6 +49,68 @@ def test_a_damaged_head_is_trained_again(zulu, tmp_path, monkeypatch):
     path.write_bytes(b"torn")
     again, _ = run(arguments, tmp_path / "run")
     assert not of(HeadTrained, again)[0].known
+
+
+def test_a_changed_bit_in_a_cached_head_is_noticed(zulu, tmp_path, monkeypatch):
+    arguments, events, package = zulu
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))
+    run(arguments, tmp_path / "first")
+    path = tmp_path / "cache" / "heads" / f"{of(HeadTrained, events)[0].identity}.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    again, packages = run(arguments, tmp_path / "again")
+    assert f"the cached head {path} is damaged; it is trained again" in [event.text for event in of(Notice, again)]
+    assert not of(HeadTrained, again)[0].known
+    assert path.read_bytes() == whole
+    assert equal(packages[0], package)
+
+
+def test_a_cache_that_cannot_be_written_stops_no_training(zulu, tmp_path, monkeypatch):
+    arguments, _, package = zulu
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "file"))
+    events, packages = run(arguments, tmp_path / "run")
+    assert any("the head is not cached in" in event.text for event in of(Notice, events))
+    assert equal(packages[0], package)
+
+
+def test_a_recipe_that_leaves_dropout_to_the_checkpoint_gives_one_adapter_however_it_is_trained(
+    tiny_model, write_text, tmp_path, monkeypatch
+):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("title: dropout as in the checkpoint\nepochs: 1\nbatch_size: 32\nlearning_rate: 0.05\n")
+    texts, overrides = {"zu": write_text("zu")}, {"max_length": 32, "save_steps": 2}
+    arguments = {"texts": texts, "model": tiny_model, "recipe": recipe, "overrides": overrides}
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))
+    events, (trained,) = run(arguments, tmp_path / "head-trained")
+    assert not of(HeadTrained, events)[0].known
+    events, (cached,) = run(arguments, tmp_path / "head-cached")
+    assert of(HeadTrained, events)[0].known
+    assert (trained.folder / "adapter.safetensors").read_bytes() == (cached.folder / "adapter.safetensors").read_bytes()
+
+    def interrupt(event):
+        if isinstance(event, StepTaken) and event.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        run(arguments, tmp_path / "resumed", listen=interrupt)
+    events, (resumed,) = run(arguments, tmp_path / "resumed")
+    assert equal(resumed, trained)
+
+
+def test_a_damaged_package_of_a_run_is_trained_again(zulu, tmp_path):
+    arguments, _, package = zulu
+    _, (first,) = run(arguments, tmp_path / "run")
+    path = first.folder / "adapter.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3])
+    events, (again,) = run(arguments, tmp_path / "run")
+    assert any("is damaged" in event.text and "seed 1 is trained again" in event.text for event in of(Notice, events))
+    assert path.read_bytes() == whole
+    path.write_bytes(whole[:-3])
+    assert resume(tmp_path / "run", 1, lambda _: None).finished_seeds == (1,)
+    assert path.read_bytes() == whole
+    assert equal(again, package)
 
 
 def test_without_head_text_the_head_is_trained_on_the_languages_own_text(zulu, tiny_model, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -8,14 +9,17 @@ import torch
 
 from xmodctl.core.arguments import as_seeds
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import DataEncoded, Event, SeedFinished, SeedStarted, StepTaken, Validated
+from xmodctl.core.events import DataEncoded, Event, Notice, SeedFinished, SeedStarted, StepTaken, Validated
+from xmodctl.core.safetensors_io import read_tensors, write_tensors
 from xmodctl.core.schema import parse_override
 from xmodctl.core.signals import Interrupted
 from xmodctl.model import Source, find
 from xmodctl.run.deltas import load_delta
 from xmodctl.run.run import Run
+from xmodctl.run.trained import Trained
 from xmodctl.training import resumable
 from xmodctl.training.fine_tuning import SeedTraining, fine_tune
+from xmodctl.training.finetune import finetune
 from xmodctl.training.planning import resolve_plan
 from xmodctl.training.request import FinetuneRequest
 from xmodctl.training.training_data import EncodedTrainingData, load_training_data
@@ -137,6 +141,114 @@ def test_a_training_that_died_between_saving_and_scoring_scores_first(tiny_model
             died.train()
     scored = [event.step for event in Job(tiny_model, pairs, tmp_path / "died").train() if isinstance(event, Validated)]
     assert scored == [6, 12, 18]
+
+
+def notices(events) -> str:
+    return "\n".join(event.text for event in events if isinstance(event, Notice))
+
+
+def flip(path: Path) -> None:
+    """Change one bit of a file's last quarter: of tensors, in a safetensors file."""
+    raw = bytearray(path.read_bytes())
+    raw[-len(raw) // 4] ^= 4
+    path.write_bytes(raw)
+
+
+def test_equal_trainings_write_equal_files(tiny_model, pairs, tmp_path):
+    for name in "ab":
+        Job(tiny_model, pairs, tmp_path / name, "epochs=1").train()
+    first, second = ((tmp_path / name / "seed-1" / "delta.safetensors").read_bytes() for name in "ab")
+    assert first == second
+
+
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before_and_this_is_said(tiny_model, pairs, tmp_path):
+    whole = Job(tiny_model, pairs, tmp_path / "whole")
+    whole.train()
+    died = Job(tiny_model, pairs, tmp_path / "died")
+    die_after(died, 14)
+    flip(died.run.folder / "seed-1" / "checkpoints" / "step-12" / "optimizer.safetensors")
+    again = Job(tiny_model, pairs, tmp_path / "died")
+    events = again.train()
+    assert re.search(r"step-12 is not used, because it is damaged\n.*resumes .* at step 6", notices(events))
+    assert steps(events) == list(range(7, 19))
+    assert same(whole.delta(), again.delta())
+    metrics = [(tmp_path / name / "seed-1" / "metrics.jsonl").read_text().splitlines() for name in ("whole", "died")]
+    assert [json.loads(line)["step"] for line in metrics[0]] == [json.loads(line)["step"] for line in metrics[1]]
+
+
+def test_a_training_without_a_usable_checkpoint_says_that_it_restarts(tiny_model, pairs, tmp_path):
+    died = Job(tiny_model, pairs, tmp_path / "died")
+    die_after(died, 14)
+    for path in (died.run.folder / "seed-1" / "checkpoints").glob("*/manifest.json"):
+        path.write_text("{}")
+    events = Job(tiny_model, pairs, tmp_path / "died").train()
+    assert "no checkpoint can be used; training restarts at step 0" in notices(events)
+    assert steps(events) == list(range(1, 19))
+
+
+def test_a_damaged_line_of_the_log_costs_only_the_steps_after_it(tiny_model, pairs, tmp_path):
+    whole = Job(tiny_model, pairs, tmp_path / "whole", "keep=source-dev")
+    whole.train()
+    died = Job(tiny_model, pairs, tmp_path / "died", "keep=source-dev")
+    die_after(died, 14)
+    log = died.run.folder / "seed-1" / "metrics.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    lines[10] = b'{"step": \xff}\n'
+    log.write_bytes(b"".join(lines))
+    events = Job(tiny_model, pairs, tmp_path / "died", "keep=source-dev").train()
+    assert "step-12 is not used, because metrics.jsonl is damaged before its step" in notices(events)
+    assert steps(events) == list(range(7, 19))
+    assert same(whole.delta(), died.delta())
+
+
+@pytest.mark.parametrize(("keep", "name"), [("source-dev", "best"), ("average:3", "6")])
+def test_damaged_kept_weights_restart_the_training(tiny_model, pairs, tmp_path, keep, name):
+    whole = Job(tiny_model, pairs, tmp_path / "whole", f"keep={keep}")
+    whole.train()
+    died = Job(tiny_model, pairs, tmp_path / "died", f"keep={keep}")
+    die_after(died, 14)
+    flip(died.run.folder / "seed-1" / "kept" / f"{name}.safetensors")
+    events = Job(tiny_model, pairs, tmp_path / "died", f"keep={keep}").train()
+    assert f"{name}.safetensors is damaged or missing; training restarts at step 0" in notices(events)
+    assert same(whole.delta(), died.delta())
+
+
+@pytest.mark.parametrize("damage", [flip, lambda path: path.write_bytes(path.read_bytes()[:-9])])
+def test_a_damaged_delta_is_trained_again_alone(tiny_model, pairs, tmp_path, damage):
+    job = Job(tiny_model, pairs, tmp_path / "run", "epochs=1", seeds=(1, 2))
+    job.train()
+    whole = job.run.delta(2).read_bytes()
+    damage(job.run.delta(2))
+    command = rf"seed 2 again: xmodctl resume {job.run.folder} --seed 2"
+    with pytest.raises(UserError, match=command):
+        Trained.load(job.run, job.source, 2, "en_XX")
+    events = Job(tiny_model, pairs, tmp_path / "run", "epochs=1", seeds=(1, 2)).train()
+    assert "delta.safetensors is damaged; seed 2 is trained again" in notices(events)
+    assert [(event.seed, event.known) for event in events if isinstance(event, SeedFinished)] == [(1, True), (2, False)]
+    assert job.run.delta(2).read_bytes() == whole
+
+
+def test_a_delta_of_an_older_version_is_read(tiny_model, pairs, tmp_path):
+    job = Job(tiny_model, pairs, tmp_path / "run", "epochs=1")
+    job.train()
+    tensors, metadata = read_tensors(job.run.delta(1))
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}  # not mapped from the file that is written
+    write_tensors(job.run.delta(1), tensors, metadata | {"format": "xmodctl-delta-1"})
+    assert same(job.delta(), tensors)
+    events = Job(tiny_model, pairs, tmp_path / "run", "epochs=1").train()
+    assert [event.known for event in events if isinstance(event, SeedFinished)] == [True]
+
+
+@pytest.mark.parametrize("facts", ["{", "[]", "[" * 100_000, "null"])
+def test_a_delta_with_damaged_metadata_is_one_sentence(tiny_model, pairs, tmp_path, facts):
+    job = Job(tiny_model, pairs, tmp_path / "run", "epochs=1")
+    job.train()
+    tensors, metadata = read_tensors(job.run.delta(1))
+    tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+    for key in ("base", "facts"):
+        write_tensors(job.run.delta(1), tensors, metadata | {key: facts}, sealed=True)
+        with pytest.raises(UserError, match="does not say which base model it belongs to"):
+            job.delta()
 
 
 def test_finished_seeds_are_not_trained_again_and_new_ones_are(tiny_model, pairs, tmp_path):
@@ -347,3 +459,14 @@ def test_each_draw_of_shots_is_a_seed_that_trains_on_other_examples_from_the_sam
     ]  # fmt: skip
     assert first[0]["ids"] != second[0]["ids"]
     assert not same(job.delta(1), job.delta(2))
+
+
+def test_rows_longer_than_the_model_reads_are_refused_before_training(tiny_model, pairs, tmp_path):
+    path = pairs / "en" / "train.jsonl"
+    row = json.loads(path.read_text().splitlines()[0]) | {"premise": "cat " * 90}
+    path.write_text(path.read_text() + json.dumps(row) + "\n")
+    recipe = tmp_path / "long.yaml"
+    recipe.write_text("title: long\nepochs: 1\nbatch_size: 8\nlearning_rate: 0.01\nmax_length: 200\n")
+    with pytest.raises(UserError, match=r"max_length is 200, but .* at most 64 tokens; add --set max_length=64"):
+        finetune("xnli", "en", model=tiny_model, data=pairs, recipe=recipe, out=tmp_path / "run", listen=print)
+    assert not list(tmp_path.glob("run/seed-*"))

@@ -172,11 +172,50 @@ def test_a_damaged_checkpoint_is_passed_over_for_an_older_whole_one(tiny_model, 
     assert result.folder == older.folder
 
 
-def test_saving_removes_the_older_checkpoint_only_when_the_newer_is_whole(tiny_model, tmp_path):
+def test_the_last_two_checkpoints_are_kept_and_nothing_else_is_removed(tiny_model, tmp_path):
     job = training(tiny_model)
+    (tmp_path / "step-1 (copy)").mkdir()
+    (tmp_path / "step-99").mkdir()  # of an attempt that had come further
     for _ in job:
         save_checkpoint(tmp_path, job.progress(), job.trained(), job.optimizer_state())
-    assert [path.name for path in tmp_path.iterdir()] == [f"step-{job.step}"]
+    assert {path.name for path in tmp_path.iterdir()} == {"step-1 (copy)", f"step-{job.step - 1}", f"step-{job.step}"}
+    assert latest_checkpoint(tmp_path).progress == job.progress()
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"files": {}}',
+        b'{"files": [], "progress": {}}',
+        "cut",
+    ],
+)
+def test_a_checkpoint_with_a_damaged_manifest_is_passed_over(tiny_model, tmp_path, manifest):
+    job = training(tiny_model)
+    for _ in range(2):
+        next(iter(job))
+        save_checkpoint(tmp_path, job.progress(), job.trained(), job.optimizer_state())
+    path = tmp_path / f"step-{job.step}" / "manifest.json"
+    path.write_bytes(path.read_bytes()[:-20] if manifest == "cut" else manifest)
+    (tmp_path / "step-99 (copy)").mkdir()
+    checkpoint = latest_checkpoint(tmp_path)
+    assert checkpoint is not None
+    assert checkpoint.progress.step == job.step - 1
+
+
+def test_equal_trainings_write_equal_checkpoints(tiny_model, tmp_path):
+    for name in "ab":
+        job = training(tiny_model)
+        next(iter(job))
+        save_checkpoint(tmp_path / name, job.progress(), job.trained(), job.optimizer_state())
+    for path in (tmp_path / "a" / "step-1").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / "step-1" / path.name).read_bytes()
 
 
 def test_progress_comes_back_from_a_checkpoint_as_it_was(tiny_model, tmp_path):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmodctl.adapters.vocabulary import BIAS, EMBEDDINGS
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import disk_errors, sha256_of, whole_folder, write_json
+from xmodctl.core.files import disk_errors, read_json, sha256_of, whole_folder, write_json
 from xmodctl.core.safetensors_io import DamagedFileError, entry_of, read_metadata, read_tensors, write_stream
 
 if TYPE_CHECKING:
@@ -79,11 +79,9 @@ class Package:
         """Load the language's own tokenizer; None if the language uses the base's."""
         if self.vocabulary is None:
             return None
-        from transformers import PreTrainedTokenizerFast
+        from xmodctl.model import read_tokenizer
 
-        # Not the class that its files name: no code of a package is run.
-        loaded: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(self.vocabulary)
-        return loaded
+        return read_tokenizer(self.vocabulary, own_class=False)
 
 
 def write_package(
@@ -148,7 +146,7 @@ def read_package(folder: str | Path) -> Package:
     folder = Path(folder)
     path = folder / FACTS
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = read_json(path)
         package = _described(folder, description)
         files = {WEIGHTS: package.sha256, **{name: str(sha256) for name, sha256 in description["files"].items()}}
     except (FileNotFoundError, NotADirectoryError):
@@ -210,7 +208,7 @@ def _identity(weights: Path) -> Any:
     """Return what the tensors are for, as their file says."""
     try:
         return json.loads(read_metadata(weights).get("xmodctl", "{}"))
-    except (DamagedFileError, ValueError) as error:
+    except (DamagedFileError, ValueError, RecursionError) as error:
         raise UserError(f"{error}; get the package again") from error
 
 

@@ -57,10 +57,10 @@ class Group(TyperGroup):
             _fail(str(error))
             raise typer.Exit(1) from error
         except OSError as error:
-            if error.errno not in FIXES:
+            if error.errno is None:
                 raise
             path = f"{error.filename}: " if error.filename else ""
-            _fail(f"{path}{FIXES[error.errno]}")
+            _fail(f"{path}{FIXES.get(error.errno) or f'{error.strerror}; check the path and its disk'}")
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
             _fail(str(error) or "interrupted; run the same command again to resume")

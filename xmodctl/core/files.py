@@ -2,11 +2,12 @@
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,30 @@ def disk_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        if error.errno not in DISK_ERRORS and not _is_near(error.filename, target):
             raise
         raise UserError(f"cannot write {target}: {error.strerror}; free some space or choose another place") from error
+
+
+def _is_near(name: object, target: Path) -> bool:
+    """Return whether an error is about a file in the folder of `target`, or in one that is to hold it."""
+    if not isinstance(name, str):
+        return False
+    return Path(name).is_relative_to(target.parent) or target.is_relative_to(name)
+
+
+@contextmanager
+def folder_errors(folder: Path) -> Iterator[None]:
+    """Turn every failure of making or opening a folder for results into one sentence.
+
+    Raises:
+        UserError: The folder cannot be used.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"cannot use the folder {folder}: {reason}; choose another one, such as --out DIR") from error
 
 
 def check_empty(folder: str | Path) -> None:
@@ -99,10 +121,50 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json_text(value, indent=2) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Return the value in a JSON file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not JSON in UTF-8, or is nested too deeply.
+    """
+    if path.exists() and not path.is_file():  # a pipe would never end
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remembered_digest(file: Path, compute: Callable[[Path], str] = sha256_of, purpose: str = "") -> str:
+    """Return a digest of a file, computed once until the file's size or modification time changes.
+
+    The cache folder remembers it; if the cache cannot be written, this only costs time.
+
+    Args:
+        file: The file.
+        compute: Computes the digest.
+        purpose: Keeps different digests of a file apart.
+    """
+    file = file.resolve()
+    status = file.stat()
+    state = [status.st_size, status.st_mtime_ns]
+    name = hashlib.sha256(f"{file}{purpose and chr(10)}{purpose}".encode(errors="surrogateescape")).hexdigest()
+    memory = cache_folder() / "hashes" / f"{name}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        record = json.loads(memory.read_text(encoding="utf-8"))
+        if record["state"] == state:
+            return str(record["sha256"])
+    digest = compute(file)
+    with suppress(OSError):
+        write_json(memory, {"file": str(file), "state": state, "sha256": digest})
+    return digest
 
 
 def prune(folder: Path, limit: int, *, keep: Path | None = None) -> None:

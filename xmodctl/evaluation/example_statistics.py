@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import logging
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +23,12 @@ from xmodctl.evaluation.results import Row
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted
 
+_log = logging.getLogger(__name__)
+
 REDO = "score its language again with eval-transfer --on-exists redo"
+
+LAYOUT = 2
+"""Version of the cache files. Files of another version are made again."""
 
 CACHE_BYTES = 2**28
 """The cache is pruned to this size once per process; what has not been used for longest goes first."""
@@ -97,19 +104,24 @@ def read_predictions(path: Path) -> list[Predicted]:
 
 
 def cache_example_statistics(computed: ExampleStatistics, row: Row, task: Task) -> None:
-    """Cache statistics, so that reports need not compute them again; does nothing where the cache cannot be written."""
+    """Cache statistics, so that reports need not compute them again; a warning says if the cache cannot be written."""
     statistics = computed.counts
     if np.issubdtype(statistics.dtype, np.integer):
         statistics = statistics.astype(np.min_scalar_type(int(statistics.max(initial=0))))
     statistics = np.ascontiguousarray(statistics)
-    facts = {"ids": computed.ids, "gold": computed.gold, "sha256": hashlib.sha256(statistics.data).hexdigest()}
+    facts = {"ids": computed.ids, "gold": computed.gold}
     path = cache_path(row, task)
     try:
         with whole_file(path) as part:
-            write_arrays(part, {"statistics": statistics}, facts)
+            write_arrays(part, {"statistics": statistics}, facts, sealed=True)
         _prune_once(path.parent)
-    except OSError:
-        return
+    except OSError as error:
+        _warn_once(path.parent, error.strerror or str(error))
+
+
+@cache
+def _warn_once(folder: Path, reason: str) -> None:
+    _log.warning("example statistics are not cached in %s: %s", folder, reason)
 
 
 @cache
@@ -120,7 +132,7 @@ def _prune_once(folder: Path) -> None:
 def scoring_command(folder: Path, row: Row, *, redo: bool = False) -> str:
     """Return the command that computes a row again."""
     through = f"{row.language}={row.adapter}" if row.control == "own" else row.language
-    words = f"xmodctl eval-transfer --run {folder} --langs {through} --split {row.split}"
+    words = f"xmodctl eval-transfer --run {shlex.quote(str(folder))} --langs {through} --split {row.split}"
     words += f" --controls {row.control}" if row.control != "own" else ""
     words += f" --limit {row.limited}" if row.limited else ""
     return words + (" --on-exists redo" if redo else "")
@@ -128,21 +140,22 @@ def scoring_command(folder: Path, row: Row, *, redo: bool = False) -> str:
 
 def cache_path(row: Row, task: Task) -> Path:
     """Return where the statistics of a row are cached: named by all that they depend on, this version included."""
-    rules = [versions()["xmodctl"], task.kind, task.labels, task.metric_rules, row.language]
+    rules = [LAYOUT, versions()["xmodctl"], task.kind, task.labels, task.metric_rules, row.language]
     return cache_folder() / "outcomes" / f"{_digest([row.predictions_sha256, rules])}.safetensors"
 
 
 def _read_cache(path: Path) -> ExampleStatistics | None:
     """Return cached statistics, or None if there are none or the file is damaged."""
     try:
-        arrays, facts = read_arrays(path)
-        statistics = arrays["statistics"]
+        arrays, facts = read_arrays(path, sealed=True)
+        cached = ExampleStatistics(arrays["statistics"], facts["ids"], facts["gold"])
         os.utime(path)  # used now: the last to be pruned
-    except (DamagedFileError, KeyError, OSError):
+    except (DamagedFileError, KeyError) as error:
+        _log.warning("the example statistics in the cache are computed again: %s", error)
         return None
-    if facts.get("sha256") != hashlib.sha256(statistics.data).hexdigest():
+    except OSError:
         return None
-    return ExampleStatistics(statistics, facts["ids"], facts["gold"])
+    return cached
 
 
 def _digest(value: Any) -> str:

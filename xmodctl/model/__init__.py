@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from xmodctl.model.identity import body_config_sha256, body_sha256
     from xmodctl.model.loading import load, read_adapter
     from xmodctl.model.porting import Ported, port
-    from xmodctl.model.source import Facts, Source, check_languages, find, look_up
-    from xmodctl.model.tokenizer import load_tokenizer
+    from xmodctl.model.source import Facts, Source, check_languages, find, longest_input, look_up
+    from xmodctl.model.tokenizer import load_tokenizer, read_tokenizer
 
 __all__ = [
     "HEADS",
@@ -37,10 +37,12 @@ __all__ = [
     "freeze_all_but",
     "load",
     "load_tokenizer",
+    "longest_input",
     "look_up",
     "merge",
     "port",
     "read_adapter",
+    "read_tokenizer",
     "trained_tensors",
 ]
 
@@ -53,8 +55,8 @@ _HOMES = {
     "identity": ("body_config_sha256", "body_sha256"),
     "loading": ("load", "read_adapter"),
     "porting": ("Ported", "port"),
-    "source": ("Facts", "Source", "check_languages", "find", "look_up"),
-    "tokenizer": ("load_tokenizer",),
+    "source": ("Facts", "Source", "check_languages", "find", "longest_input", "look_up"),
+    "tokenizer": ("load_tokenizer", "read_tokenizer"),
 }
 
 

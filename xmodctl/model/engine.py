@@ -46,6 +46,7 @@ class Xmod:
         self._checkpoint = checkpoint
         self._kept: dict[str, dict[str, Tensor]] = {}  # adapters that differ from the checkpoint, by language
         self._vocabularies: dict[str | None, Vocabulary] = {}  # those of languages; None is the checkpoint's
+        self._dropout = {child: child.p for child in module.modules() if isinstance(child, nn.Dropout)}
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -88,13 +89,14 @@ class Xmod:
     def set_dropout(self, *, hidden: float | None = None, attention: float | None = None) -> None:
         """Set the dropout rates of training: of hidden states and the head, and of attention weights.
 
-        None keeps the checkpoint's rate. The configuration does not change: it describes the model, not the training.
+        None restores the checkpoint's rate, whatever was set before. The configuration does not change: it describes
+        the model, not the training.
         """
         for module in self.module.modules():
             for child in module.children():
                 if isinstance(child, nn.Dropout):
                     share = attention if isinstance(module, (XmodSelfAttention, XmodCrossAttention)) else hidden
-                    child.p = child.p if share is None else share
+                    child.p = self._dropout[child] if share is None else share
 
     def recompute_activations(self, *, use_reentrant: bool = False) -> None:
         """Recompute the activations within layers in the backward pass: less memory, more time."""

@@ -19,7 +19,7 @@ from xmodctl.model import conversion, hub, weights
 from xmodctl.model.conversion import bare_name, check_convertible
 from xmodctl.model.loading import load
 from xmodctl.model.source import find, read_any_config
-from xmodctl.model.tokenizer import load_tokenizer
+from xmodctl.model.tokenizer import load_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -149,7 +149,7 @@ def port(
         dtype = converted.tensors["roberta.embeddings.word_embeddings.weight"].dtype
         stored = {key: tensor.to(dtype) for key, tensor in converted.tensors.items()}
         entries = {key: entry_of(tensor) for key, tensor in stored.items()}
-        write_stream(part / "model.safetensors", entries, stored.values())
+        write_stream(part / "model.safetensors", entries, stored.values(), sealed=True)
         tokenizer.model_max_length = converted.config["max_position_embeddings"] - converted.config["pad_token_id"] - 1
         tokenizer.save_pretrained(part)
         difference = _largest_difference(_stock(config, tensors, name), tokenizer, part, languages)
@@ -193,17 +193,11 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
     if not any((folder / file).exists() for file in hub.TOKENIZER_MODELS):
         raise UserError(
             f"{name} has no tokenizer: {folder} contains none of {', '.join(hub.TOKENIZER_MODELS)}; put it there"
         )
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"the tokenizer of {name} cannot be read ({reason}); fetch its files again") from error
+    tokenizer = read_tokenizer(folder)
     tokenizer.padding_side = "right"
     if tokenizer.pad_token_id is None:
         raise UserError(f"the tokenizer of {name} has no pad_token, but X-MOD counts positions from it")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xmodctl.core.errors import UserError, did_you_mean, near_misses
+from xmodctl.core.files import read_json
 from xmodctl.model import hub, weights
 
 TRAINED_ADAPTERS = "trained_adapters"
@@ -147,13 +148,18 @@ def read_any_config(folder: Path, name: str) -> Any:
     """
     path = folder / "config.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError:
         raise UserError(f"{name} is not a checkpoint: {folder} has no config.json") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}); download the file again") from error
+
+
+def longest_input(config: Mapping[str, Any]) -> int:
+    """Return how many tokens a model reads at most: positions are counted after that of padding."""
+    return int(config["max_position_embeddings"]) - int(config.get("pad_token_id", 1)) - 1
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:

@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.files import read_json
+from xmodctl.core.visible import one_line
 from xmodctl.model import hub
-from xmodctl.model.source import Source
+from xmodctl.model.source import Source, longest_input
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+LONGEST_REASON = 200
+"""Characters of a library's message that are shown."""
 
 _XLM_R = "FacebookAI/xlm-roberta-base"  # every facebook/xmod-* has its vocabulary; most ship without tokenizer files
 _XLM_R_VOCABULARY = 250002
@@ -24,8 +30,6 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerFast:
     Raises:
         UserError: There is no tokenizer, or it does not match the embeddings.
     """
-    from transformers import AutoTokenizer
-
     vocabulary = source.config["vocab_size"]
     folder = source.folder if "tokenizer.json" in hub.tokenizer_files(source.folder) else None
     if folder is None and "sentencepiece.bpe.model" in hub.tokenizer_files(source.folder):
@@ -37,10 +41,69 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerFast:
                 f"put its tokenizer.json into {source.folder}"
             )
         folder = _xlm_r()
-    tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder)
+    tokenizer = read_tokenizer(folder)
     _check(tokenizer, source)
-    tokenizer.model_max_length = source.config["max_position_embeddings"] - source.config.get("pad_token_id", 1) - 1
+    tokenizer.model_max_length = longest_input(source.config)
     return tokenizer
+
+
+def read_tokenizer(folder: Path, *, own_class: bool = True) -> PreTrainedTokenizerFast:
+    """Read the tokenizer in a folder, without running code of the folder.
+
+    Args:
+        folder: Holds tokenizer.json, or another file that transformers makes a fast tokenizer of.
+        own_class: Whether to use the class that the files name.
+
+    Raises:
+        UserError: One of its files is damaged.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    for name in _SETTINGS:
+        _check_object(folder / name)
+    try:
+        if own_class:
+            tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        else:
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        encoded = tokenizer("a", "b")
+    except Exception as error:
+        raise _damage(folder, error) from error
+    if not tokenizer.is_fast or not all(isinstance(number, int) for number in encoded["input_ids"]):
+        raise UserError(f"the tokenizer in {folder} is not a fast one; put its tokenizer.json there")
+    return tokenizer
+
+
+def _damage(folder: Path, error: Exception) -> UserError:
+    """Return what is wrong with a tokenizer that cannot be loaded."""
+    reason = one_line(str(error))[:LONGEST_REASON] or type(error).__name__
+    definition = folder / "tokenizer.json"
+    if definition.exists():
+        from tokenizers import Tokenizer
+
+        _check_object(definition)
+        try:
+            Tokenizer.from_file(str(definition))
+        except Exception as inner:  # noqa: BLE001 (the library's only error is `Exception`)
+            reason = one_line(str(inner))[:LONGEST_REASON]
+            return UserError(f"{definition} is damaged or is not a tokenizer ({reason}); download the file again")
+        suspects = [str(folder / name) for name in _SETTINGS if (folder / name).exists()]
+        return UserError(f"{' or '.join(suspects) or definition} is damaged ({reason}); download the file again")
+    return UserError(f"the tokenizer in {folder} cannot be loaded ({reason}); download its files again")
+
+
+def _check_object(path: Path) -> None:
+    """Refuse a file that is not a JSON object."""
+    try:
+        value = read_json(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({one_line(str(error))}); download the file again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} does not hold a JSON object; download the file again")
 
 
 def _xlm_r() -> Path:

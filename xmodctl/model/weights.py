@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
+import logging
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import cache_folder, disk_errors, sha256_of, whole_folder, write_json
-from xmodctl.core.safetensors_io import DamagedFileError, Entry, entry_of, opened, read_entries, write_stream
+from xmodctl.core.files import cache_folder, disk_errors, read_json, remembered_digest, sha256_of, whole_folder
+from xmodctl.core.safetensors_io import (
+    DamagedFileError,
+    Entry,
+    check_seal,
+    entry_of,
+    opened,
+    read_entries,
+    write_stream,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_log = logging.getLogger(__name__)
 
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLED, _PICKLED_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -35,6 +45,7 @@ class Checkpoint:
         self.entries: dict[str, Entry] = {}
         self._files: dict[str, tuple[Path, str]] = {}
         for file in _safetensors_files(folder, name) or _safetensors_files(convert(folder, name), name):
+            _verify(file)
             for stored, entry in entries_of(file).items():
                 stock = stock_name(stored)
                 self.entries[stock] = entry
@@ -61,6 +72,14 @@ class Checkpoint:
                 if file not in files:
                     files[file] = stack.enter_context(opened(file, "pt"))
                 yield files[file].get_tensor(stored)
+
+
+def _verify(file: Path) -> None:
+    """Verify the seal of a file that xmodctl wrote; other files have none."""
+    try:
+        check_seal(file, remember=True)
+    except DamagedFileError as error:
+        raise UserError(f"{error}; make it again with the command that wrote it, such as xmodctl convert") from error
 
 
 def stock_name(stored: str) -> str:
@@ -131,7 +150,7 @@ def _pickled_files(folder: Path, name: str) -> list[Path]:
 
 def _weight_map(index: Path, name: str) -> dict[str, str]:
     try:
-        placed: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        placed: dict[str, str] = read_json(index)["weight_map"]
         absent = sorted({file for file in placed.values() if not (index.parent / file).exists()})
     except OSError as error:
         raise UserError(f"cannot read {index}: {error.strerror}") from error
@@ -157,12 +176,25 @@ def convert(folder: Path, name: str) -> Path:
     digests = [known_sha256(file) for file in files]
     key = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     converted = cache_folder() / "converted" / key
-    converted.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{converted}.lock"):
-        if not (converted / _WHOLE).exists():
-            with disk_errors(converted), whole_folder(converted) as part:
-                _convert_into(part / _WHOLE, files)
+    with disk_errors(converted):
+        converted.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{converted}.lock"):
+            if not _is_intact(converted / _WHOLE):
+                with whole_folder(converted) as part:
+                    _convert_into(part / _WHOLE, files)
     return converted
+
+
+def _is_intact(converted: Path) -> bool:
+    """Return whether a checkpoint that was converted before is there and whole."""
+    try:
+        check_seal(converted, remember=True)
+    except FileNotFoundError:
+        return False
+    except DamagedFileError as error:
+        _log.warning("the checkpoint is converted again: %s", error)
+        return False
+    return True
 
 
 def _convert_into(target: Path, files: Sequence[Path]) -> None:
@@ -190,7 +222,7 @@ def _convert_into(target: Path, files: Sequence[Path]) -> None:
             for name in names:
                 yield state[name]
 
-    write_stream(target, entries, tensors())
+    write_stream(target, entries, tensors(), sealed=True)
 
 
 def _unpickle(file: Path) -> dict[str, Tensor]:
@@ -219,14 +251,4 @@ def known_sha256(file: Path) -> str:
     file = file.resolve()
     if file.parent.name == "blobs" and len(file.name) == 64:
         return file.name
-    status = file.stat()
-    state = [status.st_size, status.st_mtime_ns]
-    memory = cache_folder() / "hashes" / f"{hashlib.sha256(str(file).encode()).hexdigest()}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        record = json.loads(memory.read_text(encoding="utf-8"))
-        if record["state"] == state:
-            return str(record["sha256"])
-    digest = sha256_of(file)
-    with contextlib.suppress(OSError):  # if the cache cannot be written, this only costs time
-        write_json(memory, {"file": str(file), "state": state, "sha256": digest})
-    return digest
+    return remembered_digest(file, sha256_of)

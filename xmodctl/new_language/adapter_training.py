@@ -82,10 +82,11 @@ class AdapterTraining:
         start = self.measure("start", prepared.start)
         resumable = ResumableTraining.resume(
             training,
-            checkpoints=self.run.checkpoints(language, self.seed),
+            folder=self.run.checkpoints(language, self.seed),
             metrics=self.run.metrics(language, self.seed),
             stop=self.stop,
             name=f"{language}, seed {self.seed}",
+            listen=self.listen,
         )
         self.listen(self.started(training, trainable))
         resumable.run(self.listen)

@@ -1,13 +1,12 @@
 """The command `add-language` as a function."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from xmodctl.adapters.packages import Package
-from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice, warn
 from xmodctl.core.messages import listed
 from xmodctl.core.requests import command
@@ -20,9 +19,12 @@ from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.new_language.trainer import train_languages
 from xmodctl.run.folder import RUNS, locked
 from xmodctl.training.cost import check_disk
+from xmodctl.training.planning import check_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+    from xmodctl.model import Source
 
 
 @command(AddLanguageRequest)
@@ -38,35 +40,43 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
         UserError: You can fix something in the request, the text or the environment.
         KeyboardInterrupt: The training was interrupted; the same call resumes it.
     """
-    from xmodctl.model import find, load_tokenizer
+    from xmodctl.model import find
 
     listen = request.listen or warn
     resolved, source = resolve_plan(request, find)
     for note in resolved.notes:
         listen(Notice(note))
-    plan, seeds = resolved.plan, request.seed_numbers
-    folder = request.out_folder or RUNS / plan.folder_name
+    folder = request.out_folder or RUNS / resolved.plan.folder_name
+    return train_plan(resolved.plan, request.seed_numbers, source, folder, request.on_exists, listen)
+
+
+def train_plan(
+    plan: Plan, seeds: Sequence[int], source: "Source", folder: Path, on_exists: str, listen: Listener
+) -> list[Package]:
+    """Add the languages of a plan, and return the packages.
+
+    Args:
+        plan: The plan.
+        seeds: The seeds to train.
+        source: The plan's base model.
+        folder: Where to keep what is trained.
+        on_exists: What to do with an existing folder: resume, redo, or error.
+        listen: Is called with each event.
+    """
+    from xmodctl.model import load_tokenizer
+
+    check_length(plan.recipe, source)
     with ExitStack() as resources:
         resources.enter_context(locked(folder))
         check_disk(folder, estimate(plan, source, None, len(seeds)).disk)
         text_folder = Path(resources.enter_context(TemporaryDirectory(dir=folder, prefix=".text-")))
         tokenizer = load_tokenizer(source)
-        _check_length(plan, tokenizer, str(request.model))
         texts = _read(plan, text_folder, tokenizer, listen)
         head = gather(plan.head_text, text_folder / "head", column=plan.column) if plan.head_text else None
-        run = LanguageRun.open(folder, plan, seeds, _fingerprints(texts, head), request.on_exists)
-        if request.on_exists == "redo" and (kept := LanguageRun.kept(folder)):
+        run = LanguageRun.open(folder, plan, seeds, _fingerprints(texts, head), on_exists)
+        if on_exists == "redo" and (kept := LanguageRun.kept(folder)):
             listen(Notice(f"{folder} keeps files that xmodctl did not write: {listed(kept)}"))
         return train_languages(run, seeds, source, texts, head, listen)
-
-
-def _check_length(plan: Plan, tokenizer: "PreTrainedTokenizerFast", model: str) -> None:
-    limit = tokenizer.model_max_length
-    if plan.recipe.max_length > limit:
-        raise UserError(
-            f"max_length is {plan.recipe.max_length}, but {model} reads at most {limit} tokens; "
-            f"add --set max_length={limit}"
-        )
 
 
 def _read(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast", listen: Listener) -> list[LanguageText]:

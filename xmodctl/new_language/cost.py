@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmodctl.new_language.masking import MASKED_SHARE
 from xmodctl.new_language.plan import Plan, share_steps
+from xmodctl.run.checkpoints import KEPT
 from xmodctl.training.cost import activations
 from xmodctl.training.loop import total_steps
 
@@ -29,7 +30,7 @@ def estimate(plan: Plan, model: "Source | Facts", sequences: Mapping[str, int] |
 
     Memory counts weights (4 bytes each), gradients and AdamW's two moments of the adapter (12 bytes each), the
     activations of one micro-batch, and the logits of its masked tokens. Languages train one after the other, so it is
-    the memory of one language. Disk counts a package per language and seed, and two checkpoints.
+    the memory of one language. Disk counts a package per language and seed, and the checkpoints.
 
     Args:
         plan: What to add.
@@ -42,7 +43,7 @@ def estimate(plan: Plan, model: "Source | Facts", sequences: Mapping[str, int] |
     logits = 3 * 4 * MASKED_SHARE * config["vocab_size"]
     per_token = activations(config, plan.precision) + logits
     memory = round(4 * parameters.total + 12 * parameters.trainable + per_token * plan.recipe.tokens_per_step)
-    disk = parameters.trainable * 4 * (len(plan.languages) * seeds + 2 * 3)
+    disk = parameters.trainable * 4 * (len(plan.languages) * seeds + (KEPT + 1) * 3)
     steps = None
     if sequences:
         recipes = share_steps(sequences, plan.recipe)

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 from xmodctl.catalog import catalog
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
-from xmodctl.core.errors import UserError
-from xmodctl.core.events import HeadStep, HeadTrained, Listener
+from xmodctl.core.events import HeadStep, HeadTrained, Listener, Notice
 from xmodctl.core.files import cache_folder, whole_file
-from xmodctl.core.safetensors_io import DamagedFileError, read_tensors, write_tensors
+from xmodctl.core.safetensors_io import DamagedFileError, read_metadata, read_tensors, write_tensors
 from xmodctl.core.signals import StopSignals
 from xmodctl.model.precision import Precision
 from xmodctl.new_language.held_out import measure_held_out
@@ -34,6 +33,8 @@ MAX_TOKENS = 600_000
 """Tokens that a head is trained on at most: it is small, and learns nothing more from others."""
 MIN_STEPS = 100
 """Steps that a head is trained for at least: a short text is repeated."""
+FORMAT = "xmodctl-head-2"
+"""Of the cached file, which is sealed; older files name no format and have no sha256."""
 VERSION = 1
 """Of the cached file; a head of another version is trained again."""
 
@@ -87,11 +88,8 @@ class HeadTraining:
             Interrupted: The user asked to stop. Heads have no checkpoints: their training starts over.
         """
         assert self.model.initialised, "the checkpoint has a head"
-        if (cached := self.read()) is not None:
-            tensors, facts = cached
-            _put(self.model, tensors)
-            steps, before, after = int(facts["steps"]), float(facts["before"]), float(facts["after"])
-            return HeadTrained(self.identity, True, steps, before, after, 0.0)
+        if (cached := self.read(listen)) is not None:
+            return cached
         started = perf_counter()
         masker = Masker.of(self.tokenizer, self.text.training, self.text.held_out)
         self.model.use(self.through)
@@ -101,7 +99,8 @@ class HeadTraining:
         tensors = {name: tensor.cpu() for name, tensor in training.trained().items()}
         self.model.module.requires_grad_(False)
         after = self.held_out_loss(masker)
-        self.write(tensors, {"steps": str(training.step), "before": str(before), "after": str(after)})
+        facts = {"format": FORMAT, "steps": str(training.step), "before": str(before), "after": str(after)}
+        self.write(tensors, facts, listen)
         _put(self.model, tensors)
         return HeadTrained(self.identity, False, training.step, before, after, perf_counter() - started)
 
@@ -147,27 +146,30 @@ class HeadTraining:
         text = self.text.held_out
         return measure_held_out(self.model, text, masker, precision=self.precision, pad_id=pad_id).loss
 
-    def read(self) -> "tuple[dict[str, Tensor], dict[str, str]] | None":
-        """Return the cached head and its facts; None if there is none, or if it is damaged."""
+    def read(self, listen: Listener) -> HeadTrained | None:
+        """Put the cached head into the model; None if there is none, or if it is damaged, which is said."""
         try:
-            tensors, facts = read_tensors(self.path)
-        except (FileNotFoundError, DamagedFileError):
+            sealed = "format" in read_metadata(self.path)
+            tensors, facts = read_tensors(self.path, sealed=sealed)
+            steps, before, after = int(facts["steps"]), float(facts["before"]), float(facts["after"])
+        except FileNotFoundError:
             return None
-        return (tensors, facts) if tensors.keys() == set(self.model.initialised) else None
+        except (DamagedFileError, OSError, KeyError, ValueError):
+            listen(Notice(f"the cached head {self.path} is damaged; it is trained again", caution=True))
+            return None
+        if tensors.keys() != set(self.model.initialised):
+            return None
+        _put(self.model, tensors)
+        return HeadTrained(self.identity, True, steps, before, after, 0.0)
 
-    def write(self, tensors: "Mapping[str, Tensor]", facts: Mapping[str, str]) -> None:
-        """Cache the head.
-
-        Raises:
-            UserError: The cache cannot be written.
-        """
+    def write(self, tensors: "Mapping[str, Tensor]", facts: Mapping[str, str], listen: Listener) -> None:
+        """Cache the head; if the cache cannot be written, say so."""
         try:
             with whole_file(self.path) as part:
-                write_tensors(part, tensors, facts)
+                write_tensors(part, tensors, facts, sealed=True)
         except OSError as error:
-            raise UserError(
-                f"cannot write the head to {self.path}: {error.strerror}; set XMODCTL_CACHE to another cache folder"
-            ) from error
+            text = f"the head is not cached in {self.path.parent} ({error.strerror or error}); it may be trained again"
+            listen(Notice(text, caution=True))
 
 
 def initial_head(model: "Xmod") -> "dict[str, Tensor]":

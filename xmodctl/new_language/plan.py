@@ -19,7 +19,7 @@ from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.new_language.adapter_initialisation import check_init_from
 from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.run.folder import validator
-from xmodctl.training.planning import ResolvedPlan, origins
+from xmodctl.training.planning import ResolvedPlan, check_length, origins
 
 if TYPE_CHECKING:
     from xmodctl.model import Facts, Source
@@ -91,9 +91,14 @@ def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple
         facts = look_up(model_name)
     except UserError:
         facts = None  # finding the model reports what is wrong, if anything is
+    is_set = "max_length" in (request.overrides or {})
+    if facts is not None and is_set:
+        check_length(recipe, facts)
     if facts is not None and facts.languages is not None:
         _name_languages(request, facts.languages, facts.placeholders)  # refuse languages before any download
     model = find(model_name)
+    if is_set:
+        check_length(recipe, model)
     texts, notes = _name_languages(request, model.languages or (), model.placeholders)
     is_new = request.vocabulary == "new"
     plan = Plan(

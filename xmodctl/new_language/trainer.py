@@ -5,9 +5,9 @@ adapter is the same whichever languages are added with it or before it, as long 
 (`sampling_alpha` 1).
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmodctl.adapters.packages import Package, read_package
@@ -21,9 +21,10 @@ from xmodctl.core.events import (
     HeadTrained,
     Listener,
     ModelLoading,
+    Notice,
     VocabularyTrained,
 )
-from xmodctl.core.files import write_json
+from xmodctl.core.files import read_json, write_json
 from xmodctl.core.signals import StopSignals
 from xmodctl.data.texts import Corpus
 from xmodctl.languages import related
@@ -55,6 +56,7 @@ from xmodctl.new_language.measurements import Measurement
 from xmodctl.new_language.plan import share_steps
 from xmodctl.new_language.vocabulary import train_vocabulary
 from xmodctl.new_language.vocabulary_fit import measure_fit
+from xmodctl.run.folder import validator
 from xmodctl.training.resumable import interruptible
 
 if TYPE_CHECKING:
@@ -86,13 +88,23 @@ def train_languages(
         The packages of all languages and seeds; languages that were finished before come first.
 
     Raises:
-        UserError: The checkpoint has a head although `head_corpus` is given, or a finished package is damaged.
+        UserError: The checkpoint has a head although `head_corpus` is given.
         Interrupted: The user asked to stop; the present step is saved.
     """
     with interruptible(run) as stop:
-        unfinished = [text for text in texts if not all(run.is_finished(text.language, seed) for seed in seeds)]
-        finished = [text.language for text in texts if text not in unfinished]
-        packages = [read_finished(run, language, seed, listen) for language in finished for seed in seeds]
+        trained = {
+            (text.language, seed): finished_package(run, text.language, seed, listen)
+            for text in texts
+            for seed in seeds
+        }
+        unfinished = [text for text in texts if not all(trained[text.language, seed] for seed in seeds)]
+        packages = [
+            package
+            for (language, seed), package in trained.items()
+            if package and language not in [text.language for text in unfinished]
+        ]
+        for package in packages:
+            listen(added_before(package))
         if unfinished:
             recipes = share_steps({text.language: text.corpus.counts.characters for text in texts}, run.plan.recipe)
             trainer = LanguageTrainer.load(run, seeds, source, head_corpus, stop, listen)
@@ -101,15 +113,25 @@ def train_languages(
     return packages
 
 
-def read_finished(run: LanguageRun, language: str, seed: int, listen: Listener) -> Package:
-    """Return the package of an earlier command.
-
-    Raises:
-        UserError: It is damaged.
-    """
-    package = read_package(run.package(language, seed))
-    listen(AdapterAdded(language, seed, package.folder, package.facts["untouched"]["tensors"], known=True))
+def finished_package(run: LanguageRun, language: str, seed: int, listen: Listener) -> Package | None:
+    """Return the package of an earlier command; None if there is none, or only a damaged one."""
+    if not run.is_finished(language, seed):
+        return None
+    try:
+        package = read_package(run.package(language, seed))
+        added_before(package)
+    except (UserError, KeyError, TypeError) as error:
+        reason = f" ({error})" if isinstance(error, UserError) else ""
+        text = f"the package {run.package(language, seed)} is damaged{reason}; seed {seed} is trained again"
+        listen(Notice(text, caution=True))
+        return None
     return package
+
+
+def added_before(package: Package) -> AdapterAdded:
+    """Return the event for a package of an earlier command."""
+    tensors = package.facts["untouched"]["tensors"]
+    return AdapterAdded(package.language, package.facts["seed"], package.folder, tensors, known=True)
 
 
 @dataclass
@@ -220,11 +242,9 @@ class LanguageTrainer:
     def rank(self, language: str, text: PackedText) -> "Ranking":
         """Try the model's adapters on a language's text, or read the results of an earlier command."""
         path, init_from = self.run.ranking(language), self.run.plan.init_from
-        known = path.exists()
-        if known:
-            value = json.loads(path.read_text(encoding="utf-8"))
-            ranking = Ranking(tuple(Candidate(**candidate) for candidate in value["candidates"]), value["start"])
-        else:
+        ranking = _stored_ranking(path)
+        known = ranking is not None
+        if ranking is None:
             adapters = candidate_adapters(self.model)
             self.listen(AdaptersRanking(language, len(adapters)))
             candidates = rank_adapters(
@@ -273,9 +293,9 @@ class LanguageTrainer:
 
     def train(self, prepared: PreparedLanguage, seed: int) -> Package:
         """Train one seed's adapter, if no earlier command did."""
-        language = prepared.text.language
-        if self.run.is_finished(language, seed):
-            return read_finished(self.run, language, seed, self.listen)
+        if package := finished_package(self.run, prepared.text.language, seed, lambda _: None):
+            self.listen(added_before(package))
+            return package
         return AdapterTraining(self.run, self.source, self.model, prepared, seed, self.stop, self.listen).train()
 
     def unload(self, language: str) -> None:
@@ -291,3 +311,12 @@ class Ranking:
 
     candidates: tuple[Candidate, ...]
     start: str
+
+
+def _stored_ranking(path: Path) -> Ranking | None:
+    """Return what an earlier command found; None if nothing is there that can be used."""
+    try:
+        ranking = validator(Ranking).validate_python(read_json(path))
+    except (OSError, ValueError):
+        return None
+    return ranking if ranking.candidates else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xmodctl.core import jsonl
+from xmodctl.core.errors import UserError
 
 POINTS = 200
 """Points of a loss curve; a screen cannot show more."""
@@ -32,15 +33,18 @@ def read_curve(path: Path, seed: int) -> TrainingCurve | None:
     sums: dict[int, tuple[float, int, int]] = {}  # point -> (sum of losses, steps, last step)
     validations: list[tuple[int, float]] = []
     metric, total = None, 0
-    for _, record in jsonl.read(path, remedy="remove that line", append_only=True):
-        if "metric" in record:
-            metric = record["metric"]
-            validations.append((record["step"], record["value"]))
-        elif math.isfinite(record["loss"]):
-            total = record["total_steps"]
-            point = (record["step"] - 1) * POINTS // max(total, POINTS)
-            losses, steps, _ = sums.get(point, (0.0, 0, 0))
-            sums[point] = losses + record["loss"], steps + 1, record["step"]
+    for number, record in jsonl.read(path, remedy="remove that line", append_only=True):
+        try:
+            if "metric" in record:
+                metric = str(record["metric"])
+                validations.append((int(record["step"]), float(record["value"])))
+            elif math.isfinite(record["loss"]):
+                total = int(record["total_steps"])
+                point = (int(record["step"]) - 1) * POINTS // max(total, POINTS)
+                losses, steps, _ = sums.get(point, (0.0, 0, 0))
+                sums[point] = losses + record["loss"], steps + 1, int(record["step"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"{path}:{number} is not a line of a training log; remove that line") from error
     if not sums:
         return None
     points = tuple((last, losses / steps) for losses, steps, last in sums.values())

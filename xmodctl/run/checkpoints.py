@@ -1,19 +1,28 @@
 """Checkpoints of an unfinished training: trained tensors, optimizer state and progress.
 
-Tensors are safetensors. A checkpoint folder is written atomically; its manifest has the sha256 of each file in it.
+Tensors are safetensors. A checkpoint folder is written atomically; its manifest has the sha256 of each file in it. The
+last two are kept, so that there is an older one if the newest is damaged.
 """
 
-import json
+import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xmodctl.core.files import sha256_of, whole_folder, write_json
+from xmodctl.core.files import read_json, sha256_of, whole_folder, write_json
 from xmodctl.core.safetensors_io import Tensors, read_tensors, write_tensors
+from xmodctl.run.folder import validator
 
 if TYPE_CHECKING:
     import torch
+
+KEPT = 2
+"""Checkpoints that are kept of a training."""
+
+_TRAINED, _OPTIMIZER, _MANIFEST = "trained.safetensors", "optimizer.safetensors", "manifest.json"
+_NAME = re.compile(r"step-([0-9]{1,15})")
 
 
 @dataclass(frozen=True)
@@ -35,35 +44,55 @@ class Checkpoint:
 
     def tensors(self) -> dict[str, "torch.Tensor"]:
         """Read the trained tensors."""
-        return read_tensors(self.folder / "trained.safetensors")[0]
+        return read_tensors(self.folder / _TRAINED)[0]
 
     def optimizer(self) -> dict[str, "torch.Tensor"]:
         """Read the optimizer's state, named `<parameter>.<state>`."""
-        return read_tensors(self.folder / "optimizer.safetensors")[0]
+        return read_tensors(self.folder / _OPTIMIZER)[0]
 
 
 def save_checkpoint(folder: Path, progress: Progress, tensors: Tensors, optimizer: Tensors) -> Checkpoint:
-    """Save one moment under `folder/step-<n>`, then remove the older ones: there is always a whole one."""
+    """Save one moment under `folder/step-<n>`, then remove all others but the one before."""
     path = folder / f"step-{progress.step}"
     with whole_folder(path) as part:
-        write_tensors(part / "trained.safetensors", tensors)
-        write_tensors(part / "optimizer.safetensors", optimizer)
+        write_tensors(part / _TRAINED, tensors)
+        write_tensors(part / _OPTIMIZER, optimizer)
         files = {file.name: sha256_of(file) for file in sorted(part.iterdir())}
-        write_json(part / "manifest.json", {"progress": asdict(progress), "files": files})
-    for older in folder.glob("step-*"):
-        if older != path:
-            shutil.rmtree(older)
+        write_json(part / _MANIFEST, {"progress": asdict(progress), "files": files})
+    others = [(step, other) for step, other in _numbered(folder) if other != path]
+    earlier = [other for step, other in others if step < progress.step]
+    for _, other in others:
+        if other not in earlier[: KEPT - 1]:
+            shutil.rmtree(other)
     return Checkpoint(path, progress)
 
 
+def checkpoints(folder: Path) -> Iterator[tuple[Path, Checkpoint | None]]:
+    """Yield the checkpoints under `folder`, the newest first; None for one that does not match its manifest."""
+    for step, path in _numbered(folder):
+        yield path, _whole(path, step)
+
+
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """Return the newest whole checkpoint under `folder`; one whose files do not match its manifest is passed over."""
-    for path in sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")), reverse=True):
-        try:
-            manifest = json.loads((path / "manifest.json").read_text())
-        except (OSError, json.JSONDecodeError):
-            continue
-        files: dict[str, str] = manifest["files"]
-        if all((path / name).exists() and sha256_of(path / name) == digest for name, digest in files.items()):
-            return Checkpoint(path, Progress(**manifest["progress"]))
-    return None
+    """Return the newest whole checkpoint under `folder`."""
+    return next((checkpoint for _, checkpoint in checkpoints(folder) if checkpoint), None)
+
+
+def _whole(path: Path, step: int) -> Checkpoint | None:
+    """Return a checkpoint whose files are those that its manifest describes."""
+    try:
+        manifest = read_json(path / _MANIFEST)
+        files, progress = manifest["files"], validator(Progress).validate_python(manifest["progress"])
+        if set(files) != {_TRAINED, _OPTIMIZER} or progress.step != step:
+            return None
+        if any(sha256_of(path / name) != digest for name, digest in files.items()):
+            return None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return Checkpoint(path, progress)
+
+
+def _numbered(folder: Path) -> list[tuple[int, Path]]:
+    """Return the folders named after a step, the last step first; other names, such as copies, are not checkpoints."""
+    named = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*"))
+    return sorted(((int(match[1]), path) for match, path in named if match and path.is_dir()), reverse=True)

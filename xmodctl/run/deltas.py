@@ -2,19 +2,32 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import whole_file
-from xmodctl.core.safetensors_io import DamagedFileError, Tensors, read_tensors, write_tensors
+from xmodctl.core.safetensors_io import (
+    DamagedFileError,
+    Tensors,
+    check_seal,
+    read_metadata,
+    read_tensors,
+    write_tensors,
+)
+from xmodctl.run.folder import validator
 
 if TYPE_CHECKING:
     import torch
 
     from xmodctl.model import Source
 
-DELTA_FORMAT = "xmodctl-delta-1"
+DELTA_FORMAT = "xmodctl-delta-2"
+"""The file is sealed."""
+
+UNSEALED_FORMAT = "xmodctl-delta-1"
+"""Of older versions, without a sha256: only its header is verified."""
 
 
 def base_identity(source: "Source") -> dict[str, Any]:
@@ -26,32 +39,76 @@ def save_delta(path: Path, tensors: Tensors, source: "Source", facts: Mapping[st
     """Write trained tensors with the identity of the base they belong to, whole or not at all."""
     metadata = {"format": DELTA_FORMAT, "base": json.dumps(base_identity(source)), "facts": json.dumps(dict(facts))}
     with whole_file(path) as part:
-        write_tensors(part, tensors, metadata)
+        write_tensors(part, tensors, metadata, sealed=True)
 
 
-def load_delta(path: Path, source: "Source") -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
+def check_delta(path: Path) -> dict[str, str]:
+    """Verify a delta once per process, and return its metadata.
+
+    Raises:
+        DamagedFileError: It is damaged.
+        OSError: It cannot be read.
+    """
+    metadata = read_metadata(path)
+    check_seal(path, required=metadata.get("format") != UNSEALED_FORMAT)
+    return metadata
+
+
+def is_delta(path: Path) -> bool:
+    """Return whether there is a delta that is not damaged."""
+    try:
+        return check_delta(path).get("format") in (DELTA_FORMAT, UNSEALED_FORMAT)
+    except (DamagedFileError, OSError):
+        return False
+
+
+def load_delta(
+    path: Path, source: "Source", *, remedy: str = "train it again with --on-exists redo"
+) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
     """Read a delta and its facts.
+
+    Args:
+        path: The file.
+        source: The base model.
+        remedy: What to do about a damaged file; ends the message.
 
     Raises:
         UserError: The file is damaged, or belongs to another base model.
     """
     try:
-        tensors, metadata = read_tensors(path)
+        metadata = check_delta(path)
+        tensors, _ = read_tensors(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; is the run finished?") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
     except DamagedFileError as error:
-        raise UserError(f"{error}; train it again with --on-exists redo") from error
-    if metadata.get("format") != DELTA_FORMAT:
-        raise UserError(f"{path} is not a delta of xmodctl (format {metadata.get('format')!r})")
-    base, given = json.loads(metadata["base"]), base_identity(source)
-    if base["config_sha256"] != given["config_sha256"] or (
-        base["revision"] and given["revision"] and base["revision"] != given["revision"]
+        raise UserError(f"{error}; {remedy}") from error
+    if metadata.get("format") not in (DELTA_FORMAT, UNSEALED_FORMAT):
+        raise UserError(f"{path} is not a delta of xmodctl (format {metadata.get('format')!r}); {remedy}")
+    try:
+        base = validator(_Base).validate_python(json.loads(metadata["base"]))
+        facts = validator(dict[str, Any]).validate_python(json.loads(metadata["facts"]))
+    except (ValueError, KeyError, RecursionError) as error:
+        raise UserError(f"{path} does not say which base model it belongs to; {remedy}") from error
+    given = base_identity(source)
+    if base.config_sha256 != given["config_sha256"] or (
+        base.revision and given["revision"] and base.revision != given["revision"]
     ):
         raise UserError(
-            f"{path} was trained on {_named(base)}, not on {_named(given)}; a delta fits only its own base: "
-            f"use --model {base['model']}{'@' + base['revision'] if base['revision'] else ''}"
+            f"{path} was trained on {_named(asdict(base))}, not on {_named(given)}; a delta fits only its own base: "
+            f"use --model {base.model}{'@' + base.revision if base.revision else ''}"
         )
-    return tensors, json.loads(metadata["facts"])
+    return tensors, facts
+
+
+@dataclass(frozen=True)
+class _Base:
+    """The base model as a delta names it."""
+
+    model: str
+    revision: str | None
+    config_sha256: str
 
 
 def _named(identity: Mapping[str, Any]) -> str:

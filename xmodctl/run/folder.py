@@ -1,6 +1,6 @@
 """Folders that keep what a plan produces, seed by seed; a file in each says which plan, and one process may use it."""
 
-import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from pydantic import TypeAdapter, ValidationError
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import write_json
+from xmodctl.core.files import folder_errors, read_json, write_json
 from xmodctl.core.versions import versions
 
 RUNS = Path("runs")
@@ -65,10 +65,10 @@ class Folder:
         folder = Path(folder)
         path = folder / cls.FILE
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = read_json(path)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{folder} is not {cls.NOUN} (it has no {cls.FILE}); {cls.LIST_HINT}") from None
-        except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read ({error}); train again with --on-exists redo") from error
         if not isinstance(value, dict) or not isinstance(value.get("schema"), int):
             raise UserError(f"{path} is not the file of {cls.NOUN}; train again with --on-exists redo")
@@ -90,7 +90,8 @@ class Folder:
 
     def write(self) -> None:
         """Write the folder's file, whole or not at all."""
-        write_json(self.folder / self.FILE, {"schema": self.SCHEMA, **self.to_json()})
+        with folder_errors(self.folder):
+            write_json(self.folder / self.FILE, {"schema": self.SCHEMA, **self.to_json()})
 
     def to_json(self) -> dict[str, Any]:
         """Return the contents of the file as plain JSON values, without its schema."""
@@ -106,6 +107,10 @@ class Folder:
     def seed_folder(self, seed: int) -> Path:
         """The folder of one seed: what it trained, its metrics, and its checkpoints."""
         return self.folder / f"seed-{seed}"
+
+    def retraining(self, seed: int) -> str:
+        """Return how to train one seed again, as the end of a message about a damaged file of it."""
+        return f"train seed {seed} again: {resuming(self.folder, seed)}"
 
     @classmethod
     def open(
@@ -192,9 +197,14 @@ class Folder:
         for path in Path(under).glob(f"*/{cls.FILE}"):
             try:
                 folders.append((path.stat().st_mtime, cls.read(path.parent)))
-            except UserError:
+            except (UserError, OSError):
                 continue
         return [folder for _, folder in sorted(folders, key=lambda pair: pair[0], reverse=True)]
+
+
+def resuming(folder: Path, seed: int) -> str:
+    """Return the command that trains what one seed of a folder lacks, or what is damaged of it."""
+    return f"xmodctl resume {shlex.quote(str(folder))} --seed {seed}"
 
 
 def differences(requested: StoredPlan, existing: StoredPlan) -> list[str]:
@@ -225,8 +235,9 @@ def locked(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    created = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    with folder_errors(folder):
+        created = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -234,6 +245,9 @@ def locked(folder: Path) -> Iterator[None]:
         raise UserError(
             f"{folder} is in use by another xmodctl process; wait for it, or choose another folder with --out"
         ) from None
+    except OSError as error:
+        with folder_errors(folder):
+            raise error
     try:
         yield
     finally:

@@ -1,6 +1,6 @@
 """`runs`: what a folder of runs holds. Reads their files as plain JSON, so that a listing loads nothing heavy."""
 
-import json
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,8 +8,12 @@ from typing import Any
 
 from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
+from xmodctl.core.files import read_json
 from xmodctl.core.requests import command
+from xmodctl.core.visible import one_line
 from xmodctl.run.data_sets import data_set_of, short_names
+
+_log = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
 LANGUAGE_FILE = "extension.json"
@@ -67,10 +71,11 @@ def runs(request: RunsRequest) -> list[RunSummary]:
 
 def _readable(under: Path, name: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield each folder that holds a file `name` of this version, with the file's values; the newest comes first."""
-    for path in sorted(under.glob(f"*/{name}"), key=lambda path: path.stat().st_mtime, reverse=True):
+    for path in sorted(under.glob(f"*/{name}"), key=_changed, reverse=True):
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            values = read_json(path)
+        except (OSError, ValueError) as error:
+            _log.warning("%s is passed over: %s", path, one_line(str(error)))
             continue
         if _is_complete(values, "task" if name == RUN_FILE else "texts"):
             yield path.parent, values
@@ -85,8 +90,22 @@ def _is_complete(values: Any, subject: str) -> bool:
         and isinstance(plan.get(subject), dict)
         and isinstance(plan.get("model"), str)
         and isinstance(values.get("seeds"), list)
+        and all(isinstance(seed, int) for seed in values["seeds"])
+        and all(isinstance(language, str) for language in _strings(plan, subject))
         and all(isinstance(values.get(key), str) for key in ("state", "created"))
     )
+
+
+def _strings(plan: Mapping[str, Any], subject: str) -> list[Any]:
+    languages = plan["texts"] if subject == "texts" else plan.get("source_languages") or ()
+    return list(languages) if isinstance(languages, Mapping | list | tuple) else [None]
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # removed meanwhile, or a link to nothing
+        return 0.0
 
 
 def _fine_tuning(folder: Path, values: Mapping[str, Any]) -> RunSummary:
@@ -139,11 +158,11 @@ def _scored_data(path: Path) -> Mapping[str, set[str]]:
     remedy = "remove that line, and its language is scored again"
     languages: dict[str, set[str]] = {}
     try:
-        for _, row in jsonl.read(path, remedy=remedy, append_only=True):
+        for number, row in jsonl.read(path, remedy=remedy, append_only=True):
+            if "language" not in row:
+                raise UserError(f"{path}:{number} is not a result; {remedy}")
             data_set = data_set_of(str(row.get("data", "")), str(row["language"]), str(row.get("task", "")))
             languages.setdefault(data_set, set()).add(str(row["language"]))
-    except KeyError as error:
-        raise UserError(
-            f"{path} has a line that is not a result; remove it, and its language is scored again"
-        ) from error
+    except (UserError, OSError) as error:  # one damaged run does not hide the others
+        _log.warning("%s", one_line(str(error)))
     return languages

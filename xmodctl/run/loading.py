@@ -101,7 +101,11 @@ def find_base(run: "Run") -> "Source":
 
 def base_name(run: "Run") -> str:
     """Return the base model of a run as `--model` takes it, with its revision if it is from the Hub."""
-    model, revision = run.plan.model, run.plan.revision
+    return model_name(run.plan.model, run.plan.revision)
+
+
+def model_name(model: str, revision: str | None) -> str:
+    """Return a plan's base model as `--model` takes it."""
     on_hub = "/" in model and not Path(model).is_absolute()
     return f"{model}@{revision}" if on_hub and revision else model
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import write_json
+from xmodctl.core.files import read_json, write_json
 from xmodctl.languages import same
+from xmodctl.run.folder import validator
 from xmodctl.run.plan import Plan
 
 
@@ -55,14 +56,26 @@ def refuse_shots(path: Path, language: str, split: str, rows: Collection[dict[st
     Raises:
         UserError: Some were.
     """
-    for shots in json.loads(path.read_text(encoding="utf-8")) if path.exists() else ():
-        if shots["split"] != split or not same(shots["language"], language):
+    for shots in _stored_shots(path) if path.exists() else ():
+        if shots.split != split or not same(shots.language, language):
             continue
-        if trained := set(shots["sha256"]) & set(row_digests(rows)):
+        if trained := set(shots.digests) & set(row_digests(rows)):
             raise UserError(
                 f"{len(trained)} of the {len(rows):,} rows of {language} {split} were trained on "
                 f"(--shots, listed in {path}); score rows that were not, such as --split test"
             )
+
+
+def _stored_shots(path: Path) -> list[DrawnShots]:
+    try:
+        return [
+            validator(DrawnShots).validate_python({**value, "digests": value["sha256"]}) for value in read_json(path)
+        ]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"{path} is damaged, so it is not known which rows were trained on; restore it, or train again with "
+            "--on-exists redo"
+        ) from error
 
 
 def shots_of(plan: Plan, language: str) -> int:

@@ -38,7 +38,7 @@ class Trained:
         from xmodctl.adapters.attaching import attach
         from xmodctl.model import apply_delta, load
 
-        tensors, facts = load_delta(run.delta(seed), source)
+        tensors, facts = load_delta(run.delta(seed), source, remedy=run.retraining(seed))
         kind = KINDS[run.plan.task.kind]
         outputs = kind.outputs(run.plan.task)
         model = load(
@@ -54,4 +54,4 @@ class Trained:
             attach(model, package)
         if language not in model.languages:
             model.swap([language])
-        return cls(model, seed, facts["step"], facts["selected_on"])
+        return cls(model, seed, int(facts.get("step", 0)), str(facts.get("selected_on", "")))

@@ -10,6 +10,7 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.kinds import KINDS
 from xmodctl.model.precision import Precision
+from xmodctl.run.checkpoints import KEPT
 from xmodctl.run.plan import Plan
 from xmodctl.training.loop import total_steps
 
@@ -56,8 +57,8 @@ def estimate(plan: Plan, model: "Source | Facts", rows: Sequence[int | None], se
     parameters = describe(model, kind.head, plan.adapters, plan.recipe.freeze, num_labels=outputs)
     kept = activations(model.config, plan.precision)
     memory = 4 * parameters.total + 12 * parameters.trainable + kept * plan.recipe.tokens_per_step
-    # A delta per seed, and two checkpoints of the seed that trains: the old one goes when the new one is whole.
-    disk = parameters.trainable * 4 * (seeds + 2 * 3)
+    # A delta per seed, and the checkpoints of the seed that trains: an old one goes when the new one is whole.
+    disk = parameters.trainable * 4 * (seeds + (KEPT + 1) * 3)
     recipes = [*(plan.recipe.of_stage(stage) for stage in plan.recipe.stages), plan.recipe]
     *stages, last = (
         StageCost(count, total_steps(count, recipe) if count else None)

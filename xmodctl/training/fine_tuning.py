@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xmodctl.core.encoded import Encoded
-from xmodctl.core.events import Listener, SeedFinished, SeedStarted
+from xmodctl.core.events import Listener, Notice, SeedFinished, SeedStarted
 from xmodctl.core.signals import StopSignals
 from xmodctl.data import Rows
 from xmodctl.kinds import KINDS
-from xmodctl.run.deltas import load_delta, save_delta
+from xmodctl.run.checkpoints import latest_checkpoint
+from xmodctl.run.deltas import is_delta, load_delta, save_delta
 from xmodctl.run.run import DELTA, Run
 from xmodctl.run.shots import DrawnShots, row_digests, write_shots
 from xmodctl.training.kept_weights import KeptWeights, selected_on
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from xmodctl.model import ParameterReport, Source, Xmod
 
 
-def fine_tune(run: Run, source: "Source", data: Sequence[TrainingData], listen: Listener) -> None:
+def fine_tune(
+    run: Run, source: "Source", data: Sequence[TrainingData], listen: Listener, seeds: Sequence[int] | None = None
+) -> None:
     """Train every seed of a run that is not finished, one after the other on the same encoded rows.
 
     Args:
@@ -34,23 +37,29 @@ def fine_tune(run: Run, source: "Source", data: Sequence[TrainingData], listen: 
         source: The base model.
         data: What `load_training_data` returns for the run's plan.
         listen: Is called with each event.
+        seeds: Train only these of the run's seeds.
 
     Raises:
         Interrupted: The user asked to stop; the present step is saved.
     """
-    from xmodctl.model import load_tokenizer
+    from xmodctl.model import load_tokenizer, longest_input
+    from xmodctl.training.planning import check_length
 
     tokenizer = load_tokenizer(source)
     encoded = []
     for one_training in data:
         encoded.append(EncodedTrainingData.encode(one_training, tokenizer))
+        if encoded[-1].longest > longest_input(source.config):  # shorter texts fit whatever the recipe allows
+            check_length(one_training.recipe, source)
         listen(encoded[-1].summary)
     with interruptible(run) as stop:
-        for seed in run.seeds:
-            if run.delta(seed).exists():
+        for seed in run.seeds if seeds is None else seeds:
+            if is_delta(run.delta(seed)):
                 listen(SeedFinished(seed, step=0, known=True))
             else:
-                step = SeedTraining(run, source, seed, stop, listen).train(encoded)
+                training = SeedTraining(run, source, seed, stop, listen)
+                training.report_damage(run.delta(seed))
+                step = training.train(encoded)
                 listen(SeedFinished(seed, step))
             for number in range(1, len(encoded)):
                 (run.stage_folder(seed, number) / DELTA).unlink(missing_ok=True)  # the seed's delta includes it
@@ -82,10 +91,18 @@ class SeedTraining:
         initial, steps_before = None, 0
         for number, stage in enumerate(stages, 1):
             folder = self.run.stage_folder(self.seed, number)
-            if not (folder / DELTA).exists():
+            if not is_delta(folder / DELTA):
+                self.report_damage(folder / DELTA)
                 self.train_once(stage, folder, initial, steps_before)
             initial, steps_before = folder / DELTA, steps_before + stage.total_steps
         return self.train_once(self.with_shots(last), self.run.seed_folder(self.seed), initial, steps_before)
+
+    def report_damage(self, delta: Path) -> None:
+        """Say that a delta is damaged, if there is one, and remove it: its training starts over."""
+        if delta.exists():
+            self.listen(Notice(f"{delta} is damaged; seed {self.seed} is trained again", caution=True))
+            delta.unlink()
+            (delta.parent / "metrics.jsonl").unlink(missing_ok=True)
 
     def with_shots(self, encoded: EncodedTrainingData) -> EncodedTrainingData:
         """Return the data with this seed's shots, if the plan asks for some, and record which they are."""
@@ -112,12 +129,18 @@ class SeedTraining:
         recipe, stage = encoded.data.recipe, encoded.data.stage
         model = self.load_model(encoded, initial)
         training, parameters = self.prepare(model, encoded)
+        checkpoints, name = folder / "checkpoints", f"seed {self.seed}" + (f", stage {stage}" if stage else "")
+        kept = KeptWeights(folder / "kept", recipe, self.source, training.epoch_ends)
+        if (damaged := kept.damaged(latest_checkpoint(checkpoints))) is not None:
+            self.listen(Notice(f"{name}: {damaged} is damaged or missing; training restarts at step 0", caution=True))
+            shutil.rmtree(checkpoints, ignore_errors=True)
         resumable = ResumableTraining.resume(
             training,
-            checkpoints=folder / "checkpoints",
+            folder=checkpoints,
             metrics=folder / "metrics.jsonl",
             stop=self.stop,
-            name=f"seed {self.seed}" + (f", stage {stage}" if stage else ""),
+            name=name,
+            listen=self.listen,
         )
         shares = tuple(zip(encoded.adapters, training.shares, strict=True)) if len(encoded.adapters) > 1 else ()
         self.listen(
@@ -126,7 +149,6 @@ class SeedTraining:
                 stage, steps_before, shares,
             )
         )  # fmt: skip
-        kept = KeptWeights(folder / "kept", recipe, self.source, training.epoch_ends)
 
         def end_epoch() -> None:
             kept.end_epoch(training)

@@ -1,14 +1,16 @@
 """`finetune`: from a request to a finished run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xmodctl.core.events import Event, Notice, RunOpened, warn
+from xmodctl.core.events import Event, Listener, Notice, RunOpened, warn
 from xmodctl.core.messages import listed
 from xmodctl.core.requests import command
 from xmodctl.training.request import FinetuneRequest
 
 if TYPE_CHECKING:
+    from xmodctl.model import Source
     from xmodctl.run.plan import Plan
     from xmodctl.run.run import Run
 
@@ -25,13 +27,7 @@ def finetune(request: FinetuneRequest) -> "Run":
         KeyboardInterrupt: The training was interrupted; the same call resumes it.
     """
     from xmodctl.model import find
-    from xmodctl.run.folder import locked
-    from xmodctl.run.run import Run
-    from xmodctl.training.cost import check_disk, estimate
-    from xmodctl.training.fine_tuning import fine_tune
     from xmodctl.training.planning import resolve_plan
-    from xmodctl.training.trackers import Trackers
-    from xmodctl.training.training_data import load_training_data
 
     listen, seeds = request.listen or warn, request.run_seeds
     resolved, source = resolve_plan(request, find, listen)
@@ -39,21 +35,54 @@ def finetune(request: FinetuneRequest) -> "Run":
         listen(Notice(note, caution=True))
     plan = resolved.plan
     folder = run_folder(request, plan)
+    return train_plan(plan, seeds, source, folder, request.on_exists, request.trackers, listen)
+
+
+def train_plan(
+    plan: "Plan",
+    seeds: Sequence[int],
+    source: "Source",
+    folder: Path,
+    on_exists: str,
+    trackers: Sequence[str],
+    listen: Listener,
+    *,
+    only: Sequence[int] | None = None,
+) -> "Run":
+    """Train a plan in a folder, and return the run.
+
+    Args:
+        plan: The plan.
+        seeds: The seeds of the run.
+        source: The plan's base model.
+        folder: Where to keep what is trained.
+        on_exists: What to do with an existing run: resume, redo, or error.
+        trackers: Names of experiment trackers.
+        listen: Is called with each event.
+        only: Train these seeds only.
+    """
+    from xmodctl.run.folder import locked
+    from xmodctl.run.run import Run
+    from xmodctl.training.cost import check_disk, estimate
+    from xmodctl.training.fine_tuning import fine_tune
+    from xmodctl.training.trackers import Trackers
+    from xmodctl.training.training_data import load_training_data
+
     with locked(folder):
-        data = load_training_data(plan, folder=request.data_folder)
+        data = load_training_data(plan, folder=Path(plan.data) if plan.data else None)
         check_disk(folder, estimate(plan, source, [part.rows for part in data], len(seeds)).disk)
         fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
-        run = Run.open(folder, plan, seeds, fingerprints, request.on_exists)
-        if request.on_exists == "redo" and (kept := Run.kept(folder)):
+        run = Run.open(folder, plan, seeds, fingerprints, on_exists)
+        if on_exists == "redo" and (kept := Run.kept(folder)):
             listen(Notice(f"{folder} keeps files that xmodctl did not write: {listed(kept)}"))
         listen(RunOpened(run.folder, plan.task.title, plan.source_languages, plan.model, plan.recipe.name))
-        with Trackers(request.trackers, run) as trackers:
+        with Trackers(trackers, run) as tracking:
 
             def listen_all(event: Event) -> None:
-                for listener in (trackers, listen):
+                for listener in (tracking, listen):
                     listener(event)
 
-            fine_tune(run, source, data, listen_all)
+            fine_tune(run, source, data, listen_all, only)
     return Run.read(folder)
 
 

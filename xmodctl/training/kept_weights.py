@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmodctl.catalog.recipe import Recipe
-from xmodctl.run.deltas import load_delta, save_delta
+from xmodctl.run.checkpoints import Checkpoint
+from xmodctl.run.deltas import is_delta, load_delta, save_delta
 
 if TYPE_CHECKING:
     import torch
@@ -46,6 +47,16 @@ class KeptWeights:
         """Save the weights if they score better than those of every earlier epoch."""
         if self.recipe.keep == "source-dev" and score > max(scores_before, default=-1.0):
             save_delta(self._best, training.trained(), self.source, {"step": training.step})
+
+    def damaged(self, checkpoint: Checkpoint | None) -> Path | None:
+        """Return a file that a training resumed from a checkpoint needs and that is damaged or missing, if any."""
+        if checkpoint is None:
+            return None
+        saved = [step for step in self.epoch_ends if step < checkpoint.progress.step]  # its own epoch may not be
+        needed = [self._path(step) for step in saved if step in self.averaged]
+        if self.recipe.keep == "source-dev" and saved:
+            needed.append(self._best)
+        return next((path for path in needed if not is_delta(path)), None)
 
     def choose(self, training: "Training") -> "tuple[int, dict[str, torch.Tensor]]":
         """Return the step and the weights that the run keeps."""

@@ -66,12 +66,14 @@ def resolve_plan(
     """
     chosen = settings(request)
     languages = request.languages or (chosen.task.source_language,)
-    _check_languages_early(request, languages)
+    _check_early(request, languages, chosen.recipe)
     recipe = _with_absolute_paths(chosen.recipe)
     stage_tasks = _stage_tasks(chosen.task, recipe)
     listen(ModelLoading(str(request.model)))
     precision = resolve_precision(request.precision)
     model = find(str(request.model))
+    if "max_length" in request.changes:
+        check_length(recipe, model)
     matches = _source_languages(request, languages, model)
     task = _trained_on_corpus(chosen.task, languages, request.data_folder)
     notes = [match.note for match in matches if match.note]
@@ -159,14 +161,32 @@ def _override(task: Task, recipe: Recipe, overrides: Mapping[str, Any]) -> tuple
     )
 
 
-def _check_languages_early(request: PlanRequest, languages: Sequence[str]) -> None:
-    """Refuse a language that the model is known to lack before the model is downloaded."""
+def check_length(recipe: Recipe, model: "Source | Facts") -> None:
+    """Refuse a recipe whose sequences are longer than what a model reads.
+
+    Raises:
+        UserError: They are.
+    """
+    from xmodctl.model import longest_input
+
+    limit = longest_input(model.config)
+    if recipe.max_length > limit:
+        raise UserError(
+            f"max_length is {recipe.max_length}, but {model.name} reads at most {limit} tokens; "
+            f"add --set max_length={limit}"
+        )
+
+
+def _check_early(request: PlanRequest, languages: Sequence[str], recipe: Recipe) -> None:
+    """Refuse a language that the model is known to lack, or too long sequences, before the model is downloaded."""
     from xmodctl.model import look_up
 
     try:
         facts = look_up(str(request.model))
     except UserError:
         return  # nothing is known yet; finding the model reports what is wrong, if anything is
+    if "max_length" in request.changes:
+        check_length(recipe, facts)
     if facts.languages:
         _source_languages(request, languages, facts)
 

@@ -4,18 +4,19 @@ Nothing is lost but the steps since the last checkpoint, and a resumed training 
 never stopped: batches, masks and dropout depend on seed and step alone.
 """
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from xmodctl.core.events import Listener, StepTaken
+from xmodctl.core.events import Listener, Notice, StepTaken
 from xmodctl.core.signals import Interrupted, StopSignals, stop_signals
-from xmodctl.run.checkpoints import latest_checkpoint, save_checkpoint
+from xmodctl.run.checkpoints import Checkpoint, checkpoints, save_checkpoint
 from xmodctl.run.folder import Folder
 from xmodctl.training.loop import Training
-from xmodctl.training.metrics_log import MetricsLog
+from xmodctl.training.metrics_log import MetricsLog, logged_steps
 
 
 @contextmanager
@@ -49,11 +50,30 @@ class ResumableTraining:
     name: str
 
     @classmethod
-    def resume(cls, training: Training, *, checkpoints: Path, metrics: Path, stop: StopSignals, name: str) -> Self:
-        """Restore the latest checkpoint, if there is one, and drop the lines of the log that come after it."""
-        if checkpoint := latest_checkpoint(checkpoints):
+    def resume(
+        cls, training: Training, *, folder: Path, metrics: Path, stop: StopSignals, name: str, listen: Listener
+    ) -> Self:
+        """Restore the latest checkpoint that can be used, and drop the lines of the log that come after it.
+
+        Args:
+            training: Frozen, at its first step.
+            folder: That of the checkpoints.
+            metrics: The log.
+            stop: Whether the user asked to stop.
+            name: What messages call the training.
+            listen: Is called with a notice about what is damaged.
+        """
+        logged = logged_steps(metrics)
+        checkpoint, reasons = _usable(folder, logged)
+        for reason in reasons:
+            listen(Notice(f"{name}: {reason}", caution=True))
+        if checkpoint:
             training.restore(checkpoint)
-        return cls(training, checkpoints, MetricsLog(metrics, keep_until=training.step), stop, name)
+        if reasons and checkpoint:
+            listen(Notice(f"{name}: training resumes from the checkpoint before it, at step {training.step:,}"))
+        elif reasons or (logged and not checkpoint):
+            listen(Notice(f"{name}: no checkpoint can be used; training restarts at step 0", caution=True))
+        return cls(training, folder, MetricsLog(metrics, keep_until=training.step), stop, name)
 
     def run(self, listen: Listener, end_epoch: Callable[[], None] = lambda: None) -> None:
         """Train from the present step to the last.
@@ -87,3 +107,18 @@ class ResumableTraining:
         """Save the present step."""
         training = self.training
         save_checkpoint(self.checkpoints, training.progress(), training.trained(), training.optimizer_state())
+
+
+def _usable(folder: Path, logged: int | None) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest checkpoint that is whole and whose steps are logged, and why newer ones are not used.
+
+    Those are removed: the training that resumes writes them anew.
+    """
+    reasons: list[str] = []
+    for path, checkpoint in checkpoints(folder):
+        if checkpoint and (logged is None or checkpoint.progress.step <= logged):
+            return checkpoint, reasons
+        cause = "metrics.jsonl is damaged before its step" if checkpoint else "it is damaged"
+        reasons.append(f"the checkpoint {path} is not used, because {cause}")
+        shutil.rmtree(path)
+    return None, reasons

@@ -88,6 +88,12 @@ class EncodedTrainingData:
         return tuple(language.adapter for language in self.data.training)
 
     @property
+    def longest(self) -> int:
+        """The number of tokens of the longest sequence."""
+        parts = (*self.training, *self.validation)
+        return max((int(encoded.input_ids.lengths.max(initial=0)) for encoded in parts), default=0)
+
+    @property
     def summary(self) -> DataEncoded:
         """The event that describes the data."""
         data = self.data

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
+from xmodctl.model.mini import building
 from xmodctl.model.mini.building import LANGUAGES
 
 REFERENCE = json.loads(Path(__file__).with_name("reference.json").read_text(encoding="utf-8"))
@@ -158,6 +159,39 @@ def real_lines() -> dict[str, list[str]]:
     files = sorted((Path(folder) / "text").glob("*.txt.gz"))
     assert files
     return {file.name: gzip.decompress(file.read_bytes()).decode().split("\n") for file in files}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_changed_bit_in_the_cached_model_is_noticed_and_it_is_built_again(
+    mini_folder, tmp_path, monkeypatch, caplog, name
+):
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path))
+    folder = tmp_path / "mini" / mini_folder.name
+    folder.mkdir(parents=True)
+    for file in mini_folder.iterdir():
+        os.link(file, folder / file.name)
+    assert building.build() == folder
+    assert not caplog.text
+    raw = bytearray((folder / name).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (folder / name).unlink()  # the other folder keeps its own
+    (folder / name).write_bytes(raw)
+    monkeypatch.setattr(building, "_fill", lambda part, _: (part / "built").write_text(""))
+    assert building.build() == folder
+    assert "is damaged; it is built again" in caplog.text
+    assert [path.name for path in folder.iterdir()] == ["built"]
+
+
+def test_a_model_cached_by_an_older_version_is_used(mini_folder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path))
+    folder = tmp_path / "mini" / mini_folder.name
+    folder.mkdir(parents=True)
+    names = [file.name for file in mini_folder.iterdir() if file.name != "manifest.json"]
+    for name in names:
+        os.link(mini_folder / name, folder / name)
+    (folder / "manifest.json").write_text(json.dumps({name: (folder / name).stat().st_size for name in names}))
+    assert building.build() == folder
+    assert not caplog.text
 
 
 @pytest.mark.slow

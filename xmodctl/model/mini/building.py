@@ -1,11 +1,19 @@
 """Build the embedded model once: a plain `transformers` folder in the cache."""
 
-import json
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import cache_folder, whole_file, whole_folder, write_json
+from xmodctl.core.files import (
+    cache_folder,
+    read_json,
+    remembered_digest,
+    sha256_of,
+    whole_file,
+    whole_folder,
+    write_json,
+)
 from xmodctl.core.safetensors_io import write_tensors
 from xmodctl.model.mini import weights
 
@@ -19,7 +27,8 @@ LANGUAGES = (
 )
 
 _LAYOUT = 1  # incremented whenever the same weight file would give other files
-_MANIFEST = "manifest.json"  # name -> bytes of every other file; written last
+_MANIFEST = "manifest.json"  # name -> bytes and sha256 of every other file; written last. Older ones lack the sha256
+_log = logging.getLogger(__name__)
 
 # Names of a layer's parts in the weight file and in BERT.
 _LAYER = {
@@ -50,6 +59,8 @@ def build() -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
             if not _is_whole(folder):  # another process may have built it in the meantime
+                if folder.exists():
+                    _log.warning("the embedded model in %s is damaged; it is built again", folder)
                 with whole_folder(folder) as part:
                     _fill(part, source)
     except OSError as error:
@@ -61,19 +72,31 @@ def build() -> Path:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Return whether all files exist and have their full size."""
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        return all((folder / name).stat().st_size == size for name, size in manifest.items())
-    except (OSError, ValueError, AttributeError):
+    """Return whether all files are as they were written; a digest is computed once while a file does not change."""
+    if not folder.exists():
         return False
+    try:
+        whole = all(_matches(folder / name, facts) for name, facts in read_json(folder / _MANIFEST).items())
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        whole = False
+    return whole
+
+
+def _matches(file: Path, facts: Any) -> bool:
+    if isinstance(facts, int):  # of an older version
+        return file.stat().st_size == facts
+    return bool(file.stat().st_size == facts["bytes"] and remembered_digest(file) == facts["sha256"])
 
 
 def _fill(folder: Path, source: Path) -> None:
     file = weights.WeightFile.open(source)
     _write_model(file, folder)  # before the tokenizer, so that the two are never in memory together
     _write_tokenizer(file, folder)
-    write_json(folder / _MANIFEST, {path.name: path.stat().st_size for path in sorted(folder.iterdir())})
+    write_json(folder / _MANIFEST, {path.name: _facts(path) for path in sorted(folder.iterdir())})
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def _write_model(file: weights.WeightFile, folder: Path) -> None:

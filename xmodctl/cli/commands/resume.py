@@ -1,0 +1,44 @@
+"""`xmodctl resume`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xmodctl.cli import options
+
+PANEL = "Train"
+ORDER = 2.5
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run, or of added languages.")],
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Train only this seed.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Train what is not finished, or is damaged, in a folder of finetune or add-language.
+
+    The plan, the data and the model are those that the folder names; nothing that is whole is trained again.
+
+    Examples:
+
+    - `xmodctl resume runs/xnli-en_XX-mini-1a2b3c`
+
+    - `xmodctl resume runs/xnli-en_XX-mini-1a2b3c --seed 2`
+    """
+    from xmodctl.cli import display
+    from xmodctl.cli.adding_progress import AddingProgress
+    from xmodctl.cli.drawing import Drawing
+    from xmodctl.cli.training_progress import TrainingProgress
+    from xmodctl.new_language.language_run import LanguageRun
+    from xmodctl.new_language.resuming import resume as train
+
+    is_language = (run.expanduser() / LanguageRun.FILE).exists()
+    with Drawing(AddingProgress if is_language else TrainingProgress) as listen:
+        trained = train(run, seed, listen=listen)
+    finished = list(trained.finished_seeds)
+    if json:
+        display.show_json({"run": str(trained.folder), "state": trained.state, "finished_seeds": finished})
+        return
+    display.show_text(f"run: {trained.folder}")
+    display.note(f"finished seeds: {', '.join(map(str, finished)) or 'none'} of {len(trained.seeds)}")

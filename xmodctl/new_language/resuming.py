@@ -1,0 +1,66 @@
+"""The command `resume` as a function."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener, warn
+from xmodctl.core.requests import command
+
+if TYPE_CHECKING:
+    from xmodctl.new_language.language_run import LanguageRun
+    from xmodctl.run.run import Run
+
+
+@dataclass(frozen=True)
+class ResumeRequest:
+    """What to resume.
+
+    Args:
+        run: The folder of a run, or of added languages.
+        seed: Train only this seed; by default all that are not finished.
+        listen: Called with each event; without it, cautions become Python warnings.
+    """
+
+    run: str | Path
+    seed: int | None = None
+    listen: Listener | None = None
+
+
+@command(ResumeRequest)
+def resume(request: ResumeRequest) -> "Run | LanguageRun":
+    """Train what is not finished, or is damaged, in a folder of `finetune` or `add-language`.
+
+    The plan, the data and the model are those that the folder names; nothing that is whole is trained again.
+
+    Raises:
+        UserError: The folder is neither, or its data or its model has changed.
+        KeyboardInterrupt: The training was interrupted; the same call resumes it.
+    """
+    from xmodctl.new_language.language_run import LanguageRun
+    from xmodctl.run.run import Run
+    from xmodctl.training.resuming import resume_run
+
+    folder, listen = Path(request.run).expanduser(), request.listen or warn
+    if (folder / LanguageRun.FILE).exists():
+        return _resume_languages(LanguageRun.read(folder), request.seed, listen)
+    return resume_run(Run.read(folder), request.seed, listen)
+
+
+def _resume_languages(run: "LanguageRun", seed: int | None, listen: Listener) -> "LanguageRun":
+    from xmodctl.model import find
+    from xmodctl.new_language.add_language import train_plan
+    from xmodctl.run.loading import model_name
+    from xmodctl.training.resuming import chosen_seeds
+
+    if any("-" in files for files in (*run.plan.texts.values(), run.plan.head_text)):
+        raise UserError(f"{run.folder} was trained on standard input; repeat the add-language command with its text")
+    source = find(model_name(run.plan.model, run.plan.revision))
+    plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
+    train_plan(plan, chosen_seeds(run, seed), source, run.folder, "resume", listen)
+    trained = type(run).read(run.folder)
+    if trained.finished_seeds != trained.seeds:
+        trained = replace(trained, state="interrupted")
+        trained.write()
+    return trained

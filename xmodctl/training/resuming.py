@@ -1,0 +1,46 @@
+"""Resuming a run from its folder alone, with the plan that the folder holds."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener
+from xmodctl.run.folder import Folder
+from xmodctl.run.loading import find_base
+from xmodctl.run.run import Run
+from xmodctl.training.finetune import train_plan
+
+
+def resume_run(run: Run, seed: int | None, listen: Listener) -> Run:
+    """Train what is not finished of a run, and return it.
+
+    Args:
+        run: The run.
+        seed: Train only this seed.
+        listen: Is called with each event.
+
+    Raises:
+        UserError: The run has no such seed, or its data or base model has changed.
+        KeyboardInterrupt: The training was interrupted; the same call resumes it.
+    """
+    source = find_base(run)
+    plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
+    seeds = chosen_seeds(run, seed)
+    trained = train_plan(plan, run.seeds, source, run.folder, "resume", (), listen, only=seeds)
+    if trained.finished_seeds != trained.seeds:
+        trained = replace(trained, state="interrupted")
+        trained.write()
+    return trained
+
+
+def chosen_seeds(folder: Folder, seed: int | None) -> Sequence[int]:
+    """Return the seeds to train: the given one, or all of a folder.
+
+    Raises:
+        UserError: The folder has no such seed.
+    """
+    if seed is None:
+        return folder.seeds
+    if seed not in folder.seeds:
+        raise UserError(f"--seed {seed}: {folder.folder} has the seeds {', '.join(map(str, folder.seeds))}")
+    return (seed,)
