@@ -7,7 +7,7 @@ A language with its own vocabulary has its embeddings among the tensors, and its
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from xmodctl.adapters.vocabulary import BIAS, EMBEDDINGS
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import disk_errors, read_json, sha256_of, whole_folder, write_json
+from xmodctl.core.reading import OutsideFolderError, inside
 from xmodctl.core.safetensors_io import DamagedFileError, entry_of, read_metadata, read_tensors, write_stream
 
 if TYPE_CHECKING:
@@ -149,15 +150,21 @@ def read_package(folder: str | Path) -> Package:
         description = read_json(path)
         package = _described(folder, description)
         files = {WEIGHTS: package.sha256, **{name: str(sha256) for name, sha256 in description["files"].items()}}
+        paths = {inside(folder, name): sha256 for name, sha256 in files.items()}
+        unlisted = _unlisted(folder, {*files, FACTS})
     except (FileNotFoundError, NotADirectoryError):
         within = sorted(str(path.parent) for path in [*folder.glob(f"*/{FACTS}"), *folder.glob(f"*/*/{FACTS}")])
         hint = f"did you mean {' or '.join(within[:3])}?" if within else "`xmodctl adapters list` lists the store's"
         raise UserError(f"{folder} is not an adapter package (it has no {FACTS}); {hint}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except OutsideFolderError as error:
+        raise UserError(f"{path} names a file that is not in the package ({error}); get the package again") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe an adapter package; get the package again") from error
-    _verify(folder, files)
+    if unlisted:
+        raise UserError(f"{folder} holds {unlisted[0]}, which {FACTS} does not list; remove it")
+    _verify(folder, paths)
     identity = {key: value for key, value in description.items() if key not in ("sha256", "facts")}
     if _identity(folder / WEIGHTS) != identity:
         raise UserError(f"{path} and {WEIGHTS} disagree about what the adapter is for; get the package again")
@@ -188,18 +195,25 @@ def _described(folder: Path, description: Mapping[str, Any]) -> Package:
     )
 
 
-def _verify(folder: Path, files: Mapping[str, str]) -> None:
-    """Refuse files that were changed; `files` are their names and sha256."""
-    for name, expected in files.items():
+def _unlisted(folder: Path, listed: Collection[str]) -> list[str]:
+    """Return the files of the tokenizer that a package does not list: they would be read without being verified."""
+    paths = [path for path in (folder / VOCABULARY).rglob("*") if path.is_symlink() or not path.is_dir()]
+    return sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) not in listed)
+
+
+def _verify(folder: Path, files: Mapping[Path, str]) -> None:
+    """Refuse files that were changed; `files` are their paths and sha256."""
+    for path, expected in files.items():
         try:
-            digest = sha256_of(folder / name)
+            digest = sha256_of(path)
         except OSError as error:
             raise UserError(
-                f"{folder} is incomplete: cannot read {name} ({error.strerror}); get the package again"
+                f"{folder} is incomplete: cannot read {path.relative_to(folder)} ({error.strerror}); "
+                "get the package again"
             ) from error
         if digest != expected:
             raise UserError(
-                f"{folder / name} is damaged or was changed (its sha256 is {digest[:12]}…, not {expected[:12]}…); "
+                f"{path} is damaged or was changed (its sha256 is {digest[:12]}…, not {expected[:12]}…); "
                 "get the package again"
             )
 

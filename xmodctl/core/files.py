@@ -13,6 +13,7 @@ from typing import Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.json_text import json_text
+from xmodctl.core.reading import open_regular, read_text
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 """A full disk, or one that must not be written to."""
@@ -125,20 +126,18 @@ def read_json(path: Path) -> Any:
     """Return the value in a JSON file.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: It cannot be read, is not a regular file, or is too large.
         ValueError: It is not JSON in UTF-8, or is nested too deeply.
     """
-    if path.exists() and not path.is_file():  # a pipe would never end
-        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    """Return the sha256 of a regular file's bytes, in hexadecimal."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -158,7 +157,7 @@ def remembered_digest(file: Path, compute: Callable[[Path], str] = sha256_of, pu
     name = hashlib.sha256(f"{file}{purpose and chr(10)}{purpose}".encode(errors="surrogateescape")).hexdigest()
     memory = cache_folder() / "hashes" / f"{name}.json"
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-        record = json.loads(memory.read_text(encoding="utf-8"))
+        record = read_json(memory)
         if record["state"] == state:
             return str(record["sha256"])
     digest = compute(file)

@@ -17,6 +17,10 @@ from xmodctl.core.files import whole_file
 from xmodctl.core.json_text import json_text
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import RowError
+from xmodctl.core.reading import check_regular, open_regular
+
+LONGEST_LINE = 2**26
+"""Bytes; a longer line is no row that a model can be given."""
 
 _BLOCK = 2**20
 """Bytes of lines that are parsed in one call, which is faster than a call per line."""
@@ -80,9 +84,13 @@ def read(path: str | Path, *, remedy: str, append_only: bool = False) -> Iterato
         UserError: A line is not a JSON object.
     """
     path = Path(path)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         number = 0
-        while lines := file.readlines(_BLOCK):
+        for lines in _blocks(file):
+            if len(lines[-1]) > LONGEST_LINE:
+                raise UserError(
+                    f"{path}:{number + len(lines)}: the line is longer than {LONGEST_LINE // 2**20} MiB; {remedy}"
+                )
             values = _parse_together(lines)
             for index, line in enumerate(lines):
                 number += 1
@@ -116,12 +124,28 @@ def append(path: str | Path, row: Mapping[str, Any], *, durable: bool = True) ->
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        check_regular(path)
     with path.open("ab+") as file:
         _cut_torn_line(file)
         file.write(json_text(row).encode() + b"\n")
         if durable:
             file.flush()
             os.fsync(file.fileno())
+
+
+def _blocks(file: IO[bytes]) -> Iterator[list[bytes]]:
+    """Yield the lines of a file, about a mebibyte at a time; a line that is too long is cut and is the last one."""
+    lines: list[bytes] = []
+    size = 0
+    while line := file.readline(LONGEST_LINE + 1):
+        lines.append(line)
+        size += len(line)
+        if size >= _BLOCK or len(line) > LONGEST_LINE:
+            yield lines
+            lines, size = [], 0
+    if lines:
+        yield lines
 
 
 def _parse_together(lines: list[bytes]) -> list[dict[str, Any]] | None:

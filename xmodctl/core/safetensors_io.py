@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from xmodctl.core.files import remembered_digest
+from xmodctl.core.reading import check_regular, open_regular
 
 if TYPE_CHECKING:
     import torch
@@ -170,7 +171,7 @@ def _stated_seal(path: Path) -> str | None:
 def _actual_seal(path: Path) -> str:
     """Return the sha256 of a sealed file with zeros in place of its seal."""
     stated = _stated_seal(path) or ""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         length = file.read(8)
         header = file.read(min(int.from_bytes(length, "little"), _LONGEST_HEADER))
         digest = hashlib.sha256(length + header.replace(stated.encode(), _UNSEALED.encode(), 1))
@@ -193,6 +194,7 @@ def opened(path: str | Path, framework: Literal["pt", "numpy"]) -> Iterator[Any]
     """
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path)
     try:
         with safe_open(path, framework=framework) as file:
             yield file

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.messages import LONGEST_SHOWN, shell_setting
+from xmodctl.core.reading import read_text
 from xmodctl.core.yaml_text import YamlError, load
 
 Place = tuple[int | str, ...]
@@ -56,7 +57,7 @@ def read(kind: type[D], path: Path, **given: Any) -> D:
             raise UserError(
                 f"{path} is larger than {LARGEST_FILE // 2**20} MiB; a task or a recipe is a short YAML file"
             )
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, most=LARGEST_FILE, encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except OSError as error:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import IO, cast
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.jsonl import LONGEST_LINE
 from xmodctl.core.mistakes import Mistakes
+from xmodctl.core.reading import check_regular, open_regular
 from xmodctl.data.sources import names_of
 from xmodctl.kinds.rows import Columns, Raw
 
@@ -22,8 +24,6 @@ Numbered = Iterator[tuple[int, Raw]]
 
 REMARKED = ("is_impossible",)
 """Columns that no task names and that are read where they exist, because they may contradict others."""
-LONGEST_LINE = 2**26
-"""Bytes; a longer line is no row that a model can be given."""
 LARGEST_DOCUMENT = 2**28
 """Bytes; a JSON document is held in memory as a whole, in about ten times its size."""
 DOCUMENT_REMEDY = "convert it to JSON Lines, one row per line, in a file whose name ends in .jsonl"
@@ -100,7 +100,8 @@ COMPRESSIONS = (".gz", ".xz", ".bz2", ".zst")
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file and decompress it according to its extension."""
+    """Open a regular file and decompress it according to its extension."""
+    check_regular(path)
     match path.suffix.lower():
         case ".gz":
             return cast(IO[bytes], gzip.open(path))
@@ -113,7 +114,7 @@ def open_bytes(path: Path) -> IO[bytes]:
 
             return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
         case _:
-            return path.open("rb")
+            return open_regular(path)
 
 
 def lines_of(file: DataFile) -> Iterator[tuple[int, str]]:

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.jsonl import parse_object, unique_object
+from xmodctl.core.files import read_json
+from xmodctl.core.jsonl import LONGEST_LINE, parse_object, unique_object
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes, RowError
+from xmodctl.core.reading import check_regular, inside
 from xmodctl.data.columns import repeated_columns
 from xmodctl.data.conll import conll_rows
 from xmodctl.data.files import (
     COMPRESSIONS,
     DOCUMENT_REMEDY,
     LARGEST_DOCUMENT,
-    LONGEST_LINE,
     REMARKED,
     DataFile,
     Numbered,
@@ -234,6 +235,7 @@ def _parquet(file: DataFile) -> Numbered:
     import pyarrow
     import pyarrow.parquet
 
+    check_regular(file.path)
     try:
         with pyarrow.parquet.ParquetFile(file.path) as table:
             schema = table.schema_arrow
@@ -256,6 +258,7 @@ def _saved(file: DataFile) -> Numbered:
     import datasets
     import pyarrow
 
+    _check_saved(file)
     try:
         table = datasets.load_from_disk(str(file.path))
         names = _class_names(table.features.arrow_schema.metadata or {})
@@ -268,6 +271,20 @@ def _saved(file: DataFile) -> Numbered:
         raise UserError(
             f"{file.name} is damaged or is not a saved data set ({_first_line(error)}); save it again"
         ) from error
+
+
+def _check_saved(file: DataFile) -> None:
+    """Refuse a saved data set that has files other than regular ones, or names files that are not in its folder."""
+    for path in file.path.iterdir():
+        if not path.is_dir():
+            check_regular(path)
+    try:
+        for entry in read_json(file.path / "state.json")["_data_files"]:
+            inside(file.path, entry["filename"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file.name} is damaged or is not a saved data set ({_first_line(error)}); save it again"
+        ) from (error)
 
 
 def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:

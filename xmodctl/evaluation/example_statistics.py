@@ -68,7 +68,7 @@ def load_example_statistics(folder: Path, row: Row, task: Task) -> ExampleStatis
     Raises:
         UserError: The predictions are missing, or are not those that the row was computed from.
     """
-    path = folder / row.predictions
+    path = row.predictions_in(folder)
     if not path.exists():
         raise UserError(f"{path} is missing; score {row.language} again: {scoring_command(folder, row)}")
     if sha256_of(path) != row.predictions_sha256:

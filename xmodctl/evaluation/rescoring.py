@@ -97,7 +97,7 @@ def score(request: ScoreRequest) -> tuple[Rescored, ...]:
 
 def rescore(folder: Path, row: Row, task: Task) -> Rescored:
     """Score the predictions behind a row again. The cache is not read, but it is written."""
-    path = folder / row.predictions
+    path = row.predictions_in(folder)
     if not path.exists():
         return Rescored(row, None, f"{path} is missing; make it again with: {scoring_command(folder, row)}")
     edited = sha256_of(path) != row.predictions_sha256

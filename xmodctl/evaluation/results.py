@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
+from xmodctl.core.reading import OutsideFolderError, inside
 from xmodctl.evaluation.notebook import data_frame, html_table
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.languages import same
@@ -92,6 +93,13 @@ class Row:
     def data_set(self) -> str:
         """The data set: the folder that holds its languages, or the Hub's benchmark."""
         return data_set_of(self.data, self.language, self.task)
+
+    def predictions_in(self, folder: Path) -> Path:
+        """Return the file of the row's predictions in a run's folder; a name that leads out of it is a UserError."""
+        try:
+            return inside(folder, self.predictions)
+        except OutsideFolderError as error:
+            raise UserError(f"{folder / 'results.jsonl'}: `predictions`: {error}; remove that line") from error
 
     def __repr__(self) -> str:
         """Return the row in short."""

@@ -23,7 +23,7 @@ class StoredRows:
         self._files: dict[str, Key] = {}  # file of predictions -> key
         for row in read_rows(run.results):
             self._files[row.predictions] = row.key  # a missing file keeps its name, because it may be restored
-            if (run.folder / row.predictions).exists():
+            if row.predictions_in(run.folder).exists():
                 self.add(row)
 
     def add(self, row: Row) -> None:

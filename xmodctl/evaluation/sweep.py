@@ -173,7 +173,7 @@ class Sweep:
         )
         row = self._result_row(trained, rows, target, control, predictions, counts, metrics)
         row = replace(row, predictions=self._predictions_name(row, target))
-        path = self.run.folder / row.predictions
+        path = row.predictions_in(self.run.folder)
         row = replace(
             row,
             truncated=encoded.counts["truncated"],

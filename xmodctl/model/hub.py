@@ -1,12 +1,12 @@
 """Model files from the Hugging Face Hub: only those needed, and from the local cache if the Hub is unreachable."""
 
 import fnmatch
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.files import read_json
 from xmodctl.core.hub import HubError
 from xmodctl.core.hub_downloads import Repository, Wanted, fetch
 
@@ -52,8 +52,11 @@ def _is_complete(folder: Path, *, weights: bool) -> bool:
         if whole in present:
             return True
         if index in present:
-            parts = json.loads((folder / index).read_text(encoding="utf-8")).get("weight_map", {}).values()
-            return set(parts) <= present
+            try:
+                parts = read_json(folder / index)["weight_map"].values()
+                return set(parts) <= present
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged
+                return False
     return False
 
 

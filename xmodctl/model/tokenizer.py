@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import read_json
+from xmodctl.core.reading import check_regular
 from xmodctl.core.visible import one_line
 from xmodctl.model import hub
 from xmodctl.model.source import Source, longest_input
@@ -59,6 +60,7 @@ def read_tokenizer(folder: Path, *, own_class: bool = True) -> PreTrainedTokeniz
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    _check_files(folder)
     for name in _SETTINGS:
         _check_object(folder / name)
     try:
@@ -90,6 +92,16 @@ def _damage(folder: Path, error: Exception) -> UserError:
         suspects = [str(folder / name) for name in _SETTINGS if (folder / name).exists()]
         return UserError(f"{' or '.join(suspects) or definition} is damaged ({reason}); download the file again")
     return UserError(f"the tokenizer in {folder} cannot be loaded ({reason}); download its files again")
+
+
+def _check_files(folder: Path) -> None:
+    """Refuse a folder with pipes or devices: it is not known which of its files the library reads."""
+    for path in folder.iterdir():
+        if path.exists() and not path.is_dir():
+            try:
+                check_regular(path)
+            except OSError as error:
+                raise UserError(f"cannot read {path}: {error.strerror}; remove it") from error
 
 
 def _check_object(path: Path) -> None:

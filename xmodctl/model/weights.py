@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import cache_folder, disk_errors, read_json, remembered_digest, sha256_of, whole_folder
+from xmodctl.core.reading import OutsideFolderError, inside, open_regular
 from xmodctl.core.safetensors_io import (
     DamagedFileError,
     Entry,
@@ -103,7 +104,7 @@ def check(folder: Path, name: str) -> None:
         return
     for file in _pickled_files(folder, name):
         try:
-            with file.open("rb") as pickled:
+            with open_regular(file) as pickled:
                 pickled.read(1)
         except OSError as error:
             raise UserError(f"cannot read {file}: {error.strerror}") from error
@@ -151,9 +152,12 @@ def _pickled_files(folder: Path, name: str) -> list[Path]:
 def _weight_map(index: Path, name: str) -> dict[str, str]:
     try:
         placed: dict[str, str] = read_json(index)["weight_map"]
-        absent = sorted({file for file in placed.values() if not (index.parent / file).exists()})
+        files = {file: inside(index.parent, file, links=True) for file in placed.values()}
+        absent = sorted(file for file, path in files.items() if not path.exists())
     except OSError as error:
         raise UserError(f"cannot read {index}: {error.strerror}") from error
+    except OutsideFolderError as error:
+        raise UserError(f"{index} names a file that is not beside it ({error}); download it again") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index} is not an index of weight files; download it again") from error
     if absent:
@@ -230,7 +234,7 @@ def _unpickle(file: Path) -> dict[str, Tensor]:
 
     import torch
 
-    with file.open("rb") as pickled:
+    with open_regular(file) as pickled:
         zipped = pickled.read(4) == b"PK\x03\x04"  # files older than torch 1.6 are not zip files and cannot be mapped
     try:
         with warnings.catch_warnings():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from xmodctl.catalog.task import Split
 from xmodctl.core.errors import UserError
+from xmodctl.core.reading import read_text
 from xmodctl.evaluation.data_sets import by_data_set
 from xmodctl.evaluation.measurements import with_intervals
 from xmodctl.evaluation.results import Row, read_rows, report
@@ -118,7 +119,7 @@ def licence_of(facts: "Facts") -> str | None:
     from huggingface_hub import ModelCard
 
     try:
-        text = (facts.folder / "README.md").read_text(encoding="utf-8")
+        text = read_text(facts.folder / "README.md")
         stated = ModelCard(text).data.get("license") if text.startswith("---") else None
     except (OSError, ValueError, yaml.YAMLError):
         return None

@@ -122,7 +122,7 @@ def read_scored(run: Run, row: Row) -> list[Predicted]:
     Raises:
         UserError: They are missing, or are not those that were scored.
     """
-    path = run.folder / row.predictions
+    path = row.predictions_in(run.folder)
     if not path.exists():
         raise UserError("the predictions are missing; score again with eval-transfer")
     if sha256_of(path) != row.predictions_sha256:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmodctl.core.files import read_json, sha256_of, whole_folder, write_json
+from xmodctl.core.reading import inside
 from xmodctl.core.safetensors_io import Tensors, read_tensors, write_tensors
 from xmodctl.run.folder import validator
 
@@ -85,7 +86,7 @@ def _whole(path: Path, step: int) -> Checkpoint | None:
         files, progress = manifest["files"], validator(Progress).validate_python(manifest["progress"])
         if set(files) != {_TRAINED, _OPTIMIZER} or progress.step != step:
             return None
-        if any(sha256_of(path / name) != digest for name, digest in files.items()):
+        if any(sha256_of(inside(path, name)) != digest for name, digest in files.items()):
             return None
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -14,6 +14,7 @@ from xmodctl.core.files import (
     whole_folder,
     write_json,
 )
+from xmodctl.core.reading import inside
 from xmodctl.core.safetensors_io import write_tensors
 from xmodctl.model.mini import weights
 
@@ -76,7 +77,7 @@ def _is_whole(folder: Path) -> bool:
     if not folder.exists():
         return False
     try:
-        whole = all(_matches(folder / name, facts) for name, facts in read_json(folder / _MANIFEST).items())
+        whole = all(_matches(inside(folder, name), facts) for name, facts in read_json(folder / _MANIFEST).items())
     except (OSError, ValueError, AttributeError, KeyError, TypeError):
         whole = False
     return whole
