@@ -89,7 +89,7 @@ def test_missing_and_edited_predictions_are_refused_with_the_command_that_makes_
     path = predictions_of(run, row)
     path.write_text(path.read_text().replace("neutral", "entailment"))
     with pytest.raises(
-        UserError, match=r"was changed after it was scored.*--langs de=de_DE --split test --on-exists redo"
+        UserError, match=r"was changed after it was scored.*--langs de=de_DE,-en_XX --split test --on-exists redo"
     ):
         load_example_statistics(run.folder, row, run.plan.task)
     path.unlink()
@@ -110,13 +110,13 @@ def test_a_file_that_holds_something_else_is_told_with_its_line(tmp_path, text, 
     path = tmp_path / "de.jsonl"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        read_predictions(path)
+        read_predictions(path, remedy="score it again")
 
 
 def test_a_line_separator_within_an_answer_does_not_end_a_line(tmp_path):
     path = tmp_path / "de.jsonl"
     path.write_text(json.dumps({"id": "0", "gold": "a\u2028b", "prediction": "\x85"}, ensure_ascii=False) + "\n")
-    assert read_predictions(path) == [Predicted("0", "a\u2028b", "\x85")]
+    assert read_predictions(path, remedy="") == [Predicted("0", "a\u2028b", "\x85")]
 
 
 def test_scoring_again_finds_what_was_stored(run):

@@ -149,7 +149,7 @@ def test_a_run_without_scores_is_refused_with_the_split_that_has_some(tmp_path):
     with pytest.raises(UserError, match="no scores of the split validation; it has test: --split test"):
         gather([run.folder], split="validation")
     run.results.unlink()
-    with pytest.raises(UserError, match="make some with eval-transfer"):
+    with pytest.raises(UserError, match=r"make some with: xmodctl eval-transfer --run .* --langs all --split test"):
         gather([run.folder])
 
 

@@ -1,5 +1,6 @@
 """Agreement: whether rows of results say what their stored predictions score."""
 
+import shlex
 from collections.abc import Sequence
 from math import isfinite
 
@@ -7,6 +8,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.evaluation.example_statistics import load_example_statistics
 from xmodctl.evaluation.measurements import Statistics
 from xmodctl.evaluation.results import Row
+from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.run.run import Run
 
 TOLERANCE = 1e-6
@@ -44,6 +46,13 @@ def disagreement(run: Run, row: Row, known: Statistics | None = None) -> str:
     return ""
 
 
+def _correction(run: Run, row: Row) -> str:
+    """Return the command that corrects a row; the majority baseline is computed from the data alone."""
+    if not isfinite(row.baseline):
+        return scoring_command(run.folder, row, redo=True)
+    return shlex.join(["xmodctl", "score", "--run", str(run.folder), "--update"])
+
+
 def agreeing(run: Run, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
     """Return the rows that agree with their predictions, and a sentence about each of the others."""
     kept, sentences = [], []
@@ -51,7 +60,7 @@ def agreeing(run: Run, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
         if problem := row.n and disagreement(run, row):
             sentences.append(
                 f"{row.language}, seed {row.seed}, of {run.folder.name} is excluded, because it contradicts its stored "
-                f"predictions: {problem}; correct it with: xmodctl score --run {run.folder} --update"
+                f"predictions: {problem}; correct it with: {_correction(run, row)}"
             )
         else:
             kept.append(row)

@@ -18,6 +18,7 @@ from xmodctl.evaluation.measurements import Measurement, Statistics
 from xmodctl.evaluation.paired_tests import Pair, compare_pairs
 from xmodctl.evaluation.requests import CompareRequest
 from xmodctl.evaluation.results import Row
+from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.run.loading import find_run
 from xmodctl.run.run import Run
 from xmodctl.statistics.significance import TEST_RESAMPLES
@@ -89,7 +90,8 @@ def compare_rows(
     """
     refuse_different_tasks(runs)
     labels = LABELS[: len(runs)]
-    chosen, notes = choose_rows(languages, dict(zip(labels, rows, strict=True)))
+    folders = dict(zip(labels, (run.folder for run in runs), strict=True))
+    chosen, notes = choose_rows(languages, dict(zip(labels, rows, strict=True)), folders)
     measurements = {
         (label, language): _measurement(run, side_rows[label], language)
         for label, run in zip(labels, runs, strict=True)
@@ -134,7 +136,7 @@ def compare_controls(
     Raises:
         UserError: No row is a control, or predictions are missing or changed.
     """
-    chosen, _ = choose_rows(languages, {"own": rows})
+    chosen, _ = choose_rows(languages, {"own": rows}, {"own": run.folder})
     known = {} if known is None else known
     pairs = []
     for control in ("source", "none"):
@@ -149,9 +151,10 @@ def compare_controls(
                 second = Measurement.load(run, [controls[row.seed] for row in both], known)
                 pairs.append(Pair("own", control, language, Measurement.load(run, both, known), second))
     if not pairs:
+        scored = [row for side_rows in chosen.values() for row in side_rows["own"]]
         raise UserError(
             f"{run.folder} has no scores through another adapter to compare with; "
-            f"make some with: xmodctl eval-transfer --run {run.folder} --langs all --controls source,none"
+            f"make some with: {scoring_command(run.folder, scored, controls=('source', 'none'))}"
         )
     names = {
         "own": "the language's own adapter",

@@ -1,12 +1,14 @@
 """Compared rows: which scores of several runs can be compared, and which of them a selection of languages means."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from string import ascii_uppercase
 
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.evaluation.agreement import agreeing
 from xmodctl.evaluation.data_sets import DataSetRows, by_data_set
 from xmodctl.evaluation.results import Row, own_rows, read_rows
+from xmodctl.evaluation.scoring_commands import first_scores_command, scoring_command
 from xmodctl.languages import same
 from xmodctl.run.run import Run
 
@@ -53,16 +55,9 @@ def rows_in_common(runs: Sequence[Run], split: str) -> tuple[list[list[Row]], li
     Raises:
         UserError: A run has no scores of the split that can be compared, or there is no common limit.
     """
-    run_rows = []
-    for run in runs:
-        rows = read_rows(run.results)
-        run_rows.append([row for row in rows if row.split == split])
-        if not run_rows[-1]:
-            others = ", ".join(sorted({row.split for row in rows})) or "no scores at all"
-            raise UserError(
-                f"{run.folder} has no scores of the {split} split (it has {others}); "
-                f"make them with: xmodctl eval-transfer --run {run.folder} --langs all --split {split}"
-            )
+    stored = [read_rows(run.results) for run in runs]
+    run_rows = [[row for row in rows if row.split == split] for rows in stored]
+    _refuse_unscored(runs, stored, run_rows, split)
     limits = [{row.limited for row in rows} for rows in run_rows]
     shared = set.intersection(*limits)
     if not shared:
@@ -70,8 +65,9 @@ def rows_in_common(runs: Sequence[Run], split: str) -> tuple[list[list[Row]], li
             f"{run.folder}: {' and '.join('all rows' if limit is None else f'{limit:,} rows' for limit in run_limits)}"
             for run, run_limits in zip(runs, limits, strict=True)
         )
-        raise UserError(f"the runs were scored with different --limit ({described}); score them with the same --limit")
-    limit = None if None in shared else max(value for value in shared if value is not None)
+        remedy = _commands(runs, run_rows, lambda row: row.limited == _widest(limits[0]))
+        raise UserError(f"the runs were scored with different --limit ({described}); score all alike: {remedy}")
+    limit = _widest(shared)
     kept, notes = [], []
     for run, rows in zip(runs, run_rows, strict=True):
         agreed, contradictions = agreeing(run, [row for row in rows if row.limited == limit])
@@ -95,16 +91,58 @@ def common_data_sets(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> list
             f"{run.folder}: {' and '.join(each.name for each in sets if each.rows[number])}"
             for number, run in enumerate(runs)
         )
-        raise UserError(f"the runs were not scored on the same data ({scored}); score both on one data set with --data")
+        first = {row.key for row in next(each.rows[0] for each in sets if each.rows[0])}
+        remedy = _commands(runs, rows, lambda row: row.key in first)
+        raise UserError(f"the runs were not scored on the same data ({scored}); score all on that of one: {remedy}")
     return common
 
 
-def choose_rows(selection: str, rows: Mapping[str, Sequence[Row]]) -> tuple[ComparedRows, list[str]]:
+def _refuse_unscored(
+    runs: Sequence[Run], stored: Sequence[Sequence[Row]], run_rows: Sequence[Sequence[Row]], split: str
+) -> None:
+    """Refuse runs one of which has no scores of a split; the remedy scores it like the others, if these have any."""
+    example = next((rows for rows in run_rows if rows), [])
+    for run, rows, of_split in zip(runs, stored, run_rows, strict=True):
+        if not of_split:
+            others = ", ".join(sorted({row.split for row in rows})) or "no scores at all"
+            alike = scoring_command(run.folder, _of_widest_limit(example))
+            raise UserError(
+                f"{run.folder} has no scores of the {split} split (it has {others}); "
+                f"make them with: {alike or first_scores_command(run.folder, split)}"
+            )
+
+
+def _of_widest_limit(rows: Sequence[Row]) -> list[Row]:
+    limits = {row.limited for row in rows}
+    return [row for row in rows if row.limited == _widest(limits)]
+
+
+def _widest(limits: Iterable[int | None]) -> int | None:
+    """Return the limit that leaves the most rows; None is no limit."""
+    values = list(limits)
+    return None if None in values else max(value for value in values if value is not None)
+
+
+def _commands(runs: Sequence[Run], rows: Sequence[Sequence[Row]], is_meant: Callable[[Row], bool]) -> str:
+    """Return the commands that score every other run on those rows of the first one that are meant."""
+    meant = [row for row in rows[0] if is_meant(row)]
+    lacking = [
+        run
+        for run, own in zip(runs, rows, strict=True)
+        if not {row.key[1:] for row in own} & {row.key[1:] for row in meant}
+    ]
+    return " && ".join(scoring_command(run.folder, meant) for run in lacking)
+
+
+def choose_rows(
+    selection: str, rows: Mapping[str, Sequence[Row]], folders: Mapping[str, Path]
+) -> tuple[ComparedRows, list[str]]:
     """Return the rows that a selection of languages means on every side, and notes about what is skipped.
 
     Args:
         selection: What `--langs` takes.
         rows: A side's label -> its rows.
+        folders: A side's label -> the folder of its run.
 
     Raises:
         UserError: A language has no score on any side, or not on every one; or nothing is left.
@@ -122,14 +160,18 @@ def choose_rows(selection: str, rows: Mapping[str, Sequence[Row]]) -> tuple[Comp
         for language in languages if part == "all" else _named(part, languages):
             if language in excluded:
                 continue
-            lacking = " and ".join(label for label in own if language not in own[label])
+            unscored = [label for label in own if language not in own[label]]
+            lacking = " and ".join(unscored)
             if not lacking:
                 chosen[language] = {label: own[label][language] for label in own}
             elif part == "all":
                 skipped.setdefault(lacking, []).append(language)
             else:
+                example = next(own[label][language] for label in own if language in own[label])
+                remedy = " && ".join(scoring_command(folders[label], example) for label in unscored)
                 raise UserError(
-                    f"--langs {part}: {lacking} has no score for this language; exclude the language, or score it"
+                    f"--langs {part}: {lacking} has no score for this language; exclude the language, or score it: "
+                    f"{remedy}"
                 )
     if not chosen:
         available = "; ".join(f"{label} has {', '.join(side)}" for label, side in own.items())

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,12 +19,11 @@ from xmodctl.core.files import cache_folder, prune, sha256_of, whole_file
 from xmodctl.core.safetensors_io import DamagedFileError, read_arrays, write_arrays
 from xmodctl.core.versions import versions
 from xmodctl.evaluation.results import Row
+from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted
 
 _log = logging.getLogger(__name__)
-
-REDO = "score its language again with eval-transfer --on-exists redo"
 
 LAYOUT = 2
 """Version of the cache files. Files of another version are made again."""
@@ -78,28 +76,29 @@ def load_example_statistics(folder: Path, row: Row, task: Task) -> ExampleStatis
         )
     if (cached := _read_cache(cache_path(row, task))) is not None:
         return cached
-    statistics = ExampleStatistics.computed(read_predictions(path), task, row.language)
+    remedy = f"score {row.language} again: {scoring_command(folder, row, redo=True)}"
+    statistics = ExampleStatistics.computed(read_predictions(path, remedy=remedy), task, row.language)
     cache_example_statistics(statistics, row, task)
     return statistics
 
 
-def read_predictions(path: Path) -> list[Predicted]:
-    """Read a file of predictions.
+def read_predictions(path: Path, *, remedy: str) -> list[Predicted]:
+    """Read a file of predictions; `remedy` says in messages how to make it again.
 
     Raises:
         UserError: It holds something else.
     """
     predictions: dict[str, Predicted] = {}
-    for number, value in jsonl.read(path, remedy=REDO):
+    for number, value in jsonl.read(path, remedy=remedy):
         try:
             prediction = Predicted(**value)
         except TypeError as error:
-            raise UserError(f"{path}:{number} is not a prediction; {REDO}") from error
+            raise UserError(f"{path}:{number} is not a prediction; {remedy}") from error
         if prediction.id in predictions:
-            raise UserError(f"{path}:{number} has the id {prediction.id} of an earlier line; {REDO}")
+            raise UserError(f"{path}:{number} has the id {prediction.id} of an earlier line; {remedy}")
         predictions[prediction.id] = prediction
     if not predictions:
-        raise UserError(f"{path} holds 0 rows; {REDO}")
+        raise UserError(f"{path} holds 0 rows; {remedy}")
     return list(predictions.values())
 
 
@@ -127,15 +126,6 @@ def _warn_once(folder: Path, reason: str) -> None:
 @cache
 def _prune_once(folder: Path) -> None:
     prune(folder, CACHE_BYTES)
-
-
-def scoring_command(folder: Path, row: Row, *, redo: bool = False) -> str:
-    """Return the command that computes a row again."""
-    through = f"{row.language}={row.adapter}" if row.control == "own" else row.language
-    words = f"xmodctl eval-transfer --run {shlex.quote(str(folder))} --langs {through} --split {row.split}"
-    words += f" --controls {row.control}" if row.control != "own" else ""
-    words += f" --limit {row.limited}" if row.limited else ""
-    return words + (" --on-exists redo" if redo else "")
 
 
 def cache_path(row: Row, task: Task) -> Path:

@@ -4,8 +4,9 @@ import math
 from collections.abc import Iterator
 
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation.example_statistics import load_example_statistics, scoring_command
+from xmodctl.evaluation.example_statistics import load_example_statistics
 from xmodctl.evaluation.results import read_rows
+from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.run.health import Finding
 from xmodctl.run.run import Run
 

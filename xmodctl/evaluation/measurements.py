@@ -8,8 +8,9 @@ import numpy as np
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation.example_statistics import ExampleStatistics, load_example_statistics, scoring_command
+from xmodctl.evaluation.example_statistics import ExampleStatistics, load_example_statistics
 from xmodctl.evaluation.results import ALL, OWN_ADAPTER, WITHOUT_SOURCE, Report, Row, Score, own_rows
+from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.kinds import KINDS
 from xmodctl.languages import same
 from xmodctl.run.run import Run

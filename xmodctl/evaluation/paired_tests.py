@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.comparison import Comparison, Difference, Side
 from xmodctl.evaluation.measurements import Measurement, method, resampled, two_seeds_note
+from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.kinds import KINDS
 from xmodctl.statistics.intervals import contrast
 from xmodctl.statistics.resampling import Scores
@@ -38,9 +39,10 @@ class Pair:
             reason = f"{self.second.n:,} rows in {self.against}, {self.first.n:,} in {self.of}"
         else:
             reason = "the ids differ" if first.ids != second.ids else "the gold answers differ"
+        remedy = scoring_command(self.first.run.folder, self.second.rows)
         raise UserError(
             f"{self.language}: {self.against} and {self.of} were not scored on the same examples ({reason}); "
-            f"score both on the same data, or exclude it with --langs all,-{self.language}"
+            f"score both on the same data: {remedy}; or exclude it with --langs all,-{self.language}"
         )
 
     def of_side(self, label: str) -> list[Measurement]:

@@ -1,6 +1,7 @@
 """`xmodctl score` as a function: score stored predictions again and say where stored values differ."""
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,13 @@ from xmodctl.core.files import sha256_of
 from xmodctl.core.requests import command
 from xmodctl.core.versions import versions
 from xmodctl.evaluation.example_statistics import (
-    REDO,
     ExampleStatistics,
     cache_example_statistics,
     read_predictions,
-    scoring_command,
 )
 from xmodctl.evaluation.requests import ScoreRequest
 from xmodctl.evaluation.results import Row, append_row, read_rows
+from xmodctl.evaluation.scoring_commands import first_scores_command, scoring_command
 from xmodctl.kinds import KINDS
 from xmodctl.run.folder import locked
 from xmodctl.run.loading import find_run
@@ -48,7 +48,7 @@ class Rescored:
         equal = stored.keys() == current.keys() and all(
             abs(value - current[name]) <= 1e-6 for name, value in stored.items()
         )
-        return AS_STORED if equal else "differs"
+        return AS_STORED if equal and isfinite(self.row.ci_low) and isfinite(self.row.ci_high) else "differs"
 
     @property
     def is_settled(self) -> bool:
@@ -81,9 +81,7 @@ def score(request: ScoreRequest) -> tuple[Rescored, ...]:
         listen(Notice(f"run: {run.folder} (the newest; choose another one with --run)"))
     rows = read_rows(run.results)
     if not rows:
-        raise UserError(
-            f"{run.folder} has no scores; make some with: xmodctl eval-transfer --run {run.folder} --langs all"
-        )
+        raise UserError(f"{run.folder} has no scores; make some with: {first_scores_command(run.folder)}")
     rescored = [rescore(run.folder, row, run.plan.task) for row in rows]
     if not request.update or all(row.state != "differs" for row in rescored):
         return tuple(rescored)
@@ -101,12 +99,13 @@ def rescore(folder: Path, row: Row, task: Task) -> Rescored:
     if not path.exists():
         return Rescored(row, None, f"{path} is missing; make it again with: {scoring_command(folder, row)}")
     edited = sha256_of(path) != row.predictions_sha256
+    remedy = f"score {row.language} again: {scoring_command(folder, row, redo=True)}"
     try:
-        statistics = ExampleStatistics.computed(read_predictions(path), task, row.language)
+        statistics = ExampleStatistics.computed(read_predictions(path, remedy=remedy), task, row.language)
     except UserError as error:
         return Rescored(row, None, str(error))
     except (LookupError, TypeError, ValueError) as error:  # a label that the task does not have, and the like
-        return Rescored(row, None, f"{path} holds predictions that {task.name} cannot score ({error!r}); {REDO}")
+        return Rescored(row, None, f"{path} holds predictions that {task.name} cannot score ({error!r}); {remedy}")
     kind = KINDS[task.kind]
     metrics = statistics.metrics(task)
     interval = score_interval(

@@ -71,6 +71,8 @@ class Row:
     in_source: bool | None = None  # whether the data is in a source language; None in rows of earlier versions
     package: str | None = None  # sha256 of the adapter's package, read back from the model
     read_as: str = ""  # what was set for reading this data, where the run's own settings were not used
+    folder: str | None = None  # of local data, as --data takes it; None on the Hub, and in rows of earlier versions
+    package_folder: str | None = None  # where the adapter's package was
 
     @property
     def is_in_source(self) -> bool:

@@ -88,7 +88,7 @@ class Sweep:
         explicit = self.precision not in ("auto", "fp32")
         self._resolved: Precision | None = resolve_precision(self.precision) if explicit else None
         self._stored = StoredRows(self.run)
-        self._package_sha256: dict[str | None, str] = {package.language: package.sha256 for package in self.packages}
+        self._packages: dict[str | None, Package] = {package.language: package for package in self.packages}
         self._tokenizers: Mapping[str | None, PreTrainedTokenizerBase] | None = None
         self._trained: Trained | None = None
         self._language_rows: tuple[str, Rows] | None = None
@@ -96,12 +96,7 @@ class Sweep:
         self._absent: set[str] = set()  # reasons that were reported
 
     def score(self, targets: Sequence[Target], controls: Sequence[Control] = ()) -> None:
-        """Score every target with every finished seed, through its own adapter and the controls.
-
-        Args:
-            targets: What is scored, in this order.
-            controls: `source`, `none`, or both.
-        """
+        """Score every target with every finished seed, through its own adapter and the controls `source` and `none`."""
         # A folder that does not say which language its files are in can hold only one language.
         single_language = len({target.data for target in targets}) == 1
         for seed in self.run.finished_seeds:
@@ -198,6 +193,7 @@ class Sweep:
     ) -> Row:
         """Return the row of one score, but for what is known only when its predictions are written."""
         plan, headline = self.run.plan, self.task.headline
+        package = self._packages.get(trained.model.active)
         gold = [prediction.gold for prediction in predictions]
         interval = score_interval(
             counts,
@@ -238,6 +234,8 @@ class Sweep:
             in_source=any(self.task.is_in_language(target.data, language) for language in plan.source_languages),
             package=trained.model.package,
             read_as="" if target in self.unasked else self.read_as,
+            folder=str(self.folder.resolve()) if self.folder else None,
+            package_folder=str(package.folder.resolve()) if package else None,
         )
 
     def _report(self, row: Row, *, known: bool = False) -> None:
@@ -363,8 +361,9 @@ class Sweep:
     def _stored_row(self, seed: int, target: Target, control: Control, fingerprint: str) -> Row | None:
         """Return the row of an earlier sweep that was computed on the same data and with the same package."""
         row = None if self.redo else self._stored.get(self._key(seed, target, control), fingerprint)
-        sha256 = self._package_sha256.get(self._adapter(target, control))
-        return row if row and row.package == sha256 and self._agrees(row) else None
+        package = self._packages.get(self._adapter(target, control))
+        is_same = row and row.package == (package.sha256 if package else None)
+        return row if row and is_same and self._agrees(row) else None
 
     def _agrees(self, row: Row) -> bool:
         """Return whether a stored row says what its predictions score, and report one that does not."""

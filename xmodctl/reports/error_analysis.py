@@ -9,15 +9,17 @@ from typing import Any, get_args
 
 import numpy as np
 
-from xmodctl.catalog.task import Split
+from xmodctl.catalog.task import Split, Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
+from xmodctl.core.schema import parse_override
 from xmodctl.evaluation.example_statistics import read_predictions
 from xmodctl.evaluation.results import Row
+from xmodctl.evaluation.scoring_commands import scoring_command, settings_of
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts
 from xmodctl.kinds.scoring import Predicted
-from xmodctl.languages import same
+from xmodctl.run.data_sets import folder_of
 from xmodctl.run.run import Run
 
 AddNote = Callable[[str, str], None]
@@ -99,11 +101,11 @@ class ErrorAnalyser:
         from xmodctl.data import load_examples
 
         origin, _, fingerprint = row.data.rpartition("#")
-        folder = self.data or _data_folder(origin, row.language, self.run)
+        folder = self.data or _data_folder(origin, row, self.run)
         try:
             if folder is None and not _is_on_hub(origin, self.run):
                 raise UserError(f"{origin} is missing")
-            task, split = self.run.plan.task, _split(row)
+            task, split = _task_of(self.run, row), _split(row)
             examples, fingerprint_now = load_examples(task, row.language, split, ids, folder=folder, limit=row.limited)
         except UserError:
             self.add_note(
@@ -124,10 +126,11 @@ def read_scored(run: Run, row: Row) -> list[Predicted]:
     """
     path = row.predictions_in(run.folder)
     if not path.exists():
-        raise UserError("the predictions are missing; score again with eval-transfer")
+        raise UserError(f"the predictions are missing; score again with: {scoring_command(run.folder, row)}")
+    redo = scoring_command(run.folder, row, redo=True)
     if sha256_of(path) != row.predictions_sha256:
-        raise UserError("the predictions were changed after they were scored; score again with --on-exists redo")
-    return read_predictions(path)
+        raise UserError(f"the predictions were changed after they were scored; score again with: {redo}")
+    return read_predictions(path, remedy=f"score again with: {redo}")
 
 
 def _most_common(predictions: Sequence[Predicted]) -> Any:
@@ -147,11 +150,17 @@ def _fingerprint(row: Row) -> str:
     return row.data.rpartition("#")[2]
 
 
-def _data_folder(origin: str, language: str, run: Run) -> Path | None:
+def _task_of(run: Run, row: Row) -> Task:
+    """Return the task as the data of a row was read."""
+    return run.with_task(dict(map(parse_override, settings_of(row.read_as))), origin=row.predictions).plan.task
+
+
+def _data_folder(origin: str, row: Row, run: Run) -> Path | None:
     """Return the data folder that a file came from: DIR of DIR/<language>/<split>.<ext>, or of DIR/<split>.<ext>."""
-    path = Path(origin)
-    if path.exists():
-        return path.parent.parent if same(path.parent.name, language) else path.parent
+    if row.folder and Path(row.folder).is_dir():
+        return Path(row.folder)
+    if Path(origin).exists() and (place := folder_of(row.data, row.language)):
+        return Path(place)
     folder = Path(run.plan.data) if run.plan.data else None
     return folder if folder and folder.is_dir() else None
 

@@ -13,6 +13,7 @@ from xmodctl.evaluation.comparison import Comparison
 from xmodctl.evaluation.data_sets import by_data_set
 from xmodctl.evaluation.measurements import with_intervals
 from xmodctl.evaluation.results import Row, own_rows, read_rows, report
+from xmodctl.evaluation.scoring_commands import first_scores_command, scoring_command
 from xmodctl.reports.curves import TrainingCurve, read_curve
 from xmodctl.reports.error_analysis import ErrorAnalyser
 from xmodctl.reports.language import Language
@@ -115,7 +116,8 @@ def scored_rows(run: Run, split: str, notes: Notes) -> list[Row]:
     rows = [row for row in every if row.split == split]
     if not rows:
         others = sorted({row.split for row in every})
-        remedy = f"it has {', '.join(others)}: --split {others[0]}" if others else "make some with eval-transfer"
+        first = first_scores_command(run.folder, split)
+        remedy = f"it has {', '.join(others)}: --split {others[0]}" if others else f"make some with: {first}"
         raise UserError(f"{run.folder} has no scores of the split {split}; {remedy}")
     for row in rows:
         if not row.n:
@@ -132,9 +134,8 @@ def scored_rows(run: Run, split: str, notes: Notes) -> list[Row]:
         notes.add(contradiction)
     if not shown:
         reason = contradictions[0] if contradictions else "it was scored on no rows"
-        raise UserError(
-            f"{run.folder} has no score that can be shown; score again with eval-transfer --on-exists redo ({reason})"
-        )
+        redo = scoring_command(run.folder, [row for row in rows if row.limited == chosen], redo=True)
+        raise UserError(f"{run.folder} has no score that can be shown ({reason}); score again with: {redo}")
     return shown
 
 

@@ -25,14 +25,23 @@ def data_set_of(data: str, language: str, task: str) -> str:
         language: The language of the row.
         task: The name of the run's task, whose files on the Hub are one data set.
     """
-    origin = data.rpartition("#")[0]
-    if _HUB_ORIGIN.match(origin):
+    if is_on_hub(data):
         return f"{HUB} {task}"
-    path = PurePath(origin)
+    folder = folder_of(data, language)
+    return data.rpartition("#")[0] if folder is None else os.path.realpath(folder)
+
+
+def is_on_hub(data: str) -> bool:
+    """Return whether a row's `data` was read from the Hub."""
+    return _HUB_ORIGIN.match(data.rpartition("#")[0]) is not None
+
+
+def folder_of(data: str, language: str) -> str | None:
+    """Return the folder that `--data` named when a row's local `data` was read, or None if there is none."""
+    path = PurePath(data.rpartition("#")[0])
     if len(path.parts) < 2:
-        return origin
-    folder = path.parent.parent if _is_of(path.parent.name, language) else path.parent
-    return os.path.realpath(folder)
+        return None
+    return str(path.parent.parent if _is_of(path.parent.name, language) else path.parent)
 
 
 def short_names(data_sets: list[str]) -> dict[str, str]:
