@@ -15,6 +15,7 @@ from xmodctl.model.batches import collate
 from xmodctl.model.inference import logits_of
 from xmodctl.training.loop import Training
 
+EPOCHS = {"multi-label-classification": 90}  # its binary losses fall slowly at first
 WORDS = ["the", "cat", "dog", "runs", "red", "blue", "paka", "chat"]
 
 
@@ -25,6 +26,9 @@ def rows_of(kind: str) -> tuple[datasets.Dataset, object]:
         case "sequence-classification":
             table = datasets.Dataset.from_dict({"text": texts, "label": draw.integers(0, 3, len(texts))})
             return table, task_of_pairs()
+        case "multi-label-classification":
+            sets = [[int(word in text) for word in ("cat", "dog", "red")] for text in texts]
+            return datasets.Dataset.from_dict({"text": texts, "label": sets}), task_of_pairs(kind)
         case "token-classification":
             rows = [(text.split(), [WORDS.index(word) % 5 for word in text.split()]) for text in texts]
             return sentences(*rows, ([""], [0])), task(kind)
@@ -39,11 +43,11 @@ def rows_of(kind: str) -> tuple[datasets.Dataset, object]:
             return datasets.Dataset.from_dict({"context": texts, "choices": choices, "label": labels}), task(kind)
 
 
-def task_of_pairs():
+def task_of_pairs(kind: str = "sequence-classification"):
     from xmodctl.catalog.task import Task
 
     columns = {"text": "text", "label": "label"}
-    values = {"name": "t", "title": "T", "kind": "sequence-classification", "languages": {}, "recipe": "r"}
+    values = {"name": "t", "title": "T", "kind": kind, "languages": {}, "recipe": "r"}
     return Task.model_validate({**values, "columns": columns, "labels": ("a", "b", "c")})
 
 
@@ -53,12 +57,20 @@ def prepared(tiny_model, kind_name: str, **settings) -> tuple[Training, Encoded]
     encoded = kind.encode(rows, AutoTokenizer.from_pretrained(tiny_model), max_length=24, stride=8)
     names = kind.outputs(described)
     model = load(
-        find(str(tiny_model)), kind.head, ["en_XX"], num_labels=len(names), id2label=dict(enumerate(names)), seed=1
-    )
+        find(str(tiny_model)), kind.head, ["en_XX"], num_labels=len(names), id2label=dict(enumerate(names)), seed=1,
+        problem_type=kind.problem_type,
+    )  # fmt: skip
     model.activate("en_XX")
     model.set_dropout(hidden=0.0, attention=0.0)
     freeze(model, "embeddings+adapters")
-    recipe = Recipe(epochs=30, batch_size=len(encoded), learning_rate=0.01, max_length=24, stride=8, **settings)
+    recipe = Recipe(
+        epochs=EPOCHS.get(kind_name, 30),
+        batch_size=len(encoded),
+        learning_rate=0.01,
+        max_length=24,
+        stride=8,
+        **settings,
+    )
     training = Training(model, encoded, kind.weights(encoded), recipe, seed=1, precision="fp32", pad_id=1)
     return training, encoded
 
@@ -74,6 +86,9 @@ def terms(kind: str, outputs, batch: dict[str, torch.Tensor]) -> list[torch.Tens
     if kind == "token-classification":
         labelled = batch["labels"] != -100
         return list(entropy(outputs.logits[labelled], batch["labels"][labelled], reduction="none"))
+    if kind == "multi-label-classification":
+        binary = torch.nn.functional.binary_cross_entropy_with_logits
+        return list(binary(outputs.logits, batch["labels"], reduction="none").mean(dim=1))
     return list(entropy(outputs.logits, batch["labels"], reduction="none"))
 
 

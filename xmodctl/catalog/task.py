@@ -70,6 +70,9 @@ class Task(Described):
         default_factory=dict,
         description="labels of the data that the task lacks (of entities: types) -> the label that replaces each",
     )
+    threshold: float = Field(
+        0.5, gt=0, lt=1, description="the probability from which a label is predicted, where a text may have several"
+    )
     connectives: dict[str, dict[str, str]] = Field(
         default_factory=dict,
         description="language -> value of `question` (cause, effect) -> its wording in that language",
@@ -146,6 +149,8 @@ class Task(Described):
         values: dict[str, Any] = dump(self)
         if not self.numbered_columns:
             values.pop("numbered_columns", None)
+        if self.threshold == type(self).model_fields["threshold"].default:
+            values.pop("threshold", None)
         return values
 
     @model_validator(mode="before")
@@ -196,6 +201,8 @@ class Task(Described):
             yield "metric_rules", "`metric_rules` compare answers to questions, which"
         if self.labels_mapped:
             yield "labels_mapped", "`labels_mapped` renames labels, which"
+        if self.threshold != type(self).model_fields["threshold"].default:
+            yield "threshold", "`threshold` decides on each of several labels, which"
         if self.numbered_columns:
             yield "numbered_columns", "`numbered_columns` are those of `tokens` and `tags`, which"
         for name in ("training", "evaluation"):

@@ -62,7 +62,7 @@ class Encoded:
 
     input_ids: Ragged
     rows: NDArray[np.int64]
-    scalars: dict[str, NDArray[Any]] = field(default_factory=dict)  # one per feature: "labels", "start_positions"
+    scalars: dict[str, NDArray[Any]] = field(default_factory=dict)  # one per feature, or a row of several: "labels"
     ragged: dict[str, Ragged] = field(default_factory=dict)  # one per token: "labels", -100 for none
     offsets: dict[str, Ragged] = field(default_factory=dict)  # one per token, for `decode` alone: its place in the row
     counts: dict[str, int] = field(default_factory=dict)  # "truncated": features that were cut

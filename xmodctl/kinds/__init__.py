@@ -4,13 +4,21 @@ A new kind is a subclass of `Kind` in a file of its own, listed in `KINDS`.
 """
 
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
+from xmodctl.kinds.multi_label_classification import MultiLabelClassification
 from xmodctl.kinds.multiple_choice import MultipleChoice
 from xmodctl.kinds.question_answering import QuestionAnswering
 from xmodctl.kinds.sequence_classification import SequenceClassification
 from xmodctl.kinds.token_classification import TokenClassification
 
 KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (SequenceClassification(), TokenClassification(), QuestionAnswering(), MultipleChoice())
+    kind.name: kind
+    for kind in (
+        SequenceClassification(),
+        MultiLabelClassification(),
+        TokenClassification(),
+        QuestionAnswering(),
+        MultipleChoice(),
+    )
 }
 """Every kind that this version runs, by name."""
 

@@ -62,6 +62,10 @@ class TaskView(Protocol):
         """The benchmark whose script compares answers."""
 
     @property
+    def threshold(self) -> float:
+        """The probability from which a label is predicted, where a text may have several."""
+
+    @property
     def headline(self) -> str:
         """The metric that a table shows."""
 
@@ -107,7 +111,7 @@ class Kind(ABC):
     """Whether a task must name its labels."""
     task_keys: ClassVar[frozenset[str]] = frozenset()
     """The optional task keys that mean something to this kind: `labels_mapped`, `metric_rules`, `connectives`,
-    `numbered_columns`, and `data_labels` (the `labels` of `training` and `evaluation`)."""
+    `numbered_columns`, `threshold`, and `data_labels` (the `labels` of `training` and `evaluation`)."""
 
     # How messages and reports speak of it.
     gold_column: ClassVar[str] = "label"
@@ -126,6 +130,8 @@ class Kind(ABC):
     """The name of the model's head (`xmodctl.model.HEADS`)."""
     auto_class: ClassVar[str]
     """The class of transformers that loads an exported model."""
+    problem_type: ClassVar[str | None] = None
+    """How transformers computes the loss of a `sequence` head; None: of one label per text."""
     pipeline: ClassVar[str]
     """The Hub's name of what such a model does (`pipeline_tag`)."""
 

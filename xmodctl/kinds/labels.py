@@ -51,6 +51,10 @@ class Labels:
         distinct = len(set(numbers)) == len(numbers) and None not in numbers
         self._numbers = {number: index for index, number in enumerate(numbers) if number is not None and distinct}
 
+    def has(self, text: str) -> bool:
+        """Return whether a text is written like a label, or like one of the other names."""
+        return text.strip().casefold() in self._ids
+
     def id_of(self, value: Any, column: str) -> int:
         """Return the id of a label.
 

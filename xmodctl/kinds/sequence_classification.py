@@ -8,7 +8,7 @@ import numpy as np
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, all_predictions, count_confusion
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
-from xmodctl.kinds.texts import decode_labels, encode_texts
+from xmodctl.kinds.texts import decode_labels, encode_texts, text_columns
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -41,8 +41,7 @@ class SequenceClassification(Kind):
 
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
         """Turn a text or a pair of texts into one sequence."""
-        columns = [name for name in ("text", "text_pair") if name in rows.column_names]
-        return encode_texts(rows, columns, tokenizer, max_length=max_length)
+        return encode_texts(rows, text_columns(rows), tokenizer, max_length=max_length)
 
     def decode(
         self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView

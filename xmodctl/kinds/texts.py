@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -11,7 +12,14 @@ if TYPE_CHECKING:
     from xmodctl.core.encoded import Encoded
 
 
-def encode_texts(rows: "Dataset", columns: Sequence[str], tokenizer: Any, *, max_length: int) -> "Encoded":
+def text_columns(rows: "Dataset") -> list[str]:
+    """Return the columns of a text and of the text that it is paired with, as far as rows have them."""
+    return [name for name in ("text", "text_pair") if name in rows.column_names]
+
+
+def encode_texts(
+    rows: "Dataset", columns: Sequence[str], tokenizer: Any, *, max_length: int, target: DTypeLike = np.int64
+) -> "Encoded":
     """Turn one or two texts of each row into one sequence, and `label`, if there is one, into its target.
 
     A pair that is too long loses tokens of its longer text first; `counts["truncated"]` is the number of such rows.
@@ -29,7 +37,7 @@ def encode_texts(rows: "Dataset", columns: Sequence[str], tokenizer: Any, *, max
     return Encoded(
         input_ids=Ragged.of(pieces),
         rows=np.arange(len(rows), dtype=np.int64),
-        scalars={"labels": np.asarray(rows["label"], dtype=np.int64)} if "label" in rows.column_names else {},
+        scalars={"labels": np.asarray(rows["label"], dtype=target)} if "label" in rows.column_names else {},
         ragged={},
         counts={"truncated": truncated},
     )

@@ -111,8 +111,8 @@ def collate(
     """Return the tensors of some units: int64, except fractional scalars, which are float32.
 
     `input_ids` (n, longest), padded on the right with `pad_id`; `attention_mask` (n, longest), 1 for tokens and 0 for
-    padding; each scalar (n,); each ragged (n, longest), padded with -100. If units have choices, there is a
-    second dimension for them, (n, choices, longest), and a scalar is that of a unit's first choice.
+    padding; each scalar (n,), or (n, labels); each ragged (n, longest), padded with -100. If units have choices, there
+    is a second dimension for them, (n, choices, longest), and a scalar is that of a unit's first choice.
     """
     import torch
 

@@ -52,12 +52,15 @@ def build(
     *,
     num_labels: int | None = None,
     id2label: Mapping[int, str] | None = None,
+    problem_type: str | None = None,
 ) -> PreTrainedModel:
     """Return the module without weights, on the meta device."""
     check_head(head)
     if not languages:
         raise UserError("a model needs at least one language")
     settings = _configuration(config, head, languages, num_labels, id2label)
+    if problem_type is not None:
+        settings.problem_type = problem_type
     with torch.device("meta"):
         if head == "none":
             module = RoutedModel(settings)

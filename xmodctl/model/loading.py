@@ -21,6 +21,7 @@ def load(
     *,
     num_labels: int | None = None,
     id2label: Mapping[int, str] | None = None,
+    problem_type: str | None = None,
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
     seed: int = 0,
@@ -30,13 +31,15 @@ def load(
     The model is ready to predict: in evaluation mode, with every tensor frozen until `freeze` says what trains, and
     with the language active if there is only one. Head weights that the checkpoint lacks are drawn from `seed`; any
     other missing tensor is an error. Without `num_labels` and `id2label` the checkpoint's own labels are used.
+    `problem_type` is how transformers computes the loss of whole texts and what its pipeline makes of their logits;
+    without it, the loss is that of a single label.
 
     Raises:
         UserError: the head or a language does not exist, or the weights are incomplete.
     """
     languages = tuple(dict.fromkeys(languages))
     check_languages(source, languages)
-    module = build(source.config, head, languages, num_labels=num_labels, id2label=id2label)
+    module = build(source.config, head, languages, num_labels=num_labels, id2label=id2label, problem_type=problem_type)
     checkpoint = Checkpoint(source.folder, source.name)
     body = routed(module)
     if head == "none" and "roberta.pooler.dense.weight" not in checkpoint.entries:

@@ -47,6 +47,7 @@ class Trained:
             [run.plan.source_languages[0] if language in {package.language for package in packages} else language],
             num_labels=len(outputs),
             id2label=dict(enumerate(outputs)),
+            problem_type=kind.problem_type,
             device=device or best_device(),
         )
         apply_delta(model, tensors)

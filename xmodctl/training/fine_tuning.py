@@ -181,6 +181,7 @@ class SeedTraining:
             encoded.adapters,
             num_labels=len(outputs),
             id2label=dict(enumerate(outputs)),
+            problem_type=kind.problem_type,
             seed=self.training_seed,
         )
         if initial:

@@ -207,7 +207,7 @@ def draw_shots(pool: Rows, count: int, seed: int) -> Rows:
     language = hashlib.sha256(pool.language.encode()).digest()[:8]
     order = np.random.default_rng([seed, int.from_bytes(language, "big")]).permutation(len(pool))
     if "label" in pool.table.column_names:
-        labels = np.asarray(pool.table["label"])[order]
+        labels = np.unique([str(label) for label in pool.table["label"]], return_inverse=True)[1][order]
         rank = np.zeros(len(order), dtype=np.int64)  # rows of the same label that come before
         for label in np.unique(labels):
             is_label = labels == label

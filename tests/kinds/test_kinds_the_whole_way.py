@@ -1,0 +1,108 @@
+"""From a task file to scores, a report, predictions, and an exported model: kinds that no other test covers."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from command_line import SETTINGS, run
+
+from xmodctl.evaluation.results import Row, read_rows
+
+WORDS = ["the", "cat", "dog", "runs", "red", "blue", "paka", "chat"]
+
+
+def text(draw: np.random.Generator) -> str:
+    return " ".join(draw.choice(WORDS, 3))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind with a task and a data set that it learns."""
+
+    task: dict[str, Any]
+    row: Callable[[np.random.Generator], dict[str, Any]]
+    example: dict[str, Any]  # what is predicted
+    is_prediction: Callable[[dict[str, Any]], bool]
+    in_config: tuple[str, Any]  # of the exported model
+    in_report: str
+
+
+def label_set(draw: np.random.Generator) -> dict[str, Any]:
+    words = text(draw)
+    return {"text": words, "labels": [label for label in ("cat", "dog", "red") if label in words.split()]}
+
+
+CASES = {
+    "multi-label-classification": Case(
+        {"columns": {"text": "text", "label": "labels"}, "labels": ["cat", "dog", "red"], "recipe": "multi-label"},
+        label_set,
+        {"text": "the cat runs"},
+        lambda row: set(row["prediction"]) <= {"cat", "dog", "red"} == set(row["scores"]),
+        ("problem_type", "multi_label_classification"),
+        "F1 of each label",
+    ),
+}
+
+
+def succeed(*words: object) -> str:
+    result = run(*words)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CASES)
+def test_a_kind_goes_the_whole_way(kind, tiny_model, tmp_path):
+    case, draw = CASES[kind], np.random.default_rng(0)
+    task, data, trained = tmp_path / "mine.yaml", tmp_path / "data", tmp_path / "run"
+    task.write_text(yaml.safe_dump({"title": "Mine", "kind": kind, "languages": ["en", "de"], **case.task}))
+    for language, splits in {"en": {"train": 160, "test": 40}, "de": {"test": 40}}.items():
+        (data / language).mkdir(parents=True)
+        for split, count in splits.items():
+            lines = [json.dumps(case.row(draw)) + "\n" for _ in range(count)]
+            (data / language / f"{split}.jsonl").write_text("".join(lines))
+    where = ("--task", task, "--model", tiny_model, "--data", data)
+
+    found = json.loads(succeed("check", *where, "--lang", "en", "--json"))["findings"]
+    assert not [finding for finding in found if finding["level"] == "error"], found
+    succeed("inspect", *where, "--lang", "de", "--split", "test")
+    succeed("finetune", *where, "--lang", "en", "--out", trained, *SETTINGS)
+    succeed("eval-transfer", "--run", trained, "--langs", "all", "--controls", "source")
+    rows = read_rows(trained / "results.jsonl")
+    assert {row.language for row in rows} == {"en", "de"}
+    english: Row = next(row for row in rows if row.language == "en")
+    assert english.value > english.baseline + 15, (english.value, english.baseline)
+    assert all(row.ci_low <= row.value <= row.ci_high for row in rows)
+    assert "as stored" in succeed("score", "--run", trained)
+    succeed("compare", trained)
+    succeed("report", trained, "--out", tmp_path / "report.html")
+    assert case.in_report in (tmp_path / "report.html").read_text()
+
+    (tmp_path / "in.jsonl").write_text(json.dumps(case.example) + "\n")
+    predicted = json.loads(succeed("predict", "--run", trained, "--lang", "de", tmp_path / "in.jsonl"))
+    assert case.is_prediction(predicted), predicted
+    exported = tmp_path / "exported"
+    succeed("export", "--run", trained, "--langs", "en", "--out", exported)
+    key, value = case.in_config
+    assert json.loads((exported / "config.json").read_text())[key] == value
+    check_pipeline(
+        exported, predicted, json.loads(succeed("predict", "--run", trained, "--lang", "en", tmp_path / "in.jsonl"))
+    )
+
+
+def check_pipeline(exported: Path, german: dict[str, Any], english: dict[str, Any]) -> None:
+    """Check that transformers' own pipeline gives the scores of `predict`."""
+    from transformers import pipeline
+
+    assert german["id"] == english["id"]
+    model = pipeline("text-classification", str(exported), top_k=None)
+    (answers,) = model(["the cat runs"])
+    scores = english["scores"]
+    assert {answer["label"]: pytest.approx(answer["score"], abs=1e-4) for answer in answers} == scores

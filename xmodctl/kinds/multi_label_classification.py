@@ -1,0 +1,219 @@
+"""Multi-label classification: any number of labels for a text or a pair of texts."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
+from xmodctl.kinds.inputs import InputRow
+from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
+from xmodctl.kinds.label_sets import LabelSets
+from xmodctl.kinds.labels import Labels
+from xmodctl.kinds.rows import RowReader, SourceView
+from xmodctl.kinds.texts import encode_texts, text_columns
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from xmodctl.core.encoded import Encoded
+
+MOST_COMMON = 50
+"""The baseline predicts up to this many of the most common labels."""
+
+
+class MultiLabelClassification(Kind):
+    """Give a text or a pair of texts any number of labels, or none; scored by F1 and exact match."""
+
+    name = "multi-label-classification"
+    required = ("text", "label")
+    optional = ("text_pair", "id")
+    headlines: ClassVar = {
+        "micro_f1": Metric("Micro F1", "f1"),
+        "macro_f1": Metric("Macro F1", "f1"),
+        "subset_accuracy": Metric("Exact match", "accuracy", is_share=True),
+    }
+    needs_labels = True
+    task_keys = frozenset({"labels_mapped", "data_labels", "threshold"})
+
+    head = "sequence"
+    auto_class = "AutoModelForSequenceClassification"
+    problem_type = "multi_label_classification"
+    pipeline = "text-classification"
+
+    parts_caption = "F1 of each label, in percent"
+
+    def outputs(self, task: TaskView) -> tuple[str, ...]:
+        """Return the label names: the head has one output per label."""
+        return task.labels
+
+    def limits(self, task: TaskView) -> tuple[str, ...]:
+        """Return which labels count as others, and from which probability a label is predicted."""
+        return (*super().limits(task), f"A label is predicted if its probability is at least {task.threshold:g}")
+
+    def row_reader(self, task: TaskView, source: SourceView) -> RowReader:
+        """Read texts and sets of labels."""
+        mapped = {name: task.labels.index(label) for name, label in task.labels_mapped.items()}
+        return LabelSets(self.input_columns(task), Labels(source.labels or task.labels, mapped), source)
+
+    def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
+        """Turn a text or a pair of texts into one sequence; its target is 0 or 1 for each label."""
+        return encode_texts(rows, text_columns(rows), tokenizer, max_length=max_length, target=np.float32)
+
+    def decode(
+        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
+    ) -> list[tuple[list[str] | None, list[str], tuple[float, ...]]]:
+        """Return (gold labels, labels whose probability reaches the threshold, probability of each label)."""
+        table = np.stack(logits).astype(np.float64)
+        # Of numbers that are not positive, so that nothing overflows.
+        powers = np.exp(-np.abs(table))
+        probabilities = np.where(table >= 0, 1, powers) / (1 + powers)
+        gold = [_named(row, task) for row in rows["label"]] if "label" in rows.column_names else [None] * len(rows)
+        return [
+            (labels, _named(row >= task.threshold, task), tuple(round(float(share), 6) for share in row))
+            for labels, row in zip(gold, probabilities, strict=True)
+        ]
+
+    def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
+        """Return for each row 1, whether all labels are right, and true positives, false positives, false negatives.
+
+        The last three are one count for each label.
+        """
+        order = {label: number for number, label in enumerate(task.labels)}
+        is_gold, is_predicted = (_members(sets, order) for sets in (gold, predicted))
+        hit = is_gold * is_predicted
+        exact = (is_gold == is_predicted).all(axis=1, keepdims=True)
+        return np.concatenate(
+            [np.ones_like(exact, dtype=np.int64), exact, hit, is_predicted - hit, is_gold - hit], axis=1
+        )
+
+    def metrics(self, totals: np.ndarray, task: TaskView) -> Mapping[str, np.ndarray]:
+        """Return micro and macro F1 and the share of rows whose labels are all right.
+
+        Macro F1 is the unweighted mean over all labels of the task. The F1 of a label that does not occur, as gold or
+        as prediction, is 0, as in scikit-learn's `f1_score` of label indicators.
+        """
+        totals = totals.astype(np.float64)
+        counts = np.stack(np.split(totals[..., 2:], 3, axis=-1))
+        return {
+            "micro_f1": 100 * _f1(counts.sum(axis=-1)),
+            "macro_f1": 100 * _f1(counts).mean(axis=-1),
+            "subset_accuracy": 100 * totals[..., 1] / totals[..., 0],
+        }
+
+    def baseline(self, gold: Sequence[Any], rows: "Dataset", task: TaskView, language: str) -> float:
+        """Return the best score of always predicting the same labels.
+
+        These are the most common set, or the most common labels, of which the best number is taken.
+        """
+        order = {label: number for number, label in enumerate(task.labels)}
+        sets = Counter(frozenset(labels) for labels in gold)
+        frequencies = _members(gold, order).sum(axis=0)
+        by_frequency = [task.labels[number] for number in np.argsort(-frequencies, kind="stable")]
+        guesses = [sorted(sets.most_common(1)[0][0])]
+        guesses += [by_frequency[: count + 1] for count in range(min(len(by_frequency), MOST_COMMON))]
+        is_guess = _members(guesses, order)
+        exact = np.array([[sets[frozenset(guess)]] for guess in guesses])
+        count = np.full_like(exact, len(gold))
+        hit = is_guess * frequencies
+        totals = np.concatenate([count, exact, hit, is_guess * len(gold) - hit, frequencies - hit], axis=1)
+        return float(self.metrics(totals, task)[task.headline].max())
+
+    def metric_features(self) -> tuple[Any, Any]:
+        """Return lists of labels."""
+        from datasets import List, Value
+
+        return List(Value("string")), List(Value("string"))
+
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+        """Return the F1 of each label that occurs, and the rows that have it."""
+        totals = np.stack([seed.statistics.sum(axis=0) for seed in seeds])
+        counts = np.stack(np.split(totals[:, 2:], 3, axis=-1)).astype(np.float64)
+        values = 100 * _f1(counts).mean(axis=0)
+        hit, _, missed = counts[:, 0].astype(np.int64)
+        return tuple(
+            Part(label, int(hit[number] + missed[number]), float(values[number]))
+            for number, label in enumerate(task.labels)
+            if counts[..., number].any()
+        )
+
+    def wrongness(self, task: TaskView, seed: SeedPredictions) -> np.ndarray:
+        """Return the sum, over labels that are wrong, of the probability of what is wrong."""
+        return np.array([self._wrongness(task, row.gold, row.prediction, row.scores) for row in seed.predictions])
+
+    def _wrongness(
+        self, task: TaskView, gold: Sequence[str], predicted: Sequence[str], scores: Sequence[float]
+    ) -> float:
+        wrong = set(gold) ^ set(predicted)
+        shares = zip(task.labels, scores, strict=True)
+        return sum(share if label in predicted else 1 - share for label, share in shares if label in wrong)
+
+    def describe_mistake(
+        self, task: TaskView, gold: Any, predicted: Any, example: Mapping[str, Any] | None
+    ) -> tuple[str, str, Texts]:
+        """Join the labels of each side."""
+        _, _, texts = super().describe_mistake(task, gold, predicted, example)
+        return _joined(gold), _joined(predicted), texts
+
+    def inspect_labels(
+        self, encoded: "Encoded", feature: int, task: TaskView, row: Mapping[str, Any]
+    ) -> tuple[Mapping[int, str], str | None]:
+        """Return the labels of the whole sequence."""
+        return {}, _joined(_named(encoded.scalars["labels"][feature], task))
+
+    def named_row(self, row: Mapping[str, Any], task: TaskView) -> dict[str, Any]:
+        """Return a row's columns without the id, with the names of its labels."""
+        columns = {name: value for name, value in row.items() if name != "id"}
+        return {**columns, "label": _named(row["label"], task)}
+
+    def counted_labels(self, gold: Any, task: TaskView) -> list[str]:
+        """Return the labels of a row."""
+        return _named(gold, task)
+
+    def write_predictions(
+        self,
+        logits: Sequence[np.ndarray],
+        encoded: "Encoded",
+        rows: "Dataset",
+        task: TaskView,
+        inputs: Sequence[InputRow],
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the predicted labels, the most probable first, and the probability of each label."""
+        for row, (_, labels, scores) in zip(inputs, self.decode(logits, encoded, rows, task), strict=True):
+            shares = dict(zip(task.labels, scores, strict=True))
+            yield {"id": row.id, "prediction": sorted(labels, key=lambda label: -shares[label]), "scores": shares}
+
+    def usage(self, task: TaskView) -> Usage:
+        """Return a call with one text, or with a pair."""
+        texts = '"A text.", "Another text."' if "text_pair" in task.columns else '"A text."'
+        return Usage(
+            inputs=f'tokenizer({texts}, return_tensors="pt")',
+            output="print([model.config.id2label[number] for number, share in enumerate(outputs.logits.sigmoid()[0]) "
+            f"if share >= {task.threshold:g}])",
+        )
+
+
+def _named(members: Any, task: TaskView) -> list[str]:
+    """Return the names of the labels whose place holds 1, in the order of their ids."""
+    return [label for label, is_member in zip(task.labels, members, strict=True) if is_member]
+
+
+def _joined(labels: Sequence[str]) -> str:
+    return ", ".join(labels) or "no label"
+
+
+def _members(sets: Sequence[Sequence[str]], order: Mapping[str, int]) -> np.ndarray:
+    """Return whether each set has each label, as 0 and 1, shape (sets, labels)."""
+    members = np.zeros((len(sets), len(order)), dtype=np.int64)
+    for row, labels in enumerate(sets):
+        members[row, [order[label] for label in labels]] = 1
+    return members
+
+
+def _f1(counts: np.ndarray) -> np.ndarray:
+    """Return the F1 of true positives, false positives, and false negatives, which are the first dimension."""
+    hit, false_positive, false_negative = counts
+    whole = 2 * hit + false_positive + false_negative
+    values: np.ndarray = np.divide(2 * hit, whole, out=np.zeros_like(whole), where=whole > 0)
+    return values
