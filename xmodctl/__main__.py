@@ -3,8 +3,12 @@
 
 def main() -> None:
     """Run the command line."""
-    from xmodctl.cli.app import app
+    import sys
 
+    from xmodctl.cli.app import app
+    from xmodctl.cli.screening import print_exception
+
+    sys.excepthook = print_exception
     app()
 
 

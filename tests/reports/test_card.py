@@ -1,5 +1,6 @@
 """The model card says what the rows say, and claims no license but the model's own."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -127,6 +128,29 @@ def test_what_users_wrote_is_shown_as_it_is(tmp_path):
     assert "<i>" not in page
     assert 'href="y"' not in page
     assert page.count("a|b *c* &lt;i&gt; {{ 7 * 7 }} {% raw %} [x](y)") >= 4
+
+
+def test_no_name_breaks_out_of_the_cards_tables_code_or_metadata(tmp_path):
+    from huggingface_hub import ModelCard
+    from markdown_it import MarkdownIt
+
+    hostile = "a\n---\n# b `c` | d ``` \u202e\x1b[2J"
+    run = make_run(tmp_path, title=hostile)
+    recipe = run.plan.recipe.model_copy(update={"name": hostile})
+    plan = replace(run.plan, recipe=recipe, model=f"x/{hostile}", revision=hostile, precision=hostile)
+    run = replace(run, plan=plan, fingerprints={hostile: hostile}, versions={hostile: hostile})
+    run.write()
+    score(run, "en", labels([True] * 10))
+    text = card_of(run)
+    result = ModelCard(text).data.eval_results[0]
+    assert result.dataset_name.startswith("a --- # b `c` | d ```")
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    body = text.split("\n---\n", 1)[1]
+    page = MarkdownIt("commonmark").enable("table").render(body)
+    assert "<h1>b" not in page
+    assert page.count("<pre>") == 1
+    assert {row.count("<td") for row in page.split("<tr>") if "<td" in row} <= {2, 7}
 
 
 def test_labels_that_do_not_count_as_themselves_are_limits(tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from scored_runs import scored_run
@@ -96,6 +97,16 @@ def test_csv_and_frame_hold_every_row_shown_in_full(studies):
     first = study.to_frame().iloc[0]
     assert first["metrics.accuracy"] == rows[0].value
     assert list(study.to_frame().columns) == list(records(study)[0])
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"])
+def test_no_cell_of_a_csv_file_is_a_formula_and_numbers_stay_numbers(name, studies):
+    study = studies[0]
+    run = replace(study.runs[0], name=name)
+    results = list(csv.DictReader(io.StringIO(csv_format.render(replace(study, runs=(run,))), newline="")))
+    assert {item["run"] for item in results} == {f"'{name}"}
+    assert csv_format.without_formula(-1.5) == -1.5
+    assert csv_format.without_formula("a=1") == "a=1"
 
 
 def test_records_tell_own_adapters_from_donors_and_the_source_from_the_rest(studies):

@@ -3,18 +3,19 @@
 On a terminal, tables have lines and color; in a pipe or a file, they are plain aligned text.
 """
 
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from xmodctl.core.json_text import json_text
+from xmodctl.core.visible import printable, printable_json
 
 PLAIN_WIDTH = 1000  # piped tables are never folded
 
@@ -39,7 +40,7 @@ def draw(sheet: Sheet, console: Console) -> None:
     """Draw a table on a console: lines and bold type on a terminal, aligned text elsewhere."""
     terminal = console.is_terminal
     if sheet.title:
-        console.print(Text(sheet.title, style="bold"))
+        console.print(Text(_cell(sheet.title), style="bold"))
     table = Table(
         box=box.SIMPLE_HEAD if terminal else None,
         pad_edge=terminal,
@@ -47,43 +48,67 @@ def draw(sheet: Sheet, console: Console) -> None:
         header_style="bold",
     )
     for column in sheet.columns:
-        table.add_column(column, justify="right" if column in sheet.right else "left", overflow="fold")
+        table.add_column(Text(_cell(column)), justify="right" if column in sheet.right else "left", overflow="fold")
     for number, row in enumerate(sheet.rows):
-        table.add_row(*(Text(cell) for cell in row), end_section=number in sheet.sections)
+        # A line break in the last column stays within it; in others, it could pass for another row.
+        cells = [*map(_cell, row[:-1]), *map(printable, row[-1:])]
+        table.add_row(*map(Text, cells), end_section=number in sheet.sections)
     console.print(table)
 
 
 def show_json(value: Any) -> None:
     """Print one JSON document on standard output."""
-    print(json_text(value, indent=2))  # noqa: T201
+    print(printable_json(json_text(value, indent=2)))  # noqa: T201
+
+
+def show_json_lines(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print one JSON object per line on standard output, at once."""
+    sys.stdout.write(printable_json("".join(json_text(row) + "\n" for row in rows)))
+    sys.stdout.flush()
 
 
 def show_text(text: str) -> None:
-    """Print text as it is on standard output."""
-    print(text)  # noqa: T201
+    """Print text on standard output; invisible characters are shown by their codes."""
+    print(printable(text))  # noqa: T201
 
 
 def note(text: str) -> None:
     """Print something worth knowing on standard error."""
-    console_for(sys.stderr).print(escape(text), style="dim", highlight=False, soft_wrap=True)
+    say(text, console_for(sys.stderr), style="dim")
 
 
 def warn(text: str) -> None:
     """Print a caution on standard error."""
-    console = console_for(sys.stderr)
-    console.print(f"[yellow]Note:[/yellow] {escape(text)}", highlight=False, soft_wrap=True)
+    say(text, console_for(sys.stderr), mark=("Note:", "yellow"))
 
 
 def fail(text: str) -> None:
     """Print an error on standard error."""
-    console = console_for(sys.stderr)
-    console.print(f"[bold red]Error:[/bold red] {escape(text)}", highlight=False, soft_wrap=True)
+    say(text, console_for(sys.stderr), mark=("Error:", "bold red"))
+
+
+def say(text: str, console: Console, *, mark: tuple[str, str] | None = None, style: str = "") -> None:
+    """Print a message; its other lines are indented, so that a line break in a name cannot pass for another message.
+
+    Args:
+        text: The message.
+        console: Where to print it.
+        mark: What it begins with, and the style of that.
+        style: The style of the text.
+    """
+    start = Text.assemble(mark, " ") if mark else Text()
+    lines = re.sub(r"\n(?=\S)", "\n  ", printable(text))
+    console.print(Text.assemble(start, (lines, style)), soft_wrap=True)
 
 
 def console_for(file: Any) -> Console:
     """Return a console; without a terminal, it prints plain text and never folds lines."""
     console = Console(file=file)
     return console if console.is_terminal else Console(file=file, width=PLAIN_WIDTH, no_color=True)
+
+
+def _cell(text: str) -> str:
+    return printable(text).replace("\n", "<U+000A>")
 
 
 def sheet(

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from xmodctl.cli.loader import Commands, hide_types
+from xmodctl.cli.screening import screened
 
 FIXES = {
     errno.ENOSPC: "the disk is full; free some space, then run the same command again",
@@ -48,7 +49,7 @@ class Group(TyperGroup):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _interrupt)
         try:
-            with listening(draw_notice):
+            with listening(draw_notice), screened():
                 return super().invoke(ctx)
         except UserError as error:
             _fail(str(error))

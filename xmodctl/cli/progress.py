@@ -6,10 +6,20 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
-from xmodctl.cli.display import console_for
+from xmodctl.cli.display import console_for, say
+from xmodctl.core.visible import one_line
 
 
 class Bar(AbstractContextManager["Bar"]):
@@ -17,7 +27,7 @@ class Bar(AbstractContextManager["Bar"]):
 
     def __init__(self, text: str) -> None:
         self.console = console_for(sys.stderr)
-        self.bar = _progress(self.console, TextColumn(text))
+        self.bar = _progress(self.console, TextColumn(text, markup=False))
         self.task: TaskID | None = None
 
     def __enter__(self) -> Self:
@@ -31,12 +41,19 @@ class Bar(AbstractContextManager["Bar"]):
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
-        self.bar.console.print(escape(text), highlight=False, soft_wrap=True)
+        say(text, self.bar.console)
+
+
+class _Name(ProgressColumn):
+    """What a bar is for; it may come from a file."""
+
+    def render(self, task: Task) -> Text:
+        return Text(one_line(task.description))
 
 
 def _progress(console: Console, *text: TextColumn) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        _Name(),
         BarColumn(),
         MofNCompleteColumn(),
         *text,

@@ -20,6 +20,7 @@ from xmodctl.core import hub_patience
 from xmodctl.core.events import Notice, report
 from xmodctl.core.hub import HubError, classified, unreachable, web_page
 from xmodctl.core.hub_patience import Patience, allowed_seconds, limit_client, read_seconds, within
+from xmodctl.core.visible import one_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -197,7 +198,7 @@ class _File:
             with (
                 part.open("r+b" if reached else "wb") as file,
                 tqdm(  # type: ignore[no-untyped-call]
-                    total=facts.size, initial=reached, unit="B", unit_scale=True, desc=self.path[-40:]
+                    total=facts.size, initial=reached, unit="B", unit_scale=True, desc=one_line(self.path)[-40:]
                 ) as bar,
             ):
                 file.seek(reached)

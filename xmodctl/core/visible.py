@@ -1,5 +1,6 @@
 """Invisible characters made visible: controls, zero-width characters, and direction marks."""
 
+import json
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,6 +41,26 @@ def pieces(text: str) -> Iterator[Piece]:
 def plain(text: str) -> str:
     """Return the text with each invisible character written as `<U+200B>`."""
     return "".join(f"<{piece.text}>" if piece.hidden else piece.text for piece in pieces(text))
+
+
+def printable(text: str) -> str:
+    """Return text for a terminal: nothing in it moves the cursor, sets colors, or changes the direction of a line.
+
+    Line ends and tabs stay. Everything that the command line prints has been through this function.
+    """
+    if text.replace("\n", "").replace("\t", "").isprintable() and _BLANK.isdisjoint(text):
+        return text
+    return "\r\n".join(plain(part) for part in text.split("\r\n"))
+
+
+def printable_json(text: str) -> str:
+    """Return JSON with the same value in which invisible characters are escapes, such as `\\u001b`."""
+    if printable(text) == text:
+        return text
+    return "".join(
+        json.dumps(chr(int(piece.text.removeprefix("U+"), 16)))[1:-1] if piece.hidden else piece.text
+        for piece in pieces(text)
+    )
 
 
 def one_line(text: str) -> str:

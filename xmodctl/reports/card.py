@@ -8,17 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import quote
 
 from xmodctl.catalog.task import Split
 from xmodctl.core.errors import UserError
 from xmodctl.core.reading import read_text
+from xmodctl.core.visible import one_line
 from xmodctl.evaluation.data_sets import by_data_set
 from xmodctl.evaluation.measurements import with_intervals
 from xmodctl.evaluation.results import Row, read_rows, report
 from xmodctl.kinds import KINDS
 from xmodctl.languages import name
 from xmodctl.languages.tags import read
-from xmodctl.reports.formats.markdown import escaped, legend, table_lines
+from xmodctl.reports.formats.markdown import code, escaped, legend, table_lines
 from xmodctl.reports.gathering import scored_rows
 from xmodctl.reports.notes import Notes
 from xmodctl.reports.score_table import ScoreTable
@@ -98,6 +100,7 @@ def card(
         **_training(exported),
         **_limits(exported, scores),
         escaped=escaped,
+        code=code,
         table_lines=table_lines,
         legend=legend,
         name=model_name,
@@ -216,12 +219,12 @@ def _eval_results(run: Run, row: Row, data_set: str) -> "Iterator[EvalResult]":
             task_type=kind.pipeline,
             task_name=task.kind.replace("-", " ").capitalize(),
             dataset_type=hub["repository"] if hub else task.name,
-            dataset_name=f"{task.title} ({place}{limited})",
+            dataset_name=one_line(f"{task.title} ({place}{limited})"),
             dataset_config=row.language,
             dataset_split=row.split,
             dataset_revision=hub["commit"] if hub else None,
             metric_type=described.hub_id,
-            metric_name=f"{described.title}, through {row.adapter}",
+            metric_name=one_line(f"{described.title}, through {row.adapter}"),
             metric_value=round(value, 2),
         )
 
@@ -236,14 +239,14 @@ def _training_datasets(run: Run) -> list[str] | None:
 
 
 def _is_hub_id(model: str) -> bool:
-    return "/" in model and not Path(model).is_absolute()
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", model) is not None
 
 
 # What the template shows.
 
 
 def _named(languages: Sequence[str]) -> list[str]:
-    return [f"{escaped(name(language))} (`{language}`)" for language in languages]
+    return [f"{escaped(name(language))} ({code(language)})" for language in languages]
 
 
 def _description(exported: Exported) -> dict[str, Any]:
@@ -259,7 +262,9 @@ def _description(exported: Exported) -> dict[str, Any]:
         "base": _base(exported.run),
         "seed": exported.seed,
         "languages": _named(exported.languages),
-        "packages": [f"`{language}` (sha256 `{sha256[:16]}`)" for language, sha256 in exported.packages.items()],
+        "packages": [
+            f"{code(language)} (sha256 {code(sha256[:16])})" for language, sha256 in exported.packages.items()
+        ],
         "first_language": source if source in exported.languages else exported.languages[0],
     }
 
@@ -267,10 +272,10 @@ def _description(exported: Exported) -> dict[str, Any]:
 def _base(run: Run) -> str:
     plan = run.plan
     if plan.model in ORIGINS:
-        return f"`{plan.model}`, an X-MOD with the weights of {ORIGINS[plan.model]}"
+        return f"{code(plan.model)}, an X-MOD with the weights of {ORIGINS[plan.model]}"
     if not _is_hub_id(plan.model):
         return f"the local checkpoint {escaped(Path(plan.model).name)}"
-    return f"[{plan.model}](https://huggingface.co/{plan.model}) at revision `{plan.revision}`"
+    return f"[{escaped(plan.model)}](https://huggingface.co/{quote(plan.model)}) at revision {code(str(plan.revision))}"
 
 
 def _training(exported: Exported) -> dict[str, Any]:
@@ -291,7 +296,7 @@ def _limits(exported: Exported, scores: Sequence[SplitScores]) -> dict[str, Any]
     rows = [row for split in scores for row in split.rows if row.truncated]
     return {
         "max_length": exported.run.plan.recipe.max_length,
-        "truncated": dict.fromkeys(f"{row.language} {row.truncated:,} of {row.n:,}" for row in rows),
+        "truncated": dict.fromkeys(f"{escaped(row.language)} {row.truncated:,} of {row.n:,}" for row in rows),
         "is_limited": any(split.table.limited for split in scores),
         "one_seed": len(exported.run.finished_seeds) == 1,
     }

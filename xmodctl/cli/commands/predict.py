@@ -78,12 +78,11 @@ def _print(predictions: "Predictions") -> bool:
     import os
     import sys
 
-    from xmodctl.evaluation.prediction import json_lines
+    from xmodctl.cli import display
 
     try:
         for rows in predictions.parts():
-            sys.stdout.write(json_lines(rows))
-            sys.stdout.flush()
+            display.show_json_lines(rows)
     except BrokenPipeError:  # the reader has read enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False

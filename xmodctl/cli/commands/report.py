@@ -95,6 +95,7 @@ def _print(study: "Study", format_: str) -> None:
 
     from xmodctl.cli import display
     from xmodctl.cli.score_tables import report_sheet, runs_sheet
+    from xmodctl.core.errors import UserError
 
     if format_ == TERMINAL:
         for each in study.by_data_set:
@@ -102,6 +103,8 @@ def _print(study: "Study", format_: str) -> None:
         return
     content = study.render(format_)
     if isinstance(content, bytes):
+        if sys.stdout.isatty():
+            raise UserError(f"the format {format_} is not text; write it to a file with --out FILE")
         sys.stdout.buffer.write(content)
     else:
         display.show_text(content.rstrip("\n"))

@@ -65,6 +65,14 @@ def escaped(text: str) -> str:
     return re.sub(r"^(\d*)([-.)])", r"\1\\\2", safe)  # what would begin a list
 
 
+def code(text: str) -> str:
+    """Return text as code, within a table's cell too; code cannot contain a backtick, which becomes an apostrophe."""
+    safe = one_line(text).replace("`", "'")
+    if "|" in safe:  # a cell's separator even within code
+        return f"<code>{escaped(safe)}</code>"
+    return f"`{safe}`" if safe else ""
+
+
 def _run(column: "RunColumn") -> str:
     seeds = ", ".join(map(str, column.seeds))
     return (
