@@ -41,7 +41,7 @@ def test_the_package_shows_its_public_names_only():
 
 
 COMMANDS = {"eval-transfer": "evaluate", "add-language": "add_language"}
-WITHOUT_FUNCTION = {"demo", "tasks", "recipes"}
+WITHOUT_FUNCTION = {"tasks", "recipes"}
 
 
 def test_each_command_is_a_function_of_its_name():

@@ -21,7 +21,9 @@ if _typing.TYPE_CHECKING:
     from xmodctl.model.machine import MachineReport, doctor
     from xmodctl.model.porting import convert
     from xmodctl.new_language.add_language import add_language
+    from xmodctl.new_language.dry_run import plan_add_language
     from xmodctl.new_language.resuming import resume
+    from xmodctl.reports.demo import Demonstration, demo
     from xmodctl.reports.export import Export, export
     from xmodctl.reports.report import report
     from xmodctl.reports.study import Study
@@ -29,12 +31,14 @@ if _typing.TYPE_CHECKING:
     from xmodctl.run.loading import load
     from xmodctl.run.run import Run
     from xmodctl.training.checking import CheckReport, check
+    from xmodctl.training.dry_run import plan_finetune
     from xmodctl.training.finetune import finetune
     from xmodctl.training.inspecting import Inspection, inspect
 
 __all__ = [
     "CheckReport",
     "Comparison",
+    "Demonstration",
     "DonorMatrix",
     "Export",
     "Inspection",
@@ -53,6 +57,7 @@ __all__ = [
     "check",
     "compare",
     "convert",
+    "demo",
     "doctor",
     "donors",
     "evaluate",
@@ -61,6 +66,8 @@ __all__ = [
     "inspect",
     "langs",
     "load",
+    "plan_add_language",
+    "plan_finetune",
     "predict",
     "report",
     "resume",
@@ -76,12 +83,14 @@ _HOMES = {
     "evaluation.donors": ("DonorMatrix", "donors"),
     "evaluation.prediction": ("Predictions", "predict"),
     "evaluation.rescoring": ("Rescored", "score"),
+    "reports.demo": ("Demonstration", "demo"),
     "reports.export": ("Export", "export"),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.results": ("Report",),
     "model.machine": ("MachineReport", "doctor"),
     "model.porting": ("convert",),
     "new_language.add_language": ("add_language",),
+    "new_language.dry_run": ("plan_add_language",),
     "new_language.resuming": ("resume",),
     "reports.report": ("report",),
     "reports.study": ("Study",),
@@ -89,6 +98,7 @@ _HOMES = {
     "run.loading": ("load",),
     "run.run": ("Run",),
     "training.checking": ("CheckReport", "check"),
+    "training.dry_run": ("plan_finetune",),
     "training.finetune": ("finetune",),
     "training.inspecting": ("Inspection", "inspect"),
 }

@@ -6,11 +6,12 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+import xmodctl
+from xmodctl import UserError
 from xmodctl.catalog import catalog as library
 from xmodctl.cli.app import app
-from xmodctl.cli.commands.demo import TASKS
 from xmodctl.data import coverage, load_rows
-from xmodctl.data.demonstrations import demonstration_folder
+from xmodctl.data.demonstrations import TASKS, demonstration_folder
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -45,3 +46,8 @@ def test_help_imports_nothing_heavy(command):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Examples" in done.stdout
+
+
+def test_the_python_function_refuses_a_demonstration_that_is_not_there():
+    with pytest.raises(UserError, match="nli, ner, qa, mc"):
+        xmodctl.demo("nlp")

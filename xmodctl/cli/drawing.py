@@ -55,11 +55,12 @@ class Drawing(AbstractContextManager["Drawing"]):
 def draw_notice(event: Event) -> None:
     """Print an event that is not progress; ignore the others."""
     from xmodctl.cli import display
+    from xmodctl.cli.loading import draw_loading
 
     match event:
         case Notice(text, caution):
             (display.warn if caution else display.note)(text)
         case ModelLoading(model):
-            display.note(f"Loading {model} ...")
+            draw_loading(model)
         case RunOpened(folder, title, languages, model, recipe):
             display.note(f"{title} in {', '.join(languages)}, {model}, recipe {recipe}: {folder}")

@@ -43,13 +43,14 @@ class Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command."""
         from xmodctl.cli.drawing import draw_notice
+        from xmodctl.cli.loading import announcing
         from xmodctl.core.errors import PartialFailureError, UserError
         from xmodctl.core.events import listening
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _interrupt)
         try:
-            with listening(draw_notice), screened():
+            with listening(draw_notice), announcing(), screened():
                 return super().invoke(ctx)
         except UserError as error:
             _fail(str(error))

@@ -1,6 +1,13 @@
-"""Data: the Hub or local files -> rows -> batches; the only place that reads data sets."""
+"""Data: the Hub or local files -> rows -> batches; the only place that reads data sets.
 
-from xmodctl.data.rows import Rows, coverage, load_examples, load_rows, offers, what_there_is
+Names are looked up when they are first used, so that listing languages loads no reader.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xmodctl.data.rows import Rows, coverage, load_examples, load_rows, offers, what_there_is
 
 __all__ = [
     "Rows",
@@ -10,3 +17,9 @@ __all__ = [
     "offers",
     "what_there_is",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module(f"{__name__}.rows"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

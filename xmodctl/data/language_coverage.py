@@ -115,10 +115,10 @@ def langs(request: LangsRequest) -> LanguageCoverage:
 
 
 def _task(request: LangsRequest) -> "Task | None":
-    from xmodctl.catalog import catalog
-
     if request.task is None:
         return None
+    from xmodctl.catalog import catalog
+
     task = catalog.task(str(request.task))
     if request.language_column:
         return task.with_values({"language_column": request.language_column}, origin="--lang-column")
@@ -129,12 +129,14 @@ def _data_languages(
     task: "Task | None", data: str | Path | None, facts: "Facts", model: str
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the adapters of languages with data; and the codes without an adapter, with the reason."""
+    if task is None:
+        return (), {}
     from xmodctl.data import coverage
 
     with_data: dict[str, None] = {}
     without_adapter: dict[str, str] = {}
-    for code in coverage(task, Path(data) if data is not None else None) if task else ():
-        language = (task and task.languages.get(code)) or code
+    for code in coverage(task, Path(data) if data is not None else None):
+        language = task.languages.get(code) or code
         try:
             match = resolve(language, facts.languages or (), model=model, open_languages=facts.open_languages)
             with_data[match.adapter] = None

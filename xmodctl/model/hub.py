@@ -62,6 +62,10 @@ def _is_complete(folder: Path, *, weights: bool) -> bool:
 
 def cached_config(repository: str, revision: str | None) -> Path | None:
     """Return the model's config.json if the local Hub cache holds it; never uses the network."""
+    from huggingface_hub import constants
+
+    if not (Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}").is_dir():
+        return None  # without the client's other modules, whose import takes longer than everything else here
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 

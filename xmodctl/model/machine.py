@@ -1,5 +1,7 @@
 """`doctor`: what this machine offers, and what each freezing preset of a model trains."""
 
+import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +10,9 @@ from typing import Any
 from xmodctl.core.files import cache_folder
 from xmodctl.core.messages import counted, size_text
 from xmodctl.core.requests import command
+
+ACCELERATOR_FILES = ("nvidia*", "dxg", "kfd", "dri/render*", "accel*", "davinci*", "habanalabs*")
+"""Device files of NVIDIA (in WSL: dxg), AMD, Intel and other accelerators, without which torch finds none."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +66,18 @@ def doctor(request: DoctorRequest) -> MachineReport:
 
 
 def _machine() -> dict[str, str]:
-    import platform
     import shutil
 
     import psutil
 
     from xmodctl.core.versions import versions
-    from xmodctl.model.precision import resolve_precision
 
+    device, precision = _device()
     return {
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         **versions(),
-        "device": _device(),
-        "precision auto": resolve_precision("auto"),
+        "device": device,
+        "precision auto": precision,
         "memory": size_text(psutil.virtual_memory().total),
         "disk here": f"{size_text(shutil.disk_usage('.').free)} free",
         "cache": str(cache_folder()),
@@ -82,15 +86,36 @@ def _machine() -> dict[str, str]:
     }
 
 
-def _device() -> str:
+def _device() -> tuple[str, str]:
+    """Return the device, and the precision that `auto` means on it; torch is imported only if there may be a GPU."""
+    cpu = f"CPU, {counted(_cores(), 'logical core')}"
+    if not has_accelerator_files():
+        return cpu, "fp32"
     import torch
 
+    from xmodctl.model.precision import resolve_precision
+
+    precision = resolve_precision("auto")
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory
-        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {size_text(memory)} each"
-    if torch.accelerator.is_available():
-        return str(torch.accelerator.current_accelerator())
-    return f"CPU, {counted(torch.get_num_threads(), 'thread')}"
+        name = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {size_text(memory)} each"
+        return name, precision
+    return str(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else cpu, precision
+
+
+def has_accelerator_files(root: Path = Path("/dev")) -> bool:
+    """Return whether a driver of a GPU or another accelerator is loaded; True on systems that do not show it.
+
+    Args:
+        root: The folder of Linux's device files.
+    """
+    if platform.system() != "Linux":
+        return True
+    return any(next(root.glob(pattern), None) for pattern in ACCELERATOR_FILES)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _mini() -> str:

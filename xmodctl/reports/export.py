@@ -33,13 +33,7 @@ def export(request: ExportRequest) -> Export:
     Raises:
         UserError: An option is wrong, the run is not trained to its end, `out` is not empty, or the upload fails.
     """
-    from xmodctl.adapters.attaching import available_languages, load_tokenizers
-    from xmodctl.adapters.store import choose_all
-    from xmodctl.languages import expand
-    from xmodctl.model import export as write_model
-    from xmodctl.model import look_up
     from xmodctl.run.loading import chosen_seed, find_base, find_run
-    from xmodctl.run.trained import Trained
 
     listen = request.listen or warn
     out = Path(request.out)
@@ -49,6 +43,13 @@ def export(request: ExportRequest) -> Export:
     if request.push:
         hub.check_upload(request.push)
     listen(ModelLoading(run.plan.model))
+    from xmodctl.adapters.attaching import available_languages, load_tokenizers
+    from xmodctl.adapters.store import choose_all
+    from xmodctl.languages import expand
+    from xmodctl.model import export as write_model
+    from xmodctl.model import look_up
+    from xmodctl.run.trained import Trained
+
     source = find_base(run)
     packages = choose_all(request.packages, source)
     expansion = expand(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xmodctl.core.events import warn
 from xmodctl.core.requests import command
 from xmodctl.training.request import FinetuneRequest
 
@@ -62,6 +63,6 @@ def plan_finetune(request: FinetuneRequest) -> DryRun:
     from xmodctl.training.finetune import run_folder
     from xmodctl.training.planning import resolve_plan
 
-    resolved, model = resolve_plan(request, look_up)
+    resolved, model = resolve_plan(request, look_up, request.listen or warn)
     cost = estimate(resolved.plan, model, row_counts(resolved.plan, request.data_folder), seeds=len(request.run_seeds))
     return DryRun(request, resolved, model, cost, run_folder(request, resolved.plan))

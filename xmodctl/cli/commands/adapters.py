@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import say_loading
 
 if TYPE_CHECKING:
     from xmodctl.adapters.packages import Package
@@ -88,6 +89,7 @@ def export_adapter(
 
     - `xmodctl adapters export runs/my-run sw my-adapters/sw_KE`
     """
+    say_loading(base)
     from xmodctl.adapters import export
     from xmodctl.cli import display
     from xmodctl.cli.drawing import draw_notice
@@ -124,10 +126,10 @@ def merge_adapters(
     - `xmodctl adapters merge runs/zulu/seed-1/zu_ZA --model mini --out mini-zu`, then
       `xmodctl finetune --task wikiann --model mini-zu --lang zu`
     """
+    say_loading(model)
     from xmodctl.adapters import merge
     from xmodctl.cli import display
 
-    display.note(f"Loading {model} ...")
     merged = merge(packages, out, model=model)
     if json:
         display.show_json(merged.to_json())
@@ -153,6 +155,8 @@ def verify_adapter(
 
     - `xmodctl adapters verify my-adapters/zu_ZA --model mini`
     """
+    if model is not None:
+        say_loading(model)
     from xmodctl.adapters import verify
     from xmodctl.cli import display
 

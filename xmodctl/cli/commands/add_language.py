@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import say_loading
 from xmodctl.cli.options import DATA
 
 if TYPE_CHECKING:
@@ -116,13 +117,15 @@ def add_language(
 
     - `xmodctl add-language --text yo=yo.jsonl --text ht=ht.txt --model mini --dry-run`
     """
+    texts = text_files(code, [*(text or ()), *(files or ())])
+    say_loading(model)
     from xmodctl.cli.adding_progress import AddingProgress
     from xmodctl.cli.drawing import Drawing
     from xmodctl.core.schema import parse_override
     from xmodctl.new_language.add_language import add_language as train
     from xmodctl.new_language.dry_run import DryRun, plan_add_language
 
-    texts, changes = text_files(code, [*(text or ()), *(files or ())]), dict(map(parse_override, overrides or ()))
+    changes = dict(map(parse_override, overrides or ()))
     with Drawing(AddingProgress) as listen:
         result = (plan_add_language if dry_run else train)(
             texts, column=column, limit=limit, model=model, init_from=init_from, vocabulary=vocabulary,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import say_loading
 
 PANEL = "Train"
 ORDER = 3
@@ -57,6 +58,7 @@ def check(
 
     - `xmodctl check --task xnli --lang en --model mini --data my-data --langs en,de`
     """
+    say_loading(model)
     from xmodctl.cli import display
     from xmodctl.cli.drawing import draw_notice
     from xmodctl.core.schema import parse_override

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import say_loading
 
 PANEL = "Models and adapters"
 ORDER = 3
@@ -40,9 +41,8 @@ def convert(
 
     - `xmodctl convert my-bert my-xmod --langs en`, then `xmodctl finetune --model my-xmod --task xnli --lang en`
     """
+    say_loading(source)
     from xmodctl.cli import display
-
-    display.note(f"Loading {source} ...")
     from xmodctl.model.porting import convert as convert_encoder
 
     result = convert_encoder(source, out, langs, reduction)

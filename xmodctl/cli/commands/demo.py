@@ -1,16 +1,19 @@
 """`xmodctl demo`."""
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import say_loading
+
+if TYPE_CHECKING:
+    from xmodctl.core.events import Listener
 
 PANEL = "Explore"
 ORDER = 1
-
-TASKS = ("nli", "ner", "qa", "mc")
 
 
 def demo(
@@ -39,37 +42,44 @@ def demo(
 
     - `xmodctl demo --task ner`
     """
-    from xmodctl.catalog import catalog
+    say_loading("mini")
     from xmodctl.cli import display
-    from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.score_tables import report_sheet
-    from xmodctl.cli.sweep_progress import SweepProgress
-    from xmodctl.cli.training_progress import TrainingProgress
-    from xmodctl.data.demonstrations import demonstration_folder
-    from xmodctl.evaluation.evaluate import evaluate
-    from xmodctl.run.folder import RUNS
-    from xmodctl.training.finetune import finetune
+    from xmodctl.reports.demo import demo as train_and_score
 
-    data = demonstration_folder(options.choice("--task", task, TASKS))
-    name = catalog.task(task).name
-    out = out or RUNS / f"demo-{task}"
-    on_exists = "redo" if redo else "resume"
-    with Drawing(TrainingProgress) as draw:
-        run = finetune(
-            name, "en_XX", model="mini", recipe=f"demo-{task}", data=data, out=out, on_exists=on_exists, listen=draw
-        )
-    with Drawing(SweepProgress) as draw:
-        report = evaluate(run, "all", data=data, listen=draw)
+    with ExitStack() as displays:
+        demonstration = train_and_score(task, out=out, redo=redo, listen=_draw_in(displays))
     if json:
-        display.show_json({"report": report.to_json(), "rows": [row.to_json() for row in report.rows]})
+        display.show_json(demonstration.to_json())
         return
-    display.show(report_sheet(report))
-    display.note(f"The run is in {out}. Try next:")
+    display.show(report_sheet(demonstration.report))
+    folder, name = demonstration.run.folder, demonstration.run.plan.task.name
+    display.note(f"The run is in {folder}. Try next:")
     for command in (
-        f"xmodctl eval-transfer --run {out} --langs all --controls source,none   # do the adapters matter?",
-        f"xmodctl export --run {out} --out my-model                              # a plain transformers folder",
-        f"xmodctl predict --run {out} --lang de FILE                    # label your own text",
+        f"xmodctl eval-transfer --run {folder} --langs all --controls source,none   # do the adapters matter?",
+        f"xmodctl export --run {folder} --out my-model                              # a plain transformers folder",
+        f"xmodctl predict --run {folder} --lang de FILE                    # label your own text",
         f"xmodctl finetune --task {name} --lang en_XX --model mini --data DIR   # train on your own files",
         f"xmodctl finetune --task {name} --lang en_XX                           # the real model, from the Hub",
     ):
         display.note(f"  {command}")
+
+
+def _draw_in(displays: ExitStack) -> "Listener":
+    """Return a listener that draws the training, then the sweep; the first display closes when the second opens."""
+    from xmodctl.cli.drawing import Drawing
+    from xmodctl.cli.sweep_progress import SweepProgress
+    from xmodctl.cli.training_progress import TrainingProgress
+    from xmodctl.core.events import Event, LanguageFailed, LanguageScored, LanguageStarted
+
+    draw = displays.enter_context(Drawing(TrainingProgress))
+    is_training = True
+
+    def listen(event: Event) -> None:
+        nonlocal draw, is_training
+        if is_training and isinstance(event, LanguageStarted | LanguageScored | LanguageFailed):
+            displays.close()
+            draw, is_training = displays.enter_context(Drawing(SweepProgress)), False
+        draw(event)
+
+    return listen

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import say_loading
 
 PANEL = "Explore"
 ORDER = 7
@@ -37,6 +38,8 @@ def doctor(
     if run is not None:
         _verify(run, as_json=json)
         return
+    if model is not None:
+        say_loading(model)
     from xmodctl.cli import display
     from xmodctl.model.machine import doctor as look
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import NEWEST_RUN, say_loading
 from xmodctl.cli.options import OUTPUT
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def donors(
 
     - `xmodctl donors --langs zu --adapters zu_ZA,sw_KE --adapter runs/add-zu_ZA-xmod-base-1a2b3c/seed-1/zu_ZA`
     """
+    say_loading(run or NEWEST_RUN)
     from xmodctl.cli import display
     from xmodctl.cli.commands.eval_transfer import fail_if_any
     from xmodctl.cli.drawing import Drawing

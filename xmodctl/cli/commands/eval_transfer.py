@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import NEWEST_RUN, say_loading
 from xmodctl.cli.options import DATA
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def eval_transfer(
 
     - `xmodctl eval-transfer --adapter runs/zu_ZA --langs zu --data masakhaner/zu --set labels_mapped.DATE=O`
     """
+    say_loading(run or NEWEST_RUN)
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.sweep_progress import SweepProgress
     from xmodctl.core.schema import parse_override

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import NEWEST_RUN, say_loading
 
 PANEL = "Models and adapters"
 ORDER = 2
@@ -38,6 +39,7 @@ def export(
 
     - `xmodctl export --run runs/my-run --adapter runs/zu_ZA --langs zu_ZA --out my-zulu-model`
     """
+    say_loading(run or NEWEST_RUN)
     from xmodctl.cli import display
     from xmodctl.cli.drawing import draw_notice
     from xmodctl.reports.export import export as write_model

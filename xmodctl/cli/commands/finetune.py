@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import say_loading
 from xmodctl.cli.options import OUTPUT, TRAINING
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def finetune(
 
     - `xmodctl finetune --task xnli --lang en --shots 10 --shot-langs de,sw --shot-seeds 5`
     """
+    say_loading(model)
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.training_progress import TrainingProgress
     from xmodctl.core.schema import parse_override

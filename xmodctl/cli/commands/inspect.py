@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import say_loading
 
 if TYPE_CHECKING:
     from xmodctl.data.inspection import InspectedRow, InspectedSequence
@@ -39,6 +40,7 @@ def inspect(
 
     - `xmodctl inspect --task xnli --lang en --rows 10 --json`
     """
+    say_loading(f"the tokenizer of {model}")
     from xmodctl.cli import display
     from xmodctl.cli.drawing import draw_notice
     from xmodctl.core.schema import parse_override

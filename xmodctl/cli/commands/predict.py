@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import NEWEST_RUN, say_loading
 from xmodctl.cli.options import DATA, OUTPUT
 from xmodctl.evaluation.requests import INPUT_FORMATS
 
@@ -54,6 +55,7 @@ def predict(
 
     - `zcat texts.txt.gz | xmodctl predict --lang sw_KE > labels.jsonl`
     """
+    say_loading(run or NEWEST_RUN)
     from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.sweep_progress import SweepProgress

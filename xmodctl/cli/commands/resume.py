@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import say_loading
 
 PANEL = "Train"
 ORDER = 2.5
@@ -26,6 +27,7 @@ def resume(
 
     - `xmodctl resume runs/xnli-en_XX-mini-1a2b3c --seed 2`
     """
+    say_loading(run)
     from xmodctl.cli import display
     from xmodctl.cli.adding_progress import AddingProgress
     from xmodctl.cli.drawing import Drawing
