@@ -111,6 +111,26 @@ def check_empty(folder: str | Path) -> None:
         raise UserError(f"{folder} is not an empty folder; choose another one")
 
 
+def check_can_write(path: Path, option: str) -> None:
+    """Refuse a file that cannot be written, before what it is to hold is computed.
+
+    Args:
+        path: The file; its folder need not exist.
+        option: The option that names it.
+
+    Raises:
+        UserError: It is a folder, or nothing can be written where it is to be.
+    """
+    try:
+        if path.is_dir():
+            raise UserError(f"{option} {path} is a folder; name a file in it")
+        place = next(folder for folder in path.absolute().parents if folder.exists())
+        with tempfile.TemporaryDirectory(dir=place, prefix=f".{path.name}.", suffix=".part"):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write {option} {path}: {error.strerror}; choose another file") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` atomically: readers see the old file or the complete new one."""
     with whole_file(path) as part:

@@ -183,14 +183,39 @@ def _pieces(sources: Sequence[str], column: str, mistakes: Mistakes) -> Iterator
                     yield raw["text"], raw["begins"]
 
 
+def check_sources(sources: Sequence[str]) -> None:
+    """Refuse texts that are neither files on this disk nor on the Hub, before anything is read.
+
+    Raises:
+        UserError: One is.
+    """
+    for source in sources:
+        if source != "-":
+            _local_file(source)
+
+
 def _files(source: str) -> dict[Path, str]:
     """Return the files that a source names, and their names in messages."""
+    path = _local_file(source)
+    if path is not None:
+        return {path: source}
+    repository, _, pattern = source.partition(":")
+    name, _, revision = repository.partition("@")
+    return hub.files_of(name, revision or "main", pattern)
+
+
+def _local_file(source: str) -> Path | None:
+    """Return the file on this disk that a source names, or None for files on the Hub.
+
+    Raises:
+        UserError: It is neither.
+    """
     path = Path(source).expanduser()
     if path.is_dir() and format_of(path) != SAVED:
         raise UserError(f"--text {source} is a folder; name the files in it, as in --text {source}/*.txt")
     if path.exists():
-        return {path: source}
-    repository, colon, pattern = source.partition(":")
+        return path
+    repository, colon, _ = source.partition(":")
     if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
         raise UserError(
             f"--text {source}: no such file; give a file, `-` for standard input, or files of a data set on the Hub "
@@ -201,8 +226,7 @@ def _files(source: str) -> dict[Path, str]:
             f"--text {source}: no such file; for a data set on the Hub, give a pattern for its files, as in "
             f"--text '{source}:data/train-*.parquet'"
         )
-    name, _, revision = repository.partition("@")
-    return hub.files_of(name, revision or "main", pattern)
+    return None
 
 
 def _rows(path: Path, name: str, column: str, mistakes: Mistakes) -> Iterator[tuple[str, bool]]:

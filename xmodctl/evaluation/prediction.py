@@ -14,8 +14,8 @@ from xmodctl.adapters.store import choose_all
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import Listener, ModelLoading, Notice, warn
-from xmodctl.core.files import whole_file
+from xmodctl.core.events import ModelLoading, Notice, warn
+from xmodctl.core.files import check_can_write, whole_file
 from xmodctl.core.json_text import json_text
 from xmodctl.core.jsonl import parse_object
 from xmodctl.core.mistakes import RowError
@@ -34,7 +34,6 @@ from xmodctl.run.trained import Trained
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from xmodctl.run.run import Run
 
 CONNECTIVES_REMEDY = "send the text through another language's adapter, as with --lang en"
 
@@ -114,8 +113,7 @@ class Predictions:
                 `path`, ending in .partial.
         """
         path = Path(path)
-        if self._source is not None and is_input(path, self._source):
-            raise UserError(f"--out {path} is the input, which it would replace; choose another file")
+        check_output(path, self._source)
         with whole_file(path) as part:
             try:
                 with part.open("w", encoding="utf-8") as file:
@@ -127,6 +125,21 @@ class Predictions:
                 raise UserError(f"{error}\nThe predictions before it are in {partial}") from error
 
 
+def check_output(path: str | Path, source: str | Path | None) -> None:
+    """Refuse a file for predictions that is the input, or that cannot be written.
+
+    Args:
+        path: The file.
+        source: The input, if it is a file or `-`.
+
+    Raises:
+        UserError: It is, or it cannot.
+    """
+    if source is not None and is_input(Path(path), source):
+        raise UserError(f"--out {path} is the input, which it would replace; choose another file")
+    check_can_write(Path(path), "--out")
+
+
 @command(PredictRequest)
 def predict(request: PredictRequest) -> Predictions:
     """Label text in any language of the model, with any run.
@@ -135,7 +148,8 @@ def predict(request: PredictRequest) -> Predictions:
     `choices`), named as here or as in the task's data. If a row is a single text, it may also be plain text.
 
     Raises:
-        UserError: The run is not trained, has no such seed, or the model lacks the language.
+        UserError: The run is not trained, has no such seed, the model lacks the language, or the first row of a
+            file cannot be used. All of this is found before the model is loaded.
     """
     listen = request.listen or warn
     run = find_run(request.run)
@@ -143,18 +157,6 @@ def predict(request: PredictRequest) -> Predictions:
         listen(Notice(f"run: {run.folder} (the newest; choose another one with --run)"))
     if isinstance(request.inputs, str | Path) and str(request.inputs) != "-" and not Path(request.inputs).exists():
         raise UserError(f"there is no file {request.inputs}; give a file, or - for standard input")
-    label = load_labeller(run, request, listen)
-    language = label.trained.model.active or request.lang
-    rows = _input_rows(request.inputs, request.format, run.plan.task, language)
-    return Predictions(label(rows), source=request.inputs if isinstance(request.inputs, str | Path) else None)
-
-
-def load_labeller(run: "Run", request: PredictRequest, listen: Listener) -> Labeller:
-    """Load a run's model with the adapter of one language, which may be in a package.
-
-    Raises:
-        UserError: The run is not trained, has no such seed, or the model lacks the language.
-    """
     seed = chosen_seed(run, request.seed)
     source = find_base(run)
     packages = choose_all(request.packages, source)
@@ -162,13 +164,19 @@ def load_labeller(run: "Run", request: PredictRequest, listen: Listener) -> Labe
     match = resolve(request.lang, languages, model=run.plan.model, open_languages=source.open_languages)
     if match.note:
         listen(Notice(match.note, caution=True))
+    rows = _input_rows(request.inputs, request.format, run.plan.task, match.adapter)
+    is_file = isinstance(request.inputs, str | Path)
+    # A file that cannot be read is refused before the model is loaded; other rows are read when they are needed.
+    first = next(rows, None) if is_file else None
     listen(ModelLoading(run.plan.model))
     precision = resolve_precision(request.precision)
     trained = Trained.load(run, source, seed, match.adapter, packages=packages)
     trained.model.activate(match.adapter)
     tokenizers = load_tokenizers(source, packages)
     tokenizer = tokenizers.get(match.adapter, tokenizers[None])
-    return Labeller(trained, tokenizer, run.plan.task, run.plan.recipe, precision, request.rows_at_a_time)
+    label = Labeller(trained, tokenizer, run.plan.task, run.plan.recipe, precision, request.rows_at_a_time)
+    parts = label(chain([] if first is None else [first], rows))
+    return Predictions(parts, source=request.inputs if isinstance(request.inputs, str | Path) else None)
 
 
 def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from xmodctl.adapters.packages import Package
 from xmodctl.core.events import Listener, Notice, warn
 from xmodctl.core.messages import listed
 from xmodctl.core.requests import command
-from xmodctl.data.texts import Corpus, gather
+from xmodctl.data.texts import Corpus, check_sources, gather
 from xmodctl.new_language.cost import estimate
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import LanguageText, read_texts
@@ -43,6 +43,7 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
     from xmodctl.model import find
 
     listen = request.listen or warn
+    check_sources([*(file for _, file in request.text_files), *request.head_files])
     resolved, source = resolve_plan(request, find)
     for note in resolved.notes:
         listen(Notice(note))
@@ -68,6 +69,7 @@ def train_plan(
     check_length(plan.recipe, source)
     with ExitStack() as resources:
         resources.enter_context(locked(folder))
+        LanguageRun.check(folder, plan, on_exists)
         check_disk(folder, estimate(plan, source, None, len(seeds)).disk)
         text_folder = Path(resources.enter_context(TemporaryDirectory(dir=folder, prefix=".text-")))
         tokenizer = load_tokenizer(source)

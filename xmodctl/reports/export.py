@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xmodctl.core import hub
 from xmodctl.core.events import ModelLoading, Notice, warn
-from xmodctl.core.files import check_empty, write_text
+from xmodctl.core.files import check_can_write, check_empty, write_text
 from xmodctl.core.requests import command
 from xmodctl.reports.card import card
 from xmodctl.reports.requests import ExportRequest
@@ -40,6 +40,7 @@ def export(request: ExportRequest) -> Export:
     run = find_run(request.run)
     seed = chosen_seed(run, request.seed)
     check_empty(out)
+    check_can_write(out / "README.md", "--out")
     if request.push:
         hub.check_upload(request.push)
     listen(ModelLoading(run.plan.model))
@@ -62,7 +63,6 @@ def export(request: ExportRequest) -> Export:
     for code, reason in expansion.missing:
         listen(Notice(f"{code} is skipped: {reason}", caution=True))
     languages = tuple(dict.fromkeys(target.adapter for target in expansion.targets))
-    trained = Trained.load(run, source, seed, run.plan.source_languages[0], device="cpu", packages=packages)
     tokenizers = load_tokenizers(source, packages)
     text = card(
         run,
@@ -72,6 +72,7 @@ def export(request: ExportRequest) -> Export:
         model_name=request.push or out.resolve().name,
         packages={package.language: package.sha256 for package in packages},
     )
+    trained = Trained.load(run, source, seed, run.plan.source_languages[0], device="cpu", packages=packages)
     write_model(trained.model, tokenizers.get(languages[0], tokenizers[None]), out, languages)
     write_text(out / "README.md", text)
     url = hub.upload(out, request.push, private=request.private) if request.push else None

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from xmodctl.core.files import whole_file
+from xmodctl.core.files import check_can_write, whole_file
 from xmodctl.core.requests import command
 from xmodctl.reports.formats import load_format
 from xmodctl.reports.gathering import gather
@@ -28,6 +28,8 @@ def report(request: ReportRequest) -> Study:
     name = request.format_name
     is_page = name != TERMINAL and load_format(name).PAGE
     writes = request.out is not None or (is_page and request.write)
+    if request.out is not None:
+        check_can_write(Path(request.out), "--out")
     study = gather(
         request.folders or [newest_run().folder],
         split=request.split,

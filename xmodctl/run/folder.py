@@ -129,25 +129,10 @@ class Folder:
             UserError: The folder holds something else or follows another plan, its data has changed, or `on_exists` is
                 `error`.
         """
-        if not (folder / cls.FILE).exists():
-            if others := [path.name for path in _entries(folder)]:
-                raise UserError(
-                    f"{folder} holds other files ({', '.join(others[:3])}); choose another folder with --out"
-                )
-            return cls.new(folder, plan, seeds, fingerprints)._written()
-        if on_exists == "error":
-            raise UserError(
-                f"{folder} already holds {cls.NOUN}; continue it with --on-exists resume, or train again with redo"
-            )
-        if on_exists == "redo":
+        existing = cls.check(folder, plan, on_exists)
+        if existing is None:
             cls._delete_written(folder)
             return cls.new(folder, plan, seeds, fingerprints)._written()
-        existing = cls.read(folder)
-        if differing := differences(plan, existing.plan):
-            raise UserError(
-                f"{folder} holds {cls.NOUN} with another plan ({'; '.join(differing[:5])}); "
-                "choose another folder with --out, or train again with --on-exists redo"
-            )
         known = existing.fingerprints.items()
         if changed := [name for name, value in known if fingerprints.get(name, value) != value]:
             raise UserError(
@@ -155,6 +140,38 @@ class Folder:
                 "restore it, choose another folder with --out, or train again with --on-exists redo"
             )
         return replace(existing, seeds=tuple(dict.fromkeys([*existing.seeds, *seeds])), state="training")._written()
+
+    @classmethod
+    def check(cls, folder: Path, plan: Any, on_exists: str) -> Self | None:
+        """Refuse a folder that cannot be trained in, before data is read; return what is continued, if anything is.
+
+        Args:
+            folder: An existing folder.
+            plan: The plan.
+            on_exists: As for `open`.
+
+        Raises:
+            UserError: The folder holds something else or follows another plan, or `on_exists` is `error`.
+        """
+        if not (folder / cls.FILE).exists():
+            if others := [path.name for path in _entries(folder)]:
+                raise UserError(
+                    f"{folder} holds other files ({', '.join(others[:3])}); choose another folder with --out"
+                )
+            return None
+        if on_exists == "error":
+            raise UserError(
+                f"{folder} already holds {cls.NOUN}; continue it with --on-exists resume, or train again with redo"
+            )
+        if on_exists == "redo":
+            return None
+        existing = cls.read(folder)
+        if differing := differences(plan, existing.plan):
+            raise UserError(
+                f"{folder} holds {cls.NOUN} with another plan ({'; '.join(differing[:5])}); "
+                "choose another folder with --out, or train again with --on-exists redo"
+            )
+        return existing
 
     @classmethod
     def kept(cls, folder: Path) -> list[str]:

@@ -69,6 +69,7 @@ def train_plan(
     from xmodctl.training.training_data import load_training_data
 
     with locked(folder):
+        Run.check(folder, plan, on_exists)
         data = load_training_data(plan, folder=Path(plan.data) if plan.data else None)
         check_disk(folder, estimate(plan, source, [part.rows for part in data], len(seeds)).disk)
         fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}

@@ -60,8 +60,11 @@ def predict(
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.sweep_progress import SweepProgress
     from xmodctl.core.messages import counted
+    from xmodctl.evaluation.prediction import check_output
     from xmodctl.evaluation.prediction import predict as label
 
+    if out is not None:
+        check_output(out, file)
     with Drawing(SweepProgress) as draw:
         predictions = label(
             run, lang, file, seed=seed, adapters=adapter or (), precision=precision, format=format_, listen=draw
