@@ -43,8 +43,12 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
     from xmodctl.model import find
 
     listen = request.listen or warn
-    check_sources([*(file for _, file in request.text_files), *request.head_files])
-    resolved, source = resolve_plan(request, find)
+
+    def find_for_texts(name: str) -> "Source":
+        check_sources([*(file for _, file in request.text_files), *request.head_files])
+        return find(name)
+
+    resolved, source = resolve_plan(request, find_for_texts)
     for note in resolved.notes:
         listen(Notice(note))
     folder = request.out_folder or RUNS / resolved.plan.folder_name
