@@ -183,7 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(text, flush=True)
         inside = sum(93 <= value <= 97 for value in measured)
         below = sum(value < 93 for value in measured)
-        print(f"\nOf {len(measured):,} cells, {inside:,} are covered in 93 to 97 % and {below:,} in fewer.")
+        print(f"\nOf {len(measured):,} cells, {inside:,} are covered in 93 to 97% and {below:,} in fewer.")
     print_header("McNemar's test of equally good models, p < 0.05, in %: score")
     for score in SCORES:
         shares = []

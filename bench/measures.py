@@ -70,7 +70,7 @@ def check_equal(setting: Setting, stock: Any, ours: sides.Xmod, rows: Encoded) -
     shared = dict(ours.module.named_parameters())
     stock_parameters = {name: parameter for name, parameter in stock.named_parameters() if name in shared}
     with torch.no_grad():  # heads are initialized at random: make them equal
-        for name in ours.initialised:
+        for name in ours.initialized:
             stock_parameters[name].copy_(shared[name])
     language = setting.languages.index(ours.languages[0])
     batch = sides.stock_batch(rows, np.arange(min(4, len(rows))), None, language, setting.device)

@@ -15,7 +15,7 @@ from xmodctl.model.batches import collate
 from xmodctl.model.heads import ARCHITECTURES
 from xmodctl.model.inference import predict
 from xmodctl.model.precision import Precision
-from xmodctl.new_language.adapter_initialisation import initial_tensors
+from xmodctl.new_language.adapter_initialization import initial_tensors
 from xmodctl.new_language.masked_training import MaskedTraining
 from xmodctl.new_language.masking import Masker
 from xmodctl.training.loop import Training

@@ -95,7 +95,7 @@ def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:
     rng = np.random.default_rng(0)
     sequences = Ragged.of([rng.integers(5, pieces, recipe.max_length) for _ in range(batch * (setting.steps + 2))])
     packed = Encoded(sequences, np.arange(len(sequences)))
-    labelled = replace(packed, scalars={"labels": rng.integers(0, 3, len(packed))})
+    labeled = replace(packed, scalars={"labels": rng.integers(0, 3, len(packed))})
     tagged = replace(packed, ragged={"labels": Ragged(rng.integers(0, 7, len(sequences.values)), sequences.bounds)})
 
     def loaded(head: Any) -> sides.Xmod:
@@ -104,7 +104,7 @@ def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:
     loops = {
         "xmodctl": sides.our_adding(loaded("masked-lm"), packed, recipe, setting.precision, pieces),
         "fine-tuning, sequence classification": sides.our_training(
-            loaded("sequence"), labelled, setting.precision, recipe.tokens_per_step, batch
+            loaded("sequence"), labeled, setting.precision, recipe.tokens_per_step, batch
         ),
         "fine-tuning, token classification": sides.our_training(
             loaded("tokens"), tagged, setting.precision, recipe.tokens_per_step, batch

@@ -31,6 +31,8 @@ PHRASES = {
     r"\bsave (where|for)\b": "except",
     r"\bthat (is|are) there\b": "existing",
     r"\bon the wall\b": "wall-clock",
+    r"colour|behaviour|favour|(initial|normal|summar|recogn|token|serial)is(e|ing|ation|er)|analys(e|er|ing)\b": "US",
+    r"label(led|ling|ler)(?!by)|optimis(e|er|ing|ation)": "US spelling",
 }
 
 # What is left of the old state; shrinks to nothing.

@@ -79,3 +79,14 @@ def test_the_guide_lists_every_task_with_its_recipe():
         assert any(row.startswith(f"| `{task.name}`") and f"`{task.recipe['default']}`" in row for row in rows), (
             task.name
         )
+
+
+def test_a_license_is_read_in_both_spellings_and_stays_as_it_was_in_plans(tmp_path):
+    shipped = library.shipped_file("tasks", "xnli").read_text(encoding="utf-8")
+    for name, key in (("new", "license"), ("old", "licence")):
+        (tmp_path / f"{name}.yaml").write_text(shipped.replace("\nlicense:", f"\n{key}:"), encoding="utf-8")
+        task = library.task(str(tmp_path / f"{name}.yaml"))
+        assert task.license.startswith("CC BY-NC 4.0")
+        assert task.with_values({"license": "CC0"}, origin="--set").license == "CC0"
+        assert {"licence", "license"} & task.model_dump(by_alias=True).keys() == {"licence"}
+        assert "license" in task.model_dump()

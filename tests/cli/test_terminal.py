@@ -50,7 +50,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     """Return a folder with a task, data, a trained and scored run, and an adapter, all of whose names are evil."""
     place = tmp_path_factory.mktemp("evil")
     task = {
-        "title": EVIL, "description": EVIL, "citation": EVIL, "licence": EVIL, "kind": "sequence-classification",
+        "title": EVIL, "description": EVIL, "citation": EVIL, "license": EVIL, "kind": "sequence-classification",
         "columns": {"text": f"{EVIL}text", "label": "label"}, "labels": [f"{EVIL}x", f"{EVIL}y"],
         "languages": ["en", "de", "fr"], "recipe": "nli",
     }  # fmt: skip

@@ -66,7 +66,7 @@ def test_each_language_of_a_task_has_an_adapter_or_is_told_to_have_none(name):
 @pytest.mark.parametrize("name", library.tasks())
 def test_each_task_says_where_it_comes_from_and_can_be_trained_in_its_source_language(name):
     task = library.task(name)
-    assert task.licence
+    assert task.license
     assert task.homepage.startswith("https://")
     assert task.citation
     assert task.description

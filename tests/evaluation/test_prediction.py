@@ -93,7 +93,7 @@ def predicted(trained, kind: str, *words: object, given: str | None = None) -> l
     return said(run("predict", "--run", trained[kind], "--lang", "en", *words, given=given))
 
 
-def test_text_is_labelled_with_the_probability_of_each_label(trained):
+def test_text_is_labeled_with_the_probability_of_each_label(trained):
     rows = predicted(trained, "sequence-classification")
     assert [row["prediction"] for row in rows] == ["yes", "no"]
     assert all(row["scores"][row["prediction"]] > 0.8 for row in rows)

@@ -43,14 +43,14 @@ def test_a_languages_score_is_that_of_the_benchmarks_own_script(rules, language)
 
 def test_mlqa_counts_every_chinese_character_as_a_word():
     rules = Rules("mlqa", "zh")
-    assert rules.normalise("《红楼梦》 DNA螺旋") == "红 楼 梦 dna 螺 旋"
-    assert Rules("squad", "zh").normalise("《红楼梦》") == "《红楼梦》"
+    assert rules.normalize("《红楼梦》 DNA螺旋") == "红 楼 梦 dna 螺 旋"
+    assert Rules("squad", "zh").normalize("《红楼梦》") == "《红楼梦》"
 
 
 def test_mlqa_knows_its_languages_in_every_spelling():
-    assert Rules("mlqa", "de_DE").normalise("Die Donau") == "donau"
-    assert Rules("mlqa", "German").normalise("Die Donau") == "donau"
-    assert Rules("mlqa", "zh_CN").normalise("长江") == "长 江"
+    assert Rules("mlqa", "de_DE").normalize("Die Donau") == "donau"
+    assert Rules("mlqa", "German").normalize("Die Donau") == "donau"
+    assert Rules("mlqa", "zh_CN").normalize("长江") == "长 江"
 
 
 def test_a_language_without_mlqa_rules_is_refused_with_a_fix():

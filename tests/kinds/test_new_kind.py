@@ -122,8 +122,8 @@ def test_a_kind_in_one_file_goes_the_whole_way(tiny_model, folder):
     assert "metric_name" not in card.split("---")[0]
     assert "Matthews correlation" in card
 
-    labelled = run("predict", "--run", trained, "--lang", "en", given="the red cat runs\n")
-    assert json.loads(labelled)["prediction"] == "good"
+    labeled = run("predict", "--run", trained, "--lang", "en", given="the red cat runs\n")
+    assert json.loads(labeled)["prediction"] == "good"
 
 
 def test_what_a_kind_refuses_is_reported_with_the_task_file(folder):

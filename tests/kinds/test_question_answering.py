@@ -110,7 +110,7 @@ def test_a_long_question_is_truncated_and_counted_and_leaves_room_for_the_contex
         ("👩\u200d👧 and 👧", "👩\u200d👧"),
     ],
 )
-def test_offsets_hold_where_normalisation_changes_the_text(context, answer, tokenizer, there_and_back):
+def test_offsets_hold_where_normalization_changes_the_text(context, answer, tokenizer, there_and_back):
     rows = questions((context, "which?", {answer: context.index(answer)}))
     _, ((_, predicted, _),) = there_and_back(SQUAD, rows, tokenizer)
     assert predicted == answer

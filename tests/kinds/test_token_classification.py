@@ -25,7 +25,7 @@ def test_gold_tags_come_back_in_every_script(language, tokenizer, there_and_back
     assert all(score > 0.9 for score in scores)
 
 
-def test_a_word_is_labelled_on_its_first_piece_only(small):
+def test_a_word_is_labeled_on_its_first_piece_only(small):
     rows = sentences((["bridge", "北京"], [1, 2]))
     encoded = KIND.encode(rows, small, max_length=128, stride=0)
     pieces = small.convert_ids_to_tokens(encoded.input_ids[0])

@@ -84,8 +84,8 @@ def terms(kind: str, outputs, batch: dict[str, torch.Tensor]) -> list[torch.Tens
             torch.stack([entropy(outputs[name], batch[place], reduction="none") for name, place in ends]).mean(0)
         )
     if kind == "token-classification":
-        labelled = batch["labels"] != -100
-        return list(entropy(outputs.logits[labelled], batch["labels"][labelled], reduction="none"))
+        labeled = batch["labels"] != -100
+        return list(entropy(outputs.logits[labeled], batch["labels"][labeled], reduction="none"))
     if kind == "multi-label-classification":
         binary = torch.nn.functional.binary_cross_entropy_with_logits
         return list(binary(outputs.logits, batch["labels"], reduction="none").mean(dim=1))

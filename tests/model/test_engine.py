@@ -167,11 +167,11 @@ def test_an_adapter_can_be_put_in_for_a_language_the_checkpoint_lacks(source, ba
 
 def test_labels_are_the_checkpoints_unless_others_are_asked_for(source):
     assert load(source, "a").module.config.num_labels == 3
-    assert load(source, "a").initialised == ()
+    assert load(source, "a").initialized == ()
     five = model.load(source, "sequence", ["a"], id2label=dict(enumerate("vwxyz")))
     assert five.module.classifier.out_proj.out_features == 5
     assert five.module.config.label2id == {"v": 0, "w": 1, "x": 2, "y": 3, "z": 4}
-    assert "classifier.dense.weight" in five.initialised  # a head is the checkpoint's as a whole, or new
+    assert "classifier.dense.weight" in five.initialized  # a head is the checkpoint's as a whole, or new
     for wrong in ({1: "a", 2: "b"}, {0: "a"}):
         with pytest.raises(UserError, match="id2label must name the labels 0 to 1"):
             model.load(source, "sequence", ["a"], id2label=wrong, num_labels=2)

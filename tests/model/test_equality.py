@@ -53,7 +53,7 @@ def test_outputs_losses_and_gradients_equal_stock(head, geometry, checkpoint, ba
     stock, folder = checkpoint(ARCHITECTURES[head], **settings)
     language = stock.config.languages[1]
     ours = model.load(model.find(str(folder)), head, [language])
-    assert ours.initialised == ()
+    assert ours.initialized == ()
     model.freeze(ours, "none")
     batch = {**batch, **labels_for(head, batch)}
     if head == "choice":
@@ -175,7 +175,7 @@ def test_the_heads_are_the_seven_of_transformers():
         assert hasattr(transformers, name)
 
 
-def test_scoring_labelled_tokens_alone_changes_neither_loss_nor_gradients(checkpoint, batch):
+def test_scoring_labeled_tokens_alone_changes_neither_loss_nor_gradients(checkpoint, batch):
     _, folder = checkpoint("XmodForMaskedLM")
     labels = torch.full((4, 12), -100)
     labels[0, 2], labels[2, 5], labels[3, 1] = 7, 8, 9
@@ -184,7 +184,7 @@ def test_scoring_labelled_tokens_alone_changes_neither_loss_nor_gradients(checkp
         ours = model.load(model.find(str(folder)), "masked-lm", ["de_DE"])
         model.freeze(ours, "none")
         if alone:
-            ours.score_labelled_only()
+            ours.score_labeled_only()
         output = ours.module(**batch, labels=labels)
         output.loss.backward()
         losses.append(output.loss)

@@ -49,7 +49,7 @@ def test_transformers_alone_loads_the_folder_and_computes_the_same(head, checkpo
         expected = first(stock(**batch, lang_ids=ids))
         assert torch.allclose(first(ours.module(**batch)), expected, rtol=1e-4, atol=1e-5)
     again = model.load(model.find(str(exported)), head, ["de_DE"])
-    assert again.initialised == ()
+    assert again.initialized == ()
     assert torch.allclose(first(again.module(**batch)), first(ours.module(**batch)), rtol=1e-4, atol=1e-5)
 
 

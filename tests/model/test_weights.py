@@ -167,7 +167,7 @@ def test_a_missing_tensor_is_named_and_a_missing_head_is_drawn_from_the_seed(che
     state = load_file(path)
     source = model.find(str(folder))
     first, same, other = (model.load(source, "sequence", ["en_XX"], num_labels=3, seed=seed) for seed in (1, 1, 2))
-    assert set(first.initialised) == {
+    assert set(first.initialized) == {
         f"classifier.{part}.{kind}" for part in ("dense", "out_proj") for kind in ("weight", "bias")
     }
     head = first.module.classifier.dense.weight
@@ -215,7 +215,7 @@ def test_old_layer_norm_names_and_a_bare_checkpoint_are_understood(checkpoint, b
     bare = model.load(model.find(str(folder)), "none", ["de_DE"])
     assert torch.allclose(bare.module(**batch).last_hidden_state[:, 0], expected, rtol=1e-4, atol=1e-5)
     with_head = model.load(model.find(str(folder)), "tokens", ["de_DE"], num_labels=3)
-    assert set(with_head.initialised) == {"classifier.weight", "classifier.bias"}
+    assert set(with_head.initialized) == {"classifier.weight", "classifier.bias"}
     assert torch.equal(with_head.module.roberta.embeddings.LayerNorm.weight, stock.embeddings.LayerNorm.weight)
 
 

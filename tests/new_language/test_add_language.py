@@ -36,7 +36,7 @@ def test_the_new_adapter_predicts_held_out_text_better_than_every_baseline(zulu)
     assert [loss for _, loss in ranked.losses] == sorted(loss for _, loss in ranked.losses)
 
 
-def test_only_the_adapter_trains_and_only_it_takes_optimiser_memory(zulu, tmp_path, monkeypatch):
+def test_only_the_adapter_trains_and_only_it_takes_optimizer_memory(zulu, tmp_path, monkeypatch):
     arguments, events, _ = zulu
     saved = []
     save = resumable.save_checkpoint
@@ -167,7 +167,7 @@ def test_languages_added_together_or_in_turn_in_any_order_are_the_same(
     assert equal(reverse[0], xhosa[0])
 
 
-def test_seeds_give_different_adapters_with_the_same_head_and_initialisation(zulu, tmp_path):
+def test_seeds_give_different_adapters_with_the_same_head_and_initialization(zulu, tmp_path):
     arguments, _, first = zulu
     events, packages = run(arguments, tmp_path / "run", seeds=(1, 2))
     assert [package.facts["seed"] for package in packages] == [1, 2]
@@ -186,7 +186,7 @@ def test_placeholders_of_an_open_model_are_replaced_one_by_one(open_model, write
 
 
 @pytest.mark.parametrize("start", ["sw_KE", "en_XX+de_DE", "identity", "random"])
-def test_an_adapter_is_initialised_as_requested(tiny_model, write_text, tmp_path, start):
+def test_an_adapter_is_initialized_as_requested(tiny_model, write_text, tmp_path, start):
     arguments = addition(tiny_model, {"zu": write_text("zu")}, init_from=start, overrides={"epochs": 0.1})
     events, packages = run(arguments, tmp_path / "run")
     facts = packages[0].facts

@@ -71,7 +71,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(tiny_model, write_text, tmp_path, m
     take = MaskedTraining.take
 
     def stop(self, batch):
-        if self.step == 3 and not self.model.initialised:
+        if self.step == 3 and not self.model.initialized:
             os.kill(os.getpid(), signal.SIGINT)
         return take(self, batch)
 

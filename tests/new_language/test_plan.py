@@ -5,7 +5,7 @@ import pytest
 from xmodctl import model
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
-from xmodctl.new_language.adapter_initialisation import check_init_from
+from xmodctl.new_language.adapter_initialization import check_init_from
 from xmodctl.new_language.cost import estimate
 from xmodctl.new_language.plan import EXCLUDED_KEYS, Plan, name_language, resolve_plan, share_steps
 from xmodctl.new_language.request import AddLanguageRequest

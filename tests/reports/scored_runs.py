@@ -23,7 +23,7 @@ TASKS = {
     "sequence-classification": Task(
         name="pairs", title="Pairs", kind="sequence-classification", languages=["en", "de", "ar", "zh", "sw", "jv"],
         columns={"text": "premise", "text_pair": "hypothesis", "label": "label"}, labels=NLI, recipe="nli",
-        licence="CC0", citation="Nobody, nowhere",
+        license="CC0", citation="Nobody, nowhere",
     ),
     "token-classification": Task(
         name="names", title="Names", kind="token-classification", languages=["en", "de", "ar"], labels=TAGS,

@@ -86,29 +86,29 @@ def test_a_run_without_rows_says_that_it_is_not_scored(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "licence"),
+    ("model", "license_id"),
     [("mini", "mit"), ("facebook/xmod-base", "mit"), ("ZurichNLP/swissbert", "cc-by-nc-4.0")],
 )
-def test_the_licence_is_the_models_own(model, licence, tmp_path):
+def test_the_license_is_the_models_own(model, license_id, tmp_path):
     text = card_of(make_run(tmp_path), facts=look_up(model))
-    assert ModelCard(text).data.license == licence
+    assert ModelCard(text).data.license == license_id
 
 
-def test_an_unknown_licence_is_not_claimed(tmp_path, tiny_model):
+def test_an_unknown_license_is_not_claimed(tmp_path, tiny_model):
     text = card_of(make_run(tmp_path), facts=look_up(str(tiny_model)))
     assert ModelCard(text).data.license is None
     assert "xmodctl does not know" in text
 
 
-def test_the_licence_of_a_base_model_is_read_from_its_card(tmp_path, tiny_model):
+def test_the_license_of_a_base_model_is_read_from_its_card(tmp_path, tiny_model):
     import shutil
 
     base = tmp_path / "base"
     shutil.copytree(tiny_model, base)
     (base / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
-    assert cards.licence_of(look_up(str(base))) == "cc-by-nc-4.0"
+    assert cards.license_of(look_up(str(base))) == "cc-by-nc-4.0"
     (base / "README.md").write_text("---\nlicense: [\n---\n")
-    assert cards.licence_of(look_up(str(base))) is None
+    assert cards.license_of(look_up(str(base))) is None
 
 
 def test_no_path_of_this_machine_is_told(tmp_path):
@@ -121,7 +121,7 @@ def test_what_users_wrote_is_shown_as_it_is(tmp_path):
     from markdown_it import MarkdownIt
 
     hostile = "a|b *c* <i> {{ 7 * 7 }} {% raw %} [x](y)"
-    run = make_run(tmp_path, title=hostile, citation=hostile, licence=hostile)
+    run = make_run(tmp_path, title=hostile, citation=hostile, license=hostile)
     score(run, "en", labels([True] * 10))
     body = card_of(run).split("---\n", 2)[2]
     page = MarkdownIt("commonmark").enable("table").render(body)

@@ -203,9 +203,9 @@ def test_a_run_with_no_training_record_and_one_language_has_a_page(tmp_path):
     assert "in 1 language" in page.text
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Return the relative luminance of `#rrggbb` (WCAG 2.2)."""
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -218,14 +218,14 @@ def contrast(color: str, other: str) -> float:
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_has_contrast_aa_and_marks_can_be_told_from_the_page(scheme):
     style = (Path(html.__file__).parent / "report.css").read_text()
-    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style.split(":root {")[scheme + 1].split("}")[0]))
+    colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style.split(":root {")[scheme + 1].split("}")[0]))
     pairs = [("text", "page"), ("text", "raised"), ("text", "warn"), ("text", "hot"), ("quiet", "page")]
     pairs += [("quiet", "raised"), ("link", "page"), ("hidden", "page"), ("link", "warn")]
     for text, ground in pairs:
-        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+        assert contrast(colors[text], colors[ground]) >= 4.5, (text, ground)
     for number in range(6):
-        assert contrast(colours[f"c{number}"], colours["page"]) >= 3, number
-    assert contrast(colours["strong-line"], colours["page"]) >= 3
+        assert contrast(colors[f"c{number}"], colors["page"]) >= 3, number
+    assert contrast(colors["strong-line"], colors["page"]) >= 3
 
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

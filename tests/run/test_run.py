@@ -126,11 +126,11 @@ def test_a_folder_that_nothing_was_put_in_goes_again_unless_it_was_there_before(
     ("key", "value", "message"),
     [
         ("plan.recipe.epochs", -1, r"`plan\.recipe\.epochs` \(Input should be greater than 0\)"),
-        ("plan.recipe.optimiser", "sgd", r"`plan\.recipe\.optimiser` \(Extra inputs are not permitted\)"),
+        ("plan.recipe.optimizer", "sgd", r"`plan\.recipe\.optimizer` \(Extra inputs are not permitted\)"),
         ("plan.task.kind", "poetry", r"`plan\.task\.kind` \('poetry' is not a kind of task"),
         ("plan.source_languages", "en_XX", r"`plan\.source_languages` \(Input should be a valid tuple\)"),
         ("plan.shots", {"count": 5}, r"`plan\.shots\.languages` \(Field required\)"),
-        ("plan.colour", "red", r"`plan\.colour` \(Unexpected keyword argument\)"),
+        ("plan.color", "red", r"`plan\.color` \(Unexpected keyword argument\)"),
         ("plan", None, r"`plan` \("),
         ("seeds", ["one"], r"`seeds\.0` \(Input should be a valid integer"),
         ("state", "tired", r"`state` \(Input should be 'training'"),

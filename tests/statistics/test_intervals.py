@@ -235,7 +235,7 @@ def test_an_interval_covers_the_true_value_as_often_as_the_docs_say(design, cell
 
 
 def test_scores_near_100_percent_of_few_rows_are_covered():
-    """The percentile bootstrap covers 63 % here."""
+    """The percentile bootstrap covers 63% here."""
     for examples in (30, 50, 100):
         draw = np.random.default_rng(examples)
         covered = 0

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AliasChoices,
     Field,
     SerializerFunctionWrapHandler,
     StringConstraints,
@@ -91,7 +92,12 @@ class Task(Described):
         None, description="the training data, if it is not the same data set as `evaluation`"
     )
     evaluation: HubData | None = Field(None, description="the benchmark itself; without it, the task needs --data")
-    licence: str = Field("", description="the data's license as its authors state it")
+    license: str = Field(
+        "",
+        description="the data's license as its authors state it",
+        validation_alias=AliasChoices("license", "licence"),
+        serialization_alias="licence",  # in the plans of runs, whose digests it is a part of
+    )
     homepage: str = Field("", description="where the benchmark is described")
     citation: str = Field("", description="the paper to cite")
 

@@ -149,7 +149,7 @@ def _verdict(of: str, against: str, differences: Sequence[Difference]) -> str:
     mean = next((difference for difference in differences if difference.language is None), None)
     if differences[0].one_plan:
         text = (
-            f"{_capitalised(of)} and {against} follow the same plan and differ only in their seeds: the differences "
+            f"{_capitalized(of)} and {against} follow the same plan and differ only in their seeds: the differences "
             "between them are the chance of training, and none counts as significant"
         )
         return text + (f"; on average, the difference is {mean.value:+.1f} points." if mean else ".")
@@ -171,9 +171,9 @@ def _verdict_by_language(of: str, against: str, differences: Sequence[Difference
     )
     if not higher and not lower:
         where = "in any language" if count > 1 else f"in {differences[0].language}"
-        return f"{_capitalised(of)} and {against} are not significantly different {where}"
+        return f"{_capitalized(of)} and {against} are not significantly different {where}"
     text = (
-        f"{_capitalised(of)} scores significantly higher than {against} in {_counted(higher, count)} "
+        f"{_capitalized(of)} scores significantly higher than {against} in {_counted(higher, count)} "
         f"and lower in {_counted(lower, count)}"
     )
     rest = count - len(higher) - len(lower)
@@ -189,5 +189,5 @@ def _counted(languages: Sequence[str], count: int) -> str:
     return f"{len(languages)} of {count} languages{names}"
 
 
-def _capitalised(text: str) -> str:
+def _capitalized(text: str) -> str:
     return text[0].upper() + text[1:]

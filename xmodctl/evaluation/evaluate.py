@@ -16,7 +16,7 @@ from xmodctl.evaluation.data_sets import by_data_set
 from xmodctl.evaluation.measurements import Statistics, with_intervals
 from xmodctl.evaluation.requests import DonorsRequest, EvaluationRequest
 from xmodctl.evaluation.results import Failure, Report, Row, read_rows
-from xmodctl.evaluation.results import report as summarise
+from xmodctl.evaluation.results import report as summarize
 from xmodctl.evaluation.sweep import Sweep
 from xmodctl.evaluation.targets import evaluation_targets
 from xmodctl.run.folder import locked
@@ -60,7 +60,7 @@ def evaluate(request: EvaluationRequest) -> Report:
             refuse_stored(run, sweep.stored_rows(chosen.targets, request.control_names))
         sweep.score(chosen.targets, request.control_names)
     refuse_nothing(sweep.rows, sweep.failures)
-    report = summarise(run.folder.name, sweep.rows, sweep.failures)
+    report = summarize(run.folder.name, sweep.rows, sweep.failures)
     report = with_intervals(report, run, sweep.rows, known=sweep.statistics)
     report = replace(report, data_set=data_set_among_others(run, sweep.rows, listen))
     if request.control_names:

@@ -1,4 +1,4 @@
-"""Files in the formats of training data as input of `predict`: a header or a tag is never labelled as text."""
+"""Files in the formats of training data as input of `predict`: a header or a tag is never labeled as text."""
 
 import csv
 import os

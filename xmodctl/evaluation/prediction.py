@@ -42,7 +42,7 @@ MOST_CHARACTERS = 2**20
 
 
 @dataclass(frozen=True)
-class LabelledPart:
+class LabeledPart:
     """A part of the input, labeled."""
 
     rows: tuple[dict[str, Any], ...]  # the predictions, as they are written
@@ -50,7 +50,7 @@ class LabelledPart:
 
 
 @dataclass(frozen=True)
-class Labeller:
+class Labeler:
     """A run's model with one language's adapter, and what it needs to turn text into predictions."""
 
     trained: Trained
@@ -60,7 +60,7 @@ class Labeller:
     precision: Precision
     rows_at_a_time: int  # a part has at most this many rows
 
-    def __call__(self, rows: Iterable[InputRow]) -> Iterator[LabelledPart]:
+    def __call__(self, rows: Iterable[InputRow]) -> Iterator[LabeledPart]:
         """Yield the predictions part by part, in order.
 
         If reading fails, the rows before the failure are yielded first.
@@ -68,7 +68,7 @@ class Labeller:
         for part in _parts(rows, self.rows_at_a_time):
             yield self._label(part)
 
-    def _label(self, part: Sequence[InputRow]) -> LabelledPart:
+    def _label(self, part: Sequence[InputRow]) -> LabeledPart:
         import datasets
 
         table = datasets.Dataset.from_list([line.row for line in part])
@@ -77,7 +77,7 @@ class Labeller:
         pad = self.tokenizer.pad_token_id
         logits = logits_of(self.trained.model, encoded, precision=self.precision, pad_id=pad)
         written = kind.write_predictions(logits, encoded, table, self.task, part)
-        return LabelledPart(tuple(written), encoded.counts["truncated"])
+        return LabeledPart(tuple(written), encoded.counts["truncated"])
 
 
 class Predictions:
@@ -86,7 +86,7 @@ class Predictions:
     Iterating raises a `UserError` at a row that cannot be used, after the predictions of the rows before it.
     """
 
-    def __init__(self, parts: Iterator[LabelledPart], source: str | Path | None = None) -> None:
+    def __init__(self, parts: Iterator[LabeledPart], source: str | Path | None = None) -> None:
         self._parts = parts
         self._source = source
         self.count = 0
@@ -174,7 +174,7 @@ def predict(request: PredictRequest) -> Predictions:
     trained.model.activate(match.adapter)
     tokenizers = load_tokenizers(source, packages)
     tokenizer = tokenizers.get(match.adapter, tokenizers[None])
-    label = Labeller(trained, tokenizer, run.plan.task, run.plan.recipe, precision, request.rows_at_a_time)
+    label = Labeler(trained, tokenizer, run.plan.task, run.plan.recipe, precision, request.rows_at_a_time)
     parts = label(chain([] if first is None else [first], rows))
     return Predictions(parts, source=request.inputs if isinstance(request.inputs, str | Path) else None)
 

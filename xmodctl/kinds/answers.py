@@ -15,7 +15,7 @@ from xmodctl.languages import same
 MetricRules = Literal["squad", "squad2", "mlqa", "tydiqa"]
 """The benchmarks whose scripts compare answers."""
 
-Normalise = Callable[[str], str]
+Normalize = Callable[[str], str]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Rules:
             UserError: MLQA has no rules for the language.
         """
         self.may_be_none = name == "squad2"
-        self.normalise: Normalise = mlqa(language) if name == "mlqa" else squad
+        self.normalize: Normalize = mlqa(language) if name == "mlqa" else squad
 
     def score(self, gold: Sequence[str], predicted: str) -> AnswerScore:
         """Return the best agreement of a prediction with any of the gold answers.
@@ -48,7 +48,7 @@ class Rules:
         Raises:
             UserError: The question has no answer, and the rules do not allow that.
         """
-        answers = [self.normalise(text) for text in gold]
+        answers = [self.normalize(text) for text in gold]
         if self.may_be_none:
             # An answer that is empty after normalization counts as no answer.
             answers = [text for text in answers if text] or [""]
@@ -57,7 +57,7 @@ class Rules:
                 "a question has no answer, which only the rules of SQuAD 2.0 allow; "
                 "use them (--set metric_rules=squad2), or remove such questions"
             )
-        guess = self.normalise(predicted)
+        guess = self.normalize(predicted)
         return AnswerScore(
             exact_match=float(guess in answers),
             f1=max(word_f1(text.split(), guess.split(), both_empty=float(self.may_be_none)) for text in answers),
@@ -78,7 +78,7 @@ def squad(text: str) -> str:
     return " ".join(_ENGLISH_ARTICLES.sub(" ", text).split())
 
 
-def mlqa(language: str) -> Normalise:
+def mlqa(language: str) -> Normalize:
     """Return the function that normalizes answers in a language as MLQA does.
 
     It removes punctuation of every script and the language's articles; each Chinese character is a word.
@@ -94,7 +94,7 @@ def mlqa(language: str) -> Normalise:
         )
     articles = _MLQA_ARTICLES[code]
 
-    def normalise(text: str) -> str:
+    def normalize(text: str) -> str:
         text = "".join(character for character in text.lower() if not _is_punctuation(character))
         if articles is not None:
             text = articles.sub(" ", text)
@@ -102,7 +102,7 @@ def mlqa(language: str) -> Normalise:
             text = _CHINESE_CHARACTER.sub(r" \g<0> ", text)
         return " ".join(text.split())
 
-    return normalise
+    return normalize
 
 
 @lru_cache(maxsize=2**16)

@@ -15,7 +15,7 @@ from xmodctl.kinds.answers import MetricRules
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow, joined_texts, text_input
 from xmodctl.kinds.labels import Labels
-from xmodctl.kinds.rows import Columns, LabelledTexts, RowReader, SourceView
+from xmodctl.kinds.rows import Columns, LabeledTexts, RowReader, SourceView
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -165,7 +165,7 @@ class Kind(ABC):
             UserError: The task cannot be read from this source.
         """
         mapped = {name: task.labels.index(label) for name, label in task.labels_mapped.items()}
-        return LabelledTexts(self.input_columns(task), Labels(source.labels or task.labels, mapped), source)
+        return LabeledTexts(self.input_columns(task), Labels(source.labels or task.labels, mapped), source)
 
     @abstractmethod
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":

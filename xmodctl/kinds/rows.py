@@ -83,7 +83,7 @@ class RowReader(ABC):
         return True
 
 
-class LabelledTexts(RowReader):
+class LabeledTexts(RowReader):
     """Rows of texts and a `label`."""
 
     def __init__(self, columns: Sequence[str], labels: "Labels", source: SourceView) -> None:

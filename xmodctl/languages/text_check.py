@@ -10,7 +10,7 @@ from xmodctl.languages.scripts import script_mismatch, script_of
 
 OTHER_LANGUAGE = 0.07
 """A text counts as another language's if this share of its words is in that language's list, and at least twice the
-share that is in the list of the language it should be in. Measured on Wikipedia paragraphs and the Bible: 9 to 33 % of
+share that is in the list of the language it should be in. Measured on Wikipedia paragraphs and the Bible: 9 to 33% of
 the words are in the list of their own language, and at most 6% in the list of an unrelated one."""
 OTHER_LANGUAGE_WITHOUT_LIST = 0.15
 """The same if there is no list for the language that the text should be in."""

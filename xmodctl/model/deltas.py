@@ -51,7 +51,7 @@ def apply_delta(model: Xmod, tensors: Mapping[str, Tensor]) -> None:
                 f"this delta does not fit {model.source.name} with head {model.head}: "
                 f"{name} is {tuple(tensor.shape)}, not {tuple(own[name].shape)}"
             )
-    if lacking := [name for name in model.initialised if name not in tensors]:
+    if lacking := [name for name in model.initialized if name not in tensors]:
         raise UserError(f"this delta lacks {lacking[0]}, which {model.source.name} lacks too: the run is incomplete")
     assert not model.own_vocabularies, "a delta is of the checkpoint's own vocabulary: put it in first"
     model.embeddings_changed |= any(group_of(name) == "embeddings" for name in tensors)

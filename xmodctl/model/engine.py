@@ -39,7 +39,7 @@ class Xmod:
         self.module = module
         self.source = source
         self.head = head
-        self.initialised: tuple[str, ...] = ()  # tensors the checkpoint lacks, drawn from the seed
+        self.initialized: tuple[str, ...] = ()  # tensors the checkpoint lacks, drawn from the seed
         self.adapters_train = False  # set by `freeze`
         self.embeddings_changed = False  # set by `apply_delta`: a run trained them, or their LayerNorm
         self.packages: dict[str, str] = {}  # language -> sha256 of the package its adapter came in
@@ -114,7 +114,7 @@ class Xmod:
         if isinstance(self.module, RoutedQuestionAnswering):
             self.module.padding_counts = False
 
-    def score_labelled_only(self, candidates: Sequence[int] | None = None) -> None:
+    def score_labeled_only(self, candidates: Sequence[int] | None = None) -> None:
         """Make masked-language modeling compute logits of the labeled tokens alone: the loss stays, most work goes.
 
         Given labels, the output's logits are then (labeled tokens, vocabulary). With `candidates`, pieces of which
@@ -122,7 +122,7 @@ class Xmod:
         """
         if isinstance(self.module, RoutedMaskedLM):
             routed(self.module).reads_padding = False
-            self.module.labelled_only = True
+            self.module.labeled_only = True
             self.module.candidates = None if candidates is None else torch.tensor(sorted(set(candidates)))
 
     def ids(self, languages: Sequence[str]) -> Tensor:

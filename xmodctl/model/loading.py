@@ -45,7 +45,7 @@ def load(
     if head == "none" and "roberta.pooler.dense.weight" not in checkpoint.entries:
         body.pooler = None
     model = Xmod(module, source, head, checkpoint)
-    model.initialised = fill(module, source, checkpoint, dtype=dtype, seed=seed)
+    model.initialized = fill(module, source, checkpoint, dtype=dtype, seed=seed)
     module.to(device)
     module.eval().requires_grad_(False)
     model.settle_active()

@@ -236,7 +236,7 @@ class RoutedMaskedLM(XmodForMaskedLM):  # type: ignore[misc]
     The product with the vocabulary is the largest of the model, and 85 of 100 tokens have no label.
     """
 
-    labelled_only = False
+    labeled_only = False
     candidates: Tensor | None = None  # the pieces that labels may be, in ascending order; None: all of them
 
     def forward(self, input_ids: Tensor | None = None, labels: Tensor | None = None, **kwargs: Any) -> Any:
@@ -244,12 +244,12 @@ class RoutedMaskedLM(XmodForMaskedLM):  # type: ignore[misc]
 
         Labels are pieces, whatever the logits count.
         """
-        if not self.labelled_only or labels is None:
+        if not self.labeled_only or labels is None:
             return super().forward(input_ids=input_ids, labels=labels, **kwargs)
         return_dict = kwargs.pop("return_dict", None)
         outputs = self.roberta(input_ids, return_dict=True, **kwargs)
-        labelled = labels != -100
-        hidden, labels = outputs.last_hidden_state[labelled], labels[labelled]
+        labeled = labels != -100
+        hidden, labels = outputs.last_hidden_state[labeled], labels[labeled]
         if self.candidates is None:
             logits = self.lm_head(hidden)
         else:

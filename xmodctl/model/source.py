@@ -54,7 +54,7 @@ class Facts:
     config_sha256: str | None
     open_languages: bool
     config: Mapping[str, Any]  # as in config.json; `vocab_size` may be missing
-    licence: str | None
+    license: str | None
     origin: str  # "folder", "cache" (downloaded before), or "table" (shipped with xmodctl)
 
     @property
@@ -98,8 +98,8 @@ def look_up(name: str) -> Facts:
     repository, revision = place
     known = _known().get(repository)
     if repository != "mini" and (config := hub.cached_config(repository, revision)):
-        licence = known["licence"] if known else None
-        return _facts(name, repository, config.parent.name, config.parent, origin="cache", licence=licence)
+        stated = known["license"] if known else None
+        return _facts(name, repository, config.parent.name, config.parent, origin="cache", stated_license=stated)
     if known is None:
         raise UserError(
             f"{name} is not known before it is downloaded; run once without --dry-run, "
@@ -115,7 +115,7 @@ def look_up(name: str) -> Facts:
         config_sha256=None,
         open_languages=known.get("open_languages", False),
         config={key: value for key, value in known["config"].items() if value is not None},
-        licence=known["licence"],
+        license=known["license"],
         origin="table",
     )
 
@@ -211,7 +211,7 @@ def _source(name: str, identity: str, revision: str | None, folder: Path, langua
 
 
 def _facts(
-    name: str, identity: str, revision: str | None, folder: Path, *, origin: str, licence: str | None = None
+    name: str, identity: str, revision: str | None, folder: Path, *, origin: str, stated_license: str | None = None
 ) -> Facts:
     config = read_config(folder, name)
     return Facts(
@@ -224,7 +224,7 @@ def _facts(
         config_sha256=config_sha256(config),
         open_languages=config.get("identity_adapters") is True,
         config=config,
-        licence=licence,
+        license=stated_license,
         origin=origin,
     )
 

@@ -12,7 +12,7 @@ from xmodctl.core.events import AdapterAdded, AdapterStarted, HeadTrained, Liste
 from xmodctl.core.signals import StopSignals
 from xmodctl.core.versions import versions
 from xmodctl.model.precision import Precision
-from xmodctl.new_language.adapter_initialisation import initial_tensors
+from xmodctl.new_language.adapter_initialization import initial_tensors
 from xmodctl.new_language.held_out import HeldOutLoss, measure_held_out
 from xmodctl.new_language.integrity import check_unchanged, combined_sha256, tensor_digests
 from xmodctl.new_language.language_run import LanguageRun
@@ -74,7 +74,7 @@ class AdapterTraining:
             Interrupted: The user asked to stop; the present step is saved.
         """
         prepared, language = self.prepared, self.language
-        trainable = self.initialise()
+        trainable = self.initialize()
         training = MaskedTraining(
             self.model, prepared.packed.training, prepared.packed.masker, prepared.recipe,
             seed=self.seed, precision=self.run.plan.precision, pad_id=prepared.pad_id,
@@ -99,7 +99,7 @@ class AdapterTraining:
         self.listen(AdapterAdded(language, self.seed, package.folder, len(prepared.digests)))
         return package
 
-    def initialise(self) -> int:
+    def initialize(self) -> int:
         """Make the new adapter the only one in memory and the only part that trains; return its parameters."""
         from xmodctl.model import freeze_all_but
 

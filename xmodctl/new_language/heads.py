@@ -87,7 +87,7 @@ class HeadTraining:
         Raises:
             Interrupted: The user asked to stop. Heads have no checkpoints: their training starts over.
         """
-        assert self.model.initialised, "the checkpoint has a head"
+        assert self.model.initialized, "the checkpoint has a head"
         if (cached := self.read(listen)) is not None:
             return cached
         started = perf_counter()
@@ -128,7 +128,7 @@ class HeadTraining:
 
     def train(self, masker: Masker, stop: StopSignals, listen: Listener) -> MaskedTraining:
         """Train the head with everything else frozen."""
-        model, untrained = self.model, set(self.model.initialised)
+        model, untrained = self.model, set(self.model.initialized)
         for name, parameter in model.module.named_parameters():
             parameter.requires_grad_(name in untrained)
         training = MaskedTraining(
@@ -157,7 +157,7 @@ class HeadTraining:
         except (DamagedFileError, OSError, KeyError, ValueError):
             listen(Notice(f"the cached head {self.path} is damaged; it is trained again", caution=True))
             return None
-        if tensors.keys() != set(self.model.initialised):
+        if tensors.keys() != set(self.model.initialized):
             return None
         _put(self.model, tensors)
         return HeadTrained(self.identity, True, steps, before, after, 0.0)
@@ -175,13 +175,13 @@ class HeadTraining:
 def initial_head(model: "Xmod") -> "dict[str, Tensor]":
     """Return the initial values of the head that a model was loaded with; none if the checkpoint has a head."""
     parameters = dict(model.module.named_parameters())
-    return {name: parameters[name].detach().clone() for name in model.initialised}
+    return {name: parameters[name].detach().clone() for name in model.initialized}
 
 
 def reset_head(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
     """Put the head back to its initial values, to be trained again."""
     _put(model, tensors)
-    model.initialised = tuple(tensors)
+    model.initialized = tuple(tensors)
 
 
 def _put(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
@@ -192,4 +192,4 @@ def _put(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
     with torch.no_grad():
         for name, tensor in tensors.items():
             parameters[name].copy_(tensor)
-    model.initialised = ()
+    model.initialized = ()

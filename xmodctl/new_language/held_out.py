@@ -45,7 +45,7 @@ def measure_held_out(
     import torch
     from torch.nn import functional
 
-    model.score_labelled_only(masker.candidates.tolist())
+    model.score_labeled_only(masker.candidates.tolist())
     model.module.eval()
     losses, tokens = np.zeros(len(encoded)), np.zeros(len(encoded), dtype=np.int64)
     device = model.module.device

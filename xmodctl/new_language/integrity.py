@@ -20,7 +20,7 @@ def tensor_digests(model: "Xmod", language: str) -> dict[str, str]:
     vocabulary = model.vocabulary
     model.use_vocabulary(None)
     state = model.module.state_dict()
-    excluded = {*adapter_names, *model.initialised}
+    excluded = {*adapter_names, *model.initialized}
     seen = {state[name].data_ptr() for name in excluded if name in state}
     digests: dict[str, str] = {}
     for name, tensor in state.items():

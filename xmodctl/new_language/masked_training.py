@@ -38,7 +38,7 @@ class MaskedTraining(Training):
         weights = masker.counts(text.input_ids).astype(np.float64)
         super().__init__(model, text, weights, recipe, seed=seed, precision=precision, pad_id=pad_id)
         self.masker = masker
-        model.score_labelled_only(masker.candidates.tolist())
+        model.score_labeled_only(masker.candidates.tolist())
 
     def collate(self, part: np.ndarray) -> dict[str, "torch.Tensor"]:
         """Return a masked micro-batch."""

@@ -16,7 +16,7 @@ from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import keys_of
 from xmodctl.languages import name, resolve, same
 from xmodctl.model.precision import Precision, resolve_precision
-from xmodctl.new_language.adapter_initialisation import check_init_from
+from xmodctl.new_language.adapter_initialization import check_init_from
 from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.run.folder import validator
 from xmodctl.training.planning import ResolvedPlan, check_length, origins

@@ -29,7 +29,7 @@ from xmodctl.core.signals import StopSignals
 from xmodctl.data.texts import Corpus
 from xmodctl.languages import related
 from xmodctl.model.inference import best_device
-from xmodctl.new_language.adapter_initialisation import (
+from xmodctl.new_language.adapter_initialization import (
     AUTO,
     IDENTITY,
     RANDOM,
@@ -180,7 +180,7 @@ class LanguageTrainer:
         listen(ModelLoading(source.name))
         tokenizer = load_tokenizer(source)
         model = load(source, "masked-lm", source.languages[:1], device=best_device())
-        if head_corpus and not model.initialised:
+        if head_corpus and not model.initialized:
             raise UserError(f"{source.name} already has a masked-language-modeling head; remove --head-text")
         head_text = pack_head_text(head_corpus, tokenizer) if head_corpus else None
         return cls(run, seeds, source, model, tokenizer, initial_head(model), head_text, stop, listen)

@@ -95,8 +95,8 @@ def _train_tokenizer(texts: Sequence[str], base: "PreTrainedTokenizerFast", size
     from tokenizers import models
 
     special = _special_ids(base)
-    learnt = _train_pieces(texts, base, special, size)
-    pieces = _order_independent([(piece, score) for piece, score in learnt if piece not in special])
+    learned = _train_pieces(texts, base, special, size)
+    pieces = _order_independent([(piece, score) for piece, score in learned if piece not in special])
     if not pieces:
         raise UserError("there is too little text to train a vocabulary; give more, or use --vocabulary keep")
     placed = _place(pieces, special)
@@ -143,8 +143,8 @@ def _tokenizer_of(model: Any, base: "PreTrainedTokenizerFast") -> "Tokenizer":
     from tokenizers import Tokenizer, decoders, pre_tokenizers
 
     tokenizer = Tokenizer(model)
-    if (normaliser := base.backend_tokenizer.normalizer) is not None:
-        tokenizer.normalizer = normaliser
+    if (normalizer := base.backend_tokenizer.normalizer) is not None:
+        tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=_MARKER, prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(replacement=_MARKER, prepend_scheme="always")
     return tokenizer
@@ -158,19 +158,19 @@ def _special_ids(base: "PreTrainedTokenizerFast") -> dict[str, int]:
     return ids
 
 
-def _order_independent(learnt: Sequence[ScoredPiece]) -> list[ScoredPiece]:
+def _order_independent(learned: Sequence[ScoredPiece]) -> list[ScoredPiece]:
     """Return pieces and scores without traces of the order in which the trainer's threads added numbers up.
 
     Scores are rounded far above the last digits of these sums. Characters that the trainer must keep although they did
     not earn their place get the lowest score plus a penalty each, in an order that changes between trainings; here,
     in alphabetical order.
     """
-    lowest = min((score for _, score in learnt), default=0.0)
-    single = [piece for piece, _ in learnt if len(piece) == 1]
+    lowest = min((score for _, score in learned), default=0.0)
+    single = [piece for piece, _ in learned if len(piece) == 1]
     forced = sorted(
-        piece for piece, score in learnt if len(piece) == 1 and score <= lowest + _PENALTY * (len(single) + 1)
+        piece for piece, score in learned if len(piece) == 1 and score <= lowest + _PENALTY * (len(single) + 1)
     )
-    scores = dict(learnt) | {piece: lowest + _PENALTY * (number + 1) for number, piece in enumerate(forced)}
+    scores = dict(learned) | {piece: lowest + _PENALTY * (number + 1) for number, piece in enumerate(forced)}
     rounded = [(piece, round(score, 6)) for piece, score in scores.items()]
     return sorted(rounded, key=lambda pair: (-pair[1], pair[0]))
 

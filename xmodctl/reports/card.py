@@ -90,8 +90,8 @@ def card(
     installed = {language: sha256 for language, sha256 in (packages or {}).items() if language in languages}
     exported = Exported(run, seed, tuple(languages), installed)
     scores = list(_scores(exported))
-    licence = licence_of(facts)
-    data = _metadata(exported, licence, scores, model_name)
+    base_license = license_of(facts)
+    data = _metadata(exported, base_license, scores, model_name)
     template = Path(__file__).with_suffix(".md.jinja")
     model_card = ModelCard.from_template(
         data,
@@ -108,16 +108,16 @@ def card(
         usage=KINDS[run.plan.task.kind].usage(run.plan.task),
         label_limits=KINDS[run.plan.task.kind].limits(run.plan.task),
         auto_class=KINDS[run.plan.task.kind].auto_class,
-        licence=licence,
+        license=base_license,
     )
     assert str(model_card.data) == str(data), "the Hub's library reads other metadata than was written"
     return str(model_card) + "\n"
 
 
-def licence_of(facts: "Facts") -> str | None:
+def license_of(facts: "Facts") -> str | None:
     """Return the base model's license: from the table of known checkpoints, or else from its folder's own card."""
-    if facts.licence or facts.folder is None:
-        return facts.licence
+    if facts.license or facts.folder is None:
+        return facts.license
     import yaml
     from huggingface_hub import ModelCard
 
@@ -129,9 +129,9 @@ def licence_of(facts: "Facts") -> str | None:
     return str(stated) if stated else None
 
 
-def licence_id(licence: str) -> str:
+def license_id(name: str) -> str:
     """Return a license as the Hub spells it (`CC BY-NC 4.0` is `cc-by-nc-4.0`)."""
-    return licence.casefold().replace(" ", "-")
+    return name.casefold().replace(" ", "-")
 
 
 # Scores.
@@ -178,7 +178,7 @@ def _split_scores(exported: Exported, split: str, data_set: str, rows: Sequence[
 
 
 def _metadata(
-    exported: Exported, licence: str | None, scores: Sequence[SplitScores], model_name: str
+    exported: Exported, base_license: str | None, scores: Sequence[SplitScores], model_name: str
 ) -> "ModelCardData":
     from huggingface_hub import ModelCardData
 
@@ -190,7 +190,7 @@ def _metadata(
     base = ORIGINS.get(plan.model, plan.model if _is_hub_id(plan.model) else None)
     return ModelCardData(
         language=list(codes) or None,
-        license=licence_id(licence) if licence else None,
+        license=license_id(base_license) if base_license else None,
         library_name="transformers",
         pipeline_tag=KINDS[plan.task.kind].pipeline,
         base_model=base,

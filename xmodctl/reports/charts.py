@@ -18,7 +18,7 @@ LANE = 22
 """Height of one run's lane in a strip, pixels."""
 
 SHAPES = 4
-COLOURS = 6
+COLORS = 6
 """Numbers of marks and of series colors: together they distinguish 12 runs."""
 
 
@@ -71,15 +71,15 @@ def scores(scale: Scale, shown: Sequence[Score | None], *, reference: float | No
         if score is None:
             continue
         y = number * LANE + LANE / 2
-        colour = number % COLOURS
+        color = number % COLORS
         parts.append(_line(scale.at(score.baseline), scale.at(score.baseline), y - 6, y + 6, "baseline"))
-        parts.append(_line(scale.at(score.ci_low), scale.at(score.ci_high), y, y, f"interval c{colour}"))
+        parts.append(_line(scale.at(score.ci_low), scale.at(score.ci_high), y, y, f"interval c{color}"))
         for end in (score.ci_low, score.ci_high):
-            parts.append(_line(scale.at(end), scale.at(end), y - 4, y + 4, f"interval c{colour}"))
+            parts.append(_line(scale.at(end), scale.at(end), y - 4, y + 4, f"interval c{color}"))
         if len(score.values) > 1:
             for value in score.values:
-                parts.append(_line(scale.at(value), scale.at(value), y - 7, y - 3, f"seed c{colour}"))
-        parts.append(mark(scale.at(score.mean), y, number, f"c{colour}"))
+                parts.append(_line(scale.at(value), scale.at(value), y - 7, y - 3, f"seed c{color}"))
+        parts.append(mark(scale.at(score.mean), y, number, f"c{color}"))
     return _svg("strip", LANE * len(shown), parts)
 
 
@@ -94,7 +94,7 @@ def gaps(scale: Scale, shown: Sequence[Score | None]) -> Markup:
         left, right = sorted((zero, scale.at(score.gap)))
         parts.append(
             Markup('<rect x="{}%" width="{}%" y="{}" height="10" class="c{}"/>').format(
-                left, round(right - left, 2), y - 5, number % COLOURS
+                left, round(right - left, 2), y - 5, number % COLORS
             )
         )
         if score.gap_ci:
@@ -128,7 +128,7 @@ def controls(scale: Scale, shown: Sequence[float | None], baseline: float) -> Ma
 def legend_mark(number: int) -> Markup:
     """Return the mark of a series, for a legend."""
     return Markup('<svg class="key" width="14" height="14" aria-hidden="true">{}</svg>').format(
-        mark(50, 7, number, f"c{number % COLOURS}")
+        mark(50, 7, number, f"c{number % COLORS}")
     )
 
 
@@ -170,12 +170,12 @@ def curve(curves: Sequence[TrainingCurve], *, validation: bool) -> Markup:
             Markup(
                 '<svg width="100%" height="{}" viewBox="0 0 100 100" preserveAspectRatio="none" overflow="visible">'
                 '<polyline class="c{}" points="{}"/></svg>'
-            ).format(height, number % COLOURS, points)
+            ).format(height, number % COLORS, points)
         )
         if validation:
             for step, value in line:
                 y = round(height * (100 - along.at(value)) / 100, 1)
-                parts.append(mark(across.at(step), y, number, f"c{number % COLOURS}"))
+                parts.append(mark(across.at(step), y, number, f"c{number % COLORS}"))
     return _svg("curve", height + 20, parts)
 
 

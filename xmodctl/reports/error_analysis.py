@@ -49,7 +49,7 @@ class ErrorAnalysis:
 
 
 @dataclass(frozen=True)
-class ErrorAnalyser:
+class ErrorAnalyzer:
     """Analyses the errors of one run."""
 
     run: Run
@@ -57,7 +57,7 @@ class ErrorAnalyser:
     most: int  # mistakes per language
     add_note: AddNote
 
-    def analyse(self, rows: Sequence[Row]) -> ErrorAnalysis:
+    def analyze(self, rows: Sequence[Row]) -> ErrorAnalysis:
         """Analyze one language; `rows` are its result rows, one per seed."""
         task = self.run.plan.task
         kind = KINDS[task.kind]

@@ -15,7 +15,7 @@ from xmodctl.evaluation.measurements import with_intervals
 from xmodctl.evaluation.results import Row, own_rows, read_rows, report
 from xmodctl.evaluation.scoring_commands import first_scores_command, scoring_command
 from xmodctl.reports.curves import TrainingCurve, read_curve
-from xmodctl.reports.error_analysis import ErrorAnalyser
+from xmodctl.reports.error_analysis import ErrorAnalyzer
 from xmodctl.reports.language import Language
 from xmodctl.reports.notes import Notes, listed
 from xmodctl.reports.requests import ERRORS
@@ -181,11 +181,11 @@ def _with_details(run: StudyRun, data: Path | None, mistakes: int, notes: Notes)
     def add_note(note: str, language: str) -> None:
         notes.add(f"in {run.name}, {note}", language)
 
-    analyser = ErrorAnalyser(run.run, data, mistakes, add_note)
+    analyzer = ErrorAnalyzer(run.run, data, mistakes, add_note)
     return replace(
         run,
         control_comparison=_compare_controls(run, notes),
-        error_analyses={language: analyser.analyse(rows) for language, rows in run.own_rows.items()},
+        error_analyses={language: analyzer.analyze(rows) for language, rows in run.own_rows.items()},
         curves=_curves(run, notes),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 TEST_RESAMPLES = 10_000
-"""For the variances behind p-values, which are corrected for up to 81 languages: they give its root to within 1 %."""
+"""For the variances behind p-values, which are corrected for up to 81 languages: they give its root to within 1%."""
 
 
 def mcnemar(first: Sequence[bool] | np.ndarray, second: Sequence[bool] | np.ndarray) -> float:

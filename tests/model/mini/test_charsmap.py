@@ -15,19 +15,19 @@ def test_the_trie_replaces_what_it_was_given_and_nothing_else():
     replacements = {
         char: str(chance.choice(["", " ", "x", "é", "두 자"])) for char in chance.permutation(alphabet)[:1500]
     }
-    normaliser = Precompiled(precompile(replacements))
+    normalizer = Precompiled(precompile(replacements))
     for char in alphabet:
-        assert normaliser.normalize_str(char) == replacements.get(char, char), hex(ord(char))
+        assert normalizer.normalize_str(char) == replacements.get(char, char), hex(ord(char))
 
 
 def test_a_key_that_another_key_begins_with_keeps_its_own_value():
-    normaliser = Precompiled(precompile({"a": "1", "ab": "2", "é": "3", "è": "4"}))
-    assert normaliser.normalize_str("baéèc") == "b134c"
+    normalizer = Precompiled(precompile({"a": "1", "ab": "2", "é": "3", "è": "4"}))
+    assert normalizer.normalize_str("baéèc") == "b134c"
 
 
 def test_a_base_and_its_mark_are_one_grapheme():
-    normaliser = Precompiled(precompile(compositions({})))
-    assert normaliser.normalize_str("e\u0301a\u0302\u0063 e") == "éâc e"
+    normalizer = Precompiled(precompile(compositions({})))
+    assert normalizer.normalize_str("e\u0301a\u0302\u0063 e") == "éâc e"
 
 
 def test_the_compositions_are_those_of_sentencepiece(mini_folder):

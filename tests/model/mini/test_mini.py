@@ -116,8 +116,8 @@ def test_a_mask_takes_the_space_in_front_of_it(tokenizer):
 
 def test_decoding_gives_the_text_back(tokenizer):
     for sentence in SENTENCES.values():
-        normalised = tokenizer.backend_tokenizer.normalizer.normalize_str(sentence)
-        assert tokenizer.decode(tokenizer(sentence)["input_ids"], skip_special_tokens=True) == normalised
+        normalized = tokenizer.backend_tokenizer.normalizer.normalize_str(sentence)
+        assert tokenizer.decode(tokenizer(sentence)["input_ids"], skip_special_tokens=True) == normalized
 
 
 def test_a_classifier_loads_in_plain_transformers_lacking_nothing_but_its_head(mini_folder, tokenizer):
@@ -196,8 +196,8 @@ def test_a_model_cached_by_an_older_version_is_used(mini_folder, tmp_path, monke
 
 @pytest.mark.slow
 @pytest.mark.realdata
-def test_real_text_decodes_to_what_was_normalised_and_is_almost_never_unknown(tokenizer):
-    normalise = tokenizer.backend_tokenizer.normalizer.normalize_str
+def test_real_text_decodes_to_what_was_normalized_and_is_almost_never_unknown(tokenizer):
+    normalize = tokenizer.backend_tokenizer.normalizer.normalize_str
     for name, lines in real_lines().items():
         pieces = unknown = 0
         for line, encoded in zip(lines, tokenizer.backend_tokenizer.encode_batch(lines), strict=True):
@@ -206,7 +206,7 @@ def test_real_text_decodes_to_what_was_normalised_and_is_almost_never_unknown(to
             assert encoded.ids[0] == 0
             assert encoded.ids[-1] == 2
             if 3 not in encoded.ids:
-                assert tokenizer.decode(encoded.ids[1:-1]).strip() == normalise(line).replace("▁", " ").strip(), name
+                assert tokenizer.decode(encoded.ids[1:-1]).strip() == normalize(line).replace("▁", " ").strip(), name
         assert unknown / pieces < 0.001, name
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PANEL = "Train"
 ORDER = 2
 
-INITIALISATION = "Initialization"
+INITIALIZATION = "Initialization"
 
 Code = Annotated[
     str | None,
@@ -49,7 +49,7 @@ InitFrom = Annotated[
         metavar="auto|LANG[+LANG]|identity|random",
         help="What to initialize the adapter from: the adapter with the lowest loss on the text, a language's adapter, "
         "the mean of several, the identity, or random values.",
-        rich_help_panel=INITIALISATION,
+        rich_help_panel=INITIALIZATION,
     ),
 ]
 Vocabulary = Annotated[
@@ -58,7 +58,7 @@ Vocabulary = Annotated[
         "--vocabulary",
         metavar="keep|new",
         help="Keep the model's vocabulary, or train a new one on the text.",
-        rich_help_panel=INITIALISATION,
+        rich_help_panel=INITIALIZATION,
     ),
 ]
 VocabularySize = Annotated[
@@ -68,7 +68,7 @@ VocabularySize = Annotated[
         metavar="N",
         min=100,
         help="The number of pieces of a new vocabulary.",
-        rich_help_panel=INITIALISATION,
+        rich_help_panel=INITIALIZATION,
     ),
 ]
 HeadText = Annotated[
@@ -78,7 +78,7 @@ HeadText = Annotated[
         metavar="FILE",
         help="Text to train the masked-language-modeling head of a checkpoint that has none. Default: the language's "
         "own text; repeatable.",
-        rich_help_panel=INITIALISATION,
+        rich_help_panel=INITIALIZATION,
     ),
 ]
 
