@@ -1,5 +1,6 @@
 """The Python surface: what the commands do, several times in one process; every example in the docs runs."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -236,3 +237,11 @@ def test_an_evaluation_that_cannot_be_is_a_user_error(trained, tmp_path):
         evaluate(tmp_path / "nothing", "de")
     with pytest.raises(UserError, match="--seed 7"):
         load(trained, seed=7)
+
+
+@pytest.mark.parametrize("name", sorted(set(xmodctl.__all__) - {"adapters"}))
+def test_the_help_of_a_function_describes_each_argument_once(name):
+    function = getattr(xmodctl, name)
+    if inspect.isfunction(function):
+        for argument in inspect.signature(function).parameters:
+            assert (inspect.getdoc(function) or "").count(f"\n    {argument}: ") == 1, (name, argument)

@@ -1,6 +1,7 @@
 """The tables of a dry run: the plan with the origin of each value, the parameters, and the cost."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from xmodctl.cli.display import Sheet, sheet
 from xmodctl.core.arguments import DEFAULT_MODEL
@@ -10,6 +11,20 @@ if TYPE_CHECKING:
     from xmodctl.training.dry_run import DryRun
 
 UNKNOWN = "known after the download"
+
+
+class AnyDryRun(Protocol):
+    """What the dry runs of all commands have."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the dry run as plain JSON values."""
+
+
+D = TypeVar("D", bound=AnyDryRun)
 
 
 def plan_tables(dry_run: "DryRun") -> list[Sheet]:
@@ -26,6 +41,20 @@ def plan_tables(dry_run: "DryRun") -> list[Sheet]:
         ),
         sheet(("cost", "estimate"), _cost_rows(dry_run)),
     ]
+
+
+def show_dry_run(dry_run: D, tables: Callable[[D], list[Sheet]], *, as_json: bool) -> None:
+    """Print a dry run: its tables and notes, or one JSON document."""
+    from xmodctl.cli import display
+
+    if as_json:
+        display.show_json(dry_run.to_json())
+        return
+    for table in tables(dry_run):
+        display.show(table)
+    for text in dry_run.notes:
+        display.warn(text)
+    display.note("dry run: nothing was downloaded or written")
 
 
 def _plan_rows(dry_run: "DryRun") -> list[tuple[str, str, str]]:

@@ -10,6 +10,9 @@ from xmodctl.core.errors import UserError, did_you_mean
 DEFAULT_MODEL = "facebook/xmod-base"
 """The base model if `--model` is not given."""
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+"""Values of `--precision`."""
+
 
 def check_choice(option: str, value: str, allowed: Sequence[str]) -> None:
     """Refuse a value that is not allowed.

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -103,24 +103,19 @@ def read_tensors(path: str | Path, *, sealed: bool = False) -> "tuple[dict[str, 
         DamagedFileError: The file is damaged.
         OSError: It cannot be read.
     """
-    check_seal(path, required=sealed)
-    with opened(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, _facts(file)  # noqa: SIM118
+    return _contents(path, "pt", sealed=sealed)
 
 
 def read_arrays(path: str | Path, *, sealed: bool = False) -> "tuple[dict[str, NDArray[Any]], dict[str, str]]":
-    """Return the tensors of a file as NumPy arrays, and its metadata; a seal is verified.
+    """Like `read_tensors`, with NumPy arrays; torch is not loaded."""
+    return _contents(path, "numpy", sealed=sealed)
 
-    Args:
-        path: The file.
-        sealed: Whether a file without a seal counts as damaged.
 
-    Raises:
-        DamagedFileError: The file is damaged.
-        OSError: It cannot be read.
-    """
+def _contents(
+    path: str | Path, framework: Literal["pt", "numpy"], *, sealed: bool
+) -> tuple[dict[str, Any], dict[str, str]]:
     check_seal(path, required=sealed)
-    with opened(path, "numpy") as file:
+    with opened(path, framework) as file:
         return {name: file.get_tensor(name) for name in file.keys()}, _facts(file)  # noqa: SIM118
 
 
@@ -212,25 +207,32 @@ def write_tensors(
         OSError: The file cannot be written.
     """
     entries = {name: entry_of(tensor) for name, tensor in tensors.items()}
-    order = _library_order(entries)
-    header = _Header(order, metadata or {}, sealed, _LIBRARY_ALIGNMENT)
-    _write(path, header, (_bytes_of(tensors[name]) for name in order))
+    _write_library_order(path, entries, lambda name: _bytes_of(tensors[name]), metadata, sealed=sealed)
 
 
 def write_arrays(
     path: str | Path, arrays: Arrays, metadata: Mapping[str, str] | None = None, *, sealed: bool = False
 ) -> None:
-    """Write NumPy arrays and metadata: without a seal, the bytes that the library writes, with sorted metadata.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
+    """Like `write_tensors`, with NumPy arrays; torch is not loaded."""
     import numpy as np
 
+    def array_bytes(name: str) -> memoryview:
+        return np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data
+
     entries = {name: Entry(_array_spelling(array.dtype), tuple(array.shape)) for name, array in arrays.items()}
+    _write_library_order(path, entries, array_bytes, metadata, sealed=sealed)
+
+
+def _write_library_order(
+    path: str | Path,
+    entries: Mapping[str, Entry],
+    bytes_of: Callable[[str], memoryview],
+    metadata: Mapping[str, str] | None,
+    *,
+    sealed: bool,
+) -> None:
     order = _library_order(entries)
-    header = _Header(order, metadata or {}, sealed, _LIBRARY_ALIGNMENT)
-    _write(path, header, (np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data for name in order))
+    _write(path, _Header(order, metadata or {}, sealed, _LIBRARY_ALIGNMENT), map(bytes_of, order))
 
 
 def write_stream(

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from xmodctl.core.arguments import as_paths, as_selection, check_choice
+from xmodctl.core.arguments import PRECISIONS, as_paths, as_selection, check_choice, check_limit
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 
@@ -15,78 +15,17 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 CONTROLS = ("source", "none")
 INPUT_FORMATS = ("text", "jsonl", "csv", "tsv", "json", "parquet", "conll")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
-class EvaluationRequest:
-    """Options of an evaluation.
+class SweepRequest:
+    """Options of every sweep over languages.
 
     Args:
         run: A run or its folder; None is the newest run under `runs/`.
         langs: The languages, as `--langs` takes them (`de_DE,fr`, `all`, `@task`, `all,-zh_TW`, `jv=id_ID`), or a list
             of such parts.
         split: The split to score: train, validation, or test.
-        controls: Score also through the adapter of the `source` language, or through `none`.
-        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
-        data: A folder of local data; None is the data that the run was trained on.
-        language_column: The column that holds the language, in a file that holds several.
-        limit: Use only the first rows of each language; results are marked.
-        on_exists: What to do with scores that exist: `missing` keeps them and scores the rest, `redo` scores all
-            again, `error` refuses.
-        adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
-        overrides: Keys of the task that describe how this data is written, and their values.
-        listen: Called with each event; without it, cautions become Python warnings.
-    """
-
-    run: "Run | str | Path | None"
-    langs: str | Sequence[str]
-    _: KW_ONLY
-    split: str = "test"
-    controls: str | Sequence[str] = ()
-    precision: str = "auto"
-    data: str | Path | None = None
-    language_column: str | None = None
-    limit: int | None = None
-    on_exists: str = "missing"
-    adapters: str | Path | Sequence[str | Path] = ()
-    overrides: Mapping[str, Any] | None = None
-    listen: Listener | None = None
-
-    def __post_init__(self) -> None:
-        check_choice("--on-exists", self.on_exists, ("missing", "redo", "error"))
-        check_choice("--split", self.split, SPLITS)
-        check_choice("--precision", self.precision, PRECISIONS)
-        for control in self.control_names:
-            check_choice("--controls", control, CONTROLS)
-        check_limit(self.limit)
-
-    @property
-    def selection(self) -> str:
-        """The languages, separated by commas."""
-        return as_selection(self.langs)
-
-    @property
-    def control_names(self) -> tuple[str, ...]:
-        """The controls, each once."""
-        return tuple(dict.fromkeys(part.strip() for part in as_selection(self.controls).split(",") if part.strip()))
-
-    @property
-    def packages(self) -> tuple[str | Path, ...]:
-        """The adapter packages."""
-        return as_paths(self.adapters)
-
-
-@dataclass(frozen=True)
-class DonorsRequest:
-    """Options of a search for donor adapters.
-
-    Args:
-        run: A run or its folder; None is the newest run under `runs/`.
-        langs: The languages of the text, whether they have an adapter or not: `jv,qu`, `@task`, `@task,-en`, or a list.
-        candidates: The adapters to try: `id_ID,es_XX`, `all`, `@task`, or a list; None is the source language's and
-            those of `langs`.
-        split: The split to score. A choice that is made on `test` makes the chosen adapter look better than it is.
         precision: The precision of matrix products: auto, fp32, bf16, or fp16.
         data: A folder of local data; None is the data that the run was trained on.
         language_column: The column that holds the language, in a file that holds several.
@@ -96,11 +35,12 @@ class DonorsRequest:
         listen: Called with each event; without it, cautions become Python warnings.
     """
 
+    ON_EXISTS: ClassVar[tuple[str, ...]] = ("missing", "redo")
+
     run: "Run | str | Path | None"
     langs: str | Sequence[str]
-    candidates: str | Sequence[str] | None = None
     _: KW_ONLY
-    split: str = "validation"
+    split: str = "test"
     precision: str = "auto"
     data: str | Path | None = None
     language_column: str | None = None
@@ -110,25 +50,69 @@ class DonorsRequest:
     listen: Listener | None = None
 
     def __post_init__(self) -> None:
-        check_choice("--on-exists", self.on_exists, ("missing", "redo"))
+        check_choice("--on-exists", self.on_exists, self.ON_EXISTS)
         check_choice("--split", self.split, SPLITS)
         check_choice("--precision", self.precision, PRECISIONS)
         check_limit(self.limit)
 
     @property
     def selection(self) -> str:
-        """The languages of the text, separated by commas."""
+        """The languages, separated by commas."""
         return as_selection(self.langs)
-
-    @property
-    def candidate_selection(self) -> str | None:
-        """The adapters to try, separated by commas."""
-        return None if self.candidates is None else as_selection(self.candidates)
 
     @property
     def packages(self) -> tuple[str | Path, ...]:
         """The adapter packages."""
         return as_paths(self.adapters)
+
+
+@dataclass(frozen=True)
+class EvaluationRequest(SweepRequest):
+    """Options of an evaluation.
+
+    Args:
+        controls: Score also through the adapter of the `source` language, or through `none`.
+        on_exists: What to do with scores that exist: `missing` keeps them and scores the rest, `redo` scores all
+            again, `error` refuses.
+        overrides: Keys of the task that describe how this data is written, and their values.
+    """
+
+    ON_EXISTS = ("missing", "redo", "error")
+
+    _: KW_ONLY
+    controls: str | Sequence[str] = ()
+    overrides: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for control in self.control_names:
+            check_choice("--controls", control, CONTROLS)
+
+    @property
+    def control_names(self) -> tuple[str, ...]:
+        """The controls, each once."""
+        return tuple(dict.fromkeys(part.strip() for part in as_selection(self.controls).split(",") if part.strip()))
+
+
+@dataclass(frozen=True)
+class DonorsRequest(SweepRequest):
+    """Options of a search for donor adapters.
+
+    Args:
+        langs: The languages of the text, whether they have an adapter or not: `jv,qu`, `@task`, `@task,-en`, or a list.
+        candidates: The adapters to try: `id_ID,es_XX`, `all`, `@task`, or a list; None is the source language's and
+            those of `langs`.
+        split: The split to score. A choice that is made on `test` makes the chosen adapter look better than it is.
+    """
+
+    candidates: str | Sequence[str] | None = None
+    _: KW_ONLY
+    split: str = "validation"
+
+    @property
+    def candidate_selection(self) -> str | None:
+        """The adapters to try, separated by commas."""
+        return None if self.candidates is None else as_selection(self.candidates)
 
 
 @dataclass(frozen=True)
@@ -220,13 +204,3 @@ class PredictRequest:
     def packages(self) -> tuple[str | Path, ...]:
         """The adapter packages."""
         return as_paths(self.adapters)
-
-
-def check_limit(limit: int | None) -> None:
-    """Refuse a limit that leaves no rows.
-
-    Raises:
-        UserError: It is below 1.
-    """
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit {limit}: give a whole number of rows, at least 1")

@@ -326,7 +326,13 @@ class Kind(ABC):
         """Yield the JSON object that is written for each row."""
         decoded = self.decode(logits, encoded, rows, task)
         for row, (_, prediction, scores) in zip(inputs, decoded, strict=True):
-            yield {"id": row.id, "prediction": prediction, "scores": list(scores)}
+            yield {"id": row.id, **self.written_prediction(row, prediction, scores, task)}
+
+    def written_prediction(
+        self, row: InputRow, prediction: Any, scores: Sequence[float], task: TaskView
+    ) -> dict[str, Any]:
+        """Return a decoded prediction as `write_predictions` writes it, without the row's id."""
+        return {"prediction": prediction, "scores": list(scores)}
 
     # Exported models.
 

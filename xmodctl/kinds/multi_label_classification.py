@@ -1,7 +1,7 @@
 """Multi-label classification: any number of labels for a text or a pair of texts."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -171,18 +171,12 @@ class MultiLabelClassification(Kind):
         """Return the labels of a row."""
         return _named(gold, task)
 
-    def write_predictions(
-        self,
-        logits: Sequence[np.ndarray],
-        encoded: "Encoded",
-        rows: "Dataset",
-        task: TaskView,
-        inputs: Sequence[InputRow],
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the predicted labels, the most probable first, and the probability of each label."""
-        for row, (_, labels, scores) in zip(inputs, self.decode(logits, encoded, rows, task), strict=True):
-            shares = dict(zip(task.labels, scores, strict=True))
-            yield {"id": row.id, "prediction": sorted(labels, key=lambda label: -shares[label]), "scores": shares}
+    def written_prediction(
+        self, row: InputRow, prediction: Any, scores: Sequence[float], task: TaskView
+    ) -> dict[str, Any]:
+        """Return the predicted labels, the most probable first, and the probability of each label."""
+        shares = dict(zip(task.labels, scores, strict=True))
+        return {"prediction": sorted(prediction, key=lambda label: -shares[label]), "scores": shares}
 
     def usage(self, task: TaskView) -> Usage:
         """Return a call with one text, or with a pair."""

@@ -1,6 +1,6 @@
 """Multiple choice: one correct answer among two or more."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -171,17 +171,11 @@ class MultipleChoice(Kind):
         """Return choices as a list."""
         return ["one", "another"] if column == "choices" else "..."
 
-    def write_predictions(
-        self,
-        logits: Sequence[np.ndarray],
-        encoded: "Encoded",
-        rows: "Dataset",
-        task: TaskView,
-        inputs: Sequence[InputRow],
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the position and the text of the predicted choice, and the probability of each choice."""
-        for row, (_, choice, scores) in zip(inputs, self.decode(logits, encoded, rows, task), strict=True):
-            yield {"id": row.id, "prediction": choice, "text": row.row["choices"][choice], "scores": list(scores)}
+    def written_prediction(
+        self, row: InputRow, prediction: Any, scores: Sequence[float], task: TaskView
+    ) -> dict[str, Any]:
+        """Return the position and the text of the predicted choice, and the probability of each choice."""
+        return {"prediction": prediction, "text": row.row["choices"][prediction], "scores": list(scores)}
 
     def usage(self, task: TaskView) -> Usage:
         """Return a call with two choices: the model reads (examples, choices, tokens)."""

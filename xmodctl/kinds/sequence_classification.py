@@ -1,6 +1,6 @@
 """Sequence classification: one label for a text or a pair of texts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -92,17 +92,11 @@ class SequenceClassification(Kind):
             [0.0 if row.gold == row.prediction else 1 - row.scores[order[row.gold]] for row in seed.predictions]
         )
 
-    def write_predictions(
-        self,
-        logits: Sequence[np.ndarray],
-        encoded: "Encoded",
-        rows: "Dataset",
-        task: TaskView,
-        inputs: Sequence[InputRow],
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the predicted label and the probability of each label."""
-        for row, (_, label, scores) in zip(inputs, self.decode(logits, encoded, rows, task), strict=True):
-            yield {"id": row.id, "prediction": label, "scores": dict(zip(task.labels, scores, strict=True))}
+    def written_prediction(
+        self, row: InputRow, prediction: Any, scores: Sequence[float], task: TaskView
+    ) -> dict[str, Any]:
+        """Return the predicted label and the probability of each label."""
+        return {"prediction": prediction, "scores": dict(zip(task.labels, scores, strict=True))}
 
     def usage(self, task: TaskView) -> Usage:
         """Return a call with one text, or with a pair."""

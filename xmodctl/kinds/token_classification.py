@@ -261,26 +261,16 @@ class TokenClassification(Kind):
         """Return words as a list."""
         return ["a", "word"]
 
-    def write_predictions(
-        self,
-        logits: Sequence[np.ndarray],
-        encoded: "Encoded",
-        rows: "Dataset",
-        task: TaskView,
-        inputs: Sequence[InputRow],
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the entities with their offsets, and each word's tag and its probability."""
-        for row, (_, tags, scores) in zip(inputs, self.decode(logits, encoded, rows, task), strict=True):
-            entities = []
-            for type_, first, end in spans(tags, strict=False):
-                start, stop = row.offsets[first][0], row.offsets[end - 1][1]
-                score = min(scores[first:end])  # an entity is as certain as its least certain word
-                entities.append(
-                    {"type": type_, "text": row.text[start:stop], "start": start, "end": stop, "score": score}
-                )
-            yield {
-                "id": row.id, "entities": entities, "tokens": row.row["tokens"], "tags": tags, "scores": list(scores),
-            }  # fmt: skip
+    def written_prediction(
+        self, row: InputRow, prediction: Any, scores: Sequence[float], task: TaskView
+    ) -> dict[str, Any]:
+        """Return the entities with their offsets, and each word's tag and its probability."""
+        entities = []
+        for type_, first, end in spans(prediction, strict=False):
+            start, stop = row.offsets[first][0], row.offsets[end - 1][1]
+            score = min(scores[first:end])  # an entity is as certain as its least certain word
+            entities.append({"type": type_, "text": row.text[start:stop], "start": start, "end": stop, "score": score})
+        return {"entities": entities, "tokens": row.row["tokens"], "tags": prediction, "scores": list(scores)}
 
     def usage(self, task: TaskView) -> Usage:
         """Return a call with one text."""

@@ -5,11 +5,11 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
-from xmodctl.core.arguments import DEFAULT_MODEL, as_paths, as_seeds, check_choice, check_limit
+from xmodctl.core.arguments import DEFAULT_MODEL, PRECISIONS, as_paths, as_seeds, check_choice, check_limit
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 from xmodctl.data.texts import STANDARD_INPUT
-from xmodctl.training.request import ON_EXISTS, PRECISIONS
+from xmodctl.training.request import ON_EXISTS
 
 Files = str | Path | Sequence[str | Path]
 

@@ -30,6 +30,11 @@ class DryRun:
         """The plan."""
         return self.resolved.plan
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know about the plan."""
+        return self.resolved.notes
+
     def to_json(self) -> dict[str, Any]:
         """Return the dry run as plain JSON values."""
         plan, cost = self.plan, self.cost
@@ -47,7 +52,7 @@ class DryRun:
             "parameters": {"total": cost.parameters.total, "trainable": cost.parameters.trainable},
             "memory_bytes": cost.memory,
             "disk_bytes": cost.disk,
-            "notes": list(self.resolved.notes),
+            "notes": list(self.notes),
         }
 
 

@@ -21,13 +21,8 @@ class InspectRequest(PlanRequest):
     """Options of an inspection.
 
     Args:
-        task: A shipped task, or the path of a YAML file.
         lang: The language of the data, in any spelling; the model may lack it.
         model: The model whose tokenizer reads the rows: a Hub id (optionally with `@REVISION`), a folder, or `mini`.
-        recipe: A shipped recipe, or the path of a YAML file; the task names the default.
-        overrides: Keys of the recipe or the task, and their values.
-        data: A folder of local data; None is the Hub.
-        language_column: The column that holds the language, in a file that holds several.
         limit: Has no effect; `rows` says how many rows are shown.
         precision: Has no effect.
         split: `train`, `validation`, or `test`.

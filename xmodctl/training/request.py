@@ -5,12 +5,11 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
-from xmodctl.core.arguments import DEFAULT_MODEL, as_seeds, as_selection, check_choice, check_limit
+from xmodctl.core.arguments import DEFAULT_MODEL, PRECISIONS, as_seeds, as_selection, check_choice, check_limit
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 
 ON_EXISTS = ("resume", "redo", "error")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -85,15 +84,7 @@ class FinetuneRequest(PlanRequest):
     """Options of a fine-tuning.
 
     Args:
-        task: A shipped task, or the path of a YAML file.
         lang: The language to train in, in any spelling; several in a list or separated by commas.
-        model: A Hub id (optionally with `@REVISION`), a folder, or `mini`.
-        recipe: A shipped recipe, or the path of a YAML file; the task names the default.
-        overrides: Keys of the recipe or the task, and their values.
-        data: A folder of local data; None is the Hub.
-        language_column: The column that holds the language, in a file that holds several.
-        limit: Use only the first rows of each language.
-        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
         seeds: One training run per seed.
         shots: Train also on this many examples of each language in `shot_langs`.
         shot_langs: Target languages; shots are drawn from their training data, or else from their validation data.
@@ -173,16 +164,6 @@ class CheckRequest(PlanRequest):
     """Options of a check.
 
     Args:
-        task: A shipped task, or the path of a YAML file.
-        lang: The language to train in, in any spelling; several in a list or separated by commas; None is the task's
-            own source language.
-        model: A Hub id (optionally with `@REVISION`), a folder, or `mini`.
-        recipe: A shipped recipe, or the path of a YAML file; the task names the default.
-        overrides: Keys of the recipe or the task, and their values.
-        data: A folder of local data; None is the Hub.
-        language_column: The column that holds the language, in a file that holds several.
-        limit: Use only the first rows of each language.
-        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
         langs: Check the data of these languages only; by default of all that the data has.
         download: Whether to download data and model from the Hub in order to check them.
         out: Where the run would go.

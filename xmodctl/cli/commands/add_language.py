@@ -12,7 +12,6 @@ from xmodctl.cli.options import DATA
 
 if TYPE_CHECKING:
     from xmodctl.adapters.packages import Package
-    from xmodctl.new_language.dry_run import DryRun
 
 PANEL = "Train"
 ORDER = 2
@@ -120,7 +119,9 @@ def add_language(
     texts = text_files(code, [*(text or ()), *(files or ())])
     say_loading(model)
     from xmodctl.cli.adding_progress import AddingProgress
+    from xmodctl.cli.adding_tables import plan_tables
     from xmodctl.cli.drawing import Drawing
+    from xmodctl.cli.plan_tables import show_dry_run
     from xmodctl.core.schema import parse_override
     from xmodctl.new_language.add_language import add_language as train
     from xmodctl.new_language.dry_run import DryRun, plan_add_language
@@ -133,7 +134,7 @@ def add_language(
             precision=precision, out=out, on_exists=on_exists, listen=listen,
         )  # fmt: skip
     if isinstance(result, DryRun):
-        _show_plan(result, as_json=json)
+        show_dry_run(result, plan_tables, as_json=json)
     else:
         _show_packages(result, as_json=json)
 
@@ -199,18 +200,3 @@ def _show_packages(packages: "Sequence[Package]", *, as_json: bool) -> None:
     adapters = " ".join(f"--adapter {package.folder}" for package in first)
     languages = ",".join(package.language for package in first)
     display.note(f"next: xmodctl eval-transfer --run RUN {adapters} --langs {languages}")
-
-
-def _show_plan(dry_run: "DryRun", *, as_json: bool) -> None:
-    """Print the plan, the text and the cost."""
-    from xmodctl.cli import display
-    from xmodctl.cli.adding_tables import plan_tables
-
-    if as_json:
-        display.show_json(dry_run.to_json())
-        return
-    for table in plan_tables(dry_run):
-        display.show(table)
-    for note in dry_run.notes:
-        display.warn(note)
-    display.note("dry run: nothing was downloaded or written")

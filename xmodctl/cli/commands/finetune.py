@@ -11,7 +11,6 @@ from xmodctl.cli.options import OUTPUT, TRAINING
 
 if TYPE_CHECKING:
     from xmodctl.run.run import Run
-    from xmodctl.training.dry_run import DryRun
 
 PANEL = "Train"
 ORDER = 1
@@ -97,6 +96,7 @@ def finetune(
     """
     say_loading(model)
     from xmodctl.cli.drawing import Drawing
+    from xmodctl.cli.plan_tables import plan_tables, show_dry_run
     from xmodctl.cli.training_progress import TrainingProgress
     from xmodctl.core.schema import parse_override
     from xmodctl.run.run import Run
@@ -113,7 +113,7 @@ def finetune(
     if isinstance(result, Run):
         _show_run(result, data, as_json=json)
     else:
-        _show_plan(result, as_json=json)
+        show_dry_run(result, plan_tables, as_json=json)
 
 
 def _show_run(run: "Run", data: Path | None, *, as_json: bool) -> None:
@@ -132,17 +132,3 @@ def _show_run(run: "Run", data: Path | None, *, as_json: bool) -> None:
     display.show_text(f"run: {run.folder}")
     from_data = f" --data {data}" if data else ""
     display.note(f"next: xmodctl eval-transfer --run {run.folder} --langs @task{from_data}")
-
-
-def _show_plan(dry_run: "DryRun", *, as_json: bool) -> None:
-    from xmodctl.cli import display
-    from xmodctl.cli.plan_tables import plan_tables
-
-    if as_json:
-        display.show_json(dry_run.to_json())
-        return
-    for table in plan_tables(dry_run):
-        display.show(table)
-    for note in dry_run.resolved.notes:
-        display.warn(note)
-    display.note("dry run: nothing was downloaded or written")

@@ -1,16 +1,12 @@
 """`xmodctl recipes`: list, keys, show, copy."""
 
-import typer
-
 from xmodctl.cli import options
-from xmodctl.cli.options import CopyFile, ShippedName
+from xmodctl.cli.shipped_files import shipped_files
 
 PANEL = "Explore"
 ORDER = 3
 
-recipes = typer.Typer(
-    help="List the shipped recipes, show a recipe's file, or copy it as a starting point.", no_args_is_help=True
-)
+recipes = shipped_files("recipes", "recipe")
 
 
 @recipes.command("list")
@@ -50,21 +46,3 @@ def list_keys() -> None:
         if key != "name"
     ]
     display.show(display.sheet(("key", "default", "meaning"), rows))
-
-
-@recipes.command("show")
-def show_recipe(name: ShippedName) -> None:
-    """Print a recipe's file."""
-    from xmodctl.catalog.catalog import shipped_file
-    from xmodctl.cli import display
-
-    display.show_text(shipped_file("recipes", name).read_text(encoding="utf-8").rstrip())
-
-
-@recipes.command("copy")
-def copy_recipe(name: ShippedName, file: CopyFile) -> None:
-    """Copy a recipe's file so that you can edit it; use the copy with `--recipe FILE`."""
-    from xmodctl.catalog.catalog import copy_file
-    from xmodctl.cli import display
-
-    display.show_text(str(copy_file("recipes", name, file)))

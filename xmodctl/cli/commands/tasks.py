@@ -1,16 +1,12 @@
 """`xmodctl tasks`: list, show, copy."""
 
-import typer
-
 from xmodctl.cli import options
-from xmodctl.cli.options import CopyFile, ShippedName
+from xmodctl.cli.shipped_files import shipped_files
 
 PANEL = "Explore"
 ORDER = 2
 
-tasks = typer.Typer(
-    help="List the shipped tasks, show a task's file, or copy it as a starting point.", no_args_is_help=True
-)
+tasks = shipped_files("tasks", "task")
 
 
 @tasks.command("list")
@@ -36,21 +32,3 @@ def list_tasks(json: options.Json = False) -> None:
     ]
     columns = ("task", "aliases", "kind", "metric", "languages", "recipe")
     display.show(display.sheet(columns, rows, right=("languages",)))
-
-
-@tasks.command("show")
-def show_task(name: ShippedName) -> None:
-    """Print a task's file."""
-    from xmodctl.catalog.catalog import shipped_file
-    from xmodctl.cli import display
-
-    display.show_text(shipped_file("tasks", name).read_text(encoding="utf-8").rstrip())
-
-
-@tasks.command("copy")
-def copy_task(name: ShippedName, file: CopyFile) -> None:
-    """Copy a task's file so that you can edit it; use the copy with `--task FILE`."""
-    from xmodctl.catalog.catalog import copy_file
-    from xmodctl.cli import display
-
-    display.show_text(str(copy_file("tasks", name, file)))
