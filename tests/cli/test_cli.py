@@ -123,8 +123,10 @@ def test_an_exported_run_gives_the_same_predictions_in_plain_transformers(traine
 
     folder, data = trained
     assert run("eval-transfer", "--run", folder, "--langs", "de").exit_code == 0
-    result = run("export", "--run", folder, "--out", tmp_path / "model", "--langs", "de_DE,en_XX")
+    result = run("export", "--run", folder, "--out", tmp_path / "model", "--langs", "de_DE,en_XX", "--json")
     assert result.exit_code == 0, result.output
+    exported = {"folder": str(tmp_path / "model"), "languages": ["de_DE", "en_XX"], "url": None}
+    assert json.loads(result.stdout) == exported
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     model.set_default_language("de_DE")
@@ -299,6 +301,9 @@ def test_tasks_and_recipes_are_listed_shown_and_copied(tmp_path):
     assert "xnli" in run("tasks", "list").stdout
     assert "nli-mini" in run("recipes", "list").stdout
     assert "learning_rate" in run("recipes", "keys").stdout
+    keys = {entry["key"]: entry for entry in json.loads(run("recipes", "keys", "--json").stdout)}
+    assert keys["epochs"]["meaning"]
+    assert keys["freeze"]["default"] == "embeddings+adapters"
     assert "learning_rate: 2.0e-5" in run("recipes", "show", "nli").stdout
     assert run("recipes", "copy", "nli", tmp_path / "mine.yaml").exit_code == 0
     assert "exists" in refused(run("recipes", "copy", "nli", tmp_path / "mine.yaml"))

@@ -154,7 +154,7 @@ def test_a_language_has_the_same_adapter_whichever_others_are_there():
         ({"pad_token_id": 0}, "pad_token_id 0, its tokenizer 1"),
         (
             {"num_hidden_layers": 3},
-            r"lacks 16 of \d+ tensors, the first is 'encoder.layer.2.attention.self.query.weight'",
+            r"lacks 16 of \d+ tensors, such as 'encoder.layer.2.attention.self.query.weight'",
         ),
     ],
 )

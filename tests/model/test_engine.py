@@ -161,7 +161,7 @@ def test_an_adapter_can_be_put_in_for_a_language_the_checkpoint_lacks(source, ba
     expected = ours.module(**batch).logits
     ours.swap(["zulu"])
     assert torch.equal(ours.module(**batch).logits, expected)
-    with pytest.raises(UserError, match="has another geometry"):
+    with pytest.raises(UserError, match="does not have the shape"):
         ours.put_adapter("zulu", {name: tensor[:1] for name, tensor in adapter.items()})
 
 

@@ -178,3 +178,9 @@ def test_the_table_knows_mini_as_it_is_built():
     assert facts.config == {name: source.config[name] for name in facts.config}
     assert len(source.revision) == 64
     model.find("mini", languages=["zu_ZA"])
+
+
+@pytest.mark.parametrize(("name", "options"), [("a/b", ""), ("a/b@v1", " --revision v1")])
+def test_what_is_not_known_can_be_downloaded_with_the_command_in_the_message(name, options):
+    with pytest.raises(UserError, match=f"run `hf download a/b config.json{options}` first"):
+        model.look_up(name)

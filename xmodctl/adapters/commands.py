@@ -42,7 +42,7 @@ def list_packages(folder: str | Path | None = None) -> Listing:
         UserError: It is not a folder.
     """
     if folder is not None and not Path(folder).is_dir():
-        raise UserError(f"{folder} is not a folder; give a folder of adapter packages, or none to list the store")
+        raise UserError(f"{folder} is not a folder; give a folder of adapter packages, or no folder to list the store")
     return packages_in(folder or store_folder())
 
 

@@ -235,14 +235,14 @@ def check_fits(package: Package, source: "Source") -> None:
     from xmodctl.model import body_config_sha256, body_sha256
 
     subject = f"the adapter {package.language} in {package.folder} was made for {package.made_for}"
-    remedy = f"train one for it: xmodctl add-language {package.language} --model {source.name}"
+    remedy = f"train one for it: xmodctl add-language {package.language} --text FILE --model {source.name}"
     for part, value in geometry(source).items():
         if package.geometry.get(part) != value:
             raise UserError(
                 f"{subject} ({part} {package.geometry.get(part)}), not for {source.name} ({value}); {remedy}"
             )
     if package.config_sha256 != body_config_sha256(source) or package.body_sha256 != body_sha256(source):
-        raise UserError(f"{subject} and fits no other base, so not {source.name}; {remedy}")
+        raise UserError(f"{subject} and does not fit {source.name}; {remedy}")
 
 
 def geometry(source: "Source") -> dict[str, int]:

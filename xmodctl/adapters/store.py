@@ -99,11 +99,16 @@ def choose(adapter: str | Path, source: "Source") -> Package:
         else:
             fitting.append(package)
     if len(fitting) != 1:
-        count = "none fits" if not fitting else "several fit"
+        count = "several fit" if fitting else "none fits"
+        language = matching[0].language
+        remedy = (
+            "give the name of one of them"
+            if fitting
+            else f"train one for it: xmodctl add-language {language} --text FILE --model {source.name}"
+        )
         names = [f"{package.name} (for {package.made_for})" for package in fitting or matching]
         raise UserError(
-            f"--adapter {adapter}: of the store's packages, {count} {source.name}: {', '.join(names)}; "
-            "give the name of one of them"
+            f"--adapter {adapter}: of the packages in the store, {count} {source.name}: {', '.join(names)}; {remedy}"
         )
     return fitting[0]
 

@@ -128,7 +128,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="A folder of local data, `DIR/LANGUAGE/SPLIT.jsonl`, to use instead of the Hub's.",
+        help="A folder of local data, `DIR/LANGUAGE/SPLIT.jsonl`, to use instead of data from the Hub.",
         rich_help_panel=DATA,
     ),
 ]

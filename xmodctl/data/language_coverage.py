@@ -90,7 +90,7 @@ def langs(request: LangsRequest) -> LanguageCoverage:
     Raises:
         UserError: An option is wrong, or the model's languages are not known before its download.
     """
-    from xmodctl.model import look_up
+    from xmodctl.model import config_download, look_up
 
     model = str(request.model)
     facts = look_up(model)
@@ -98,7 +98,7 @@ def langs(request: LangsRequest) -> LanguageCoverage:
     adapters = tuple(facts.languages or ())
     if not adapters and not facts.open_languages and task is None:
         raise UserError(
-            f"the languages of {model} are not known before its download; run `xmodctl doctor --model {model}`"
+            f"the languages of {model} are not known before it is downloaded; run `{config_download(model)}` first"
         )
     with_data, without_adapter = _data_languages(task, request.data, facts, model)
     names = tuple(dict.fromkeys((*adapters, *with_data)))

@@ -66,7 +66,9 @@ def rows_in_common(runs: Sequence[Run], split: str) -> tuple[list[list[Row]], li
             for run, run_limits in zip(runs, limits, strict=True)
         )
         remedy = _commands(runs, run_rows, lambda row: row.limited == _widest(limits[0]))
-        raise UserError(f"the runs were scored with different --limit ({described}); score all alike: {remedy}")
+        raise UserError(
+            f"the runs were scored with different --limit ({described}); score all with the same limit: {remedy}"
+        )
     limit = _widest(shared)
     kept, notes = [], []
     for run, rows in zip(runs, run_rows, strict=True):
@@ -93,7 +95,7 @@ def common_data_sets(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> list
         )
         first = {row.key for row in next(each.rows[0] for each in sets if each.rows[0])}
         remedy = _commands(runs, rows, lambda row: row.key in first)
-        raise UserError(f"the runs were not scored on the same data ({scored}); score all on that of one: {remedy}")
+        raise UserError(f"the runs were not scored on the same data ({scored}); score all on the same data: {remedy}")
     return common
 
 

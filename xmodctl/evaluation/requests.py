@@ -196,7 +196,7 @@ class PredictRequest:
         if self.format is not None:
             check_choice("--format", self.format, INPUT_FORMATS)
             if not isinstance(self.inputs, str | Path):
-                raise UserError(f"format={self.format}: a format is of a file; give the file, or omit the format")
+                raise UserError(f"format={self.format}: it applies to a file; give a file, or omit the format")
         if self.rows_at_a_time < 1:
             raise UserError(f"rows_at_a_time={self.rows_at_a_time}: give a whole number of rows, at least 1")
 

@@ -117,7 +117,7 @@ class _Chooser:
     def listed(self, word: str, missing: dict[str, str]) -> list[Target]:
         if not self.task_languages:
             if word == "@task":
-                raise UserError("@task cannot be used: the task lists no languages; write their names, or all")
+                raise UserError("@task cannot be used: the task lists no languages; name languages, or use `all`")
             return [Target(adapter, adapter) for adapter in self.adapters]
         targets = []
         for code in self.task_languages:

@@ -117,7 +117,7 @@ def _body_names(config: Mapping[str, Any], source: Mapping[str, str]) -> dict[st
     body += [f"encoder.layer.{i}.{part}.{kind}" for i in layers for part in _LAYER for kind in ("weight", "bias")]
     if missing := [name for name in body if name not in source]:
         raise UserError(
-            f"the model to convert lacks {len(missing)} of {len(body)} tensors, the first is {missing[0]!r}; "
+            f"the model to convert lacks {len(missing)} of {len(body)} tensors, such as {missing[0]!r}; "
             "give the folder of a complete checkpoint"
         )
     pooler = _POOLER if all(name in source for name in _POOLER) else ()

@@ -203,7 +203,7 @@ class Xmod:
         for name, shape in shapes.items():
             if tuple(tensors[name].shape) != shape:
                 raise UserError(
-                    f"this adapter has another geometry than {self.source.name}: "
+                    f"this adapter does not have the shape that {self.source.name} needs: "
                     f"{name} is {tuple(tensors[name].shape)}, not {shape}"
                 )
         self._kept[language] = {name: tensor.detach() for name, tensor in tensors.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.model.building import build
 from xmodctl.model.engine import Xmod
-from xmodctl.model.source import Facts, Source, check_languages
+from xmodctl.model.source import Facts, Source, check_languages, config_download
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,7 +83,8 @@ def describe(
     else:
         config = subject
     if "vocab_size" not in config:
-        raise UserError("the size of this checkpoint's vocabulary is not known before it is downloaded")
+        remedy = f"; run `{config_download(subject.name)}` first" if isinstance(subject, Source | Facts) else ""
+        raise UserError(f"the size of this checkpoint's vocabulary is not known before it is downloaded{remedy}")
     module = build(config, head, languages, num_labels=num_labels)
     if head == "none":
         module.pooler = None

@@ -102,7 +102,7 @@ def look_up(name: str) -> Facts:
         return _facts(name, repository, config.parent.name, config.parent, origin="cache", stated_license=stated)
     if known is None:
         raise UserError(
-            f"{name} is not known before it is downloaded; run once without --dry-run, "
+            f"{name} is not known before it is downloaded; run `{config_download(name)}` first, "
             f"or use a known checkpoint ({', '.join(_known())})"
         )
     return Facts(
@@ -118,6 +118,12 @@ def look_up(name: str) -> Facts:
         license=known["license"],
         origin="table",
     )
+
+
+def config_download(name: str) -> str:
+    """Return the command that downloads the configuration of a model on the Hub, after which `look_up` knows it."""
+    repository, _, revision = name.partition("@")
+    return f"hf download {repository} config.json" + (f" --revision {revision}" if revision else "")
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:

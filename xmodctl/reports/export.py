@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from xmodctl.core import hub
 from xmodctl.core.events import ModelLoading, Notice, warn
@@ -18,6 +19,10 @@ class Export:
     folder: Path
     languages: tuple[str, ...]  # the adapters in it
     url: str | None = None  # the repository on the Hub, if it was uploaded
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the export as plain JSON values."""
+        return {"folder": str(self.folder), "languages": list(self.languages), "url": self.url}
 
 
 @command(ExportRequest)

@@ -79,7 +79,7 @@ def load_delta(
         metadata = check_delta(path)
         tensors, _ = read_tensors(path)
     except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; is the run finished?") from error
+        raise UserError(f"{path} does not exist; finish the run with `xmodctl resume {path.parents[1]}`") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
     except DamagedFileError as error:

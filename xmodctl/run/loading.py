@@ -128,7 +128,7 @@ def refuse_unfinished(run: "Run") -> None:
         UserError: It has none.
     """
     if not run.finished_seeds:
-        raise UserError(f"{run.folder} has no finished seed; run its finetune command again to resume")
+        raise UserError(f"{run.folder} has no finished seed; run `xmodctl resume {run.folder}` first")
 
 
 def chosen_seed(run: "Run", seed: int | None) -> int:
@@ -141,5 +141,7 @@ def chosen_seed(run: "Run", seed: int | None) -> int:
     if seed is None:
         return run.finished_seeds[0]
     if seed not in run.finished_seeds:
-        raise UserError(f"--seed {seed}: {run.folder} has {', '.join(map(str, run.finished_seeds))}")
+        raise UserError(
+            f"--seed {seed}: the finished seeds of {run.folder} are {', '.join(map(str, run.finished_seeds))}"
+        )
     return seed

@@ -29,7 +29,7 @@ def list_adapters(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """List the adapter packages in the store, a folder in the cache, or in a folder of your own.
+    """List the adapter packages in the store (a folder in the cache), or in a folder of your own.
 
     Examples:
 

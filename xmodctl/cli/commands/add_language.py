@@ -20,22 +20,24 @@ INITIALIZATION = "Initialization"
 
 Code = Annotated[
     str | None,
-    typer.Argument(metavar="CODE", help="The new language: `zu`, `zu_ZA` or `Zulu`; or use --text LANG=FILE."),
+    typer.Argument(metavar="CODE", help="The new language: `zu`, `zu_ZA`, or `Zulu`; or use --text LANG=FILE."),
 ]
-MoreFiles = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="More text, as in `--text part-*.txt`.")]
+MoreFiles = Annotated[
+    list[str] | None, typer.Argument(metavar="FILE", help="More files of text, as in `--text part-*.txt`.")
+]
 TextFiles = Annotated[
     list[str] | None,
     typer.Option(
         "--text",
         metavar="FILE",
-        help="Text in the language: a plain, compressed or columnar file, `-` for standard input, or "
-        "OWNER/NAME:PATTERN on the Hub; LANG=FILE names the language; repeatable.",
+        help="Text in the language: a plain, compressed, or columnar file, `-` for standard input, or "
+        "OWNER/NAME:PATTERN on the Hub. LANG=FILE names the language. Repeatable.",
         rich_help_panel=DATA,
     ),
 ]
 TextColumn = Annotated[
     str,
-    typer.Option("--text-column", metavar="NAME", help="The text column of files with columns.", rich_help_panel=DATA),
+    typer.Option("--text-column", metavar="NAME", help="The column that holds the text.", rich_help_panel=DATA),
 ]
 LineLimit = Annotated[
     int | None,
@@ -46,8 +48,8 @@ InitFrom = Annotated[
     typer.Option(
         "--init-from",
         metavar="auto|LANG[+LANG]|identity|random",
-        help="What to initialize the adapter from: the adapter with the lowest loss on the text, a language's adapter, "
-        "the mean of several, the identity, or random values.",
+        help="What to initialize the adapter from: the adapter with the lowest loss on the text (`auto`), the adapter "
+        "of a language, the mean of several, the identity, or random values.",
         rich_help_panel=INITIALIZATION,
     ),
 ]

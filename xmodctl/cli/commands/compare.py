@@ -18,14 +18,14 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN", help="Runs to compare with the first one; or a single run, to compare with its own controls."
+            metavar="RUN", help="Runs: each is compared with the first. A single run is compared with its own controls."
         ),
     ],
     split: options.Split = "test",
     langs: options.Languages = "all",
     json: options.Json = False,
 ) -> None:
-    """Test whether runs differ significantly, language by language, from their stored predictions.
+    """Test, from stored predictions, whether the scores of runs differ significantly in each language.
 
     Differences are paired example by example, and p-values are corrected for the number of tests (Holm). Runs that
     were not scored on the same examples are refused. A single run is compared with its own controls: do the adapters

@@ -20,9 +20,11 @@ def export(
     adapter: options.Adapters = None,
     seed: options.Seed = None,
     push: Annotated[
-        str | None, typer.Option("--push", metavar="OWNER/NAME", help="Also upload it to this repository on the Hub.")
+        str | None,
+        typer.Option("--push", metavar="OWNER/NAME", help="Also upload it to this Hub repository."),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="With --push: create the repository as private.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Write a trained model as a plain transformers folder.
 
@@ -47,6 +49,9 @@ def export(
     exported = write_model(
         out, run=run, langs=langs, adapters=adapter or (), seed=seed, push=push, private=private, listen=draw_notice
     )
+    if json:
+        display.show_json(exported.to_json())
+        return
     display.show_text(f"model: {exported.folder}")
     if exported.url:
         display.show_text(f"uploaded: {exported.url}")

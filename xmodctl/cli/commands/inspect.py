@@ -18,9 +18,7 @@ ORDER = 6
 
 def inspect(
     task: options.Task,
-    lang: Annotated[
-        str, typer.Option("--lang", metavar="LANG", help="The language of the data; the model may lack it.")
-    ],
+    lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="The language of the data; it needs no adapter.")],
     split: options.Split = "train",
     model: options.Model = options.DEFAULT_MODEL,
     recipe: options.Recipe = None,

@@ -29,7 +29,7 @@ def predict(
         typer.Option(
             "--format",
             metavar="|".join(INPUT_FORMATS),
-            help="How FILE is written. Default: what its extension means, or else text or JSON lines.",
+            help="The format of FILE. Default: inferred from its extension, or else text or JSON lines.",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -45,7 +45,7 @@ def predict(
     A row is a JSON object with the kind's columns (`text` and perhaps `text_pair`; `tokens`; `context` and `question`;
     `choices`), named as here or as in the task's data. If a row is a single text, it can also be plain text. Token
     classification splits plain text at spaces, so give `tokens` in languages that are written without spaces. Entities
-    and answers include their character offsets (in `tokens` joined by spaces, if you gave these). Files in
+    and answers include their character offsets (if you give `tokens`, in their text joined by spaces). Files in
     the other formats of training data, such as CSV, are read by their extension or by `--format`. The command stops at
     the first line that it cannot use; the predictions before that line are still written.
 

@@ -1,12 +1,12 @@
 """`xmodctl recipes`: list, keys, show, copy."""
 
 from xmodctl.cli import options
-from xmodctl.cli.shipped_files import shipped_files
+from xmodctl.cli.shipped_files import add_file_commands, file_group
 
 PANEL = "Explore"
 ORDER = 3
 
-recipes = shipped_files("recipes", "recipe")
+recipes = file_group("recipes", "recipe")
 
 
 @recipes.command("list")
@@ -35,14 +35,22 @@ def list_recipes(json: options.Json = False) -> None:
 
 
 @recipes.command("keys")
-def list_keys() -> None:
+def list_keys(json: options.Json = False) -> None:
     """List the keys of a recipe with their defaults and meanings."""
     from xmodctl.catalog.recipe import Recipe
     from xmodctl.cli import display
 
+    fields = {key: field for key, field in Recipe.model_fields.items() if key != "name"}
+    if json:
+        display.show_json(
+            [{"key": key, "default": field.default, "meaning": field.description} for key, field in fields.items()]
+        )
+        return
     rows = [
         (key, "" if field.default in (None, ()) else f"{field.default}", field.description or "")
-        for key, field in Recipe.model_fields.items()
-        if key != "name"
+        for key, field in fields.items()
     ]
     display.show(display.sheet(("key", "default", "meaning"), rows))
+
+
+add_file_commands(recipes, "recipes", "recipe")

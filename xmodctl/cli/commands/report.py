@@ -27,14 +27,14 @@ def report(
         typer.Option(
             "--format",
             metavar="|".join((*format_names(), TERMINAL)),
-            help="The format. Default: what the extension of --out means, or else `html`.",
+            help="The format. Default: inferred from the extension of --out, or else `html`.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     split: options.Split = "test",
     errors: Annotated[
         int,
-        typer.Option("--errors", metavar="N", min=0, help="Worst errors per language; 0 shows no texts of the data."),
+        typer.Option("--errors", metavar="N", min=0, help="Worst errors per language; 0 shows no text from the data."),
     ] = ERRORS,
     data: options.Data = None,
     out: Annotated[
@@ -48,10 +48,10 @@ def report(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Report what runs have scored: one HTML file, or a table for a paper, a pull request, or a spreadsheet.
+    """Report the scores of runs: one HTML file, or a table for a paper, a pull request, or a spreadsheet.
 
-    Several runs of one task become columns. The HTML file is self-contained; it includes texts of the data
-    (`--errors 0` excludes them).
+    Several runs of one task become columns. The HTML file is self-contained; it includes text from the data
+    (`--errors 0` excludes it).
 
     Examples:
 

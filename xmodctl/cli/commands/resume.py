@@ -17,9 +17,9 @@ def resume(
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Train only this seed.")] = None,
     json: options.Json = False,
 ) -> None:
-    """Train what is not finished, or is damaged, in a folder of finetune or add-language.
+    """Resume training in a folder of `finetune` or `add-language`: train what is unfinished or damaged.
 
-    The plan, the data and the model are those that the folder names; nothing that is whole is trained again.
+    The plan, the data, and the model are those recorded in the folder. What is complete is not trained again.
 
     Examples:
 

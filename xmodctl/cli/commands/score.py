@@ -29,7 +29,7 @@ def score(
 ) -> None:
     """Score a run's stored predictions again, without a model, and show where stored values differ.
 
-    Values differ if results were edited, or if this version uses other scoring rules than the version that stored them.
+    Values differ if results were edited, or if this version scores by other rules than the version that stored them.
     The exit code is 1 if any value differs.
 
     Examples:

@@ -1,12 +1,12 @@
 """`xmodctl tasks`: list, show, copy."""
 
 from xmodctl.cli import options
-from xmodctl.cli.shipped_files import shipped_files
+from xmodctl.cli.shipped_files import add_file_commands, file_group
 
 PANEL = "Explore"
 ORDER = 2
 
-tasks = shipped_files("tasks", "task")
+tasks = file_group("tasks", "task")
 
 
 @tasks.command("list")
@@ -32,3 +32,6 @@ def list_tasks(json: options.Json = False) -> None:
     ]
     columns = ("task", "aliases", "kind", "metric", "languages", "recipe")
     display.show(display.sheet(columns, rows, right=("languages",)))
+
+
+add_file_commands(tasks, "tasks", "task")
