@@ -12,7 +12,7 @@ from xmodctl.kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
-VAGUE_NAMES = {"one", "found", "told", "asked", "said", "mine", "theirs"}
+VAGUE_NAMES = {"one", "found", "told", "asked", "said", "mine", "theirs", "given", "here", "there", "got", "made"}
 
 PHRASES = {
     r"\bmend(s|ed|ing)?\b": "fix",

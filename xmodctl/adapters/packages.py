@@ -154,7 +154,9 @@ def read_package(folder: str | Path) -> Package:
         unlisted = _unlisted(folder, {*files, FACTS})
     except (FileNotFoundError, NotADirectoryError):
         within = sorted(str(path.parent) for path in [*folder.glob(f"*/{FACTS}"), *folder.glob(f"*/*/{FACTS}")])
-        hint = f"did you mean {' or '.join(within[:3])}?" if within else "`xmodctl adapters list` lists the store's"
+        hint = (
+            f"did you mean {' or '.join(within[:3])}?" if within else "`xmodctl adapters list` lists those in the store"
+        )
         raise UserError(f"{folder} is not an adapter package (it has no {FACTS}); {hint}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error

@@ -131,12 +131,12 @@ def choose_all(adapters: Sequence[str | Path], source: "Source") -> tuple[Packag
 
 def unused_packages(langs: str, source: "Source", packages: Sequence[Package]) -> list[Package]:
     """Return the store's packages that fit the base and are for selected languages, but were not asked for."""
-    given = {package.language for package in packages}
+    package_languages = {package.language for package in packages}
     selected = [part.strip().rpartition("=")[2] for part in langs.split(",")]
 
     def named(name: str) -> bool:
         language = name.rpartition("-")[0]  # as the store names packages
-        return language not in given and any(same(item, language) for item in selected)
+        return language not in package_languages and any(same(item, language) for item in selected)
 
     unused = []
     for package in packages_in(store_folder(), named=named).packages:

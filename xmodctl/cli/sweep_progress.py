@@ -9,6 +9,7 @@ class SweepProgress(Bar):
 
     def __init__(self) -> None:
         super().__init__("{task.fields[state]}")
+        self.failures: set[tuple[str, str]] = set()  # what was said: a language can fail once per adapter and seed
 
     def show(self, event: events.Event) -> None:
         """Draw one event."""
@@ -29,7 +30,9 @@ class SweepProgress(Bar):
                 through = _through(event.language, event.adapter)
                 self.say(f"{event.language}{through}: {event.metric} {event.value:.1f}{known}")
             case events.LanguageFailed():
-                self.say(f"{event.language}: failed: {event.reason}")
+                if (event.language, event.reason) not in self.failures:
+                    self.failures.add((event.language, event.reason))
+                    self.say(f"{event.language}: failed: {event.reason}")
 
 
 def _through(language: str, adapter: str | None) -> str:

@@ -76,10 +76,10 @@ class TrainingProgress(Bar):
         tenth = 10 * step.step // step.total_steps
         if not self.console.is_terminal and tenth > self.steps_shown:
             self.steps_shown = tenth
-            left = (step.total_steps - step.step) * self.speed.seconds_per_step
+            remaining_seconds = (step.total_steps - step.step) * self.speed.seconds_per_step
             self.say(
                 f"step {step.step:,} of {step.total_steps:,}, loss {loss:.3f}, learning rate {step.learning_rate:.1e}, "
-                f"{speed:.1f} examples/s, {duration(left)} left"
+                f"{speed:.1f} examples/s, {duration(remaining_seconds)} left"
             )
 
 

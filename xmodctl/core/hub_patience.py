@@ -144,8 +144,8 @@ def limit_client() -> None:
 
 def _set_time_limits(request: Any) -> None:
     limits = {"connect": LIMITS.connect, "read": read_seconds(), "write": 60.0, "pool": 60.0}
-    given = request.extensions.get("timeout") or {}
+    request_limits = request.extensions.get("timeout") or {}
     if request.method not in ("GET", "HEAD"):
         limits["read"] = 60.0  # the Hub works on an upload before it answers
-    set_limits = {name: value for name, value in given.items() if value is not None}
+    set_limits = {name: value for name, value in request_limits.items() if value is not None}
     request.extensions["timeout"] = {**limits, **set_limits, "connect": limits["connect"]}

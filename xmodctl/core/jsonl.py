@@ -32,15 +32,15 @@ def unique_object(needed: Collection[str]) -> Callable[[list[tuple[str, Any]]], 
     The hook raises RowError. Of other keys that are repeated, the last one counts, as usual.
     """
 
-    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def checked_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) < len(pairs):
             counts = Counter(key for key, _ in pairs)
             if twice := [key for key in needed if counts[key] > 1]:
-                raise RowError(f"an object has {quoted(twice[0])} {counts[twice[0]]} times; keep the right one only")
+                raise RowError(f"an object has {quoted(twice[0])} {counts[twice[0]]} times; keep only the right one")
         return value
 
-    return made
+    return checked_object
 
 
 def parse_object(line: str | bytes, needed: Collection[str] = ()) -> dict[str, Any]:

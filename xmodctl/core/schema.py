@@ -46,8 +46,8 @@ class Described(BaseModel):
 D = TypeVar("D", bound=Described)
 
 
-def read(kind: type[D], path: Path, **given: Any) -> D:
-    """Read a described value from a YAML file; `given` adds keys that come from elsewhere, such as the file's name.
+def read(kind: type[D], path: Path, **added_values: Any) -> D:
+    """Read a described value from a YAML file; `added_values` come from elsewhere, as the file's name does.
 
     Raises:
         UserError: The file cannot be read, is not YAML, or has mistakes; the message lists all of them.
@@ -69,10 +69,10 @@ def read(kind: type[D], path: Path, **given: Any) -> D:
         raise UserError(f"{path}{line}: this is not YAML ({error})") from error
     if not isinstance(values, dict) or document is None:
         raise UserError(f"{path}: expected `key: value` lines, found {_quoted(values)}")
-    if taken := sorted(set(given) & set(values)):
+    if taken := sorted(set(added_values) & set(values)):
         raise UserError(f"{path}: `{taken[0]}` is not a key of this file (it comes from the file's name); remove it")
     lines, twice = _lines(document)
-    return parse(kind, {**values, **given}, origin=str(path), lines=lines, mistakes=twice)
+    return parse(kind, {**values, **added_values}, origin=str(path), lines=lines, mistakes=twice)
 
 
 def parse(

@@ -67,10 +67,10 @@ def _places(rows: Iterable[Row]) -> dict[str, str]:
     place: dict[str, str] = {}
     holder: dict[tuple[str, str], str] = {}  # language and fingerprint -> place
     for row in rows:
-        here = place.setdefault(row.data_set, row.data_set)
-        there = place[holder.setdefault((row.language, row.fingerprint), here)]
-        if there != here:
-            place = {name: there if first == here else first for name, first in place.items()}
+        first_root = place.setdefault(row.data_set, row.data_set)
+        second_root = place[holder.setdefault((row.language, row.fingerprint), first_root)]
+        if second_root != first_root:
+            place = {name: second_root if first == first_root else first for name, first in place.items()}
     return place
 
 

@@ -142,12 +142,12 @@ def data_set_among_others(run: "Run", rows: Sequence[Row], listen: Listener) -> 
     first = rows[-1]
     stored = [row for row in read_rows(run.results) if (row.split, row.limited) == (first.split, first.limited)]
     sets = by_data_set(stored)
-    here = next((each for each in sets if first.key in {row.key for row in each.rows[0]}), None)
-    others = [each.name for each in sets if each is not here]
-    if here is None or not others:
+    own_set = next((each for each in sets if first.key in {row.key for row in each.rows[0]}), None)
+    others = [each.name for each in sets if each is not own_set]
+    if own_set is None or not others:
         return ""
     listen(Notice(f"{run.folder} also has scores of other data, kept apart: {'; '.join(others)}"))
-    return here.name
+    return own_set.name
 
 
 def refuse_stored(run: "Run", rows: Sequence[Row]) -> None:

@@ -56,7 +56,7 @@ class MultipleChoice(Kind):
         """
         from xmodctl.core.encoded import Encoded, Ragged
 
-        given = [column for column in ("context", "question") if column in rows.column_names]
+        context_columns = [column for column in ("context", "question") if column in rows.column_names]
         with_labels = "label" in rows.column_names
         pieces: list[np.ndarray] = []
         sizes: list[int] = []
@@ -65,7 +65,7 @@ class MultipleChoice(Kind):
         for batch in rows.iter(batch_size=500):
             choices = batch["choices"]
             owners = [row for row, texts in enumerate(choices) for _ in texts]
-            parts = [[batch[column][row] or "" for row in owners] for column in given]
+            parts = [[batch[column][row] or "" for row in owners] for column in context_columns]
             parts.append([text for texts in choices for text in texts])
             if len(parts) == 3:
                 parts = [parts[0], [f"{question} {text}" for question, text in zip(*parts[1:], strict=True)]]
@@ -135,9 +135,9 @@ class MultipleChoice(Kind):
         """Show context, question, and choices."""
         if not example:
             return _choice(gold), _choice(predicted), ()
-        given = [(column, example[column]) for column in ("context", "question") if example.get(column)]
+        context_texts = [(column, example[column]) for column in ("context", "question") if example.get(column)]
         choices = [(_choice(number), text) for number, text in enumerate(example["choices"])]
-        return _choice(gold), _choice(predicted), (*given, *choices)
+        return _choice(gold), _choice(predicted), (*context_texts, *choices)
 
     def inspect_labels(
         self, encoded: "Encoded", feature: int, task: TaskView, row: Mapping[str, Any]

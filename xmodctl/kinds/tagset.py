@@ -126,16 +126,16 @@ class Tagset:
             *(f"type {name}" for name in types),
         )
 
-    def _parts(self, given: str | int, position: int, column: str) -> Parts:
+    def _parts(self, written: str | int, position: int, column: str) -> Parts:
         """Return the parts of a tag; the type of an unknown one is None."""
-        if isinstance(given, int) and not isinstance(given, bool) and not 0 <= given < len(self.tags):
+        if isinstance(written, int) and not isinstance(written, bool) and not 0 <= written < len(self.tags):
             raise RowError(
-                f"`{column}` item {position} is {given}; ids go from 0 to {len(self.tags) - 1}",
-                f"`{column}` has {given}; ids go from 0 to {len(self.tags) - 1}",
+                f"`{column}` item {position} is {written}; ids go from 0 to {len(self.tags) - 1}",
+                f"`{column}` has {written}; ids go from 0 to {len(self.tags) - 1}",
             )
-        tag = self._name(given)
+        tag = self._name(written)
         if not isinstance(tag, str):
-            raise RowError(f"`{column}` item {position} is {quoted(given)}; expected a tag such as B-PER, or its id")
+            raise RowError(f"`{column}` item {position} is {quoted(written)}; expected a tag such as B-PER, or its id")
         mark, type_ = self._split(tag)
         if mark == "O":
             return "O", None, "O"

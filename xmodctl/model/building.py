@@ -130,19 +130,22 @@ def fill(
     tied = _tied(module)
     # Names as the checkpoint has them, in the module's order.
     prefix = BODY if isinstance(module, RoutedModel) else ""
-    wanted = {prefix + name: tensor for name, tensor in module.state_dict().items() if name not in tied}
+    expected = {prefix + name: tensor for name, tensor in module.state_dict().items() if name not in tied}
     identities: dict[str, Tensor] = {}
     for language in module.config.languages:
         if language not in source.languages:
             identities |= identity_adapter(language, adapter_shapes(language, module.config), module.config)
-    head = [name for name in wanted if not name.startswith(BODY) or name.startswith("roberta.pooler.")]
-    fits = _fitting(source, checkpoint, wanted, identities, head)
+    head = [name for name in expected if not name.startswith(BODY) or name.startswith("roberta.pooler.")]
+    fits = _fitting(source, checkpoint, expected, identities, head)
     drawn: list[str] = []
     if not fits.issuperset(head):  # a head is the checkpoint's as a whole, or new
         drawn = head
-    values = {**identities, **read_tensors(checkpoint, [name for name in wanted if name in fits and name not in drawn])}
-    values |= _draw_head(module, prefix, {name: wanted[name] for name in drawn}, seed)
-    state = {name.removeprefix(prefix): values[name].to(dtype) for name in wanted}
+    values = {
+        **identities,
+        **read_tensors(checkpoint, [name for name in expected if name in fits and name not in drawn]),
+    }
+    values |= _draw_head(module, prefix, {name: expected[name] for name in drawn}, seed)
+    state = {name.removeprefix(prefix): values[name].to(dtype) for name in expected}
     module.load_state_dict(state, strict=False, assign=True)
     _tie(module)
     embeddings = routed(module).embeddings
@@ -155,7 +158,7 @@ def fill(
 def _fitting(
     source: Source,
     checkpoint: Checkpoint,
-    wanted: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
     identities: Mapping[str, Tensor],
     head: Sequence[str],
 ) -> set[str]:
@@ -164,18 +167,18 @@ def _fitting(
     Raises:
         UserError: A tensor outside the head is missing or has another shape.
     """
-    stored = {name for name in wanted if name in checkpoint.entries and name not in identities}
-    lacking = [name for name in wanted if name not in stored and name not in identities]
+    stored = {name for name in expected if name in checkpoint.entries and name not in identities}
+    lacking = [name for name in expected if name not in stored and name not in identities]
     if absent := [name for name in lacking if name not in head]:
         raise UserError(
             f"{source.name} lacks {absent[0]} and {len(absent) - 1} more tensors of the model: "
             "its weights are not those of its config.json"
         )
-    fits = {name for name in stored if checkpoint.entries[name].shape == tuple(wanted[name].shape)}
+    fits = {name for name in stored if checkpoint.entries[name].shape == tuple(expected[name].shape)}
     if unfitting := sorted(stored - fits - set(head)):
         raise UserError(
             f"{source.name} holds {unfitting[0]} with the shape {checkpoint.entries[unfitting[0]].shape}, "
-            f"but its config.json says {tuple(wanted[unfitting[0]].shape)}"
+            f"but its config.json says {tuple(expected[unfitting[0]].shape)}"
         )
     return fits
 
@@ -192,11 +195,11 @@ def _tie(module: PreTrainedModel) -> None:
         setattr(module.get_submodule(owner), attribute, module.get_parameter(origin))
 
 
-def _draw_head(module: PreTrainedModel, prefix: str, wanted: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
+def _draw_head(module: PreTrainedModel, prefix: str, expected: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     """Return new head weights as stock draws them: normal matrices, zero biases, LayerNorms of one."""
     generator = torch.Generator().manual_seed(seed)
     drawn: dict[str, Tensor] = {}
-    for name, like in wanted.items():
+    for name, like in expected.items():
         owner = module.get_submodule(name.removeprefix(prefix).rpartition(".")[0])
         tensor = torch.zeros(like.shape)
         if name.endswith(".weight") and isinstance(owner, nn.LayerNorm):

@@ -359,12 +359,12 @@ class Xmod:
     def stored_adapters(self, languages: Sequence[str]) -> dict[str, Tensor]:
         """Return adapters that are not in memory: changed ones that are kept, the checkpoint's, or identities."""
         tensors: dict[str, Tensor] = {}
-        wanted: list[str] = []
+        missing_tensors: list[str] = []
         for language in languages:
             if language in self._kept:
                 tensors |= self._kept[language]
             elif language in self.source.languages:
-                wanted += self.adapter_shapes(language)
+                missing_tensors += self.adapter_shapes(language)
             else:
                 tensors |= identity_adapter(language, self.adapter_shapes(language), self.module.config)
-        return tensors | read_tensors(self._checkpoint, wanted)
+        return tensors | read_tensors(self._checkpoint, missing_tensors)

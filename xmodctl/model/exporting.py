@@ -70,13 +70,13 @@ def merge(
     """
     checkpoint = weights.Checkpoint(source.folder, source.name)
     dtype = checkpoint.entries["roberta.embeddings.word_embeddings.weight"].dtype
-    given = {name: tensor for language in sorted(adapters) for name, tensor in adapters[language].items()}
-    kept = {name: entry for name, entry in checkpoint.entries.items() if name not in given}
-    entries = kept | {name: Entry(dtype, tuple(tensor.shape)) for name, tensor in given.items()}
+    adapter_tensors = {name: tensor for language in sorted(adapters) for name, tensor in adapters[language].items()}
+    base_entries = {name: entry for name, entry in checkpoint.entries.items() if name not in adapter_tensors}
+    entries = base_entries | {name: Entry(dtype, tuple(tensor.shape)) for name, tensor in adapter_tensors.items()}
 
     def values() -> Iterator[Tensor]:
-        yield from checkpoint.stream(kept)
-        for tensor in given.values():
+        yield from checkpoint.stream(base_entries)
+        for tensor in adapter_tensors.values():
             yield tensor.to(dtype_of(dtype))
 
     languages = tuple(dict.fromkeys([*source.languages, *sorted(adapters)]))

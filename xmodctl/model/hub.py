@@ -84,16 +84,16 @@ _WEIGHTS = (
 
 
 def _wanted(present: set[str], *, weights: bool) -> list[str]:
-    wanted = [file for file in ("config.json", *TOKENIZER_FILES) if file in present]
+    files = [file for file in ("config.json", *TOKENIZER_FILES) if file in present]
     if not weights:
-        return wanted
+        return files
     for whole, index in _WEIGHTS:
         if whole in present:
-            return [*wanted, whole]
+            return [*files, whole]
         if index in present:
             stem, _, suffix = whole.rpartition(".")
-            return [*wanted, index, *sorted(fnmatch.filter(present, f"{stem}-*.{suffix}"))]
-    return wanted
+            return [*files, index, *sorted(fnmatch.filter(present, f"{stem}-*.{suffix}"))]
+    return files
 
 
 def tokenizer_files(folder: Path) -> Iterable[str]:

@@ -223,12 +223,12 @@ def _stock(config: dict[str, Any], tensors: dict[str, Tensor], name: str) -> Pre
     settings = AutoConfig.for_model(kind, **{key: value for key, value in config.items() if key != "model_type"})
     model: PreTrainedModel = AutoModel.from_config(settings, dtype=torch.float32, add_pooling_layer=False).eval()
     state = {bare_name(key): tensor.float() for key, tensor in tensors.items()}
-    wanted = model.state_dict()
-    for key, tensor in wanted.items():
+    expected = model.state_dict()
+    for key, tensor in expected.items():
         if key not in state or state[key].shape != tensor.shape:
             seen = f"has the shape {tuple(state[key].shape)}" if key in state else "is missing"
             raise UserError(f"{name}: {key} {seen}, but its config.json implies {tuple(tensor.shape)}")
-    model.load_state_dict({key: state[key] for key in wanted})
+    model.load_state_dict({key: state[key] for key in expected})
     return model
 
 

@@ -100,9 +100,11 @@ def pack_head_text(corpus: Corpus, tokenizer: "PreTrainedTokenizerBase") -> Head
 
 def _first(documents: Iterator[str], tokenizer: "PreTrainedTokenizerBase", tokens: int) -> Iterator[str]:
     """Yield documents until they have this many tokens; at least one document."""
-    left = tokens
+    remaining = tokens
     for document in documents:
-        if left <= 0:
+        if remaining <= 0:
             return
         yield document
-        left -= len(tokenizer(document, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]) + 1
+        remaining -= (
+            len(tokenizer(document, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]) + 1
+        )

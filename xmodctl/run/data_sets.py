@@ -46,11 +46,11 @@ def folder_of(data: str, language: str) -> str | None:
 
 def short_names(data_sets: list[str]) -> dict[str, str]:
     """Return a short name for each data set: the end of its path, with as many folders as make it unique."""
-    paths = {each: PurePath(each).parts for each in data_sets if os.path.isabs(each)}
+    paths = {name: PurePath(name).parts for name in data_sets if os.path.isabs(name)}
     depth = 1
     while len({parts[-depth:] for parts in paths.values()}) < len(paths):
         depth += 1
-    return {each: str(PurePath(*paths[each][-depth:])) if each in paths else each for each in data_sets}
+    return {name: str(PurePath(*paths[name][-depth:])) if name in paths else name for name in data_sets}
 
 
 def _is_of(folder: str, language: str) -> bool:

@@ -91,13 +91,13 @@ def load_delta(
         facts = validator(dict[str, Any]).validate_python(json.loads(metadata["facts"]))
     except (ValueError, KeyError, RecursionError) as error:
         raise UserError(f"{path} does not say which base model it belongs to; {remedy}") from error
-    given = base_identity(source)
-    if base.config_sha256 != given["config_sha256"] or (
-        base.revision and given["revision"] and base.revision != given["revision"]
+    requested = base_identity(source)
+    if base.config_sha256 != requested["config_sha256"] or (
+        base.revision and requested["revision"] and base.revision != requested["revision"]
     ):
         raise UserError(
-            f"{path} was trained on {_named(asdict(base))}, not on {_named(given)}; a delta fits only its own base: "
-            f"use --model {base.model}{'@' + base.revision if base.revision else ''}"
+            f"{path} was trained on {_named(asdict(base))}, not on {_named(requested)}; a delta fits only its own "
+            f"base: use --model {base.model}{'@' + base.revision if base.revision else ''}"
         )
     return tensors, facts
 

@@ -182,7 +182,7 @@ class Folder:
             for path in sorted(folder.rglob("*"))
             if not (path.is_dir() and not path.is_symlink())
             and not path.relative_to(folder).parts[0].startswith(".")
-            and not any(each == path or each in path.parents for each in written)
+            and not any(file == path or file in path.parents for file in written)
         ]
 
     @classmethod

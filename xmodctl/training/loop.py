@@ -271,12 +271,12 @@ def schedule(recipe: Recipe, step: int, total_steps: int) -> float:
     warm_up = recipe.warmup_steps(total_steps)
     if step < warm_up:
         return (step + 1) / (warm_up + 1)
-    left = (total_steps - step) / max(1, total_steps - warm_up)
+    remaining = (total_steps - step) / max(1, total_steps - warm_up)
     match recipe.schedule:
         case "linear":
-            return left
+            return remaining
         case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * (1 - left)))
+            return 0.5 * (1 + math.cos(math.pi * (1 - remaining)))
         case "constant":
             return 1.0
 

@@ -86,9 +86,9 @@ def check(
     folder = Path(plan.data) if plan.data else None
     available = covered = dict(coverage(plan.task, folder))
     if languages is not None:
-        wanted = {language: codes_in(plan.task, covered, language) for language in languages}
-        available = {code: covered[code] for code in covered if any(code in codes for codes in wanted.values())}
-        for language in (language for language, codes in wanted.items() if not codes):
+        data_codes = {language: codes_in(plan.task, covered, language) for language in languages}
+        available = {code: covered[code] for code in covered if any(code in codes for codes in data_codes.values())}
+        for language in (language for language, codes in data_codes.items() if not codes):
             problem = f"there is no data in {language}{what_there_is(plan.task, language, 'test', folder)}"
             yield Finding("error", "data", problem)
     yield from _adapters(plan, model, available)
@@ -162,12 +162,12 @@ def _unknown(encoded: Encoded, tokenizer: "PreTrainedTokenizerBase") -> int:
 def _adapters(plan: Plan, model: "Source | Facts", languages: Mapping[str, Any]) -> Iterator[Finding]:
     lacking, unknown = [], []
     for code in languages:
-        wanted = plan.task.languages.get(code) or code
-        if read(wanted) is None and wanted not in (model.languages or ()):
+        language = plan.task.languages.get(code) or code
+        if read(language) is None and language not in (model.languages or ()):
             unknown.append(code)
             continue
         try:
-            resolve(wanted, model.languages or (), model=plan.model, open_languages=model.open_languages)
+            resolve(language, model.languages or (), model=plan.model, open_languages=model.open_languages)
         except UserError:
             lacking.append(code)
     if unknown:
@@ -190,15 +190,15 @@ def _splits(
 ) -> Iterator[Finding]:
     folder = Path(plan.data) if plan.data else None
     if not covered:
-        there = what_there_is(plan.task, plan.source_languages[0], "train", folder)
-        yield Finding("error", "data", f"{plan.data or plan.task.title} has no data; give some with --data DIR{there}")
+        hint = what_there_is(plan.task, plan.source_languages[0], "train", folder)
+        yield Finding("error", "data", f"{plan.data or plan.task.title} has no data; give some with --data DIR{hint}")
         return
     before = sum(1 for splits in languages.values() if "test" in splits)
     for source in plan.source_languages:
         at_source = [split for split in SPLITS if _has(plan.task, source, split, folder, covered)]
         if "train" not in at_source:
-            there = what_there_is(plan.task, source, "train", folder)
-            yield Finding("error", "splits", f"no training data in {source}, the language to train in{there}")
+            hint = what_there_is(plan.task, source, "train", folder)
+            yield Finding("error", "splits", f"no training data in {source}, the language to train in{hint}")
         elif "validation" not in at_source:
             needed = plan.recipe.keep == "source-dev"
             text = f"no validation data in {source}: training is not monitored"

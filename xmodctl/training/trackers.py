@@ -67,8 +67,10 @@ class Trackers(AbstractContextManager["Trackers"]):
                     },
                 )
             case Validated():
-                each = {f"validation/{event.metric}/{language}": value for language, value in event.values.items()}
-                self.log(event.step, {f"validation/{event.metric}": event.value, **each})
+                language_values = {
+                    f"validation/{event.metric}/{language}": value for language, value in event.values.items()
+                }
+                self.log(event.step, {f"validation/{event.metric}": event.value, **language_values})
             case SeedFinished():
                 self.finish()
 

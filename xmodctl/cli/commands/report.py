@@ -77,7 +77,7 @@ def _show(study: "Study", format_: str | None, *, newest: bool, json: bool) -> N
     from xmodctl.cli import display
 
     if newest:
-        display.note(f"run: {study.runs[0].run.folder} (the newest; name others)")
+        display.note(f"run: {study.runs[0].run.folder} (the newest; to report other runs, name them)")
     for each in study.by_data_set:
         for note in each.notes:
             display.warn(f"{each.data_set}: {note}" if each is not study else note)
