@@ -249,7 +249,6 @@ def test_a_missing_folder_language_or_split_says_what_there_is(tmp_path, nli):
     put(tmp_path, "en/train.jsonl", jsonl(PAIRS))
     put(tmp_path, "sw/test.jsonl", jsonl(PAIRS))
     assert "nowhere does not exist" in refusal(nli, tmp_path / "nowhere")
-    assert "is not a folder" in refusal(nli, tmp_path / "en/test.jsonl")
     assert "no language `fr` (French); it has en, sw" in refusal(nli, tmp_path, "fr")
     assert "no split `validation`; it has train, test" in refusal(nli, tmp_path, "en", "validation")
 

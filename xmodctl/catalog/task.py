@@ -21,6 +21,8 @@ from xmodctl.languages import is_corpus, same
 
 Split = Literal["train", "validation", "test"]
 
+Presence = Literal["required", "optional"]
+
 ColumnName = Annotated[str, StringConstraints(strip_whitespace=False)]
 """A header may have spaces around a name."""
 ColumnNames = dict[str, ColumnName | list[ColumnName]]
@@ -55,18 +57,39 @@ class Task(Described):
     kind: str = Field(description="the kind of task, by the Hub's name")
     aliases: tuple[str, ...] = Field((), description="other names of the task")
     description: str = Field("", description="what the model must do, in a sentence")
-    columns: ColumnNames = Field(description="the kind's columns -> the columns of the data")
+    columns: ColumnNames = Field(
+        default_factory=dict,
+        description="the kind's columns -> the columns of the data; what is missing is looked for in local data",
+    )
+    find: dict[str, Presence] = Field(
+        default_factory=dict,
+        description="the kind's columns that are looked for in local data by their usual names -> `required` or "
+        "`optional`. Default: what the kind needs",
+    )
     language_column: str = Field(
         "", description="the column with the language, in files with several languages; common names are recognized"
     )
     language_ends_at: str = Field(
         "", description="the text after the language in the language column: `-` if a cell is `english-42`"
     )
+    split_column: str = Field(
+        "", description="the column with the split of each row, in a single file; `split` is recognized"
+    )
+    split_seed: int | None = Field(
+        1,
+        description="the seed of the split of a single file without a split column; none: all rows belong to the split "
+        "that is requested",
+    )
     numbered_columns: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
         description="in files without column names whose first column counts the words: the columns, counted from 1",
     )
-    labels: tuple[str, ...] = Field((), description="label names in the order of their ids")
+    labels: tuple[str, ...] = Field(
+        (), description="label names in the order of their ids. Default: those of the local training data, sorted"
+    )
+    from_data: tuple[str, ...] = Field(
+        (), description="the keys whose values were found in the data; set by `finetune`"
+    )
     labels_mapped: dict[str, str] = Field(
         default_factory=dict,
         description="labels of the data that the task lacks (of entities: types) -> the label that replaces each",
@@ -79,13 +102,18 @@ class Task(Described):
         description="language -> value of `question` (cause, effect) -> its wording in that language",
     )
     languages: dict[str, str | None] = Field(
-        description="the benchmark's language codes -> the X-MOD language, or nothing if it is obvious"
+        default_factory=dict,
+        description="the benchmark's language codes -> the X-MOD language, or nothing if it is obvious. Default: those "
+        "of the local data",
     )
     metric: str = Field("", description="the headline metric; empty: the kind's first")
     metric_rules: MetricRules = Field(
         "squad", description="the benchmark whose script compares answers; with squad2, a question may have no answer"
     )
-    recipe: dict[str, str] = Field(description="the recipe to use by default: `default`, and models that need another")
+    recipe: dict[str, str] = Field(
+        default_factory=dict,
+        description="the recipe to use: `default`, and models that need another. Default: the kind's",
+    )
     parallel: bool = Field(False, description="whether row i is the same example in every language")
     source_language: str = Field("en", description="the usual training language, as the benchmark spells it")
     training: HubData | None = Field(
@@ -155,8 +183,9 @@ class Task(Described):
         values: dict[str, Any] = dump(self)
         if not self.numbered_columns:
             values.pop("numbered_columns", None)
-        if self.threshold == type(self).model_fields["threshold"].default:
-            values.pop("threshold", None)
+        for key in _NEW_KEYS:
+            if getattr(self, key) == type(self).model_fields[key].get_default(call_default_factory=True):
+                values.pop(key, None)
         return values
 
     @model_validator(mode="before")
@@ -180,14 +209,19 @@ class Task(Described):
     def _fits_its_kind(self) -> Self:
         kind = KINDS[self.kind]
         known = (*kind.required, *kind.optional)
-        if "default" not in self.recipe:
+        if self.recipe and "default" not in self.recipe:
             raise ValueError("`recipe` needs `default`, the recipe of every model that it does not name")
-        if missing := [column for column in kind.required if column not in self.columns]:
+        is_published = bool(self.evaluation or self.training)
+        if is_published and (missing := [column for column in kind.required if column not in self.columns]):
             raise ValueError(f"`columns` lacks {', '.join(missing)}, which {kind.name} needs")
+        if wrong := [column for column in self.find if column not in known]:
+            raise ValueError(f"`find` has {', '.join(wrong)}; {kind.name} has {', '.join(known)}")
         if unknown := [column for column in self.columns if column not in known]:
             raise ValueError(f"`columns` has {', '.join(unknown)}; {kind.name} has {', '.join(known)}")
-        if kind.needs_labels and len(self.labels) < 2:
+        if kind.needs_labels and len(self.labels) < (2 if is_published else min(2, 2 * len(self.labels))):
             raise ValueError(f"{kind.name} needs `labels`, at least two")
+        if is_published and not self.languages:
+            raise ValueError("`languages` is missing; list the codes of the benchmark")
         if self.metric and self.metric not in kind.headlines:
             raise ValueError(f"`metric` is {self.metric!r}; {kind.name} has {', '.join(kind.headlines)}")
         if self.language_ends_at and not self.language_column:
@@ -218,6 +252,8 @@ class Task(Described):
             yield "connectives", "`connectives` replace the `question` of a choice, which"
 
     def _check_labels(self) -> None:
+        if KINDS[self.kind].needs_labels and not self.labels:
+            return  # they are not known yet
         targets = set(KINDS[self.kind].label_targets(self))
         for label, target in self.labels_mapped.items():
             if target not in targets:
@@ -270,12 +306,35 @@ class Task(Described):
 
     def recipe_for(self, model: str) -> str:
         """Return the name of the default recipe of a model."""
-        return self.recipe.get(model, self.recipe["default"])
+        recipes = self.recipe or KINDS[self.kind].recipes
+        return recipes.get(model, recipes["default"])
+
+    @property
+    def missing(self) -> dict[str, Presence]:
+        """The kind's columns that local data must or can show, because `columns` does not name them."""
+        needed: dict[str, Presence] = dict.fromkeys(KINDS[self.kind].required, "required")
+        wanted = self.find or (needed if self.columns else {**needed, "id": "optional"})
+        return {column: presence for column, presence in wanted.items() if column not in self.columns}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether local data must show its columns or labels."""
+        kind = KINDS[self.kind]
+        return "required" in self.missing.values() or (kind.needs_labels and not self.labels)
+
+    @property
+    def labels_are_found(self) -> bool:
+        """Whether the labels are those of the training data, sorted: then no number is an id."""
+        return "labels" in self.from_data
 
     @property
     def headline(self) -> str:
         """The metric that a table shows."""
         return self.metric or next(iter(KINDS[self.kind].headlines))
+
+
+_NEW_KEYS = ("threshold", "find", "split_column", "split_seed", "from_data")
+"""Keys that older runs do not have."""
 
 
 def _is_none(name: object) -> bool:

@@ -127,8 +127,8 @@ Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        metavar="DIR",
-        help="A folder of local data, `DIR/LANGUAGE/SPLIT.jsonl`, to use instead of data from the Hub.",
+        metavar="FILE|DIR",
+        help="Your own data instead of the Hub's: one file, or a folder `DIR/LANGUAGE/SPLIT.jsonl`.",
         rich_help_panel=DATA,
     ),
 ]

@@ -16,6 +16,7 @@ from xmodctl.core.jsonl import LONGEST_LINE
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.core.reading import check_regular, open_regular
 from xmodctl.data.sources import names_of
+from xmodctl.data.usual_names import LANGUAGE_COLUMNS
 from xmodctl.kinds.rows import Columns, Raw
 
 Numbered = Iterator[tuple[int, Raw]]
@@ -27,8 +28,6 @@ REMARKED = ("is_impossible",)
 LARGEST_DOCUMENT = 2**28
 """Bytes; a JSON document is held in memory as a whole, in about ten times its size."""
 DOCUMENT_REMEDY = "convert it to JSON Lines, one row per line, in a file whose name ends in .jsonl"
-_LANGUAGE = ("language", "lang", "locale")
-"""Columns that may give a row's language."""
 _INNER_KEYS = ("text", "answer_start", "label", "data", "paragraphs", "qas", "answers")
 """Keys within columns or documents that are read, too."""
 
@@ -44,6 +43,7 @@ class DataFile:
     all_columns: bool  # read columns that `columns` does not name, too
     place: str  # how messages refer to a row: a format string of `name` and `number`
     numbered: Mapping[str, int] = field(default_factory=dict)  # `tokens` and `tags` if the first column counts words
+    notes: list[str] = field(default_factory=list)  # what the user should know about how it is read
 
     @property
     def has_lines(self) -> bool:
@@ -64,7 +64,7 @@ class DataFile:
     @cached_property
     def needed_columns(self) -> tuple[str, ...]:
         """The names that must not stand for two columns."""
-        return (*names_of(self.columns), *(_LANGUAGE if self.all_columns else ()))
+        return (*names_of(self.columns), *(LANGUAGE_COLUMNS if self.all_columns else ()))
 
     @cached_property
     def needed_keys(self) -> tuple[str, ...]:

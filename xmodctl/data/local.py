@@ -7,33 +7,27 @@ from pathlib import Path
 from xmodctl.catalog.task import Split, Task
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.mistakes import Mistakes
+from xmodctl.data import single_file
 from xmodctl.data.files import COMPRESSIONS
 from xmodctl.data.misnamed import misnamed
 from xmodctl.data.readers import FORMATS, SAVED, format_of, read, split_of
-from xmodctl.data.sources import DataSource, language_in
+from xmodctl.data.single_file import is_single
+from xmodctl.data.sources import SPLIT_NAMES, DataSource, language_in
+from xmodctl.data.usual_names import LANGUAGE_COLUMNS
 from xmodctl.languages import is_corpus, name, same
-
-SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("validation", "dev", "valid", "val"),
-    "test": ("test",),
-}
-"""The names that the file of a split can have."""
-
-
-LANGUAGE_COLUMNS = ("language", "lang", "locale")
-"""In files with several languages: the columns that may give the language, in the order in which they are tried."""
 
 
 def find(task: Task, folder: Path, language: str, split: Split, *, single_language: bool = False) -> DataSource:
     """Return the file of one language and split under `folder`: DIR/<language>/<split>.<ext>.
 
     Without language folders, DIR/<split>.<ext> may hold all languages, with a column that gives the language, or only
-    this language if no other one is wanted (`single_language`).
+    this language if no other one is wanted (`single_language`). A single file may also hold all splits.
 
     Raises:
         UserError: There is no such folder, language or split, or there are two; the message lists what exists.
     """
+    if is_single(folder):
+        return single_file.find(task, folder, language, split, single_language=single_language)
     folders = _folders(folder)
     matching = _of_language(task, folders, language, split)
     if not folders and (shared := _splits(folder)):
@@ -45,7 +39,8 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
             language=language,
             language_columns=columns,
             language_ends_at=ends_at,
-            single_language=single_language,
+            single_language=single_language
+            or (len(task.languages) == 1 and same(next(iter(task.languages)), language)),
         )
     if not matching:
         available = [path.name for path in folders]
@@ -68,6 +63,8 @@ def what_there_is(task: Task, folder: Path, language: str, split: Split) -> str:
 
     They are looked for in the language's folder, else in the folder itself, else in its folders without data.
     """
+    if is_single(folder):
+        return ""
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     codes = codes_of(task, [path.name for path in inside], language)
     of_language = [path for path in inside if path.name in codes]
@@ -128,19 +125,31 @@ def _source(task: Task, folder: Path, splits: Mapping[Split, list[Path]], split:
 
 def coverage(task: Task, folder: Path) -> dict[str, tuple[Split, ...]]:
     """Return the languages under `folder` with their splits; files with several languages are read to find out."""
+    if is_single(folder):
+        return single_file.coverage(task, folder)
     covered = {path.name: tuple(_splits(path)) for path in _folders(folder)}
     columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
-    for split, (path, *_) in _splits(folder).items():
-        mistakes = Mistakes(str(path))
+    shared = _splits(folder)
+    for split, (path, *_) in shared.items():
+        rows = read(
+            path, str(path), task.columns, Mistakes(str(path)), all_columns=True, numbered=task.numbered_columns
+        )
         languages: set[str] = set()
-        for _, raw in read(path, str(path), task.columns, mistakes, all_columns=True, numbered=task.numbered_columns)[
-            1
-        ]:
+        for _, raw in rows[1]:
             cells = (language_in(raw.get(column), task.language_ends_at) for column in columns)
             languages |= {language for language in cells if language}
         for language in sorted(languages):
             covered[language] = (*covered.get(language, ()), split)
+    if shared and not covered and len(task.languages) == 1:
+        covered = dict.fromkeys(task.languages, tuple(shared))
     return covered
+
+
+def data_files(folder: Path) -> list[tuple[Path, str, Split]]:
+    """Return the files under `folder`, each with the language of its folder, or an empty text, and its split."""
+    folders = _folders(folder)
+    parts = {path.name: _splits(path) for path in folders} if folders else {"": _splits(folder)}
+    return [(path, language, split) for language, splits in parts.items() for split, (path, *_) in splits.items()]
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -32,6 +32,8 @@ from xmodctl.data.files import (
 from xmodctl.kinds.rows import Columns
 
 ROWS_AT_A_TIME = 10_000
+OTHER_DELIMITERS = (";", "\t", "|")
+"""What separates the columns of a CSV file whose header has no comma."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +177,11 @@ def _is_object(line: str) -> bool:
 def _csv(file: DataFile) -> Numbered:
     """Read comma-separated values with a header line, quoted as in RFC 4180."""
     csv.field_size_limit(LONGEST_LINE)  # the default refuses a field of 128 KiB
-    lines = (line + "\n" for _, line in lines_of(file))
-    reader = csv.reader(lines, strict=True)
+    numbered = lines_of(file)
+    first = next(numbered, (0, ""))
+    delimiter = _delimiter(file, first[1])
+    lines = (line + "\n" for _, line in chain([first], numbered))
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
     lines_read = 0  # of complete rows
     try:
         header = _header(file, next(reader, []))
@@ -189,6 +194,21 @@ def _csv(file: DataFile) -> Numbered:
         file.mistakes.add(
             file.at(lines_read + 1), f"the row that starts here is not valid CSV ({error}); is a quote not closed?"
         )
+
+
+def _delimiter(file: DataFile, header: str) -> str:
+    """Return what separates the columns: the comma, or where the header has none, what a spreadsheet may write."""
+    try:
+        if len(next(csv.reader([header]), [])) > 1:
+            return ","
+        widths = {mark: len(next(csv.reader([header], delimiter=mark), [])) for mark in OTHER_DELIMITERS}
+    except csv.Error:
+        return ","
+    mark = max(widths, key=lambda each: widths[each])
+    if widths[mark] < 2:
+        return ","
+    file.notes.append(f"{file.name}: columns are separated by {quoted(mark)}, not by commas")
+    return mark
 
 
 def _tsv(file: DataFile) -> Numbered:

@@ -210,6 +210,7 @@ def _rows_of_file(
     first = next(rows, None)
     if first is None:
         return
+    notes += file.notes
     check_columns(file, *first, source)
     rows = chain([first], rows)
     if source.single_language and not any(column in first[1] for column in source.language_columns):
@@ -217,7 +218,8 @@ def _rows_of_file(
     elif source.language_columns:
         rows = _of_language(file, rows, _language_column(file, *first, source), source)
     for number, raw in rows:
-        yield file, number, raw
+        if source.row_splits is None or source.row_splits.get(number) == source.split:
+            yield file, number, raw
 
 
 def _language_column(file: DataFile, number: int, raw: Raw, source: DataSource) -> str:

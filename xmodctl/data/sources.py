@@ -7,6 +7,13 @@ from pathlib import Path
 from xmodctl.catalog.task import Split
 from xmodctl.kinds.rows import Columns
 
+SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("validation", "dev", "valid", "val"),
+    "test": ("test",),
+}
+"""The names that the file of a split can have."""
+
 
 @dataclass(frozen=True)
 class DataSource:
@@ -24,6 +31,9 @@ class DataSource:
     language_ends_at: str = ""  # what follows the language in that column, as in `english-42`
     single_language: bool = False  # only `language` is wanted: if no column gives the language, all rows are in it
     numbered: Mapping[str, int] = field(default_factory=dict)  # columns of files whose first one counts words
+    row_splits: Mapping[int, Split] | None = (
+        None  # of each row of a single file, by its number; None: all are of `split`
+    )
     labels: tuple[str, ...] = ()  # how the data writes the task's labels, if it has other names for them
 
 

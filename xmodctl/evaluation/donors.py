@@ -8,7 +8,7 @@ from xmodctl.adapters.store import choose_all
 from xmodctl.core.events import Notice, warn
 from xmodctl.core.requests import command
 from xmodctl.evaluation.comparison import LEVEL
-from xmodctl.evaluation.evaluate import data_folder, new_sweep, refuse_nothing, scored_run
+from xmodctl.evaluation.evaluate import data_folder, new_sweep, reading, refuse_nothing, scored_run
 from xmodctl.evaluation.measurements import Measurement, Statistics, by_way, has_own, method, resampled
 from xmodctl.evaluation.notebook import data_frame, html_table
 from xmodctl.evaluation.paired_tests import Pair
@@ -119,6 +119,7 @@ def donors(request: DonorsRequest) -> DonorMatrix:
     listen = request.listen or warn
     run = scored_run(request, {}, listen)
     folder = data_folder(run, request.data, request.split, listen)
+    run = reading(run, folder)
     refuse_unfinished(run)
     source = find_base(run)
     packages = choose_all(request.packages, source)

@@ -47,6 +47,7 @@ def evaluate(request: EvaluationRequest) -> Report:
     listen = request.listen or warn
     run = scored_run(request, request.overrides or {}, listen)
     folder = data_folder(run, request.data, request.split, listen)
+    run = reading(run, folder)
     refuse_unfinished(run)
     source = find_base(run)
     packages = choose_all(request.packages, source)
@@ -92,17 +93,30 @@ def scored_run(request: EvaluationRequest | DonorsRequest, overrides: Mapping[st
 
 
 def data_folder(run: "Run", data: str | Path | None, split: str, listen: Listener) -> Path | None:
-    """Return the given data folder, or else the run's, or None for the Hub.
+    """Return the given local data, or else the run's, or None for the Hub.
 
     Raises:
-        UserError: It is not a folder.
+        UserError: It does not exist.
     """
     if data is None and run.plan.data:
         data = run.plan.data
         listen(Notice(f"data: {data}, as in the run"))
-    if data is not None and not Path(data).is_dir():
-        raise UserError(f"--data {data} is not a folder; give a folder of files such as LANGUAGE/{split}.jsonl")
+    if data is not None and not Path(data).exists():
+        raise UserError(
+            f"--data {data} is not a folder or a file; give a file, or a folder of files such as LANGUAGE/{split}.jsonl"
+        )
     return Path(data) if data is not None else None
+
+
+def reading(run: "Run", folder: Path | None) -> "Run":
+    """Return the run as it reads local data: what its own data showed is not known of other data."""
+    task = run.plan.task
+    if folder is None or (run.plan.data and folder.resolve() == Path(run.plan.data)):
+        return run
+    unknown: dict[str, Any] = {"languages": {}} if "languages" in task.from_data else {}
+    if folder.is_file() and task.split_seed is not None:
+        unknown["split_seed"] = None  # all rows of another file are of the split to score
+    return run.with_task(unknown, origin="--data") if unknown else run
 
 
 def new_sweep(

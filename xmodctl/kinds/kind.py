@@ -5,7 +5,7 @@ compared. It sees a task and a data source through the protocols `TaskView` and 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 from xmodctl.kinds.answers import MetricRules
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow, joined_texts, text_input
-from xmodctl.kinds.labels import Labels
+from xmodctl.kinds.labels import Labels, sorted_labels, written_form
 from xmodctl.kinds.rows import Columns, LabeledTexts, RowReader, SourceView
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class TaskView(Protocol):
     @property
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of their ids."""
+
+    @property
+    def labels_are_found(self) -> bool:
+        """Whether the labels are those of the training data, sorted: then no number is an id."""
 
     @property
     def labels_mapped(self) -> Mapping[str, str]:
@@ -113,6 +117,11 @@ class Kind(ABC):
     """The optional task keys that mean something to this kind: `labels_mapped`, `metric_rules`, `connectives`,
     `numbered_columns`, `threshold`, and `data_labels` (the `labels` of `training` and `evaluation`)."""
 
+    recipes: ClassVar[Mapping[str, str]] = {"default": "nli", "mini": "nli-mini"}
+    """The recipes of tasks that name none: `default`, and models that need another."""
+    kept_together: ClassVar[tuple[str, ...]] = ("text", "tokens", "context")
+    """When rows are split, those with the same content in the first of these columns that they have stay together."""
+
     # How messages and reports speak of it.
     gold_column: ClassVar[str] = "label"
     """The column that holds the gold answer."""
@@ -165,7 +174,17 @@ class Kind(ABC):
             UserError: The task cannot be read from this source.
         """
         mapped = {name: task.labels.index(label) for name, label in task.labels_mapped.items()}
-        return LabeledTexts(self.input_columns(task), Labels(source.labels or task.labels, mapped), source)
+        labels = Labels(source.labels or task.labels, mapped, without_ids=task.labels_are_found)
+        return LabeledTexts(self.input_columns(task), labels, source)
+
+    def gold_names(self, value: Any) -> list[str]:
+        """Return the names in a gold cell that labels are made of; without any, the kind has no labels."""
+        written = written_form(value) if self.needs_labels else None
+        return [written] if written else []
+
+    def labels_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the labels of a task whose training data has these names, sorted."""
+        return sorted_labels(names)
 
     @abstractmethod
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":

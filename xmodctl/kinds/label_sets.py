@@ -66,6 +66,10 @@ class LabelSets(RowReader):
         """Return the set."""
         return (tuple(row["label"]),)
 
+    def remedy(self) -> str:
+        """Say how labels that the training data lacks become labels."""
+        return self._labels.remedy()
+
     def is_certainly_hidden(self, answer: Hashable) -> bool:
         """Without any label, there is nothing to find."""
         return isinstance(answer, tuple) and not any(answer)
@@ -87,12 +91,7 @@ class LabelSets(RowReader):
             return value
         if not isinstance(value, str) or self._labels.has(value):
             return [value]
-        text = value.strip()
-        if text.startswith("["):
-            return _json_list(text, column)
-        separator = next((mark for mark in SEPARATORS if mark in text), None)
-        parts = [part.strip() for part in text.split(separator)] if separator else [text]
-        return [part for part in parts if part]
+        return separated(value, column)
 
     def _bits(self, items: Sequence[Any], column: str) -> list[int]:
         """Return a list of 0 and 1 for each label, or an empty list where the items are labels themselves."""
@@ -107,6 +106,20 @@ class LabelSets(RowReader):
                 f"`{column}` has two numbers that may be 0 or 1 for each label, or ids of labels; write the names",
             )
         return bits
+
+
+def separated(value: str, column: str) -> list[Any]:
+    """Return the labels in a text: a JSON list, or labels that the first of `SEPARATORS` in the text separates.
+
+    Raises:
+        RowError: It begins like a JSON list, and is none.
+    """
+    text = value.strip()
+    if text.startswith("["):
+        return _json_list(text, column)
+    separator = next((mark for mark in SEPARATORS if mark in text), None)
+    parts = [part.strip() for part in text.split(separator)] if separator else [text]
+    return [part for part in parts if part]
 
 
 def _json_list(text: str, column: str) -> list[Any]:

@@ -1,7 +1,9 @@
 """Labels as data writes them: by name or by id, the same in every format."""
 
+import json
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -11,6 +13,9 @@ from xmodctl.core.mistakes import NoGoldError, RowError
 
 LABELS_SHOWN = 20
 """The labels that a message lists."""
+
+MOST_REPEATED = 60
+"""Labels that a remedy lists."""
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
@@ -29,15 +34,25 @@ class Labels:
        well, the value is refused.
     """
 
-    def __init__(self, names: Sequence[str], others: Mapping[str, int] | None = None, *, by_position: bool = False):
+    def __init__(
+        self,
+        names: Sequence[str],
+        others: Mapping[str, int] | None = None,
+        *,
+        by_position: bool = False,
+        without_ids: bool = False,
+    ):
         """Take the names in the order of their ids.
 
         Args:
             names: The names.
             others: Other names -> the id they stand for.
             by_position: The labels name positions, so that the numbers within names (`choice1`) say nothing.
+            without_ids: The order of the names says nothing, so that a number is a label only if it is written in one.
         """
         self.names = names
+        self._without_ids = without_ids
+        self._absent: dict[str, None] = {}  # labels of rows that the training data does not have
         others = others or {}
         self._ids = {name.casefold(): index for index, name in enumerate(names)} | {
             name: index for index, name in enumerate(names)
@@ -91,8 +106,8 @@ class Labels:
             return named
         if not self.names:
             return int(number) if number >= 0 else None
-        if self._are_digits or not 0 <= number < len(self.names):
-            return named
+        if self._are_digits or self._without_ids or not 0 <= number < len(self.names):
+            return named if not self._without_ids or self._are_digits else None
         if named is not None and named != number:
             raise self._ambiguous(value, column, named, int(number))
         return int(number)
@@ -108,18 +123,47 @@ class Labels:
             f"`{column}` is a number that may mean the label with this number or that with this id; {remedy}",
         )
 
+    def remedy(self) -> str:
+        """Say how labels that the training data lacks become labels; empty if there were none."""
+        return absent_labels_remedy([*self.names, *self._absent]) if self._absent else ""
+
     def _refusal(self, value: Any, written: str | None, column: str) -> str:
         if not self.names:
             return (
                 f"`{column}` is {quoted(value)}; expected the number of the right choice, from 0 "
                 "(for choices named by letters or otherwise: --set labels='[A, B, C, D]')"
             )
+        if written == "":
+            return f"`{column}` is empty; fill it in or remove the row"
         guess = did_you_mean(written or "", list(self.names))
+        if self._without_ids and written:
+            self._absent[written] = None
+            return f"`{column}` is {quoted(written)}, which no row of the training data has{guess}"
         more = f" and {len(self.names) - LABELS_SHOWN:,} more" if len(self.names) > LABELS_SHOWN else ""
         return (
             f"`{column}` is {quoted(value)}; the labels are {', '.join(self.names[:LABELS_SHOWN])}{more}{guess}; "
             "name other labels with --set labels='[A, B]'"
         )
+
+
+def sorted_labels(names: Iterable[str]) -> tuple[str, ...]:
+    """Return labels in order, numbers by their value; of names that are equal but for their case, the first."""
+    distinct = dict[str, str]()
+    for name in names:
+        distinct.setdefault(name.casefold(), name)
+    numbers = {name: _number(name) for name in distinct.values()}
+    if all(number is not None and number == number.to_integral_value() for number in numbers.values()):
+        whole = {int(number) for number in numbers.values() if number is not None}
+        return tuple(str(number) for number in sorted(whole))
+    return tuple(sorted(distinct.values()))
+
+
+def absent_labels_remedy(labels: Sequence[str]) -> str:
+    """Return the end of a message about labels that the training data does not have; `labels` are all of them."""
+    if len(labels) > MOST_REPEATED:
+        return "; correct or remove these rows, or add rows with these labels to the training data"
+    setting = shlex.quote(f"labels={json.dumps(list(labels), ensure_ascii=False)}")
+    return f"; correct these rows, or train with --set {setting}, which counts them as wrong"
 
 
 def written_form(value: Any) -> str | None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from xmodctl.core.mistakes import RowError
 from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
-from xmodctl.kinds.label_sets import LabelSets
-from xmodctl.kinds.labels import Labels
+from xmodctl.kinds.label_sets import LabelSets, separated
+from xmodctl.kinds.labels import Labels, written_form
 from xmodctl.kinds.rows import RowReader, SourceView
 from xmodctl.kinds.texts import encode_texts, text_columns
 
@@ -37,6 +38,8 @@ class MultiLabelClassification(Kind):
     needs_labels = True
     task_keys = frozenset({"labels_mapped", "data_labels", "threshold"})
 
+    recipes: ClassVar = {"default": "multi-label", "mini": "multi-label-mini"}
+
     head = "sequence"
     auto_class = "AutoModelForSequenceClassification"
     problem_type = "multi_label_classification"
@@ -55,7 +58,16 @@ class MultiLabelClassification(Kind):
     def row_reader(self, task: TaskView, source: SourceView) -> RowReader:
         """Read texts and sets of labels."""
         mapped = {name: task.labels.index(label) for name, label in task.labels_mapped.items()}
-        return LabelSets(self.input_columns(task), Labels(source.labels or task.labels, mapped), source)
+        labels = Labels(source.labels or task.labels, mapped, without_ids=task.labels_are_found)
+        return LabelSets(self.input_columns(task), labels, source)
+
+    def gold_names(self, value: Any) -> list[str]:
+        """Return the labels of a list or a text."""
+        try:
+            items = separated(value, "label") if isinstance(value, str) else value
+        except RowError:
+            return []  # reading the row reports it
+        return [name for item in (items if isinstance(items, list) else [items]) if (name := written_form(item))]
 
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
         """Turn a text or a pair of texts into one sequence; its target is 0 or 1 for each label."""

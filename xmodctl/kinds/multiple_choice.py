@@ -29,6 +29,7 @@ class MultipleChoice(Kind):
     headlines: ClassVar = {"accuracy": Metric("Accuracy", "accuracy", is_share=True)}
     task_keys = frozenset({"connectives", "data_labels"})
 
+    recipes: ClassVar = {"default": "mc", "mini": "mc-mini"}
     head = "choice"
     auto_class = "AutoModelForMultipleChoice"
     pipeline = "multiple-choice"

@@ -58,11 +58,11 @@ class QuestionAnswering(Kind):
     headlines: ClassVar = {"f1": Metric("F1", "f1"), "exact_match": Metric("Exact match", "exact_match", is_share=True)}
     task_keys = frozenset({"metric_rules"})
 
+    recipes: ClassVar = {"default": "qa", "mini": "qa-mini"}
     head = "span"
     auto_class = "AutoModelForQuestionAnswering"
     pipeline = "question-answering"
 
-    gold_name = "answer"
     gold_column = "answers"
     balanced = False
     unreachable: ClassVar = {

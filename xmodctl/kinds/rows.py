@@ -115,6 +115,10 @@ class LabeledTexts(RowReader):
         """Return the label's id."""
         return (row["label"],)
 
+    def remedy(self) -> str:
+        """Say how labels that the training data lacks become labels."""
+        return self._labels.remedy()
+
     def is_certainly_hidden(self, answer: Hashable) -> bool:
         """A diagnostic set may have one class."""
         return False

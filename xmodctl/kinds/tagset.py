@@ -12,6 +12,8 @@ from xmodctl.core.mistakes import RowError
 
 _BEGINS = frozenset("BUS")  # U(nit) and S(ingle) are entities of one word
 _ENDS = frozenset("LEUS")  # L(ast) and E(nd) close an entity
+MARKS = ("B", "I", "E", "S", "L", "U")
+"""What may precede the type in a tag."""
 _PLAIN = re.compile(r"[A-Za-z][\w-]*")  # needs no quotes in YAML
 
 Parts = tuple[str, str | None, str]
@@ -139,7 +141,7 @@ class Tagset:
         mark, type_ = self._split(tag)
         if mark == "O":
             return "O", None, "O"
-        if mark not in ("B", "I", "E", "S", "L", "U"):
+        if mark not in MARKS:
             expected = "expected O or a tag such as B-PER (IOB1, IOB2, BILOU, or IOBES)"
             raise RowError(
                 f"`{column}` item {position} is {quoted(tag)}; {expected}", f"`{column}` has {quoted(tag)}; {expected}"
@@ -158,6 +160,12 @@ class Tagset:
             return "O", ""
         mark, hyphen, type_ = tag.partition("-") if isinstance(tag, str) else ("", "", "")
         return (mark, type_) if hyphen else ("", "")
+
+
+def types_in(tags: Any) -> list[str]:
+    """Return the types that a list of tags names, each once; what is no tag is ignored."""
+    names = [tag.partition("-") for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
+    return list(dict.fromkeys(name for mark, hyphen, name in names if hyphen and name and mark in MARKS))
 
 
 def _yaml(name: str) -> str:

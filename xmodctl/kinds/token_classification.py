@@ -9,10 +9,12 @@ import numpy as np
 from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow, name_in_row
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
+from xmodctl.kinds.labels import sorted_labels
 from xmodctl.kinds.rows import RowReader, SourceView, read_text, read_texts
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.kinds.sentences import SentenceReader, gold_tags
 from xmodctl.kinds.spans import Span, agreement, spans, types_of
+from xmodctl.kinds.tagset import types_in
 from xmodctl.kinds.windows import Frame, windows
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class TokenClassification(Kind):
     needs_labels = True
     task_keys = frozenset({"labels_mapped", "numbered_columns"})
 
+    recipes: ClassVar = {"default": "ner", "mini": "ner-mini"}
     head = "tokens"
     auto_class = "AutoModelForTokenClassification"
     pipeline = "token-classification"
@@ -64,6 +67,14 @@ class TokenClassification(Kind):
     def row_reader(self, task: TaskView, source: SourceView) -> RowReader:
         """Read words and their tags."""
         return SentenceReader(task, source)
+
+    def gold_names(self, value: Any) -> list[str]:
+        """Return the types of entities in a list of tags."""
+        return types_in(value)
+
+    def labels_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return O, and the IOB2 tags of each type, sorted."""
+        return ("O", *(f"{mark}-{name}" for name in sorted_labels(names) for mark in "BI"))
 
     def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
         """Turn words into token ids; a word's tag is on its first piece that has a character of the word.

@@ -157,12 +157,12 @@ def _task_of(run: Run, row: Row) -> Task:
 
 def _data_folder(origin: str, row: Row, run: Run) -> Path | None:
     """Return the data folder that a file came from: DIR of DIR/<language>/<split>.<ext>, or of DIR/<split>.<ext>."""
-    if row.folder and Path(row.folder).is_dir():
+    if row.folder and Path(row.folder).exists():
         return Path(row.folder)
     if Path(origin).exists() and (place := folder_of(row.data, row.language)):
         return Path(place)
     folder = Path(run.plan.data) if run.plan.data else None
-    return folder if folder and folder.is_dir() else None
+    return folder if folder and folder.exists() else None
 
 
 def _is_on_hub(origin: str, run: Run) -> bool:

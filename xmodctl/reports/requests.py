@@ -60,9 +60,9 @@ class ReportRequest:
             )
         if self.errors < 0:
             raise UserError(f"--errors {self.errors}: give 0 or more")
-        if self.data is not None and not Path(self.data).is_dir():
+        if self.data is not None and not Path(self.data).exists():
             raise UserError(
-                f"--data {self.data} is not a folder; it should hold LANGUAGE/{self.split}.jsonl or another format"
+                f"--data {self.data} is not a folder or a file; give a file, or a folder of LANGUAGE/{self.split}.jsonl"
             )
 
     @property

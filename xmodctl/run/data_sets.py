@@ -9,6 +9,9 @@ from xmodctl.languages import same
 HUB = "the Hub's"
 """Begins the name of a benchmark that was read from the Hub."""
 
+SPLIT_FILES = ("train", "validation", "dev", "valid", "val", "test")
+"""The names of files that hold one split; a file with another name is a data set by itself."""
+
 _HUB_ORIGIN = re.compile(r"[\w.-]+(/[\w.-]+)?@[\w.-]+:")
 
 

@@ -63,4 +63,5 @@ class Plan:
         """Name of the run's folder: what it is, and six digits that keep different plans apart."""
         model = Path(self.model).name
         shots = f"-{self.shots.count}shots" if self.shots else ""
-        return f"{self.task.name}-{'+'.join(self.source_languages)}{shots}-{model}-{self.digest[:6]}"
+        name = Path(self.data).name.partition(".")[0] if self.data and self.task.from_data else self.task.name
+        return f"{name}-{'+'.join(self.source_languages)}{shots}-{model}-{self.digest[:6]}"

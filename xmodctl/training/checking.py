@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from xmodctl.core.arguments import as_selection
-from xmodctl.core.events import Notice, warn
+from xmodctl.core.events import warn
 from xmodctl.core.requests import command
 from xmodctl.training.findings import Finding
+from xmodctl.training.finetune import report_notes
 from xmodctl.training.planning import resolve_plan
 from xmodctl.training.preflight import check as preflight_checks
 from xmodctl.training.request import CheckRequest
@@ -50,8 +51,7 @@ def check(request: CheckRequest) -> CheckReport:
 
     listen = request.listen or warn
     resolved, facts = resolve_plan(request, look_up, listen)
-    for note in resolved.notes:
-        listen(Notice(note, caution=True))
+    report_notes(resolved, listen)
     is_local = request.download or facts.origin == "folder" or facts.id == "mini"
     reads_rows = request.data is not None or request.download
     languages = [part.strip() for part in as_selection(request.langs).split(",")] if request.langs else None

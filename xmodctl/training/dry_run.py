@@ -33,7 +33,7 @@ class DryRun:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about the plan."""
-        return self.resolved.notes
+        return (*self.resolved.remarks, *self.resolved.notes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the dry run as plain JSON values."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xmodctl.model import Source
     from xmodctl.run.plan import Plan
     from xmodctl.run.run import Run
+    from xmodctl.training.planning import ResolvedPlan
 
 
 @command(FinetuneRequest)
@@ -31,8 +32,7 @@ def finetune(request: FinetuneRequest) -> "Run":
 
     listen, seeds = request.listen or warn, request.run_seeds
     resolved, source = resolve_plan(request, find, listen)
-    for note in resolved.notes:
-        listen(Notice(note, caution=True))
+    report_notes(resolved, listen)
     plan = resolved.plan
     folder = run_folder(request, plan)
     return train_plan(plan, seeds, source, folder, request.on_exists, request.trackers, listen)
@@ -85,6 +85,14 @@ def train_plan(
 
             fine_tune(run, source, data, listen_all, only)
     return Run.read(folder)
+
+
+def report_notes(resolved: "ResolvedPlan[Plan]", listen: Listener) -> None:
+    """Report what was chosen for a plan, and what may not be meant."""
+    for remark in resolved.remarks:
+        listen(Notice(remark))
+    for note in resolved.notes:
+        listen(Notice(note, caution=True))
 
 
 def run_folder(request: FinetuneRequest, plan: "Plan") -> Path:

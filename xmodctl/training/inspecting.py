@@ -9,7 +9,7 @@ from xmodctl.core.arguments import check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, ModelLoading
 from xmodctl.core.requests import command
-from xmodctl.training.planning import settings
+from xmodctl.training.planning import fitted, settings
 from xmodctl.training.request import PlanRequest
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def inspect(request: InspectRequest) -> Inspection:
     from xmodctl.data.inspection import inspect as inspect_rows
     from xmodctl.model import find, load_tokenizer
 
-    chosen = settings(request)
+    chosen = fitted(settings(request), request, [request.lang])
     split, folder = request.chosen_split, request.data_folder
     # A benchmark may keep its validation data beside the training data instead of with the test data.
     published = split != "train" and offers(chosen.task, request.lang, split, folder=folder)

@@ -1,7 +1,7 @@
 """From a request to the plan that is run: each value with its origin."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from xmodctl.core.events import Event, Listener, ModelLoading
 from xmodctl.core.messages import shell_setting
 from xmodctl.core.schema import keys_of
 from xmodctl.data import coverage
+from xmodctl.data.own_data import fit
 from xmodctl.kinds import KINDS
 from xmodctl.languages import Match, expand, is_corpus, resolve, same
 from xmodctl.model.precision import resolve_precision
@@ -36,6 +37,7 @@ class ResolvedPlan(Generic[P]):
     plan: P
     origins: Mapping[str, str]
     notes: tuple[str, ...]
+    remarks: tuple[str, ...] = ()  # what was chosen, where nothing is wrong
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Settings:
     task: Task
     recipe: Recipe
     origins: Mapping[str, str]
+    remarks: tuple[str, ...] = ()  # what local data showed
+    cautions: tuple[str, ...] = ()  # what may be wrong with it
 
 
 def _ignore(event: Event) -> None:
@@ -67,6 +71,7 @@ def resolve_plan(
     chosen = settings(request)
     languages = request.languages or (chosen.task.source_language,)
     _check_early(request, languages, chosen.recipe)
+    chosen = fitted(chosen, request, languages)
     recipe = _with_absolute_paths(chosen.recipe)
     stage_tasks = _stage_tasks(chosen.task, recipe)
     listen(ModelLoading(str(request.model)))
@@ -77,6 +82,7 @@ def resolve_plan(
     matches = _source_languages(request, languages, model)
     task = _trained_on_corpus(chosen.task, languages, request.data_folder)
     notes = [match.note for match in matches if match.note]
+    notes += chosen.cautions
     shots = None
     if request.requested_shots:
         shots, shot_notes = _shots(request.requested_shots, task, model, str(request.model), matches)
@@ -94,7 +100,7 @@ def resolve_plan(
         stage_tasks=stage_tasks,
         shots=shots,
     )
-    return ResolvedPlan(plan, chosen.origins, tuple(notes)), model
+    return ResolvedPlan(plan, chosen.origins, tuple(notes), chosen.remarks), model
 
 
 def settings(request: PlanRequest) -> Settings:
@@ -109,7 +115,22 @@ def settings(request: PlanRequest) -> Settings:
     recipe_origins = origins(recipe, recipe_origin, request.changes, keys_of(Recipe))
     task, recipe = _override(task, recipe, request.changes)
     _check_task(task)
+    if task.is_open and request.data is None:
+        raise UserError(f"the task {task.name} is about data of your own; give it with --data FILE or --data DIR")
     return Settings(task, recipe, recipe_origins)
+
+
+def fitted(chosen: Settings, request: PlanRequest, languages: Sequence[str]) -> Settings:
+    """Return settings with what local data shows of the task.
+
+    Raises:
+        UserError: It does not show what the task lacks.
+    """
+    if request.data_folder is None:
+        return chosen
+    task = fit(chosen.task, request.data_folder, languages)
+    _check_task(task.task)
+    return replace(chosen, task=task.task, remarks=task.remarks, cautions=task.cautions)
 
 
 def _check_task(task: Task) -> None:

@@ -32,7 +32,7 @@ class PlanRequest:
         model: A Hub id (optionally with `@REVISION`), a folder, or `mini`.
         recipe: A shipped recipe, or the path of a YAML file; the task names the default.
         overrides: Keys of the recipe or the task, and their values.
-        data: A folder of local data; None is the Hub.
+        data: A file, or a folder of files; None is the Hub.
         language_column: The column that holds the language, in a file that holds several.
         limit: Use only the first rows of each language.
         precision: The precision of matrix products: auto, fp32, bf16, or fp16.
@@ -52,9 +52,9 @@ class PlanRequest:
     def __post_init__(self) -> None:
         check_choice("--precision", self.precision, PRECISIONS)
         check_limit(self.limit)
-        if self.data is not None and not Path(self.data).expanduser().is_dir():
+        if self.data is not None and not Path(self.data).expanduser().exists():
             raise UserError(
-                f"--data {self.data} is not a folder; give a folder with files such as LANGUAGE/train.jsonl"
+                f"--data {self.data} is not a folder or a file; give a file, or a folder of LANGUAGE/train.jsonl"
             )
 
     @property

@@ -102,7 +102,7 @@ class EncodedTrainingData:
             tokens=sum(int(encoded.input_ids.lengths.sum()) for encoded in self.training),
             truncated=sum(encoded.counts["truncated"] for encoded in self.training),
             validation_rows=sum(len(language.rows) for language in data.validation),
-            notes=tuple(self._notes()),
+            notes=tuple(dict.fromkeys(self._notes())),
             stage=data.stage,
         )
 

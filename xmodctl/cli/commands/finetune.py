@@ -1,6 +1,5 @@
 """`xmodctl finetune`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -111,12 +110,12 @@ def finetune(
             out=out, on_exists=on_exists, track=track or (), listen=listen,
         )  # fmt: skip
     if isinstance(result, Run):
-        _show_run(result, data, as_json=json)
+        _show_run(result, as_json=json)
     else:
         show_dry_run(result, plan_tables, as_json=json)
 
 
-def _show_run(run: "Run", data: Path | None, *, as_json: bool) -> None:
+def _show_run(run: "Run", *, as_json: bool) -> None:
     from xmodctl.cli import display
 
     if as_json:
@@ -130,5 +129,5 @@ def _show_run(run: "Run", data: Path | None, *, as_json: bool) -> None:
         )
         return
     display.show_text(f"run: {run.folder}")
-    from_data = f" --data {data}" if data else ""
-    display.note(f"next: xmodctl eval-transfer --run {run.folder} --langs @task{from_data}")
+    languages = "all" if run.plan.task.from_data else "@task"
+    display.note(f"next: xmodctl eval-transfer --run {run.folder} --langs {languages}")

@@ -25,7 +25,7 @@ def list_tasks(json: options.Json = False) -> None:
             ", ".join(task.aliases),
             task.kind,
             task.headline,
-            str(len(task.languages)),
+            str(len(task.languages)) if task.languages else "of your data",
             task.recipe_for(""),
         )
         for task in shipped

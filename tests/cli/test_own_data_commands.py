@@ -1,0 +1,79 @@
+"""Data of your own, from one file to scores, a report, and predictions, with one line each."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import run
+
+from xmodctl.evaluation.results import read_rows
+
+FAST = ("--set", "epochs=1", "--set", "max_length=32")  # for time alone
+
+
+def succeed(*words: object) -> str:
+    result = run(*words)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def write_tickets(folder: Path) -> Path:
+    words = {"cats": "cat", "dogs": "dog", "colors": "red"}
+    lines = ["body;category;lang"]
+    for number in range(90):
+        label = list(words)[number % 3]
+        lines.append(f"the {words[label]} runs {number};{label};{('en', 'de')[number % 2]}")
+    (folder / "tickets.csv").write_text("\n".join(lines) + "\n")
+    return folder / "tickets.csv"
+
+
+@pytest.mark.slow
+def test_one_line_each_from_a_csv_to_predictions(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tickets(tmp_path)
+    output = succeed(
+        "finetune", "--task", "classification", "--lang", "en", "--model", tiny_model, "--data", "tickets.csv", *FAST
+    )
+    assert "label from `category`" in output
+    assert output.count('separated by ";"') == 1
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("tickets-en_XX-")
+    assert f"--run runs/{folder.name} --langs all" in " ".join(output.split())
+    succeed("eval-transfer", "--langs", "all")
+    rows = {row.language: row for row in read_rows(folder / "results.jsonl")}
+    assert set(rows) == {"en", "de"}
+    assert rows["de"].data_set == str(tmp_path / "tickets.csv")
+    assert "cannot be read" not in succeed("report")
+    assert "the cat runs" in (folder / "report.html").read_text()
+    assert json.loads((folder / "run.json").read_text())["plan"]["task"]["labels"] == ["cats", "colors", "dogs"]
+
+    # Another file is scored as a whole, and kept apart.
+    other = tmp_path / "other.csv"
+    other.write_text("body,category\nthe cat,cats\nthe dog,dogs\nthe red,colors\n")
+    succeed("eval-transfer", "--langs", "de", "--data", other)
+    assert [row.n for row in read_rows(folder / "results.jsonl") if row.data_set == str(other)] == [3]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("finetune", "--task", "classification", "--lang", "en"), "give it with --data FILE or --data DIR"),
+        (
+            ("finetune", "--task", "classification", "--lang", "en", "--data", "none.csv"),
+            "none.csv is not a folder or a file",
+        ),
+        (("finetune", "--task", "classification", "--lang", "en", "--data", "book.xlsx"), "save it as CSV"),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_loaded(tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "book.xlsx").write_bytes(b"PK")
+    result = run(*words, "--model", "mini")
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
+def test_tasks_list_says_that_languages_come_from_the_data():
+    assert "of your data" in succeed("tasks", "list")

@@ -1,0 +1,329 @@
+"""Local data that no task describes: its columns, languages, and labels, found and reported."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xmodctl.catalog.task import Split, Task
+from xmodctl.core.errors import UserError
+from xmodctl.core.messages import counted, listed, quoted, shell_setting
+from xmodctl.core.mistakes import Mistakes
+from xmodctl.data import local, single_file
+from xmodctl.data.columns import nearest
+from xmodctl.data.readers import read
+from xmodctl.data.sources import language_in
+from xmodctl.data.usual_names import SPLIT_COLUMN, numbered_choices, usual_columns, usual_language_columns
+from xmodctl.kinds import KINDS
+from xmodctl.kinds.labels import absent_labels_remedy, written_form
+from xmodctl.kinds.rows import Raw
+from xmodctl.languages import same
+from xmodctl.languages.tags import read as read_language
+
+PLACES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class FittedTask:
+    """A task with what local data showed, and what the user should know about it."""
+
+    task: Task
+    remarks: tuple[str, ...] = ()  # what was chosen
+    cautions: tuple[str, ...] = ()  # what may be wrong
+
+
+@dataclass
+class _Uses:
+    """The rows in which something occurs."""
+
+    count: int = 0
+    places: list[str] = field(default_factory=list)
+
+    def add(self, place: str) -> None:
+        self.count += 1
+        if len(self.places) < PLACES_SHOWN:
+            self.places.append(place)
+
+    def __str__(self) -> str:
+        return (
+            f"{counted(self.count, 'row')}: {', '.join(self.places)}{', ...' if self.count > len(self.places) else ''}"
+        )
+
+
+@dataclass
+class _Survey:
+    """What the rows of local data hold."""
+
+    languages: dict[str, _Uses] = field(default_factory=dict)
+    trained: Counter[str] = field(default_factory=Counter)  # names of labels in the training rows of the sources
+    elsewhere: dict[str, _Uses] = field(default_factory=dict)  # names of labels in other rows
+    training_rows: int = 0
+    ids_differ: bool = True  # whether the ids of each language and split do
+
+
+def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
+    """Return a task with the columns, languages, and labels of local data, as far as it does not name them.
+
+    Args:
+        task: The task.
+        data: A file, or a folder of files.
+        languages: The languages to train in, as the user spells them.
+
+    Raises:
+        UserError: A column is missing or may be one of several, or the labels cannot be learned.
+    """
+    is_single = single_file.is_single(data)
+    if not (task.is_open or is_single or not task.languages):
+        return FittedTask(task)
+    files = _files(data, is_single=is_single)
+    if not files:
+        return FittedTask(task)  # what is missing is reported where it is needed
+    header = _header(task, files)
+    changes, origin = _columns(task, header, files[0][0])
+    guessed_id = "id" in changes.get("columns", {}) and "id" not in task.columns
+    if not task.language_column and (column := _language_column(header, files[0][0], changes)):
+        changes["language_column"] = column
+    if is_single and not task.split_column and SPLIT_COLUMN in header:
+        changes["split_column"] = SPLIT_COLUMN
+    remarks = _column_remarks(task, data, changes)
+    task = task.with_values({**changes, "find": {}}, origin=origin)
+    survey = _survey(task, files, languages, is_single=is_single)
+    cautions = _language_cautions(data, survey)
+    if guessed_id and not survey.ids_differ:
+        task = task.with_values({"columns.id": None}, origin=origin)
+        cautions.append(f"{data}: the values of `id` are not unique, so rows are numbered")
+    shown: dict[str, Any] = {}
+    if not task.languages:
+        shown["languages"] = dict.fromkeys(survey.languages)
+        counts = ", ".join(f"{code} ({uses.count:,})" for code, uses in survey.languages.items())
+        remarks.append(f"{data}: rows by language: {counts}")
+    if not survey.training_rows:
+        raise UserError(_no_training_rows(data, languages, survey))
+    if KINDS[task.kind].needs_labels and not task.labels:
+        shown["labels"] = _labels(task, data, survey)
+        remarks.append(f"labels, from the training data: {listed(_shown_labels(shown['labels']))}")
+        cautions += _spelling_cautions(data, survey)
+    if is_single and "split_column" not in changes and not task.split_column and task.split_seed is not None:
+        remarks.append(
+            f"{data} has no column `{SPLIT_COLUMN}`: of each language and label, 80% of the rows are for training, 10% "
+            f"for validation, and 10% for tests; rows with the same text stay together (split_seed={task.split_seed})"
+        )
+    sources = [code for code in survey.languages if any(same(code, language) for language in languages)]
+    if shown and sources:
+        shown["source_language"] = sources[0]
+    keys = (*changes, *(key for key in shown if key != "source_language"))
+    task = task.with_values({**shown, "from_data": [*task.from_data, *keys]}, origin=origin)
+    return FittedTask(task, tuple(remarks), tuple(cautions))
+
+
+def _files(data: Path, *, is_single: bool) -> list[tuple[Path, str, Split | None]]:
+    """Return the files with their language and split, training data first."""
+    if is_single:
+        single_file.check_format(data)
+        return [(data, "", None)]
+    return sorted(local.data_files(data), key=lambda file: file[2] != "train")
+
+
+def _provisional(task: Task) -> dict[str, str | list[str]]:
+    """Return the task's columns, and the kind's own names for those that are to be found."""
+    return {**{name: name for name in task.missing}, **task.columns}
+
+
+def _header(task: Task, files: Sequence[tuple[Path, str, Split | None]]) -> list[str]:
+    """Return the columns of the first row.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = files[0][0]
+    mistakes = Mistakes(str(path))
+    for _, raw in read(path, str(path), _provisional(task), mistakes, all_columns=True)[1]:
+        return [*raw]
+    mistakes.raise_any()
+    raise UserError(f"{path} contains no rows; give a header line, such as {_example(task)}, and rows after it")
+
+
+def _example(task: Task) -> str:
+    return ",".join([*(name for name in _provisional(task) if name != "id"), "language"])
+
+
+def _columns(task: Task, header: Sequence[str], path: Path) -> tuple[dict[str, Any], str]:
+    """Return the columns that are found, as a change of the task, and the name of their origin.
+
+    Raises:
+        UserError: A column is missing, or may be one of several.
+    """
+    used = {name for names in task.columns.values() for name in ([names] if isinstance(names, str) else names)}
+    used |= {task.language_column, task.split_column, *usual_language_columns(header), SPLIT_COLUMN}
+    columns: dict[str, Any] = {}
+    for column, presence in task.missing.items():
+        free = [name for name in header if name not in used]
+        candidates = usual_columns(column, free, task.missing)
+        several = numbered_choices(free) if column == "choices" and not candidates else []
+        if several:
+            columns[column] = several
+            used.update(several)
+        elif len(candidates) == 1:
+            columns[column] = candidates[0]
+            used.add(candidates[0])
+        elif len(candidates) > 1:
+            raise UserError(
+                f"{path}: several columns may be the {column}: {listed(candidates)}; name it with "
+                f"{shell_setting(f'columns.{column}', candidates[0])}"
+            )
+        elif presence == "required":
+            raise UserError(_no_column(task, column, free, header, path))
+    return ({"columns": {**task.columns, **columns}} if columns else {}), str(path)
+
+
+def _no_column(task: Task, column: str, free: Sequence[str], header: Sequence[str], path: Path) -> str:
+    names = listed(map(str, header)) or "none"
+    problem = f"{path}: no column is called {column} or similar (the columns are {names})"
+    if not free:
+        return f"{problem}; add one, or choose another task: `xmodctl tasks list`"
+    guess = nearest(column, free) or free[0]
+    return (
+        f"{problem}; name it with {shell_setting(f'columns.{column}', guess)}, or, if the first line of the file is a "
+        f"row, add a header line above it, such as {_example(task)}"
+    )
+
+
+def _language_column(header: Sequence[str], path: Path, changes: dict[str, Any]) -> str:
+    columns = changes.get("columns", {})
+    candidates = [name for name in usual_language_columns(header) if name not in columns.values()]
+    if len(candidates) > 1:
+        raise UserError(
+            f"{path}: several columns may give the language of a row: {listed(candidates)}; name it with "
+            f"--lang-column {candidates[0]}"
+        )
+    return candidates[0] if candidates else ""
+
+
+def _column_remarks(task: Task, data: Path, changes: dict[str, Any]) -> list[str]:
+    """Say what is read from which column."""
+    columns = {key: name for key, name in changes.get("columns", {}).items() if key not in task.columns}
+    if "language_column" in changes:
+        columns["language"] = changes["language_column"]
+    if "split_column" in changes:
+        columns["split"] = changes["split_column"]
+    if not columns:
+        return []
+    read_from = ", ".join(
+        f"{key} from {'`' + name + '`' if isinstance(name, str) else listed(name)}" for key, name in columns.items()
+    )
+    return [f"{data}: {read_from} (another column: --set columns.{next(iter(columns))}=NAME)"]
+
+
+def _survey(
+    task: Task, files: Sequence[tuple[Path, str, Split | None]], languages: Sequence[str], *, is_single: bool
+) -> _Survey:
+    """Read all rows once.
+
+    Raises:
+        UserError: A file cannot be read, or the language of a row is empty.
+    """
+    survey, kind = _Survey(), KINDS[task.kind]
+    gold = task.columns.get(kind.gold_column)
+    ids: dict[tuple[str, Split], set[str]] = {}
+    is_source: dict[str, bool] = {}
+    for place, raw, language, split in _rows(task, files, languages, is_single=is_single):
+        survey.languages.setdefault(language, _Uses()).add(place)
+        if language not in is_source:
+            is_source[language] = any(same(language, source) for source in languages)
+        trained = split == "train" and is_source[language]
+        survey.training_rows += trained
+        names = kind.gold_names(raw.get(gold)) if isinstance(gold, str) else []
+        for name in names:
+            if trained:
+                survey.trained[name] += 1
+            else:
+                survey.elsewhere.setdefault(name, _Uses()).add(place)
+        if survey.ids_differ and split != "train" and isinstance(column := task.columns.get("id"), str):
+            seen, id_ = ids.setdefault((language, split), set()), written_form(raw.get(column)) or ""
+            survey.ids_differ = bool(id_) and id_ not in seen
+            seen.add(id_)
+    return survey
+
+
+def _rows(
+    task: Task, files: Sequence[tuple[Path, str, Split | None]], languages: Sequence[str], *, is_single: bool
+) -> Iterator[tuple[str, Raw, str, Split]]:
+    """Yield each row with its place, language, and split."""
+    for path, folder_language, file_split in files:
+        mistakes = Mistakes(str(path))
+        splits = single_file.contents_of(task, path).splits if is_single else None
+        file, rows = read(path, str(path), task.columns, mistakes, all_columns=True, numbered=task.numbered_columns)
+        for number, raw in rows:
+            language: str | None = folder_language
+            if not folder_language and task.language_column:
+                language = language_in(raw.get(task.language_column), task.language_ends_at)
+                if language is None:
+                    value = quoted(raw.get(task.language_column))
+                    reason = f"`{task.language_column}` is {value}; write the row's language, or remove the row"
+                    mistakes.add(file.at(number), reason)
+                    continue
+            split = file_split or (splits.get(number, "train") if splits else "train")
+            yield file.at(number), raw, language or languages[0], split
+        mistakes.raise_any()
+
+
+def _language_cautions(data: Path, survey: _Survey) -> list[str]:
+    unknown = {code: uses for code, uses in survey.languages.items() if read_language(code) is None}
+    return [
+        f"{data}: `{code}` is no language that is known, and is used only if you name it ({uses})"
+        for code, uses in unknown.items()
+    ]
+
+
+def _no_training_rows(data: Path, languages: Sequence[str], survey: _Survey) -> str:
+    counts = ", ".join(f"{code} ({counted(uses.count, 'row')})" for code, uses in survey.languages.items())
+    most = max(survey.languages, key=lambda code: survey.languages[code].count, default="")
+    return f"{data} has no training rows in {', '.join(languages)}; it has {counts}; try --lang {most}"
+
+
+def _labels(task: Task, data: Path, survey: _Survey) -> tuple[str, ...]:
+    """Return the labels of the training rows.
+
+    Raises:
+        UserError: There are too few to learn anything, or other rows have others.
+    """
+    kind = KINDS[task.kind]
+    column = task.columns[kind.gold_column]
+    if not isinstance(column, str):
+        return tuple(column)  # one column per label
+    names = [name for name, _ in survey.trained.most_common() if name not in task.labels_mapped]
+    labels = kind.labels_of(names)
+    known = {name.casefold() for name in (*names, *labels, *task.labels_mapped)} | {"-", "-1"}
+    absent = {name: uses for name, uses in survey.elsewhere.items() if name.casefold() not in known}
+    if len(labels) < 2 and not absent:
+        what = f"every training row has the label {quoted(names[0])}" if names else "no training row has a label"
+        raise UserError(f"{data}: {what}, so there is nothing to learn; add rows with other labels")
+    if absent:
+        first = list(absent.items())[:5]
+        shown = "; ".join(f"{quoted(name)} ({uses})" for name, uses in first)
+        more = f"; and {len(absent) - 5:,} more" if len(absent) > 5 else ""
+        have = listed(map(str, _shown_labels(labels))) or "none"
+        raise UserError(
+            f"{data}: no training row has the {'label' if len(absent) == 1 else 'labels'} {shown}{more}; the training "
+            f"rows have {have}{absent_labels_remedy(kind.labels_of([*names, *absent]))}"
+        )
+    return labels
+
+
+def _shown_labels(labels: Sequence[str]) -> list[str]:
+    """Return labels as a message lists them: IOB2 tags by their type."""
+    types = [label[2:] for label in labels if label[:2] == "B-"]
+    return types if types and len(labels) == 2 * len(types) + 1 else list(labels)
+
+
+def _spelling_cautions(data: Path, survey: _Survey) -> list[str]:
+    """Name labels that are equal but for their case."""
+    spellings: dict[str, list[str]] = {}
+    for name in survey.trained:
+        spellings.setdefault(name.casefold(), []).append(name)
+    return [
+        f"{data}: {' and '.join(map(quoted, names))} differ only in case and are taken for the same label"
+        for names in spellings.values()
+        if len(names) > 1
+    ]

@@ -1,0 +1,65 @@
+"""The usual names of columns, by which the columns of data that no task describes are found."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+LANGUAGE_COLUMNS = ("language", "lang", "locale", "language_code", "lang_code")
+"""In files with several languages: the columns that may give the language, in the order in which they are tried."""
+
+SPLIT_COLUMN = "split"
+"""In a single file: the column that gives the split of each row."""
+
+_TEXTS = (
+    "text", "sentence", "review", "content", "body", "comment", "message", "document", "utterance", "tweet", "post",
+    "review_body", "review_text", "text_a", "text1", "sentence1", "sentence_a",
+)  # fmt: skip
+_USUAL: Mapping[str, Sequence[str]] = {
+    "text": _TEXTS,
+    "text_pair": ("hypothesis", "text_b", "text2", "sentence2", "sentence_b", "question2", "reply", "response"),
+    "label": (
+        "label", "labels", "category", "categories", "class", "target", "topic", "topics", "intent", "sentiment",
+        "tag", "tags", "score", "rating",
+    ),
+    "tokens": ("tokens", "words"),
+    "tags": ("tags", "ner_tags", "labels", "label", "entities", "spans", "ner"),
+    "context": ("context", "passage", "paragraph", "premise"),
+    "question": ("question", "query"),
+    "answers": ("answers", "answer"),
+    "choices": ("choices", "options", "endings", "answers"),
+    "id": ("id",),
+}  # fmt: skip
+_FIRST_OF_TWO = ("premise", "question1")
+"""Names of the first text of a pair."""
+_NUMBERED_CHOICE = re.compile(r"(choice|option|ending|answer)_?([0-9]{1,2}|[a-e])")
+
+
+def usual_columns(column: str, header: Sequence[str], wanted: Collection[str]) -> list[str]:
+    """Return the columns of a header that may be a column of a kind: its own name alone, or those with a usual name.
+
+    Args:
+        column: The kind's column.
+        header: The columns of the data that are free.
+        wanted: All of the kind's columns that are looked for.
+    """
+    folded = {name: _folded(name) for name in header}
+    if own := [name for name in header if folded[name] == column]:
+        return own
+    usual = [*_USUAL.get(column, ())]
+    if column == "text" and "text_pair" in wanted:
+        usual += _FIRST_OF_TWO
+    return [name for name in header if folded[name] in usual]
+
+
+def numbered_choices(header: Sequence[str]) -> list[str]:
+    """Return the columns that hold one choice each, such as `choice1` and `choice2`, or an empty list."""
+    columns = [name for name in header if _NUMBERED_CHOICE.fullmatch(_folded(name))]
+    return columns if len(columns) > 1 else []
+
+
+def usual_language_columns(header: Sequence[str]) -> list[str]:
+    """Return the columns that may give the language of a row."""
+    return [name for name in header if _folded(name) in LANGUAGE_COLUMNS]
+
+
+def _folded(name: str) -> str:
+    return name.strip().casefold().replace(" ", "_").replace("-", "_")
