@@ -21,7 +21,7 @@ def finetune(model: Path, data: Path, out: Path, *more: object) -> Result:
 
 
 def refused(result: Result) -> str:
-    """Return the message of a command that the user can mend: exit code 2, one message, no traceback."""
+    """Return the message of a command that the user can fix: exit code 2, one message, no traceback."""
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.output
     assert result.output.count("Error") == 1, result.output

@@ -262,8 +262,8 @@ def test_a_merged_model_has_the_new_language_and_every_tensor_that_was_there(bas
     assert "new: zu_ZA" in result.stderr
     merged = model.find(str(tmp_path / "merged"))
     assert merged.languages == (*base.languages, "zu_ZA")
-    here, there = (weights.Checkpoint(item.folder, item.name) for item in (base, merged))
-    before, after = here.read(here.entries), there.read(there.entries)
+    base_checkpoint, merged_checkpoint = (weights.Checkpoint(item.folder, item.name) for item in (base, merged))
+    before, after = base_checkpoint.read(base_checkpoint.entries), merged_checkpoint.read(merged_checkpoint.entries)
     assert all(torch.equal(after.pop(name), tensor) for name, tensor in before.items())
     assert after.keys() == package.tensors().keys()
     assert all(torch.equal(after[name], tensor) for name, tensor in package.tensors().items())

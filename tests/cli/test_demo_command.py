@@ -18,10 +18,10 @@ from xmodctl.data.demonstrations import TASKS, demonstration_folder
 def test_a_demonstration_has_a_recipe_and_rows_that_its_task_reads_in_fifteen_languages(name):
     task, folder = library.task(name), demonstration_folder(name)
     assert library.recipe(f"demo-{name}").source
-    there = coverage(task, folder)
-    assert len(there) == 15
-    assert set(there["en"]) == {"train", "validation", "test"}
-    for language, splits in there.items():
+    languages = coverage(task, folder)
+    assert len(languages) == 15
+    assert set(languages["en"]) == {"train", "validation", "test"}
+    for language, splits in languages.items():
         for split in splits:
             assert len(load_rows(task, language, split, folder=folder, evaluation=split != "train")) >= 20
 

@@ -11,7 +11,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.schema import parse_override, read
 
 
-def said(path: Path, text: str, kind=Recipe) -> str:
+def refusal(path: Path, text: str, kind=Recipe) -> str:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as caught:
         read(kind, path, name="mine")
@@ -19,7 +19,7 @@ def said(path: Path, text: str, kind=Recipe) -> str:
 
 
 def test_a_bad_file_tells_all_its_mistakes_at_once_with_their_lines(tmp_path):
-    message = said(tmp_path / "r.yaml", "learnin_rate: 1e-5\nbatch_size: many\nkeep: best\n")
+    message = refusal(tmp_path / "r.yaml", "learnin_rate: 1e-5\nbatch_size: many\nkeep: best\n")
     assert "3 mistakes" in message
     assert "line 1: there is no key `learnin_rate` (did you mean learning_rate?)" in message
     assert "line 2: `batch_size` is 'many'" in message
@@ -27,12 +27,12 @@ def test_a_bad_file_tells_all_its_mistakes_at_once_with_their_lines(tmp_path):
 
 
 def test_a_key_given_twice_is_a_mistake(tmp_path):
-    assert "line 2: `epochs` is given twice (first on 1)" in said(tmp_path / "r.yaml", "epochs: 1\nepochs: 2\n")
+    assert "line 2: `epochs` is given twice (first on 1)" in refusal(tmp_path / "r.yaml", "epochs: 1\nepochs: 2\n")
 
 
 @pytest.mark.parametrize("text", ["a: [1", "{", "epochs: 2\n\tbatch_size: 3", "- 1\n- 2", "", "just words"])
 def test_what_is_no_yaml_mapping_is_told_in_one_sentence(tmp_path, text):
-    message = said(tmp_path / "r.yaml", text)
+    message = refusal(tmp_path / "r.yaml", text)
     assert str(tmp_path / "r.yaml") in message
     assert "\n" not in message
 
@@ -44,7 +44,7 @@ def test_bytes_that_are_no_text_are_told(tmp_path):
 
 
 def test_a_python_object_in_a_yaml_file_is_not_built(tmp_path):
-    assert "YAML" in said(tmp_path / "r.yaml", "title: !!python/object/apply:os.getcwd []\n")
+    assert "YAML" in refusal(tmp_path / "r.yaml", "title: !!python/object/apply:os.getcwd []\n")
 
 
 def test_a_nested_unknown_key_gets_a_near_miss_from_its_own_level(tmp_path):
@@ -57,7 +57,7 @@ languages: [en]
 recipe: nli
 evaluation: {locations: [{repositori: a/b, files: x}]}
 """
-    message = said(tmp_path / "t.yaml", text, Task)
+    message = refusal(tmp_path / "t.yaml", text, Task)
     assert "`evaluation.locations.0.repositori` (did you mean repository?)" in message
 
 
@@ -82,7 +82,7 @@ def test_labels_are_set_as_they_are_written(labels):
 
 
 def test_a_label_that_yaml_reads_as_nothing_is_told_with_the_quotes_that_it_needs(tmp_path):
-    message = said(tmp_path / "t.yaml", TASK + "languages: [de]\nlabels: [null, x]\n", Task)
+    message = refusal(tmp_path / "t.yaml", TASK + "languages: [de]\nlabels: [null, x]\n", Task)
     assert "`labels.0` is empty: YAML reads an empty value, null and ~ as nothing; put text in quotes" in message
 
 
@@ -112,7 +112,7 @@ def test_hostile_yaml_is_refused_in_one_sentence_within_a_second(tmp_path, value
     begin = time.monotonic()
     with pytest.raises(UserError) as caught:
         parse_override(f"labels={value}")
-    message = said(tmp_path / "t.yaml", f"labels: {value}\n", Task)
+    message = refusal(tmp_path / "t.yaml", f"labels: {value}\n", Task)
     assert time.monotonic() - begin < 2
     for text in (str(caught.value), message):
         assert problem in text
@@ -121,7 +121,7 @@ def test_hostile_yaml_is_refused_in_one_sentence_within_a_second(tmp_path, value
 
 
 def test_a_file_that_is_much_too_large_for_a_task_is_not_read(tmp_path):
-    assert "larger than 1 MiB" in said(tmp_path / "t.yaml", "#" * (2**20 + 1), Task)
+    assert "larger than 1 MiB" in refusal(tmp_path / "t.yaml", "#" * (2**20 + 1), Task)
 
 
 def test_the_quoted_form_that_a_message_gives_is_accepted():

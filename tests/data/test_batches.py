@@ -117,8 +117,8 @@ def test_with_an_alpha_of_one_every_unit_comes_once_an_epoch_and_in_order():
 def test_an_epoch_has_as_many_units_as_there_are_shared_by_size_to_the_power_of_alpha(groups, alpha, seed, epoch):
     numbers = np.array(groups)
     sizes = np.bincount(numbers)
-    there = sizes > 0
-    wanted = np.where(there, sizes.astype(float) ** alpha, 0)
+    has_pieces = sizes > 0
+    wanted = np.where(has_pieces, sizes.astype(float) ** alpha, 0)
     wanted *= len(groups) / wanted.sum()
     counts = np.bincount(numbers[sampled(numbers, alpha=alpha, seed=seed, epoch=epoch)], minlength=len(sizes))
     assert counts.sum() == len(groups)

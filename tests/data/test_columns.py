@@ -203,8 +203,8 @@ def test_an_answer_that_names_its_place_twice_is_refused(tmp_path):
 def test_impossible_questions_with_answers_are_counted_in_a_note(tmp_path):
     rows = [question("a", "Anna", is_impossible=True), question("b", "Bert", is_impossible=False)]
     put(tmp_path, "a/en/test.jsonl", *rows)
-    asked = [{**row, "answers": [{key: row["answers"][key][0] for key in row["answers"]}]} for row in rows]
-    document = {"data": [{"paragraphs": [{"context": rows[0]["context"], "qas": asked}]}]}
+    plain_rows = [{**row, "answers": [{key: row["answers"][key][0] for key in row["answers"]}]} for row in rows]
+    document = {"data": [{"paragraphs": [{"context": rows[0]["context"], "qas": plain_rows}]}]}
     (tmp_path / "b/en").mkdir(parents=True)
     (tmp_path / "b/en/test.json").write_text(json.dumps(document))
     (tmp_path / "c/en").mkdir(parents=True)

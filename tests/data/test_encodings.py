@@ -11,7 +11,7 @@ from xmodctl.data import encoding as encodings
 from xmodctl.data.encoding import cached
 
 
-def made() -> Encoded:
+def encoded_rows() -> Encoded:
     return Encoded(
         input_ids=Ragged.of([[5, 6, 7], [], [8]]),
         rows=np.array([0, 1, 1]),
@@ -27,7 +27,7 @@ class Maker:
 
     def __call__(self) -> Encoded:
         self.calls += 1
-        return made()
+        return encoded_rows()
 
 
 def same(encoded: Encoded, other: Encoded) -> bool:
@@ -43,7 +43,7 @@ def same(encoded: Encoded, other: Encoded) -> bool:
 
 
 def test_encodings_are_joined_row_after_row():
-    first, other = made(), made()
+    first, other = encoded_rows(), encoded_rows()
     joined = Encoded.joined([first, other])
     assert [row.tolist() for row in joined.input_ids] == [[5, 6, 7], [], [8]] * 2
     assert joined.rows.tolist() == [0, 1, 1, 2, 3, 3]
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_made_again(damage, caplog):
             file.write_bytes(b"")
         case "replaced":
             file.write_bytes(b"not a tensor at all, and long enough for a header")
-    assert same(cached({"data": "a"}, make), made())
+    assert same(cached({"data": "a"}, make), encoded_rows())
     assert make.calls == 2
     assert f"the rows are encoded again: {file} is damaged" in caplog.text
     cached({"data": "a"}, make)
@@ -103,14 +103,14 @@ def test_nothing_is_kept_when_making_fails():
     with pytest.raises(KeyError):
         cached({"data": "a"}, fail)
     assert kept() == []
-    assert same(cached({"data": "a"}, made), made())
+    assert same(cached({"data": "a"}, encoded_rows), encoded_rows())
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "file"))
     with caplog.at_level(logging.WARNING):
-        assert same(cached({"data": "a"}, made), made())
+        assert same(cached({"data": "a"}, encoded_rows), encoded_rows())
     assert "not cached" in caplog.text
 
 
@@ -118,13 +118,13 @@ def test_what_was_not_used_for_longest_leaves_a_full_cache(monkeypatch):
     import os
 
     for age, name in enumerate("abc"):
-        cached({"data": name}, made)
+        cached({"data": name}, encoded_rows)
         (newest,) = set(kept()) - {file for file in kept() if file.stat().st_mtime < 10**6}
         os.utime(newest, (age, age))
-    cached({"data": "a"}, made)  # used again, so `b` is the oldest now
+    cached({"data": "a"}, encoded_rows)  # used again, so `b` is the oldest now
     size = kept()[0].stat().st_size
     monkeypatch.setattr(encodings, "CACHE_BYTES", 3 * size)
-    cached({"data": "d"}, made)
+    cached({"data": "d"}, encoded_rows)
     make = Maker()
     for name in "acd":
         cached({"data": name}, make)

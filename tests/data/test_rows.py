@@ -507,9 +507,9 @@ def test_the_real_xnli_files_are_parallel():
     if not folder:
         pytest.skip("XMODCTL_REALDATA names no folder with benchmark files")
     xnli = task("xnli")
-    there = coverage(xnli, Path(folder) / "xnli")
-    assert set(there) == set(xnli.languages)
-    gold = {tuple(load_rows(xnli, language, "test", folder=Path(folder) / "xnli").table["label"]) for language in there}
+    codes = coverage(xnli, Path(folder) / "xnli")
+    assert set(codes) == set(xnli.languages)
+    gold = {tuple(load_rows(xnli, language, "test", folder=Path(folder) / "xnli").table["label"]) for language in codes}
     assert len(gold) == 1
 
 

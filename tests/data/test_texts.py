@@ -33,11 +33,11 @@ def kept(corpus) -> list[str]:
     [("a.txt", bytes), ("a.gz", gzip.compress), ("a.txt.xz", lzma.compress), ("a.bz2", bz2.compress)],
 )
 def test_plain_and_compressed_files_give_the_same_text(tmp_path, name, packed):
-    there = lines()
-    corpus = gather([write(tmp_path / name, packed("\n".join(there).encode()))], tmp_path / "out")
-    assert sorted(kept(corpus)) == sorted(there)
+    source = lines()
+    corpus = gather([write(tmp_path / name, packed("\n".join(source).encode()))], tmp_path / "out")
+    assert sorted(kept(corpus)) == sorted(source)
     assert corpus.counts.lines == corpus.counts.kept == 1_000
-    assert corpus.counts.characters == sum(map(len, there))
+    assert corpus.counts.characters == sum(map(len, source))
 
 
 def test_zstandard_is_read(tmp_path):
@@ -51,10 +51,10 @@ def test_zstandard_is_read(tmp_path):
 
 
 def test_a_byte_order_mark_and_any_line_ends_are_no_part_of_the_text(tmp_path):
-    there = lines()
-    mixed = "\ufeff" + "".join(line + end for line, end in zip(there, ["\n", "\r\n", "\r", "\r\n"] * 250, strict=True))
+    source = lines()
+    mixed = "\ufeff" + "".join(line + end for line, end in zip(source, ["\n", "\r\n", "\r", "\r\n"] * 250, strict=True))
     corpus = gather([write(tmp_path / "a.txt", mixed)], tmp_path / "out")
-    assert sorted(kept(corpus)) == sorted(there)
+    assert sorted(kept(corpus)) == sorted(source)
 
 
 def test_standard_input_is_read(tmp_path, monkeypatch):
@@ -64,10 +64,10 @@ def test_standard_input_is_read(tmp_path, monkeypatch):
 
 
 def test_rows_with_columns_are_read_line_by_line(tmp_path):
-    there = lines()
-    rows = [{"body": "\n".join(there[start : start + 10]), "id": start} for start in range(0, 1_000, 10)]
+    source = lines()
+    rows = [{"body": "\n".join(source[start : start + 10]), "id": start} for start in range(0, 1_000, 10)]
     path = write(tmp_path / "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    assert sorted(kept(gather([path], tmp_path / "out", column="body"))) == sorted(there)
+    assert sorted(kept(gather([path], tmp_path / "out", column="body"))) == sorted(source)
     with pytest.raises(UserError, match=r"a\.jsonl:1: no column `text` \(found body, id\).*--text-column"):
         gather([path], tmp_path / "out")
 
@@ -80,18 +80,18 @@ def test_a_cell_that_is_no_text_is_told_with_its_place(tmp_path):
 
 
 def test_what_is_dropped_is_counted(tmp_path):
-    there = lines()
-    content = "\n".join([*there, "", "   ", "short", *there[:30], "  ".join(there[0].split()) + "\x07"])
+    source = lines()
+    content = "\n".join([*source, "", "   ", "short", *source[:30], "  ".join(source[0].split()) + "\x07"])
     counts = gather([write(tmp_path / "a.txt", content)], tmp_path / "out").counts
     assert (counts.lines, counts.empty, counts.short, counts.duplicates, counts.kept) == (1_034, 2, 1, 31, 1_000)
 
 
 def test_what_is_held_out_depends_on_the_line_alone(tmp_path):
-    there = lines(3_000)
-    alone = gather([write(tmp_path / "a.txt", "\n".join(there))], tmp_path / "one")
-    more = [*lines(2_000, seed=1), *reversed(there)]
+    source = lines(3_000)
+    alone = gather([write(tmp_path / "a.txt", "\n".join(source))], tmp_path / "one")
+    more = [*lines(2_000, seed=1), *reversed(source)]
     other = gather([write(tmp_path / "b.txt", "\n".join(more))], tmp_path / "other")
-    held_out = [line for line in other.held_out_documents() if line in set(there)]
+    held_out = [line for line in other.held_out_documents() if line in set(source)]
     assert list(alone.held_out_documents()) == held_out
     assert abs(len(held_out) / 3_000 - HELD_OUT) < 0.015
     assert not set(alone.documents()) & set(alone.held_out_documents())
@@ -99,9 +99,9 @@ def test_what_is_held_out_depends_on_the_line_alone(tmp_path):
 
 
 def test_several_files_are_one_text_and_each_line_comes_once(tmp_path):
-    there = lines()
+    source = lines()
     places = [
-        write(tmp_path / "a.txt", "\n".join(there[:600])), write(tmp_path / "b.txt", "\n".join(there[500:])),
+        write(tmp_path / "a.txt", "\n".join(source[:600])), write(tmp_path / "b.txt", "\n".join(source[500:])),
     ]  # fmt: skip
     corpus = gather(places, tmp_path / "out")
     assert (corpus.counts.kept, corpus.counts.duplicates) == (1_000, 100)
@@ -135,8 +135,8 @@ def test_a_line_without_blanks_is_not_cut_within_a_letter_and_its_marks(tmp_path
 
 
 def test_reading_in_small_chunks_gives_the_same_lines(tmp_path, monkeypatch):
-    there = lines(300)
-    path = write(tmp_path / "a.txt", "\r\n".join(text.replace("u", "ü") * 3 for text in there))
+    source = lines(300)
+    path = write(tmp_path / "a.txt", "\r\n".join(text.replace("u", "ü") * 3 for text in source))
     whole = gather([path], tmp_path / "whole")
     monkeypatch.setattr(texts, "_CHUNK", 7)
     assert gather([path], tmp_path / "parts").fingerprint == whole.fingerprint
@@ -187,27 +187,27 @@ def test_files_of_a_data_set_on_the_hub_are_read_and_no_others(tmp_path, hub):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    there = lines()
+    source = lines()
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([{"text": path} for path in there[:400]]), buffer)
+    pq.write_table(pa.Table.from_pylist([{"text": path} for path in source[:400]]), buffer)
     files = {
         "zu/a.parquet": buffer.getvalue(),
-        "zu/b.txt": "\n".join(there[400:]).encode(),
+        "zu/b.txt": "\n".join(source[400:]).encode(),
         "de/a.parquet": b"not asked for",
     }
     hub.add("datasets", "owner/text", files)
     corpus = gather(["owner/text:zu/*"], tmp_path / "out")
-    assert sorted(kept(corpus)) == sorted(there)
+    assert sorted(kept(corpus)) == sorted(source)
     assert hub.fetched() == {"zu/a.parquet", "zu/b.txt"}
     with pytest.raises(UserError, match=r"cannot load owner/text:xh/\* from the Hub .*no file `xh/\*`.*`--text FILE`"):
         gather(["owner/text:xh/*"], tmp_path / "other")
 
 
 def test_the_least_text_is_enough(tmp_path):
-    there = lines(2_000)
-    while sum(map(len, there)) - len(there[-1]) >= LEAST:
-        there.pop()
-    assert gather([write(tmp_path / "a.txt", "\n".join(there))], tmp_path / "out").counts.characters >= LEAST
+    source = lines(2_000)
+    while sum(map(len, source)) - len(source[-1]) >= LEAST:
+        source.pop()
+    assert gather([write(tmp_path / "a.txt", "\n".join(source))], tmp_path / "out").counts.characters >= LEAST
 
 
 def test_a_sample_is_spread_over_the_text(tmp_path):

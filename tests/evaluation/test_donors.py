@@ -25,12 +25,12 @@ def run(tmp_path):
     return run
 
 
-def told(run, **options):
+def matrix_of(run, **options):
     return donor_matrix(run, read_rows(run.results), resamples=1000, **options)
 
 
 def test_the_best_donor_is_another_languages_adapter_and_those_no_worse_are_named(run):
-    result = told(run)
+    result = matrix_of(run)
     assert result.adapters == ("sw_KE", "de_DE", "fr_XX", None)
     assert result.donor("sw").adapter == "fr_XX"  # its own is better, but no donor
     assert result.donor("sw").alike == ()
@@ -39,7 +39,7 @@ def test_the_best_donor_is_another_languages_adapter_and_those_no_worse_are_name
 
 
 def test_each_cell_has_its_score_and_says_whether_the_adapter_is_the_texts_own(run):
-    result = told(run)
+    result = matrix_of(run)
     assert result.cell("sw", "sw_KE").own
     assert not result.cell("jv", "sw_KE").own
     assert result.cell("jv", None).mean == pytest.approx(50, abs=5)
@@ -49,19 +49,19 @@ def test_each_cell_has_its_score_and_says_whether_the_adapter_is_the_texts_own(r
 def test_ways_are_compared_on_the_seeds_that_all_have(run):
     for adapter, share in {"sw_KE": 0.4, "de_DE": 0.61, "fr_XX": 0.3}.items():
         score(run, "jv", labels(right(share)), adapter=adapter, seed=2)
-    assert len(told(run).cell("jv", "fr_XX").values) == 1  # none was not scored with the second
+    assert len(matrix_of(run).cell("jv", "fr_XX").values) == 1  # none was not scored with the second
     score(run, "jv", labels(right(0.5)), adapter=None, control="none", seed=2)
-    assert len(told(run).cell("jv", "fr_XX").values) == 2
+    assert len(matrix_of(run).cell("jv", "fr_XX").values) == 2
 
 
 def test_a_language_with_its_own_adapter_alone_has_no_donor(tmp_path):
     run = make_run(tmp_path / "run")
     score(run, "sw", labels(right(0.7)))
     score(run, "sw", labels(right(0.5)), control="none")
-    assert told(run).donors == ()
+    assert matrix_of(run).donors == ()
 
 
 def test_a_matrix_becomes_json(run):
-    value = json.loads(json.dumps(told(run).to_json()))
+    value = json.loads(json.dumps(matrix_of(run).to_json()))
     assert value["donors"][1] == {"language": "jv", "adapter": "de_DE", "alike": ["fr_XX"]}
-    assert value["cells"][0]["mean"] == told(run).cell("sw", "sw_KE").mean
+    assert value["cells"][0]["mean"] == matrix_of(run).cell("sw", "sw_KE").mean

@@ -14,7 +14,7 @@ def right(share: float, n: int = 600, *, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random(n) < share
 
 
-def told(run, **options):
+def scored(run, **options):
     rows = read_rows(run.results)
     return with_intervals(report("r", rows), run, rows, **options)
 
@@ -32,7 +32,7 @@ def run(tmp_path):
 
 
 def test_gaps_and_averages_have_intervals_around_them(run):
-    result = told(run)
+    result = scored(run)
     english, german, _ = result.scores
     assert english.gap_ci is None
     assert german.gap_ci[0] < german.gap < german.gap_ci[1]
@@ -45,7 +45,9 @@ def test_gaps_and_averages_have_intervals_around_them(run):
 
 def test_one_seed_keeps_the_interval_its_row_has(run):
     rows = read_rows(run.results)
-    assert [(score.ci_low, score.ci_high) for score in told(run).scores] == [(row.ci_low, row.ci_high) for row in rows]
+    assert [(score.ci_low, score.ci_high) for score in scored(run).scores] == [
+        (row.ci_low, row.ci_high) for row in rows
+    ]
 
 
 def test_a_gap_is_paired_where_the_task_is_parallel(run, tmp_path):
@@ -53,7 +55,7 @@ def test_a_gap_is_paired_where_the_task_is_parallel(run, tmp_path):
     apart = make_run(tmp_path / "apart", library.task("xnli").model_copy(update={"parallel": False}))
     for language, share in {"en": 0.8, "de": 0.7, "sw": 0.6}.items():
         score(apart, language, labels(right(share)))
-    together, alone = told(run), told(apart)
+    together, alone = scored(run), scored(apart)
     assert width(together.scores[1].gap_ci) < 0.75 * width(alone.scores[1].gap_ci)
     assert width(together.averages_ci["all languages"]) > 1.3 * width(alone.averages_ci["all languages"])
     assert "by id, the same in every language" in together.ci_method
@@ -62,7 +64,7 @@ def test_a_gap_is_paired_where_the_task_is_parallel(run, tmp_path):
 
 def test_where_ids_differ_a_language_is_drawn_by_itself_and_that_is_said(run):
     score(run, "sw", labels(right(0.6)), ids=[f"sw-{number}" for number in range(600)])
-    result = told(run)
+    result = scored(run)
     assert "in 2 groups of languages, because their ids differ" in result.ci_method
     german, swahili = result.scores[1:]
     assert width(swahili.gap_ci) > 1.2 * width(german.gap_ci)
@@ -72,21 +74,21 @@ def test_intervals_are_the_same_every_time_and_in_any_order_of_languages(run, tm
     other = make_run(tmp_path / "other")
     for language, share in {"sw": 0.6, "en": 0.8, "de": 0.7}.items():
         score(other, language, labels(right(share)))
-    first, two = told(run), told(other)
-    assert told(run) == first
+    first, two = scored(run), scored(other)
+    assert scored(run) == first
     assert {score.language: score.gap_ci for score in first.scores} == {
         score.language: score.gap_ci for score in two.scores
     }
     assert first.averages_ci["all languages"] == pytest.approx(two.averages_ci["all languages"])
-    assert told(run, seed=1).gap_ci != first.gap_ci
+    assert scored(run, seed=1).gap_ci != first.gap_ci
 
 
 def test_seeds_that_differ_widen_an_interval_and_the_method_says_so(run):
-    before = told(run).scores[1]
+    before = scored(run).scores[1]
     for seed, shift in ((2, 0.06), (3, -0.06)):
         for language, share in {"en": 0.8, "de": 0.7, "sw": 0.6}.items():
             score(run, language, labels(right(share + shift)), seed=seed)
-    after = told(run).scores[1]
+    after = scored(run).scores[1]
     assert after.ci_high - after.ci_low > 1.5 * (before.ci_high - before.ci_low)
     assert after.ci_method.endswith("the variance between 3 seeds by Student's t")
     # All languages move with the seed, so gaps do not.
@@ -98,7 +100,7 @@ def test_perfect_scores_are_not_shown_as_certain(tmp_path):
     for seed in (1, 2):
         for language in ("en", "de"):
             score(run, language, labels(np.ones(30, dtype=bool)), seed=seed)
-    rows, found = read_rows(run.results), told(run)
+    rows, found = read_rows(run.results), scored(run)
     for low, high in (
         (rows[0].ci_low, rows[0].ci_high),
         (found.scores[1].ci_low, found.scores[1].ci_high),
@@ -110,25 +112,25 @@ def test_perfect_scores_are_not_shown_as_certain(tmp_path):
 
 
 def test_two_seeds_are_said_to_be_few(run):
-    assert not any("two seeds" in note for note in told(run).notes)
+    assert not any("two seeds" in note for note in scored(run).notes)
     for language, share in {"en": 0.8, "de": 0.7, "sw": 0.6}.items():
         score(run, language, labels(right(share)), seed=2)
-    assert any("two seeds do not show how much seeds differ" in note for note in told(run).notes)
+    assert any("two seeds do not show how much seeds differ" in note for note in scored(run).notes)
 
 
 def test_controls_have_gaps_and_stay_out_of_averages(run):
-    before = told(run)
+    before = scored(run)
     score(run, "de", labels(right(0.5)), control="none")
-    after = told(run)
+    after = scored(run)
     assert after.averages_ci == before.averages_ci
     none = after.scores[-1]
     assert none.gap_ci[0] < none.gap < none.gap_ci[1]
 
 
 def test_languages_with_an_adapter_of_their_own_have_an_average_where_others_have_none(run):
-    assert "with an adapter of their own" not in told(run).averages
+    assert "with an adapter of their own" not in scored(run).averages
     score(run, "jv", labels(right(0.3)), adapter="de_DE")
-    result = told(run)
+    result = scored(run)
     assert result.averages["with an adapter of their own"] == pytest.approx(70, abs=3)
     assert result.averages["all languages"] == pytest.approx(60, abs=3)
     assert set(result.averages_ci) == set(result.averages)
@@ -145,7 +147,7 @@ def test_an_adapter_is_a_languages_own_as_the_task_spells_it(language, adapter, 
 def test_missing_predictions_cost_only_the_intervals_they_are_needed_for_and_are_told(run):
     row = read_rows(run.results)[2]
     (run.folder / row.predictions).unlink()
-    result = told(run)
+    result = scored(run)
     assert result.scores[1].gap_ci is not None
     assert result.scores[2].gap_ci is None
     assert result.averages_ci == {}
@@ -157,14 +159,14 @@ def test_without_any_predictions_the_report_is_what_it_was(run):
     rows = read_rows(run.results)
     for row in rows:
         (run.folder / row.predictions).unlink()
-    result = told(run)
+    result = scored(run)
     assert result.scores == report("r", rows).scores
     assert len(result.notes) == 3
 
 
 def test_languages_with_other_seeds_have_no_common_intervals_and_that_is_said(run):
     score(run, "de", labels(right(0.7)), seed=2)
-    result = told(run)
+    result = scored(run)
     assert result.scores[1].gap_ci is None
     assert result.scores[2].gap_ci is not None
     assert result.averages_ci == {}

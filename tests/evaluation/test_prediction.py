@@ -48,8 +48,8 @@ def described(kind: str, **changes: object) -> Task:
     return Task.model_validate({**value, "languages": {"en": None}, "recipe": "nli", **changes})
 
 
-def run(*words: object, given: str | bytes | None = None) -> Result:
-    return CliRunner().invoke(app, [str(word) for word in words], input=given)
+def run(*words: object, standard_input: str | bytes | None = None) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], input=standard_input)
 
 
 @pytest.fixture(scope="session")
@@ -83,14 +83,14 @@ def lines(kind: str, *, gold: bool = False) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def said(result: Result) -> list[dict]:
+def output_rows(result: Result) -> list[dict]:
     assert result.exit_code == 0, result.output
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def predicted(trained, kind: str, *words: object, given: str | None = None) -> list[dict]:
-    given = lines(kind) if given is None else given
-    return said(run("predict", "--run", trained[kind], "--lang", "en", *words, given=given))
+def predicted(trained, kind: str, *words: object, standard_input: str | None = None) -> list[dict]:
+    standard_input = lines(kind) if standard_input is None else standard_input
+    return output_rows(run("predict", "--run", trained[kind], "--lang", "en", *words, standard_input=standard_input))
 
 
 def test_text_is_labeled_with_the_probability_of_each_label(trained):
@@ -101,10 +101,10 @@ def test_text_is_labeled_with_the_probability_of_each_label(trained):
 
 
 def test_entities_have_character_offsets(trained):
-    given = "the  red cat runs\na dog sleeps\n"
-    rows = predicted(trained, "token-classification", given=given)
+    standard_input = "the  red cat runs\na dog sleeps\n"
+    rows = predicted(trained, "token-classification", standard_input=standard_input)
     results = [[line[entity["start"] : entity["end"]] for entity in row["entities"]] for line, row in
-             zip(given.splitlines(), rows, strict=True)]  # fmt: skip
+             zip(standard_input.splitlines(), rows, strict=True)]  # fmt: skip
     assert results == [["red cat"], ["dog"]]
     assert rows[0]["entities"][0]["type"] == "ANIMAL"
     assert rows[0]["entities"][0]["text"] == "red cat"
@@ -135,7 +135,7 @@ def test_predictions_are_those_of_a_sweep(trained, kind):
     assert run("eval-transfer", "--run", folder, "--langs", "de").exit_code == 0
     (row,) = [row for row in read_rows(folder / "results.jsonl") if row.adapter == "de_DE"]
     swept = [json.loads(line)["prediction"] for line in (folder / row.predictions).read_text().splitlines()]
-    rows = said(run("predict", "--run", folder, "--lang", "de", given=lines(kind, gold=True)))
+    rows = output_rows(run("predict", "--run", folder, "--lang", "de", standard_input=lines(kind, gold=True)))
     assert [item.get("prediction", item.get("tags")) for item in rows] == swept
 
 
@@ -150,10 +150,10 @@ def test_order_is_kept_over_parts_of_any_size_and_the_last_part_is_written(train
 
 def test_rows_in_python_are_texts_or_mappings_and_the_file_form_gives_the_same(trained, tmp_path):
     folder = trained["sequence-classification"]
-    given = lines("sequence-classification")
-    (tmp_path / "rows.jsonl").write_text(given)
+    standard_input = lines("sequence-classification")
+    (tmp_path / "rows.jsonl").write_text(standard_input)
     from_file = list(predict(str(folder), "en", tmp_path / "rows.jsonl"))
-    assert list(predict(folder, "en", [json.loads(line) for line in given.splitlines()])) == from_file
+    assert list(predict(folder, "en", [json.loads(line) for line in standard_input.splitlines()])) == from_file
 
 
 def test_lines_are_not_read_before_they_are_needed(trained):
@@ -170,8 +170,8 @@ def test_lines_are_not_read_before_they_are_needed(trained):
 
 
 def test_a_bad_line_ends_with_its_number_after_what_came_before_was_written(trained):
-    given = lines("sequence-classification") + '{"sentence": ""}\n' + lines("sequence-classification")
-    result = run("predict", "--run", trained["sequence-classification"], "--lang", "en", given=given)
+    standard_input = lines("sequence-classification") + '{"sentence": ""}\n' + lines("sequence-classification")
+    result = run("predict", "--run", trained["sequence-classification"], "--lang", "en", standard_input=standard_input)
     assert result.exit_code == 2
     assert "standard input:3: `sentence` is empty" in result.stderr
     assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == [1, 2]
@@ -212,7 +212,7 @@ def test_cause_and_effect_become_their_wording_in_the_language():
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "message"),
+    ("kind", "standard_input", "message"),
     [
         ("sequence-classification", [], "rows holds no lines"),
         ("sequence-classification", [b"\n", b"a\n", b"caf\xe9\n"], "rows:3:4: byte 0xe9 is not UTF-8"),
@@ -224,16 +224,16 @@ def test_cause_and_effect_become_their_wording_in_the_language():
         ("token-classification", [b'{"tokens": ["a"]}\n', b"plain\n"], "rows:2: this is not JSON"),
     ],
 )
-def test_a_line_that_cannot_be_used_is_reported_with_its_place(kind, given, message):
+def test_a_line_that_cannot_be_used_is_reported_with_its_place(kind, standard_input, message):
     with pytest.raises(UserError) as error:
-        list(read_lines(given, "rows", described(kind), "en"))
+        list(read_lines(standard_input, "rows", described(kind), "en"))
     assert message in str(error.value)
 
 
 def test_a_missing_language_or_seed_is_refused(trained):
     folder = trained["sequence-classification"]
-    assert run("predict", "--run", folder, "--lang", "tlh", given="a\n").exit_code == 2
-    result = run("predict", "--run", folder, "--lang", "en", "--seed", "9", given="a\n")
+    assert run("predict", "--run", folder, "--lang", "tlh", standard_input="a\n").exit_code == 2
+    result = run("predict", "--run", folder, "--lang", "en", "--seed", "9", standard_input="a\n")
     assert result.exit_code == 2
     assert "--seed 9" in result.stderr
     assert run("predict", "--run", folder, "--lang", "en", "absent.txt").exit_code == 2

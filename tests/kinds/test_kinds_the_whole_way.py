@@ -70,8 +70,8 @@ def test_a_kind_goes_the_whole_way(kind, tiny_model, tmp_path):
             (data / language / f"{split}.jsonl").write_text("".join(lines))
     where = ("--task", task, "--model", tiny_model, "--data", data)
 
-    found = json.loads(succeed("check", *where, "--lang", "en", "--json"))["findings"]
-    assert not [finding for finding in found if finding["level"] == "error"], found
+    findings = json.loads(succeed("check", *where, "--lang", "en", "--json"))["findings"]
+    assert not [finding for finding in findings if finding["level"] == "error"], findings
     succeed("inspect", *where, "--lang", "de", "--split", "test")
     succeed("finetune", *where, "--lang", "en", "--out", trained, *SETTINGS)
     succeed("eval-transfer", "--run", trained, "--langs", "all", "--controls", "source")

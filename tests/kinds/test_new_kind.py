@@ -62,8 +62,8 @@ ROWS = [
 ]
 
 
-def run(*words: object, given: str | None = None) -> str:
-    result = CliRunner().invoke(app, [str(word) for word in words], input=given)
+def run(*words: object, standard_input: str | None = None) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words], input=standard_input)
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -122,7 +122,7 @@ def test_a_kind_in_one_file_goes_the_whole_way(tiny_model, folder):
     assert "metric_name" not in card.split("---")[0]
     assert "Matthews correlation" in card
 
-    labeled = run("predict", "--run", trained, "--lang", "en", given="the red cat runs\n")
+    labeled = run("predict", "--run", trained, "--lang", "en", standard_input="the red cat runs\n")
     assert json.loads(labeled)["prediction"] == "good"
 
 

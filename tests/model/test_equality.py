@@ -163,10 +163,10 @@ def test_hidden_states_and_attentions_are_stocks(checkpoint, batch):
     assert len(entry.hidden_states) == 3
     assert len(entry.attentions) == 2
     real = batch["attention_mask"].bool()
-    for ours_, theirs_ in zip(entry.hidden_states, expected.hidden_states, strict=True):
-        assert torch.allclose(ours_[real], theirs_[real], rtol=1e-4, atol=1e-5)
-    for ours_, theirs_ in zip(entry.attentions, expected.attentions, strict=True):
-        assert torch.allclose(ours_.transpose(1, 2)[real], theirs_.transpose(1, 2)[real], rtol=1e-4, atol=1e-5)
+    for outputs, targets in zip(entry.hidden_states, expected.hidden_states, strict=True):
+        assert torch.allclose(outputs[real], targets[real], rtol=1e-4, atol=1e-5)
+    for outputs, targets in zip(entry.attentions, expected.attentions, strict=True):
+        assert torch.allclose(outputs.transpose(1, 2)[real], targets.transpose(1, 2)[real], rtol=1e-4, atol=1e-5)
     assert torch.allclose(entry.logits, ours.module(**batch).logits, rtol=1e-4, atol=1e-5)
 
 

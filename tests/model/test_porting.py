@@ -55,12 +55,12 @@ def encoder(tmp_path):
             **{"vocab_size": len(words), "max_position_embeddings": positions, "pad_token_id": pad, **SIZES, **settings}
         )
         torch.manual_seed(3)
-        made = auto(config)
+        ported = auto(config)
         with torch.no_grad():
-            for parameter in made.parameters():
+            for parameter in ported.parameters():
                 parameter.add_(0.2 * torch.randn_like(parameter))
         folder = tmp_path / f"{kind}-{pad}"
-        made.save_pretrained(folder)
+        ported.save_pretrained(folder)
         words.save_pretrained(folder)
         return folder
 
@@ -87,20 +87,20 @@ def test_the_converted_model_computes_in_stock_transformers_what_its_source_does
     folder = encoder(kind, pad, **settings)
     ported = port(str(folder), tmp_path / "out", ["en_XX", "gsw"])
     assert 0 <= ported.largest_difference <= porting.TOLERANCE
-    source, made = AutoModel.from_pretrained(folder).eval(), AutoModel.from_pretrained(tmp_path / "out").eval()
-    made.set_default_language("gsw")
+    source, ported = AutoModel.from_pretrained(folder).eval(), AutoModel.from_pretrained(tmp_path / "out").eval()
+    ported.set_default_language("gsw")
     words = AutoTokenizer.from_pretrained(tmp_path / "out")
     batch = words(["The cat sleeps", "cat"], padding=True, return_tensors="pt")
     batch = {key: batch[key] for key in ("input_ids", "attention_mask")}
     assert (batch["input_ids"] == pad).any()
     real = batch["attention_mask"].bool()
-    assert torch.allclose(made(**batch).last_hidden_state[real], source(**batch).last_hidden_state[real], atol=1e-5)
+    assert torch.allclose(ported(**batch).last_hidden_state[real], source(**batch).last_hidden_state[real], atol=1e-5)
     # The longest text that fits: as many tokens as the source has positions for.
     longest = words.model_max_length
     assert longest == (40 if kind.startswith("Bert") else 40 - pad - 1)
     long = words(" ".join(["cat"] * 40), truncation=True, max_length=longest, return_tensors="pt")["input_ids"]
     assert long.shape[1] == longest
-    assert torch.allclose(made(long).last_hidden_state, source(long).last_hidden_state, atol=1e-5)
+    assert torch.allclose(ported(long).last_hidden_state, source(long).last_hidden_state, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["BertForMaskedLM", "RobertaForMaskedLM"])
@@ -108,9 +108,9 @@ def test_the_masked_lm_head_comes_along(encoder, tmp_path, kind):
     folder = encoder(kind)
     assert port(str(folder), tmp_path / "out", ["en_XX"]).head
     ids = torch.tensor([[0, 7, 9, 12, 2]])
-    source, made = (AutoModelForMaskedLM.from_pretrained(path).eval() for path in (folder, tmp_path / "out"))
-    made.set_default_language("en_XX")
-    assert torch.allclose(made(ids).logits, source(ids).logits, atol=1e-4)
+    source, ported = (AutoModelForMaskedLM.from_pretrained(path).eval() for path in (folder, tmp_path / "out"))
+    ported.set_default_language("en_XX")
+    assert torch.allclose(ported(ids).logits, source(ids).logits, atol=1e-4)
 
 
 def test_the_engine_takes_the_result_with_open_languages(encoder, tmp_path):
@@ -205,11 +205,11 @@ def test_a_bad_source_is_refused_in_a_sentence_and_nothing_is_written(encoder, t
 
 def test_a_result_that_differs_is_not_written(encoder, tmp_path, monkeypatch):
     def wrong(config, tensors, *rest, **settings):
-        made = convert(config, tensors, *rest, **settings)
-        made.tensors["roberta.encoder.layer.1.output.dense.bias"] = (
-            made.tensors["roberta.encoder.layer.1.output.dense.bias"] * 1.1
+        ported = convert(config, tensors, *rest, **settings)
+        ported.tensors["roberta.encoder.layer.1.output.dense.bias"] = (
+            ported.tensors["roberta.encoder.layer.1.output.dense.bias"] * 1.1
         )
-        return made
+        return ported
 
     convert = porting.conversion.convert
     monkeypatch.setattr(porting.conversion, "convert", wrong)

@@ -112,8 +112,8 @@ def test_multiple_choice_takes_an_id_a_sample_a_choice_or_a_token(checkpoint, ba
         ]
     )
     ids = torch.tensor([2, 0])
-    for given in (ids, ids[:, None].expand(2, 2), ids[:, None, None].expand(2, 2, 12)):
-        assert torch.allclose(ours.module(**choices, lang_ids=given).logits, one_by_one, atol=1e-5)
+    for lang_ids in (ids, ids[:, None].expand(2, 2), ids[:, None, None].expand(2, 2, 12)):
+        assert torch.allclose(ours.module(**choices, lang_ids=lang_ids).logits, one_by_one, atol=1e-5)
     code_switched = ours.module(**choices, lang_ids=torch.tensor([[2, 0], [0, 1]])).logits
     assert torch.allclose(code_switched[0, 0], one_by_one[0, 0], atol=1e-5)
     assert not torch.allclose(code_switched[0, 1], one_by_one[0, 1], atol=1e-3)

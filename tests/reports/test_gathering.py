@@ -311,8 +311,8 @@ def test_data_sets_are_shown_apart_in_every_format_and_never_averaged_together(t
 
 
 def test_runs_on_different_data_have_a_table_each(tmp_path):
-    one = scored_run(tmp_path / "a", "one", seeds=(1,))
+    single_seed = scored_run(tmp_path / "a", "one", seeds=(1,))
     two = scored_run(tmp_path / "b", "two", seeds=(1,), count=30)
-    study = gather([one.folder, two.folder])
+    study = gather([single_seed.folder, two.folder])
     assert [[run.name for run in each.runs] for each in study.by_data_set] == [["one"], ["two"]]
     assert study.data_set != study.others[0].data_set

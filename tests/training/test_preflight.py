@@ -18,7 +18,7 @@ def check(model: Path, data: Path, *more: object) -> Result:
     return run("check", "--task", "xnli", "--lang", "en", "--model", model, "--data", data, *more)
 
 
-def told(result: Result, level: str) -> dict[str, str]:
+def findings_of(result: Result, level: str) -> dict[str, str]:
     """Return the text of each check's findings of a level."""
     entry: dict[str, str] = {}
     for finding in json.loads(result.stdout)["findings"]:
@@ -70,25 +70,25 @@ def test_a_flaw_in_rows_is_a_warning(tiny_model, pairs, check_, change, predicte
     write(path, change(rows_of(path), rows_of(pairs / "en" / "train.jsonl")))
     result = check(tiny_model, pairs, "--json")
     assert result.exit_code == 0, result.output
-    assert predicted in told(result, "warning")[check_]
+    assert predicted in findings_of(result, "warning")[check_]
 
 
 def test_a_folder_that_names_no_language_is_told(tiny_model, pairs):
     write(pairs / "qx" / "test.jsonl", rows_of(pairs / "de" / "test.jsonl"))
-    result = told(check(tiny_model, pairs, "--json"), "warning")
+    result = findings_of(check(tiny_model, pairs, "--json"), "warning")
     assert "qx: not a language code or name" in result["languages"]
     assert "adapters" not in result
 
 
 def test_a_training_in_several_languages_is_checked_in_each(tiny_model, pairs):
-    lacking = told(check(tiny_model, pairs, "--lang", "en,de", "--json"), "error")
+    lacking = findings_of(check(tiny_model, pairs, "--lang", "en,de", "--json"), "error")
     assert "no training data in de_DE" in lacking["splits"]
 
 
 def test_a_file_that_was_not_translated_is_told(tiny_model, pairs):
     write(pairs / "de" / "test.jsonl", rows_of(pairs / "en" / "test.jsonl"))
     result = check(tiny_model, pairs, "--json")
-    assert "en test: 24 of 24 rows" in told(result, "warning")["copies"]
+    assert "en test: 24 of 24 rows" in findings_of(result, "warning")["copies"]
 
 
 def test_hidden_labels_and_missing_training_data_are_errors_and_the_exit_code_is_1(tiny_model, pairs):
@@ -97,7 +97,7 @@ def test_hidden_labels_and_missing_training_data_are_errors_and_the_exit_code_is
     (pairs / "en" / "train.jsonl").unlink()
     result = check(tiny_model, pairs, "--json")
     assert result.exit_code == 1
-    errors = told(result, "error")
+    errors = findings_of(result, "error")
     assert "looks like a hidden test set" in errors["rows"]
     assert "no training data in en_XX" in errors["splits"]
     assert json.loads(result.stdout)["counts"]["error"] == 2
@@ -106,10 +106,10 @@ def test_hidden_labels_and_missing_training_data_are_errors_and_the_exit_code_is
 def test_a_language_without_adapter_is_told_and_one_without_data_is_an_error(tiny_model, pairs):
     (pairs / "sw").rename(pairs / "yo")
     result = check(tiny_model, pairs, "--json")
-    assert "no adapter for yo" in told(result, "warning")["adapters"]
+    assert "no adapter for yo" in findings_of(result, "warning")["adapters"]
     result = check(tiny_model, pairs, "--langs", "en,zh_TW", "--json")
     assert result.exit_code == 1
-    assert "zh_TW" in told(result, "error")["data"]
+    assert "zh_TW" in findings_of(result, "error")["data"]
 
 
 def test_an_answer_that_is_not_at_its_offset_is_told_with_its_line(tiny_model, tmp_path):
@@ -125,7 +125,7 @@ def test_an_answer_that_is_not_at_its_offset_is_told_with_its_line(tiny_model, t
     write(tmp_path / "data" / "en" / "test.jsonl", flawed)
     result = run("check", "--task", task, "--model", tiny_model, "--data", tmp_path / "data", "--json")
     assert result.exit_code == 1
-    assert "test.jsonl:2: the answer" in told(result, "error")["rows"]
+    assert "test.jsonl:2: the answer" in findings_of(result, "error")["rows"]
 
 
 def test_nothing_is_downloaded_to_check_what_lies_on_the_hub():
@@ -140,7 +140,7 @@ def test_what_training_needs_is_held_against_what_there_is(tiny_model, pairs, mo
     monkeypatch.setattr("xmodctl.training.preflight.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1})())
     result = check(tiny_model, pairs, "--json")
     assert result.exit_code == 1
-    assert set(told(result, "error")) == {"memory", "disk"}
+    assert set(findings_of(result, "error")) == {"memory", "disk"}
 
 
 @pytest.mark.parametrize(
@@ -216,11 +216,11 @@ def test_checking_another_language_says_nothing_false_about_the_source(tiny_mode
     (pairs / "als").mkdir()
     (pairs / "als" / "test.jsonl").write_bytes((pairs / "de" / "test.jsonl").read_bytes())
     result = check(tiny_model, pairs, "--langs", "als", "--json")
-    assert "splits" not in told(result, "error")
-    assert "en_XX has train" in told(result, "passed")["splits"]
+    assert "splits" not in findings_of(result, "error")
+    assert "en_XX has train" in findings_of(result, "passed")["splits"]
 
 
 def test_data_with_other_names_is_named_in_the_finding(tiny_model, pairs):
     (pairs / "en" / "train.jsonl").rename(pairs / "en" / "my_train.jsonl")
-    errors = told(check(tiny_model, pairs, "--json"), "error")
+    errors = findings_of(check(tiny_model, pairs, "--json"), "error")
     assert f"mv {pairs}/en/my_train.jsonl {pairs}/en/train.jsonl" in errors["splits"]

@@ -114,8 +114,8 @@ def staged(tmp_path) -> tuple[Plan, Path]:
             write(tmp_path / "copa", language, split, copa(count, language))
     stage = Stage(task="social-iqa", epochs=2, data=str(tmp_path / "siqa"))
     recipe = Recipe(epochs=7, learning_rate=1e-3, stages=(stage,))
-    made = plan("xcopa", "en_XX", "it_IT", recipe=recipe, stage_tasks=(library.task("social-iqa"),))
-    return made, tmp_path / "copa"
+    resolved_plan = plan("xcopa", "en_XX", "it_IT", recipe=recipe, stage_tasks=(library.task("social-iqa"),))
+    return resolved_plan, tmp_path / "copa"
 
 
 def test_a_stage_trains_on_its_own_data_in_the_languages_that_it_has(staged):
@@ -134,11 +134,11 @@ def test_a_stage_without_data_says_how_to_give_it_or_leave_it_out(staged):
 
 
 def test_a_plan_with_stages_and_shots_comes_back_from_its_json(staged):
-    made = replace(staged[0], shots=Shots(4, (("it", "it_IT"),), 7))
-    again = validator(Plan).validate_python(json.loads(json.dumps(made.to_json())))
-    assert again == made
-    assert again.digest == made.digest
-    assert differences(made, replace(made, shots=None))
+    resolved_plan = replace(staged[0], shots=Shots(4, (("it", "it_IT"),), 7))
+    again = validator(Plan).validate_python(json.loads(json.dumps(resolved_plan.to_json())))
+    assert again == resolved_plan
+    assert again.digest == resolved_plan.digest
+    assert differences(resolved_plan, replace(resolved_plan, shots=None))
 
 
 # --- shots ------------------------------------------------------------------------------------------------------------
@@ -199,8 +199,8 @@ def test_rows_that_were_trained_on_are_refused_whatever_their_ids_and_others_are
 
 
 def test_a_language_is_few_shot_however_it_is_spelt():
-    made = plan(shots=Shots(3, (("de", "de_DE"),), 1))
-    assert [shots_of(made, language) for language in ("de", "de_DE", "fr", "en")] == [3, 3, 0, 0]
+    resolved_plan = plan(shots=Shots(3, (("de", "de_DE"),), 1))
+    assert [shots_of(resolved_plan, language) for language in ("de", "de_DE", "fr", "en")] == [3, 3, 0, 0]
     assert shots_of(plan(), "de") == 0
 
 
