@@ -40,8 +40,10 @@ def is_on_hub(data: str) -> bool:
 
 
 def folder_of(data: str, language: str) -> str | None:
-    """Return the folder that `--data` named when a row's local `data` was read, or None if there is none."""
+    """Return the folder or file that `--data` named when a row's local `data` was read, or None if there is none."""
     path = PurePath(data.rpartition("#")[0])
+    if path.suffix and path.name.partition(".")[0].casefold() not in SPLIT_FILES:
+        return str(path)
     if len(path.parts) < 2:
         return None
     return str(path.parent.parent if _is_of(path.parent.name, language) else path.parent)
