@@ -97,6 +97,11 @@ class Task(Described):
     threshold: float = Field(
         0.5, gt=0, lt=1, description="the probability from which a label is predicted, where a text may have several"
     )
+    word_rule: Literal["spaces", "spans"] = Field(
+        "spaces",
+        description="how `predict` divides a text into words: at spaces, or as the texts with spans of training data "
+        "are divided; set by `finetune`",
+    )
     connectives: dict[str, dict[str, str]] = Field(
         default_factory=dict,
         description="language -> value of `question` (cause, effect) -> its wording in that language",
@@ -243,6 +248,8 @@ class Task(Described):
             yield "labels_mapped", "`labels_mapped` renames labels, which"
         if self.threshold != type(self).model_fields["threshold"].default:
             yield "threshold", "`threshold` decides on each of several labels, which"
+        if self.word_rule != "spaces":
+            yield "word_rule", "`word_rule` divides texts into words, which"
         if self.numbered_columns:
             yield "numbered_columns", "`numbered_columns` are those of `tokens` and `tags`, which"
         for name in ("training", "evaluation"):
@@ -333,7 +340,7 @@ class Task(Described):
         return self.metric or next(iter(KINDS[self.kind].headlines))
 
 
-_NEW_KEYS = ("threshold", "find", "split_column", "split_seed", "from_data")
+_NEW_KEYS = ("threshold", "word_rule", "find", "split_column", "split_seed", "from_data")
 """Keys that older runs do not have."""
 
 

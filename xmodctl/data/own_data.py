@@ -74,12 +74,16 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         UserError: A column is missing or may be one of several, or the labels cannot be learned.
     """
     is_single = single_file.is_single(data)
-    if not (task.is_open or is_single or not task.languages):
+    is_known = not (task.is_open or is_single or not task.languages)
+    if is_known and "word_rule" not in KINDS[task.kind].task_keys:
         return FittedTask(task)
     files = _files(data, is_single=is_single)
     if not files:
         return FittedTask(task)  # what is missing is reported where it is needed
-    header = _header(task, files)
+    first = _first_row(task, files)
+    if is_known:
+        return FittedTask(_with_settings(task, first, data))
+    header = [*first]
     changes, origin = _columns(task, header, files[0][0])
     guessed_id = "id" in changes.get("columns", {}) and "id" not in task.columns
     if not task.language_column and (column := _language_column(header, files[0][0], changes)):
@@ -87,7 +91,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     if is_single and not task.split_column and SPLIT_COLUMN in header:
         changes["split_column"] = SPLIT_COLUMN
     remarks = _column_remarks(task, data, changes)
-    task = task.with_values({**changes, "find": {}}, origin=origin)
+    task = _with_settings(task.with_values({**changes, "find": {}}, origin=origin), first, data)
     survey = _survey(task, files, languages, is_single=is_single)
     cautions = _language_cautions(data, survey)
     if guessed_id and not survey.ids_differ:
@@ -130,8 +134,14 @@ def _provisional(task: Task) -> dict[str, str | list[str]]:
     return {**{name: name for name in task.missing}, **task.columns}
 
 
-def _header(task: Task, files: Sequence[tuple[Path, str, Split | None]]) -> list[str]:
-    """Return the columns of the first row.
+def _with_settings(task: Task, row: Raw, data: Path) -> Task:
+    """Return the task with what a row shows besides columns and labels."""
+    settings = KINDS[task.kind].settings_of(row, task)
+    return task.with_values(settings, origin=str(data)) if settings else task
+
+
+def _first_row(task: Task, files: Sequence[tuple[Path, str, Split | None]]) -> Raw:
+    """Return the first row.
 
     Raises:
         UserError: There is none.
@@ -139,7 +149,7 @@ def _header(task: Task, files: Sequence[tuple[Path, str, Split | None]]) -> list
     path = files[0][0]
     mistakes = Mistakes(str(path))
     for _, raw in read(path, str(path), _provisional(task), mistakes, all_columns=True)[1]:
-        return [*raw]
+        return raw
     mistakes.raise_any()
     raise UserError(f"{path} contains no rows; give a header line, such as {_example(task)}, and rows after it")
 

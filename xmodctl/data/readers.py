@@ -29,6 +29,7 @@ from xmodctl.data.files import (
     guarded,
     lines_of,
 )
+from xmodctl.data.labeling_tools import Unpacking
 from xmodctl.kinds.rows import Columns
 
 ROWS_AT_A_TIME = 10_000
@@ -98,13 +99,16 @@ def _jsonl(file: DataFile) -> Numbered:
 
 def _objects(file: DataFile, lines: Iterable[tuple[int, str]]) -> Numbered:
     """Read one JSON object per line; blank lines are skipped."""
+    unpacking = Unpacking()
     for number, line in lines:
         if not line or line.isspace():
             continue
         try:
-            yield number, parse_object(line, file.needed_keys)
+            for row in unpacking.rows(parse_object(line, file.needed_keys)):
+                yield number, row
         except RowError as problem:
             file.mistakes.add(file.at(number), str(problem), *problem.causes)
+    file.notes.extend(f"{file.name}: {note}" for note in unpacking.notes)
 
 
 def _json(file: DataFile) -> Numbered:
@@ -140,9 +144,12 @@ def _json(file: DataFile) -> Numbered:
         raise UserError(
             f"{file.name}: expected a list of rows, or an object with one under `data`, found {quoted(rows)}"
         )
-    if rows and all(isinstance(row, dict) and "paragraphs" in row for row in rows):
-        rows = _questions(file, rows)
-    for position, row in enumerate(rows, start=1):
+    unpacking = Unpacking()
+    unpacked = [part for row in rows for part in unpacking.rows(row)]
+    file.notes.extend(f"{file.name}: {note}" for note in unpacking.notes)
+    if unpacked and all(isinstance(row, dict) and "paragraphs" in row for row in unpacked):
+        unpacked = list(_questions(file, unpacked))
+    for position, row in enumerate(unpacked, start=1):
         if isinstance(row, dict):
             yield position, row
         else:

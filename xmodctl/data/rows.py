@@ -210,6 +210,7 @@ def _rows_of_file(
     first = next(rows, None)
     if first is None:
         return
+    early = len(file.notes)
     notes += file.notes
     check_columns(file, *first, source)
     rows = chain([first], rows)
@@ -220,6 +221,7 @@ def _rows_of_file(
     for number, raw in rows:
         if source.row_splits is None or source.row_splits.get(number) == source.split:
             yield file, number, raw
+    notes += file.notes[early:]
 
 
 def _language_column(file: DataFile, number: int, raw: Raw, source: DataSource) -> str:

@@ -21,7 +21,7 @@ _USUAL: Mapping[str, Sequence[str]] = {
         "tag", "tags", "score", "rating",
     ),
     "tokens": ("tokens", "words"),
-    "tags": ("tags", "ner_tags", "labels", "label", "entities", "spans", "ner"),
+    "tags": ("tags", "ner_tags", "labels", "label", "entities", "spans", "ents", "ner"),
     "context": ("context", "passage", "paragraph", "premise"),
     "question": ("question", "query"),
     "answers": ("answers", "answer"),
@@ -47,7 +47,10 @@ def usual_columns(column: str, header: Sequence[str], wanted: Collection[str]) -
     usual = [*_USUAL.get(column, ())]
     if column == "text" and "text_pair" in wanted:
         usual += _FIRST_OF_TWO
-    return [name for name in header if folded[name] in usual]
+    candidates = [name for name in header if folded[name] in usual]
+    if column == "tokens" and not candidates:  # a text with spans
+        candidates = usual_columns("text", header, ())
+    return candidates
 
 
 def numbered_choices(header: Sequence[str]) -> list[str]:

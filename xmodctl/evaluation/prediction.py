@@ -216,7 +216,7 @@ def read_lines(
         raise UserError(f"{name}:{first[0]}: {task.kind} takes one JSON object per line, such as {_example(task)}")
     for number, line in chain([first], numbered):
         try:
-            yield _json_row(line, number, task, connectives) if is_json else kind.plain_text_row(line, number)
+            yield _json_row(line, number, task, connectives) if is_json else kind.plain_text_row(line, number, task)
         except RowError as error:
             raise UserError(f"{name}:{number}: {error}") from error
 

@@ -15,7 +15,7 @@ from xmodctl.kinds.answers import MetricRules
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow, joined_texts, text_input
 from xmodctl.kinds.labels import Labels, sorted_labels, written_form
-from xmodctl.kinds.rows import Columns, LabeledTexts, RowReader, SourceView
+from xmodctl.kinds.rows import Columns, LabeledTexts, Raw, RowReader, SourceView
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -68,6 +68,10 @@ class TaskView(Protocol):
     @property
     def threshold(self) -> float:
         """The probability from which a label is predicted, where a text may have several."""
+
+    @property
+    def word_rule(self) -> str:
+        """How a text is divided into words: at `spaces`, or as texts with `spans` are."""
 
     @property
     def headline(self) -> str:
@@ -181,6 +185,10 @@ class Kind(ABC):
         """Return the names in a gold cell that labels are made of; without any, the kind has no labels."""
         written = written_form(value) if self.needs_labels else None
         return [written] if written else []
+
+    def settings_of(self, row: Raw, task: TaskView) -> dict[str, Any]:
+        """Return keys of the task that a row of local data shows."""
+        return {}
 
     def labels_of(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the labels of a task whose training data has these names, sorted."""
@@ -308,7 +316,7 @@ class Kind(ABC):
         """Return whether a line of plain text is a whole row."""
         return self.input_columns(task) == ("text",)
 
-    def plain_text_row(self, line: str, row_id: Any) -> InputRow:
+    def plain_text_row(self, line: str, row_id: Any, task: TaskView) -> InputRow:
         """Return the row of a line of plain text, where `takes_plain_text`.
 
         Raises:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import NoGoldError, RowError
+from xmodctl.kinds.annotations import is_spans, tagged_text
 from xmodctl.kinds.kind import TaskView
-from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_texts, single_column
+from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
 from xmodctl.kinds.tagset import Tagset
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class SentenceReader(RowReader):
         self._prefix = ""
         self._prefixes: dict[str, None] = {}
         self._stray: Counter[str] = Counter()
+        self._spans: Counter[str] = Counter()
 
     def schema(self) -> "pa.Schema":
         """Words as strings, tags as ids."""
@@ -82,6 +84,9 @@ class SentenceReader(RowReader):
         """Check, align, and convert."""
         if self._prefix:
             raw = {**raw, self._tokens: [word.removeprefix(self._prefix) for word in self._words(raw)]}
+        value = raw.get(self._tags)
+        if isinstance(raw.get(self._tokens), str) and (is_spans(value) or value in ("", [])):
+            raw = self._with_words(raw)
         tokens = read_texts(raw, self._tokens, allow_empty=self._allow_empty)
         tags = cell(raw, self._tags)
         if not isinstance(tags, list):
@@ -112,7 +117,12 @@ class SentenceReader(RowReader):
 
     def notes(self) -> tuple[str, ...]:
         """Name what was removed from words, what counts as no entity, and entities that begin with I-."""
-        notes = [f"every word begins with `{prefix}`, which is removed" for prefix in self._prefixes]
+        notes = []
+        if count := self._spans["cut"]:
+            notes.append(
+                f"{count:,} of {self._spans['all']:,} spans begin or end inside a word, which is divided there"
+            )
+        notes += [f"every word begins with `{prefix}`, which is removed" for prefix in self._prefixes]
         for type_, count in self._tagset.dropped.items():
             notes.append(f"{count:,} {type_} {'entity counts' if count == 1 else 'entities count'} as no entity")
         if count := self._stray["entities"]:
@@ -125,6 +135,13 @@ class SentenceReader(RowReader):
     def remedy(self) -> str:
         """Say how types that the task does not have are learned, or count as no entity."""
         return self._tagset.remedy()
+
+    def _with_words(self, raw: Raw) -> Raw:
+        """Return a row of a text and spans as one of words and tags."""
+        text = tagged_text(read_text(raw, self._tokens), cell(raw, self._tags), self._tags)
+        self._spans["all"] += text.spans
+        self._spans["cut"] += text.cut
+        return {**raw, self._tokens: text.tokens, self._tags: text.tags}
 
     def _words(self, raw: Raw) -> list[str]:
         words = raw.get(self._tokens)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from xmodctl.kinds.annotations import is_spans, types_of_spans, word_offsets
 from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow, name_in_row
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import sorted_labels
-from xmodctl.kinds.rows import RowReader, SourceView, read_text, read_texts
+from xmodctl.kinds.rows import Raw, RowReader, SourceView, read_text, read_texts
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.kinds.sentences import SentenceReader, gold_tags
 from xmodctl.kinds.spans import Span, agreement, spans, types_of
@@ -39,7 +40,7 @@ class TokenClassification(Kind):
     optional = ("id",)
     headlines: ClassVar = {"entity_f1": Metric("Entity F1", "f1")}
     needs_labels = True
-    task_keys = frozenset({"labels_mapped", "numbered_columns"})
+    task_keys = frozenset({"labels_mapped", "numbered_columns", "word_rule"})
 
     recipes: ClassVar = {"default": "ner", "mini": "ner-mini"}
     head = "tokens"
@@ -69,8 +70,12 @@ class TokenClassification(Kind):
         return SentenceReader(task, source)
 
     def gold_names(self, value: Any) -> list[str]:
-        """Return the types of entities in a list of tags."""
-        return types_in(value)
+        """Return the types of entities in a list of tags or spans."""
+        return types_of_spans(value) if is_spans(value) else types_in(value)
+
+    def settings_of(self, row: Raw, task: TaskView) -> dict[str, Any]:
+        """Return how `predict` divides texts if rows have texts instead of words."""
+        return {"word_rule": "spans"} if isinstance(row.get(str(task.columns["tokens"])), str) else {}
 
     def labels_of(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return O, and the IOB2 tags of each type, sorted."""
@@ -249,20 +254,19 @@ class TokenClassification(Kind):
         return types_of(task.labels)
 
     def takes_plain_text(self, task: TaskView) -> bool:
-        """Return True: plain text is split into words at whitespace."""
+        """Return True: plain text is divided into words, at whitespace or as texts with spans are."""
         return True
 
-    def plain_text_row(self, line: str, row_id: Any) -> InputRow:
+    def plain_text_row(self, line: str, row_id: Any, task: TaskView) -> InputRow:
         """Return the words of a line and where they are in it."""
-        words = list(_WORD.finditer(line))
-        return InputRow(
-            row_id, {"tokens": [word.group() for word in words]}, tuple(word.span() for word in words), line
-        )
+        words = word_offsets(line) if task.word_rule == "spans" else [word.span() for word in _WORD.finditer(line)]
+        return InputRow(row_id, {"tokens": [line[start:end] for start, end in words]}, tuple(words), line)
 
     def json_row(self, raw: Mapping[str, Any], row_id: Any, task: TaskView, connectives: Mapping[str, str]) -> InputRow:
         """Return the words of `tokens`, whose offsets count in their text joined by spaces, or those of `text`."""
-        if "text" in raw and "tokens" not in raw:
-            return self.plain_text_row(read_text(raw, "text"), row_id)
+        column = next((name for name in ("text", task.columns["tokens"]) if isinstance(raw.get(str(name)), str)), None)
+        if column and "tokens" not in raw:
+            return self.plain_text_row(read_text(raw, str(column)), row_id, task)
         tokens = read_texts(raw, name_in_row(raw, "tokens", task.columns))
         ends = [sum(map(len, tokens[: count + 1])) + count for count in range(len(tokens))]
         offsets = tuple((end - len(token), end) for token, end in zip(tokens, ends, strict=True))
