@@ -37,6 +37,11 @@ def label_set(draw: np.random.Generator) -> dict[str, Any]:
     return {"text": words, "labels": [label for label in ("cat", "dog", "red") if label in words.split()]}
 
 
+def number(draw: np.random.Generator) -> dict[str, Any]:
+    first, second = draw.choice(WORDS[:4], 2)
+    return {"sentence1": f"the {first}", "sentence2": f"the {second}", "score": 4.0 * (first == second) + draw.random()}
+
+
 CASES = {
     "multi-label-classification": Case(
         {"columns": {"text": "text", "label": "labels"}, "labels": ["cat", "dog", "red"], "recipe": "multi-label"},
@@ -45,6 +50,14 @@ CASES = {
         lambda row: set(row["prediction"]) <= {"cat", "dog", "red"} == set(row["scores"]),
         ("problem_type", "multi_label_classification"),
         "F1 of each label",
+    ),
+    "text-regression": Case(
+        {"columns": {"text": "sentence1", "text_pair": "sentence2", "label": "score"}, "recipe": "regression"},
+        number,
+        {"sentence1": "the cat", "sentence2": "the dog"},
+        lambda row: isinstance(row["prediction"], float) and "scores" not in row,
+        ("problem_type", "regression"),
+        "pearson",
     ),
 }
 
@@ -103,6 +116,7 @@ def check_pipeline(exported: Path, german: dict[str, Any], english: dict[str, An
 
     assert german["id"] == english["id"]
     model = pipeline("text-classification", str(exported), top_k=None)
-    (answers,) = model(["the cat runs"])
-    scores = english["scores"]
+    text = {"text": "the cat", "text_pair": "the dog"} if "scores" not in english else "the cat runs"
+    (answers,) = model([text])
+    scores = english.get("scores", {"number": english["prediction"]})
     assert {answer["label"]: pytest.approx(answer["score"], abs=1e-4) for answer in answers} == scores

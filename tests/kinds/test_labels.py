@@ -78,8 +78,8 @@ def test_no_label_is_written_in_many_ways(value):
 
 
 @pytest.mark.parametrize("value", [0.5, "0.5", Decimal("0.5")])
-def test_regression_is_refused_in_every_format(value):
-    with pytest.raises(RowError, match="regression is not supported"):
+def test_a_number_with_a_fraction_is_refused_in_every_format(value):
+    with pytest.raises(RowError, match=r"labels are classes \(for numbers: `kind: text-regression`\)"):
         Labels(("bad", "good")).id_of(value, "y")
 
 

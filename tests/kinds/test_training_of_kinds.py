@@ -29,6 +29,9 @@ def rows_of(kind: str) -> tuple[datasets.Dataset, object]:
         case "multi-label-classification":
             sets = [[int(word in text) for word in ("cat", "dog", "red")] for text in texts]
             return datasets.Dataset.from_dict({"text": texts, "label": sets}), task_of_pairs(kind)
+        case "text-regression":
+            numbers = [sum(word in ("cat", "red", "chat") for word in text.split()) / 2 for text in texts]
+            return datasets.Dataset.from_dict({"text": texts, "label": numbers}), task_of_pairs(kind)
         case "token-classification":
             rows = [(text.split(), [WORDS.index(word) % 5 for word in text.split()]) for text in texts]
             return sentences(*rows, ([""], [0])), task(kind)
@@ -48,7 +51,9 @@ def task_of_pairs(kind: str = "sequence-classification"):
 
     columns = {"text": "text", "label": "label"}
     values = {"name": "t", "title": "T", "kind": kind, "languages": {}, "recipe": "r"}
-    return Task.model_validate({**values, "columns": columns, "labels": ("a", "b", "c")})
+    return Task.model_validate(
+        {**values, "columns": columns, "labels": () if kind == "text-regression" else ("a", "b", "c")}
+    )
 
 
 def prepared(tiny_model, kind_name: str, **settings) -> tuple[Training, Encoded]:
@@ -86,6 +91,8 @@ def terms(kind: str, outputs, batch: dict[str, torch.Tensor]) -> list[torch.Tens
     if kind == "token-classification":
         labeled = batch["labels"] != -100
         return list(entropy(outputs.logits[labeled], batch["labels"][labeled], reduction="none"))
+    if kind == "text-regression":
+        return list((outputs.logits[:, 0] - batch["labels"]) ** 2)
     if kind == "multi-label-classification":
         binary = torch.nn.functional.binary_cross_entropy_with_logits
         return list(binary(outputs.logits, batch["labels"], reduction="none").mean(dim=1))

@@ -12,9 +12,10 @@ from xmodctl.evaluation.example_statistics import ExampleStatistics, load_exampl
 from xmodctl.evaluation.results import ALL, OWN_ADAPTER, WITHOUT_SOURCE, Report, Row, Score, own_rows
 from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.kinds import KINDS
+from xmodctl.kinds.scoring import headline_of_draws
 from xmodctl.languages import same
 from xmodctl.run.run import Run
-from xmodctl.statistics.intervals import WILSON_EFFECTIVE, contrast, mean_interval
+from xmodctl.statistics.intervals import FISHER, WILSON_EFFECTIVE, contrast, mean_interval
 from xmodctl.statistics.resampling import RESAMPLES, Scores, by_resamples, resample
 
 Way = tuple[str, str | None, str]
@@ -25,6 +26,9 @@ Statistics = MutableMapping[tuple[Any, ...], ExampleStatistics]
 
 MEANS_AND_DIFFERENCES = "Wilson score intervals of means, MOVER intervals of differences; variances by"
 """The method of intervals over several measurements; what follows names the resamples."""
+
+CORRELATIONS = "Fisher z intervals of means, MOVER intervals of differences; variances by"
+"""The same of correlations."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,18 @@ class Measurement:
         ids = self.statistics[0].ids
         return ids if self.task.parallel else f"{self.language} {ids}"
 
+    def score_notes(self) -> list[str]:
+        """Return what a reader of the scores must know about them."""
+        kind, seeds = KINDS[self.task.kind], zip(self.seeds, self.statistics, strict=True)
+        notes = [(seed, note) for seed, statistics in seeds for note in kind.score_notes(statistics.counts, self.task)]
+        place = f"{self.language} through {self.adapter or 'no adapter'}"
+        return [f"{place}, seed {seed}: {note}" for seed, note in notes]
+
+    @property
+    def is_correlation(self) -> bool:
+        """Whether the headline metric is a correlation."""
+        return KINDS[self.task.kind].headlines[self.task.headline].is_correlation
+
     def metric(self, totals: np.ndarray) -> np.ndarray:
         """Return the headline metric, in percent, from summed statistics of shape (..., counts)."""
         return KINDS[self.task.kind].metrics(totals, self.task)[self.task.headline]
@@ -109,20 +125,26 @@ def resampled(measurements: Sequence[Measurement], *, seed: int, resamples: int)
     scores: dict[int, Scores] = {}
     for stream, numbers in groups.items():
         tables = [statistics.counts for number in numbers for statistics in measurements[number].statistics]
-        drawn = resample(tables, measurements[0].metric, stream=stream, seed=seed, resamples=resamples)
+        drawn = resample(
+            tables, measurements[0].metric, stream=stream, seed=seed, resamples=resamples,
+            of_draws=headline_of_draws(KINDS[measurements[0].task.kind], measurements[0].task),
+        )  # fmt: skip
         last = 0
         for number in numbers:
             measurement = measurements[number]
             first, last = last, last + len(measurement.rows)
             observed = [float(measurement.metric(table.sum(axis=0))) for table in tables[first:last]]
             examples = {stream: measurement.n}
-            scores[number] = Scores(measurement.seeds, np.array(observed), drawn[:, first:last], examples)
+            scores[number] = Scores(
+                measurement.seeds, np.array(observed), drawn[:, first:last], examples, measurement.is_correlation
+            )
     return [scores[number] for number in range(len(measurements))]
 
 
 def method(measurements: Sequence[Measurement], *, seed: int, resamples: int) -> str:
     """Describe how intervals over several measurements are computed."""
-    text = f"{MEANS_AND_DIFFERENCES} {by_resamples(resamples, seed)}"
+    means = CORRELATIONS if measurements[0].is_correlation else MEANS_AND_DIFFERENCES
+    text = f"{means} {by_resamples(resamples, seed)}"
     streams = {measurement.language: measurement.stream for measurement in measurements}
     groups = len(set(streams.values()))
     if len(streams) > 1 and groups == 1:
@@ -171,6 +193,8 @@ def with_intervals(
     scores = dict(zip(measurements, drawn, strict=True))
     if len({each.seeds for each in drawn}) > 1:
         notes.append("not every language was scored with every seed: the affected gaps and averages have no interval")
+    for measurement in measurements.values():
+        notes += measurement.score_notes()
     notes += two_seeds_note({len(each.seeds) for each in drawn})
     chosen = {language: _way(language_rows[0]) for language, language_rows in own_rows(rows).items()}
     source = _mean_scores(scores, [chosen[score.language] for score in report.scores if score.is_source])
@@ -214,7 +238,8 @@ def _with_intervals(score: Score, scores: Scores | None, source: Scores | None, 
         return score
     if len(scores.seeds) > 1:
         low, high = mean_interval(scores)
-        ci_method = f"{WILSON_EFFECTIVE} {by_resamples(RESAMPLES, seed)}{over_seeds(len(scores.seeds))}"
+        interval = FISHER if scores.is_correlation else WILSON_EFFECTIVE
+        ci_method = f"{interval} {by_resamples(RESAMPLES, seed)}{over_seeds(len(scores.seeds))}"
         score = replace(score, ci_low=low, ci_high=high, ci_method=ci_method)
     if source is not None and score.gap is not None and source.seeds == scores.seeds:
         score = replace(score, gap_ci=contrast(source, scores, paired=True).interval())

@@ -20,9 +20,9 @@ from xmodctl.evaluation.requests import ScoreRequest
 from xmodctl.evaluation.results import Row, append_row, read_rows
 from xmodctl.evaluation.scoring_commands import first_scores_command, scoring_command
 from xmodctl.kinds import KINDS
+from xmodctl.kinds.scoring import headline_interval
 from xmodctl.run.folder import locked
 from xmodctl.run.loading import find_run
-from xmodctl.statistics.intervals import score_interval
 
 AS_STORED = "as stored"
 
@@ -108,11 +108,7 @@ def rescore(folder: Path, row: Row, task: Task) -> Rescored:
         return Rescored(row, None, f"{path} holds predictions that {task.name} cannot score ({error!r}); {remedy}")
     kind = KINDS[task.kind]
     metrics = statistics.metrics(task)
-    interval = score_interval(
-        statistics.counts,
-        lambda totals: kind.metrics(totals, task)[task.headline],
-        is_share=kind.headlines[task.headline].is_share,
-    )
+    interval = headline_interval(kind, task, statistics.counts)
     current = replace(
         row,
         n=len(statistics.counts),

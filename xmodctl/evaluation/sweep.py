@@ -31,14 +31,13 @@ from xmodctl.evaluation.measurements import Statistics
 from xmodctl.evaluation.results import Failure, Row, append_row, write_predictions
 from xmodctl.evaluation.stored_rows import StoredRows
 from xmodctl.kinds import KINDS
-from xmodctl.kinds.scoring import Predicted, score_predictions
+from xmodctl.kinds.scoring import Predicted, headline_interval, score_predictions
 from xmodctl.languages import Target, same
 from xmodctl.model.inference import logits_of
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.run import Run
 from xmodctl.run.shots import refuse_shots, shots_of
 from xmodctl.run.trained import Trained
-from xmodctl.statistics.intervals import score_interval
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -195,11 +194,7 @@ class Sweep:
         plan, headline = self.run.plan, self.task.headline
         package = self._packages.get(trained.model.active)
         gold = [prediction.gold for prediction in predictions]
-        interval = score_interval(
-            counts,
-            lambda totals: self.kind.metrics(totals, self.task)[headline],
-            is_share=self.kind.headlines[headline].is_share,
-        )
+        interval = headline_interval(self.kind, self.task, counts)
         return Row(
             task=self.task.name,
             kind=self.kind.name,

@@ -8,6 +8,7 @@ from xmodctl.kinds.multi_label_classification import MultiLabelClassification
 from xmodctl.kinds.multiple_choice import MultipleChoice
 from xmodctl.kinds.question_answering import QuestionAnswering
 from xmodctl.kinds.sequence_classification import SequenceClassification
+from xmodctl.kinds.text_regression import TextRegression
 from xmodctl.kinds.token_classification import TokenClassification
 
 KINDS: dict[str, Kind] = {
@@ -15,6 +16,7 @@ KINDS: dict[str, Kind] = {
     for kind in (
         SequenceClassification(),
         MultiLabelClassification(),
+        TextRegression(),
         TokenClassification(),
         QuestionAnswering(),
         MultipleChoice(),

@@ -92,6 +92,8 @@ class Metric:
     title: str  # what a reader calls it
     hub_id: str  # its id among the Hub's metrics
     is_share: bool = False  # whether it is the share of correct examples, for which there is an exact test
+    is_correlation: bool = False  # whether it is between -1 and 1, not between 0 and 1
+    adds_up: bool = True  # whether it is computed from summed statistics; else from rows, by `Kind.resampled`
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,8 @@ class Kind(ABC):
     """The class of transformers that loads an exported model."""
     problem_type: ClassVar[str | None] = None
     """How transformers computes the loss of a `sequence` head; None: of one label per text."""
+    targets_are_numbers: ClassVar[bool] = False
+    """Whether targets are numbers on a scale, which training standardizes."""
     pipeline: ClassVar[str]
     """The Hub's name of what such a model does (`pipeline_tag`)."""
 
@@ -223,6 +227,20 @@ class Kind(ABC):
     @abstractmethod
     def metrics(self, totals: np.ndarray, task: TaskView) -> Mapping[str, np.ndarray]:
         """Return each metric, in percent, from summed statistics of shape (..., counts)."""
+
+    def resampled(self, times: np.ndarray, statistics: np.ndarray, task: TaskView) -> np.ndarray:
+        """Return the headline metric, in percent, under resamples, shape (resamples,).
+
+        Args:
+            times: How often each resample draws each row, shape (resamples, rows).
+            statistics: Of each row, shape (rows, counts).
+            task: The task.
+        """
+        return self.metrics(times @ statistics, task)[task.headline]
+
+    def score_notes(self, statistics: np.ndarray, task: TaskView) -> tuple[str, ...]:
+        """Return what a reader of a score must know about it, from the statistics of each row."""
+        return ()
 
     def baseline(self, gold: Sequence[Any], rows: "Dataset", task: TaskView, language: str) -> float:
         """Return the majority baseline: the headline metric, in percent, of the most common gold answer."""

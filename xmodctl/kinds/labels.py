@@ -102,7 +102,9 @@ class Labels:
         named = self._numbers.get(number)
         if number != number.to_integral_value():
             if named is None:
-                raise RowError(f"`{column}` is {quoted(value)}; labels are classes, and regression is not supported")
+                raise RowError(
+                    f"`{column}` is {quoted(value)}; labels are classes (for numbers: `kind: text-regression`)"
+                )
             return named
         if not self.names:
             return int(number) if number >= 0 else None

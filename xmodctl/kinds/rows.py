@@ -92,8 +92,8 @@ class LabeledTexts(RowReader):
         Raises:
             UserError: The source has several columns for one of them.
         """
-        self._texts = {name: single_column(source, name) for name in columns if name in source.columns}
-        self._label = single_column(source, "label")
+        self.texts = {name: single_column(source, name) for name in columns if name in source.columns}
+        self.label = single_column(source, "label")
         self._labels = labels
         self._allow_empty = source.published
 
@@ -101,15 +101,24 @@ class LabeledTexts(RowReader):
         """Texts as strings, labels as ids."""
         import pyarrow as pa
 
-        return pa.schema([(column, pa.string()) for column in self._texts] + [("label", pa.int64())])
+        return pa.schema([(column, pa.string()) for column in self.texts] + [("label", pa.int64())])
 
     def row(self, raw: Raw) -> dict[str, Any]:
         """Check and rename."""
         row: dict[str, Any] = {}
-        for column, name in self._texts.items():
+        for column, name in self.texts.items():
             row[column] = read_text(raw, name, allow_empty=self._allow_empty)
-        row["label"] = self._labels.id_of(cell(raw, self._label), self._label)
+        row["label"] = self.gold(raw)
         return row
+
+    def gold(self, raw: Raw) -> Any:
+        """Return the label of a row.
+
+        Raises:
+            NoGoldError: There is none.
+            RowError: It is not a label.
+        """
+        return self._labels.id_of(cell(raw, self.label), self.label)
 
     def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
         """Return the label's id."""

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from xmodctl.statistics.intervals import score_interval
+from xmodctl.statistics.resampling import Interval, OfDraws
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -33,3 +36,22 @@ def score_predictions(
     statistics = kind.statistics(gold, predicted, task, language)
     metrics = {name: float(value) for name, value in kind.metrics(statistics.sum(axis=0), task).items()}
     return predictions, statistics, metrics
+
+
+def headline_interval(kind: "Kind", task: "TaskView", statistics: np.ndarray) -> Interval:
+    """Return the 95% interval of the headline metric of one model, in percent, from the statistics of each row."""
+    metric = kind.headlines[task.headline]
+    return score_interval(
+        statistics,
+        lambda totals: kind.metrics(totals, task)[task.headline],
+        is_share=metric.is_share,
+        is_correlation=metric.is_correlation,
+        of_draws=headline_of_draws(kind, task),
+    )
+
+
+def headline_of_draws(kind: "Kind", task: "TaskView") -> OfDraws | None:
+    """Return what computes the headline metric of resamples, or None where it is made of sums."""
+    if kind.headlines[task.headline].adds_up:
+        return None
+    return lambda times, statistics: kind.resampled(times, statistics, task)

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xmodctl.statistics.resampling import RESAMPLES, Floats, Interval, Metric, Scores, by_resamples, redraw
+from xmodctl.statistics.resampling import (
+    RESAMPLES,
+    Floats,
+    Interval,
+    Metric,
+    OfDraws,
+    Scores,
+    by_resamples,
+    redraw,
+)
 from xmodctl.statistics.student import t_quantile
 
 WILSON = "Wilson score interval"
@@ -17,6 +26,9 @@ WILSON = "Wilson score interval"
 
 WILSON_EFFECTIVE = f"{WILSON}, effective sample size by"
 """The method of other scores; what follows names the resamples."""
+
+FISHER = "Fisher z interval, variance by"
+"""The method of a correlation; what follows names the resamples."""
 
 TAIL = 0.025
 """The probability on each side of a 95% interval."""
@@ -43,7 +55,29 @@ def wilson(share: float, examples: float, quantile: float) -> tuple[float, float
     squared = quantile * quantile / examples
     center = (share + squared / 2) / (1 + squared)
     half = math.sqrt(squared * share * (1 - share) + squared * squared / 4) / (1 + squared)
-    return (center - half if share > 0 else 0.0), (center + half if share < 1 else 1.0)
+    return (max(0.0, center - half) if share > 0 else 0.0), (min(1.0, center + half) if share < 1 else 1.0)
+
+
+def fisher(correlation: float, variance: float, examples: int, quantile: float) -> tuple[float, float]:
+    """Return the interval of a correlation that is symmetric around its z, the inverse hyperbolic tangent.
+
+    The standard error of z follows from the variance of the correlation by the delta method; where nothing varies, it
+    is that of two normal variables. Source: Fisher, On the Probable Error of a Coefficient of Correlation Deduced from
+    a Small Sample (Metron 1921).
+
+    Args:
+        correlation: The correlation that was observed.
+        variance: Of the correlation.
+        examples: The number of examples.
+        quantile: As in `wilson`.
+    """
+    if examples <= 3:
+        return -1.0, 1.0
+    if 1 - abs(correlation) < NOTHING:
+        return correlation, correlation
+    error = math.sqrt(variance) / (1 - correlation**2) if variance >= NOTHING else 1 / math.sqrt(examples - 3)
+    z = math.atanh(correlation)
+    return math.tanh(z - quantile * error), math.tanh(z + quantile * error)
 
 
 @dataclass(frozen=True)
@@ -112,32 +146,40 @@ def noise(observed: Floats, covariance: Floats, count: int) -> Noise:
     return Noise(between, max(shared, alone / seeds - between), seeds - 1, count)
 
 
-def share_interval(observed: Floats, covariance: Floats, count: int) -> tuple[float, float]:
-    """Return the 95% interval of the mean over seeds of scores between 0 and 1.
+def share_interval(
+    observed: Floats, covariance: Floats, count: int, *, is_correlation: bool = False
+) -> tuple[float, float]:
+    """Return the 95% interval of the mean over seeds of scores between 0 and 1, or of correlations.
 
     It is Wilson's, with as many examples as would give a share of this size the variance that the score has. At 0 and
     1, where nothing varies, they are the examples that there are. Source: Korn and Graubard, Confidence Intervals for
     Proportions with Small Expected Number of Positive Counts Estimated from Survey Data (Survey Methodology 1998).
+    That of a correlation is Fisher's with this variance.
     """
     share = float(observed.mean())
     parts = noise(observed, covariance, count)
     variance = parts.seeds + parts.examples
-    if variance < NOTHING or not 0 < share < 1:
+    if variance < NOTHING or not (is_correlation or 0 < share < 1):
+        if is_correlation:
+            return fisher(share, 0.0, count, t_quantile(TAIL))
         return wilson(share, count, t_quantile(TAIL))
     for_seeds, for_examples = parts.quantiles(TAIL)
     quantile = math.sqrt((for_seeds**2 * parts.seeds + for_examples**2 * parts.examples) / variance)
+    if is_correlation:
+        return fisher(share, variance, count, quantile)
     return wilson(share, share * (1 - share) / variance, quantile)
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """The difference of two means over seeds of scores between 0 and 1."""
+    """The difference of two means over seeds of scores between 0 and 1, or of correlations."""
 
     shares: tuple[float, float]
     variances: tuple[float, float]  # of both because of the examples
     counts: tuple[int, int]  # examples of both
     correlation: float  # of both because of the examples
     noise: Noise  # of the difference
+    is_correlation: bool = False
 
     @property
     def value(self) -> float:
@@ -151,7 +193,8 @@ class Contrast:
         correlation; that of the seeds is added. Sources: Zou and Donner, Construction of Confidence Limits about Effect
         Measures (Statistics in Medicine 2008); for two shares of the same examples this is method 10 of Newcombe,
         Improved Confidence Intervals for the Difference between Binomial Proportions Based on Paired Data (Statistics
-        in Medicine 1998).
+        in Medicine 1998); for correlations, Zou, Toward Using Confidence Intervals to Compare Correlations
+        (Psychological Methods 2007).
         """
         first, second = (self._reach(side, for_examples, up=up if side == 0 else not up) for side in (0, 1))
         squared = first**2 + second**2 - 2 * self.correlation * first * second
@@ -159,7 +202,9 @@ class Contrast:
 
     def _reach(self, side: int, quantile: float, *, up: bool) -> float:
         share, variance = self.shares[side], self.variances[side]
-        if 0 < share < 1:
+        if self.is_correlation:
+            low, high = fisher(share, variance, self.counts[side], quantile)
+        elif 0 < share < 1:
             if variance < NOTHING:
                 return 0.0
             low, high = wilson(share, share * (1 - share) / variance, quantile)
@@ -172,7 +217,8 @@ class Contrast:
         quantiles = self.noise.quantiles(TAIL)
         low = self.value - self.distance(*quantiles, up=False)
         high = self.value + self.distance(*quantiles, up=True)
-        return 100 * max(-1.0, low), 100 * min(1.0, high)
+        most = 2.0 if self.is_correlation else 1.0
+        return 100 * max(-most, low), 100 * min(most, high)
 
     def p_value(self) -> float:
         """Return the two-sided p-value of "there is no difference": it is below 0.05 if the interval excludes 0."""
@@ -189,7 +235,13 @@ class Contrast:
 
 
 def contrast_of_shares(
-    first: Floats, second: Floats, covariance: Floats, counts: tuple[int, int], *, paired: bool
+    first: Floats,
+    second: Floats,
+    covariance: Floats,
+    counts: tuple[int, int],
+    *,
+    paired: bool,
+    is_correlation: bool = False,
 ) -> Contrast:
     """Return the difference of two means over seeds of scores between 0 and 1.
 
@@ -203,6 +255,7 @@ def contrast_of_shares(
         covariance: Of the scores of both under other examples, shape (seeds of both, seeds of both).
         counts: The numbers of examples of both.
         paired: Whether seeds are the same models on both sides.
+        is_correlation: Whether scores are correlations.
     """
     size = len(first)
     own, other, across = covariance[:size, :size], covariance[size:, size:], covariance[:size, size:]
@@ -226,6 +279,7 @@ def contrast_of_shares(
         counts,
         correlation,
         Noise(difference.seeds, examples, difference.freedom, count),
+        is_correlation,
     )
 
 
@@ -244,7 +298,14 @@ def _pooled(first: Floats, second: Floats, own: Floats, other: Floats, count: in
 
 
 def score_interval(
-    statistics: np.ndarray, metric: Metric, *, is_share: bool, seed: int = 0, resamples: int = RESAMPLES
+    statistics: np.ndarray,
+    metric: Metric,
+    *,
+    is_share: bool,
+    is_correlation: bool = False,
+    of_draws: OfDraws | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Interval:
     """Return the 95% interval of the score of one model, in percent.
 
@@ -252,6 +313,8 @@ def score_interval(
         statistics: Counts that add up over examples, shape (examples, counts).
         metric: Maps summed counts to values in percent.
         is_share: Whether the metric is the share of correct examples, whose variance needs no resamples.
+        is_correlation: Whether the metric is a correlation.
+        of_draws: Computes a metric that is not made of sums.
         seed: The same seed gives the same interval.
         resamples: The number of samples of the same size to draw with replacement.
     """
@@ -261,14 +324,16 @@ def score_interval(
         share = float(observed[0])
         low, high = share_interval(observed, np.array([[share * (1 - share) / count]]), count)
         return Interval(100 * low, 100 * high, WILSON)
-    drawn = redraw(statistics, metric, seed=seed, resamples=resamples)
-    low, high = share_interval(observed, _covariance(drawn), count)
-    return Interval(100 * low, 100 * high, f"{WILSON_EFFECTIVE} {by_resamples(resamples, seed)}")
+    drawn = redraw(statistics, metric, seed=seed, resamples=resamples, of_draws=of_draws)
+    low, high = share_interval(observed, _covariance(drawn), count, is_correlation=is_correlation)
+    method = FISHER if is_correlation else WILSON_EFFECTIVE
+    return Interval(100 * low, 100 * high, f"{method} {by_resamples(resamples, seed)}")
 
 
 def mean_interval(scores: Scores) -> tuple[float, float]:
     """Return the 95% interval of a mean over seeds, in percent."""
-    low, high = share_interval(scores.observed / 100, _covariance(scores.drawn), scores.count)
+    covariance = _covariance(scores.drawn)
+    low, high = share_interval(scores.observed / 100, covariance, scores.count, is_correlation=scores.is_correlation)
     return 100 * low, 100 * high
 
 
@@ -283,7 +348,14 @@ def contrast(first: Scores, second: Scores, *, paired: bool) -> Contrast:
     assert not paired or first.seeds == second.seeds
     covariance = _covariance(np.concatenate([first.drawn, second.drawn], axis=1))
     counts = first.count, second.count
-    return contrast_of_shares(first.observed / 100, second.observed / 100, covariance, counts, paired=paired)
+    return contrast_of_shares(
+        first.observed / 100,
+        second.observed / 100,
+        covariance,
+        counts,
+        paired=paired,
+        is_correlation=first.is_correlation,
+    )
 
 
 def _covariance(drawn: np.ndarray) -> Floats:

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Metric = Callable[[np.ndarray], np.ndarray]  # summed counts of shape (..., counts) -> values of shape (...)
+OfDraws = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""A metric that is not made of sums: (times, of shape (resamples, examples), counts, of shape (examples, counts)) ->
+values of shape (resamples,)."""
 
 RESAMPLES = 2000
 """For the ends of an interval; Efron and Tibshirani (1993) give 1,000 as a rough minimum."""
@@ -48,13 +51,26 @@ def bootstrap(statistics: np.ndarray, metric: Metric, *, seed: int = 0, resample
     return Interval(low, high, f"percentile bootstrap over examples, {by_resamples(resamples, seed)}")
 
 
-def redraw(statistics: np.ndarray, metric: Metric, *, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
-    """Return a metric of one table under resamples of its rows, whose order does not matter; shape (resamples,)."""
+def redraw(
+    statistics: np.ndarray,
+    metric: Metric,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    of_draws: OfDraws | None = None,
+) -> np.ndarray:
+    """Return a metric of one table under resamples of its rows, whose order does not matter; shape (resamples,).
+
+    `of_draws` computes a metric that is not made of sums.
+    """
     examples = len(statistics)
     # Equal rows of counts are exchangeable, so a resample is one multinomial draw over the distinct rows.
     distinct, times = np.unique(statistics, axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(examples, times / examples, size=resamples)
-    return metric(drawn @ distinct)
+    if of_draws is None:
+        return metric(drawn @ distinct)
+    parts = np.array_split(drawn, max(1, drawn.size // CELLS))
+    return np.concatenate([of_draws(part, distinct) for part in parts])
 
 
 def by_resamples(resamples: int, seed: int) -> str:
@@ -69,7 +85,13 @@ def percentiles(values: np.ndarray) -> tuple[float, float]:
 
 
 def resample(
-    tables: Sequence[np.ndarray], metric: Metric, *, stream: str = "", seed: int = 0, resamples: int = RESAMPLES
+    tables: Sequence[np.ndarray],
+    metric: Metric,
+    *,
+    stream: str = "",
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    of_draws: OfDraws | None = None,
 ) -> Floats:
     """Return a metric of several tables under the same resamples of their rows, shape (resamples, tables).
 
@@ -82,6 +104,7 @@ def resample(
         stream: Calls with the same stream, seed and number of rows draw the same rows.
         seed: The same seed gives the same values, regardless of what else is resampled and in which order.
         resamples: The number of samples of the same size to draw with replacement.
+        of_draws: Computes a metric that is not made of sums.
 
     Sources: Efron and Tibshirani (1993), chapter 8, on data of any structure; on the paired bootstrap in language
     processing, Koehn, Statistical Significance Tests for Machine Translation Evaluation (EMNLP 2004).
@@ -96,6 +119,10 @@ def resample(
     for start in range(0, resamples, together):
         block = values[start : start + together]
         times = _draw_counts(draw, len(block), examples)
+        if of_draws is not None:
+            for number, table in enumerate(tables):
+                block[:, number] = of_draws(times, table)
+            continue
         for first in range(0, len(tables), width):
             beside = np.concatenate(tables[first : first + width], axis=1, dtype=np.float64)
             block[:, first : first + width] = metric((times @ beside).reshape(len(block), -1, counts))
@@ -125,6 +152,7 @@ class Scores:
     observed: Floats  # (seeds,)
     drawn: Floats  # (resamples, seeds)
     examples: Mapping[str, int]  # stream of resamples -> the number of examples that it draws
+    is_correlation: bool = False  # scores are between -100 and 100, not between 0 and 100
 
     def __post_init__(self) -> None:
         assert self.observed.shape == self.drawn.shape[1:] == (len(self.seeds),)
@@ -138,7 +166,7 @@ class Scores:
             drawn += scores.drawn
         observed = np.mean([scores.observed for scores in several], axis=0)
         examples = {stream: count for scores in several for stream, count in scores.examples.items()}
-        return cls(several[0].seeds, observed, drawn / len(several), examples)
+        return cls(several[0].seeds, observed, drawn / len(several), examples, several[0].is_correlation)
 
     @property
     def value(self) -> float:

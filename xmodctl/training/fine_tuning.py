@@ -20,6 +20,7 @@ from xmodctl.run.shots import DrawnShots, row_digests, write_shots
 from xmodctl.training.kept_weights import KeptWeights, selected_on
 from xmodctl.training.loop import Training
 from xmodctl.training.resumable import ResumableTraining, interruptible
+from xmodctl.training.target_scale import TargetScale
 from xmodctl.training.training_data import EncodedTrainingData, TrainingData, draw_shots
 from xmodctl.training.validation import validate
 
@@ -163,7 +164,7 @@ class SeedTraining:
         step, tensors = kept.choose(training)
         selected = selected_on(recipe, self.run.plan.source_languages)
         facts = {"seed": self.seed, "step": step, "selected_on": selected, "freeze": recipe.freeze}
-        save_delta(folder / DELTA, tensors, self.source, facts)
+        save_delta(folder / DELTA, TargetScale.of(encoded).of_data(tensors), self.source, facts)
         shutil.rmtree(resumable.checkpoints, ignore_errors=True)
         kept.remove()
         return step
@@ -185,7 +186,8 @@ class SeedTraining:
             seed=self.training_seed,
         )
         if initial:
-            apply_delta(model, load_delta(initial, self.source)[0])
+            tensors, _ = load_delta(initial, self.source)
+            apply_delta(model, TargetScale.of(encoded).of_training(tensors))
         return model
 
     def prepare(self, model: "Xmod", encoded: EncodedTrainingData) -> "tuple[Training, ParameterReport]":
@@ -194,6 +196,7 @@ class SeedTraining:
 
         recipe = encoded.data.recipe
         rows, languages = _join(model, encoded)
+        rows = TargetScale.of(encoded).standardized(rows)
         model.set_dropout(hidden=recipe.dropout, attention=recipe.attention_dropout)
         parameters = freeze(model, recipe.freeze)
         training = Training(

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ class KeptWeights:
 
     def validated(self, training: "Training", score: float, scores_before: Sequence[float]) -> None:
         """Save the weights if they score better than those of every earlier epoch."""
-        if self.recipe.keep == "source-dev" and score > max(scores_before, default=-1.0):
+        if self.recipe.keep == "source-dev" and score > max(scores_before, default=-inf):
             save_delta(self._best, training.trained(), self.source, {"step": training.step})
 
     def damaged(self, checkpoint: Checkpoint | None) -> Path | None:

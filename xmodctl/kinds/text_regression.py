@@ -1,0 +1,204 @@
+"""Text regression: a number for a text or a pair of texts, such as their similarity."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from xmodctl.core.messages import quoted
+from xmodctl.core.mistakes import RowError
+from xmodctl.kinds.breakdown import SeedPredictions, Texts
+from xmodctl.kinds.correlation import correlation_of_sums, ranked_correlations, ranks, standardized
+from xmodctl.kinds.inputs import InputRow
+from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
+from xmodctl.kinds.labels import Labels
+from xmodctl.kinds.rows import LabeledTexts, Raw, RowReader, SourceView, cell
+from xmodctl.kinds.texts import encode_texts, text_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+    from xmodctl.core.encoded import Encoded
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+
+
+class NumberedTexts(LabeledTexts):
+    """Rows of texts and a `label`, which is a finite number."""
+
+    gold_name = "number"
+
+    def __init__(self, columns: Sequence[str], source: SourceView) -> None:
+        """Read the `columns` that the source has, and `label`."""
+        super().__init__(columns, Labels(()), source)
+
+    def schema(self) -> "pa.Schema":
+        """Texts as strings, labels as numbers."""
+        import pyarrow as pa
+
+        return pa.schema([(column, pa.string()) for column in self.texts] + [("label", pa.float64())])
+
+    def gold(self, raw: Raw) -> float:
+        """Return the number."""
+        return number_of(cell(raw, self.label), self.label)
+
+    def is_certainly_hidden(self, answer: object) -> bool:
+        """A correlation with numbers that are all the same is undefined."""
+        return True
+
+
+def number_of(value: Any, column: str) -> float:
+    """Return the number that a cell holds, as a number or as text.
+
+    Raises:
+        RowError: It is none, or is not finite.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if not text:
+            raise RowError(f"`{column}` is empty; fill it in or remove the row")
+        if _DECIMAL_COMMA.fullmatch(text):
+            point = text.replace(",", ".")
+            raise RowError(
+                f"`{column}` is {quoted(value)}; expected a number with a decimal point, such as {point}",
+                f"`{column}` has numbers with a decimal comma; write a decimal point",
+            )
+        number = float(text) if _NUMBER.fullmatch(text) else math.nan
+    else:
+        is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+        number = float(value) if is_number else math.nan
+    if not math.isfinite(number):
+        raise RowError(
+            f"`{column}` is {quoted(value)}; expected a finite number, or remove the row",
+            f"`{column}` is not a finite number; correct or remove the rows",
+        )
+    return number
+
+
+class TextRegression(Kind):
+    """Predict a number for a text or a pair of texts; scored by its correlation with the gold number."""
+
+    name = "text-regression"
+    required = ("text", "label")
+    optional = ("text_pair", "id")
+    headlines: ClassVar = {
+        "pearson": Metric("Pearson correlation", "pearsonr", is_correlation=True),
+        "spearman": Metric("Spearman correlation", "spearmanr", is_correlation=True, adds_up=False),
+    }
+    balanced = False
+    recipes: ClassVar = {"default": "regression", "mini": "regression-mini"}
+
+    head = "sequence"
+    auto_class = "AutoModelForSequenceClassification"
+    problem_type = "regression"
+    targets_are_numbers = True
+    pipeline = "text-classification"
+
+    def outputs(self, task: TaskView) -> tuple[str, ...]:
+        """Return the name of the only output."""
+        return ("number",)
+
+    def check_task(self, task: TaskView) -> None:
+        """Refuse labels."""
+        if task.labels:
+            raise ValueError(f"{self.name} predicts numbers and has no `labels`; remove them, or choose another `kind`")
+
+    def limits(self, task: TaskView) -> tuple[str, ...]:
+        """Return what the numbers are."""
+        return ("Predictions are numbers on the scale of the training data, and may be outside its range",)
+
+    def row_reader(self, task: TaskView, source: SourceView) -> RowReader:
+        """Read texts and numbers."""
+        return NumberedTexts(self.input_columns(task), source)
+
+    def encode(self, rows: "Dataset", tokenizer: Any, *, max_length: int, stride: int) -> "Encoded":
+        """Turn a text or a pair of texts into one sequence; its target is the number."""
+        return encode_texts(rows, text_columns(rows), tokenizer, max_length=max_length, target=np.float32)
+
+    def decode(
+        self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
+    ) -> list[tuple[float | None, float, tuple[float, ...]]]:
+        """Return (gold number, predicted number, nothing) for each row."""
+        gold = rows["label"] if "label" in rows.column_names else [None] * len(rows)
+        numbers = np.stack(logits).astype(np.float64).reshape(len(rows))
+        return [(label, round(float(number), 6), ()) for label, number in zip(gold, numbers, strict=True)]
+
+    def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
+        """Return for each row 1 and what two correlations are made of.
+
+        These are gold and predicted number, their squares, and their product, once of the numbers and once of their
+        ranks, each standardized over the rows. The rows of numbers that are all the same have 0.
+        """
+        pairs = np.array([gold, predicted], dtype=np.float64).reshape(2, -1)
+        columns = [np.ones(pairs.shape[1])]
+        for first, second in (map(standardized, pairs), (standardized(ranks(side)) for side in pairs)):
+            columns += [first, second, first * first, second * second, first * second]
+        return np.stack(columns, axis=1)
+
+    def metrics(self, totals: np.ndarray, task: TaskView) -> Mapping[str, np.ndarray]:
+        """Return both correlations times 100.
+
+        The correlation with numbers that are all the same is undefined and counts as 0.
+        """
+        rows = totals[..., 0]
+        return {
+            "pearson": 100 * correlation_of_sums(rows, totals[..., 1:6]),
+            "spearman": 100 * correlation_of_sums(rows, totals[..., 6:11]),
+        }
+
+    def resampled(self, times: np.ndarray, statistics: np.ndarray, task: TaskView) -> np.ndarray:
+        """Rank each resample anew for the Spearman correlation."""
+        if task.headline != "spearman":
+            return super().resampled(times, statistics, task)
+        return 100 * ranked_correlations(times, statistics[:, 6], statistics[:, 7])
+
+    def score_notes(self, statistics: np.ndarray, task: TaskView) -> tuple[str, ...]:
+        """Say where correlations are undefined."""
+        totals = statistics.sum(axis=0)
+        sides = [name for name, squares in (("gold", totals[3]), ("predicted", totals[4])) if not squares]
+        return tuple(f"all {side} numbers are the same, so correlations are undefined and count as 0" for side in sides)
+
+    def baseline(self, gold: Sequence[Any], rows: "Dataset", task: TaskView, language: str) -> float:
+        """Return 0: the mean number, as any number that is always the same, has no correlation."""
+        return 0.0
+
+    def metric_features(self) -> tuple[Any, Any]:
+        """Return numbers."""
+        from datasets import Value
+
+        return Value("float64"), Value("float64")
+
+    def wrongness(self, task: TaskView, seed: SeedPredictions) -> np.ndarray:
+        """Return the absolute error."""
+        return np.array([abs(row.gold - row.prediction) for row in seed.predictions])
+
+    def describe_mistake(
+        self, task: TaskView, gold: Any, predicted: Any, example: Mapping[str, Any] | None
+    ) -> tuple[str, str, Texts]:
+        """Return the numbers with three digits."""
+        _, _, texts = super().describe_mistake(task, gold, predicted, example)
+        return f"{gold:.3g}", f"{predicted:.3g}", texts
+
+    def gold_names(self, value: Any) -> list[str]:
+        """Return none: numbers are not labels."""
+        return []
+
+    def counted_labels(self, gold: Any, task: TaskView) -> list[str]:
+        """Return none: numbers are not labels."""
+        return []
+
+    def written_prediction(
+        self, row: InputRow, prediction: Any, scores: Sequence[float], task: TaskView
+    ) -> dict[str, Any]:
+        """Return the predicted number."""
+        return {"prediction": prediction}
+
+    def usage(self, task: TaskView) -> Usage:
+        """Return a call with one text, or with a pair."""
+        texts = '"A text.", "Another text."' if "text_pair" in task.columns else '"A text."'
+        return Usage(inputs=f'tokenizer({texts}, return_tensors="pt")', output="print(float(outputs.logits[0, 0]))")
