@@ -262,6 +262,11 @@ def test_the_other_kinds_find_their_columns_and_labels(tmp_path):
     task = fit(library.task("multi-label"), write_rows(tmp_path / "m.jsonl", sets), ["en"]).task
     assert task.labels == ("a", "b", "c")
 
+    numbers = "sentence1,sentence2,score\n" + "".join(f"a{i},b,{i / 7}\n" for i in range(20))
+    task = fit(library.task("regression"), put(tmp_path, "n.csv", numbers), ["en"]).task
+    assert task.columns == {"text": "sentence1", "text_pair": "sentence2", "label": "score"}
+    assert len(load_rows(task, "en", "test", folder=tmp_path / "n.csv")) == 2
+
     choices = "premise,choice1,choice2,label\n" + "".join(f"p{i},x,y,{i % 2}\n" for i in range(20))
     task = fit(library.task("choices"), put(tmp_path, "c.csv", choices), ["en"]).task
     assert task.columns == {"context": "premise", "choices": ["choice1", "choice2"], "label": "label"}
