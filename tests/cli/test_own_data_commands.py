@@ -49,11 +49,33 @@ def test_one_line_each_from_a_csv_to_predictions(tiny_model, tmp_path, monkeypat
     assert "the cat runs" in (folder / "report.html").read_text()
     assert json.loads((folder / "run.json").read_text())["plan"]["task"]["labels"] == ["cats", "colors", "dogs"]
 
+    succeed("predict", "tickets.csv", "--keep-input", "--out", "labeled.csv")
+    labeled = (tmp_path / "labeled.csv").read_text().splitlines()
+    assert labeled[0] == "id,body,category,lang,prediction,score.cats,score.colors,score.dogs"
+    assert len(labeled) == 91
+    assert labeled[1].startswith("2,the cat runs 0,cats,en,")
+
     # Another file is scored as a whole, and kept apart.
     other = tmp_path / "other.csv"
     other.write_text("body,category\nthe cat,cats\nthe dog,dogs\nthe red,colors\n")
     succeed("eval-transfer", "--langs", "de", "--data", other)
     assert [row.n for row in read_rows(folder / "results.jsonl") if row.data_set == str(other)] == [3]
+
+
+@pytest.mark.slow
+def test_one_line_each_from_spans_to_entities(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = []
+    for number in range(60):
+        text = f"the {('cat', 'dog')[number % 2]} runs, {number}."
+        rows.append({"text": text, "label": [[4, 7, "ANIMAL"]], "lang": ("en", "de")[number // 2 % 2]})
+    (tmp_path / "spans.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    succeed("finetune", "--task", "entities", "--lang", "en", "--model", tiny_model, "--data", "spans.jsonl", *FAST)
+    succeed("eval-transfer", "--langs", "all")
+    assert "cannot be read" not in succeed("report")
+    output = run("predict", "spans.jsonl").stdout.splitlines()
+    assert len(output) == 60
+    assert json.loads(output[0])["tokens"] == ["the", "cat", "runs", ",", "0", "."]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typer.testing import CliRunner, Result
 from xmodctl.catalog.task import Task
 from xmodctl.cli.app import app
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation.prediction import predict, read_lines
+from xmodctl.evaluation.input_rows import RowMaker, read_lines
+from xmodctl.evaluation.prediction import predict
 from xmodctl.evaluation.results import read_rows
 
 COLUMNS = {
@@ -194,7 +195,7 @@ def test_a_file_of_predictions_appears_when_it_is_complete(trained, tmp_path):
 def test_the_kinds_own_column_names_and_the_tasks_are_both_read():
     task = described("multiple-choice")
     for row in (b'{"context": "p", "choices": ["a", "b"]}', b'{"premise": "p", "choice1": "a", "choice2": "b"}'):
-        (line,) = read_lines([row], "rows", task, "en")
+        (line,) = read_lines([row], "rows", RowMaker(task, "en"))
         assert line.row == {"context": "p", "choices": ["a", "b"]}
 
 
@@ -203,12 +204,12 @@ def test_cause_and_effect_become_their_wording_in_the_language():
     connectives = {"en": {"cause": "because", "effect": "so"}, "de": {"cause": "denn", "effect": "deshalb"}}
     task = described("multiple-choice", columns=columns, connectives=connectives)
     row = {"premise": "p", "question": "effect", "choice1": "a", "choice2": "b"}
-    (line,) = read_lines([json.dumps(row).encode()], "rows", task, "de_DE")
+    (line,) = read_lines([json.dumps(row).encode()], "rows", RowMaker(task, "de_DE"))
     assert line.row["question"] == "deshalb"
     with pytest.raises(UserError, match='rows:1: `question` is "when"; expected cause or effect'):
-        list(read_lines([json.dumps({**row, "question": "when"}).encode()], "rows", task, "de_DE"))
+        list(read_lines([json.dumps({**row, "question": "when"}).encode()], "rows", RowMaker(task, "de_DE")))
     with pytest.raises(UserError, match=r"no connectives in `sw_KE`.*--lang en"):
-        list(read_lines([b""], "rows", task, "sw_KE"))
+        list(read_lines([b""], "rows", RowMaker(task, "sw_KE")))
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_cause_and_effect_become_their_wording_in_the_language():
 )
 def test_a_line_that_cannot_be_used_is_reported_with_its_place(kind, standard_input, message):
     with pytest.raises(UserError) as error:
-        list(read_lines(standard_input, "rows", described(kind), "en"))
+        list(read_lines(standard_input, "rows", RowMaker(described(kind), "en")))
     assert message in str(error.value)
 
 
@@ -237,3 +238,97 @@ def test_a_missing_language_or_seed_is_refused(trained):
     assert result.exit_code == 2
     assert "--seed 9" in result.stderr
     assert run("predict", "--run", folder, "--lang", "en", "absent.txt").exit_code == 2
+
+
+def test_each_row_goes_through_the_adapter_of_its_language(trained, tmp_path):
+    folder = trained["sequence-classification"]
+    texts = [(f"red cat {number}", ("en", "de", "sw_KE")[number % 3]) for number in range(10)]
+    table = tmp_path / "mixed.csv"
+    table.write_text("key,sentence,lang\n" + "".join(f"k{n},{text},{lang}\n" for n, (text, lang) in enumerate(texts)))
+    rows = list(predict(folder, None, table, rows_at_a_time=4))
+    assert [row["language"] for row in rows] == [lang for _, lang in texts]
+    for language in ("en", "de", "sw_KE"):
+        alone = predict(folder, language, [text for text, lang in texts if lang == language])
+        mixed = [row for row in rows if row["language"] == language]
+        assert [row["scores"] for row in alone] == [row["scores"] for row in mixed]
+
+
+def test_rows_without_a_language_are_refused_with_what_gives_it(trained, tmp_path):
+    folder = trained["sequence-classification"]
+    (tmp_path / "a.csv").write_text("sentence,tongue\nred cat,en\n")
+    result = run("predict", "--run", folder, tmp_path / "a.csv")
+    assert result.exit_code == 2
+    assert "a.csv:2: the row does not give its language" in result.stderr
+    assert len(output_rows(run("predict", "--run", folder, tmp_path / "a.csv", "--lang-column", "tongue"))) == 1
+    assert len(output_rows(run("predict", "--run", folder, tmp_path / "a.csv", "--lang", "en"))) == 1
+    (tmp_path / "b.csv").write_text("sentence,lang\nred cat,en\nblue dog,\nred cat,qq-x\n")
+    result = run("predict", "--run", folder, tmp_path / "b.csv")
+    assert 'b.csv:3: `lang` is ""' in result.stderr
+    assert len(result.stdout.splitlines()) == 1
+    result = run("predict", "--run", folder, tmp_path / "b.csv", "--lang", "de")
+    assert "`lang` says en, but all rows go through de_DE" in " ".join(result.stderr.split())
+
+
+def test_a_text_on_the_command_line_is_labeled(trained):
+    folder = trained["sequence-classification"]
+    rows = output_rows(run("predict", "--run", folder, "--lang", "en", "--text", "red cat", "--text", "{a} blue"))
+    assert [row["id"] for row in rows] == [1, 2]
+    assert run("predict", "--run", folder, "--lang", "en", "--text", "red", "a.txt").exit_code == 2
+
+
+@pytest.mark.parametrize("extension", [".csv", ".tsv", ".parquet", ".jsonl"])
+def test_predictions_are_written_by_the_extension_with_the_columns_of_the_input(trained, tmp_path, extension):
+    from xmodctl.core.mistakes import Mistakes
+    from xmodctl.data.readers import read
+
+    note = "=1+1, two" if extension == ".tsv" else "=1+1, two\nlines"
+    (tmp_path / "in.csv").write_text(f'id,sentence,note,prediction\nA7,red cat,"{note}",mine\nB8,"blue ""dog""",,x\n')
+    out = tmp_path / f"out{extension}"
+    words = ("predict", "--run", trained["sequence-classification"], "--lang", "en", tmp_path / "in.csv")
+    assert run(*words, "--keep-input", "--out", out).exit_code == 0
+    rows = [raw for _, raw in read(out, "out", {}, Mistakes("out"), all_columns=True)[1]]
+    assert [row["id"] for row in rows] == ["A7", "B8"]
+    assert [row["prediction"] for row in rows] == ["yes", "no"]
+    assert [row["input.prediction"] for row in rows] == ["mine", "x"]
+    assert rows[0]["note"].removeprefix("'") == note
+    assert rows[1]["sentence"] == 'blue "dog"'
+    assert rows[0]["note"].startswith("'") == (extension in (".csv", ".tsv"))
+    scores = [float(row["score.yes"]) if "score.yes" in row else row["scores"]["yes"] for row in rows]
+    assert scores[0] > 0.5 > scores[1]
+
+
+def test_a_format_that_is_not_written_is_refused_before_anything_is_read(trained, tmp_path):
+    result = run("predict", "--run", trained["sequence-classification"], "--lang", "en", "--out", tmp_path / "a.xlsx")
+    assert result.exit_code == 2
+    assert ".jsonl, .csv, .tsv, or .parquet" in " ".join(result.stderr.split())
+
+
+def test_a_line_break_is_not_written_to_a_tsv_file(trained, tmp_path):
+    (tmp_path / "in.csv").write_text('sentence\n"red\ncat"\n')
+    words = ("predict", "--run", trained["sequence-classification"], "--lang", "en", tmp_path / "in.csv")
+    result = run(*words, "--keep-input", "--out", tmp_path / "out.tsv")
+    assert result.exit_code == 2
+    assert "write to a .csv file" in result.stderr
+
+
+def test_a_table_that_ends_early_leaves_what_was_predicted(trained, tmp_path):
+    (tmp_path / "in.csv").write_text('sentence\nred cat\nblue dog\n""\n')
+    folder = trained["sequence-classification"]
+    for extension in (".csv", ".parquet"):
+        out = tmp_path / f"out{extension}"
+        assert run("predict", "--run", folder, "--lang", "en", tmp_path / "in.csv", "--out", out).exit_code == 2
+        assert not out.exists()
+        assert (tmp_path / f"out{extension}.partial").stat().st_size > 0
+
+
+def test_a_column_with_another_name_is_read_with_a_notice(trained, tmp_path):
+    folder = trained["sequence-classification"]
+    (tmp_path / "in.csv").write_text("review;label\nred cat;yes\n")
+    result = run("predict", "--run", folder, "--lang", "en", tmp_path / "in.csv")
+    assert [row["prediction"] for row in output_rows(result)] == ["yes"]
+    assert "text is read from `review`" in result.stderr
+    assert "separated by" in result.stderr
+    (tmp_path / "in.csv").write_text("blurb,label\nred cat,yes\n")
+    result = run("predict", "--run", folder, "--lang", "en", tmp_path / "in.csv")
+    assert result.exit_code == 2
+    assert "it has blurb, label" in result.stderr

@@ -4,6 +4,7 @@ import json
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 _JOINERS = "\u200c\u200d"
 _FIRST_JOINING = "\u0600"  # the scripts before it (Latin, Greek, Cyrillic, Armenian, Hebrew) do not use joiners
@@ -77,3 +78,14 @@ def _is_hidden(character: str) -> bool:
 
 def _shapes(text: str, position: int) -> bool:
     return 0 < position < len(text) - 1 and text[position - 1] >= _FIRST_JOINING and not text[position + 1].isspace()
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def without_formula(value: Any) -> Any:
+    """Return the value of a cell: text that a spreadsheet would run as a formula has an apostrophe before it.
+
+    Source: OWASP, CSV Injection (owasp.org/www-community/attacks/CSV_Injection). Numbers stay numbers.
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -3,17 +3,13 @@
 import csv
 import os
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.core.mistakes import Mistakes, RowError
 from xmodctl.data.conll import is_tag
-from xmodctl.data.readers import format_of, read
+from xmodctl.data.readers import format_of
 from xmodctl.data.sources import names_of
-from xmodctl.kinds import KINDS
-from xmodctl.kinds.inputs import InputRow
 
 LINES = (".jsonl", ".txt")
 """Extensions whose files are read line by line: JSON objects, or plain text."""
@@ -35,24 +31,6 @@ def table_extension(path: str | Path, format_: str | None) -> str:
         return f".{format_}"
     extension = format_of(Path(path))
     return "" if extension in LINES else extension
-
-
-def read_table(path: Path, extension: str, task: Task, connectives: Mapping[str, str]) -> Iterator[InputRow]:
-    """Yield the rows of a file in a format of training data; columns are named as the kind or as the task names them.
-
-    Raises:
-        UserError: While iterating: the file is damaged, or a row cannot be used; the message gives its place.
-    """
-    mistakes = Mistakes(str(path))
-    kind = KINDS[task.kind]
-    file, rows = read(path, str(path), task.columns, mistakes, all_columns=True, extension=extension)
-    for number, raw in rows:
-        mistakes.raise_any()
-        try:
-            yield kind.json_row(raw, raw.get("id", number), task, connectives)
-        except RowError as error:
-            raise UserError(f"{file.at(number)}: {error}") from error
-    mistakes.raise_any()
 
 
 def refuse_table(first: str, place: str, task: Task) -> None:

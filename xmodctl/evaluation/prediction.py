@@ -1,9 +1,6 @@
 """`xmodctl predict` as a function: label text with a run's model. Rows stream in; predictions stream out in order."""
 
-import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,12 +13,10 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import ModelLoading, Notice, warn
 from xmodctl.core.files import check_can_write, whole_file
-from xmodctl.core.json_text import json_text
-from xmodctl.core.jsonl import parse_object
-from xmodctl.core.mistakes import RowError
 from xmodctl.core.requests import command
-from xmodctl.data.files import open_bytes
-from xmodctl.evaluation.input_tables import is_input, read_table, refuse_table, table_extension
+from xmodctl.evaluation.input_rows import RowMaker, input_rows
+from xmodctl.evaluation.input_tables import is_input
+from xmodctl.evaluation.output_tables import check_suffix, write_rows
 from xmodctl.evaluation.requests import PredictRequest
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
@@ -35,7 +30,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-CONNECTIVES_REMEDY = "send the text through another language's adapter, as with --lang en"
+RESIDENT = 16
+"""Adapters that are in memory together; each has as many parameters as a small layer."""
 
 MOST_CHARACTERS = 2**20
 """A part of the input is labeled at the latest when it has this many characters, so that memory stays bounded."""
@@ -51,10 +47,10 @@ class LabeledPart:
 
 @dataclass(frozen=True)
 class Labeler:
-    """A run's model with one language's adapter, and what it needs to turn text into predictions."""
+    """A run's model, and what it needs to turn text into predictions: each row through its language's adapter."""
 
     trained: Trained
-    tokenizer: "PreTrainedTokenizerBase"
+    tokenizers: "Mapping[str | None, PreTrainedTokenizerBase]"  # None: of languages without one of their own
     task: Task
     recipe: Recipe
     precision: Precision
@@ -69,15 +65,44 @@ class Labeler:
             yield self._label(part)
 
     def _label(self, part: Sequence[InputRow]) -> LabeledPart:
+        """Label rows language by language, and return them in their order."""
+        labeled: dict[int, dict[str, Any]] = {}
+        truncated = 0
+        for adapter in dict.fromkeys(row.adapter for row in part):
+            numbers = [number for number, row in enumerate(part) if row.adapter == adapter]
+            predictions, cut = self._label_through(adapter, [part[number] for number in numbers])
+            labeled |= dict(zip(numbers, predictions, strict=True))
+            truncated += cut
+        rows = (_with_input(labeled[number], row.written) for number, row in enumerate(part))
+        return LabeledPart(tuple(rows), truncated)
+
+    def _label_through(self, adapter: str, part: Sequence[InputRow]) -> tuple[list[dict[str, Any]], int]:
+        """Return the predictions of rows in one language, and how many rows are truncated."""
         import datasets
 
+        model = self.trained.model
+        if adapter not in model.languages:
+            model.swap([*model.languages, adapter][-RESIDENT:])
+        model.activate(adapter)
+        tokenizer = self.tokenizers.get(adapter, self.tokenizers[None])
         table = datasets.Dataset.from_list([line.row for line in part])
         kind = KINDS[self.task.kind]
-        encoded = kind.encode(table, self.tokenizer, max_length=self.recipe.max_length, stride=self.recipe.overlap)
-        pad = self.tokenizer.pad_token_id
-        logits = logits_of(self.trained.model, encoded, precision=self.precision, pad_id=pad)
+        encoded = kind.encode(table, tokenizer, max_length=self.recipe.max_length, stride=self.recipe.overlap)
+        logits = logits_of(model, encoded, precision=self.precision, pad_id=tokenizer.pad_token_id)
         written = kind.write_predictions(logits, encoded, table, self.task, part)
-        return LabeledPart(tuple(written), encoded.counts["truncated"])
+        return list(written), encoded.counts["truncated"]
+
+
+def _with_input(prediction: dict[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a prediction with columns of its row, which never replace those of the prediction."""
+    if not written:
+        return prediction
+    columns = {
+        key if key not in prediction else f"input.{key}": value
+        for key, value in written.items()
+        if key not in prediction or prediction[key] != value
+    }
+    return {"id": prediction["id"], **columns, **prediction}
 
 
 class Predictions:
@@ -106,7 +131,9 @@ class Predictions:
             yield part.rows
 
     def write(self, path: str | Path) -> None:
-        """Write one JSON object per line; the file appears when it is complete.
+        """Write a file in the format of its extension; it appears when it is complete.
+
+        These are .csv, .tsv, and .parquet; any other is written as one JSON object per line.
 
         Raises:
             UserError: `path` is the input. Or a row cannot be used: then the predictions before it are in a file beside
@@ -116,10 +143,7 @@ class Predictions:
         check_output(path, self._source)
         with whole_file(path) as part:
             try:
-                with part.open("w", encoding="utf-8") as file:
-                    for rows in self.parts():
-                        file.write(json_lines(rows))
-                        file.flush()
+                write_rows(part, path.suffix.lower(), self.parts())
             except UserError as error:
                 part.replace(partial := path.with_name(f"{path.name}.partial"))
                 raise UserError(f"{error}\nThe predictions before it are in {partial}") from error
@@ -137,6 +161,7 @@ def check_output(path: str | Path, source: str | Path | None) -> None:
     """
     if source is not None and is_input(Path(path), source):
         raise UserError(f"--out {path} is the input, which it would replace; choose another file")
+    check_suffix(Path(path))
     check_can_write(Path(path), "--out")
 
 
@@ -161,88 +186,31 @@ def predict(request: PredictRequest) -> Predictions:
     source = find_base(run)
     packages = choose_all(request.packages, source)
     languages = available_languages(source, packages)
-    match = resolve(request.lang, languages, model=run.plan.model, open_languages=source.open_languages)
-    if match.note:
-        listen(Notice(match.note, caution=True))
-    rows = _input_rows(request.inputs, request.format, run.plan.task, match.adapter)
+    adapters: dict[str, str] = {}
+
+    def adapter_of(language: str) -> str:
+        if language not in adapters:
+            match = resolve(language, languages, model=run.plan.model, open_languages=source.open_languages)
+            if match.note:
+                listen(Notice(match.note, caution=True))
+            adapters[language] = match.adapter
+        return adapters[language]
+
+    adapter = None if request.lang is None else adapter_of(request.lang)
+    column = request.language_column or ("" if request.lang else run.plan.task.language_column)
+    maker = RowMaker(run.plan.task, adapter, adapter_of, column, request.keep_input, listen)
+    rows = input_rows(request.inputs, request.format, maker)
     is_file = isinstance(request.inputs, str | Path)
     # A file that cannot be read is refused before the model is loaded; other rows are read when they are needed.
-    first = next(rows, None) if is_file else None
+    first = next(rows, None) if is_file or adapter is None else None
+    adapter = adapter or (first.adapter if first else run.plan.source_languages[0])
     listen(ModelLoading(run.plan.model))
     precision = resolve_precision(request.precision)
-    trained = Trained.load(run, source, seed, match.adapter, packages=packages)
-    trained.model.activate(match.adapter)
+    trained = Trained.load(run, source, seed, adapter, packages=packages)
     tokenizers = load_tokenizers(source, packages)
-    tokenizer = tokenizers.get(match.adapter, tokenizers[None])
-    label = Labeler(trained, tokenizer, run.plan.task, run.plan.recipe, precision, request.rows_at_a_time)
+    label = Labeler(trained, tokenizers, run.plan.task, run.plan.recipe, precision, request.rows_at_a_time)
     parts = label(chain([] if first is None else [first], rows))
     return Predictions(parts, source=request.inputs if isinstance(request.inputs, str | Path) else None)
-
-
-def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as JSON, one per line."""
-    return "".join(json_text(row) + "\n" for row in rows)
-
-
-def read_lines(
-    stream: Iterable[bytes], name: str, task: Task, language: str, format_: str | None = None
-) -> Iterator[InputRow]:
-    """Read rows: one JSON object per line, or plain text where a row is a single text. Blank lines are skipped.
-
-    The first line decides which, unless `format_` says so. JSON has the kind's columns, named as the kind or as the
-    task's data names them. Plain text is split into words at white space where words are labeled.
-
-    Args:
-        stream: The lines.
-        name: The name of the input in messages.
-        task: The task.
-        language: The language whose connectives the task uses.
-        format_: `text` or `jsonl`, where that is known.
-
-    Raises:
-        UserError: While iterating: a line cannot be used, or the first one shows that the input is a table; the message
-            gives its number.
-    """
-    connectives = task.connectives_in(language, remedy=CONNECTIVES_REMEDY)
-    numbered = _decoded(stream, name)
-    first = next(numbered, None)
-    if first is None:
-        raise UserError(f"{name} holds no lines; give one row per line, such as {_example(task)}")
-    is_json = _is_object(first[1]) if format_ is None else format_ == "jsonl"
-    if format_ is None and not is_json:
-        refuse_table(first[1], f"{name}:{first[0]}", task)
-    kind = KINDS[task.kind]
-    if not (is_json or kind.takes_plain_text(task)):
-        raise UserError(f"{name}:{first[0]}: {task.kind} takes one JSON object per line, such as {_example(task)}")
-    for number, line in chain([first], numbered):
-        try:
-            yield _json_row(line, number, task, connectives) if is_json else kind.plain_text_row(line, number, task)
-        except RowError as error:
-            raise UserError(f"{name}:{number}: {error}") from error
-
-
-def _input_rows(
-    inputs: str | Path | Iterable[str | Mapping[str, Any]], format_: str | None, task: Task, language: str
-) -> Iterator[InputRow]:
-    """Yield the rows of a file, of standard input, or of a Python iterable."""
-    if isinstance(inputs, str | Path) and (extension := table_extension(inputs, format_)):
-        connectives = task.connectives_in(language, remedy=CONNECTIVES_REMEDY)
-        yield from read_table(Path(inputs), extension, task, connectives)
-    elif isinstance(inputs, str | Path):
-        with _opened(inputs) as (stream, name):
-            yield from read_lines(stream, name, task, language, format_)
-    else:
-        lines = (row if isinstance(row, str) else json.dumps(row) for row in inputs)
-        yield from read_lines((line.encode() for line in lines), "inputs", task, language)
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[tuple[Iterable[bytes], str]]:
-    if str(path) == "-":
-        yield sys.stdin.buffer, "standard input"
-        return
-    with open_bytes(Path(path)) as stream:
-        yield stream, str(path)
 
 
 def _parts(rows: Iterable[InputRow], most_rows: int) -> Iterator[Sequence[InputRow]]:
@@ -265,30 +233,3 @@ def _parts(rows: Iterable[InputRow], most_rows: int) -> Iterator[Sequence[InputR
 
 def _characters(row: Mapping[str, Any]) -> int:
     return sum(len(value) if isinstance(value, str) else sum(map(len, value)) for value in row.values())
-
-
-def _decoded(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(stream, start=1):
-        try:
-            text = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).decode().rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{name}:{number}:{error.start + 1}: byte 0x{line[error.start]:02x} is not UTF-8; give UTF-8 text"
-            ) from error
-        if text and not text.isspace():
-            yield number, text
-
-
-def _is_object(line: str) -> bool:
-    """Return whether a line is meant as a JSON object: a broken one is not plain text."""
-    return line.lstrip().startswith("{")
-
-
-def _json_row(line: str, number: int, task: Task, connectives: Mapping[str, str]) -> InputRow:
-    raw = parse_object(line)
-    return KINDS[task.kind].json_row(raw, raw.get("id", number), task, connectives)
-
-
-def _example(task: Task) -> str:
-    kind = KINDS[task.kind]
-    return json.dumps({column: kind.example_value(column) for column in kind.input_columns(task)})

@@ -167,7 +167,8 @@ class PredictRequest:
 
     Args:
         run: A run or its folder; None is the newest run under `runs/`.
-        lang: The language of the text, in any spelling: `de`, `de_DE`, `German`.
+        lang: The language of the text, in any spelling: `de`, `de_DE`, `German`; None: a column gives the language of
+            each row.
         inputs: A file with one row per line (`-` is standard input), or the rows themselves: texts, or mappings with
             the kind's columns. Blank lines are skipped.
         seed: The seed whose model to use; None is the run's first seed.
@@ -176,18 +177,22 @@ class PredictRequest:
         format: How the file is written: `text`, `jsonl`, or a format of training data: `csv`, `tsv`, `json`, `parquet`,
             `conll`. By default, the extension of the file decides between these, and without one the first line
             decides between `text` and `jsonl`.
+        language_column: The column with each row's language; by default `language`, `lang`, or `locale`.
+        keep_input: Return the columns of the input beside the predictions.
         rows_at_a_time: The largest number of rows that are read and labeled together.
         listen: Called with each event; without it, cautions become Python warnings.
     """
 
     run: "Run | str | Path | None"
-    lang: str
+    lang: str | None
     inputs: str | Path | Iterable[str | Mapping[str, Any]]
     _: KW_ONLY
     seed: int | None = None
     adapters: str | Path | Sequence[str | Path] = ()
     precision: str = "auto"
     format: str | None = None
+    language_column: str | None = None
+    keep_input: bool = False
     rows_at_a_time: int = 256
     listen: Listener | None = None
 

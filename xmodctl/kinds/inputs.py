@@ -1,7 +1,7 @@
 """Rows to predict: what one line of input becomes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xmodctl.kinds.rows import Columns, cell, read_text
@@ -15,6 +15,8 @@ class InputRow:
     row: Mapping[str, Any]
     offsets: tuple[tuple[int, int], ...] = ()  # of each word in `text`: its first character, and the one after its last
     text: str = ""  # the text that entities' offsets count in
+    adapter: str = ""  # the adapter that the row goes through
+    written: Mapping[str, Any] = field(default_factory=dict)  # columns of the input to write, too
 
 
 def text_input(line: str, row_id: Any) -> InputRow:

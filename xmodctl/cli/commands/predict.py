@@ -18,8 +18,18 @@ ORDER = 1
 
 
 def predict(
-    lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="The language of the text: `de`, `de_DE`.")],
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="The text; `-`, the default, is standard input.")] = "-",
+    lang: Annotated[
+        str | None,
+        typer.Option(
+            "--lang",
+            metavar="LANG",
+            help="The language of the text: `de`, `de_DE`. Default: a column gives the language of each row.",
+        ),
+    ] = None,
+    text: Annotated[
+        list[str] | None, typer.Option("--text", metavar="TEXT", help="A text, in place of FILE; repeatable.")
+    ] = None,
     run: options.RunFolder = None,
     seed: options.Seed = None,
     adapter: options.Adapters = None,
@@ -33,18 +43,30 @@ def predict(
             rich_help_panel=DATA,
         ),
     ] = None,
+    language_column: options.LanguageColumn = None,
+    keep_input: Annotated[
+        bool,
+        typer.Option("--keep-input", help="Write the columns of the input, too.", rich_help_panel=OUTPUT),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", help="The file to write. Default: standard output.", rich_help_panel=OUTPUT
+            "--out",
+            metavar="FILE",
+            help="The file to write: .jsonl, .csv, .tsv, or .parquet. Default: JSON lines on standard output.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> None:
-    """Predict labels or answers in any language of the model: one row per line in, one JSON object per line out.
+    """Predict labels or answers in any language of the model, row by row.
+
+    Without `--lang`, a column `language`, `lang`, or `locale` gives the language of each row, which goes through its
+    own adapter.
 
     A row is a JSON object with the kind's columns (`text` and perhaps `text_pair`; `tokens`; `context` and `question`;
     `choices`), named as here or as in the task's data. If a row is a single text, it can also be plain text. Token
-    classification splits plain text at spaces, so give `tokens` in languages that are written without spaces. Entities
+    classification divides plain text as the training data is divided: at spaces if that has words, so give `tokens` in
+    languages that are written without spaces. Entities
     and answers include their character offsets (if you give `tokens`, in their text joined by spaces). Files in
     the other formats of training data, such as CSV, are read by their extension or by `--format`. The command stops at
     the first line that it cannot use; the predictions before that line are still written.
@@ -53,22 +75,31 @@ def predict(
 
     - `xmodctl predict --run runs/my-run --lang de questions.jsonl --out answers.jsonl`
 
+    - `xmodctl predict tickets.csv --keep-input --out labeled.csv`
+
+    - `xmodctl predict --lang sw --text "Habari ya asubuhi"`
+
     - `zcat texts.txt.gz | xmodctl predict --lang sw_KE > labels.jsonl`
     """
     say_loading(run or NEWEST_RUN)
     from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.sweep_progress import SweepProgress
+    from xmodctl.core.errors import UserError
     from xmodctl.core.messages import counted
     from xmodctl.evaluation.prediction import check_output
     from xmodctl.evaluation.prediction import predict as label
 
+    if text and file != "-":
+        raise UserError("give --text or FILE, not both")
     if out is not None:
-        check_output(out, file)
+        check_output(out, file if not text else None)
+    inputs = [{"text": each} for each in text] if text else file
     with Drawing(SweepProgress) as draw:
         predictions = label(
-            run, lang, file, seed=seed, adapters=adapter or (), precision=precision, format=format_, listen=draw
-        )
+            run, lang, inputs, seed=seed, adapters=adapter or (), precision=precision, format=format_,
+            language_column=language_column, keep_input=keep_input, listen=draw,
+        )  # fmt: skip
     if out is not None:
         predictions.write(out)
     elif not _print(predictions):

@@ -2,8 +2,9 @@
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from xmodctl.core.visible import without_formula
 from xmodctl.reports.records import records
 
 if TYPE_CHECKING:
@@ -11,16 +12,6 @@ if TYPE_CHECKING:
 
 EXTENSIONS = (".csv",)
 PAGE = False
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def without_formula(value: Any) -> Any:
-    """Return the value of a cell: text that a spreadsheet would run as a formula has an apostrophe before it.
-
-    Source: OWASP, CSV Injection (owasp.org/www-community/attacks/CSV_Injection). Numbers stay numbers.
-    """
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def render(study: "Study") -> str:

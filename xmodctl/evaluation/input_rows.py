@@ -1,0 +1,253 @@
+"""The rows that `predict` labels: from a file, from standard input, or from Python."""
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from xmodctl.catalog.task import Task
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener, Notice
+from xmodctl.core.jsonl import parse_object
+from xmodctl.core.messages import listed, quoted
+from xmodctl.core.mistakes import Mistakes, RowError
+from xmodctl.data.files import open_bytes
+from xmodctl.data.labeling_tools import Unpacking
+from xmodctl.data.readers import read
+from xmodctl.data.sources import language_in
+from xmodctl.data.usual_names import usual_columns, usual_language_columns
+from xmodctl.evaluation.input_tables import refuse_table, table_extension
+from xmodctl.kinds import KINDS
+from xmodctl.kinds.inputs import InputRow
+
+CONNECTIVES_REMEDY = "send the text through another language's adapter, as with --lang en"
+
+
+def _ignore(_: Notice) -> None:
+    """Ignore a notice."""
+
+
+@dataclass
+class RowMaker:
+    """Makes the rows of a kind from raw ones, and knows which adapter each goes through."""
+
+    task: Task
+    language: str | None  # the adapter of all rows; None: the language column decides
+    adapter_of: Callable[[str], str] = str  # the adapter of a language as the data spells it
+    language_column: str = ""  # empty: the one with a usual name
+    keep: bool = False  # write the columns of the input, too
+    listen: Listener = _ignore  # type: ignore[assignment]
+    _connectives: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _contradicts: bool = False
+
+    def begin(self, raw: Mapping[str, Any]) -> None:
+        """Find the columns of a file whose first row has neither the kind's names nor those of the task's data."""
+        kind = KINDS[self.task.kind]
+        for column in kind.input_columns(self.task):
+            name = self.task.columns[column]
+            if not isinstance(name, str) or column in raw or name in raw:
+                continue
+            candidates = usual_columns(column, list(raw), self.task.columns)
+            if len(candidates) == 1:
+                self.task = self.task.with_values({f"columns.{column}": candidates[0]}, origin="the input")
+                self.listen(Notice(f"{column} is read from `{candidates[0]}`", caution=True))
+
+    def from_object(self, raw: Mapping[str, Any], number: int) -> InputRow:
+        """Return the row of an object.
+
+        Raises:
+            RowError: It cannot be used.
+            UserError: Its language cannot be used.
+        """
+        raw = next(iter(Unpacking().rows(raw)), raw)
+        adapter, spelling = self._adapter(raw)
+        kind = KINDS[self.task.kind]
+        row = kind.json_row(raw, self._id(raw, number), self.task, self.connectives(adapter))
+        written = {str(key): _plain(value) for key, value in raw.items()} if self.keep else {}
+        if self.language is None and not self.keep:
+            written["language"] = spelling
+        return replace(row, adapter=adapter, written=written)
+
+    def from_text(self, line: str, number: int) -> InputRow:
+        """Return the row of a line of text.
+
+        Raises:
+            RowError: It cannot be used, or its language is not known.
+        """
+        adapter, _ = self._adapter({})
+        row = KINDS[self.task.kind].plain_text_row(line, number, self.task)
+        return replace(row, adapter=adapter, written={"text": line} if self.keep else {})
+
+    def connectives(self, adapter: str) -> Mapping[str, str]:
+        """Return the wording of questions in the language of an adapter.
+
+        Raises:
+            UserError: The task has none in this language.
+        """
+        if adapter not in self._connectives:
+            self._connectives[adapter] = self.task.connectives_in(adapter, remedy=CONNECTIVES_REMEDY)
+        return self._connectives[adapter]
+
+    def _adapter(self, raw: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the adapter of a row, and its language as the row spells it."""
+        names = [self.language_column] if self.language_column else usual_language_columns(list(raw))
+        spelling = language_in(raw.get(names[0]), self.task.language_ends_at) if names else None
+        if self.language is not None:
+            self._compare(spelling, names)
+            return self.language, spelling or self.language
+        if spelling is None:
+            if names and names[0] in raw:
+                raise RowError(
+                    f"`{names[0]}` is {quoted(raw[names[0]])}; write the row's language, or give --lang LANG"
+                )
+            have = f" (it has {listed(map(str, raw))})" if raw else ""
+            raise RowError(
+                f"the row does not give its language{have}; give it with --lang LANG, or name its column "
+                "with --lang-column NAME"
+            )
+        return self.adapter_of(spelling), spelling
+
+    def _compare(self, spelling: str | None, names: list[str]) -> None:
+        """Say once if the rows say that they are in another language than all of them are read in."""
+        if spelling is None or self._contradicts or self.language is None:
+            return
+        try:
+            self._contradicts = self.adapter_of(spelling) != self.language
+        except UserError:
+            self._contradicts = True
+        if self._contradicts:
+            remedy = "without --lang, each row goes through its own adapter"
+            self.listen(
+                Notice(f"`{names[0]}` says {spelling}, but all rows go through {self.language}; {remedy}", caution=True)
+            )
+
+    def _id(self, raw: Mapping[str, Any], number: int) -> Any:
+        column = self.task.columns.get("id", "id")
+        id_ = raw.get(column) if isinstance(column, str) and column in raw else raw.get("id")
+        return number if id_ is None else _plain(id_)
+
+
+def input_rows(
+    inputs: str | Path | Iterable[str | Mapping[str, Any]], format_: str | None, maker: RowMaker
+) -> Iterator[InputRow]:
+    """Yield the rows of a file, of standard input, or of a Python iterable.
+
+    Raises:
+        UserError: While iterating: they cannot be read, or a row cannot be used.
+    """
+    if isinstance(inputs, str | Path) and (extension := table_extension(inputs, format_)):
+        yield from read_table(Path(inputs), extension, maker)
+    elif isinstance(inputs, str | Path):
+        with _opened(inputs) as (stream, name):
+            yield from read_lines(stream, name, maker, format_)
+    else:
+        lines = (row if isinstance(row, str) else json.dumps(row) for row in inputs)
+        yield from read_lines((line.encode() for line in lines), "inputs", maker)
+
+
+def read_table(path: Path, extension: str, maker: RowMaker) -> Iterator[InputRow]:
+    """Yield the rows of a file in a format of training data; columns are named as the kind or as the task names them.
+
+    Raises:
+        UserError: While iterating: the file is damaged, or a row cannot be used; the message gives its place.
+    """
+    mistakes = Mistakes(str(path))
+    if maker.language is not None:
+        maker.connectives(maker.language)
+    file, rows = read(path, str(path), maker.task.columns, mistakes, all_columns=True, extension=extension)
+    reported = 0
+    for count, (number, raw) in enumerate(rows):
+        mistakes.raise_any()
+        if not count:
+            maker.begin(raw)
+        reported = _report(file.notes, reported, maker.listen)
+        try:
+            yield maker.from_object(raw, number)
+        except RowError as error:
+            raise UserError(f"{file.at(number)}: {error}") from error
+    mistakes.raise_any()
+    _report(file.notes, reported, maker.listen)
+
+
+def _report(notes: list[str], reported: int, listen: Listener) -> int:
+    for note in notes[reported:]:
+        listen(Notice(note, caution=True))
+    return len(notes)
+
+
+def read_lines(stream: Iterable[bytes], name: str, maker: RowMaker, format_: str | None = None) -> Iterator[InputRow]:
+    """Read rows: one JSON object per line, or plain text where a row is a single text. Blank lines are skipped.
+
+    The first line decides which, unless `format_` says so. JSON has the kind's columns, named as the kind or as the
+    task's data names them. Plain text is divided into words where words are labeled.
+
+    Args:
+        stream: The lines.
+        name: The name of the input in messages.
+        maker: Makes the rows.
+        format_: `text` or `jsonl`, where that is known.
+
+    Raises:
+        UserError: While iterating: a line cannot be used, or the first one shows that the input is a table; the message
+            gives its number.
+    """
+    task = maker.task
+    if maker.language is not None:
+        maker.connectives(maker.language)
+    numbered = _decoded(stream, name)
+    first = next(numbered, None)
+    if first is None:
+        raise UserError(f"{name} holds no lines; give one row per line, such as {_example(task)}")
+    is_json = _is_object(first[1]) if format_ is None else format_ == "jsonl"
+    if format_ is None and not is_json:
+        refuse_table(first[1], f"{name}:{first[0]}", task)
+    if not (is_json or KINDS[task.kind].takes_plain_text(task)):
+        raise UserError(f"{name}:{first[0]}: {task.kind} takes one JSON object per line, such as {_example(task)}")
+    for number, line in chain([first], numbered):
+        try:
+            yield maker.from_object(parse_object(line), number) if is_json else maker.from_text(line, number)
+        except RowError as error:
+            raise UserError(f"{name}:{number}: {error}") from error
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Iterable[bytes], str]]:
+    if str(path) == "-":
+        yield sys.stdin.buffer, "standard input"
+        return
+    with open_bytes(Path(path)) as stream:
+        yield stream, str(path)
+
+
+def _decoded(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(stream, start=1):
+        try:
+            text = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{name}:{number}:{error.start + 1}: byte 0x{line[error.start]:02x} is not UTF-8; give UTF-8 text"
+            ) from error
+        if text and not text.isspace():
+            yield number, text
+
+
+def _is_object(line: str) -> bool:
+    """Return whether a line is meant as a JSON object: a broken one is not plain text."""
+    return line.lstrip().startswith("{")
+
+
+def _example(task: Task) -> str:
+    kind = KINDS[task.kind]
+    return json.dumps({column: kind.example_value(column) for column in kind.input_columns(task)})
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a file as JSON has it; dates and the like become text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, str | int | float | list | dict) else str(value)

@@ -1,0 +1,110 @@
+"""Predictions as files: JSON Lines, CSV, TSV, or Parquet."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.json_text import json_text
+from xmodctl.core.messages import quoted
+from xmodctl.core.visible import without_formula
+
+Rows = Iterable[Mapping[str, Any]]
+
+TABLES = (".csv", ".tsv")
+NOT_WRITTEN = (".xlsx", ".xls", ".ods", ".arrow", ".feather")
+
+
+def check_suffix(path: Path) -> None:
+    """Refuse a file whose extension names a format that is not written.
+
+    Raises:
+        UserError: It is.
+    """
+    if path.suffix.lower() in NOT_WRITTEN:
+        raise UserError(
+            f"--out {path}: predictions are written as .jsonl, .csv, .tsv, or .parquet; choose one of these"
+        )
+
+
+def json_lines(rows: Rows) -> str:
+    """Return rows as JSON, one per line."""
+    return "".join(json_text(row) + "\n" for row in rows)
+
+
+def write_rows(part: Path, extension: str, parts: Iterable[Rows]) -> None:
+    """Write rows to a file in the format of an extension; what precedes a failure is in the file.
+
+    JSON Lines, CSV and TSV are written part by part; a Parquet file, when all rows are known.
+    """
+    if extension in TABLES:
+        _write_table(part, extension, parts)
+    elif extension == ".parquet":
+        _write_parquet(part, parts)
+    else:
+        with part.open("w", encoding="utf-8") as file:
+            for rows in parts:
+                file.write(json_lines(rows))
+                file.flush()
+
+
+def _write_table(part: Path, extension: str, parts: Iterable[Rows]) -> None:
+    """Write a table with the columns of the first part; the scores of labels have a column each."""
+    with part.open("w", encoding="utf-8", newline="") as file:
+        names: list[str] = []
+        for rows in parts:
+            cells = [dict(_cells(row)) for row in rows]
+            if not names:
+                names = list(dict.fromkeys(name for row in cells for name in row))
+                file.write(_line([without_formula(name) for name in names], extension))
+            if others := [name for row in cells for name in row if name not in names]:
+                raise UserError(
+                    f"later rows have a column `{others[0]}` that earlier ones lack; write to a .jsonl file"
+                )
+            file.writelines(_line([row.get(name, "") for name in names], extension) for row in cells)
+            file.flush()
+
+
+def _line(cells: Sequence[Any], extension: str) -> str:
+    """Return a line: of CSV with quotes where they are needed, of TSV without any, as its readers expect.
+
+    Raises:
+        UserError: A cell of TSV has a tab or a line break.
+    """
+    texts = ["" if cell is None else str(cell) for cell in cells]
+    if extension == ".csv":
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(texts)
+        return line.getvalue()
+    if wrong := next((text for text in texts if any(mark in text for mark in "\t\n\r")), None):
+        raise UserError(f"{quoted(wrong)} has a tab or a line break, which TSV cannot hold; write to a .csv file")
+    return "\t".join(texts) + "\n"
+
+
+def _cells(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in row.items():
+        if key == "scores" and isinstance(value, dict):
+            yield from _cells(value, "score.")
+        elif isinstance(value, list | dict | bool):
+            yield prefix + key, without_formula(json_text(value))
+        else:
+            yield prefix + key, without_formula(value)
+
+
+def _write_parquet(part: Path, parts: Iterable[Rows]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables: list[pa.Table] = []
+    try:
+        for rows in parts:
+            tables.append(pa.Table.from_pylist([dict(row) for row in rows]))
+    finally:
+        try:
+            table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+            pq.write_table(table, part)
+        except pa.ArrowException as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"the rows do not fit into one Parquet table ({reason}); write to a .jsonl file") from error
