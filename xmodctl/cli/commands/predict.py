@@ -17,59 +17,62 @@ PANEL = "Models and adapters"
 ORDER = 1
 
 
+File = Annotated[str, typer.Argument(metavar="FILE|-", help="The text; `-`, the default, is standard input.")]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        "--lang",
+        metavar="LANG",
+        help="The language of the text: `de`, `de_DE`. Default: a column gives the language of each row.",
+    ),
+]
+Texts = Annotated[
+    list[str] | None, typer.Option("--text", metavar="TEXT", help="A text, in place of FILE; repeatable.")
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="|".join(INPUT_FORMATS),
+        help="The format of FILE. Default: inferred from its extension, or else text or JSON lines.",
+        rich_help_panel=DATA,
+    ),
+]
+KeepInput = Annotated[
+    bool, typer.Option("--keep-input", help="Write the columns of the input, too.", rich_help_panel=OUTPUT)
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="The file to write: .jsonl, .csv, .tsv, or .parquet. Default: JSON lines on standard output.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
 def predict(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="The text; `-`, the default, is standard input.")] = "-",
-    lang: Annotated[
-        str | None,
-        typer.Option(
-            "--lang",
-            metavar="LANG",
-            help="The language of the text: `de`, `de_DE`. Default: a column gives the language of each row.",
-        ),
-    ] = None,
-    text: Annotated[
-        list[str] | None, typer.Option("--text", metavar="TEXT", help="A text, in place of FILE; repeatable.")
-    ] = None,
+    file: File = "-",
+    lang: Language = None,
+    text: Texts = None,
     run: options.RunFolder = None,
     seed: options.Seed = None,
     adapter: options.Adapters = None,
     precision: options.Precision = "auto",
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="|".join(INPUT_FORMATS),
-            help="The format of FILE. Default: inferred from its extension, or else text or JSON lines.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
+    format_: Format = None,
     language_column: options.LanguageColumn = None,
-    keep_input: Annotated[
-        bool,
-        typer.Option("--keep-input", help="Write the columns of the input, too.", rich_help_panel=OUTPUT),
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="The file to write: .jsonl, .csv, .tsv, or .parquet. Default: JSON lines on standard output.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
+    keep_input: KeepInput = False,
+    out: Out = None,
 ) -> None:
     """Predict labels or answers in any language of the model, row by row.
 
     Without `--lang`, a column `language`, `lang`, or `locale` gives the language of each row, which goes through its
-    own adapter.
-
-    A row is a JSON object with the kind's columns (`text` and perhaps `text_pair`; `tokens`; `context` and `question`;
-    `choices`), named as here or as in the task's data. If a row is a single text, it can also be plain text. Token
-    classification divides plain text as the training data is divided: at spaces if that has words, so give `tokens` in
-    languages that are written without spaces. Entities
-    and answers include their character offsets (if you give `tokens`, in their text joined by spaces). Files in
-    the other formats of training data, such as CSV, are read by their extension or by `--format`. The command stops at
-    the first line that it cannot use; the predictions before that line are still written.
+    own adapter. Files in the formats of training data, such as CSV, are read by their extension or by `--format`; other
+    input has one row per line. A row has the kind's columns (`text` and perhaps `text_pair`; `tokens`; `context` and
+    `question`; `choices`), named as here or as in the task's data. If a row is a single text, it can be plain text,
+    which entities divide at spaces unless the training data had texts with spans. Entities and answers include their
+    character offsets. The command stops at the first row that it cannot use; the predictions before it are kept.
 
     Examples:
 
