@@ -119,11 +119,12 @@ def _fast(backend: Any) -> Any:
 def task(kind: str, **changes: Any) -> Task:
     """Return a task of a kind; entities are PER and LOC."""
     columns = {
+        "word-tagging": ("tokens", "tags"),
         "token-classification": ("tokens", "tags"),
         "question-answering": ("context", "question", "answers"),
         "multiple-choice": ("choices", "label", "context", "question"),
     }[kind]
-    labels = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC") if kind == "token-classification" else ()
+    labels = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC") if "tags" in columns else ()
     values = {"name": "t", "title": "T", "kind": kind, "columns": {column: column for column in columns}}
     return Task.model_validate({**values, "labels": labels, "languages": {}, "recipe": "r", **changes})
 

@@ -42,6 +42,12 @@ def number(draw: np.random.Generator) -> dict[str, Any]:
     return {"sentence1": f"the {first}", "sentence2": f"the {second}", "score": 4.0 * (first == second) + draw.random()}
 
 
+def tagged(draw: np.random.Generator) -> dict[str, Any]:
+    words = text(draw).split()
+    tags = ["DET" if word == "the" else "VERB" if word == "runs" else "NOUN" for word in words]
+    return {"tokens": words, "tags": tags}
+
+
 CASES = {
     "multi-label-classification": Case(
         {"columns": {"text": "text", "label": "labels"}, "labels": ["cat", "dog", "red"], "recipe": "multi-label"},
@@ -58,6 +64,14 @@ CASES = {
         lambda row: isinstance(row["prediction"], float) and "scores" not in row,
         ("problem_type", "regression"),
         "pearson",
+    ),
+    "word-tagging": Case(
+        {"columns": {"tokens": "tokens", "tags": "tags"}, "labels": ["DET", "NOUN", "VERB"], "recipe": "tagging"},
+        tagged,
+        {"text": "the cat runs"},
+        lambda row: row["tokens"] == ["the", "cat", "runs"] and len(row["tags"]) == len(row["scores"]) == 3,
+        ("architectures", ["XmodForTokenClassification"]),
+        "F1 of each tag",
     ),
 }
 
@@ -115,6 +129,10 @@ def check_pipeline(exported: Path, german: dict[str, Any], english: dict[str, An
     from transformers import pipeline
 
     assert german["id"] == english["id"]
+    if "tags" in english:
+        tagger = pipeline("token-classification", str(exported))
+        assert [word["entity"] for word in tagger("the cat runs")] == english["tags"]
+        return
     model = pipeline("text-classification", str(exported), top_k=None)
     text = {"text": "the cat", "text_pair": "the dog"} if "scores" not in english else "the cat runs"
     (answers,) = model([text])

@@ -32,7 +32,7 @@ def rows_of(kind: str) -> tuple[datasets.Dataset, object]:
         case "text-regression":
             numbers = [sum(word in ("cat", "red", "chat") for word in text.split()) / 2 for text in texts]
             return datasets.Dataset.from_dict({"text": texts, "label": numbers}), task_of_pairs(kind)
-        case "token-classification":
+        case "token-classification" | "word-tagging":
             rows = [(text.split(), [WORDS.index(word) % 5 for word in text.split()]) for text in texts]
             return sentences(*rows, ([""], [0])), task(kind)
         case "question-answering":
@@ -88,7 +88,7 @@ def terms(kind: str, outputs, batch: dict[str, torch.Tensor]) -> list[torch.Tens
         return list(
             torch.stack([entropy(outputs[name], batch[place], reduction="none") for name, place in ends]).mean(0)
         )
-    if kind == "token-classification":
+    if kind in ("token-classification", "word-tagging"):
         labeled = batch["labels"] != -100
         return list(entropy(outputs.logits[labeled], batch["labels"][labeled], reduction="none"))
     if kind == "text-regression":

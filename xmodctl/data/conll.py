@@ -15,6 +15,9 @@ Line = tuple[int, list[str]]
 SAMPLE = 10
 """Sentences that are looked at to find out what the columns hold."""
 
+CONLL_U, UPOS = 10, 4
+"""The columns of CoNLL-U, and the one with the universal part of speech."""
+
 _TAG = re.compile(r"[Oo]|[BIESLU]-.+")
 _SEVERAL_OR_NO_WORDS = re.compile(r"[0-9]+[-.][0-9]+")  # CoNLL-U: `2-3` is one text for two words, `2.1` an empty node
 
@@ -112,7 +115,7 @@ def _sentences(file: DataFile, groups: Iterator[list[_Text]], width: int) -> Ite
         begun = False
         for line in group:
             fields = line.fields
-            if not begun and line.text.startswith("#") and not _is_word(file, fields, width):
+            if not begun and line.text.startswith("#") and not _is_word(file, line.text, fields, width):
                 continue
             begun = True
             if problem := _column_problem(file, fields, width):
@@ -123,10 +126,16 @@ def _sentences(file: DataFile, groups: Iterator[list[_Text]], width: int) -> Ite
             yield lines
 
 
-def _is_word(file: DataFile, fields: list[str], width: int) -> bool:
-    """Return whether a line that begins with `#` before the first word of a sentence is a word, not a comment."""
+def _is_word(file: DataFile, text: str, fields: list[str], width: int) -> bool:
+    """Return whether a line that begins with `#` before the first word of a sentence is a word, not a comment.
+
+    Plain tags are known by the tab before them, or by being in uppercase.
+    """
     tags = _number(file, "tags") or width
-    return len(fields) == width and tags <= width and _number(file, "tokens") in (None, 1) and is_tag(fields[tags - 1])
+    if len(fields) != width or tags > width or _number(file, "tokens") not in (None, 1):
+        return False
+    tag = fields[tags - 1]
+    return is_tag(tag) or (file.plain_tags and ("\t" in text or tag.isupper()))
 
 
 def _layout(file: DataFile, sample: Sequence[Sequence[Line]], width: int) -> _Layout:
@@ -143,6 +152,8 @@ def _layout(file: DataFile, sample: Sequence[Sequence[Line]], width: int) -> _La
     numbered = tokens is None and width > 2 and len(lines) > 1 and all(map(_counts_words, sample))
     if numbered and tags is None and file.numbered and max(file.numbered.values()) <= width:
         return _Layout(file.numbered["tokens"], file.numbered["tags"])
+    if file.plain_tags:
+        return _plain_layout(tokens, tags, width, place, numbered=numbered)
     words = 2 if numbered else tokens or 1
     candidates = [
         column for column in range(1, width + 1) if column != words and all(is_tag(row[column - 1]) for row in lines)
@@ -164,6 +175,22 @@ def _layout(file: DataFile, sample: Sequence[Sequence[Line]], width: int) -> _La
             f"like tags (columns are counted from 1); name it with --set columns.tags={number}"
         )
     return _Layout(words, column)
+
+
+def _plain_layout(tokens: int | None, tags: int | None, width: int, place: str, *, numbered: bool) -> _Layout:
+    """Return the columns of words with plain tags: UPOS in CoNLL-U, or else the last column.
+
+    Raises:
+        UserError: The first column counts the words, and the file is not CoNLL-U.
+    """
+    if not numbered:
+        return _Layout(tokens or 1, tags or width)
+    if tags is None and width != CONLL_U:
+        raise UserError(
+            f"{place}: the first column counts the words of each sentence (columns are counted from 1); name the "
+            f"columns with --set columns.tokens=2 --set columns.tags={width}"
+        )
+    return _Layout(2, tags or UPOS)
 
 
 def _counts_words(lines: Sequence[Line]) -> bool:

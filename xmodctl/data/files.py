@@ -43,6 +43,7 @@ class DataFile:
     all_columns: bool  # read columns that `columns` does not name, too
     place: str  # how messages refer to a row: a format string of `name` and `number`
     numbered: Mapping[str, int] = field(default_factory=dict)  # `tokens` and `tags` if the first column counts words
+    plain_tags: bool = False  # any text may be a tag
     notes: list[str] = field(default_factory=list)  # what the user should know about how it is read
 
     @property

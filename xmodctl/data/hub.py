@@ -14,6 +14,7 @@ from xmodctl.core.hub import HubError
 from xmodctl.core.hub_downloads import Repository, Wanted, cached, fetch
 from xmodctl.data.readers import format_of
 from xmodctl.data.sources import DataSource
+from xmodctl.kinds import KINDS
 from xmodctl.languages import same
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -44,6 +45,8 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> DataSo
             language=language,
             split=split,
             columns={**task.columns, **data.columns},
+            numbered=task.numbered_columns,
+            plain_tags=KINDS[task.kind].plain_tags,
             published=True,
             language_columns=(task.language_column,) if _is_mixed(task, data) else (),
             language_ends_at=task.language_ends_at,

@@ -14,6 +14,7 @@ from xmodctl.data.readers import FORMATS, SAVED, format_of, read, split_of
 from xmodctl.data.single_file import is_single
 from xmodctl.data.sources import SPLIT_NAMES, DataSource, language_in
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS
+from xmodctl.kinds import KINDS
 from xmodctl.languages import is_corpus, name, same
 
 
@@ -120,6 +121,7 @@ def _source(task: Task, folder: Path, splits: Mapping[Split, list[Path]], split:
         split=split,
         columns=dict(task.columns),
         numbered=task.numbered_columns,
+        plain_tags=KINDS[task.kind].plain_tags,
     )
 
 
@@ -132,7 +134,13 @@ def coverage(task: Task, folder: Path) -> dict[str, tuple[Split, ...]]:
     shared = _splits(folder)
     for split, (path, *_) in shared.items():
         rows = read(
-            path, str(path), task.columns, Mistakes(str(path)), all_columns=True, numbered=task.numbered_columns
+            path,
+            str(path),
+            task.columns,
+            Mistakes(str(path)),
+            all_columns=True,
+            numbered=task.numbered_columns,
+            plain_tags=KINDS[task.kind].plain_tags,
         )
         languages: set[str] = set()
         for _, raw in rows[1]:

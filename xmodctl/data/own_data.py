@@ -148,7 +148,9 @@ def _first_row(task: Task, files: Sequence[tuple[Path, str, Split | None]]) -> R
     """
     path = files[0][0]
     mistakes = Mistakes(str(path))
-    for _, raw in read(path, str(path), _provisional(task), mistakes, all_columns=True)[1]:
+    for _, raw in read(
+        path, str(path), _provisional(task), mistakes, all_columns=True, plain_tags=KINDS[task.kind].plain_tags
+    )[1]:
         return raw
     mistakes.raise_any()
     raise UserError(f"{path} contains no rows; give a header line, such as {_example(task)}, and rows after it")
@@ -263,7 +265,15 @@ def _rows(
     for path, folder_language, file_split in files:
         mistakes = Mistakes(str(path))
         splits = single_file.contents_of(task, path).splits if is_single else None
-        file, rows = read(path, str(path), task.columns, mistakes, all_columns=True, numbered=task.numbered_columns)
+        file, rows = read(
+            path,
+            str(path),
+            task.columns,
+            mistakes,
+            all_columns=True,
+            numbered=task.numbered_columns,
+            plain_tags=KINDS[task.kind].plain_tags,
+        )
         for number, raw in rows:
             language: str | None = folder_language
             if not folder_language and task.language_column:

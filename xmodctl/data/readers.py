@@ -53,6 +53,7 @@ def read(
     *,
     all_columns: bool = False,
     numbered: Mapping[str, int] | None = None,
+    plain_tags: bool = False,
     extension: str | None = None,
 ) -> tuple[DataFile, Numbered]:
     """Return the raw rows of a file in any format of `FORMATS`.
@@ -64,13 +65,14 @@ def read(
         mistakes: Collects what cannot be read.
         all_columns: Return columns that `columns` does not name, too.
         numbered: The columns of `tokens` and `tags` in a file without names whose first column counts the words.
+        plain_tags: Any text may be the tag of a word.
         extension: The key of `FORMATS`; by default, the file's name decides.
 
     Raises:
         UserError: While iterating: the file cannot be read, is damaged, or changed in the meantime.
     """
     reader = FORMATS[format_of(path) if extension is None else extension]
-    file = DataFile(path, name, columns, mistakes, all_columns, reader.place, numbered or {})
+    file = DataFile(path, name, columns, mistakes, all_columns, reader.place, numbered or {}, plain_tags)
     return file, guarded(file, reader.rows)
 
 

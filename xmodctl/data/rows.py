@@ -205,7 +205,13 @@ def _rows_of_file(
     A file that does not give its language is mentioned in `notes`.
     """
     file, rows = read(
-        path, name, source.columns, mistakes, all_columns=bool(source.language_columns), numbered=source.numbered
+        path,
+        name,
+        source.columns,
+        mistakes,
+        all_columns=bool(source.language_columns),
+        numbered=source.numbered,
+        plain_tags=source.plain_tags,
     )
     first = next(rows, None)
     if first is None:

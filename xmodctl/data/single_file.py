@@ -66,6 +66,7 @@ def find(task: Task, file: Path, language: str, split: Split, *, single_language
         language_ends_at=task.language_ends_at,
         single_language=single_language or is_only,
         numbered=task.numbered_columns,
+        plain_tags=KINDS[task.kind].plain_tags,
         row_splits=contents.splits,
     )
 
@@ -161,7 +162,15 @@ def _without_split(column: str) -> str:
 
 
 def _rows(task: Task, file: Path, mistakes: Mistakes) -> Iterator[tuple[int, Raw]]:
-    return read(file, str(file), task.columns, mistakes, all_columns=True, numbered=task.numbered_columns)[1]
+    return read(
+        file,
+        str(file),
+        task.columns,
+        mistakes,
+        all_columns=True,
+        numbered=task.numbered_columns,
+        plain_tags=KINDS[task.kind].plain_tags,
+    )[1]
 
 
 def _needed(task: Task) -> list[str]:

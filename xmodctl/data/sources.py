@@ -31,6 +31,7 @@ class DataSource:
     language_ends_at: str = ""  # what follows the language in that column, as in `english-42`
     single_language: bool = False  # only `language` is wanted: if no column gives the language, all rows are in it
     numbered: Mapping[str, int] = field(default_factory=dict)  # columns of files whose first one counts words
+    plain_tags: bool = False  # any text may be the tag of a word
     row_splits: Mapping[int, Split] | None = (
         None  # of each row of a single file, by its number; None: all are of `split`
     )

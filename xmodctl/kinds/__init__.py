@@ -10,6 +10,7 @@ from xmodctl.kinds.question_answering import QuestionAnswering
 from xmodctl.kinds.sequence_classification import SequenceClassification
 from xmodctl.kinds.text_regression import TextRegression
 from xmodctl.kinds.token_classification import TokenClassification
+from xmodctl.kinds.word_tagging import WordTagging
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -18,6 +19,7 @@ KINDS: dict[str, Kind] = {
         MultiLabelClassification(),
         TextRegression(),
         TokenClassification(),
+        WordTagging(),
         QuestionAnswering(),
         MultipleChoice(),
     )

@@ -137,6 +137,8 @@ class Kind(ABC):
     """The caption of the table of a language's parts."""
     balanced: ClassVar[bool] = True
     """Whether `check` warns of a label that nearly all rows have."""
+    plain_tags: ClassVar[bool] = False
+    """Whether any text may be the tag of a word, in files of tagged words."""
     answers_are_text: ClassVar[bool] = False
     """Whether predictions are pieces of the text, in its language, rather than labels."""
 

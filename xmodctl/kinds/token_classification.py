@@ -139,9 +139,9 @@ class TokenClassification(Kind):
         """Return (gold tags, predicted tags, probability of each predicted tag) for each row.
 
         Gold tags are those of the data, also where an entity begins with I- although the data is IOB2.
-        A word that has no tokens is tagged O with probability 0.
+        A word that has no tokens has the tag of `tag_without_tokens` and probability 0.
         """
-        predicted = [["O"] * len(tokens) for tokens in rows["tokens"]]
+        predicted = [[self.tag_without_tokens(task)] * len(tokens) for tokens in rows["tokens"]]
         scores = [np.zeros(len(tags)) for tags in predicted]
         for row, numbers, values in zip(encoded.rows, encoded.offsets["word"], logits, strict=True):
             seen = np.flatnonzero(numbers >= 0)
@@ -158,6 +158,10 @@ class TokenClassification(Kind):
             (tags, guess, tuple(shares.round(6).tolist()))
             for tags, guess, shares in zip(gold, predicted, scores, strict=True)
         ]
+
+    def tag_without_tokens(self, task: TaskView) -> str:
+        """Return the tag of a word that the tokenizer makes nothing of."""
+        return "O"
 
     def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
         """Return for each row the true positives, false positives, and false negatives of each type.
