@@ -159,7 +159,16 @@ def read_table(path: Path, extension: str, maker: RowMaker) -> Iterator[InputRow
     mistakes = Mistakes(str(path))
     if maker.language is not None:
         maker.connectives(maker.language)
-    file, rows = read(path, str(path), maker.task.columns, mistakes, all_columns=True, extension=extension, numbered=maker.task.numbered_columns, plain_tags=KINDS[maker.task.kind].plain_tags)
+    file, rows = read(
+        path,
+        str(path),
+        maker.task.columns,
+        mistakes,
+        all_columns=True,
+        extension=extension,
+        numbered=maker.task.numbered_columns,
+        plain_tags=KINDS[maker.task.kind].plain_tags,
+    )
     reported = 0
     for count, (number, raw) in enumerate(rows):
         mistakes.raise_any()
