@@ -1,6 +1,8 @@
 """Data of your own, from one file to scores, a report, and predictions, with one line each."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -33,9 +35,8 @@ def write_tickets(folder: Path) -> Path:
 def test_one_line_each_from_a_csv_to_predictions(tiny_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_tickets(tmp_path)
-    output = succeed(
-        "finetune", "--task", "classification", "--lang", "en", "--model", tiny_model, "--data", "tickets.csv", *FAST
-    )
+    words = ("--task", "classification", "--lang", "en", "--model", tiny_model, "--data", "tickets.csv")
+    output = succeed("finetune", *words, *FAST)
     assert "label from `category`" in output
     assert output.count('separated by ";"') == 1
     (folder,) = (tmp_path / "runs").iterdir()
@@ -78,6 +79,49 @@ def test_one_line_each_from_spans_to_entities(tiny_model, tmp_path, monkeypatch)
     assert json.loads(output[0])["tokens"] == ["the", "cat", "runs", ",", "0", "."]
 
 
+OPTION = re.compile(r"--(?:set|lang-column|lang|task) (?:'[^']*'|[^\s,;]+)")
+
+
+def follow(words: list[str], message: str) -> list[str]:
+    """Return a command with the first option that a message names, as a user would type it."""
+    option, value = shlex.split(OPTION.search(message)[0])
+    if option in words and option != "--set":
+        place = words.index(option) + 1
+        return [*words[:place], value, *words[place + 1 :]]
+    return [*words, option, value]
+
+
+def rows_of(header: str, *lines: str) -> str:
+    return "\n".join(
+        [header, *[line.format(n=number, label="ab"[number // 2 % 2]) for number in range(40) for line in lines]]
+    )
+
+
+TROUBLED = {
+    "two texts": rows_of("review,comment,label", "t {n},u,{label}"),
+    "two languages": rows_of("text,label,lang,locale", "t {n},{label},en,en_US"),
+    "no usual name": rows_of("blurb,verdict,lang", "t {n},{label},en"),
+    "other language": rows_of("text,label,lang", "t {n},{label},de"),
+    "label elsewhere": rows_of("text,label,lang", "t {n},{label},en") + "\nt,c,de\n",
+    "numbers": rows_of("text,label,lang", "t {n},{n}.5,en"),
+    "all at once": rows_of("review,comment,verdict,lang,locale", "t {n},u,{label},de,de_DE") + "\nt,u,c,fr,fr_FR",
+}
+
+
+@pytest.mark.parametrize("name", TROUBLED)
+def test_remedies_that_are_followed_mechanically_lead_to_a_plan(tiny_model, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d.csv").write_text(TROUBLED[name])
+    words = ["--task", "classification", "--lang", "en", "--model", str(tiny_model), "--data", "d.csv", "--dry-run"]
+    messages = []
+    while (result := run("finetune", *words)).exit_code:
+        assert result.exit_code == 2
+        messages.append(" ".join(result.stderr.split()))
+        assert len(messages) < 8, messages
+        words = follow(words, messages[-1])
+    assert messages
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -95,6 +139,17 @@ def test_what_is_missing_is_said_before_anything_is_loaded(tmp_path, monkeypatch
     result = run(*words, "--model", "mini")
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
+
+
+def test_a_run_is_named(tmp_path, monkeypatch, tiny_model):
+    monkeypatch.chdir(tmp_path)
+    write_tickets(tmp_path)
+    words = ("finetune", "--task", "classification", "--lang", "en", "--model", tiny_model, "--data", "tickets.csv")
+    planned = json.loads(run(*words, "--name", "my-tickets", "--dry-run", "--json").stdout)
+    assert planned["run"] == "runs/my-tickets"
+    for name in ("../up", "a/b", ""):
+        assert run(*words, "--name", name, "--dry-run").exit_code == 2
+    assert run(*words, "--name", "a", "--out", "b", "--dry-run").exit_code == 2
 
 
 def test_tasks_list_says_that_languages_come_from_the_data():

@@ -299,3 +299,26 @@ def test_the_guides_five_lines_are_a_task(tmp_path):
     fitted = fit(task, data, ["en"]).task
     assert fitted.labels == ("billing", "shipping", "login")
     assert len(load_rows(fitted, "de", "test", folder=data)) == 3
+
+
+def test_numbers_with_a_fraction_are_sent_to_regression(tmp_path):
+    rows = [(row[0], f"{number % 7}.5", row[2]) for number, row in enumerate(tickets())]
+    data = put(tmp_path, "d.csv", csv_text(rows, "text,score,lang"))
+    assert "use --task regression" in refusal("classification", data)
+    assert fit(library.task("regression"), data, ["en"]).task.columns == {"text": "text", "label": "score"}
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_arrow_files_and_streams_are_read(tmp_path, is_file):
+    import pyarrow as pa
+    import pyarrow.ipc
+
+    table = pa.table(dict(zip(("text", "label", "lang"), map(list, zip(*tickets(), strict=True)), strict=True)))
+    path = tmp_path / "d.arrow"
+    with (pa.ipc.new_file if is_file else pa.ipc.new_stream)(str(path), table.schema) as writer:
+        writer.write_table(table, max_chunksize=7)
+    task = fit(library.task("classification"), path, ["en"]).task
+    assert len(load_rows(task, "en", "train", folder=path)) == 24
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="is not an Arrow file"):
+        load_rows(task, "en", "train", folder=path)

@@ -1,5 +1,6 @@
 """Local data that no task describes: its columns, languages, and labels, found and reported."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
 
 PLACES_SHOWN = 3
+_FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
 
 
 @dataclass(frozen=True)
@@ -109,16 +111,21 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         remarks.append(f"labels, from the training data: {listed(_shown_labels(shown['labels']))}")
         cautions += _spelling_cautions(data, survey)
     if is_single and "split_column" not in changes and not task.split_column and task.split_seed is not None:
-        remarks.append(
-            f"{data} has no column `{SPLIT_COLUMN}`: of each language and label, 80% of the rows are for training, 10% "
-            f"for validation, and 10% for tests; rows with the same text stay together (split_seed={task.split_seed})"
-        )
+        remarks.append(_split_remark(data, task, has_labels=bool(task.labels or shown.get("labels"))))
     sources = [code for code in survey.languages if any(same(code, language) for language in languages)]
     if shown and sources:
         shown["source_language"] = sources[0]
     keys = (*changes, *(key for key in shown if key != "source_language"))
     task = task.with_values({**shown, "from_data": [*task.from_data, *keys]}, origin=origin)
     return FittedTask(task, tuple(remarks), tuple(cautions))
+
+
+def _split_remark(data: Path, task: Task, *, has_labels: bool) -> str:
+    strata = "language and label" if has_labels else "language"
+    return (
+        f"{data} has no column `{SPLIT_COLUMN}`: of each {strata}, 80% of the rows are for training, 10% for "
+        f"validation, and 10% for tests; rows with the same text stay together (split_seed={task.split_seed})"
+    )
 
 
 def _files(data: Path, *, is_single: bool) -> list[tuple[Path, str, Split | None]]:
@@ -194,7 +201,7 @@ def _no_column(task: Task, column: str, free: Sequence[str], header: Sequence[st
     problem = f"{path}: no column is called {column} or similar (the columns are {names})"
     if not free:
         return f"{problem}; add one, or choose another task: `xmodctl tasks list`"
-    guess = nearest(column, free) or free[0]
+    guess = nearest(column, free) or free[-1 if column == KINDS[task.kind].gold_column else 0]
     return (
         f"{problem}; name it with {shell_setting(f'columns.{column}', guess)}, or, if the first line of the file is a "
         f"row, add a header line above it, such as {_example(task)}"
@@ -313,6 +320,11 @@ def _labels(task: Task, data: Path, survey: _Survey) -> tuple[str, ...]:
     if not isinstance(column, str):
         return tuple(column)  # one column per label
     names = [name for name, _ in survey.trained.most_common() if name not in task.labels_mapped]
+    if numbers := [name for name in (*names, *survey.elsewhere) if _FRACTION.fullmatch(name)]:
+        raise UserError(
+            f"{data}: `{column}` holds numbers with a fraction, such as {numbers[0]}, which are no labels; "
+            "to predict numbers, use --task regression"
+        )
     labels = kind.labels_of(names)
     known = {name.casefold() for name in (*names, *labels, *task.labels_mapped)} | {"-", "-1"}
     absent = {name: uses for name, uses in survey.elsewhere.items() if name.casefold() not in known}

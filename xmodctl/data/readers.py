@@ -282,6 +282,31 @@ def _parquet(file: DataFile) -> Numbered:
         ) from error
 
 
+def _arrow(file: DataFile) -> Numbered:
+    """Read an Arrow IPC file or stream, such as the `.arrow` files of `datasets`."""
+    import pyarrow
+    import pyarrow.ipc
+
+    check_regular(file.path)
+    try:
+        with pyarrow.memory_map(str(file.path)) as source:
+            is_file = source.read(6) == b"ARROW1"
+            source.seek(0)
+            reader = pyarrow.ipc.open_file(source) if is_file else pyarrow.ipc.open_stream(source)
+            names = _class_names(reader.schema.metadata or {})
+            _header(file, reader.schema.names)
+            batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader
+            number = 0
+            for batch in batches:
+                for row in batch.select(file.wanted(reader.schema.names)).to_pylist():
+                    number += 1
+                    yield number, _with_names(row, names)
+    except pyarrow.ArrowException as error:
+        raise UserError(
+            f"{file.name} is damaged or is not an Arrow file ({_first_line(error)}); copy it again"
+        ) from error
+
+
 def _saved(file: DataFile) -> Numbered:
     """Read a folder that `datasets.Dataset.save_to_disk` wrote."""
     import datasets
@@ -358,6 +383,7 @@ FORMATS: dict[str, Format] = {
     ".csv": Format(_csv),
     ".tsv": Format(_tsv),
     ".parquet": Format(_parquet, place="{name} row {number}"),
+    ".arrow": Format(_arrow, place="{name} row {number}"),
     ".txt": Format(conll_rows),
     ".conll": Format(conll_rows),
     ".conllu": Format(conll_rows),

@@ -1,5 +1,6 @@
 """Requests: the options of the commands that plan a training, declared once for the command line and Python."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from xmodctl.core.arguments import DEFAULT_MODEL, PRECISIONS, as_seeds, as_selection, check_choice, check_limit
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
+from xmodctl.run.folder import RUNS
 
 ON_EXISTS = ("resume", "redo", "error")
 
@@ -90,6 +92,7 @@ class FinetuneRequest(PlanRequest):
         shot_langs: Target languages; shots are drawn from their training data, or else from their validation data.
         shot_seeds: How many times shots are drawn, with one training run per draw; `seeds` is then a single seed.
         out: The run's folder; by default one under `runs/`.
+        name: The run's name: its folder under `runs/`, in place of `out`.
         on_exists: What to do if the run exists: `resume` continues it, `redo` trains again, `error` refuses.
         track: Experiment trackers that receive the curves: tensorboard, wandb, trackio, mlflow.
         listen: Called with each event; without it, cautions become Python warnings.
@@ -102,6 +105,7 @@ class FinetuneRequest(PlanRequest):
     shot_langs: str | Sequence[str] = ()
     shot_seeds: int = 1
     out: str | Path | None = None
+    name: str | None = None
     on_exists: str = "resume"
     track: str | Sequence[str] = ()
     listen: Listener | None = None
@@ -112,6 +116,8 @@ class FinetuneRequest(PlanRequest):
         check_choice("--on-exists", self.on_exists, ON_EXISTS)
         check_trackers(self.trackers)
         self._check_shots()
+        if self.name is not None:
+            check_name(self.name, is_placed=self.out is not None)
         super().__post_init__()
 
     @property
@@ -127,6 +133,8 @@ class FinetuneRequest(PlanRequest):
     @property
     def out_folder(self) -> Path | None:
         """The run's folder, if it is named."""
+        if self.name is not None:
+            return RUNS / self.name
         return Path(self.out).expanduser() if self.out is not None else None
 
     @property
@@ -176,3 +184,15 @@ class CheckRequest(PlanRequest):
     download: bool = False
     out: str | Path = "runs"
     listen: Listener | None = None
+
+
+def check_name(name: str, *, is_placed: bool) -> None:
+    """Refuse a run's name that is no name of a folder, or that is given beside a folder.
+
+    Raises:
+        UserError: It is.
+    """
+    if is_placed:
+        raise UserError(f"--name {name} is a folder under {RUNS}/, and --out names another; give one of them")
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise UserError(f"--name {name}: give letters, digits, and - . _ +; for another folder, use --out DIR")

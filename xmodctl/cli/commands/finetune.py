@@ -45,6 +45,10 @@ ShotSeeds = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+RunName = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="The run's name: its folder under `runs/`.", rich_help_panel=OUTPUT),
+]
 Trackers = Annotated[
     list[str] | None,
     typer.Option(
@@ -70,6 +74,7 @@ def finetune(
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
     limit: options.Limit = None,
+    name: RunName = None,
     out: options.RunOut = None,
     on_exists: options.OnExistingRun = "resume",
     track: Trackers = None,
@@ -84,6 +89,8 @@ def finetune(
     Examples:
 
     - `xmodctl finetune --task xnli --lang en_XX`
+
+    - `xmodctl finetune --task classification --lang en --model mini --data tickets.csv --name tickets`
 
     - `xmodctl finetune --task xnli --lang en --model mini --data data/xnli --seeds 1,2,3`
 
@@ -107,7 +114,7 @@ def finetune(
         result = (plan_finetune if dry_run else train)(
             task, lang, model=model, recipe=recipe, overrides=changes, data=data, language_column=language_column,
             limit=limit, precision=precision, seeds=seeds, shots=shots, shot_langs=shot_langs, shot_seeds=shot_seeds,
-            out=out, on_exists=on_exists, track=track or (), listen=listen,
+            name=name, out=out, on_exists=on_exists, track=track or (), listen=listen,
         )  # fmt: skip
     if isinstance(result, Run):
         _show_run(result, as_json=json)
