@@ -17,6 +17,27 @@ from xmodctl.languages import expand
 from xmodctl.languages.tags import spellings
 
 ABSENT_FROM_XMOD_BASE = {
+    "sib200": """
+        ace_Arab ace_Latn acm_Arab acq_Arab aeb_Arab ajp_Arab aka_Latn apc_Arab arb_Latn ars_Arab
+        ary_Arab arz_Arab asm_Beng ast_Latn awa_Deva ayr_Latn azb_Arab bak_Cyrl bam_Latn ban_Latn
+        bem_Latn bho_Deva bjn_Arab bjn_Latn bod_Tibt bos_Latn bug_Latn ceb_Latn cjk_Latn ckb_Arab
+        crh_Latn dik_Latn dyu_Latn dzo_Tibt ewe_Latn fao_Latn fij_Latn fon_Latn fur_Latn fuv_Latn
+        gaz_Latn gla_Latn grn_Latn hat_Latn hne_Deva ibo_Latn ilo_Latn jav_Latn kab_Latn kac_Latn
+        kam_Latn kas_Arab kas_Deva kbp_Latn kea_Latn kik_Latn kin_Latn kmb_Latn knc_Arab knc_Latn
+        kon_Latn lij_Latn lim_Latn lin_Latn lmo_Latn ltg_Latn ltz_Latn lua_Latn lug_Latn luo_Latn
+        lus_Latn mag_Deva mai_Deva min_Arab min_Latn mlt_Latn mni_Beng mos_Latn mri_Latn nqo_Nkoo
+        nso_Latn nus_Latn nya_Latn oci_Latn pag_Latn pap_Latn plt_Latn prs_Arab quy_Latn run_Latn
+        sag_Latn sat_Olck scn_Latn shn_Mymr smo_Latn sna_Latn snd_Arab sot_Latn srd_Latn ssw_Latn
+        sun_Latn szl_Latn taq_Latn taq_Tfng tat_Cyrl tgk_Cyrl tir_Ethi tpi_Latn tsn_Latn tso_Latn
+        tuk_Latn tum_Latn twi_Latn tzm_Tfng uig_Arab umb_Latn vec_Latn war_Latn wol_Latn xho_Latn
+        ydd_Hebr yor_Latn yue_Hant zul_Latn
+    """,
+    "massive-intents": "jv",
+    "udpos": "wo yo",
+    "masakhapos": "bam bbj ewe fon ibo kin lug luo mos nya pcm sna tsn twi wol xho yor zul",
+    "masakhanews": "ibo lin lug orm pcm run sna tir xho yor",
+    "afrixnli": "ewe ibo kin lug orm sna sot twi wol xho yor zul",
+    "injongo-intents": "ewe ibo kin lin lug orm sna sot twi wol xho yor zul",
     "masakhaner2": "bam bbj ewe fon ibo kin lug luo mos nya pcm sna tsn twi wol xho yor zul",
     "uner": "ceb_gja",
     "wikiann": "jv yo qu",
@@ -85,6 +106,7 @@ def test_each_task_says_where_it_comes_from_and_can_be_trained_in_its_source_lan
         ("ner", "wikiann"), ("PAN-X", "wikiann"), ("panx", "wikiann"), ("qa", "xquad"), ("mc", "xcopa"),
         ("copa", "xcopa"),
         ("pawsx", "paws-x"), ("tydiqa", "tydiqa-goldp"), ("masakhaner", "masakhaner2"), ("nli", "xnli"),
+        ("SIB-200", "sib200"), ("MASSIVE", "massive-intents"), ("pos", "udpos"), ("UD-POS", "udpos"), ("sts", "sts17"),
         ("Universal NER", "uner"), ("XStory-Cloze", "xstorycloze"),
     ],
 )  # fmt: skip
@@ -95,6 +117,8 @@ def test_tasks_are_found_as_users_type_them(alias, name):
 def test_the_counts_of_languages_are_the_benchmarks():
     counted = {name: len(library.task(name).languages) for name in BENCHMARKS}
     assert counted == {
+        "afrixnli": 17, "injongo-intents": 17, "masakhanews": 16, "masakhapos": 20, "massive-intents": 51,
+        "sib200": 205, "sts17": 4, "sts22": 10, "udpos": 38, "x-stance": 3,
         "belebele": 122, "masakhaner2": 20, "mlqa": 7, "paws-x": 7, "social-iqa": 1, "swag": 1, "tydiqa-goldp": 9,
         "uner": 18, "wikiann": 48, "xcopa": 12, "xnli": 15, "xquad": 12, "xstorycloze": 11, "xwinograd": 6,
     }  # fmt: skip
