@@ -258,6 +258,10 @@ def test_the_other_kinds_find_their_columns_and_labels(tmp_path):
     assert task.columns == {"text": "premise", "text_pair": "hypothesis", "label": "label"}
     assert task.labels == ("no", "yes")
 
+    words = [{"tokens": ["a", "b"], "upos": ["DET", ("X", "NOUN")[i % 2]]} for i in range(20)]
+    task = fit(library.task("tagging"), write_rows(tmp_path / "w.jsonl", words), ["en"]).task
+    assert (task.columns["tags"], task.labels) == ("upos", ("DET", "NOUN", "X"))
+
     sets = [{"text": f"a{i}", "topics": "b|c" if i % 2 else ["a"]} for i in range(20)]
     task = fit(library.task("multi-label"), write_rows(tmp_path / "m.jsonl", sets), ["en"]).task
     assert task.labels == ("a", "b", "c")
@@ -277,6 +281,14 @@ def test_the_other_kinds_find_their_columns_and_labels(tmp_path):
     ]
     task = fit(library.task("answers"), write_rows(tmp_path / "q.jsonl", questions), ["en"]).task
     assert coverage(task, tmp_path / "q.jsonl") == {"en": ("train", "validation", "test")}
+
+
+def test_numbers_of_tags_are_refused_with_what_names_them(tmp_path):
+    data = write_rows(tmp_path / "e.jsonl", [{"tokens": ["a", "b"], "ner_tags": [0, 1]} for _ in range(9)])
+    message = refusal("entities", data)
+    assert "no training row has a label in `ner_tags`, whose first value is [0, 1]; if these are numbers" in message
+    named = library.task("entities").with_values({"labels": ["O", "B-A", "I-A"]}, origin="--set")
+    assert load_rows(fit(named, data, ["en"]).task, "en", "train", folder=data).table["tags"][0] == [0, 1]
 
 
 def test_files_of_tagged_words_and_squad_documents_are_read(tmp_path):
@@ -322,3 +334,9 @@ def test_arrow_files_and_streams_are_read(tmp_path, is_file):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="is not an Arrow file"):
         load_rows(task, "en", "train", folder=path)
+
+
+def test_a_folder_with_a_single_file_names_the_file(tmp_path):
+    data = put(tmp_path / "my data", "tickets.csv", csv_text(tickets()))
+    message = refusal("classification", data.parent)
+    assert shlex.split(message[message.index("--data") :]) == ["--data", str(data)]

@@ -1,6 +1,7 @@
 """Local data that no task describes: its columns, languages, and labels, found and reported."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from xmodctl.core.messages import counted, listed, quoted, shell_setting
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
-from xmodctl.data.readers import read
+from xmodctl.data.readers import format_of, read
 from xmodctl.data.sources import language_in
 from xmodctl.data.usual_names import SPLIT_COLUMN, numbered_choices, usual_columns, usual_language_columns
 from xmodctl.kinds import KINDS
@@ -61,6 +62,7 @@ class _Survey:
     trained: Counter[str] = field(default_factory=Counter)  # names of labels in the training rows of the sources
     elsewhere: dict[str, _Uses] = field(default_factory=dict)  # names of labels in other rows
     training_rows: int = 0
+    unnamed: str = ""  # the first gold value of a training row that has no label in it, as a message shows it
     ids_differ: bool = True  # whether the ids of each language and split do
 
 
@@ -81,6 +83,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         return FittedTask(task)
     files = _files(data, is_single=is_single)
     if not files:
+        _refuse_folder_of_one_file(data)
         return FittedTask(task)  # what is missing is reported where it is needed
     first = _first_row(task, files)
     if is_known:
@@ -134,6 +137,18 @@ def _files(data: Path, *, is_single: bool) -> list[tuple[Path, str, Split | None
         single_file.check_format(data)
         return [(data, "", None)]
     return sorted(local.data_files(data), key=lambda file: file[2] != "train")
+
+
+def _refuse_folder_of_one_file(folder: Path) -> None:
+    """Refuse a folder with a file that holds everything: its name gives no split.
+
+    Raises:
+        UserError: It is one.
+    """
+    files = [path for path in sorted(folder.iterdir()) if format_of(path) and not path.name.startswith(".")]
+    if len(files) == 1:
+        option = shlex.join(["--data", str(files[0])])
+        raise UserError(f"{folder} has no train, validation, or test file; to read its only file, give {option}")
 
 
 def _provisional(task: Task) -> dict[str, str | list[str]]:
@@ -202,10 +217,10 @@ def _no_column(task: Task, column: str, free: Sequence[str], header: Sequence[st
     if not free:
         return f"{problem}; add one, or choose another task: `xmodctl tasks list`"
     guess = nearest(column, free) or free[-1 if column == KINDS[task.kind].gold_column else 0]
-    return (
-        f"{problem}; name it with {shell_setting(f'columns.{column}', guess)}, or, if the first line of the file is a "
-        f"row, add a header line above it, such as {_example(task)}"
-    )
+    remedy = f"name it with {shell_setting(f'columns.{column}', guess)}"
+    if format_of(path) in (".csv", ".tsv"):
+        remedy += f", or, if the first line of the file is a row, add a header line above it, such as {_example(task)}"
+    return f"{problem}; {remedy}"
 
 
 def _language_column(header: Sequence[str], path: Path, changes: dict[str, Any]) -> str:
@@ -253,6 +268,8 @@ def _survey(
         trained = split == "train" and is_source[language]
         survey.training_rows += trained
         names = kind.gold_names(raw.get(gold)) if isinstance(gold, str) else []
+        if trained and not names and isinstance(gold, str) and not survey.unnamed:
+            survey.unnamed = quoted(raw.get(gold))
         for name in names:
             if trained:
                 survey.trained[name] += 1
@@ -329,8 +346,15 @@ def _labels(task: Task, data: Path, survey: _Survey) -> tuple[str, ...]:
     known = {name.casefold() for name in (*names, *labels, *task.labels_mapped)} | {"-", "-1"}
     absent = {name: uses for name, uses in survey.elsewhere.items() if name.casefold() not in known}
     if len(labels) < 2 and not absent:
-        what = f"every training row has the label {quoted(names[0])}" if names else "no training row has a label"
-        raise UserError(f"{data}: {what}, so there is nothing to learn; add rows with other labels")
+        if not names:
+            raise UserError(
+                f"{data}: no training row has a label in `{column}`, whose first value is {survey.unnamed}; if these "
+                "are numbers of labels, name all labels in their order, as in --set labels='[first, second]'"
+            )
+        only = quoted(names[0])
+        raise UserError(
+            f"{data}: every training row has the label {only}, so there is nothing to learn; add rows with others"
+        )
     if absent:
         first = list(absent.items())[:5]
         shown = "; ".join(f"{quoted(name)} ({uses})" for name, uses in first)

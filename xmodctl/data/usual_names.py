@@ -21,7 +21,7 @@ _USUAL: Mapping[str, Sequence[str]] = {
         "tag", "tags", "score", "rating",
     ),
     "tokens": ("tokens", "words"),
-    "tags": ("tags", "ner_tags", "labels", "label", "entities", "spans", "ents", "ner"),
+    "tags": ("tags", "ner_tags", "labels", "label", "entities", "spans", "ents", "ner", "pos_tags", "pos", "upos"),
     "context": ("context", "passage", "paragraph", "premise"),
     "question": ("question", "query"),
     "answers": ("answers", "answer"),
