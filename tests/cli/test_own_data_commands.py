@@ -61,6 +61,7 @@ def test_one_line_each_from_a_csv_to_predictions(tiny_model, tmp_path, monkeypat
     other.write_text("body,category\nthe cat,cats\nthe dog,dogs\nthe red,colors\n")
     succeed("eval-transfer", "--langs", "de", "--data", other)
     assert [row.n for row in read_rows(folder / "results.jsonl") if row.data_set == str(other)] == [3]
+    assert "has changed" not in succeed("report")
 
 
 @pytest.mark.slow

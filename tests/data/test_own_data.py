@@ -340,3 +340,12 @@ def test_a_folder_with_a_single_file_names_the_file(tmp_path):
     data = put(tmp_path / "my data", "tickets.csv", csv_text(tickets()))
     message = refusal("classification", data.parent)
     assert shlex.split(message[message.index("--data") :]) == ["--data", str(data)]
+
+
+def test_what_stands_for_no_label_is_no_label_and_reported(tmp_path):
+    rows = [(row[0], str(number % 3 - 1), row[2]) for number, row in enumerate(tickets())]
+    data = put(tmp_path, "d.csv", csv_text(rows))
+    fitted = fit(library.task("classification"), data, ["en"])
+    assert fitted.task.labels == ("0", "1")
+    assert "-1 stands for no label (8 training rows)" in fitted.cautions[0]
+    assert remedied("classification", data, fitted.cautions[0]).task.labels == ("-1", "0", "1")

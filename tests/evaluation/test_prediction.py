@@ -269,6 +269,16 @@ def test_rows_without_a_language_are_refused_with_what_gives_it(trained, tmp_pat
     assert "`lang` says en, but all rows go through de_DE" in " ".join(result.stderr.split())
 
 
+def test_one_of_several_language_columns_is_named(trained, tmp_path):
+    folder = trained["sequence-classification"]
+    (tmp_path / "a.csv").write_text("sentence,language,locale\nred cat,en,de_DE\n")
+    result = run("predict", "--run", folder, tmp_path / "a.csv")
+    assert result.exit_code == 2
+    assert "--lang-column language" in result.stderr
+    (row,) = output_rows(run("predict", "--run", folder, tmp_path / "a.csv", "--lang-column", "locale"))
+    assert row["language"] == "de_DE"
+
+
 def test_a_text_on_the_command_line_is_labeled(trained):
     folder = trained["sequence-classification"]
     rows = output_rows(run("predict", "--run", folder, "--lang", "en", "--text", "red cat", "--text", "{a} blue"))

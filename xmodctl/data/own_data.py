@@ -1,5 +1,6 @@
 """Local data that no task describes: its columns, languages, and labels, found and reported."""
 
+import json
 import re
 import shlex
 from collections import Counter
@@ -24,6 +25,8 @@ from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
 
 PLACES_SHOWN = 3
+NO_LABEL = ("-", "-1", "-1.0")
+"""What stands for no label in data."""
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
 
 
@@ -112,7 +115,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     if KINDS[task.kind].needs_labels and not task.labels:
         shown["labels"] = _labels(task, data, survey)
         remarks.append(f"labels, from the training data: {listed(_shown_labels(shown['labels']))}")
-        cautions += _spelling_cautions(data, survey)
+        cautions += _label_cautions(data, survey, shown["labels"])
     if is_single and "split_column" not in changes and not task.split_column and task.split_seed is not None:
         remarks.append(_split_remark(data, task, has_labels=bool(task.labels or shown.get("labels"))))
     sources = [code for code in survey.languages if any(same(code, language) for language in languages)]
@@ -336,14 +339,15 @@ def _labels(task: Task, data: Path, survey: _Survey) -> tuple[str, ...]:
     column = task.columns[kind.gold_column]
     if not isinstance(column, str):
         return tuple(column)  # one column per label
-    names = [name for name, _ in survey.trained.most_common() if name not in task.labels_mapped]
+    counted_names = survey.trained.most_common()
+    names = [name for name, _ in counted_names if name not in task.labels_mapped and name not in NO_LABEL]
     if numbers := [name for name in (*names, *survey.elsewhere) if _FRACTION.fullmatch(name)]:
         raise UserError(
             f"{data}: `{column}` holds numbers with a fraction, such as {numbers[0]}, which are no labels; "
             "to predict numbers, use --task regression"
         )
     labels = kind.labels_of(names)
-    known = {name.casefold() for name in (*names, *labels, *task.labels_mapped)} | {"-", "-1"}
+    known = {name.casefold() for name in (*names, *labels, *task.labels_mapped, *NO_LABEL)}
     absent = {name: uses for name, uses in survey.elsewhere.items() if name.casefold() not in known}
     if len(labels) < 2 and not absent:
         if not names:
@@ -373,12 +377,17 @@ def _shown_labels(labels: Sequence[str]) -> list[str]:
     return types if types and len(labels) == 2 * len(types) + 1 else list(labels)
 
 
-def _spelling_cautions(data: Path, survey: _Survey) -> list[str]:
-    """Name labels that are equal but for their case."""
+def _label_cautions(data: Path, survey: _Survey, labels: Sequence[str]) -> list[str]:
+    """Name what stands for no label, and labels that are equal but for their case."""
+    cautions = []
+    for name in (name for name in NO_LABEL if name in survey.trained):
+        setting = shlex.quote(f"labels={json.dumps([name, *labels], ensure_ascii=False)}")
+        count = counted(survey.trained[name], "training row")
+        cautions.append(f"{data}: {name} stands for no label ({count}); if it is a label: --set {setting}")
     spellings: dict[str, list[str]] = {}
     for name in survey.trained:
         spellings.setdefault(name.casefold(), []).append(name)
-    return [
+    return cautions + [
         f"{data}: {' and '.join(map(quoted, names))} differ only in case and are taken for the same label"
         for names in spellings.values()
         if len(names) > 1

@@ -95,7 +95,7 @@ class RowMaker:
 
     def _adapter(self, raw: Mapping[str, Any]) -> tuple[str, str]:
         """Return the adapter of a row, and its language as the row spells it."""
-        names = [self.language_column] if self.language_column else usual_language_columns(list(raw))
+        names = self._language_columns(raw)
         spelling = language_in(raw.get(names[0]), self.task.language_ends_at) if names else None
         if self.language is not None:
             self._compare(spelling, names)
@@ -111,6 +111,23 @@ class RowMaker:
                 "with --lang-column NAME"
             )
         return self.adapter_of(spelling), spelling
+
+    def _language_columns(self, raw: Mapping[str, Any]) -> list[str]:
+        """Return the column that gives a row's language, if there is one.
+
+        Raises:
+            RowError: Several may, and the rows' languages are needed.
+        """
+        if self.language_column:
+            return [self.language_column]
+        if self.task.language_column in raw:
+            return [self.task.language_column]
+        names = usual_language_columns(list(raw))
+        if len(names) > 1 and self.language is None:
+            raise RowError(
+                f"several columns may give the language: {listed(names)}; name it with --lang-column {names[0]}"
+            )
+        return names
 
     def _compare(self, spelling: str | None, names: list[str]) -> None:
         """Say once if the rows say that they are in another language than all of them are read in."""

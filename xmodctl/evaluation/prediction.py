@@ -197,7 +197,7 @@ def predict(request: PredictRequest) -> Predictions:
         return adapters[language]
 
     adapter = None if request.lang is None else adapter_of(request.lang)
-    column = request.language_column or ("" if request.lang else run.plan.task.language_column)
+    column = request.language_column or ""
     maker = RowMaker(run.plan.task, adapter, adapter_of, column, request.keep_input, listen)
     rows = input_rows(request.inputs, request.format, maker)
     is_file = isinstance(request.inputs, str | Path)

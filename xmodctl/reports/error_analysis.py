@@ -13,6 +13,7 @@ from xmodctl.catalog.task import Split, Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
 from xmodctl.core.schema import parse_override
+from xmodctl.evaluation.evaluate import reading
 from xmodctl.evaluation.example_statistics import read_predictions
 from xmodctl.evaluation.results import Row
 from xmodctl.evaluation.scoring_commands import scoring_command, settings_of
@@ -105,7 +106,7 @@ class ErrorAnalyzer:
         try:
             if folder is None and not _is_on_hub(origin, self.run):
                 raise UserError(f"{origin} is missing")
-            task, split = _task_of(self.run, row), _split(row)
+            task, split = _task_of(reading(self.run, folder), row), _split(row)
             examples, fingerprint_now = load_examples(task, row.language, split, ids, folder=folder, limit=row.limited)
         except UserError:
             self.add_note(
