@@ -3,28 +3,26 @@
 import json
 import re
 import shlex
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xmodctl.catalog.task import Split, Task
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import counted, listed, quoted, shell_setting
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
 from xmodctl.data.readers import format_of, read
-from xmodctl.data.sources import language_in
+from xmodctl.data.survey import DataFileOf, Survey, survey_rows
 from xmodctl.data.usual_names import SPLIT_COLUMN, numbered_choices, usual_columns, usual_language_columns
 from xmodctl.kinds import KINDS
-from xmodctl.kinds.labels import absent_labels_remedy, written_form
+from xmodctl.kinds.labels import absent_labels_remedy
 from xmodctl.kinds.rows import Raw
 from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
 
-PLACES_SHOWN = 3
 NO_LABEL = ("-", "-1", "-1.0")
 """What stands for no label in data."""
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
@@ -37,36 +35,6 @@ class FittedTask:
     task: Task
     remarks: tuple[str, ...] = ()  # what was chosen
     cautions: tuple[str, ...] = ()  # what may be wrong
-
-
-@dataclass
-class _Uses:
-    """The rows in which something occurs."""
-
-    count: int = 0
-    places: list[str] = field(default_factory=list)
-
-    def add(self, place: str) -> None:
-        self.count += 1
-        if len(self.places) < PLACES_SHOWN:
-            self.places.append(place)
-
-    def __str__(self) -> str:
-        return (
-            f"{counted(self.count, 'row')}: {', '.join(self.places)}{', ...' if self.count > len(self.places) else ''}"
-        )
-
-
-@dataclass
-class _Survey:
-    """What the rows of local data hold."""
-
-    languages: dict[str, _Uses] = field(default_factory=dict)
-    trained: Counter[str] = field(default_factory=Counter)  # names of labels in the training rows of the sources
-    elsewhere: dict[str, _Uses] = field(default_factory=dict)  # names of labels in other rows
-    training_rows: int = 0
-    unnamed: str = ""  # the first gold value of a training row that has no label in it, as a message shows it
-    ids_differ: bool = True  # whether the ids of each language and split do
 
 
 def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
@@ -86,7 +54,8 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         return FittedTask(task)
     files = _files(data, is_single=is_single)
     if not files:
-        _refuse_folder_of_one_file(data)
+        if task.is_open:
+            _refuse_folder_of_one_file(data)
         return FittedTask(task)  # what is missing is reported where it is needed
     first = _first_row(task, files)
     if is_known:
@@ -100,7 +69,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         changes["split_column"] = SPLIT_COLUMN
     remarks = _column_remarks(task, data, changes)
     task = _with_settings(task.with_values({**changes, "find": {}}, origin=origin), first, data)
-    survey = _survey(task, files, languages, is_single=is_single)
+    survey = survey_rows(task, files, languages, is_single=is_single)
     cautions = _language_cautions(data, survey)
     if guessed_id and not survey.ids_differ:
         task = task.with_values({"columns.id": None}, origin=origin)
@@ -134,7 +103,7 @@ def _split_remark(data: Path, task: Task, *, has_labels: bool) -> str:
     )
 
 
-def _files(data: Path, *, is_single: bool) -> list[tuple[Path, str, Split | None]]:
+def _files(data: Path, *, is_single: bool) -> list[DataFileOf]:
     """Return the files with their language and split, training data first."""
     if is_single:
         single_file.check_format(data)
@@ -165,7 +134,7 @@ def _with_settings(task: Task, row: Raw, data: Path) -> Task:
     return task.with_values(settings, origin=str(data)) if settings else task
 
 
-def _first_row(task: Task, files: Sequence[tuple[Path, str, Split | None]]) -> Raw:
+def _first_row(task: Task, files: Sequence[DataFileOf]) -> Raw:
     """Return the first row.
 
     Raises:
@@ -252,70 +221,7 @@ def _column_remarks(task: Task, data: Path, changes: dict[str, Any]) -> list[str
     return [f"{data}: {read_from} (another column: --set columns.{next(iter(columns))}=NAME)"]
 
 
-def _survey(
-    task: Task, files: Sequence[tuple[Path, str, Split | None]], languages: Sequence[str], *, is_single: bool
-) -> _Survey:
-    """Read all rows once.
-
-    Raises:
-        UserError: A file cannot be read, or the language of a row is empty.
-    """
-    survey, kind = _Survey(), KINDS[task.kind]
-    gold = task.columns.get(kind.gold_column)
-    ids: dict[tuple[str, Split], set[str]] = {}
-    is_source: dict[str, bool] = {}
-    for place, raw, language, split in _rows(task, files, languages, is_single=is_single):
-        survey.languages.setdefault(language, _Uses()).add(place)
-        if language not in is_source:
-            is_source[language] = any(same(language, source) for source in languages)
-        trained = split == "train" and is_source[language]
-        survey.training_rows += trained
-        names = kind.gold_names(raw.get(gold)) if isinstance(gold, str) else []
-        if trained and not names and isinstance(gold, str) and not survey.unnamed:
-            survey.unnamed = quoted(raw.get(gold))
-        for name in names:
-            if trained:
-                survey.trained[name] += 1
-            else:
-                survey.elsewhere.setdefault(name, _Uses()).add(place)
-        if survey.ids_differ and split != "train" and isinstance(column := task.columns.get("id"), str):
-            seen, id_ = ids.setdefault((language, split), set()), written_form(raw.get(column)) or ""
-            survey.ids_differ = bool(id_) and id_ not in seen
-            seen.add(id_)
-    return survey
-
-
-def _rows(
-    task: Task, files: Sequence[tuple[Path, str, Split | None]], languages: Sequence[str], *, is_single: bool
-) -> Iterator[tuple[str, Raw, str, Split]]:
-    """Yield each row with its place, language, and split."""
-    for path, folder_language, file_split in files:
-        mistakes = Mistakes(str(path))
-        splits = single_file.contents_of(task, path).splits if is_single else None
-        file, rows = read(
-            path,
-            str(path),
-            task.columns,
-            mistakes,
-            all_columns=True,
-            numbered=task.numbered_columns,
-            plain_tags=KINDS[task.kind].plain_tags,
-        )
-        for number, raw in rows:
-            language: str | None = folder_language
-            if not folder_language and task.language_column:
-                language = language_in(raw.get(task.language_column), task.language_ends_at)
-                if language is None:
-                    value = quoted(raw.get(task.language_column))
-                    reason = f"`{task.language_column}` is {value}; write the row's language, or remove the row"
-                    mistakes.add(file.at(number), reason)
-                    continue
-            split = file_split or (splits.get(number, "train") if splits else "train")
-            yield file.at(number), raw, language or languages[0], split
-        mistakes.raise_any()
-
-
-def _language_cautions(data: Path, survey: _Survey) -> list[str]:
+def _language_cautions(data: Path, survey: Survey) -> list[str]:
     unknown = {code: uses for code, uses in survey.languages.items() if read_language(code) is None}
     return [
         f"{data}: `{code}` is no language that is known, and is used only if you name it ({uses})"
@@ -323,13 +229,13 @@ def _language_cautions(data: Path, survey: _Survey) -> list[str]:
     ]
 
 
-def _no_training_rows(data: Path, languages: Sequence[str], survey: _Survey) -> str:
+def _no_training_rows(data: Path, languages: Sequence[str], survey: Survey) -> str:
     counts = ", ".join(f"{code} ({counted(uses.count, 'row')})" for code, uses in survey.languages.items())
     most = max(survey.languages, key=lambda code: survey.languages[code].count, default="")
     return f"{data} has no training rows in {', '.join(languages)}; it has {counts}; try --lang {most}"
 
 
-def _labels(task: Task, data: Path, survey: _Survey) -> tuple[str, ...]:
+def _labels(task: Task, data: Path, survey: Survey) -> tuple[str, ...]:
     """Return the labels of the training rows.
 
     Raises:
@@ -377,7 +283,7 @@ def _shown_labels(labels: Sequence[str]) -> list[str]:
     return types if types and len(labels) == 2 * len(types) + 1 else list(labels)
 
 
-def _label_cautions(data: Path, survey: _Survey, labels: Sequence[str]) -> list[str]:
+def _label_cautions(data: Path, survey: Survey, labels: Sequence[str]) -> list[str]:
     """Name what stands for no label, and labels that are equal but for their case."""
     cautions = []
     for name in (name for name in NO_LABEL if name in survey.trained):

@@ -1,0 +1,111 @@
+"""A survey of local data: which languages and labels its rows have, and where."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from xmodctl.catalog.task import Split, Task
+from xmodctl.core.messages import counted, quoted
+from xmodctl.core.mistakes import PLACES_SHOWN, Mistakes
+from xmodctl.data import single_file
+from xmodctl.data.readers import read
+from xmodctl.data.sources import language_in
+from xmodctl.kinds import KINDS
+from xmodctl.kinds.labels import written_form
+from xmodctl.kinds.rows import Raw
+from xmodctl.languages import same
+
+DataFileOf = tuple[Path, str, Split | None]
+"""A file, the language of its folder or an empty text, and its split; None if it holds several."""
+
+
+@dataclass
+class Uses:
+    """The rows in which something occurs."""
+
+    count: int = 0
+    places: list[str] = field(default_factory=list)
+
+    def add(self, place: str) -> None:
+        """Count a row."""
+        self.count += 1
+        if len(self.places) < PLACES_SHOWN:
+            self.places.append(place)
+
+    def __str__(self) -> str:
+        more = ", ..." if self.count > len(self.places) else ""
+        return f"{counted(self.count, 'row')}: {', '.join(self.places)}{more}"
+
+
+@dataclass
+class Survey:
+    """What the rows of local data hold."""
+
+    languages: dict[str, Uses] = field(default_factory=dict)
+    trained: Counter[str] = field(default_factory=Counter)  # names of labels in the training rows of the sources
+    elsewhere: dict[str, Uses] = field(default_factory=dict)  # names of labels in other rows
+    training_rows: int = 0
+    unnamed: str = ""  # the first gold value of a training row that has no label in it, as a message shows it
+    ids_differ: bool = True  # whether the ids of each language and split do
+
+
+def survey_rows(task: Task, files: Sequence[DataFileOf], languages: Sequence[str], *, is_single: bool) -> Survey:
+    """Read all rows once.
+
+    Raises:
+        UserError: A file cannot be read, or the language of a row is empty.
+    """
+    survey, kind = Survey(), KINDS[task.kind]
+    gold = task.columns.get(kind.gold_column)
+    ids: dict[tuple[str, Split], set[str]] = {}
+    is_source: dict[str, bool] = {}
+    for place, raw, language, split in _rows(task, files, languages, is_single=is_single):
+        survey.languages.setdefault(language, Uses()).add(place)
+        if language not in is_source:
+            is_source[language] = any(same(language, source) for source in languages)
+        trained = split == "train" and is_source[language]
+        survey.training_rows += trained
+        names = kind.gold_names(raw.get(gold)) if isinstance(gold, str) else []
+        if trained and not names and isinstance(gold, str) and not survey.unnamed:
+            survey.unnamed = quoted(raw.get(gold))
+        for name in names:
+            if trained:
+                survey.trained[name] += 1
+            else:
+                survey.elsewhere.setdefault(name, Uses()).add(place)
+        if survey.ids_differ and split != "train" and isinstance(column := task.columns.get("id"), str):
+            seen, id_ = ids.setdefault((language, split), set()), written_form(raw.get(column)) or ""
+            survey.ids_differ = bool(id_) and id_ not in seen
+            seen.add(id_)
+    return survey
+
+
+def _rows(
+    task: Task, files: Sequence[DataFileOf], languages: Sequence[str], *, is_single: bool
+) -> Iterator[tuple[str, Raw, str, Split]]:
+    """Yield each row with its place, language, and split."""
+    for path, folder_language, file_split in files:
+        mistakes = Mistakes(str(path))
+        splits = single_file.contents_of(task, path).splits if is_single else None
+        file, rows = read(
+            path,
+            str(path),
+            task.columns,
+            mistakes,
+            all_columns=True,
+            numbered=task.numbered_columns,
+            plain_tags=KINDS[task.kind].plain_tags,
+        )
+        for number, raw in rows:
+            language: str | None = folder_language
+            if not folder_language and task.language_column:
+                language = language_in(raw.get(task.language_column), task.language_ends_at)
+                if language is None:
+                    value = quoted(raw.get(task.language_column))
+                    reason = f"`{task.language_column}` is {value}; write the row's language, or remove the row"
+                    mistakes.add(file.at(number), reason)
+                    continue
+            split = file_split or (splits.get(number, "train") if splits else "train")
+            yield file.at(number), raw, language or languages[0], split
+        mistakes.raise_any()
