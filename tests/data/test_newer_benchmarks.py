@@ -44,6 +44,7 @@ INTENTS = [
 WORDS = [{"tokens": ["Dogs", "run", "."], "pos_tags": [7, 15, 12]}]
 AFRICAN_WORDS = [{"id": "0", "tokens": ["Mbwa", "!"], "upos": [0, 2]}]
 NEWS = [{"headline": "h", "category": name, "text": "body", "url": "u"} for name in ("health", "sports")]
+TWEETS = [{"tweet": f"t {label}", "label": label} for label in ("neutral", "positive")]
 PAIRS = [{"premise": "p", "hypothesis": "h", "label": label} for label in (2, 0)]
 REQUESTS = [{"intent": name, "text": "t", "target": ""} for name in ("alarm", "weather")]
 COMMENTS = [
@@ -129,6 +130,7 @@ CASES = [
         [2, 5],
         row={"text": "body"},
     ),
+    Case("afrisenti", "am", "masakhane/afrisenti", "data/amh/test.tsv", tsv(TWEETS), [2, 0], ("data/amh/train.tsv",)),
     Case("afrixnli", "hau", "masakhane/afrixnli", "data/hau/test.tsv", tsv(PAIRS), [2, 0], ("data/hau/dev.tsv",)),
     Case("injongo", "yor", "masakhane/InjongoIntent", "yor/test.jsonl", jsonl(REQUESTS), [0, 39], ("yor/train.jsonl",)),
     Case(
