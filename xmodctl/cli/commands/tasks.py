@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from xmodctl.cli import options
-from xmodctl.cli.shipped_files import file_group
+from xmodctl.cli.shipped_files import add_file_commands, file_group
 
 if TYPE_CHECKING:
     from xmodctl.catalog.task import Task
@@ -46,3 +46,6 @@ def list_tasks(json: options.Json = False) -> None:
 def _license(task: "Task") -> str:
     """Return a task's license up to the first remark on it."""
     return task.license.partition(";")[0].partition(" (")[0] if task.evaluation else "of your data"
+
+
+add_file_commands(tasks, "tasks", "task")
