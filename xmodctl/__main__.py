@@ -5,6 +5,9 @@ def main() -> None:
     """Run the command line."""
     import sys
 
+    from xmodctl.core.signals import exit_on_signals
+
+    exit_on_signals()
     from xmodctl.cli.app import app
     from xmodctl.cli.screening import print_exception
 

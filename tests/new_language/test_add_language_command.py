@@ -68,14 +68,14 @@ def test_each_text_may_name_its_language(tiny_model, write_text, tmp_path):
 
 
 def test_ctrl_c_saves_and_says_how_to_resume(tiny_model, write_text, tmp_path, monkeypatch):
-    take = MaskedTraining.take
+    update = MaskedTraining.update
 
-    def stop(self, batch):
+    def stop(self, batch, gradient):
         if self.step == 3 and not self.model.initialized:
             os.kill(os.getpid(), signal.SIGINT)
-        return take(self, batch)
+        return update(self, batch, gradient)
 
-    monkeypatch.setattr(MaskedTraining, "take", stop)
+    monkeypatch.setattr(MaskedTraining, "update", stop)
     words = ("zu", "--text", write_text("zu"))
     stopped = add(tiny_model, tmp_path / "out", *words)
     assert stopped.exit_code == 130, stopped.output

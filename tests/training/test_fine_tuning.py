@@ -358,14 +358,13 @@ def test_a_batch_of_several_languages_has_the_gradient_of_each_row_through_its_o
 ):
     import numpy as np
 
-    from xmodctl.core.signals import StopSignals
     from xmodctl.model import load_tokenizer
     from xmodctl.model.batches import collate
 
     settings = ("tokens_per_step=64", "dropout=0", "attention_dropout=0")
     command = Job(tiny_model, two_sources, tmp_path / "run", *settings, lang="en,de")
     encoded = EncodedTrainingData.encode(command.data[-1], load_tokenizer(command.source))
-    seed = SeedTraining(command.run, command.source, 1, StopSignals(), lambda event: None)
+    seed = SeedTraining(command.run, command.source, 1, lambda event: None)
     model = seed.load_model(encoded, None)
     with torch.no_grad():  # adapters that differ
         for parameter_name, parameter in model.module.named_parameters():

@@ -129,8 +129,110 @@ def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(tiny_model):
     job = training(tiny_model)
     with torch.no_grad():
         next(iter(job.training_parameters().values())).fill_(float("nan"))
-    with pytest.raises(UserError, match="lower the learning rate"):
+    with pytest.raises(UserError, match=r"the loss \(nan\) is not finite at step 1 of 6 .*lower learning rate"):
         next(iter(job))
+
+
+def test_a_gradient_that_is_not_finite_is_refused_before_the_optimizer_steps(tiny_model):
+    job = training(tiny_model)
+    job.describe = lambda units: f"rows {sorted(units.tolist())}"
+    steps = iter(job)
+    next(steps)
+    before = weights(job)
+    parameter = next(iter(job.training_parameters().values()))
+    parameter.register_hook(lambda gradient: gradient * float("inf"))
+    batch = job.batches(0)[1]
+    with pytest.raises(UserError, match=r"the gradient \(norm (nan|inf)\) is not finite at step 2 of 6") as error:
+        next(steps)
+    assert f"rows {sorted(np.concatenate(batch).tolist())}" in str(error.value)
+    assert differ(before, weights(job)) == 0
+    assert job.step == 1
+
+
+class Scarce:
+    """A model that runs out of memory with more than so many tokens."""
+
+    def __init__(self, module: torch.nn.Module, limit: int, error: Exception) -> None:
+        self.module, self.limit, self.error, self.failures = module, limit, error, 0
+
+    def __call__(self, **inputs: torch.Tensor):
+        if inputs["input_ids"].numel() > self.limit:
+            self.failures += 1
+            raise self.error
+        return self.module(**inputs)
+
+    def __getattr__(self, name: str):
+        return getattr(self.module, name)
+
+
+MEMORY_ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    MemoryError(),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+]
+
+
+@pytest.mark.parametrize("error", MEMORY_ERRORS, ids=["cuda", "python", "cpu"])
+def test_a_batch_that_memory_does_not_hold_is_halved_and_gives_the_same_weights(tiny_model, error):
+    whole, scarce = training(tiny_model, dropout=0.0), training(tiny_model, dropout=0.0)
+    scarce.module = Scarce(scarce.module, 130, error)
+    notices = []
+    for batch in scarce.remaining():
+        scarce.update(batch, scarce.gradient(batch, notices.append))
+    for _ in whole:
+        pass
+    assert differ(weights(whole), weights(scarce)) < 1e-5
+    assert 1 <= len(notices) == scarce.module.failures < 6, "a size that failed is not tried again"
+    assert "so it is halved" in notices[0].text
+    size = int(notices[-1].text.rpartition("=")[2])
+    fits = training(tiny_model, replace_recipe(tokens_per_step=size), dropout=0.0)
+    fits.module = Scarce(fits.module, 130, error)
+    for batch in fits.remaining():
+        fits.update(batch, fits.gradient(batch, notices.append))
+    assert fits.module.failures == 0, "the remedy avoids the attempt"
+
+
+def test_a_row_that_memory_does_not_hold_is_named(tiny_model):
+    job = training(tiny_model)
+    job.describe = lambda units: f"row {units.tolist()}"
+    job.module = Scarce(job.module, 8, MemoryError())
+    with pytest.raises(UserError, match=r"memory does not hold row \[\d+\] \(\d+ tokens\) at step 1; .*max_length="):
+        for batch in job.remaining():
+            job.update(batch, job.gradient(batch, lambda _: None))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tiny_model):
+    job = training(tiny_model)
+    job.module = Scarce(job.module, 0, RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        next(iter(job))
+
+
+def test_the_scale_of_fp16_is_saved_and_restored(tiny_model, tmp_path):
+    job = training(tiny_model)
+    job.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=True)
+    next(iter(job))
+    job.scaler.load_state_dict({**job.scaler.state_dict(), "scale": 256.0, "_growth_tracker": 7})
+    saved = save_checkpoint(tmp_path, job.progress(), job.trained(), job.optimizer_state())
+    resumed = training(tiny_model)
+    resumed.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    resumed.restore(saved)
+    state = resumed.scaler.state_dict()
+    assert (state["scale"], state["_growth_tracker"]) == (256.0, 7)
+
+
+def test_a_gradient_that_overflows_in_fp16_skips_the_step_until_the_scale_is_used_up(tiny_model):
+    job = training(tiny_model)
+    job.scaler = torch.amp.GradScaler("cpu", init_scale=4.0, enabled=True)
+    parameter = next(iter(job.training_parameters().values()))
+    parameter.register_hook(lambda gradient: gradient * float("inf"))
+    steps, before = iter(job), weights(job)
+    next(steps)
+    next(steps)
+    assert job.scaler.get_scale() == 1
+    assert differ(before, weights(job)) == 0
+    with pytest.raises(UserError, match=r"the gradient .* is not finite at step 3 of 6"):
+        next(steps)
 
 
 @pytest.mark.parametrize(("requested", "message"), [("fp16", "needs a CUDA GPU"), ("fp8", "choose from auto")])

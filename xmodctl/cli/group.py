@@ -1,11 +1,10 @@
-"""How a command ends: exit code 0 done, 1 a part failed, 2 an error you can fix, 130 interrupted."""
+"""How a command ends: exit code 0 done, 1 a part failed, 2 an error you can fix, 130 or 143 stopped by a signal."""
 
 import errno
 import os
-import signal
+import shlex
 import sys
-import threading
-from types import FrameType
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -26,6 +25,9 @@ FIXES = {
 }
 """Failures of the operating system that you can fix, and how."""
 
+ARGUMENTS = "xmodctl.arguments"
+"""Where a context keeps the words of the command line."""
+
 
 class Group(TyperGroup):
     """Runs a command, and turns errors that you can fix into one message and an exit code."""
@@ -40,49 +42,90 @@ class Group(TyperGroup):
         hide_types(parameters)
         return parameters
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Remember the words of the command: a message may show how to repeat it."""
+        ctx.meta[ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command."""
         from xmodctl.cli.drawing import draw_notice
         from xmodctl.cli.loading import announcing
         from xmodctl.core.errors import PartialFailureError, UserError
         from xmodctl.core.events import listening
+        from xmodctl.core.signals import STOPPING, Interrupted, stop_signals
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _interrupt)
-        try:
-            with listening(draw_notice), announcing(), screened():
-                return super().invoke(ctx)
-        except UserError as error:
-            _fail(str(error))
-            raise typer.Exit(2) from error
-        except PartialFailureError as error:
-            _fail(str(error))
-            raise typer.Exit(1) from error
-        except OSError as error:
-            if error.errno is None:
-                raise
-            path = f"{error.filename}: " if error.filename else ""
-            _fail(f"{path}{FIXES.get(error.errno) or f'{error.strerror}; check the path and its disk'}")
-            raise typer.Exit(2) from error
-        except KeyboardInterrupt as error:
-            _fail(str(error) or "interrupted; run the same command again to resume")
-            raise typer.Exit(130) from error
+        with stop_signals(acknowledge, STOPPING) as stop:
+            try:
+                with listening(draw_notice), announcing(), screened():
+                    result = super().invoke(ctx)
+                    sys.stdout.flush()
+                    return result
+            except UserError as error:
+                _fail(str(error))
+                raise typer.Exit(2) from error
+            except PartialFailureError as error:
+                _fail(str(error))
+                raise typer.Exit(1) from error
+            except OSError as error:
+                if error.errno is None:
+                    raise
+                raise typer.Exit(_fail_system(error)) from error
+            except KeyboardInterrupt as error:
+                where = error.where if isinstance(error, Interrupted) else ""
+                _say_stopped(where, repeated(ctx.command_path, ctx.meta[ARGUMENTS]))
+                raise typer.Exit(stop.exit_code) from error
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt; Python ignores what is raised in `__del__`, so from there the signal is sent again."""
-    while frame:
-        if frame.f_code.co_name == "__del__":
-            again = threading.Timer(0.01, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
-            return
-        frame = frame.f_back
-    raise KeyboardInterrupt
+def repeated(program: str, words: list[str]) -> str:
+    """Return a command line that continues a command that was stopped: the same, but for `--on-exists redo`."""
+    words = list(words)
+    while (place := next((i for i, word in enumerate(words) if word.startswith("--on-exists")), None)) is not None:
+        del words[place : place + (1 if "=" in words[place] else 2)]
+    return f"{program} {shlex.join(words)}"
+
+
+def acknowledge(number: int) -> None:
+    """Say at once that a signal has arrived. It may interrupt a print, so nothing buffered is used."""
+    import signal
+
+    start = "\r\x1b[2K" if sys.stderr.isatty() else ""
+    with suppress(OSError):
+        os.write(2, f"{start}{signal.Signals(number).name} received, stopping ...\n".encode())
+
+
+def _say_stopped(where: str, command: str) -> None:
+    from xmodctl.cli.display import note
+
+    with suppress(OSError):
+        sys.stdout.flush()
+        note(f"stopped{where and ' '}{where}; to continue, run: {command}")
+
+
+def _fail_system(error: OSError) -> int:
+    """Say what the operating system refuses, and return the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+    if error.errno == errno.EPIPE and not error.filename:  # the reader of the output has ended
+        return 1
+    path = f"{error.filename}: " if error.filename else ""
+    _fail(f"{path}{FIXES.get(error.errno or 0) or f'{error.strerror}; check the path and its disk'}")
+    return 2
+
+
+def _discard_output() -> None:
+    """Let everything printed from now on go nowhere, so that Python's own flush at its end does not fail again."""
+    with suppress(OSError, ValueError):
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)
 
 
 def _fail(text: str) -> None:
     from xmodctl.cli.display import fail
 
-    sys.stdout.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     fail(text)

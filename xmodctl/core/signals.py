@@ -1,55 +1,148 @@
-"""Ctrl-C and SIGTERM as a request that long work honors at its next safe point."""
+"""Signals that ask a process to stop: honored at once, except while something is being saved.
 
+Files are written whole or not at all, so that work can be stopped between any two instructions. Where several changes
+belong together, such as an optimizer step and its log, `deferred` lets them finish first.
+"""
+
+import os
 import signal
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from types import FrameType
+
+STOPPING = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if hasattr(signal, name)
+)
+"""Ctrl-C; what `kill` and schedulers send; a closed terminal; SLURM's `--signal`; a limit on CPU time."""
+
+ECHO = 0.25
+"""Seconds in which a second signal is the same request: a scheduler may signal a process and its group."""
+
+_RETRY = 0.01
+"""Seconds until a signal is sent again that Python could not turn into an exception."""
+
+_active: "StopSignals | None" = None
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped the work; everything done so far is saved, and the same command resumes it."""
+    """A signal stopped the work; everything done so far is saved, and the same command resumes it."""
 
-    def __init__(self, where: str) -> None:
-        super().__init__(f"stopped {where}; run the same command again to resume")
+    def __init__(self, where: str = "") -> None:
+        self.where = where
+        super().__init__(f"stopped{where and ' '}{where}; run the same command again to resume")
 
 
 class StopSignals:
-    """Whether the user asked to stop; asking twice stops at once."""
+    """Turns signals into `Interrupted`; a second signal is not deferred.
 
-    def __init__(self) -> None:
-        self.requested = False
+    Args:
+        acknowledge: Is called within the handler with the first signal's number.
+    """
 
-    def receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Record the first request; let the second one through."""
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+    def __init__(self, acknowledge: Callable[[int], None] = lambda _: None) -> None:
+        self.acknowledge = acknowledge
+        self.requested: int | None = None
+        self.received_at = 0.0
+        self.depth = 0
 
-    def check_interrupt(self, where: str) -> None:
-        """Stop here if the user asked for it.
+    def receive(self, number: int, frame: FrameType | None = None) -> None:  # noqa: ARG002
+        """Handle a signal."""
+        if self.requested is not None:
+            if monotonic() - self.received_at > ECHO:
+                raise KeyboardInterrupt
+            return
+        self.requested, self.received_at = number, monotonic()
+        self.acknowledge(number)
+        if not self.depth:
+            raise Interrupted
 
-        Args:
-            where: Completes "stopped ...", such as "before the adapter was trained".
+    def lost(self, number: int) -> None:
+        """Send a signal again, whose exception Python has ignored, as it does in `__del__` and in callbacks of C."""
+        self.received_at = 0.0
+        again = threading.Timer(_RETRY, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
 
-        Raises:
-            Interrupted: The user asked to stop.
-        """
-        if self.requested:
-            raise Interrupted(where)
+    @property
+    def exit_code(self) -> int:
+        """What a command that was stopped exits with."""
+        return exit_code(self.requested)
+
+
+def exit_code(number: int | None) -> int:
+    """Return what a command exits with that a signal stopped: 130 after Ctrl-C, else 143, as after SIGTERM."""
+    return 130 if number in (None, signal.SIGINT) else 143
+
+
+def exit_on_signals() -> None:
+    """End the process at once on a signal: for its start, when there is nothing to save yet."""
+
+    def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        os.write(2, f"{signal.Signals(number).name} received, stopped\n".encode())
+        os._exit(exit_code(number))
+
+    for number in STOPPING:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            signal.signal(number, leave)
 
 
 @contextmanager
-def stop_signals() -> Iterator[StopSignals]:
-    """Turn Ctrl-C and SIGTERM into a request that is checked at safe points, such as between two steps."""
-    import threading
+def stop_signals(
+    acknowledge: Callable[[int], None] = lambda _: None, numbers: tuple[int, ...] = STOPPING[:2]
+) -> Iterator[StopSignals]:
+    """Handle signals in a block; within another such block, and outside the main thread, nothing changes.
 
-    stop = StopSignals()
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
-        yield stop
+    Args:
+        acknowledge: Is called within the handler with the first signal's number.
+        numbers: The signals. One that the process ignores, as SIGHUP under `nohup`, is still ignored.
+    """
+    global _active  # noqa: PLW0603 (handlers belong to the process)
+    if _active is not None or threading.current_thread() is not threading.main_thread():
+        yield _active or StopSignals()
         return
-    before = {number: signal.signal(number, stop.receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    stop = _active = StopSignals(acknowledge)
+    before = {
+        number: signal.signal(number, stop.receive)
+        for number in numbers
+        if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    }
+    unraisable = sys.unraisablehook
+
+    def resend(problem: "sys.UnraisableHookArgs") -> None:
+        if isinstance(problem.exc_value, KeyboardInterrupt) and stop.requested is not None:
+            stop.lost(stop.requested)
+        else:
+            unraisable(problem)
+
+    sys.unraisablehook = resend
     try:
         yield stop
     finally:
+        _active, sys.unraisablehook = None, unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Let the block finish before a signal is honored, unless the signal comes twice.
+
+    Raises:
+        Interrupted: A signal came in the block.
+    """
+    stop = _active
+    if stop is None:
+        yield
+        return
+    stop.depth += 1
+    try:
+        yield
+    finally:
+        stop.depth -= 1
+    if stop.requested is not None and not stop.depth:
+        raise Interrupted

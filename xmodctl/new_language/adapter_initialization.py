@@ -1,7 +1,7 @@
 """The initial values of a new adapter: a language's adapter, the mean of several, the identity, or random numbers."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -95,7 +95,6 @@ def rank_adapters(
     *,
     precision: Precision,
     pad_id: int,
-    check_interrupt: Callable[[], None] = lambda: None,
 ) -> list[Candidate]:
     """Score adapters on the training text of a new language, and return them, the best first.
 
@@ -108,11 +107,9 @@ def rank_adapters(
         masker: Masks it.
         precision: What matrix products are computed in.
         pad_id: The tokenizer's padding id.
-        check_interrupt: Is called before each adapter, and may raise.
     """
 
     def score(adapter: str, count: int) -> Candidate:
-        check_interrupt()
         stride = max(1, len(text) // count)
         units = np.arange(0, len(text), stride)[:count]
         use_adapter(model, adapter)

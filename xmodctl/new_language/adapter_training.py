@@ -9,7 +9,6 @@ from xmodctl.adapters.packages import Package, write_package
 from xmodctl.adapters.vocabulary import NewVocabulary
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.events import AdapterAdded, AdapterStarted, HeadTrained, Listener
-from xmodctl.core.signals import StopSignals
 from xmodctl.core.versions import versions
 from xmodctl.model.precision import Precision
 from xmodctl.new_language.adapter_initialization import initial_tensors
@@ -50,7 +49,6 @@ class AdapterTraining:
         model: Loaded for masked-language modeling, with a trained head.
         prepared: What the language's seeds have in common.
         seed: Decides masks, order, dropout, and random initial values.
-        stop: Whether the user asked to stop.
         listen: Is called with each event.
     """
 
@@ -59,7 +57,6 @@ class AdapterTraining:
     model: "Xmod"
     prepared: PreparedLanguage
     seed: int
-    stop: StopSignals
     listen: Listener
 
     @property
@@ -71,7 +68,7 @@ class AdapterTraining:
         """Train the adapter and write its package.
 
         Raises:
-            Interrupted: The user asked to stop; the present step is saved.
+            Interrupted: The user asked to stop; the last step that was taken is saved.
         """
         prepared, language = self.prepared, self.language
         trainable = self.initialize()
@@ -84,7 +81,6 @@ class AdapterTraining:
             training,
             folder=self.run.checkpoints(language, self.seed),
             metrics=self.run.metrics(language, self.seed),
-            stop=self.stop,
             name=f"{language}, seed {self.seed}",
             listen=self.listen,
         )

@@ -15,7 +15,6 @@ from xmodctl.core.encoded import Encoded
 from xmodctl.core.events import HeadStep, HeadTrained, Listener, Notice
 from xmodctl.core.files import cache_folder, whole_file
 from xmodctl.core.safetensors_io import DamagedFileError, read_metadata, read_tensors, write_tensors
-from xmodctl.core.signals import StopSignals
 from xmodctl.model.precision import Precision
 from xmodctl.new_language.held_out import measure_held_out
 from xmodctl.new_language.masked_training import MaskedTraining
@@ -77,11 +76,10 @@ class HeadTraining:
     base: str
     precision: Precision
 
-    def run(self, stop: StopSignals, listen: Listener) -> HeadTrained:
+    def run(self, listen: Listener) -> HeadTrained:
         """Put the cached head into the model, or train one and cache it.
 
         Args:
-            stop: Whether the user asked to stop.
             listen: Is called with each step.
 
         Raises:
@@ -95,7 +93,7 @@ class HeadTraining:
         self.model.use(self.through)
         self.model.set_dropout(hidden=self.recipe.dropout, attention=self.recipe.attention_dropout)
         before = self.held_out_loss(masker)
-        training = self.train(masker, stop, listen)
+        training = self.train(masker, listen)
         tensors = {name: tensor.cpu() for name, tensor in training.trained().items()}
         self.model.module.requires_grad_(False)
         after = self.held_out_loss(masker)
@@ -126,7 +124,7 @@ class HeadTraining:
         """The cached file."""
         return cache_folder() / "heads" / f"{self.identity}.safetensors"
 
-    def train(self, masker: Masker, stop: StopSignals, listen: Listener) -> MaskedTraining:
+    def train(self, masker: Masker, listen: Listener) -> MaskedTraining:
         """Train the head with everything else frozen."""
         model, untrained = self.model, set(self.model.initialized)
         for name, parameter in model.module.named_parameters():
@@ -137,7 +135,6 @@ class HeadTraining:
         )  # fmt: skip
         for step in training:
             listen(HeadStep(step))
-            stop.check_interrupt("before the head was trained")
         return training
 
     def held_out_loss(self, masker: Masker) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
+from xmodctl.core.messages import listed
 from xmodctl.model.precision import Precision
 from xmodctl.new_language.masking import Masker
 from xmodctl.training.loop import Training
@@ -36,7 +37,9 @@ class MaskedTraining(Training):
         pad_id: int,
     ) -> None:
         weights = masker.counts(text.input_ids).astype(np.float64)
-        super().__init__(model, text, weights, recipe, seed=seed, precision=precision, pad_id=pad_id)
+        super().__init__(
+            model, text, weights, recipe, seed=seed, precision=precision, pad_id=pad_id, describe=_sequences
+        )
         self.masker = masker
         model.score_labeled_only(masker.candidates.tolist())
 
@@ -57,3 +60,7 @@ class MaskedTraining(Training):
         with torch.no_grad():
             for name, tensor in tensors.items():
                 parameters[name].copy_(tensor)
+
+
+def _sequences(units: np.ndarray) -> str:
+    return f"sequences of the text ({listed([str(unit + 1) for unit in units])})"

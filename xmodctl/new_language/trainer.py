@@ -25,7 +25,6 @@ from xmodctl.core.events import (
     VocabularyTrained,
 )
 from xmodctl.core.files import read_json, write_json
-from xmodctl.core.signals import StopSignals
 from xmodctl.data.texts import Corpus
 from xmodctl.languages import related
 from xmodctl.model.inference import best_device
@@ -89,9 +88,9 @@ def train_languages(
 
     Raises:
         UserError: The checkpoint has a head although `head_corpus` is given.
-        Interrupted: The user asked to stop; the present step is saved.
+        Interrupted: The user asked to stop; the last step that was taken is saved.
     """
-    with interruptible(run) as stop:
+    with interruptible(run):
         trained = {
             (text.language, seed): finished_package(run, text.language, seed, listen)
             for text in texts
@@ -107,7 +106,7 @@ def train_languages(
             listen(added_before(package))
         if unfinished:
             recipes = share_steps({text.language: text.corpus.counts.characters for text in texts}, run.plan.recipe)
-            trainer = LanguageTrainer.load(run, seeds, source, head_corpus, stop, listen)
+            trainer = LanguageTrainer.load(run, seeds, source, head_corpus, listen)
             for text in unfinished:
                 packages += trainer.add(text, recipes[text.language])
     return packages
@@ -146,7 +145,6 @@ class LanguageTrainer:
         tokenizer: The base model's.
         initial_head: Initial values of the head; none if the checkpoint has a head.
         shared_head_text: Text to train every language's head on; None: each language's own.
-        stop: Whether the user asked to stop.
         listen: Is called with each event.
     """
 
@@ -157,7 +155,6 @@ class LanguageTrainer:
     tokenizer: "PreTrainedTokenizerFast"
     initial_head: "Mapping[str, Tensor]"
     shared_head_text: HeadText | None
-    stop: StopSignals
     listen: Listener
 
     @classmethod
@@ -167,7 +164,6 @@ class LanguageTrainer:
         seeds: Sequence[int],
         source: "Source",
         head_corpus: Corpus | None,
-        stop: StopSignals,
         listen: Listener,
     ) -> "LanguageTrainer":
         """Load the model.
@@ -183,7 +179,7 @@ class LanguageTrainer:
         if head_corpus and not model.initialized:
             raise UserError(f"{source.name} already has a masked-language-modeling head; remove --head-text")
         head_text = pack_head_text(head_corpus, tokenizer) if head_corpus else None
-        return cls(run, seeds, source, model, tokenizer, initial_head(model), head_text, stop, listen)
+        return cls(run, seeds, source, model, tokenizer, initial_head(model), head_text, listen)
 
     def add(self, text: LanguageText, recipe: Recipe) -> list[Package]:
         """Add one language with every seed, and return its packages."""
@@ -195,7 +191,6 @@ class LanguageTrainer:
         packed = PackedText.of(text.corpus, self.tokenizer, recipe.max_length, MODEL_VOCABULARY)
         ranking = self.rank(text.language, packed)
         baselines = self.measure_baselines(ranking, packed)
-        self.stop.check_interrupt("before the adapter was trained")
 
         tokenizer, vocabulary = self.tokenizer, None
         if self.run.plan.vocabulary == "new":
@@ -223,7 +218,7 @@ class LanguageTrainer:
             combined_sha256(digests_on_path(self.model, through, digests)),
             self.run.plan.precision,
         )
-        head = training.run(self.stop, self.listen)
+        head = training.run(self.listen)
         self.listen(head)
         return head
 
@@ -250,7 +245,6 @@ class LanguageTrainer:
             candidates = rank_adapters(
                 self.model, adapters, text.training, text.masker,
                 precision=self.run.plan.precision, pad_id=self.tokenizer.pad_token_id,
-                check_interrupt=lambda: self.stop.check_interrupt("before the adapter was trained"),
             )  # fmt: skip
             ranking = Ranking(tuple(candidates), candidates[0].adapter if init_from == AUTO else init_from)
             write_json(path, {"start": ranking.start, "candidates": [asdict(row) for row in ranking.candidates]})
@@ -296,7 +290,7 @@ class LanguageTrainer:
         if package := finished_package(self.run, prepared.text.language, seed, lambda _: None):
             self.listen(added_before(package))
             return package
-        return AdapterTraining(self.run, self.source, self.model, prepared, seed, self.stop, self.listen).train()
+        return AdapterTraining(self.run, self.source, self.model, prepared, seed, self.listen).train()
 
     def unload(self, language: str) -> None:
         """Remove a finished adapter from memory, so that memory is that of one language."""

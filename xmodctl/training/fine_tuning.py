@@ -10,7 +10,6 @@ import numpy as np
 
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.events import Listener, Notice, SeedFinished, SeedStarted
-from xmodctl.core.signals import StopSignals
 from xmodctl.data import Rows
 from xmodctl.kinds import KINDS
 from xmodctl.run.checkpoints import latest_checkpoint
@@ -41,7 +40,7 @@ def fine_tune(
         seeds: Train only these of the run's seeds.
 
     Raises:
-        Interrupted: The user asked to stop; the present step is saved.
+        Interrupted: The user asked to stop; the last step that was taken is saved.
     """
     from xmodctl.model import load_tokenizer, longest_input
     from xmodctl.training.planning import check_length
@@ -53,12 +52,12 @@ def fine_tune(
         if encoded[-1].longest > longest_input(source.config):  # shorter texts fit whatever the recipe allows
             check_length(one_training.recipe, source)
         listen(encoded[-1].summary)
-    with interruptible(run) as stop:
+    with interruptible(run):
         for seed in run.seeds if seeds is None else seeds:
             if is_delta(run.delta(seed)):
                 listen(SeedFinished(seed, step=0, known=True))
             else:
-                training = SeedTraining(run, source, seed, stop, listen)
+                training = SeedTraining(run, source, seed, listen)
                 training.report_damage(run.delta(seed))
                 step = training.train(encoded)
                 listen(SeedFinished(seed, step))
@@ -73,7 +72,6 @@ class SeedTraining:
     run: Run
     source: "Source"
     seed: int
-    stop: StopSignals
     listen: Listener
 
     @property
@@ -139,7 +137,6 @@ class SeedTraining:
             training,
             folder=checkpoints,
             metrics=folder / "metrics.jsonl",
-            stop=self.stop,
             name=name,
             listen=self.listen,
         )
@@ -208,6 +205,7 @@ class SeedTraining:
             precision=self.run.plan.precision,
             pad_id=encoded.tokenizer.pad_token_id,
             languages=languages,
+            describe=encoded.describe,
         )
         return training, parameters
 

@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,12 @@ import numpy as np
 
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import StepTaken
+from xmodctl.core.events import Listener, StepTaken, warn
 from xmodctl.model.batches import collate, sampled, training_batches
 from xmodctl.model.inference import best_device
 from xmodctl.model.precision import Precision, autocast
 from xmodctl.run.checkpoints import Checkpoint, Progress
+from xmodctl.training.memory import Memory, OutOfMemoryError, memory_errors
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +27,16 @@ if TYPE_CHECKING:
 
 Batch = list[np.ndarray]  # one optimizer step: micro-batches of unit numbers
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per parameter
+SCALER_STATE = ("scale", "_growth_tracker")  # what changes in the scaler of fp16
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A gradient that lies in the parameters."""
+
+    loss: float  # mean over the batch
+    norm: float  # before clipping
+    started: float  # by `perf_counter`, when its computation began
 
 
 class Training:
@@ -45,6 +57,7 @@ class Training:
         pad_id: The tokenizer's padding id.
         languages: With several languages, the number of each unit's language, shape (units,); `rows` then carry
             `lang_ids`, which select the adapter of each row.
+        describe: Names units in messages.
 
     Raises:
         UserError: The process is one of several that were launched together.
@@ -61,6 +74,7 @@ class Training:
         precision: Precision,
         pad_id: int,
         languages: np.ndarray | None = None,
+        describe: Callable[[np.ndarray], str] = lambda units: f"{len(units):,} units",
     ) -> None:
         import torch
 
@@ -69,6 +83,7 @@ class Training:
         self.model, self.rows, self.weights, self.recipe, self.seed, self.precision, self.pad_id = (
             model, rows, weights, recipe, seed, precision, pad_id,
         )  # fmt: skip
+        self.describe, self.memory = describe, Memory(rows)
         model.leave_padding_out()
         self.device = torch.device(best_device())
         self.module = model.module.to(self.device)
@@ -83,10 +98,13 @@ class Training:
 
     def __iter__(self) -> Iterator[StepTaken]:
         """Train from the present step to the last."""
+        return map(self.take, self.remaining())
+
+    def remaining(self) -> Iterator[Batch]:
+        """Yield the batches from the present step to the last; each step is taken before the next batch."""
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
-            for batch in self.batches(epoch)[done : done + self.total_steps - self.step]:
-                yield self.take(batch)
+            yield from self.batches(epoch)[done : done + self.total_steps - self.step]
 
     @property
     def epoch(self) -> float:
@@ -128,49 +146,93 @@ class Training:
 
     def take(self, batch: Batch) -> StepTaken:
         """Take one optimizer step; the gradient is that of the mean loss over the whole batch."""
+        return self.update(batch, self.gradient(batch))
+
+    def gradient(self, batch: Batch, listen: Listener = warn) -> Gradient:
+        """Compute the gradient of the mean loss over a batch, and clip it.
+
+        Micro-batches that do not fit into memory are halved: the gradient is then the same up to rounding, and up to
+        dropout, which is drawn for each micro-batch.
+
+        Args:
+            batch: The batch.
+            listen: Is called with a notice if memory does not suffice.
+
+        Raises:
+            UserError: The loss or the gradient is not finite, or one unit alone does not fit into memory.
+        """
         started = perf_counter()
-        seed_step(self.seed, self.step)
+        self.module.train()
+        while True:
+            seed_step(self.seed, self.step)
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                loss = self.accumulate(self.memory.fitting(batch))
+                break
+            except OutOfMemoryError as error:
+                listen(self.memory.exceeded(error.part, self.step + 1, self.describe(error.part)))
+        norm = self.clip()
+        self.check_finite(batch, loss, norm)
+        return Gradient(loss, norm, started)
+
+    def check_finite(self, batch: Batch, loss: float, norm: float) -> None:
+        """Refuse a loss or gradient that is not finite, before the optimizer uses it.
+
+        In fp16 a gradient may overflow: the scaler then skips the step and halves the scale of the loss. It is refused
+        when even a loss that is not scaled up overflows.
+        """
+        is_scaled = self.scaler.is_enabled() and self.scaler.get_scale() > 1
+        if math.isfinite(loss) and (math.isfinite(norm) or is_scaled):
+            return
+        value = f"the gradient (norm {norm})" if math.isfinite(loss) else f"the loss ({loss})"
+        rate = f"--set learning_rate={self.recipe.learning_rate / 3:.1g}"
+        precision = "" if self.precision == "fp32" else ", train with --precision fp32"
+        raise UserError(
+            f"{value} is not finite at step {self.step + 1:,} of {self.total_steps:,} with seed {self.seed}, in a "
+            f"batch of {self.describe(np.concatenate(batch))}; use a lower learning rate ({rate}){precision}, or "
+            "remove these rows if their texts are damaged"
+        )
+
+    def update(self, batch: Batch, gradient: Gradient) -> StepTaken:
+        """Take one optimizer step with the gradient that `gradient` left in the parameters."""
         learning_rate = self.recipe.learning_rate * schedule(self.recipe, self.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-
-        self.module.train()
-        loss = self.accumulate(batch)
-        gradient_norm = self.clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the loss is {loss} at step {self.step + 1}; lower the learning rate "
-                f"(--set learning_rate={self.recipe.learning_rate / 3:.1g}) or train with --precision fp32"
-            )
-
         self.step += 1
         units = np.concatenate(batch)
         return StepTaken(
             step=self.step,
             total_steps=self.total_steps,
             epoch=self.epoch,
-            loss=loss,
+            loss=gradient.loss,
             learning_rate=learning_rate,
-            gradient_norm=gradient_norm,
+            gradient_norm=gradient.norm,
             examples=len(units),
             tokens=int(self.rows.tokens[units].sum()),
-            seconds=perf_counter() - started,
+            seconds=perf_counter() - gradient.started,
             ends_epoch=self.ends_epoch,
         )
 
     def accumulate(self, batch: Batch) -> float:
-        """Add up the gradients of the micro-batches, each weighted by its share of the batch's loss terms."""
+        """Add up the gradients of the micro-batches, each weighted by its share of the batch's loss terms.
+
+        Raises:
+            OutOfMemoryError: A micro-batch does not fit into memory.
+        """
         terms = sum(float(self.weights[part].sum()) for part in batch)
         total = 0.0
         for part in batch:
-            inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in self.collate(part).items()}
-            with autocast(self.device, self.precision):
-                loss = self.module(**inputs).loss
-            loss = loss.float() * (float(self.weights[part].sum()) / terms)
-            self.scaler.scale(loss).backward()
+            with memory_errors(part):
+                inputs = {
+                    name: tensor.to(self.device, non_blocking=True) for name, tensor in self.collate(part).items()
+                }
+                with autocast(self.device, self.precision):
+                    loss = self.module(**inputs).loss
+                loss = loss.float() * (float(self.weights[part].sum()) / terms)
+                self.scaler.scale(loss).backward()
             total += float(loss.detach())
         return total
 
@@ -207,14 +269,16 @@ class Training:
         apply_delta(self.model, tensors)
 
     def optimizer_state(self) -> dict[str, "torch.Tensor"]:
-        """Return the optimizer's state as `<parameter>.<state>` -> tensor."""
-        state = self.optimizer.state
+        """Return the optimizer's state as `<parameter>.<state>` -> tensor, and in fp16 that of the scaler."""
+        import torch
+
+        state, scaler = self.optimizer.state, self.scaler.state_dict()
         return {
             f"{name}.{key}": state[parameter][key]
             for name, parameter in self.training_parameters().items()
             for key in OPTIMIZER_STATE
             if parameter in state  # the adapter of a language has none until its first row was seen
-        }
+        } | {f"scaler.{key}": torch.tensor(float(scaler[key])) for key in SCALER_STATE if scaler}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Resume from a checkpoint: weights, optimizer state and step.
@@ -237,6 +301,9 @@ class Training:
             self.optimizer.state[parameter] = {
                 key: state[f"{name}.{key}"].to(parameter.device) for key in OPTIMIZER_STATE
             }
+        if self.scaler.is_enabled() and f"scaler.{SCALER_STATE[0]}" in state:
+            scale, growth = (float(state[f"scaler.{key}"]) for key in SCALER_STATE)
+            self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
         self.step = saved.step
 
 

@@ -6,29 +6,32 @@ never stopped: batches, masks and dropout depend on seed and step alone.
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice, StepTaken
-from xmodctl.core.signals import Interrupted, StopSignals, stop_signals
-from xmodctl.run.checkpoints import Checkpoint, checkpoints, save_checkpoint
+from xmodctl.core.signals import Interrupted, deferred, stop_signals
+from xmodctl.run.checkpoints import Checkpoint, checkpoints, latest_checkpoint, save_checkpoint
 from xmodctl.run.folder import Folder
 from xmodctl.training.loop import Training
 from xmodctl.training.metrics_log import MetricsLog, logged_steps
 
 
 @contextmanager
-def interruptible(folder: Folder) -> Iterator[StopSignals]:
-    """Honor Ctrl-C between two steps, and record in the folder's file whether the work was interrupted or finished."""
-    with stop_signals() as stop:
+def interruptible(folder: Folder) -> Iterator[None]:
+    """Honor Ctrl-C and SIGTERM, and record in the folder's file whether the work was interrupted or finished."""
+    with stop_signals():
         try:
-            yield stop
-        except Interrupted:
-            replace(folder, state="interrupted").write()
+            yield
+        except KeyboardInterrupt:
+            if folder.folder.exists():
+                with suppress(UserError):
+                    replace(folder, state="interrupted").write()
             raise
-    replace(folder, state="finished").write()
+        replace(folder, state="finished").write()
 
 
 @dataclass(frozen=True)
@@ -39,27 +42,22 @@ class ResumableTraining:
         training: Frozen, restored from its latest checkpoint.
         checkpoints: The folder of checkpoints.
         log: One line per step, and whatever else the caller adds.
-        stop: Whether the user asked to stop.
         name: What messages call it, such as "seed 1".
     """
 
     training: Training
     checkpoints: Path
     log: MetricsLog
-    stop: StopSignals
     name: str
 
     @classmethod
-    def resume(
-        cls, training: Training, *, folder: Path, metrics: Path, stop: StopSignals, name: str, listen: Listener
-    ) -> Self:
+    def resume(cls, training: Training, *, folder: Path, metrics: Path, name: str, listen: Listener) -> Self:
         """Restore the latest checkpoint that can be used, and drop the lines of the log that come after it.
 
         Args:
             training: Frozen, at its first step.
             folder: That of the checkpoints.
             metrics: The log.
-            stop: Whether the user asked to stop.
             name: What messages call the training.
             listen: Is called with a notice about what is damaged.
         """
@@ -73,7 +71,7 @@ class ResumableTraining:
             listen(Notice(f"{name}: training resumes from the checkpoint before it, at step {training.step:,}"))
         elif reasons or (logged and not checkpoint):
             listen(Notice(f"{name}: no checkpoint can be used; training restarts at step 0", caution=True))
-        return cls(training, folder, MetricsLog(metrics, keep_until=training.step), stop, name)
+        return cls(training, folder, MetricsLog(metrics, keep_until=training.step), name)
 
     def run(self, listen: Listener, end_epoch: Callable[[], None] = lambda: None) -> None:
         """Train from the present step to the last.
@@ -84,19 +82,34 @@ class ResumableTraining:
                 in between, it is called again for the same epoch.
 
         Raises:
-            Interrupted: The user asked to stop; the present step is saved.
+            Interrupted: The user asked to stop; the last step that was taken is saved.
         """
-        if self.training.step and self.training.ends_epoch:
+        training = self.training
+        if training.step and training.ends_epoch:
             end_epoch()
-        for step in self.training:
-            self.log.add(asdict(step))
-            listen(step)
-            if self.stop.requested or self.is_due(step):
-                self.save()
+        for batch in training.remaining():
+            try:
+                gradient = training.gradient(batch, listen)
+                with deferred():
+                    step = training.update(batch, gradient)
+                    self.log.add(asdict(step))
+                    listen(step)
+                    if self.is_due(step):
+                        self.save()
+            except KeyboardInterrupt as error:
+                self.save_interrupted(listen)
+                where = f"at step {training.step:,} of {training.total_steps:,} ({self.name})"
+                raise Interrupted(where) from error
             if step.ends_epoch:
                 end_epoch()
-            if step.step < step.total_steps:
-                self.stop.check_interrupt(f"at step {step.step:,} of {step.total_steps:,} ({self.name})")
+
+    def save_interrupted(self, listen: Listener) -> None:
+        """Save the last step, unless it is the last of the training or is saved."""
+        training = self.training
+        saved = latest_checkpoint(self.checkpoints)
+        if 0 < training.step < training.total_steps and (saved is None or saved.progress.step < training.step):
+            listen(Notice(f"saving step {training.step:,} of {training.total_steps:,} ({self.name}) ..."))
+            self.save()
 
     def is_due(self, step: StepTaken) -> bool:
         """Return whether a checkpoint is saved after this step: every `save_steps`, or at the end of each epoch."""

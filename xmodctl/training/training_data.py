@@ -16,6 +16,8 @@ from xmodctl.catalog.task import Split, Task
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import DataEncoded
+from xmodctl.core.messages import listed
+from xmodctl.core.visible import one_line
 from xmodctl.data import Rows, load_rows, offers
 from xmodctl.data.encoding import encode
 from xmodctl.kinds import KINDS
@@ -92,6 +94,22 @@ class EncodedTrainingData:
         """The number of tokens of the longest sequence."""
         parts = (*self.training, *self.validation)
         return max((int(encoded.input_ids.lengths.max(initial=0)) for encoded in parts), default=0)
+
+    def describe(self, units: np.ndarray) -> str:
+        """Name the rows that units are of, in messages.
+
+        Args:
+            units: Their numbers, counted over all languages.
+        """
+        starts = np.cumsum([0, *(len(encoded) for encoded in self.training)])
+        names = []
+        for language, encoded, start, end in zip(self.data.training, self.training, starts, starts[1:], strict=False):
+            chosen = units[(units >= start) & (units < end)] - start
+            if len(chosen):
+                numbers = dict.fromkeys(encoded.rows[encoded.first[chosen]].tolist())
+                ids = [str(language.rows.table["id"][number]) for number in numbers]
+                names.append(f"{language.rows.origin} (ids {one_line(listed(ids))})")
+        return "rows of " + " and ".join(names)
 
     @property
     def summary(self) -> DataEncoded:

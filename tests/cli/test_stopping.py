@@ -1,0 +1,108 @@
+"""Signals, closed and full outputs, as real processes meet them."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import run
+from xmodctl.cli.group import repeated
+from xmodctl.training.fine_tuning import SeedTraining
+
+COMMAND = (sys.executable, "-m", "xmodctl")
+STAGES = {
+    "start": (signal.SIGINT, ""),
+    "loading": (signal.SIGTERM, "Loading"),
+    "training": (signal.SIGUSR1, "step"),
+    "late training": (signal.SIGXCPU, "step"),
+}
+
+
+@pytest.fixture
+def words(tiny_model, pairs, tmp_path) -> list[str]:
+    return [
+        "finetune", "--task", "xnli", "--lang", "en", "--model", str(tiny_model), "--data", str(pairs),
+        "--out", str(tmp_path / "run"), "--set", "epochs=20", "--set", "batch_size=8", "--set", "save_steps=1000",
+    ]  # fmt: skip
+
+
+def logged_steps(folder: Path) -> int:
+    log = folder / "seed-1" / "metrics.jsonl"
+    return sum('"loss"' in line for line in log.read_text().splitlines()) if log.exists() else 0
+
+
+def test_a_stopped_command_says_how_to_continue(words, tmp_path, monkeypatch):
+    def stop(self, *_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(SeedTraining, "load_model", stop)
+    stopped = run(*words, "--on-exists", "redo")
+    assert stopped.exit_code == 143
+    assert "Error" not in stopped.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "interrupted"
+    _, _, command = " ".join(stopped.stderr.split()).partition("to continue, run: xmodctl ")
+    assert shlex.split(command) == words
+
+
+def test_the_command_that_continues_does_not_start_over():
+    assert repeated("xmodctl", ["finetune", "--on-exists=redo", "--lang", "en"]) == "xmodctl finetune --lang en"
+    assert repeated("xmodctl", ["predict", "--text", "it's"]) == "xmodctl predict --text 'it'\"'\"'s'"
+
+
+def test_a_full_output_is_one_sentence():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "tasks", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_closed_pipe_is_silent():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        done = subprocess.run([*COMMAND, "tasks", "list"], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_process_that_a_signal_stops_continues_to_the_same_bits(stage, words, tmp_path):
+    number, mark = STAGES[stage]
+    folder, wanted = tmp_path / "run", {"training": 5, "late training": 60}.get(stage, 0)
+    process = subprocess.Popen([*COMMAND, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr
+    text = ""
+    if mark == "Loading":
+        while mark not in text:
+            text += process.stderr.readline()
+    else:
+        deadline = time.monotonic() + 120
+        while logged_steps(folder) < wanted and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0 if wanted else 0.3)
+    process.send_signal(number)
+    text += process.stderr.read()
+    assert process.wait(60) == (130 if number == signal.SIGINT else 143), text
+    assert f"{number.name} received" in text
+    assert "Traceback" not in text
+    assert not list(tmp_path.rglob("*.part"))
+    steps = logged_steps(folder)
+    if wanted:
+        assert f"saving step {steps}" in text
+    again = subprocess.run([*COMMAND, *words], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    if wanted:
+        assert f"resuming at step {steps}" in again.stderr
+    whole = [*words[: words.index("--out") + 1], str(tmp_path / "whole"), *words[words.index("--out") + 2 :]]
+    assert subprocess.run([*COMMAND, *whole], capture_output=True, check=False).returncode == 0
+    deltas = [path / "seed-1" / "delta.safetensors" for path in (folder, tmp_path / "whole")]
+    assert deltas[0].read_bytes() == deltas[1].read_bytes()
