@@ -4,6 +4,7 @@ import io
 import json
 import lzma
 import random
+import subprocess
 import unicodedata
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from xmodctl.core.errors import UserError
 from xmodctl.data import texts
 from xmodctl.data.texts import HELD_OUT, LEAST, LONGEST, gather
+from xmodctl.languages.text_check import cautions
 
 
 def lines(count: int = 1_000, seed: int = 0) -> list[str]:
@@ -215,3 +217,25 @@ def test_a_sample_is_spread_over_the_text(tmp_path):
     numbers = [int(text.split()[0]) for text in corpus.sample(10)]
     assert len(numbers) == 10
     assert numbers[0] < 100 < 800 < numbers[-1]
+
+
+def test_a_text_of_markup_is_refused_and_the_remedy_works(tmp_path):
+    path = tmp_path / "bible.xml"
+    lines = [f'<seg id="b.MAT.{n}.1" type="verse">{n} amavi {"neno " * 12}</seg>' for n in range(400)]
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=r"bible\.xml: 100% of the lines contain markup, such as .*<seg id=") as error:
+        gather([str(path)], tmp_path / "out")
+    command = str(error.value).partition("for example with: ")[2]
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert not any("<" in document for document in gather([str(tmp_path / "text.txt")], tmp_path / "out").documents())
+
+
+def test_a_few_tags_and_signs_of_less_than_are_no_markup(tmp_path):
+    lines = [f"{n} < {n + 1} na <3 {'neno ' * 12}" for n in range(400)] + [
+        f"<b>{n}</b> {'neno ' * 9}" for n in range(20)
+    ]
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(lines) + "\n")
+    assert gather([str(path)], tmp_path / "out").counts.kept == 420
+    (caution,) = cautions("sw", lines)
+    assert "5% of the lines contain markup" in caution

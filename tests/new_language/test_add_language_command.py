@@ -135,3 +135,11 @@ def test_the_guides_python_example_runs(tiny_model, write_text, tmp_path, monkey
 )
 def test_user_errors_are_one_sentence(tiny_model, tmp_path, words, message):
     assert message in refused(add(tiny_model, tmp_path / "out", *words))
+
+
+@pytest.mark.parametrize("more", [(), ("--vocabulary", "new"), ("--init-from", "de_DE")])
+def test_a_text_that_the_vocabulary_does_not_know_at_all_is_refused(tiny_model, tmp_path, more):
+    path = tmp_path / "unknown.txt"
+    path.write_text("".join(f"ߒߞߏ ߞߊ߲ {number:05} ߟߎ߬ ߛߓߍ߫ ߦߋ߫ ߢߌ߬ ߡߊ߲߬ߘߋ߲߬ߞߊ߲ ߠߎ߬ ߟߊ߫ ߞߊ߲\n" for number in range(600)))
+    message = refused(add(tiny_model, tmp_path / "out", "nqo", "--text", path, *more))
+    assert "unknown.txt: every piece of the training text is unknown to the model's vocabulary" in message

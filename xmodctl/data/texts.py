@@ -7,6 +7,7 @@ import codecs
 import hashlib
 import io
 import re
+import shlex
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import hub
 from xmodctl.data.files import DataFile, Numbered, guarded, open_bytes
 from xmodctl.data.readers import SAVED, format_of, read
+from xmodctl.languages.text_check import MARKUP
 
 STANDARD_INPUT = "-"
 HELD_OUT = 0.05
@@ -31,6 +33,9 @@ LONGEST = 2_000
 """Characters; longer lines are cut at the end of a sentence if possible, else at a space, else anywhere."""
 LEAST = 20_000
 """Characters of usable text (about ten pages); with less, nothing can be learned or measured."""
+
+MOST_MARKUP = 0.2
+"""The share of the documents that may contain tags; with more, what would be learned is markup."""
 
 _CHUNK = 2**20  # bytes read at a time
 _ROWS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", SAVED)  # formats with columns; all others are lines of text
@@ -105,9 +110,10 @@ def gather(sources: Sequence[str], folder: str | Path, *, column: str = "text", 
         limit: Keep only the first documents, at most this many.
 
     Raises:
-        UserError: A source cannot be read or is not text, or there is too little text.
+        UserError: A source cannot be read or is not text, much of it is markup, or there is too little text.
     """
     seen: set[int] = set()
+    tagged, tag = 0, ""
     tally = dict.fromkeys(asdict(Counts()), 0)
     fingerprint = hashlib.sha256()
     mistakes = Mistakes(", ".join(sources))
@@ -129,6 +135,8 @@ def gather(sources: Sequence[str], folder: str | Path, *, column: str = "text", 
                 tally["duplicates"] += 1
                 continue
             seen.add(digest)
+            if match := MARKUP.search(text):
+                tagged, tag = tagged + 1, tag or match[0]
             tally["kept"] += 1
             tally["characters"] += len(text)
             fingerprint.update(digest.to_bytes(8, "big"))
@@ -139,6 +147,11 @@ def gather(sources: Sequence[str], folder: str | Path, *, column: str = "text", 
                 training.write(text + "\n")
     mistakes.raise_any()
     counts = Counts(**tally)
+    if tagged > MOST_MARKUP * counts.kept:
+        raise UserError(
+            f"{', '.join(sources)}: {tagged / counts.kept:.0%} of the lines contain markup, such as {quoted(tag)}; "
+            f"remove it, for example with: {_without_markup(sources)}"
+        )
     if counts.characters < LEAST:
         raise UserError(
             f"{', '.join(sources)}: {counts.characters:,} characters of usable text in {counts.kept:,} different "
@@ -156,6 +169,12 @@ def gather(sources: Sequence[str], folder: str | Path, *, column: str = "text", 
 def clean(line: str) -> str:
     """Return a line without control characters and with single spaces."""
     return " ".join(_CONTROL.sub(" ", line).split())
+
+
+def _without_markup(sources: Sequence[str]) -> str:
+    """Return a shell command that removes tags from a text."""
+    source = next((source for source in sources if source != STANDARD_INPUT), None)
+    return f"sed 's/<[^>]*>/ /g'{f' {shlex.quote(source)} > text.txt' if source else ''}"
 
 
 def _documents(path: Path) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from xmodctl.core.encoded import Encoded
+from xmodctl.core.errors import UserError
 from xmodctl.core.events import TextRead
 from xmodctl.core.versions import versions
 from xmodctl.data.encoding import cached, tokenizer_identity
@@ -70,6 +71,7 @@ class PackedText:
         documents = list(_first(corpus.held_out_documents(), tokenizer, MAX_HELD_OUT_TOKENS))
         held_out = pack(documents, tokenizer, length=length)
         masker = Masker.of(tokenizer, training, held_out)
+        check_known(masker, training, held_out, corpus)
         return cls(training, held_out, masker, sum(len(document) + 1 for document in documents), vocabulary)
 
     @property
@@ -90,11 +92,27 @@ def read_texts(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast") -
         yield LanguageText(language, corpus, measure_fit(tokenizer, sample), cautions(language, sample))
 
 
+def check_known(masker: Masker, training: Encoded, held_out: Encoded, corpus: Corpus) -> None:
+    """Refuse a text of which nothing can be predicted.
+
+    Raises:
+        UserError: The vocabulary knows no piece of its training part, or none of its held-out part.
+    """
+    for part, name in ((training, "training text"), (held_out, "held-out text")):
+        if not masker.counts(part.input_ids).any():
+            raise UserError(
+                f"{', '.join(corpus.origins)}: every piece of the {name} is unknown to the model's vocabulary, so "
+                "nothing can be predicted or measured; give text in a script that it has, or use --model with a "
+                "model whose vocabulary has this script"
+            )
+
+
 def pack_head_text(corpus: Corpus, tokenizer: "PreTrainedTokenizerBase") -> HeadText:
     """Pack as much of a corpus as a head is trained and measured on."""
     length = heads.head_recipe(tokenizer).max_length
     training = pack(_first(corpus.documents(), tokenizer, heads.MAX_TOKENS), tokenizer, length=length)
     held_out = pack(_first(corpus.held_out_documents(), tokenizer, MAX_HELD_OUT_TOKENS), tokenizer, length=length)
+    check_known(Masker.of(tokenizer, training, held_out), training, held_out, corpus)
     return HeadText(training, held_out, corpus.fingerprint)
 
 
