@@ -1,11 +1,15 @@
 """Files: atomic writing, hashes, and the cache folder."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,11 +30,19 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xmodctl"
 
 
+PART = ".part"
+"""The suffix of files and folders that are not finished."""
+
+_WRITER = re.compile(r"\.([0-9]{1,9})-([0-9a-f]{6})\.[^.]*\.part$")
+_DAY = 24 * 3600  # seconds
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it replaces `path` atomically when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    remove_leftovers(path.parent, f".{glob.escape(path.name)}.*{PART}")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=part_prefix(path.name), suffix=PART)
     os.close(handle)
     part = Path(name)
     try:
@@ -50,7 +62,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it replaces `path` in one step when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    remove_leftovers(path.parent, f".{glob.escape(path.name)}.*{PART}")
+    part = Path(tempfile.mkdtemp(dir=path.parent, prefix=part_prefix(path.name), suffix=PART))
     try:
         yield part
         mask = os.umask(0)
@@ -62,6 +75,51 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def part_prefix(name: str) -> str:
+    """Return how the name of an unfinished file begins: it says which process on which machine writes it."""
+    return f".{name}.{os.getpid()}-{_machine()}."
+
+
+def _machine() -> str:
+    return hashlib.sha256(platform.node().encode(errors="surrogateescape")).hexdigest()[:6]
+
+
+def remove_leftovers(folder: Path, pattern: str = f"**/.*{PART}") -> None:
+    """Remove unfinished files and folders whose process is gone; those of other machines after a day.
+
+    Args:
+        folder: Where they are.
+        pattern: Their names, as `Path.glob` takes it.
+    """
+    for path in list(folder.glob(pattern)):
+        if _is_leftover(path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _is_leftover(path: Path) -> bool:
+    match = _WRITER.search(path.name)
+    if match and match[2] == _machine():
+        return not _is_running(int(match[1]))
+    try:
+        return time.time() - path.lstat().st_mtime > _DAY
+    except OSError:
+        return False
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True
 
 
 @contextmanager
@@ -125,7 +183,7 @@ def check_can_write(path: Path, option: str) -> None:
         if path.is_dir():
             raise UserError(f"{option} {path} is a folder; name a file in it")
         place = next(folder for folder in path.absolute().parents if folder.exists())
-        with tempfile.TemporaryDirectory(dir=place, prefix=f".{path.name}.", suffix=".part"):
+        with tempfile.TemporaryDirectory(dir=place, prefix=part_prefix(path.name), suffix=PART):
             pass
     except OSError as error:
         raise UserError(f"cannot write {option} {path}: {error.strerror}; choose another file") from error

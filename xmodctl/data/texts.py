@@ -147,6 +147,19 @@ def gather(sources: Sequence[str], folder: str | Path, *, column: str = "text", 
                 training.write(text + "\n")
     mistakes.raise_any()
     counts = Counts(**tally)
+    _check(counts, sources, tagged, tag)
+    return Corpus(*paths, counts, tuple(sources), fingerprint.hexdigest())
+
+
+def _check(counts: Counts, sources: Sequence[str], tagged: int, tag: str) -> None:
+    """Refuse a text that is mostly markup, or too short.
+
+    Args:
+        counts: What happened to its lines.
+        sources: Where it is from.
+        tagged: How many of the kept lines contain a tag.
+        tag: The first of these tags.
+    """
     if tagged > MOST_MARKUP * counts.kept:
         raise UserError(
             f"{', '.join(sources)}: {tagged / counts.kept:.0%} of the lines contain markup, such as {quoted(tag)}; "
@@ -163,7 +176,6 @@ def gather(sources: Sequence[str], folder: str | Path, *, column: str = "text", 
             f"{', '.join(sources)}: {counts.kept:,} different lines are too few to hold out {HELD_OUT:.0%} of them; "
             "write one paragraph per line, or give more text with --text"
         )
-    return Corpus(*paths, counts, tuple(sources), fingerprint.hexdigest())
 
 
 def clean(line: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from xmodctl.adapters.packages import Package
 from xmodctl.core.events import Listener, Notice, warn
+from xmodctl.core.files import PART, part_prefix
 from xmodctl.core.messages import listed
 from xmodctl.core.requests import command
 from xmodctl.data.texts import Corpus, check_sources, gather
@@ -75,7 +76,8 @@ def train_plan(
         resources.enter_context(locked(folder))
         LanguageRun.check(folder, plan, on_exists)
         check_disk(folder, estimate(plan, source, None, len(seeds)).disk)
-        text_folder = Path(resources.enter_context(TemporaryDirectory(dir=folder, prefix=".text-")))
+        unfinished = TemporaryDirectory(dir=folder, prefix=part_prefix("text"), suffix=PART)
+        text_folder = Path(resources.enter_context(unfinished))
         tokenizer = load_tokenizer(source)
         texts = _read(plan, text_folder, tokenizer, listen)
         head = gather(plan.head_text, text_folder / "head", column=plan.column) if plan.head_text else None

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from pydantic import TypeAdapter, ValidationError
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import folder_errors, read_json, write_json
+from xmodctl.core.files import folder_errors, read_json, remove_leftovers, write_json
 from xmodctl.core.versions import versions
 
 RUNS = Path("runs")
@@ -266,6 +266,7 @@ def locked(folder: Path) -> Iterator[None]:
         with folder_errors(folder):
             raise error
     try:
+        remove_leftovers(folder)
         yield
     finally:
         if created:

@@ -1,0 +1,69 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from xmodctl.core import files
+from xmodctl.core.files import part_prefix, remove_leftovers, whole_file, whole_folder
+from xmodctl.run.folder import locked
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from xmodctl.core.files import whole_file, whole_folder
+with whole_file(Path(sys.argv[1]) / "file [1].json") as part, whole_folder(Path(sys.argv[1]) / "step-1") as folder:
+    part.write_text("half")
+    (folder / "half").write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """Leave what a process leaves that is killed while it writes."""
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+        remove_leftovers(tmp_path)
+        assert len(list(tmp_path.iterdir())) == 2, "what a living process writes stays"
+        process.send_signal(signal.SIGKILL)
+    return tmp_path
+
+
+def test_what_a_killed_process_leaves_is_removed_when_the_folder_is_locked(killed):
+    with locked(killed):
+        assert [path.name for path in killed.iterdir()] == [".lock"]
+
+
+def test_it_is_removed_when_the_same_file_or_folder_is_written_again(killed):
+    with whole_file(killed / "file [1].json") as part:
+        part.write_text("whole")
+    with whole_folder(killed / "step-1") as folder:
+        (folder / "whole").write_text("whole")
+    assert sorted(path.name for path in killed.iterdir()) == ["file [1].json", "step-1"]
+
+
+def test_leftovers_of_other_machines_are_removed_after_a_day(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.platform, "node", lambda: "another machine")
+    path = tmp_path / f"{part_prefix('file')}x{files.PART}"
+    path.write_text("half")
+    monkeypatch.undo()
+    remove_leftovers(tmp_path)
+    assert path.exists()
+    yesterday = time.time() - 25 * 3600
+    os.utime(path, (yesterday, yesterday))
+    remove_leftovers(tmp_path)
+    assert not path.exists()
+
+
+def test_files_of_the_user_are_no_leftovers(tmp_path):
+    names = [".notes.part", "film.part", ".file.part.txt", f"{part_prefix('file')[1:]}x.part"]
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    with locked(tmp_path):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} >= set(names)
