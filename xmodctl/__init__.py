@@ -9,6 +9,7 @@ import typing as _typing
 
 if _typing.TYPE_CHECKING:
     from xmodctl import adapters
+    from xmodctl.core import cache
     from xmodctl.core.errors import PartialFailureError, UserError
     from xmodctl.data.language_coverage import LanguageCoverage, langs
     from xmodctl.evaluation.compare import compare
@@ -54,6 +55,7 @@ __all__ = [
     "UserError",
     "adapters",
     "add_language",
+    "cache",
     "check",
     "compare",
     "convert",
@@ -74,6 +76,9 @@ __all__ = [
     "runs",
     "score",
 ]
+
+_MODULES = {"adapters": "adapters", "cache": "core.cache"}
+"""Modules that are public as a whole."""
 
 _HOMES = {
     "core.errors": ("PartialFailureError", "UserError"),
@@ -106,8 +111,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> _typing.Any:
-    if name == "adapters":
-        return _importlib.import_module(f"{__name__}.adapters")
+    if name in _MODULES:
+        return _importlib.import_module(f"{__name__}.{_MODULES[name]}")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(_importlib.import_module(f"{__name__}.{home}"), name)
