@@ -39,6 +39,7 @@ LIGHT = {
     "recipes list": (),
     "langs": ("--task", "xnli"),
     "adapters list": (),
+    "cache list": (),
     "doctor": (),
     "compare": ("run",),
     "report": ("run",),
