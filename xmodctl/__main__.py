@@ -12,7 +12,12 @@ def main() -> None:
     from xmodctl.cli.screening import print_exception
 
     sys.excepthook = print_exception
-    app()
+    try:
+        app()
+    except OSError as error:  # outside of a command: the output of --version
+        from xmodctl.cli.group import fail_system
+
+        sys.exit(fail_system(error))
 
 
 if __name__ == "__main__":

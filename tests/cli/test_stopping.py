@@ -55,9 +55,10 @@ def test_the_command_that_continues_does_not_start_over():
     assert repeated("xmodctl", ["predict", "--text", "it's"]) == "xmodctl predict --text 'it'\"'\"'s'"
 
 
-def test_a_full_output_is_one_sentence():
+@pytest.mark.parametrize("words", [("tasks", "list"), ("runs", "--json"), ("--version",), ("langs", "--help")])
+def test_a_full_output_is_one_sentence(words):
     with open("/dev/full", "w") as full:
-        done = subprocess.run([*COMMAND, "tasks", "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run([*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     assert "the disk is full" in done.stderr
     assert "Traceback" not in done.stderr

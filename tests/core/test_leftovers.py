@@ -67,3 +67,13 @@ def test_files_of_the_user_are_no_leftovers(tmp_path):
     with locked(tmp_path):
         pass
     assert {path.name for path in tmp_path.iterdir()} >= set(names)
+
+
+def test_a_process_that_has_the_number_of_a_killed_one_removes_what_that_left(tmp_path):
+    left, own = (tmp_path / f"{part_prefix(name)}x{files.PART}" for name in ("left", "own"))
+    for path in (left, own):
+        path.write_text("half")
+    before = time.time() - 3600
+    os.utime(left, (before, before))
+    remove_leftovers(tmp_path)
+    assert (left.exists(), own.exists()) == (False, True)

@@ -193,3 +193,13 @@ def test_redo_deletes_only_what_a_run_wrote(tmp_path):
     assert left == {*own, "run.json"}
     assert Run.kept(run.folder) == sorted(own)
     assert not (run.folder / "seed-1" / "checkpoints").exists()
+
+
+def test_folders_made_for_a_lock_disappear_with_it_unless_something_is_in_them(tmp_path):
+    with pytest.raises(UserError), locked(tmp_path / "deep" / "a" / "b"):
+        raise UserError("refused")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "runs").mkdir()
+    with locked(tmp_path / "runs" / "x"):
+        (tmp_path / "runs" / "y").mkdir()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["y"]

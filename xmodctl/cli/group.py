@@ -70,7 +70,7 @@ class Group(TyperGroup):
             except OSError as error:
                 if error.errno is None:
                     raise
-                raise typer.Exit(_fail_system(error)) from error
+                raise typer.Exit(fail_system(error)) from error
             except KeyboardInterrupt as error:
                 where = error.where if isinstance(error, Interrupted) else ""
                 _say_stopped(where, repeated(ctx.command_path, ctx.meta[ARGUMENTS]))
@@ -102,7 +102,7 @@ def _say_stopped(where: str, command: str) -> None:
         note(f"stopped{where and ' '}{where}; to continue, run: {command}")
 
 
-def _fail_system(error: OSError) -> int:
+def fail_system(error: OSError) -> int:
     """Say what the operating system refuses, and return the exit code."""
     try:
         sys.stdout.flush()

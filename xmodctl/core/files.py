@@ -35,6 +35,7 @@ PART = ".part"
 
 _WRITER = re.compile(r"\.([0-9]{1,9})-([0-9a-f]{6})\.[^.]*\.part$")
 _DAY = 24 * 3600  # seconds
+_STARTED = time.time() - 1  # file systems may round the time of a change down to a second
 
 
 @contextmanager
@@ -104,10 +105,12 @@ def remove_leftovers(folder: Path, pattern: str = f"**/.*{PART}") -> None:
 
 def _is_leftover(path: Path) -> bool:
     match = _WRITER.search(path.name)
-    if match and match[2] == _machine():
-        return not _is_running(int(match[1]))
     try:
-        return time.time() - path.lstat().st_mtime > _DAY
+        changed = path.lstat().st_mtime
+        if match and match[2] == _machine():
+            process = int(match[1])  # in a container that is started again, this process may have the same number
+            return changed < _STARTED if process == os.getpid() else not _is_running(process)
+        return time.time() - changed > _DAY
     except OSError:
         return False
 

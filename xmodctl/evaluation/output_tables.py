@@ -73,7 +73,7 @@ def _line(cells: Sequence[Any], extension: str) -> str:
     Raises:
         UserError: A cell of TSV has a tab or a line break.
     """
-    texts = ["" if cell is None else str(cell) for cell in cells]
+    texts = ["" if cell is None else encodable(str(cell)) for cell in cells]
     if extension == ".csv":
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(texts)
@@ -81,6 +81,19 @@ def _line(cells: Sequence[Any], extension: str) -> str:
     if wrong := next((text for text in texts if any(mark in text for mark in "\t\n\r")), None):
         raise UserError(f"{quoted(wrong)} has a tab or a line break, which TSV cannot hold; write to a .csv file")
     return "\t".join(texts) + "\n"
+
+
+def encodable(value: Any) -> Any:
+    """Return a value in whose texts lone surrogates, which UTF-8 cannot hold, are written as JSON does: `\\ud800`."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case list():
+            return [encodable(item) for item in value]
+        case dict():
+            return {encodable(key): encodable(item) for key, item in value.items()}
+        case _:
+            return value
 
 
 def _cells(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -100,7 +113,7 @@ def _write_parquet(part: Path, parts: Iterable[Rows]) -> None:
     tables: list[pa.Table] = []
     try:
         for rows in parts:
-            tables.append(pa.Table.from_pylist([dict(row) for row in rows]))
+            tables.append(pa.Table.from_pylist([encodable(dict(row)) for row in rows]))
     finally:
         try:
             table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})

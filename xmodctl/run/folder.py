@@ -245,7 +245,7 @@ def validator(kind: type) -> TypeAdapter[Any]:
 def locked(folder: Path) -> Iterator[None]:
     """Lock a folder for this process; the lock ends with the process, however it ends.
 
-    A folder that was created for this and stayed empty is removed.
+    Folders that were created for this and stayed empty are removed.
 
     Raises:
         UserError: Another process holds it.
@@ -253,7 +253,7 @@ def locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     with folder_errors(folder):
-        created = not folder.exists()
+        created = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
@@ -273,7 +273,8 @@ def locked(folder: Path) -> Iterator[None]:
             with suppress(OSError):
                 if all(path.name == ".lock" for path in folder.iterdir()):
                     (folder / ".lock").unlink()
-                    folder.rmdir()
+                    for path in created:
+                        path.rmdir()
         lock.release()
 
 
