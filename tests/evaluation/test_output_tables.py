@@ -10,9 +10,6 @@ ROWS = [
     {"id": "a\ud800", "label": "yes", "scores": {"yes\udfff": 0.5}},
     {"id": "b", "label": "no", "scores": {"yes\udfff": 1.0}},
 ]
-    {"id": "a\ud800", "label": "yes", "scores": {"yes\udfff": 0.5}},
-    {"id": "b", "label": "no", "scores": {"yes\udfff": 1.0}},
-]
 
 
 @pytest.mark.parametrize("extension", [".csv", ".tsv", ".jsonl", ".parquet"])
