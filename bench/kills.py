@@ -37,8 +37,8 @@ class Scenario:
 
 def scenarios() -> list[Scenario]:
     """Return what is killed."""
-    made = [Scenario(name, (_finetune(name, *SHORT, "--set", "save_steps=2"),)) for name in KINDS]
-    made += [
+    killed = [Scenario(name, (_finetune(name, *SHORT, "--set", "save_steps=2"),)) for name in KINDS]
+    killed += [
         Scenario("average", (_finetune("nli", *SHORT, "--set", "keep=average:2"),)),
         Scenario("source-dev", (_finetune("nli", *SHORT, "--set", "keep=source-dev"),)),
         Scenario("stages", (_finetune("nli", "--limit", "48", "--recipe", "IN/staged.yaml"),)),
@@ -55,7 +55,7 @@ def scenarios() -> list[Scenario]:
         Scenario("two languages", (_add("zu", "--text", "xh=IN/texts/zu.txt"),)),
         Scenario("vocabulary", (_add("zu", "--vocabulary", "new", "--vocabulary-size", "300"),)),
     ]
-    return made
+    return killed
 
 
 def _finetune(kind: str, *more: str) -> tuple[str, ...]:
