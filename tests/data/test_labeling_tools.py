@@ -119,6 +119,22 @@ def test_choices_of_label_studio_are_labels(tmp_path):
     assert fit(library.task("classification"), tmp_path / "export.json", ["en"]).task.labels == ("bad", "good")
 
 
+@pytest.mark.parametrize("damaged", [3, "x", {"value": {}}])
+def test_an_annotation_that_is_no_list_is_not_used_and_counted(damaged, tmp_path):
+    rows = [
+        {
+            "id": n,
+            "data": {"text": TEXT},
+            "annotations": [{"result": [result(*span) for span in SPANS] if n else damaged}],
+        }
+        for n in range(20)
+    ]
+    (tmp_path / "export.json").write_text(json.dumps(rows))
+    task = fit(library.task("entities"), tmp_path / "export.json", ["en"]).task
+    loaded = load_rows(task, "en", "train", folder=tmp_path / "export.json")
+    assert any("1 row whose annotation is not a list of results: not used" in note for note in loaded.notes)
+
+
 def test_a_span_within_a_word_divides_it_and_is_counted(tmp_path):
     tagged = tagged_text("prefix-anti-EUisch, ok", [[12, 14, "ORG"]], "spans")
     assert tagged.tokens == ["prefix", "-", "anti", "-", "EU", "isch", ",", "ok"]

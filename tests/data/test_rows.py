@@ -174,6 +174,22 @@ def test_label_names_that_are_digits_are_never_read_as_ids(tmp_path, nli):
     assert "`label` is 0; the labels are 1, 2, 3" in refusal(numbered, tmp_path, "de")
 
 
+@pytest.mark.parametrize("extension", [".parquet", ".arrow"])
+def test_a_table_whose_text_is_not_utf_8_is_damaged(extension, tmp_path, nli):
+    text = pa.array([b"\xff\xfe"]).cast(pa.binary())
+    table = pa.table({"premise": pa.Array.from_buffers(pa.string(), 1, text.buffers()), "hypothesis": ["b"],
+                      "label": ["neutral"]})  # fmt: skip
+    (tmp_path / "en").mkdir()
+    path = tmp_path / "en" / f"test{extension}"
+    if extension == ".parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+    with pytest.raises(UserError, match=r"is damaged or is not an? (Parquet|Arrow) file"):
+        load_rows(nli, "en", "test", folder=tmp_path)
+
+
 def test_label_names_stored_in_a_parquet_file_decide_over_their_order(tmp_path, nli):
     import datasets
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from xmodctl.core.errors import UserError
+from xmodctl.evaluation.example_statistics import read_predictions
 from xmodctl.evaluation.results import Failure, Row, append_row, read_rows, report, write_predictions
 from xmodctl.kinds.scoring import Predicted
 
@@ -52,6 +53,28 @@ def test_a_broken_line_in_the_middle_is_told_with_its_number(tmp_path):
     append_row(path, ROW)
     path.write_bytes(b"{broken\n" + path.read_bytes())
     with pytest.raises(UserError, match=r"results\.jsonl:1: this is not JSON"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize("change", [{"id": {}}, {"id": ["x"]}, {"id": 1}, {"scores": 3}, {"scores": None}, {"x": 1}])
+def test_a_line_that_is_no_prediction_is_refused_with_its_number(change, tmp_path):
+    path = tmp_path / "predictions.jsonl"
+    value = {"id": "a", "gold": "x", "prediction": "y", "scores": [0.5]}
+    path.write_text("".join(json.dumps(each) + "\n" for each in (value, {**value, "id": "b", **change})))
+    with pytest.raises(UserError, match=r"predictions\.jsonl:2 is not a prediction; score again"):
+        read_predictions(path, remedy="score again")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", {}), ("language", ["en"]), ("metrics", []), ("value", "high"), ("limited", "x"),
+     ("source_languages", 3), ("metrics", {"accuracy": [1]}), ("predictions", None), ("n", None)],
+)  # fmt: skip
+def test_a_row_with_a_value_of_the_wrong_type_is_refused_with_its_line(key, value, tmp_path):
+    path = tmp_path / "results.jsonl"
+    append_row(path, ROW)
+    path.write_text(path.read_text() + json.dumps({**json.loads(path.read_text()), key: value}) + "\n")
+    with pytest.raises(UserError, match=r"results\.jsonl:2 is not a result row; remove that line"):
         read_rows(path)
 
 

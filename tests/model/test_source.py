@@ -58,6 +58,41 @@ def test_a_configuration_of_wrong_types_is_refused(checkpoint):
         model.load(model.find(str(folder)), "masked-lm", ["en_XX"])
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((size, value) for size in ("hidden_size", "vocab_size", "num_hidden_layers", "adapter_reduction_factor")
+          for value in (None, 0, -1, 1.5, True, 10**30, "16")),
+        ("max_position_embeddings", None), ("hidden_dropout_prob", 66), ("attention_probs_dropout_prob", "x"),
+        ("pad_token_id", None), ("pad_token_id", -1),
+    ],
+)  # fmt: skip
+def test_a_size_or_rate_that_no_model_has_is_refused_when_the_model_is_found(key, value, checkpoint):
+    _, folder = checkpoint()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(UserError, match=rf"config\.json is not a valid X-MOD configuration: `{key}` must be"):
+        model.find(str(folder))
+
+
+@pytest.mark.parametrize(
+    "change", [{"hidden_act": "nothing"}, {"num_attention_heads": 3}, {"languages": ["a.b"]}, {"type_vocab_size": -1}]
+)
+def test_a_configuration_that_describes_no_model_is_refused(change, checkpoint):
+    _, folder = checkpoint()
+    config = json.loads((folder / "config.json").read_text()) | change
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"config\.json|X-MOD configuration"):
+        model.load(model.find(str(folder)), "none", config["languages"][:1])
+
+
+def test_half_a_character_in_a_configuration_is_no_fault(checkpoint):
+    _, folder = checkpoint()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "comment": "\ud800"}))
+    assert model.find(str(folder)).config_sha256
+
+
 @pytest.mark.parametrize("guess", ["facebook/xmod-large", "facebook/xmod-base-prenorm", "facebook/xmod-base-13@main"])
 def test_ids_that_do_not_exist_are_refused_with_those_that_do_without_asking_the_hub(guess, monkeypatch):
     monkeypatch.setattr("xmodctl.core.hub.is_reachable", lambda: pytest.fail("the Hub is asked"))

@@ -1,10 +1,14 @@
 """`xmodctl.report` from Python."""
 
+from dataclasses import replace
+
 import pytest
 from scored_runs import scored_run
 
 import xmodctl
 from xmodctl.core.errors import UserError
+from xmodctl.evaluation.results import read_rows
+from xmodctl.reports.error_analysis import ErrorAnalyzer
 from xmodctl.reports.gathering import gather
 
 
@@ -42,6 +46,18 @@ def test_a_run_that_cannot_be_read_is_in_the_study_with_the_reason(runs, tmp_pat
     study = xmodctl.report([runs[0].folder, tmp_path / "nowhere"], format="csv")
     assert len(study.runs) == 1
     assert "is not a run" in study.skipped[0]
+
+
+def test_predictions_that_do_not_fit_the_task_are_a_note(runs):
+    task = runs[0].plan.task.model_copy(update={"labels": ("entailment",)})
+    other = replace(runs[0], plan=replace(runs[0].plan, task=task))
+    notes = []
+    analyzer = ErrorAnalyzer(other, None, 3, lambda *note: notes.append(note))
+    rows = [row for row in read_rows(runs[0].results) if row.language == "de"]
+    assert analyzer.analyze(rows).mistakes == ()
+    ((note, language),) = notes
+    assert note.startswith("the errors are not shown: the predictions do not fit the task")
+    assert language == "de"
 
 
 def test_a_notebook_shows_the_table_with_its_notes_and_nothing_from_elsewhere(runs):

@@ -33,6 +33,15 @@ def test_different_plans_have_different_folders_and_equal_ones_the_same():
     assert replace(PLAN).folder_name == PLAN.folder_name
 
 
+def test_a_plan_without_a_source_language_is_no_plan(tmp_path):
+    run = opened(tmp_path / "a")
+    stored = json.loads((run.folder / "run.json").read_text())
+    stored["plan"]["source_languages"] = []
+    (run.folder / "run.json").write_text(json.dumps(stored))
+    with pytest.raises(UserError, match=r"does not hold a run of this version: `plan\.source_languages`"):
+        Run.read(run.folder)
+
+
 def test_a_run_goes_on_and_takes_more_seeds(tmp_path):
     opened(tmp_path / "r")
     assert opened(tmp_path / "r", seeds=(2, 1)).seeds == (1, 2)

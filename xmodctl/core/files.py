@@ -193,9 +193,9 @@ def check_can_write(path: Path, option: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` atomically: readers see the old file or the complete new one."""
+    """Write `text` atomically: readers see the old file or the complete new one; lone surrogates become escapes."""
     with whole_file(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -44,9 +44,13 @@ class Unpacking:
             return
         if len(usable) > 1:
             self._count("with several annotations, of which the first is used")
+        results = usable[0].get("result") or []
+        if not isinstance(results, list):
+            self._count("whose annotation is not a list of results: not used")
+            return
         unpacked: Row = {"id": row.get("id"), **row["data"]}
         spans, choices = [], []
-        for result in usable[0].get("result") or []:
+        for result in results:
             value = result.get("value") if isinstance(result, dict) else None
             if isinstance(value, dict) and "choices" in value:
                 choices += value["choices"] if isinstance(value["choices"], list) else [value["choices"]]

@@ -33,6 +33,8 @@ from xmodctl.data.labeling_tools import Unpacking
 from xmodctl.kinds.rows import Columns
 
 ROWS_AT_A_TIME = 10_000
+_NO_VALUE = (ValueError, OverflowError, LookupError)
+"""What a table raises whose values Python cannot express, such as text that is not UTF-8 or the year 40,000."""
 OTHER_DELIMITERS = (";", "\t", "|")
 """What separates the columns of a CSV file whose header has no comma."""
 
@@ -273,10 +275,10 @@ def _parquet(file: DataFile) -> Numbered:
             columns = file.wanted(schema.names)
             number = 0
             for batch in table.iter_batches(batch_size=ROWS_AT_A_TIME, columns=columns):
-                for row in batch.to_pylist():
+                for row in _checked(batch).to_pylist():
                     number += 1
                     yield number, _with_names(row, names)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, *_NO_VALUE) as error:
         raise UserError(
             f"{file.name} is damaged or is not a Parquet file ({_first_line(error)}); copy it again"
         ) from error
@@ -298,10 +300,10 @@ def _arrow(file: DataFile) -> Numbered:
             batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader
             number = 0
             for batch in batches:
-                for row in batch.select(file.wanted(reader.schema.names)).to_pylist():
+                for row in _checked(batch.select(file.wanted(reader.schema.names))).to_pylist():
                     number += 1
                     yield number, _with_names(row, names)
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, *_NO_VALUE) as error:
         raise UserError(
             f"{file.name} is damaged or is not an Arrow file ({_first_line(error)}); copy it again"
         ) from error
@@ -310,21 +312,28 @@ def _arrow(file: DataFile) -> Numbered:
 def _saved(file: DataFile) -> Numbered:
     """Read a folder that `datasets.Dataset.save_to_disk` wrote."""
     import datasets
-    import pyarrow
 
-    _check_saved(file)
     try:
+        _check_saved(file)
         table = datasets.load_from_disk(str(file.path))
         names = _class_names(table.features.arrow_schema.metadata or {})
         number = 0
         for batch in table.select_columns(file.wanted(table.column_names)).with_format("arrow").iter(ROWS_AT_A_TIME):
-            for row in batch.to_pylist():
+            for row in _checked(batch).to_pylist():
                 number += 1
                 yield number, _with_names(row, names)
-    except (pyarrow.ArrowException, ValueError, KeyError, TypeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # the library checks none of the folder's descriptions
         raise UserError(
             f"{file.name} is damaged or is not a saved data set ({_first_line(error)}); save it again"
         ) from error
+
+
+def _checked(batch: Any) -> Any:
+    """Return a part of a table after a check: offsets that lead out of its buffers would end the process."""
+    batch.validate(full=True)
+    return batch
 
 
 def _check_saved(file: DataFile) -> None:
@@ -332,26 +341,21 @@ def _check_saved(file: DataFile) -> None:
     for path in file.path.iterdir():
         if not path.is_dir():
             check_regular(path)
-    try:
-        for entry in read_json(file.path / "state.json")["_data_files"]:
-            inside(file.path, entry["filename"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{file.name} is damaged or is not a saved data set ({_first_line(error)}); save it again"
-        ) from (error)
+    for entry in read_json(file.path / "state.json")["_data_files"]:
+        inside(file.path, entry["filename"])
 
 
 def _class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
     """Return the label names that `datasets` stores for integer columns (its ClassLabel, or a list of them)."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     names = {}
-    for column, feature in features.items():
+    for column, feature in features.items() if isinstance(features, dict) else ():
         inner = feature[0] if isinstance(feature, list) and feature else feature
         inner = inner.get("feature", inner) if isinstance(inner, dict) else {}
-        if isinstance(inner, dict) and inner.get("_type") == "ClassLabel":
+        if isinstance(inner, dict) and inner.get("_type") == "ClassLabel" and isinstance(inner.get("names"), list):
             names[column] = inner["names"]
     return names
 
@@ -369,7 +373,9 @@ def _named(value: Any, names: list[str] | None) -> Any:
 
 
 def _json_problem(error: Exception) -> str:
-    return f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg}, column {error.colno}"
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)  # a number with thousands of digits
 
 
 def _first_line(error: BaseException) -> str:

@@ -40,6 +40,7 @@ MOST_MARKUP = 0.2
 _CHUNK = 2**20  # bytes read at a time
 _ROWS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", SAVED)  # formats with columns; all others are lines of text
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SENTENCE_END = re.compile(r"[.!?。！？।؟።]\s*")
 _FORMATS = {
     b"\x1f\x8b": "compressed with gzip: name it FILE.gz, or pipe it through zcat",
@@ -267,7 +268,9 @@ def _rows(path: Path, name: str, column: str, mistakes: Mistakes) -> Iterator[tu
             columns = ", ".join(raw) or "none"
             raise UserError(f"{file.at(number)}: no column `{column}` (found {columns}); name it with --text-column")
         text = raw[column]
-        if isinstance(text, str):
+        if isinstance(text, str) and _SURROGATE.search(text):
+            mistakes.add(file.at(number), f"`{column}` holds an unpaired surrogate, which is half a character")
+        elif isinstance(text, str):
             for line in re.split(r"\r\n|\r|\n", text):
                 yield from _cut(line)
         elif text is not None:

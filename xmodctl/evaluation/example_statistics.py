@@ -23,6 +23,9 @@ from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted
 
+NOT_OF_THE_TASK = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a kind raises for predictions that its task cannot have, such as a label that it lacks."""
+
 _log = logging.getLogger(__name__)
 
 LAYOUT = 2
@@ -77,9 +80,22 @@ def load_example_statistics(folder: Path, row: Row, task: Task) -> ExampleStatis
     if (cached := _read_cache(cache_path(row, task))) is not None:
         return cached
     remedy = f"score {row.language} again: {scoring_command(folder, row, redo=True)}"
-    statistics = ExampleStatistics.computed(read_predictions(path, remedy=remedy), task, row.language)
+    statistics = statistics_of(path, row, task, remedy=remedy)
     cache_example_statistics(statistics, row, task)
     return statistics
+
+
+def statistics_of(path: Path, row: Row, task: Task, *, remedy: str) -> ExampleStatistics:
+    """Compute the statistics of a file of predictions.
+
+    Raises:
+        UserError: It holds something else, or predictions that the task does not have.
+    """
+    predictions = read_predictions(path, remedy=remedy)
+    try:
+        return ExampleStatistics.computed(predictions, task, row.language)
+    except NOT_OF_THE_TASK as error:
+        raise UserError(f"{path} holds predictions that {task.name} cannot score ({error!r}); {remedy}") from error
 
 
 def read_predictions(path: Path, *, remedy: str) -> list[Predicted]:
@@ -94,6 +110,8 @@ def read_predictions(path: Path, *, remedy: str) -> list[Predicted]:
             prediction = Predicted(**value)
         except TypeError as error:
             raise UserError(f"{path}:{number} is not a prediction; {remedy}") from error
+        if not isinstance(prediction.id, str) or not isinstance(prediction.scores, list | tuple):
+            raise UserError(f"{path}:{number} is not a prediction; {remedy}")
         if prediction.id in predictions:
             raise UserError(f"{path}:{number} has the id {prediction.id} of an earlier line; {remedy}")
         predictions[prediction.id] = prediction
@@ -149,4 +167,4 @@ def _read_cache(path: Path) -> ExampleStatistics | None:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")).hexdigest()

@@ -11,11 +11,7 @@ from xmodctl.core.events import Notice, warn
 from xmodctl.core.files import sha256_of
 from xmodctl.core.requests import command
 from xmodctl.core.versions import versions
-from xmodctl.evaluation.example_statistics import (
-    ExampleStatistics,
-    cache_example_statistics,
-    read_predictions,
-)
+from xmodctl.evaluation.example_statistics import cache_example_statistics, statistics_of
 from xmodctl.evaluation.requests import ScoreRequest
 from xmodctl.evaluation.results import Row, append_row, read_rows
 from xmodctl.evaluation.scoring_commands import first_scores_command, scoring_command
@@ -101,11 +97,9 @@ def rescore(folder: Path, row: Row, task: Task) -> Rescored:
     edited = sha256_of(path) != row.predictions_sha256
     remedy = f"score {row.language} again: {scoring_command(folder, row, redo=True)}"
     try:
-        statistics = ExampleStatistics.computed(read_predictions(path, remedy=remedy), task, row.language)
+        statistics = statistics_of(path, row, task, remedy=remedy)
     except UserError as error:
         return Rescored(row, None, str(error))
-    except (LookupError, TypeError, ValueError) as error:  # a label that the task does not have, and the like
-        return Rescored(row, None, f"{path} holds predictions that {task.name} cannot score ({error!r}); {remedy}")
     kind = KINDS[task.kind]
     metrics = statistics.metrics(task)
     interval = headline_interval(kind, task, statistics.counts)

@@ -14,6 +14,7 @@ from xmodctl.evaluation.notebook import data_frame, html_table
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.languages import same
 from xmodctl.run.data_sets import data_set_of, fingerprint_of
+from xmodctl.run.folder import validator
 
 if TYPE_CHECKING:
     import pandas
@@ -120,6 +121,7 @@ class Row:
 
         Raises:
             UserError: The row was written by a newer version.
+            ValueError: It is not a row.
         """
         if value.get("schema", 0) > SCHEMA:
             raise UserError(
@@ -129,12 +131,13 @@ class Row:
         numbers = {name: _number(value[name]) for name in ("value", "baseline", "ci_low", "ci_high")}
         metrics = {name: _number(metric) for name, metric in value["metrics"].items()}
         kept = {name: inner for name, inner in value.items() if name in known}
-        return cls(**{**kept, **numbers, "metrics": metrics, "source_languages": tuple(value["source_languages"])})
+        row: Self = validator(cls).validate_python({**kept, **numbers, "metrics": metrics})
+        return row
 
 
-def _number(value: Any) -> float:
+def _number(value: Any) -> Any:
     """Return a number of a row; what is not finite is null in JSON."""
-    return nan if value is None else value + 0.0
+    return nan if value is None else value
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ def read_rows(path: Path) -> list[Row]:
     for number, value in jsonl.read(path, remedy=remedy, append_only=True):
         try:
             row = Row.from_json(value, origin=f"{path}:{number}")
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}:{number} is not a result row; {remedy}") from error
         file = (*row.key[:-1], row.predictions)
         rows.pop(owners.get(file, row.key), None)

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from xmodctl.core.errors import UserError
+from xmodctl.core.visible import one_line
 from xmodctl.model.building import build, fill
 from xmodctl.model.engine import Xmod
 from xmodctl.model.modules import routed
 from xmodctl.model.source import Source, check_languages
+from xmodctl.model.tokenizer import LONGEST_REASON
 from xmodctl.model.weights import Checkpoint
 
 
@@ -39,7 +42,15 @@ def load(
     """
     languages = tuple(dict.fromkeys(languages))
     check_languages(source, languages)
-    module = build(source.config, head, languages, num_labels=num_labels, id2label=id2label, problem_type=problem_type)
+    try:
+        module = build(
+            source.config, head, languages, num_labels=num_labels, id2label=id2label, problem_type=problem_type
+        )
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{source.folder / 'config.json'} does not describe a model ({one_line(str(error))[:LONGEST_REASON]}); "
+            "download the file again"
+        ) from error
     checkpoint = Checkpoint(source.folder, source.name)
     body = routed(module)
     if head == "none" and "roberta.pooler.dense.weight" not in checkpoint.entries:

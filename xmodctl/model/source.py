@@ -11,7 +11,14 @@ from typing import Any
 
 from xmodctl.core.errors import UserError, did_you_mean, near_misses
 from xmodctl.core.files import read_json
+from xmodctl.core.messages import quoted
 from xmodctl.model import hub, weights
+
+_SIZES = (*("hidden_size", "num_hidden_layers", "adapter_reduction_factor", "vocab_size", "max_position_embeddings"),)
+"""Sizes that every configuration of X-MOD gives."""
+
+_TOO_LARGE = 2**24
+"""Larger than any size of any encoder."""
 
 TRAINED_ADAPTERS = "trained_adapters"
 """Key of a config.json with open languages: the languages whose adapters are trained, not identities."""
@@ -143,7 +150,23 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
     languages = config.get("languages")
     if not isinstance(languages, list) or not languages or not all(isinstance(name, str) for name in languages):
         raise UserError(f"{path} must list the names of its adapters under `languages`, not {languages!r}")
+    _check_values(config, path)
     return config
+
+
+def _check_values(config: Mapping[str, Any], path: Path) -> None:
+    """Refuse sizes and rates that no model has, which the library does not check or reports without the file."""
+    wrong, remedy = f"{path} is not a valid X-MOD configuration", "restore the value, or download the file again"
+    for key in _SIZES:
+        if not (type(size := config.get(key)) is int and 0 < size < _TOO_LARGE):
+            raise UserError(f"{wrong}: `{key}` must be a whole number above 0, not {quoted(size)}; {remedy}")
+    for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"):
+        rate = config.get(key)
+        if rate is not None and not (type(rate) in (int, float) and 0 <= rate <= 1):
+            raise UserError(f"{wrong}: `{key}` must be a number from 0 to 1, not {quoted(rate)}; {remedy}")
+    pad = config.get("pad_token_id", 1)
+    if type(pad) is not int or pad < 0:
+        raise UserError(f"{wrong}: `pad_token_id` must be a whole number, not {quoted(pad)}; {remedy}")
 
 
 def read_any_config(folder: Path, name: str) -> Any:
@@ -171,7 +194,7 @@ def longest_input(config: Mapping[str, Any]) -> int:
 def config_sha256(config: Mapping[str, Any]) -> str:
     """Return the sha256 of a configuration's canonical JSON: sorted keys, no spaces."""
     canonical = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()
 
 
 def check_languages(source: Source, languages: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
 from xmodctl.core.schema import parse_override
 from xmodctl.evaluation.evaluate import reading
-from xmodctl.evaluation.example_statistics import read_predictions
+from xmodctl.evaluation.example_statistics import NOT_OF_THE_TASK, read_predictions
 from xmodctl.evaluation.results import Row
 from xmodctl.evaluation.scoring_commands import scoring_command, settings_of
 from xmodctl.kinds import KINDS
@@ -75,9 +75,13 @@ class ErrorAnalyzer:
         first, _ = scored[0]
         # Seeds that were scored on other examples than the first cannot be combined with it.
         seeds = [predictions for row, predictions in scored if _fingerprint(row) == _fingerprint(first)]
-        return ErrorAnalysis(
-            kind.confusion(task, seeds), kind.parts(task, seeds), self._mistakes(first, seeds) if self.most else ()
-        )
+        try:
+            return ErrorAnalysis(
+                kind.confusion(task, seeds), kind.parts(task, seeds), self._mistakes(first, seeds) if self.most else ()
+            )
+        except NOT_OF_THE_TASK as error:
+            self.add_note(f"the errors are not shown: the predictions do not fit the task ({error!r})", first.language)
+            return ErrorAnalysis()
 
     def _mistakes(self, row: Row, seeds: Sequence[SeedPredictions]) -> tuple[Mistake, ...]:
         task = self.run.plan.task

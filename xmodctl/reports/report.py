@@ -43,7 +43,7 @@ def report(request: ReportRequest) -> Study:
     study = replace(study, file=file)
     content = study.render(name)
     with whole_file(file) as part:
-        part.write_bytes(content if isinstance(content, bytes) else content.encode())
+        part.write_bytes(content if isinstance(content, bytes) else content.encode(errors="backslashreplace"))
     return study
 
 

@@ -36,7 +36,7 @@ class Plan:
     model: str  # as it can be asked for again: id, folder or mini
     revision: str | None
     config_sha256: str | None  # None only while nothing is downloaded
-    source_languages: tuple[str, ...]  # the adapters trained through
+    source_languages: Annotated[tuple[str, ...], Field(min_length=1)]  # the adapters trained through
     data: str | None  # folder given by --data, None is the Hub
     limit: int | None
     precision: Precision
