@@ -19,7 +19,7 @@ from xmodctl.evaluation.results import Failure, Report, Row, read_rows
 from xmodctl.evaluation.results import report as summarize
 from xmodctl.evaluation.sweep import Sweep
 from xmodctl.evaluation.targets import evaluation_targets
-from xmodctl.run.folder import locked
+from xmodctl.run.folder import locked_unless_read_only
 from xmodctl.run.loading import find_base, find_run, refuse_unfinished
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def evaluate(request: EvaluationRequest) -> Report:
     chosen = evaluation_targets(run, source, request.selection, folder, split, listen, packages=packages)
     sweep = new_sweep(request, run, source, folder, packages, listen)
     sweep.unasked = chosen.unasked
-    with locked(run.folder):
+    with locked_unless_read_only(run.folder):
         if request.on_exists == "error":
             refuse_stored(run, sweep.stored_rows(chosen.targets, request.control_names))
         sweep.score(chosen.targets, request.control_names)

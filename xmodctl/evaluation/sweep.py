@@ -35,6 +35,7 @@ from xmodctl.kinds.scoring import Predicted, headline_interval, score_prediction
 from xmodctl.languages import Target, same
 from xmodctl.model.inference import logits_of
 from xmodctl.model.precision import Precision, resolve_precision
+from xmodctl.run.folder import refuse_read_only
 from xmodctl.run.run import Run
 from xmodctl.run.shots import refuse_shots, shots_of
 from xmodctl.run.trained import Trained
@@ -136,6 +137,7 @@ class Sweep:
                 self._report(row, known=True)
         if not missing:
             return
+        refuse_read_only(self.run.folder)
         if self._trained is None or self._trained.seed != seed:
             self.listen(ModelLoading(self.run.plan.model))  # before the imports that this takes
         rows = self._load_rows(target, single_language)

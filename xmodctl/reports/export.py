@@ -19,10 +19,14 @@ class Export:
     folder: Path
     languages: tuple[str, ...]  # the adapters in it
     url: str | None = None  # the repository on the Hub, if it was uploaded
+    auto_class: str = "AutoModel"  # the class of transformers that loads it
 
     def to_json(self) -> dict[str, Any]:
         """Return the export as plain JSON values."""
-        return {"folder": str(self.folder), "languages": list(self.languages), "url": self.url}
+        return {
+            "folder": str(self.folder), "languages": list(self.languages), "url": self.url,
+            "auto_class": self.auto_class,
+        }  # fmt: skip
 
 
 @command(ExportRequest)
@@ -51,6 +55,7 @@ def export(request: ExportRequest) -> Export:
     listen(ModelLoading(run.plan.model))
     from xmodctl.adapters.attaching import available_languages, load_tokenizers
     from xmodctl.adapters.store import choose_all
+    from xmodctl.kinds import KINDS
     from xmodctl.languages import expand
     from xmodctl.model import export as write_model
     from xmodctl.model import look_up
@@ -81,4 +86,4 @@ def export(request: ExportRequest) -> Export:
     write_model(trained.model, tokenizers.get(languages[0], tokenizers[None]), out, languages)
     write_text(out / "README.md", text)
     url = hub.upload(out, request.push, private=request.private) if request.push else None
-    return Export(out, languages, url)
+    return Export(out, languages, url, KINDS[run.plan.task.kind].auto_class)

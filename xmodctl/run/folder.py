@@ -1,5 +1,6 @@
 """Folders that keep what a plan produces, seed by seed; a file in each says which plan, and one process may use it."""
 
+import os
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -276,6 +277,35 @@ def locked(folder: Path) -> Iterator[None]:
                     for path in created:
                         path.rmdir()
         lock.release()
+
+
+@contextmanager
+def locked_unless_read_only(folder: Path) -> Iterator[None]:
+    """Lock a folder for this process; one on a disk that is read-only can only be shown, and needs no lock."""
+    if is_read_only(folder):
+        yield
+        return
+    with locked(folder):
+        yield
+
+
+def is_read_only(folder: Path) -> bool:
+    """Return whether a folder exists and this process cannot write to it."""
+    return folder.is_dir() and not os.access(folder, os.W_OK)
+
+
+def refuse_read_only(folder: Path) -> None:
+    """Refuse to add to a folder that cannot be written.
+
+    Raises:
+        UserError: It is read-only.
+    """
+    if is_read_only(folder):
+        copy = shlex.quote(f"{folder.name}-copy")
+        raise UserError(
+            f"{folder} cannot be written, so only scores that it holds can be shown; copy it and name the copy with "
+            f"--run: cp -r {shlex.quote(str(folder))} {copy}"
+        )
 
 
 def _entries(folder: Path) -> list[Path]:

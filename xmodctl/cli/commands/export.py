@@ -56,5 +56,5 @@ def export(
     if exported.url:
         display.show_text(f"uploaded: {exported.url}")
     count = len(exported.languages)
-    load = f"AutoModel...from_pretrained({str(exported.folder)!r})"
+    load = f"transformers.{exported.auto_class}.from_pretrained({str(exported.folder)!r})"
     display.note(f"{count} language{'s' if count > 1 else ''}; load it with {load}")
