@@ -22,6 +22,10 @@ os.environ.update(
     XMODCTL_CACHE=str(HOME / "cache"), HF_HOME=str(HOME / "hf"), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1"
 )
 
+# Each of several test processes has a core, so torch must not take two; before torch is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long an example takes depends on what else the machine does.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
