@@ -227,3 +227,14 @@ def test_a_saved_data_set_names_files_of_its_own_folder(tmp_path):
     (tmp_path / "saved" / "state.json").write_text(json.dumps(state))
     with pytest.raises(UserError, match="not the name of a file within"):
         list(read(tmp_path / "saved", "saved", {"text": "text"}, Mistakes("x"))[1])
+
+
+@pytest.mark.parametrize("features", ["x", {"text": "x"}, [], {"text": {"_type": "Nothing"}}, 3])
+def test_a_saved_data_set_whose_description_is_damaged_is_refused(features, tmp_path):
+    import datasets
+
+    datasets.Dataset.from_list([{"text": "a"}]).save_to_disk(tmp_path / "saved")
+    info = json.loads((tmp_path / "saved" / "dataset_info.json").read_text())
+    (tmp_path / "saved" / "dataset_info.json").write_text(json.dumps(info | {"features": features}))
+    with pytest.raises(UserError, match="is damaged or is not a saved data set"):
+        list(read(tmp_path / "saved", "saved", {"text": "text"}, Mistakes("x"))[1])

@@ -239,3 +239,10 @@ def test_a_few_tags_and_signs_of_less_than_are_no_markup(tmp_path):
     assert gather([str(path)], tmp_path / "out").counts.kept == 420
     (caution,) = cautions("sw", lines)
     assert "5% of the lines contain markup" in caution
+
+
+def test_half_a_character_in_a_row_of_text_is_a_mistake_with_its_line(tmp_path):
+    lines = [json.dumps({"text": f"a line of text with enough words, number {number}"}) for number in range(900)]
+    (tmp_path / "text.jsonl").write_text("\n".join([*lines, '{"text": "half a character \\ud800"}']) + "\n")
+    with pytest.raises(UserError, match=r"text\.jsonl:901: `text` holds an unpaired surrogate"):
+        gather([str(tmp_path / "text.jsonl")], tmp_path / "out")

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 
 import pytest
 import torch
@@ -291,3 +292,16 @@ def test_a_changed_bit_in_a_model_that_xmodctl_wrote_is_refused(checkpoint):
     path.write_bytes(raw)
     with pytest.raises(UserError, match=r"model\.safetensors is damaged or was changed .*xmodctl convert"):
         model.load(model.find(str(folder)), "masked-lm", ["de_DE"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x80\x02Q.", b"\x80\x02.", b"\x80\x02}q\x00(X\x01\x00\x00\x00aK\x01s.", b"\x80\x02h\x07.", b"Q"]
+)
+def test_pickled_weights_that_cannot_be_followed_are_damaged(content, tiny_model, tmp_path):
+    shutil.copytree(tiny_model, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    (tmp_path / "model" / "pytorch_model.bin").write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"pytorch_model\.bin is damaged or is not a PyTorch file|holds something other"
+    ):
+        weights.Checkpoint(tmp_path / "model", "model")
