@@ -125,8 +125,10 @@ def test_an_exported_run_gives_the_same_predictions_in_plain_transformers(traine
     assert run("eval-transfer", "--run", folder, "--langs", "de").exit_code == 0
     result = run("export", "--run", folder, "--out", tmp_path / "model", "--langs", "de_DE,en_XX", "--json")
     assert result.exit_code == 0, result.output
-    exported = {"folder": str(tmp_path / "model"), "languages": ["de_DE", "en_XX"], "url": None}
-    assert json.loads(result.stdout) == exported
+    assert json.loads(result.stdout) == {
+        "folder": str(tmp_path / "model"), "languages": ["de_DE", "en_XX"], "url": None,
+        "auto_class": "AutoModelForSequenceClassification",
+    }  # fmt: skip
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     model.set_default_language("de_DE")
