@@ -86,14 +86,14 @@ def test_the_package_records_its_training_and_that_nothing_else_changed(zulu):
 
 
 def test_a_changed_tensor_is_detected(tiny_model, write_text, tmp_path, monkeypatch):
-    take = MaskedTraining.take
+    update = MaskedTraining.update
 
-    def spoil(self, batch):
+    def spoil(self, batch, gradient):
         with torch.no_grad():
             dict(self.model.module.named_parameters())["roberta.encoder.layer.0.output.dense.bias"].add_(1e-7)
-        return take(self, batch)
+        return update(self, batch, gradient)
 
-    monkeypatch.setattr(MaskedTraining, "take", spoil)
+    monkeypatch.setattr(MaskedTraining, "update", spoil)
     arguments = addition(tiny_model, {"zu": write_text("zu")}, overrides={"epochs": 0.1})
     with pytest.raises(AssertionError, match=r"training zu_ZA changed roberta\.encoder\.layer\.0\.output\.dense\.bias"):
         run(arguments, tmp_path / "run")
