@@ -1,6 +1,7 @@
 """The tokenizer is the one the embeddings were trained with, or none."""
 
 import json
+import shutil
 
 import pytest
 from tokenizers import Tokenizer
@@ -137,3 +138,15 @@ def test_code_that_a_tokenizers_files_name_is_not_run(checkpoint):
     named = {"auto_map": {"AutoTokenizer": [None, "evil.Evil"]}, "tokenizer_class": "Evil"}
     path.write_text(json.dumps(json.loads(path.read_text()) | named))
     assert "\n" not in problem(folder)
+
+
+def test_a_template_whose_special_tokens_are_missing_is_refused(tiny_model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    path = folder / "tokenizer.json"
+    definition = json.loads(path.read_text())
+    tokens = definition["post_processor"]["special_tokens"]
+    tokens["other"] = tokens.pop("<s>") | {"id": "other"}
+    path.write_text(json.dumps(definition))
+    with pytest.raises(UserError, match=r"tokenizer.*download"):
+        model.load_tokenizer(model.find(str(folder)))

@@ -22,6 +22,9 @@ LONGEST_REASON = 200
 _XLM_R = "FacebookAI/xlm-roberta-base"  # every facebook/xmod-* has its vocabulary; most ship without tokenizer files
 _XLM_R_VOCABULARY = 250002
 
+_PANIC = "PanicException"
+"""What the tokenizers library raises where its Rust code gives up; it is no `Exception`, and cannot be imported."""
+
 
 def load_tokenizer(source: Source) -> PreTrainedTokenizerFast:
     """Return the checkpoint's tokenizer, or XLM-R's if it has none and its vocabulary is XLM-R's.
@@ -69,14 +72,16 @@ def read_tokenizer(folder: Path, *, own_class: bool = True) -> PreTrainedTokeniz
         else:
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
         encoded = tokenizer("a", "b")
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+            raise
         raise _damage(folder, error) from error
     if not tokenizer.is_fast or not all(isinstance(number, int) for number in encoded["input_ids"]):
         raise UserError(f"the tokenizer in {folder} is not a fast one; put its tokenizer.json there")
     return tokenizer
 
 
-def _damage(folder: Path, error: Exception) -> UserError:
+def _damage(folder: Path, error: BaseException) -> UserError:
     """Return what is wrong with a tokenizer that cannot be loaded."""
     reason = one_line(str(error))[:LONGEST_REASON] or type(error).__name__
     definition = folder / "tokenizer.json"
@@ -86,7 +91,9 @@ def _damage(folder: Path, error: Exception) -> UserError:
         _check_object(definition)
         try:
             Tokenizer.from_file(str(definition))
-        except Exception as inner:  # noqa: BLE001 (the library's only error is `Exception`)
+        except BaseException as inner:
+            if not isinstance(inner, Exception) and type(inner).__name__ != _PANIC:
+                raise
             reason = one_line(str(inner))[:LONGEST_REASON]
             return UserError(f"{definition} is damaged or is not a tokenizer ({reason}); download the file again")
         suspects = [str(folder / name) for name in _SETTINGS if (folder / name).exists()]
