@@ -75,6 +75,7 @@ def test_each_function_takes_paths_as_text_and_as_paths(as_path, tiny_model, pai
     assert xmodctl.adapters.verify(as_path(tmp_path / "sw_KE"), model) == package
     assert [entry.language for entry in xmodctl.langs(model, "xnli", data).entries if entry.data]
     assert {summary.run for summary in xmodctl.runs(as_path(tmp_path))} == {str(folder), str(second)}
+    assert [summary.run for summary in xmodctl.runs(folder)] == [str(folder)]
     assert xmodctl.doctor(model).parameters["none"].share == 100
 
 

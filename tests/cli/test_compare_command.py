@@ -36,7 +36,7 @@ def test_compare_prints_each_language_and_a_verdict_and_says_how(folders):
     assert "not significant" in lines["de"]
     assert "B minus A" in result.stdout
     assert "B scores significantly higher than A in 1 of 3 languages (sw)" in result.stdout
-    assert "exact McNemar" in result.stderr
+    assert "McNemar's mid-p test" in result.stderr
     assert "one seed per side" in result.stderr
 
 

@@ -111,6 +111,15 @@ def test_perfect_scores_are_not_shown_as_certain(tmp_path):
     assert found.gap_ci[0] < -5 < 5 < found.gap_ci[1]
 
 
+def test_scores_at_the_edge_are_said_to_have_other_coverage(tmp_path):
+    run = make_run(tmp_path / "run")
+    for language, errors in {"en": 3, "de": 4}.items():
+        score(run, language, labels(np.arange(200) >= errors))
+    assert not any("within 2 examples" in note for note in scored(run).notes)
+    score(run, "sw", labels(np.arange(200) >= 2))
+    assert any("some scores are within 2 examples of 0 or 100%" in note for note in scored(run).notes)
+
+
 def test_two_seeds_are_said_to_be_few(run):
     assert not any("two seeds" in note for note in scored(run).notes)
     for language, share in {"en": 0.8, "de": 0.7, "sw": 0.6}.items():

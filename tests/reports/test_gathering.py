@@ -122,6 +122,13 @@ def test_data_that_is_gone_is_said_and_found_again_with_a_folder(tmp_path):
     assert () not in texts_of(gather([run.folder], data=tmp_path / "moved" / run.plan.task.kind))
 
 
+def test_intervals_that_cannot_have_their_coverage_are_noted(tmp_path):
+    run = scored_run(tmp_path, qualities={"en": 0.9, "de": 1.0}, seeds=(1, 2))
+    study = gather([run.folder])
+    assert noted(study, "two seeds do not show").startswith(f"{run.folder.name}: ")
+    assert noted(study, "within 2 examples of 0 or 100%")
+
+
 def test_edited_or_missing_predictions_are_said_and_cost_only_their_language(tmp_path):
     run = scored_run(tmp_path, seeds=(1,))
     paths = {row.language: run.folder / row.predictions for row in read_rows(run.results)}

@@ -120,14 +120,27 @@ def test_scores_are_averaged_seed_by_seed_and_shared_examples_count_once():
 
 
 @pytest.mark.parametrize("counts", [(0, 0), (1, 0), (5, 5), (10, 3), (3, 10), (60, 25), (0, 12), (400, 330), (900, 20)])
-def test_mcnemar_agrees_with_statsmodels(counts):
+def test_mcnemar_is_the_exact_test_of_statsmodels_with_half_the_probability_of_ties(counts):
+    from scipy.stats import binom
     from statsmodels.stats.contingency_tables import mcnemar as reference
 
     only_first, only_second = counts
     first = [True] * only_first + [False] * only_second + [True] * 7 + [False] * 4
     second = [False] * only_first + [True] * only_second + [True] * 7 + [False] * 4
-    expected = reference([[7, only_first], [only_second, 4]], exact=True).pvalue
-    assert mcnemar(first, second) == pytest.approx(min(1.0, expected), rel=1e-9)
+    exact = reference([[7, only_first], [only_second, 4]], exact=True).pvalue
+    tie = binom.pmf(min(counts), sum(counts), 0.5)
+    expected = exact - tie if only_first != only_second else 1 - tie / 2 if only_first else 1
+    assert mcnemar(first, second) == pytest.approx(expected, rel=1e-9)
+
+
+def test_mcnemar_is_significant_by_chance_in_about_5_percent():
+    draw = np.random.default_rng(4)
+    positive = 0
+    for _ in range(2000):
+        hard = draw.normal(size=100)
+        first, second = (hard + draw.normal(size=100) < 0.3 for _ in range(2))
+        positive += mcnemar(first, second) < 0.05
+    assert 0.03 <= positive / 2000 <= 0.07
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60))

@@ -27,6 +27,9 @@ Statistics = MutableMapping[tuple[Any, ...], ExampleStatistics]
 MEANS_AND_DIFFERENCES = "Wilson score intervals of means, MOVER intervals of differences; variances by"
 """The method of intervals over several measurements; what follows names the resamples."""
 
+FEW = 2
+"""Errors, or correct examples, that are too few for intervals with a coverage of 95%."""
+
 CORRELATIONS = "Fisher z intervals of means, MOVER intervals of differences; variances by"
 """The same of correlations."""
 
@@ -161,14 +164,20 @@ def over_seeds(count: int) -> str:
     return f"; the variance between {count} seeds by Student's t" if count > 1 else ""
 
 
-def two_seeds_note(numbers: Iterable[int]) -> list[str]:
-    """Return a note if scores have two seeds, whose variance is hardly known."""
-    if 2 not in numbers:
-        return []
-    return [
-        "two seeds do not show how much seeds differ: their intervals are wider than they need be (the interval of a "
-        "score covers the true value in up to 99% of cases, not in 95%); train with three seeds or more"
-    ]
+def coverage_notes(scores: Sequence[Scores]) -> list[str]:
+    """Return notes on scores whose intervals cannot cover the true value in 95% of cases (`docs/statistics.md`)."""
+    notes = []
+    if any(len(each.seeds) == 2 for each in scores):
+        notes.append(
+            "two seeds do not show how much seeds differ: their intervals are wider than they need be (the interval of "
+            "a score covers the true value in up to 99% of cases, not in 95%); train with three seeds or more"
+        )
+    if any(not each.is_correlation and each.from_the_edge <= FEW for each in scores):
+        notes.append(
+            f"some scores are within {FEW} examples of 0 or 100%: their intervals cover the true value in 91% of cases "
+            "or more, and those of their differences in up to 100%, not in 95%; score more examples"
+        )
+    return notes
 
 
 def with_intervals(
@@ -195,7 +204,7 @@ def with_intervals(
         notes.append("not every language was scored with every seed: the affected gaps and averages have no interval")
     for measurement in measurements.values():
         notes += measurement.score_notes()
-    notes += two_seeds_note({len(each.seeds) for each in drawn})
+    notes += coverage_notes(drawn)
     chosen = {language: _way(language_rows[0]) for language, language_rows in own_rows(rows).items()}
     source = _mean_scores(scores, [chosen[score.language] for score in report.scores if score.is_source])
     averages, members = _averages(report, run.plan.task, chosen)

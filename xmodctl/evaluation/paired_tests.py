@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.comparison import Comparison, Difference, Side
-from xmodctl.evaluation.measurements import Measurement, method, resampled, two_seeds_note
+from xmodctl.evaluation.measurements import Measurement, coverage_notes, method, resampled
 from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.kinds import KINDS
 from xmodctl.statistics.intervals import contrast
 from xmodctl.statistics.resampling import Scores
 from xmodctl.statistics.significance import holm, mcnemar
 
-INVERTED, EXACT = "inverting the interval", "exact McNemar"
+INVERTED, MCNEMAR = "inverting the interval", "McNemar's mid-p test"
 """The names of the tests: the smallest significance level at which a difference's interval excludes 0, or McNemar's."""
 
 
@@ -60,7 +60,7 @@ class Pair:
         """Whether two runs differ only in their seeds (and in where their data lies)."""
         return not self.is_within_run and self.first.run.follows_the_plan_of(self.second.run)
 
-    def exact_p(self) -> float | None:
+    def mcnemar_p(self) -> float | None:
         """Return McNemar's p-value if scores are shares of right examples and each side has one seed."""
         task = self.first.task
         is_share = KINDS[task.kind].headlines[task.headline].is_share
@@ -71,7 +71,7 @@ class Pair:
 
     def test(self, first: Scores, second: Scores) -> Difference:
         """Return the difference of the two scores."""
-        exact = self.exact_p()
+        p = self.mcnemar_p()
         difference = contrast(first, second, paired=self.is_within_run)
         return Difference(
             self.of,
@@ -80,8 +80,8 @@ class Pair:
             self.first.n,
             (first.value, second.value),
             difference.interval(),
-            p=difference.p_value() if exact is None else exact,
-            test=INVERTED if exact is None else EXACT,
+            p=difference.p_value() if p is None else p,
+            test=INVERTED if p is None else MCNEMAR,
             one_plan=self.has_one_plan,
         )
 
@@ -110,7 +110,7 @@ def compare_pairs(
     measurements = list({id(each): each for pair in pairs for each in (pair.first, pair.second)}.values())
     drawn = resampled(measurements, seed=seed, resamples=resamples)
     scores = dict(zip(map(id, measurements), drawn, strict=True))
-    notes = [*notes, *_seed_notes(sides), *two_seeds_note({len(side.seeds) for side in sides})]
+    notes = [*notes, *_seed_notes(sides), *coverage_notes(drawn)]
     differences: list[Difference] = []
     for labels in dict.fromkeys((pair.of, pair.against) for pair in pairs):
         chosen = [pair for pair in pairs if (pair.of, pair.against) == labels]

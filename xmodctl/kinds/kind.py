@@ -91,7 +91,7 @@ class Metric:
 
     title: str  # what a reader calls it
     hub_id: str  # its id among the Hub's metrics
-    is_share: bool = False  # whether it is the share of correct examples, for which there is an exact test
+    is_share: bool = False  # whether it is the share of correct examples, which McNemar's test compares
     is_correlation: bool = False  # whether it is between -1 and 1, not between 0 and 1
     adds_up: bool = True  # whether it is computed from summed statistics; else from rows, by `Kind.resampled`
 

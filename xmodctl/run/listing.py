@@ -26,7 +26,7 @@ class RunsRequest:
     """Which runs to list.
 
     Args:
-        under: The folder that holds the runs.
+        under: The folder that holds the runs, or the folder of a run.
     """
 
     under: str | Path = "runs"
@@ -57,6 +57,8 @@ class RunSummary:
 def runs(request: RunsRequest) -> list[RunSummary]:
     """List the runs in a folder and then the folders of added languages, each with the newest first.
 
+    If the folder is itself a run, it is the only one in the list.
+
     Folders that are not runs of this version are skipped.
 
     Returns:
@@ -71,7 +73,8 @@ def runs(request: RunsRequest) -> list[RunSummary]:
 
 def _readable(under: Path, name: str) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield each folder that holds a file `name` of this version, with the file's values; the newest comes first."""
-    for path in sorted(under.glob(f"*/{name}"), key=_changed, reverse=True):
+    paths = [under / name] if (under / name).is_file() else under.glob(f"*/{name}")
+    for path in sorted(paths, key=_changed, reverse=True):
         try:
             values = read_json(path)
         except (OSError, ValueError) as error:

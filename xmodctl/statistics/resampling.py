@@ -177,3 +177,8 @@ class Scores:
     def count(self) -> int:
         """The number of examples, those that several languages share counted once."""
         return sum(self.examples.values())
+
+    @property
+    def from_the_edge(self) -> float:
+        """How many examples the score is worth more than 0%, or less than 100% where these are fewer."""
+        return self.count * min(self.value, 100 - self.value) / 100

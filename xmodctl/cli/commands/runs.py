@@ -15,7 +15,7 @@ ORDER = 5
 
 
 def runs(
-    under: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds the runs.")] = Path("runs"),
+    under: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs, or a run.")] = Path("runs"),
     json: options.Json = False,
 ) -> None:
     """List runs and added languages, newest first.
@@ -23,6 +23,8 @@ def runs(
     Examples:
 
     - `xmodctl runs`
+
+    - `xmodctl runs runs/xnli-en_XX`
 
     - `xmodctl runs my-experiments --json`
     """
