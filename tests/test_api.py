@@ -68,6 +68,8 @@ def test_each_function_takes_paths_as_text_and_as_paths(as_path, tiny_model, pai
     assert xmodctl.donors(folder, "de", candidates="sw,de", data=data, split="test").languages == ("de",)
     rows = [{"premise": "the cat", "hypothesis": "red"}]
     assert [prediction["prediction"] for prediction in xmodctl.predict(folder, "de", rows)]
+    texts = as_path(pairs / "de" / "test.jsonl")
+    assert xmodctl.embed(texts, "de", model=model, text_column="premise").vectors.any()
     assert xmodctl.load(folder).xmod.active == "en_XX"
     exported = xmodctl.export(as_path(tmp_path / "model"), run=folder, langs=["de", "en"])
     assert exported.folder == tmp_path / "model"
@@ -90,7 +92,7 @@ def test_every_example_in_the_docs_runs_in_order(tiny_model, pairs, tmp_path, mo
     pairs.rename(tmp_path / "data" / "xnli")
     names: dict[str, object] = {}
     examples = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
-    assert len(examples) == 9
+    assert len(examples) == 10
     for example in examples:
         exec(example.replace('"mini"', repr(str(tiny_model))), names)
     message = capsys.readouterr().out

@@ -15,6 +15,7 @@ if _typing.TYPE_CHECKING:
     from xmodctl.evaluation.compare import compare
     from xmodctl.evaluation.comparison import Comparison
     from xmodctl.evaluation.donors import DonorMatrix, donors
+    from xmodctl.evaluation.embedding import Embeddings, embed
     from xmodctl.evaluation.evaluate import evaluate
     from xmodctl.evaluation.prediction import Predictions, predict
     from xmodctl.evaluation.rescoring import Rescored, score
@@ -41,6 +42,7 @@ __all__ = [
     "Comparison",
     "Demonstration",
     "DonorMatrix",
+    "Embeddings",
     "Export",
     "Inspection",
     "LanguageCoverage",
@@ -62,6 +64,7 @@ __all__ = [
     "demo",
     "doctor",
     "donors",
+    "embed",
     "evaluate",
     "export",
     "finetune",
@@ -86,6 +89,7 @@ _HOMES = {
     "evaluation.compare": ("compare",),
     "evaluation.comparison": ("Comparison",),
     "evaluation.donors": ("DonorMatrix", "donors"),
+    "evaluation.embedding": ("Embeddings", "embed"),
     "evaluation.prediction": ("Predictions", "predict"),
     "evaluation.rescoring": ("Rescored", "score"),
     "reports.demo": ("Demonstration", "demo"),

@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from command_line import finetune, refused, run
 from test_adapters import own_vocabulary, zulu
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from xmodctl import evaluate, load, model
+from xmodctl import embed, evaluate, load, model
 from xmodctl.adapters.packages import Package, write_package
 from xmodctl.adapters.store import copy_to_store
 from xmodctl.catalog import catalog as library
@@ -180,6 +181,20 @@ def test_predict_labels_text_of_a_packages_language(finished, package, own, tmp_
         rows = scored(folder, "--langs", "zu", "--adapter", item.folder)
         kept = (folder / rows["zu_ZA", "own"]["predictions"]).read_text().splitlines()[:3]
         assert [row["prediction"] for row in predictions] == [json.loads(line)["prediction"] for line in kept]
+
+
+def test_texts_in_a_packages_language_become_vectors_with_its_own_vocabulary(finished, package, own, base):
+    folder, _ = finished
+    texts = ["umuntu cat", "red"]
+    for where in ({"model": base.folder}, {"run": folder}):
+        with pytest.raises(UserError, match="no adapter"):
+            embed(texts, "zu", **where)
+        vectors = [embed(texts, "zu", adapters=item.folder, **where).vectors for item in (package, own)]
+        assert not np.allclose(*vectors)
+        mixed = [{"text": text, "lang": language} for text in texts for language in ("zu", "de", "zu")]
+        rows = embed(mixed, adapters=own.folder, **where).vectors
+        np.testing.assert_allclose(rows[[0, 2, 3, 5]], vectors[1][[0, 0, 1, 1]], atol=1e-6)
+        np.testing.assert_allclose(rows[[1, 4]], embed(texts, "de", **where).vectors, atol=1e-6)
 
 
 def test_an_export_with_a_packages_language_loads_in_plain_transformers(finished, package, own, tmp_path):

@@ -26,6 +26,7 @@ LOADING = {
     "eval-transfer": ("--langs", "de", "--run", "run"),
     "donors": ("--langs", "de", "--run", "run"),
     "predict": ("--lang", "de", "--run", "run"),
+    "embed": ("--lang", "de", *MODEL),
     "export": ("--out", "model", "--run", "run"),
     "convert": ("bert", "converted", "--langs", "en"),
     "adapters export": ("mini", "de", "package"),

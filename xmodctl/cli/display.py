@@ -3,6 +3,7 @@
 On a terminal, tables have lines and color; in a pipe or a file, they are plain aligned text.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,6 +66,17 @@ def show_json_lines(rows: Iterable[Mapping[str, Any]]) -> None:
     """Print one JSON object per line on standard output, at once."""
     sys.stdout.write(printable_json("".join(json_text(row) + "\n" for row in rows)))
     sys.stdout.flush()
+
+
+def show_parts(parts: Iterable[Iterable[Mapping[str, Any]]]) -> bool:
+    """Print rows as JSON as they come, part by part; return whether the reader took all of them."""
+    try:
+        for rows in parts:
+            show_json_lines(rows)
+    except BrokenPipeError:  # the reader has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def show_text(text: str) -> None:

@@ -13,6 +13,9 @@ DEFAULT_MODEL = "facebook/xmod-base"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 """Values of `--precision`."""
 
+POOLINGS = ("mean", "cls")
+"""Values of `--pooling`: the mean over all tokens of a text, or its first token."""
+
 
 def check_choice(option: str, value: str, allowed: Sequence[str]) -> None:
     """Refuse a value that is not allowed.

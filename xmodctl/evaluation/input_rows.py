@@ -149,6 +149,35 @@ class RowMaker:
         return number if id_ is None else _plain(id_)
 
 
+@dataclass
+class TextMaker(RowMaker):
+    """Makes rows of a single text, which a column of any name may hold."""
+
+    text_column: str = ""  # empty: `text`, or the only column with a usual name
+
+    def begin(self, raw: Mapping[str, Any]) -> None:
+        """Find the text of a file whose first row has no `text`, unless its column is named."""
+        if not self.text_column:
+            super().begin(raw)
+
+    def from_object(self, raw: Mapping[str, Any], number: int) -> InputRow:
+        """Return the row of an object.
+
+        Raises:
+            RowError: It cannot be used.
+            UserError: Its language cannot be used.
+        """
+        if not self.text_column:
+            return super().from_object(raw, number)
+        if self.text_column not in raw:
+            raise RowError(f"there is no column `{self.text_column}`; the row has {listed(map(str, raw))}")
+        row = super().from_object({**raw, "text": raw[self.text_column]}, number)
+        written = {key: value for key, value in row.written.items() if key != "text"}
+        if "text" in row.written and "text" in raw:
+            written["text"] = _plain(raw["text"])
+        return replace(row, written=written)
+
+
 def input_rows(
     inputs: str | Path | Iterable[str | Mapping[str, Any]], format_: str | None, maker: RowMaker
 ) -> Iterator[InputRow]:

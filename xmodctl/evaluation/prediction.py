@@ -18,9 +18,9 @@ from xmodctl.evaluation.input_rows import RowMaker, input_rows
 from xmodctl.evaluation.input_tables import is_input
 from xmodctl.evaluation.output_tables import check_suffix, write_rows
 from xmodctl.evaluation.requests import PredictRequest
+from xmodctl.evaluation.routed_input import AdapterNames, activate, by_adapter, in_parts, with_input
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
-from xmodctl.languages import resolve
 from xmodctl.model.inference import logits_of
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.loading import chosen_seed, find_base, find_run
@@ -28,13 +28,6 @@ from xmodctl.run.trained import Trained
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-RESIDENT = 16
-"""Adapters that are in memory together; each has as many parameters as a small layer."""
-
-MOST_CHARACTERS = 2**20
-"""A part of the input is labeled at the latest when it has this many characters, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +54,18 @@ class Labeler:
 
         If reading fails, the rows before the failure are yielded first.
         """
-        for part in _parts(rows, self.rows_at_a_time):
+        for part in in_parts(rows, self.rows_at_a_time):
             yield self._label(part)
 
     def _label(self, part: Sequence[InputRow]) -> LabeledPart:
         """Label rows language by language, and return them in their order."""
         labeled: dict[int, dict[str, Any]] = {}
         truncated = 0
-        for adapter in dict.fromkeys(row.adapter for row in part):
-            numbers = [number for number, row in enumerate(part) if row.adapter == adapter]
+        for adapter, numbers in by_adapter(part):
             predictions, cut = self._label_through(adapter, [part[number] for number in numbers])
             labeled |= dict(zip(numbers, predictions, strict=True))
             truncated += cut
-        rows = (_with_input(labeled[number], row.written) for number, row in enumerate(part))
+        rows = (with_input(labeled[number], row.written) for number, row in enumerate(part))
         return LabeledPart(tuple(rows), truncated)
 
     def _label_through(self, adapter: str, part: Sequence[InputRow]) -> tuple[list[dict[str, Any]], int]:
@@ -81,9 +73,7 @@ class Labeler:
         import datasets
 
         model = self.trained.model
-        if adapter not in model.languages:
-            model.swap([*model.languages, adapter][-RESIDENT:])
-        model.activate(adapter)
+        activate(model, adapter)
         tokenizer = self.tokenizers.get(adapter, self.tokenizers[None])
         table = datasets.Dataset.from_list([line.row for line in part])
         kind = KINDS[self.task.kind]
@@ -91,18 +81,6 @@ class Labeler:
         logits = logits_of(model, encoded, precision=self.precision, pad_id=tokenizer.pad_token_id)
         written = kind.write_predictions(logits, encoded, table, self.task, part)
         return list(written), encoded.counts["truncated"]
-
-
-def _with_input(prediction: dict[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a prediction with columns of its row, which never replace those of the prediction."""
-    if not written:
-        return prediction
-    columns = {
-        key if key not in prediction else f"input.{key}": value
-        for key, value in written.items()
-        if key not in prediction or prediction[key] != value
-    }
-    return {"id": prediction["id"], **columns, **prediction}
 
 
 class Predictions:
@@ -186,16 +164,7 @@ def predict(request: PredictRequest) -> Predictions:
     source = find_base(run)
     packages = choose_all(request.packages, source)
     languages = available_languages(source, packages)
-    adapters: dict[str, str] = {}
-
-    def adapter_of(language: str) -> str:
-        if language not in adapters:
-            match = resolve(language, languages, model=run.plan.model, open_languages=source.open_languages)
-            if match.note:
-                listen(Notice(match.note, caution=True))
-            adapters[language] = match.adapter
-        return adapters[language]
-
+    adapter_of = AdapterNames(languages, run.plan.model, source.open_languages, listen)
     adapter = None if request.lang is None else adapter_of(request.lang)
     column = request.language_column or ""
     maker = RowMaker(run.plan.task, adapter, adapter_of, column, request.keep_input, listen)
@@ -211,25 +180,3 @@ def predict(request: PredictRequest) -> Predictions:
     label = Labeler(trained, tokenizers, run.plan.task, run.plan.recipe, precision, request.rows_at_a_time)
     parts = label(chain([] if first is None else [first], rows))
     return Predictions(parts, source=request.inputs if isinstance(request.inputs, str | Path) else None)
-
-
-def _parts(rows: Iterable[InputRow], most_rows: int) -> Iterator[Sequence[InputRow]]:
-    part: list[InputRow] = []
-    size = 0
-    try:
-        for row in rows:
-            part.append(row)
-            size += _characters(row.row)
-            if len(part) == most_rows or size >= MOST_CHARACTERS:
-                yield part
-                part, size = [], 0
-    except UserError:
-        if part:
-            yield part
-        raise
-    if part:
-        yield part
-
-
-def _characters(row: Mapping[str, Any]) -> int:
-    return sum(len(value) if isinstance(value, str) else sum(map(len, value)) for value in row.values())

@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from xmodctl.core.arguments import PRECISIONS, as_paths, as_selection, check_choice, check_limit
+from xmodctl.core.arguments import POOLINGS, PRECISIONS, as_paths, as_selection, check_choice, check_limit
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 
@@ -202,6 +202,78 @@ class PredictRequest:
             check_choice("--format", self.format, INPUT_FORMATS)
             if not isinstance(self.inputs, str | Path):
                 raise UserError(f"format={self.format}: it applies to a file; give a file, or omit the format")
+        if self.rows_at_a_time < 1:
+            raise UserError(f"rows_at_a_time={self.rows_at_a_time}: give a whole number of rows, at least 1")
+
+    @property
+    def packages(self) -> tuple[str | Path, ...]:
+        """The adapter packages."""
+        return as_paths(self.adapters)
+
+
+@dataclass(frozen=True)
+class EmbedRequest:
+    """Options of sentence embeddings.
+
+    Args:
+        inputs: A file with one text per line (`-` is standard input), or the texts themselves: text, or mappings with
+            `text`. Blank lines are skipped.
+        lang: The language of the text, in any spelling: `de`, `de_DE`, `German`; None: a column gives the language of
+            each row.
+        model: A base model: a Hub id, a folder, or `mini`. Give this or `run`.
+        run: A run or its folder: the base model as the run trained it.
+        seed: The seed of the run whose model to use; None is the run's first seed.
+        adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
+        pooling: What a vector is: the `mean` over all tokens, or `cls`, the first token.
+        layer: The layer whose output is pooled; None is the last, 0 the embeddings.
+        normalize: Scale each vector to length 1.
+        prefix: What is put in front of each text; None is what the model was trained with, which is `query: ` for
+            `mini` and nothing for others.
+        max_length: Texts are cut to this many tokens; None is as many as the model reads.
+        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+        format: How the file is written: `text`, `jsonl`, or a format of training data: `csv`, `tsv`, `json`, `parquet`.
+            By default, the extension of the file decides between these, and without one the first line decides between
+            `text` and `jsonl`.
+        text_column: The column with the text; by default `text`, or the only column with another usual name.
+        language_column: The column with each row's language; by default `language`, `lang`, or `locale`.
+        keep_input: Return the columns of the input beside the vectors.
+        rows_at_a_time: The largest number of rows that are read and embedded together.
+        listen: Called with each event; without it, cautions become Python warnings.
+    """
+
+    inputs: str | Path | Iterable[str | Mapping[str, Any]]
+    lang: str | None = None
+    _: KW_ONLY
+    model: str | Path | None = None
+    run: "Run | str | Path | None" = None
+    seed: int | None = None
+    adapters: str | Path | Sequence[str | Path] = ()
+    pooling: str = "mean"
+    layer: int | None = None
+    normalize: bool = True
+    prefix: str | None = None
+    max_length: int | None = None
+    precision: str = "auto"
+    format: str | None = None
+    text_column: str | None = None
+    language_column: str | None = None
+    keep_input: bool = False
+    rows_at_a_time: int = 256
+    listen: Listener | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("--precision", self.precision, PRECISIONS)
+        check_choice("--pooling", self.pooling, POOLINGS)
+        if self.format is not None:
+            check_choice("--format", self.format, tuple(name for name in INPUT_FORMATS if name != "conll"))
+            if not isinstance(self.inputs, str | Path):
+                raise UserError(f"format={self.format}: it applies to a file; give a file, or omit the format")
+        if (self.model is None) == (self.run is None):
+            raise UserError("give the model with --model MODEL, such as --model mini, or with --run DIR, not both")
+        if self.seed is not None and self.run is None:
+            raise UserError(f"--seed {self.seed}: a base model has no seeds; omit it, or give --run DIR")
+        if self.max_length is not None and self.max_length < 3:
+            raise UserError(f"--max-length {self.max_length}: give at least 3 tokens, two of which are special")
         if self.rows_at_a_time < 1:
             raise UserError(f"rows_at_a_time={self.rows_at_a_time}: give a whole number of rows, at least 1")
 

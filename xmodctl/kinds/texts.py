@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from xmodctl.core.encoded import Encoded
 
+TEXTS = "text-regression"
+"""A kind whose input is a text without a label, for rows that are only read."""
+
 
 def text_columns(rows: "Dataset") -> list[str]:
     """Return the columns of a text and of the text that it is paired with, as far as rows have them."""

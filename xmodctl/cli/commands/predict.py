@@ -1,7 +1,7 @@
 """`xmodctl predict`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,9 +9,6 @@ from xmodctl.cli import options
 from xmodctl.cli.loading import NEWEST_RUN, say_loading
 from xmodctl.cli.options import DATA, OUTPUT
 from xmodctl.evaluation.requests import INPUT_FORMATS
-
-if TYPE_CHECKING:
-    from xmodctl.evaluation.prediction import Predictions
 
 PANEL = "Models and adapters"
 ORDER = 1
@@ -105,24 +102,8 @@ def predict(
         )  # fmt: skip
     if out is not None:
         predictions.write(out)
-    elif not _print(predictions):
+    elif not display.show_parts(predictions.parts()):
         return
     cut = predictions.truncated
     truncated = f", {cut:,} truncated to max_length" if cut else ""
     display.note(f"predicted {counted(predictions.count, 'row')}{truncated}")
-
-
-def _print(predictions: "Predictions") -> bool:
-    """Print predictions as they come; return whether the reader took all of them."""
-    import os
-    import sys
-
-    from xmodctl.cli import display
-
-    try:
-        for rows in predictions.parts():
-            display.show_json_lines(rows)
-    except BrokenPipeError:  # the reader has read enough, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True

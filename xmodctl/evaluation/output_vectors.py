@@ -1,0 +1,167 @@
+"""Vectors as files: .npy and .safetensors hold the matrix and have a second file of its rows; Parquet, JSON Lines."""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xmodctl.core.errors import UserError
+from xmodctl.evaluation.output_tables import encodable, json_lines
+
+MATRICES = (".npy", ".safetensors")
+SUFFIXES = (*MATRICES, ".parquet", ".jsonl")
+TENSOR = "embeddings"
+"""The name of the matrix in a .safetensors file."""
+
+
+@dataclass(frozen=True)
+class VectorPart:
+    """A part of the input with its vectors."""
+
+    rows: tuple[dict[str, Any], ...]  # ids, and columns of the input
+    vectors: NDArray[np.float32]  # (rows, dimensions)
+    truncated: int  # texts that were cut
+
+
+def check_vector_suffix(path: Path) -> None:
+    """Refuse a file whose extension names no format of vectors.
+
+    Raises:
+        UserError: It does not.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--out {path}: vectors are written as {', '.join(SUFFIXES)}; choose one of these extensions")
+
+
+def companion(path: Path) -> Path | None:
+    """Return the file of the rows of a matrix, or None where the vectors' own file has them."""
+    return path.with_name(f"{path.name}.rows.jsonl") if path.suffix.lower() in MATRICES else None
+
+
+def json_rows(part: VectorPart) -> Iterator[dict[str, Any]]:
+    """Yield each row with its vector, in as few digits as give the same float32."""
+    for row, vector in zip(part.rows, part.vectors, strict=True):
+        yield {**row, "embedding": [float(str(number)) for number in vector]}
+
+
+def write_vectors(
+    part: Path,
+    rows_part: Path | None,
+    extension: str,
+    parts: Iterable[VectorPart],
+    dimensions: int,
+    settings: Mapping[str, str],
+) -> None:
+    """Write vectors part by part; what precedes a failure is in the files.
+
+    Args:
+        part: The file.
+        rows_part: The file of the rows of a matrix.
+        extension: The format.
+        parts: The vectors.
+        dimensions: Of each vector.
+        settings: What decides the vectors, for formats that have room for it.
+    """
+    if rows_part is not None:
+        with rows_part.open("w", encoding="utf-8") as rows:
+            blocks = _logging_rows(parts, rows)
+            if extension == ".npy":
+                _write_npy(part, blocks, dimensions)
+            else:
+                _write_safetensors(part, blocks, dimensions, settings)
+    elif extension == ".parquet":
+        _write_parquet(part, parts, dimensions, settings)
+    else:
+        with part.open("w", encoding="utf-8") as file:
+            for each in parts:
+                file.write(json_lines(json_rows(each)))
+                file.flush()
+
+
+def _logging_rows(parts: Iterable[VectorPart], file: Any) -> Iterator[NDArray[np.float32]]:
+    for part in parts:
+        file.write(json_lines(part.rows))
+        file.flush()
+        yield part.vectors
+
+
+def _write_npy(part: Path, blocks: Iterable[NDArray[np.float32]], dimensions: int) -> None:
+    """Write the matrix; NumPy's header has room for the number of rows, which is known at the end."""
+    with part.open("wb") as file:
+        file.write(header := _npy_header(0, dimensions))
+        count = 0
+        try:
+            for block in blocks:
+                file.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
+                count += len(block)
+        finally:
+            final = _npy_header(count, dimensions)
+            assert len(final) == len(header)
+            file.seek(0)
+            file.write(final)
+
+
+def _npy_header(count: int, dimensions: int) -> bytes:
+    header = BytesIO()
+    shape = (count, dimensions)
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def _write_safetensors(
+    part: Path, blocks: Iterable[NDArray[np.float32]], dimensions: int, settings: Mapping[str, str]
+) -> None:
+    """Write the matrix, whose size stands before it in the file, by way of a temporary file."""
+    import torch
+
+    from xmodctl.core.safetensors_io import entry_of, write_stream
+
+    with tempfile.TemporaryFile(dir=part.parent) as file:
+        raw: Any = file
+        count = 0
+        try:
+            for block in blocks:
+                raw.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
+                count += len(block)
+        finally:
+            raw.flush()
+            shape = (count, dimensions)
+            matrix = np.memmap(raw, dtype="<f4", mode="r+", shape=shape) if count else np.zeros(shape, "<f4")
+            tensor = torch.from_numpy(matrix)
+            write_stream(part, {TENSOR: entry_of(tensor)}, [tensor], settings)
+
+
+def _write_parquet(part: Path, parts: Iterable[VectorPart], dimensions: int, settings: Mapping[str, str]) -> None:
+    """Write a table part by part, with the columns of the first part; the columns' metadata has the settings."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer: pq.ParquetWriter | None = None
+    try:
+        for each in parts:
+            table = pa.Table.from_pylist([encodable(row) for row in each.rows])
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(each.vectors.reshape(-1)), dimensions)
+            table = table.append_column("embedding", vectors)
+            if writer is None:
+                fields = [item.with_type(pa.string()) if pa.types.is_null(item.type) else item for item in table.schema]
+                schema = pa.schema(fields, metadata={f"xmodctl.{key}": value for key, value in settings.items()})
+                writer = pq.ParquetWriter(part, schema)
+            try:
+                if table.column_names != writer.schema.names:
+                    raise pa.ArrowInvalid("later rows have other columns")
+                writer.write_table(table.cast(writer.schema))
+            except pa.ArrowException as error:
+                reason = str(error).splitlines()[0]
+                raise UserError(
+                    f"the rows do not fit into one Parquet table ({reason}); write to a .jsonl file"
+                ) from error
+    finally:
+        if writer is not None:
+            writer.close()
+        else:
+            pq.write_table(pa.table({}), part)

@@ -1,0 +1,112 @@
+"""Sentence embeddings: the hidden states of a text's tokens as a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from xmodctl.core.encoded import Encoded
+from xmodctl.core.errors import UserError
+from xmodctl.model.batches import collate, evaluation_batches
+from xmodctl.model.engine import Xmod
+from xmodctl.model.inference import TOKENS_PER_STEP, predicting
+from xmodctl.model.modules import routed
+from xmodctl.model.precision import Precision
+from xmodctl.model.source import Source
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How the hidden states of a text become a vector."""
+
+    mode: str = "mean"  # the mean over the tokens of a text, the special ones included, or `cls`: its first token
+    layer: int | None = None  # the layer whose output is pooled; 0 is the embeddings, None the last layer
+    normalize: bool = True  # to length 1, so that the dot product of two vectors is their cosine
+
+
+def check_layer(layer: int | None, source: Source) -> None:
+    """Refuse a layer that a model does not have.
+
+    Raises:
+        UserError: There is no such layer.
+    """
+    layers = int(source.config["num_hidden_layers"])
+    if layer is not None and not 0 <= layer <= layers:
+        raise UserError(
+            f"--layer {layer}: {source.name} has the layers 1 to {layers}, and 0 for its embeddings; choose one"
+        )
+
+
+def vectors_of(
+    model: Xmod,
+    encoded: Encoded,
+    pooling: Pooling,
+    *,
+    precision: Precision,
+    pad_id: int,
+    on_batch: Callable[[int], None] | None = None,
+) -> NDArray[np.float32]:
+    """Return the vector of each sequence, shape (sequences, dimensions), whatever head the model has.
+
+    Args:
+        model: The model, with the adapter of the text's language active.
+        encoded: The encoded texts.
+        pooling: How hidden states become a vector. They are pooled in float32.
+        precision: The precision of matrix products.
+        pad_id: The id of the padding token.
+        on_batch: Called after each batch with the number of its sequences.
+    """
+    vectors = np.zeros((len(encoded), model.module.config.hidden_size), dtype=np.float32)
+    for units in evaluation_batches(encoded.lengths, tokens_per_step=TOKENS_PER_STEP):
+        batch = collate(encoded, units, pad_id=pad_id)
+        inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
+        with predicting(model.device, precision), _whole_sequences(model):
+            hidden = _hidden_states(model, inputs, pooling.layer).float()
+        vectors[units] = pooled(hidden, inputs["attention_mask"], pooling).cpu().numpy()
+        if on_batch:
+            on_batch(len(units))
+    return vectors
+
+
+def pooled(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """Return the vector of each sequence, (batch, dimensions).
+
+    Args:
+        hidden: Hidden states, (batch, length, dimensions).
+        mask: (batch, length), 1 for tokens and 0 for padding.
+        pooling: How they become a vector.
+    """
+    if pooling.mode == "cls":
+        vectors = hidden[:, 0]
+    else:
+        tokens = mask.unsqueeze(-1).to(hidden.dtype)
+        vectors = (hidden * tokens).sum(1) / tokens.sum(1).clamp(min=1)
+    return functional.normalize(vectors, dim=-1) if pooling.normalize else vectors
+
+
+def _hidden_states(model: Xmod, inputs: dict[str, Tensor], layer: int | None) -> Tensor:
+    body = routed(model.module)
+    if layer is None or layer == model.module.config.num_hidden_layers:
+        last: Tensor = body(**inputs).last_hidden_state  # of pre-norm models, after the last LayerNorm
+        return last
+    states: Tensor = body(**inputs, output_hidden_states=True).hidden_states[layer]
+    return states
+
+
+@contextmanager
+def _whole_sequences(model: Xmod) -> Iterator[None]:
+    """Compute every token of the last layer also where the model's head reads only the first; padding stays out."""
+    model.leave_padding_out()
+    model.module.eval()
+    body = routed(model.module)
+    before, body.reads_first_token = body.reads_first_token, False
+    try:
+        yield
+    finally:
+        body.reads_first_token = before
