@@ -1,9 +1,17 @@
+"""Tables of scores on terminals and in pipes, and messages on terminals."""
+
+import io
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from rich.console import Console
 from scored import labels, make_run, score
 
-from xmodctl.cli.score_tables import report_sheet
+from xmodctl.cli.display import console_for, draw, wrapped
+from xmodctl.cli.score_tables import difference_sheets, report_sheet
+from xmodctl.evaluation.compare import compare_runs
 from xmodctl.evaluation.results import report
 
 
@@ -24,3 +32,65 @@ def test_a_column_tells_what_scores_without_reading_where_languages_differ(rows)
     place = table.columns.index("majority baseline")
     assert [row[place] for row in table.rows] == ["34.0", "40.0", "", ""]
     assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def drawn(sheet, width):
+    """Return the lines of a table on a terminal of this width."""
+    file = io.StringIO()
+    draw(sheet, Console(file=file, force_terminal=True, width=width, no_color=True))
+    return re.sub(r"\x1b\[[0-9;]*m", "", file.getvalue()).splitlines()
+
+
+def lines_of(lines, *starts):
+    return [line for line in lines if line.startswith(starts)]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("controls", [False, True])
+def test_a_row_of_scores_is_one_line_on_any_terminal(rows, width, controls):
+    long = {"metric": "pearson", "n": 14_988, "baseline": 34.0}
+    many = [replace(row, **long, seed=seed, value=row.value - seed) for row in rows for seed in (1, 2, 3)]
+    many += [replace(row, control="source") for row in many if controls and row.language == "de"]
+    many = [replace(row, baseline=40.0) if row.language == "de" else row for row in many]
+    whole = replace(report("run", many), averages_ci={"all languages": (50.1, 60.2)}, gap=0.0, gap_ci=(-10.1, 10.2))
+    gaps = tuple(replace(score, gap_ci=(-10.1, 10.2)) for score in whole.scores)
+    lines = drawn(report_sheet(replace(whole, scores=gaps)), width)
+    assert max(map(len, lines)) <= width
+    assert len(lines) <= 4 + len(whole.scores) + 1 + len(whole.averages)
+    assert len(lines_of(lines, "mean, all", "mean, ")) == len(whole.averages)
+    assert any("-10.1 to 10.2" in line for line in lines) == (width == 120)
+
+
+def test_a_comparison_fits_80_columns(tmp_path):
+    runs = [make_run(tmp_path / name) for name in "ab"]
+    for language in ("en", "de"):
+        for run, right in zip(runs, (0.4, 0.9), strict=True):
+            score(run, language, labels(np.random.default_rng(0).random(200) < right))
+    (sheet,) = difference_sheets(compare_runs(runs))
+    lines = drawn(sheet, 80)
+    assert max(map(len, lines)) <= 80
+    assert len(lines_of(lines, "en ", "de ", "mean ")) == 3
+    assert all("B is higher" in line for line in lines_of(lines, "en ", "de ", "mean "))
+
+
+def test_a_pipe_has_every_column_and_a_width_where_one_is_set(rows, monkeypatch):
+    sheet = report_sheet(report("run", [rows[0], replace(rows[1], baseline=40.0)]))
+    for width, whole in ((None, True), ("80", False)):
+        monkeypatch.delenv("COLUMNS", raising=False)
+        if width:
+            monkeypatch.setenv("COLUMNS", width)
+        file = io.StringIO()
+        draw(sheet, console_for(file))
+        assert ("mean, all languages (as in XTREME)" in file.getvalue()) == whole
+        assert max(map(len, file.getvalue().splitlines()[1:])) <= int(width or 1000)
+
+
+def test_messages_wrap_between_words_and_never_within_a_command():
+    command = "xmodctl finetune --task xnli --lang en_XX --model mini --data a/long/folder --out another/long/folder"
+    text = f"this happens because of something that needs explaining in many words: {command}; or leave it"
+    lines = wrapped(text, 60, taken=7).split("\n")
+    assert command in [line.rstrip(";") for line in lines]
+    assert " ".join(lines).split() == text.split()
+    assert max(len(line) for line in lines if "xmodctl" not in line) <= 60
+    assert len(lines[0]) <= 53
+    assert wrapped("  indented\nsecond", 60) == "  indented\nsecond"

@@ -1,35 +1,55 @@
 """Output: tables, JSON, text, and notes. Results go to standard output, everything else to standard error.
 
-On a terminal, tables have lines and color; in a pipe or a file, they are plain aligned text.
+On a terminal, tables have lines and color, and messages wrap between words; in a pipe or a file, both are plain text.
 """
 
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from xmodctl.core.json_text import json_text
 from xmodctl.core.visible import printable, printable_json
 
-PLAIN_WIDTH = 1000  # piped tables are never folded
+PLAIN_WIDTH = 1000
+"""The width of tables in a pipe, which are not folded unless the environment variable `COLUMNS` sets another width."""
+
+UNBROKEN = re.compile(r"(?<![\w/.-])(?:(?:xmodctl|pip|mv|mkdir|rm|sed|export|python) [^;()\n]*|--[\w-]+ [^\s;()]+)")
+"""Commands and options with their values, in which no line is broken, so that they can be copied."""
+
+JOINT = "\ue000"
+"""Stands for a space in which no line is broken."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table as values: cells are text; numbers stand on the right."""
+    """A table as values: cells are text; numbers stand on the right.
+
+    On a terminal that a table does not fit, the first of `narrower` that fits is drawn in its place, or else the last.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     title: str = ""
     right: frozenset[str] = frozenset()  # columns of numbers
     sections: frozenset[int] = frozenset()  # a line is drawn after these rows
+    narrower: tuple["Sheet", ...] = ()  # the same with less in it, the widest first
+
+    def without(self, *columns: str) -> "Sheet":
+        """Return the table without columns."""
+        kept = [number for number, column in enumerate(self.columns) if column not in columns]
+        rows = tuple(tuple(row[number] for number in kept) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[number] for number in kept), rows=rows)
 
 
 def show(sheet: Sheet) -> None:
@@ -39,22 +59,39 @@ def show(sheet: Sheet) -> None:
 
 def draw(sheet: Sheet, console: Console) -> None:
     """Draw a table on a console: lines and bold type on a terminal, aligned text elsewhere."""
-    terminal = console.is_terminal
     if sheet.title:
         console.print(Text(_cell(sheet.title), style="bold"))
+    for candidate in (sheet, *sheet.narrower):
+        table = _table(candidate, is_terminal=console.is_terminal)
+        unlimited = console.options.update(max_width=PLAIN_WIDTH)
+        if Measurement.get(console, unlimited, table).maximum <= console.width:
+            break
+    console.print(table)
+
+
+def _table(sheet: Sheet, *, is_terminal: bool) -> Table:
     table = Table(
-        box=box.SIMPLE_HEAD if terminal else None,
-        pad_edge=terminal,
-        padding=(0, 1) if terminal else (0, 2, 0, 0),
+        box=box.SIMPLE_HEAD if is_terminal else None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0) if is_terminal else (0, 2, 0, 0),
+        show_edge=not is_terminal,
         header_style="bold",
     )
-    for column in sheet.columns:
-        table.add_column(Text(_cell(column)), justify="right" if column in sheet.right else "left", overflow="fold")
+    for number, column in enumerate(sheet.columns):
+        header = _cell(column)
+        if is_terminal:
+            header = _folded(header, max((cell_len(row[number]) for row in sheet.rows), default=0))
+        table.add_column(Text(header), justify="right" if column in sheet.right else "left", overflow="fold")
     for number, row in enumerate(sheet.rows):
         # A line break in the last column stays within it; in others, it could pass for another row.
         cells = [*map(_cell, row[:-1]), *map(printable, row[-1:])]
         table.add_row(*map(Text, cells), end_section=number in sheet.sections)
-    console.print(table)
+    return table
+
+
+def _folded(header: str, width: int) -> str:
+    """Return a header in lines no wider than the cells below it, but with whole words."""
+    return "\n".join(textwrap.wrap(header, max(width, *map(len, header.split()), 1), break_on_hyphens=False))
 
 
 def show_json(value: Any) -> None:
@@ -110,13 +147,39 @@ def say(text: str, console: Console, *, mark: tuple[str, str] | None = None, sty
     """
     start = Text.assemble(mark, " ") if mark else Text()
     lines = re.sub(r"\n(?=\S)", "\n  ", printable(text))
+    if console.is_terminal:
+        lines = wrapped(lines, console.width, taken=len(start))
     console.print(Text.assemble(start, (lines, style)), soft_wrap=True)
 
 
+def wrapped(text: str, width: int, *, taken: int = 0) -> str:
+    """Return text in lines that break between words, but not within commands, however long these are.
+
+    Args:
+        text: Lines of text; spaces that a line begins with are kept.
+        width: Of the terminal, in columns.
+        taken: Columns of the first line that are in use.
+    """
+    lines = []
+    for number, line in enumerate(UNBROKEN.sub(lambda match: match[0].replace(" ", JOINT), text).split("\n")):
+        wrapper = textwrap.TextWrapper(
+            width=max(width, 20), initial_indent=" " * (0 if number else taken), break_long_words=False,
+            break_on_hyphens=False, drop_whitespace=True, replace_whitespace=False,
+        )  # fmt: skip
+        parts = wrapper.wrap(line) or [""]
+        lines += [parts[0] if number else parts[0][taken:], *parts[1:]]
+    return "\n".join(lines).replace(JOINT, " ")
+
+
 def console_for(file: Any) -> Console:
-    """Return a console; without a terminal, it prints plain text and never folds lines."""
+    """Return a console; without a terminal, it prints plain text and folds lines only at the width in `COLUMNS`."""
     console = Console(file=file)
-    return console if console.is_terminal else Console(file=file, width=PLAIN_WIDTH, no_color=True)
+    if console.is_terminal:
+        return console
+    columns = os.environ.get("COLUMNS", "")
+    return Console(
+        file=file, width=int(columns) if columns.isdecimal() and int(columns) else PLAIN_WIDTH, no_color=True
+    )
 
 
 def _cell(text: str) -> str:

@@ -1,9 +1,10 @@
 """Tables of scores and of comparisons in the terminal, as sheets that `display` draws."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xmodctl.cli.display import Sheet
-from xmodctl.evaluation.results import ALL, MAJORITY_BASELINE
+from xmodctl.evaluation.results import ALL, MAJORITY_BASELINE, OWN_ADAPTER, WITHOUT_SOURCE
 from xmodctl.reports import numbers
 from xmodctl.reports.score_table import ScoreTable
 
@@ -13,9 +14,21 @@ if TYPE_CHECKING:
     from xmodctl.reports.score_table import Cell, ScoreRow
 
 
+BRIEF_MEANS = {ALL: "mean, all", WITHOUT_SOURCE: "mean, no source", OWN_ADAPTER: "mean, own adapter"}
+"""Averages where there is little room."""
+
+
 def report_sheet(report: "Report") -> Sheet:
-    """Return the table of one run's report: one line per language, adapter, and control, then the averages."""
+    """Return the table of one run's report: one line per language, adapter, and control, then the averages.
+
+    In less room, averages have brief names and gaps no intervals; then there is no baseline.
+    """
     table = ScoreTable.of_report(report)
+    brief = _report_sheet(table, brief=True)
+    return replace(_report_sheet(table), narrower=(brief, brief.without(MAJORITY_BASELINE)))
+
+
+def _report_sheet(table: ScoreTable, *, brief: bool = False) -> Sheet:
     controls = any(row.control != "own" for row in table.rows)
     # Where the baseline is the same in every language, as with balanced labels, one line shows it.
     separate = table.common_baseline is None
@@ -23,16 +36,18 @@ def report_sheet(report: "Report") -> Sheet:
     columns = ("language", "adapter", *(("control",) if controls else ()), *numeric)
     rows = []
     for row in table.rows:
-        value, interval, gap = _cells(row.cells[0])
+        value, interval, gap = _cells(row.cells[0], brief=brief)
         baseline = (numbers.score(row.baseline),) if separate else ()
         control = (row.control,) if controls else ()
         rows.append((_language(row), *row.adapters, *control, f"{row.n:,}", value, interval, *baseline, gap))
     last = len(rows) - 1
     before = ("",) * (len(columns) - len(numeric))
     for average in table.averages:
-        value, interval, gap = _cells(average.cells[0])
-        title = average.title + (" (as in XTREME)" if average.name == ALL else "")
-        rows.append((title, *before, value, interval, *(("",) if separate else ()), gap))
+        value, interval, gap = _cells(average.cells[0], brief=brief)
+        name = average.title + (" (as in XTREME)" if average.name == ALL else "")
+        if brief:
+            name = BRIEF_MEANS.get(average.name, average.title)
+        rows.append((name, *before, value, interval, *(("",) if separate else ()), gap))
     if not separate:
         rows.append((MAJORITY_BASELINE, *before, numbers.score(table.common_baseline), "", ""))
     return Sheet(columns, tuple(rows), _title(table), frozenset(numeric), frozenset({last}))
@@ -51,7 +66,15 @@ def runs_sheet(table: ScoreTable) -> Sheet:
     scored = f"{table.task}, {table.split}{table.on_data}"
     title = f"{scored}: {table.metric} in percent (95% interval){_limited(table.limited)}"
     columns = ("language", "name", "family", *names)
-    return Sheet(columns, tuple(rows), title, frozenset(names), frozenset({last}))
+    sheet = Sheet(columns, tuple(rows), title, frozenset(names), frozenset({last}))
+    brief = replace(
+        sheet,
+        rows=tuple(
+            (BRIEF_MEANS.get(row[0].removeprefix("mean, "), row[0]), *row[1:]) if number > last else row
+            for number, row in enumerate(rows)
+        ),
+    )
+    return replace(sheet, narrower=(brief.without("family"), brief.without("family", "name")))
 
 
 def difference_sheets(comparison: "Comparison") -> list[Sheet]:
@@ -63,15 +86,15 @@ def difference_sheets(comparison: "Comparison") -> list[Sheet]:
         title = f"{comparison.task}, {comparison.split}{on_data}: {comparison.metric} in percent, {of} minus {against}"
         rows = tuple(_difference(difference) for difference in differences)
         has_mean = differences[-1].language is None
-        sheets.append(
-            Sheet(
-                columns=columns,
-                rows=rows,
-                title=title + _limited(comparison.limited),
-                right=frozenset(columns[1:-1]),
-                sections=frozenset({len(rows) - 2}) if has_mean else frozenset(),
-            )
+        sheet = Sheet(
+            columns=columns,
+            rows=rows,
+            title=title + _limited(comparison.limited),
+            right=frozenset(columns[1:-1]),
+            sections=frozenset({len(rows) - 2}) if has_mean else frozenset(),
         )
+        brief = replace(sheet, rows=(*rows[:-1], ("mean", *rows[-1][1:])) if has_mean else rows).without("n")
+        sheets.append(replace(sheet, narrower=(brief, brief.without("95% interval"))))
     return sheets
 
 
@@ -93,9 +116,9 @@ def _language(row: "ScoreRow") -> str:
     return f"{row.language.code} ({row.role})" if row.role else row.language.code
 
 
-def _cells(cell: "Cell | None") -> tuple[str, str, str]:
+def _cells(cell: "Cell | None", *, brief: bool) -> tuple[str, str, str]:
     assert cell is not None, "a report's own rows are scored"
-    gap = numbers.with_interval(numbers.points(cell.gap), cell.gap_interval)
+    gap = numbers.with_interval(numbers.points(cell.gap), None if brief else cell.gap_interval)
     return numbers.score(cell.value, cell.spread), numbers.interval(cell.interval), gap
 
 

@@ -1,5 +1,6 @@
 """`xmodctl runs`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,12 +48,24 @@ def runs(
             summary.model,
             f"{len(summary.finished_seeds)}/{len(summary.seeds)}",
             _scored(summary),
-            summary.created,
+            _minute(summary.created),
         )
         for summary in summaries
     ]
     columns = ("run", "state", "task", "trained in", "model", "seeds", "scored", "created")
-    display.show(display.sheet(columns, rows, right=("seeds", "scored")))
+    sheet = display.sheet(columns, rows, right=("seeds", "scored"))
+    brief = sheet.without("created")
+    display.show(replace(sheet, narrower=(brief, brief.without("model"))))
+
+
+def _minute(created: str) -> str:
+    """Return an ISO 8601 time to the minute, in UTC; the text itself where it is not one."""
+    from datetime import UTC, datetime
+
+    try:
+        return f"{datetime.fromisoformat(created).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return created
 
 
 def _scored(summary: "RunSummary") -> str:
