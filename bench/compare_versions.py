@@ -29,7 +29,9 @@ VOLATILE = {
     "created", "file_sha256", "finished", "format", "made", "schema", "seconds", "started", "tokens_per_second", "tool",
     "version", "versions", "xmodctl",
 }  # fmt: skip
-ADDED = {"read_as", "data_set", "data_sets", "other_data", "others", "folder", "package_folder", "from_data"}
+ADDED = {
+    "read_as", "data_set", "data_sets", "other_data", "others", "folder", "package_folder", "from_data", "strip_markup",
+}  # fmt: skip
 """Keys that newer versions add; their values are tested elsewhere."""
 WORDING = {"ci_method", "notes", "verdict", "verdicts"}
 FOLDERS = ("runs", "packages", "converted", "exported", "cache")

@@ -4,8 +4,8 @@ import io
 import json
 import lzma
 import random
-import subprocess
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -219,15 +219,41 @@ def test_a_sample_is_spread_over_the_text(tmp_path):
     assert numbers[0] < 100 < 800 < numbers[-1]
 
 
-def test_a_text_of_markup_is_refused_and_the_remedy_works(tmp_path):
-    path = tmp_path / "bible.xml"
-    lines = [f'<seg id="b.MAT.{n}.1" type="verse">{n} amavi {"neno " * 12}</seg>' for n in range(400)]
-    path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(UserError, match=r"bible\.xml: 100% of the lines contain markup, such as .*<seg id=") as error:
-        gather([str(path)], tmp_path / "out")
-    command = str(error.value).partition("for example with: ")[2]
-    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
-    assert not any("<" in document for document in gather([str(tmp_path / "text.txt")], tmp_path / "out").documents())
+def as_file(lines: list[str], form: str, folder: Path) -> str:
+    """Write lines in a format of text, and return the file."""
+    from datasets import Dataset
+
+    path, text = folder / f"bible{form}", "\n".join(lines) + "\n"
+    match form:
+        case ".txt":
+            path.write_text(text)
+        case ".txt.gz":
+            path.write_bytes(gzip.compress(text.encode()))
+        case ".jsonl":
+            path.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+        case _:
+            getattr(Dataset.from_dict({"text": lines}), f"to_{form[1:]}")(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("form", [".txt", ".txt.gz", ".jsonl", ".csv", ".parquet"])
+def test_a_text_of_markup_is_refused_and_stripped_on_request_in_every_format(form, tmp_path):
+    words = [f"{n} amavi & {'neno ' * 12}".strip() for n in range(400)]
+    lines = [f'<seg id="b.MAT.{n}.1" type="verse">{line.replace("&", "&amp;")}</seg>' for n, line in enumerate(words)]
+    path = as_file(lines, form, tmp_path)
+    message = r"bible\S*: 100% of the lines contain markup, such as .*<seg id=.*; remove it with --strip-markup"
+    with pytest.raises(UserError, match=message):
+        gather([path], tmp_path / "out")
+    stripped = gather([path, path], tmp_path / "stripped", strip_markup=True)
+    plain = gather([as_file(words, ".txt", tmp_path)], tmp_path / "plain")
+    assert stripped.fingerprint == plain.fingerprint
+    assert sorted(kept(stripped)) == sorted(words)
+
+
+def test_markup_that_stays_has_another_remedy(tmp_path):
+    path = write(tmp_path / "a.txt", "\n".join(f"{n} &unknown; neno {'neno ' * 12}" for n in range(400)))
+    with pytest.raises(UserError, match=r"100% of the lines contain markup.*; save it as plain text$"):
+        gather([path], tmp_path / "out", strip_markup=True)
 
 
 def test_a_few_tags_and_signs_of_less_than_are_no_markup(tmp_path):
@@ -238,7 +264,8 @@ def test_a_few_tags_and_signs_of_less_than_are_no_markup(tmp_path):
     path.write_text("\n".join(lines) + "\n")
     assert gather([str(path)], tmp_path / "out").counts.kept == 420
     (caution,) = cautions("sw", lines)
-    assert "5% of the lines contain markup" in caution
+    assert '5% of the lines contain markup, such as "<b>"; remove it with --strip-markup' in caution
+    assert cautions("sw", lines, is_stripped=True) == ()
 
 
 def test_half_a_character_in_a_row_of_text_is_a_mistake_with_its_line(tmp_path):

@@ -61,6 +61,26 @@ def test_refused_text_leaves_no_folder(tiny_model, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_markup_is_removed_on_request_and_the_plan_the_package_and_a_resumption_know_it(
+    tiny_model, write_text, tmp_path
+):
+    plain = write_text("zu")
+    marked = tmp_path / "zu.html"
+    marked.write_text("".join(f"<p\nclass='x'>{line}&nbsp;</p>\n" for line in plain.read_text().splitlines()))
+    words = ("zu", "--text", marked)
+    message = refused(add(tiny_model, tmp_path / "out", *words))
+    assert "remove it with --strip-markup" in message
+    shown = add(tiny_model, tmp_path / "out", *words, "--strip-markup", "--dry-run")
+    assert "markup removed --strip-markup" in " ".join(shown.stdout.split())
+    added = json.loads(add(tiny_model, tmp_path / "out", *words, "--strip-markup", "--json").stdout)
+    same = json.loads(add(tiny_model, tmp_path / "plain", "zu", "--text", plain, "--json").stdout)
+    assert added["adapters"][0]["package"]["sha256"] == same["adapters"][0]["package"]["sha256"]
+    package = json.loads((tmp_path / "out" / "seed-1" / "zu_ZA" / "adapter.json").read_text())
+    assert package["facts"]["text"]["strip_markup"] is True
+    assert "already trained" in run("resume", tmp_path / "out").output
+    assert "strip_markup: True there, False requested" in refused(add(tiny_model, tmp_path / "out", *words[:2], plain))
+
+
 def test_each_text_may_name_its_language(tiny_model, write_text, tmp_path):
     texts = [f"{language}={write_text(language)}" for language in ("zu", "xh")]
     result = add(tiny_model, tmp_path / "out", "--text", texts[0], "--text", texts[1], "--json")

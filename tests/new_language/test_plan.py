@@ -1,5 +1,8 @@
 """The plan of adding languages: names, recipe, refusals, cost."""
 
+import hashlib
+import json
+
 import pytest
 
 from xmodctl import model
@@ -62,6 +65,17 @@ def test_a_plan_survives_its_json(tiny_model):
     plan = plan_of(tiny_model, init_from="sw+en", vocabulary="new", overrides={"epochs": 2}, limit=9)
     assert validator(Plan).validate_python(plan.to_json()) == plan
     assert (plan.init_from, plan.vocabulary_size, plan.recipe.epochs) == ("sw_KE+en_XX", 32_000, 2)
+
+
+def test_a_plan_of_an_earlier_version_is_the_same_plan_in_the_same_folder(tiny_model):
+    plan = plan_of(tiny_model)
+    values = plan.to_json()
+    del values["strip_markup"]
+    earlier = validator(Plan).validate_python(values)
+    assert earlier == plan
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    assert plan.folder_name.endswith(digest[:6])
+    assert plan_of(tiny_model, strip_markup=True).folder_name != plan.folder_name
 
 
 def test_values_have_their_origin(tiny_model):

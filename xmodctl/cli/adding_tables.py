@@ -49,6 +49,8 @@ def _plan_rows(dry_run: "DryRun") -> list[tuple[str, str, str]]:
         ("model", f"{plan.model}{'@' + plan.revision[:12] if plan.revision else ''}", "--model"),
         ("initialized from", plan.init_from, "--init-from"),
         ("vocabulary", plan.vocabulary, "--vocabulary"),
+        *([("markup", "removed", "--strip-markup")] if plan.strip_markup else ()),
+        *([("limit", f"first {plan.limit:,} lines of each text", "--limit")] if plan.limit else ()),
         ("seeds", ", ".join(map(str, request.seed_numbers)), "--seeds"),
         ("precision", plan.precision, "device" if request.precision == "auto" else "--precision"),
         ("folder", str(dry_run.folder), "--out" if request.out else "default"),

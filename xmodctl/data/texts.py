@@ -7,7 +7,6 @@ import codecs
 import hashlib
 import io
 import re
-import shlex
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.markup import MARKUP, MarkupRemover, without_markup
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import hub
 from xmodctl.data.files import DataFile, Numbered, guarded, open_bytes
 from xmodctl.data.readers import SAVED, format_of, read
-from xmodctl.languages.text_check import MARKUP
 
 STANDARD_INPUT = "-"
 HELD_OUT = 0.05
@@ -35,7 +34,7 @@ LEAST = 20_000
 """Characters of usable text (about ten pages); with less, nothing can be learned or measured."""
 
 MOST_MARKUP = 0.2
-"""The share of the documents that may contain tags; with more, what would be learned is markup."""
+"""The share of the documents that may contain markup; with more, what would be learned is markup."""
 
 _CHUNK = 2**20  # bytes read at a time
 _ROWS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", SAVED)  # formats with columns; all others are lines of text
@@ -98,7 +97,14 @@ class Corpus:
         return [text for number, text in enumerate(self.documents()) if number % every == 0][:count]
 
 
-def gather(sources: Sequence[str], folder: str | Path, *, column: str = "text", limit: int | None = None) -> Corpus:
+def gather(
+    sources: Sequence[str],
+    folder: str | Path,
+    *,
+    column: str = "text",
+    limit: int | None = None,
+    strip_markup: bool = False,
+) -> Corpus:
     """Read text, clean it, drop duplicate lines, hold a share out, and write both parts to `folder`.
 
     A document is a line, or a line of a row's text. Whether it is held out depends only on its content, not on the
@@ -109,21 +115,21 @@ def gather(sources: Sequence[str], folder: str | Path, *, column: str = "text", 
         folder: Where to write `training.txt` and `held-out.txt`.
         column: The column of the text, in files with columns.
         limit: Keep only the first documents, at most this many.
+        strip_markup: Whether to remove markup (`xmodctl.core.markup`) before everything else.
 
     Raises:
         UserError: A source cannot be read or is not text, much of it is markup, or there is too little text.
     """
     seen: set[int] = set()
-    tagged, tag = 0, ""
+    marked, markup = 0, ""
     tally = dict.fromkeys(asdict(Counts()), 0)
-    fingerprint = hashlib.sha256()
-    mistakes = Mistakes(", ".join(sources))
+    fingerprint, mistakes = hashlib.sha256(), Mistakes(", ".join(sources))
     folder = Path(folder)
     paths = folder / "training.txt", folder / "held-out.txt"
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         training, held_out = (held.enter_context(path.open("w", encoding="utf-8")) for path in paths)
-        for piece, begins in _pieces(sources, column, mistakes):
+        for piece, begins in _pieces(sources, column, mistakes, strip_markup=strip_markup):
             if limit and tally["kept"] >= limit:
                 break
             tally["lines" if begins else "cut"] += 1
@@ -137,7 +143,7 @@ def gather(sources: Sequence[str], folder: str | Path, *, column: str = "text", 
                 continue
             seen.add(digest)
             if match := MARKUP.search(text):
-                tagged, tag = tagged + 1, tag or match[0]
+                marked, markup = marked + 1, markup or match[0]
             tally["kept"] += 1
             tally["characters"] += len(text)
             fingerprint.update(digest.to_bytes(8, "big"))
@@ -148,24 +154,22 @@ def gather(sources: Sequence[str], folder: str | Path, *, column: str = "text", 
                 training.write(text + "\n")
     mistakes.raise_any()
     counts = Counts(**tally)
-    _check(counts, sources, tagged, tag)
+    remedy = "save it as plain text" if strip_markup else "remove it with --strip-markup"
+    _check(counts, sources, marked, f"such as {quoted(markup)}; {remedy}")
     return Corpus(*paths, counts, tuple(sources), fingerprint.hexdigest())
 
 
-def _check(counts: Counts, sources: Sequence[str], tagged: int, tag: str) -> None:
+def _check(counts: Counts, sources: Sequence[str], marked: int, remedy: str) -> None:
     """Refuse a text that is mostly markup, or too short.
 
     Args:
         counts: What happened to its lines.
         sources: Where it is from.
-        tagged: How many of the kept lines contain a tag.
-        tag: The first of these tags.
+        marked: How many of the kept lines contain markup.
+        remedy: What markup, and what to do about it.
     """
-    if tagged > MOST_MARKUP * counts.kept:
-        raise UserError(
-            f"{', '.join(sources)}: {tagged / counts.kept:.0%} of the lines contain markup, such as {quoted(tag)}; "
-            f"remove it, for example with: {_without_markup(sources)}"
-        )
+    if marked > MOST_MARKUP * counts.kept:
+        raise UserError(f"{', '.join(sources)}: {marked / counts.kept:.0%} of the lines contain markup, {remedy}")
     if counts.characters < LEAST:
         raise UserError(
             f"{', '.join(sources)}: {counts.characters:,} characters of usable text in {counts.kept:,} different "
@@ -184,12 +188,6 @@ def clean(line: str) -> str:
     return " ".join(_CONTROL.sub(" ", line).split())
 
 
-def _without_markup(sources: Sequence[str]) -> str:
-    """Return a shell command that removes tags from a text."""
-    source = next((source for source in sources if source != STANDARD_INPUT), None)
-    return f"sed 's/<[^>]*>/ /g'{f' {shlex.quote(source)} > text.txt' if source else ''}"
-
-
 def _documents(path: Path) -> Iterator[str]:
     with path.open(encoding="utf-8", newline="\n") as file:
         for line in file:
@@ -200,19 +198,37 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def _pieces(sources: Sequence[str], column: str, mistakes: Mistakes) -> Iterator[tuple[str, bool]]:
+def _pieces(
+    sources: Sequence[str], column: str, mistakes: Mistakes, *, strip_markup: bool
+) -> Iterator[tuple[str, bool]]:
     """Yield lines, in pieces if they are too long, and whether a piece starts its line."""
     for source in sources:
         if source == STANDARD_INPUT:
-            yield from _lines(sys.stdin.buffer, "standard input")
+            lines = _lines(sys.stdin.buffer, "standard input")
+            yield from _stripped(lines) if strip_markup else lines
             continue
         for path, name in _files(source).items():
             if format_of(path) in _ROWS:
-                yield from _rows(path, name, column, mistakes)
+                yield from _rows(path, name, column, mistakes, strip_markup=strip_markup)
             else:
-                file = DataFile(path, name, {}, mistakes, all_columns=False, place="{name}:{number}")
-                for _, raw in guarded(file, _plain):
-                    yield raw["text"], raw["begins"]
+                lines = _plain_lines(path, name, mistakes)
+                yield from _stripped(lines) if strip_markup else lines
+
+
+def _stripped(pieces: Iterator[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+    """Yield the lines of a file without markup, in pieces as before."""
+    remover = MarkupRemover()
+    for piece, begins in pieces:
+        for line in remover.lines(piece, begins=begins):
+            yield from _cut(line)
+    for line in remover.rest():
+        yield from _cut(line)
+
+
+def _plain_lines(path: Path, name: str, mistakes: Mistakes) -> Iterator[tuple[str, bool]]:
+    file = DataFile(path, name, {}, mistakes, all_columns=False, place="{name}:{number}")
+    for _, raw in guarded(file, _plain):
+        yield raw["text"], raw["begins"]
 
 
 def check_sources(sources: Sequence[str]) -> None:
@@ -261,7 +277,7 @@ def _local_file(source: str) -> Path | None:
     return None
 
 
-def _rows(path: Path, name: str, column: str, mistakes: Mistakes) -> Iterator[tuple[str, bool]]:
+def _rows(path: Path, name: str, column: str, mistakes: Mistakes, *, strip_markup: bool) -> Iterator[tuple[str, bool]]:
     file, rows = read(path, name, {"text": column}, mistakes)
     for number, raw in rows:
         if column not in raw:
@@ -271,7 +287,7 @@ def _rows(path: Path, name: str, column: str, mistakes: Mistakes) -> Iterator[tu
         if isinstance(text, str) and _SURROGATE.search(text):
             mistakes.add(file.at(number), f"`{column}` holds an unpaired surrogate, which is half a character")
         elif isinstance(text, str):
-            for line in re.split(r"\r\n|\r|\n", text):
+            for line in re.split(r"\r\n|\r|\n", without_markup(text) if strip_markup else text):
                 yield from _cut(line)
         elif text is not None:
             mistakes.add(file.at(number), f"`{column}` is {quoted(text)}; expected text")

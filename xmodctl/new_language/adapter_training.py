@@ -136,6 +136,9 @@ class AdapterTraining:
         """Return what the package records about the training, as plain JSON values."""
         prepared, plan = self.prepared, self.run.plan
         corpus, packed = prepared.text.corpus, prepared.packed
+        text = {"origins": list(corpus.origins), "fingerprint": corpus.fingerprint, "limited": plan.limit}
+        if plan.strip_markup:
+            text["strip_markup"] = True
         return {
             "seed": self.seed,
             "steps": steps,
@@ -143,8 +146,7 @@ class AdapterTraining:
             "recipe": prepared.recipe.model_dump(mode="json"),
             "precision": plan.precision,
             "device": str(self.model.device),
-            "text": {"origins": list(corpus.origins), "fingerprint": corpus.fingerprint,
-                     "limited": plan.limit, **corpus.counts.to_json()},
+            "text": text | corpus.counts.to_json(),
             "sequences": len(packed.training),
             "tokens": packed.tokens,
             "pieces_predicted_among": len(packed.masker.candidates),

@@ -11,10 +11,10 @@ from xmodctl.core.events import Listener, Notice, warn
 from xmodctl.core.files import PART, part_prefix
 from xmodctl.core.messages import listed
 from xmodctl.core.requests import command
-from xmodctl.data.texts import Corpus, check_sources, gather
+from xmodctl.data.texts import Corpus, check_sources
 from xmodctl.new_language.cost import estimate
 from xmodctl.new_language.language_run import LanguageRun
-from xmodctl.new_language.language_text import LanguageText, read_texts
+from xmodctl.new_language.language_text import LanguageText, read_head_text, read_texts
 from xmodctl.new_language.plan import Plan, resolve_plan
 from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.new_language.trainer import train_languages
@@ -80,7 +80,7 @@ def train_plan(
         text_folder = Path(resources.enter_context(unfinished))
         tokenizer = load_tokenizer(source)
         texts = _read(plan, text_folder, tokenizer, listen)
-        head = gather(plan.head_text, text_folder / "head", column=plan.column) if plan.head_text else None
+        head = read_head_text(plan, text_folder)
         run = LanguageRun.open(folder, plan, seeds, _fingerprints(texts, head), on_exists)
         if on_exists == "redo" and (kept := LanguageRun.kept(folder)):
             listen(Notice(f"{folder} keeps files that xmodctl did not write: {listed(kept)}"))

@@ -87,9 +87,22 @@ def read_texts(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast") -
         UserError: A text cannot be used.
     """
     for language, files in plan.texts.items():
-        corpus = gather(files, folder / language, column=plan.column, limit=plan.limit)
+        corpus = gather(files, folder / language, column=plan.column, limit=plan.limit, strip_markup=plan.strip_markup)
         sample = corpus.sample(FIT_TEXTS)
-        yield LanguageText(language, corpus, measure_fit(tokenizer, sample), cautions(language, sample))
+        yield LanguageText(
+            language, corpus, measure_fit(tokenizer, sample), cautions(language, sample, is_stripped=plan.strip_markup)
+        )
+
+
+def read_head_text(plan: Plan, folder: Path) -> Corpus | None:
+    """Read and clean the text that a missing head is trained on, if it is not the language's own.
+
+    Raises:
+        UserError: It cannot be used.
+    """
+    if not plan.head_text:
+        return None
+    return gather(plan.head_text, folder / "head", column=plan.column, strip_markup=plan.strip_markup)
 
 
 def check_known(masker: Masker, training: Encoded, held_out: Encoded, corpus: Corpus) -> None:

@@ -55,6 +55,7 @@ class Plan:
     column: str
     limit: int | None
     precision: Precision
+    strip_markup: bool = False
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -68,7 +69,10 @@ class Plan:
     @property
     def folder_name(self) -> str:
         """The default name of the folder: languages, model, and six digits that differ between plans."""
-        digest = hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+        values = self.to_json()
+        if not self.strip_markup:  # as in plans of earlier versions, whose folders keep their names
+            del values["strip_markup"]
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
         return f"add-{'+'.join(self.languages)}-{Path(self.model).name}-{digest[:6]}"
 
 
@@ -114,6 +118,7 @@ def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple
         column=request.column,
         limit=request.limit,
         precision=precision,
+        strip_markup=request.strip_markup,
     )
     return ResolvedPlan(plan, recipe_origins, notes), model
 

@@ -33,6 +33,7 @@ class AddLanguageRequest:
         precision: auto, fp32, bf16 or fp16.
         column: The text column of files with columns.
         limit: Keep only the first lines of each text.
+        strip_markup: Whether to remove tags and entities of HTML and XML and the markup of wikis from texts.
         out: The folder for the adapters; by default under `runs/`.
         on_exists: What to do with adapters that exist already: resume, redo or error.
         listen: Is called with each event; by default, cautions become Python warnings.
@@ -51,6 +52,7 @@ class AddLanguageRequest:
     precision: str = "auto"
     column: str = "text"
     limit: int | None = None
+    strip_markup: bool = False
     out: str | Path | None = None
     on_exists: str = "resume"
     listen: Listener | None = None

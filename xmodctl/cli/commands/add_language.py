@@ -43,6 +43,14 @@ LineLimit = Annotated[
     int | None,
     typer.Option("--limit", metavar="N", min=1, help="Keep only the first N lines.", rich_help_panel=DATA),
 ]
+StripMarkup = Annotated[
+    bool,
+    typer.Option(
+        "--strip-markup",
+        help="Remove tags and entities of HTML and XML and the markup of wikis from the texts.",
+        rich_help_panel=DATA,
+    ),
+]
 InitFrom = Annotated[
     str,
     typer.Option(
@@ -90,6 +98,7 @@ def add_language(
     text: TextFiles = None,
     column: TextColumn = "text",
     limit: LineLimit = None,
+    strip_markup: StripMarkup = False,
     model: options.Model = options.DEFAULT_MODEL,
     init_from: InitFrom = "auto",
     vocabulary: Vocabulary = "keep",
@@ -131,9 +140,9 @@ def add_language(
     changes = dict(map(parse_override, overrides or ()))
     with Drawing(AddingProgress) as listen:
         result = (plan_add_language if dry_run else train)(
-            texts, column=column, limit=limit, model=model, init_from=init_from, vocabulary=vocabulary,
-            vocabulary_size=vocabulary_size, head_text=head_text or (), recipe=recipe, overrides=changes, seeds=seeds,
-            precision=precision, out=out, on_exists=on_exists, listen=listen,
+            texts, column=column, limit=limit, strip_markup=strip_markup, model=model, init_from=init_from,
+            vocabulary=vocabulary, vocabulary_size=vocabulary_size, head_text=head_text or (), recipe=recipe,
+            overrides=changes, seeds=seeds, precision=precision, out=out, on_exists=on_exists, listen=listen,
         )  # fmt: skip
     if isinstance(result, DryRun):
         show_dry_run(result, plan_tables, as_json=json)
