@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from xmodctl.catalog import catalog as library
-from xmodctl.catalog.task import HubData, Location, Task
+from xmodctl.catalog.locations import HubData, Location
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.schema import keys_of
 from xmodctl.data import coverage, load_rows

@@ -13,6 +13,7 @@ from xmodctl.catalog import catalog as library
 from xmodctl.data import load_rows
 
 TAGS = library.task("udpos").labels
+SLOTS = library.task("massive-slots").labels
 
 
 def jsonl(rows: list[dict[str, Any]]) -> bytes:
@@ -54,6 +55,17 @@ COMMENTS = [
 SIMILAR = [{"sentence1": "a", "sentence2": "b", "score": score} for score in (4.5, 0.0)]
 
 
+REVIEWS = [{"review": f"r {label}", "label": label} for label in ("negative", "positive")]
+LAWS = [{"id": "32000D", "text": "t", "label": [1, 0]}, {"id": "32001D", "text": "u", "label": []}]
+DOMAINS = tuple(library.task("multieurlex").labels_mapped)
+UTTERANCES = [
+    {"id": "1", "locale": "de-DE", "intent": 1, "utt": "weck mich morgen", "annot_utt": "weck mich [date : morgen]"},
+    {"id": "2", "locale": "de-DE", "intent": 0, "utt": "spiel", "annot_utt": "spiel"},
+]
+CHINESE = [{"id": "1", "intent": 0, "utt": "明天 ok", "annot_utt": "[date : 明天] ok"}]
+TREEBANK = [{"tokens": ["zum", "zu", "dem"], "upos": ["_", "ADP", "DET"], "head": ["", "3", "3"]}]
+
+
 @dataclass(frozen=True)
 class Case:
     """One language and split of a benchmark, and what is read from it."""
@@ -92,6 +104,98 @@ CASES = [
         [48, 45],
         ("train/de.json.gz", "test/af.json.gz"),
         row={"id": "0", "text": "t"},
+    ),
+    Case(
+        "massive",
+        "de",
+        "AmazonScience/massive",
+        "de-DE/test/0000.parquet",
+        parquet(UTTERANCES, "intent", ("alarm_query", "alarm_set")),
+        [48, 23],
+        ("de-DE/train/0000.parquet", "da-DK/test/0000.parquet"),
+        row={"id": "1", "text": "weck mich morgen"},
+    ),
+    Case(
+        "massive-slots",
+        "de",
+        "AmazonScience/massive",
+        "de-DE/test/0000.parquet",
+        parquet(UTTERANCES, "intent", ("alarm_query", "alarm_set")),
+        [[0, 0, SLOTS.index("B-date")], [0]],
+        ("de-DE/train/0000.parquet", "da-DK/test/0000.parquet"),
+        row={"id": "1", "tokens": ["weck", "mich", "morgen"]},
+    ),
+    Case(
+        "massive-slots",
+        "zh-CN",
+        "AmazonScience/massive",
+        "zh-CN/validation/0000.parquet",
+        parquet(CHINESE),
+        [[SLOTS.index("B-date"), SLOTS.index("I-date"), 0]],
+        ("zh-TW/validation/0000.parquet",),
+        split="validation",
+        row={"tokens": ["明", "天", "ok"]},
+    ),
+    Case(
+        "nollysenti",
+        "ha_NG",
+        "Davlan/nollysenti",
+        "ha/test/0000.parquet",
+        parquet(REVIEWS),
+        [1, 0],
+        ("ha/train/0000.parquet",),
+        row={"text": "r negative"},
+    ),
+    Case(
+        "multieurlex",
+        "mt",
+        "mteb/eurlex-multilingual",
+        "mt/test-00000-of-00001-1e56.parquet",
+        parquet(LAWS, "label", DOMAINS),
+        [[1, 1, *[0] * 19], [0] * 21],
+        ("mt/train-00000-of-00001-52af.parquet",),
+        row={"id": "32000D"},
+    ),
+    Case(
+        "multieurlex",
+        "en_XX",
+        "mteb/eurlex-multilingual",
+        "en/train-00000-of-00002-d9fe.parquet",
+        parquet(LAWS),
+        [[1, 1, *[0] * 19], [0] * 21],
+        ("en/test-00000-of-00001-25aa.parquet",),
+        split="train",
+        evaluation=False,
+    ),
+    Case(
+        "ud-treebanks",
+        "de_DE",
+        "universal-dependencies/universal_dependencies",
+        "parquet/de_gsd/dev.parquet",
+        parquet(TREEBANK),
+        [[16, 1, 5]],
+        ("parquet/de_gsd/train.parquet", "parquet/de_hdt/dev.parquet"),
+        split="validation",
+    ),
+    Case(
+        "ud-treebanks",
+        "en_XX",
+        "commul/universal_dependencies",
+        "parquet/en_ewt/train.parquet",
+        parquet(TREEBANK),
+        [[16, 1, 5]],
+        ("parquet/en_ewt/test.parquet",),
+        split="train",
+        evaluation=False,
+    ),
+    Case(
+        "udpos",
+        "ja_XX",
+        "google/xtreme",
+        "udpos.Japanese/test-00000-of-00001.parquet",
+        parquet(WORDS, "pos_tags", TAGS),
+        [[7, 15, 12]],
+        ("udpos.English/test-00000-of-00001.parquet",),
     ),
     Case(
         "udpos",

@@ -55,6 +55,51 @@ def test_a_run_with_another_plan_is_refused_and_the_difference_named(tmp_path):
         opened(tmp_path / "r", other)
 
 
+def edited(**values: object) -> Plan:
+    return replace(PLAN, task=PLAN.task.with_values(values, origin="test"))
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        edited(description="Another text.", title="X", citation="", homepage="", license="none", aliases=["x"]),
+        edited(notes=["Beware."]),
+        edited(**{"recipe.mini": "nli"}),
+        edited(**{"evaluation.locations": [{"repository": "a/b", "files": "{split}.csv"}]}),
+        replace(PLAN, recipe=PLAN.recipe.model_copy(update={"name": "mine", "title": "Mine", "source": "me"})),
+    ],
+    ids=["texts", "notes", "default recipe", "locations", "names of the recipe"],
+)
+def test_what_changes_no_number_does_not_keep_a_run_from_continuing(plan, tmp_path):
+    opened(tmp_path / "r")
+    assert opened(tmp_path / "r", plan, seeds=(2,)).seeds == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"labels": ["a", "b", "c"]}, {"columns.text": "title"}, {"metric": "macro_f1"}, {"language_column": "title"}],
+)
+def test_what_changes_numbers_still_does(values, tmp_path):
+    opened(tmp_path / "r")
+    with pytest.raises(UserError, match=rf"task\.{next(iter(values))}"):
+        opened(tmp_path / "r", edited(**values))
+
+
+def test_a_plan_finds_its_folder_although_descriptions_were_edited_since(tmp_path):
+    (tmp_path / "runs").mkdir()
+    folder = opened(tmp_path / "runs" / PLAN.folder_name).folder
+    described = edited(description="Another text.")
+    assert described.folder_name != PLAN.folder_name
+    assert Run.folder_of(described, tmp_path / "runs") == folder
+    elsewhere = edited(**{"evaluation.locations": [{"repository": "a/b", "files": "{split}.csv"}]})
+    for other in (elsewhere, replace(PLAN, limit=5)):
+        assert Run.folder_of(other, tmp_path / "runs") == tmp_path / "runs" / other.folder_name
+
+
+def test_notes_on_a_task_leave_the_folder_as_older_versions_name_it():
+    assert edited(notes=["Beware."]).folder_name == edited(notes=[]).folder_name
+
+
 def test_a_run_whose_data_has_changed_is_refused(tmp_path):
     opened(tmp_path / "r")
     with pytest.raises(UserError, match="the train data has changed"):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from xmodctl.catalog import catalog as library
+from xmodctl.catalog.locations import HubData
 from xmodctl.catalog.recipe import Recipe, Stage
-from xmodctl.catalog.task import HubData, Task
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.data import load_rows
 from xmodctl.run.folder import differences, validator

@@ -12,6 +12,9 @@ from xmodctl.core.schema import Described, read
 
 D = TypeVar("D", bound=Described)
 
+SHARED = "_"
+"""The beginning of the names of files in `tasks/` that only other files include."""
+
 
 def shipped_folder(name: str) -> Path:
     """Return the folder `tasks` or `recipes`: inside the package when installed, beside it in a checkout."""
@@ -22,7 +25,9 @@ def shipped_folder(name: str) -> Path:
 @cache
 def tasks() -> dict[str, Task]:
     """Return the shipped tasks by name."""
-    return {path.stem: read(Task, path, name=path.stem) for path in sorted(shipped_folder("tasks").glob("*.yaml"))}
+    folder = shipped_folder("tasks")
+    files = (path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith(SHARED))
+    return {path.stem: read(Task, path, shared=folder, name=path.stem) for path in files}
 
 
 @cache
@@ -38,7 +43,7 @@ def task(name: str) -> Task:
         UserError: There is no such task, or the file has mistakes.
     """
     if _is_path(name):
-        return read(Task, Path(name).expanduser(), name=Path(name).stem)
+        return read(Task, Path(name).expanduser(), shared=shipped_folder("tasks"), name=Path(name).stem)
     key = _folded(name)
     names = {alias: shipped for shipped in tasks().values() for alias in (shipped.name, *shipped.aliases)}
     by_key = {_folded(alias): shipped for alias, shipped in names.items()}

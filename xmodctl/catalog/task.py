@@ -7,46 +7,19 @@ from pydantic import (
     AliasChoices,
     Field,
     SerializerFunctionWrapHandler,
-    StringConstraints,
     field_validator,
     model_serializer,
     model_validator,
 )
 
+from xmodctl.catalog.locations import ColumnNames, HubData, TaggedText, without_columns
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import Described
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.answers import MetricRules
 from xmodctl.languages import is_corpus, same
 
-Split = Literal["train", "validation", "test"]
-
 Presence = Literal["required", "optional"]
-
-ColumnName = Annotated[str, StringConstraints(strip_whitespace=False)]
-"""A header may have spaces around a name."""
-ColumnNames = dict[str, ColumnName | list[ColumnName]]
-
-
-class Location(Described):
-    """One repository on the Hub that may have the data; the first that is available is used."""
-
-    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="id of the data set on the Hub, as owner/name")
-    revision: str = Field("main", description="branch, tag, or commit")
-    files: str = Field(description="files of one split: a pattern with {language} and {split}")
-    languages: tuple[str, ...] = Field((), description="languages in this repository, if not all")
-    splits: tuple[Split, ...] = Field((), description="splits in this repository, if not all")
-
-
-class HubData(Described):
-    """Where one part of a benchmark is on the Hub, and how it names its splits and columns."""
-
-    locations: tuple[Location, ...] = Field(min_length=1, description="repositories, tried in order")
-    splits: dict[Split, str] = Field(default_factory=dict, description="xmodctl's split names -> the data set's")
-    columns: ColumnNames = Field(default_factory=dict, description="columns whose names differ from the task's")
-    labels: tuple[str, ...] = Field(
-        (), description="the names of the task's labels in this data, in the order of `labels`"
-    )
 
 
 class Task(Described):
@@ -102,6 +75,10 @@ class Task(Described):
         description="how `predict` divides a text into words: at spaces, or as the texts with spans of training data "
         "are divided; set by `finetune`",
     )
+    tagged_text: TaggedText | None = Field(
+        None,
+        description="the column with text whose tagged parts are in brackets, from which `tokens` and `tags` are made",
+    )
     connectives: dict[str, dict[str, str]] = Field(
         default_factory=dict,
         description="language -> value of `question` (cause, effect) -> its wording in that language",
@@ -133,6 +110,7 @@ class Task(Described):
     )
     homepage: str = Field("", description="where the benchmark is described")
     citation: str = Field("", description="the paper to cite")
+    notes: tuple[str, ...] = Field((), description="what a user of the benchmark must know")
 
     @field_validator("languages", mode="before")
     @classmethod
@@ -193,6 +171,21 @@ class Task(Described):
                 values.pop(key, None)
         return values
 
+    def with_values(self, changes: Mapping[str, Any], *, origin: str) -> Self:
+        """Return a copy with dotted keys replaced and validated; a column that is named anew has that name everywhere.
+
+        What `evaluation.columns` and `training.columns` name stays as it is unless they are changed themselves.
+        """
+        values: dict[str, Any] = dict(changes)
+        for part in ("training", "evaluation"):
+            data: HubData | None = getattr(self, part)
+            named = {key.rpartition(".")[2] for key in changes if key.startswith(("columns.", f"{part}.columns."))}
+            named |= {name for key in ("columns", f"{part}.columns") for name in changes.get(key) or ()}
+            if data and part not in changes and any(named & set(location.columns) for location in data.locations):
+                kept = without_columns(data.model_dump(exclude_unset=True), named, of_locations=True)
+                values = {f"{part}.locations": kept["locations"], **values}
+        return super().with_values(values, origin=origin)
+
     @model_validator(mode="before")
     @classmethod
     def _without_optional_columns(cls, values: object) -> object:
@@ -205,9 +198,8 @@ class Task(Described):
             return values
         changed = {**values, "columns": _lacking(columns, dropped)}
         for part in ("training", "evaluation"):
-            data = values.get(part)
-            if isinstance(data, dict) and isinstance(data.get("columns"), dict):
-                changed[part] = {**data, "columns": _lacking(data["columns"], dropped)}
+            if isinstance(data := values.get(part), dict):
+                changed[part] = without_columns(data, dropped)
         return changed
 
     @model_validator(mode="after")
@@ -248,6 +240,8 @@ class Task(Described):
             yield "labels_mapped", "`labels_mapped` renames labels, which"
         if self.threshold != type(self).model_fields["threshold"].default:
             yield "threshold", "`threshold` decides on each of several labels, which"
+        if self.tagged_text:
+            yield "tagged_text", "`tagged_text` has words and their tags, which"
         if self.word_rule != "spaces":
             yield "word_rule", "`word_rule` divides texts into words, which"
         if self.numbered_columns:
@@ -340,7 +334,7 @@ class Task(Described):
         return self.metric or next(iter(KINDS[self.kind].headlines))
 
 
-_NEW_KEYS = ("threshold", "word_rule", "find", "split_column", "split_seed", "from_data")
+_NEW_KEYS = ("threshold", "word_rule", "find", "split_column", "split_seed", "from_data", "tagged_text", "notes")
 """Keys that older runs do not have."""
 
 

@@ -14,13 +14,8 @@ from pydantic_core import ErrorDetails
 
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.messages import LONGEST_SHOWN, shell_setting
-from xmodctl.core.reading import read_text
+from xmodctl.core.yaml_files import Place, lines_of, read_with_included, read_yaml_file
 from xmodctl.core.yaml_text import YamlError, load
-
-Place = tuple[int | str, ...]
-
-LARGEST_FILE = 2**20
-"""Bytes; tasks and recipes have a few thousand."""
 
 
 class Described(BaseModel):
@@ -46,37 +41,27 @@ class Described(BaseModel):
 D = TypeVar("D", bound=Described)
 
 
-def read(kind: type[D], path: Path, **added_values: Any) -> D:
-    """Read a described value from a YAML file; `added_values` come from elsewhere, as the file's name does.
+def read(kind: type[D], path: Path, *, shared: Path | None = None, **added_values: Any) -> D:
+    """Read a described value from a YAML file.
+
+    Args:
+        kind: The type of the value.
+        path: The file.
+        shared: The folder of files that it may include, besides those that are beside it; without it, `include` is
+            not a key.
+        added_values: Values that come from elsewhere, as the file's name does.
 
     Raises:
         UserError: The file cannot be read, is not YAML, or has mistakes; the message lists all of them.
     """
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UserError(
-                f"{path} is larger than {LARGEST_FILE // 2**20} MiB; a task or a recipe is a short YAML file"
-            )
-        text = read_text(path, most=LARGEST_FILE, encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        values, document = load(text)
-    except YamlError as error:
-        line = f":{error.line}" if error.line else ""
-        raise UserError(f"{path}{line}: this is not YAML ({error})") from error
-    if not isinstance(values, dict) or document is None:
-        raise UserError(f"{path}: expected `key: value` lines, found {_quoted(values)}")
-    if taken := sorted(set(added_values) & set(values)):
+    file = read_yaml_file(path) if shared is None else read_with_included(path, shared)
+    if taken := sorted(set(added_values) & set(file.values)):
         raise UserError(f"{path}: `{taken[0]}` is not a key of this file (it comes from the file's name); remove it")
-    lines, twice = _lines(document)
-    return parse(kind, {**values, **added_values}, origin=str(path), lines=lines, mistakes=twice)
+    return parse(kind, {**file.values, **added_values}, origin=str(path), lines=file.places, mistakes=file.mistakes)
 
 
 def parse(
-    kind: type[D], values: Mapping[str, Any], *, origin: str, lines: Mapping[Place, int], mistakes: Sequence[str] = ()
+    kind: type[D], values: Mapping[str, Any], *, origin: str, lines: Mapping[Place, str], mistakes: Sequence[str] = ()
 ) -> D:
     """Validate `values` as a `kind`.
 
@@ -106,7 +91,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise UserError(f"--set {text}: expected KEY=VALUE, such as --set learning_rate=1e-5")
     try:
         value, node = load(raw)
-        if node is not None and (twice := _lines(node)[1]):
+        if node is not None and (twice := lines_of(node)[1]):
             raise YamlError(twice[0].partition(": ")[2].partition(" (first")[0])
         return key.strip(), value
     except YamlError as error:
@@ -122,11 +107,11 @@ def keys_of(kind: type[Described]) -> list[str]:
     return list(kind.model_fields)
 
 
-def _sentence(kind: type[Described], error: ErrorDetails, lines: Mapping[Place, int]) -> str:
+def _sentence(kind: type[Described], error: ErrorDetails, lines: Mapping[Place, str]) -> str:
     place = tuple(part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-")))
     key = ".".join(str(part) for part in place)
     line = next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), None)
-    where = f"line {line}: " if line else ""
+    where = f"{line}: " if line else ""
     match error["type"]:
         case "extra_forbidden":
             known = _known_keys(kind, place[:-1])
@@ -173,26 +158,3 @@ def _quoted(value: Any) -> str:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
-
-
-def _lines(document: yaml.Node) -> tuple[dict[Place, int], list[str]]:
-    """Return the line of every key of a YAML document, and a sentence for each duplicate key."""
-    lines: dict[Place, int] = {}
-    twice: list[str] = []
-
-    def walk(node: yaml.Node, place: Place) -> None:
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                inner = (*place, key.value)
-                line = key.start_mark.line + 1
-                if inner in lines:
-                    twice.append(f"line {line}: `{'.'.join(map(str, inner))}` is given twice (first on {lines[inner]})")
-                lines[inner] = line
-                walk(value, inner)
-        elif isinstance(node, yaml.SequenceNode):
-            for index, value in enumerate(node.value):
-                lines[*place, index] = value.start_mark.line + 1
-                walk(value, (*place, index))
-
-    walk(document, ())
-    return lines, twice

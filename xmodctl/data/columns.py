@@ -32,10 +32,8 @@ def check_columns(file: DataFile, number: int, raw: Raw, source: DataSource) -> 
             continue
         free = [name for name in raw if name not in in_use and name not in _other_roles(column)]
         guess = nearest(missing[0], free, source.language) or nearest(column, free, source.language)
-        if isinstance(names, str):
-            remedy = shell_setting(f"columns.{column}", guess or "NAME")
-        else:
-            remedy = f"--set columns.{column}='[A, B]'"
+        key = f"{source.column_keys.get(column, 'columns')}.{column}"
+        remedy = shell_setting(key, guess or "NAME") if isinstance(names, str) else f"--set {key}='[A, B]'"
         raise UserError(
             f"{file.at(number)}: no column `{missing[0]}` for the {column} (found {listed(raw) or 'none'}); "
             f"give the column with {remedy}{_without(column, source)}"

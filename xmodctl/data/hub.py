@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
-from xmodctl.catalog.task import HubData, Location, Split, Task
+from xmodctl.catalog.locations import HubData, Location, Split
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.hub import HubError
 from xmodctl.core.hub_downloads import Repository, Wanted, cached, fetch
@@ -28,12 +29,10 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> DataSo
     """
     data, language, locations = _locations(task, language, split, evaluation=evaluation)
     reasons: dict[str, HubError] = {}
-    patterns = {
-        location: location.files.replace("{language}", language).replace("{split}", data.splits.get(split, split))
-        for location in locations
-    }
-    has_copy = any(_is_cached(location, pattern) for location, pattern in patterns.items())
-    for location, pattern in patterns.items():
+    part = "evaluation" if data is task.evaluation else "training"
+    patterns = [(location, data.pattern(location, language, split)) for location in locations]
+    has_copy = any(_is_cached(location, pattern) for location, pattern in patterns)
+    for location, pattern in patterns:
         try:
             folder, files = _fetch(location, pattern, is_replaceable=has_copy)
         except HubError as reason:
@@ -44,12 +43,14 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> DataSo
             origin=f"{location.repository}@{folder.name}:{files[0] if len(files) == 1 else pattern}",
             language=language,
             split=split,
-            columns={**task.columns, **data.columns},
+            columns={**task.columns, **data.columns, **location.columns},
+            column_keys=dict.fromkeys(data.columns, f"{part}.columns"),
             numbered=task.numbered_columns,
             plain_tags=KINDS[task.kind].plain_tags,
             published=True,
             language_columns=(task.language_column,) if _is_mixed(task, data) else (),
             language_ends_at=task.language_ends_at,
+            tagged_text=task.tagged_text,
             labels=data.labels,
         )
     raise _unavailable(f"{task.title} ({language}, {split})", reasons, option="--data DIR")
@@ -69,7 +70,7 @@ def _locations(task: Task, language: str, split: Split, *, evaluation: bool) -> 
     data, language = _data_of(task, language, evaluation=evaluation)
     if data.splits and split not in data.splits:
         raise UserError(f"{task.title} has no split `{split}`; it has {', '.join(data.splits)}")
-    locations = [location for location in data.locations if _may_hold(location, language, split)]
+    locations = [location for location in data.locations if location.has(language, split)]
     if not locations:
         raise UserError(f"{task.title} has no split `{split}` in `{language}`; give your own data with --data DIR")
     return data, language, locations
@@ -82,9 +83,7 @@ def coverage(task: Task) -> dict[str, tuple[Split, ...]]:
     data = task.evaluation
     splits = [split for split in SPLITS if split in (data.splits or SPLITS)]
     covered: dict[str, tuple[Split, ...]] = {
-        language: tuple(
-            split for split in splits if any(_may_hold(location, language, split) for location in data.locations)
-        )
+        language: tuple(split for split in splits if any(location.has(language, split) for location in data.locations))
         for language in task.languages
     }
     source_splits = covered.get(task.source_language, ())
@@ -129,10 +128,6 @@ def _by_language(data: HubData) -> bool:
 def _is_mixed(task: Task, data: HubData) -> bool:
     """Return whether files hold several languages, with a column that gives the language."""
     return data is task.evaluation and bool(task.language_column) and not _by_language(data)
-
-
-def _may_hold(location: Location, language: str, split: Split) -> bool:
-    return language in (location.languages or (language,)) and split in (location.splits or (split,))
 
 
 def files_of(repository: str, revision: str, pattern: str) -> dict[Path, str]:

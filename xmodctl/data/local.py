@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from xmodctl.catalog.task import Split, Task
+from xmodctl.catalog.locations import Split
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import single_file
@@ -122,6 +123,7 @@ def _source(task: Task, folder: Path, splits: Mapping[Split, list[Path]], split:
         columns=dict(task.columns),
         numbered=task.numbered_columns,
         plain_tags=KINDS[task.kind].plain_tags,
+        tagged_text=task.tagged_text,
     )
 
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from xmodctl.catalog.task import Split
+from xmodctl.catalog.locations import Split
 from xmodctl.data.files import COMPRESSIONS
 from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
 

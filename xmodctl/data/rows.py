@@ -7,16 +7,17 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.catalog.task import Split, Task
+from xmodctl.catalog.locations import Split
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import NAMES_SHOWN, listed, quoted, shell_setting
 from xmodctl.core.mistakes import Mistakes, NoGoldError, RowError
 from xmodctl.data import hub, local
 from xmodctl.data.columns import check_columns
 from xmodctl.data.files import DataFile, Numbered
-from xmodctl.data.readers import read
 from xmodctl.data.sources import DataSource, language_in, names_of
 from xmodctl.data.tables import ExampleCollector, RowCollector, TableCollector
+from xmodctl.data.tagged_text import Tagging, read_rows
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.labels import written_form
 from xmodctl.kinds.rows import Raw, RowReader, cell, checked_text, single_column
@@ -204,7 +205,7 @@ def _rows_of_file(
 
     A file that does not give its language is mentioned in `notes`.
     """
-    file, rows = read(
+    file, rows = read_rows(
         path,
         name,
         source.columns,
@@ -212,6 +213,7 @@ def _rows_of_file(
         all_columns=bool(source.language_columns),
         numbered=source.numbered,
         plain_tags=source.plain_tags,
+        tagging=Tagging.of(source.tagged_text, source.columns, source.language),
     )
     first = next(rows, None)
     if first is None:

@@ -8,13 +8,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from xmodctl.catalog.task import Split, Task
+from xmodctl.catalog.locations import Split
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import listed, quoted
 from xmodctl.core.mistakes import Mistakes
-from xmodctl.data.readers import FORMATS, SAVED, format_of, read
+from xmodctl.data.readers import FORMATS, SAVED, format_of
 from xmodctl.data.sources import SPLIT_NAMES, DataSource, language_in
 from xmodctl.data.splitting import SplittableRow, split_rows
+from xmodctl.data.tagged_text import Tagging, read_rows
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS, SPLIT_COLUMN
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.rows import Raw
@@ -67,6 +69,7 @@ def find(task: Task, file: Path, language: str, split: Split, *, single_language
         single_language=single_language or is_only,
         numbered=task.numbered_columns,
         plain_tags=KINDS[task.kind].plain_tags,
+        tagged_text=task.tagged_text,
         row_splits=contents.splits,
     )
 
@@ -162,7 +165,7 @@ def _without_split(column: str) -> str:
 
 
 def _rows(task: Task, file: Path, mistakes: Mistakes) -> Iterator[tuple[int, Raw]]:
-    return read(
+    return read_rows(
         file,
         str(file),
         task.columns,
@@ -170,6 +173,7 @@ def _rows(task: Task, file: Path, mistakes: Mistakes) -> Iterator[tuple[int, Raw
         all_columns=True,
         numbered=task.numbered_columns,
         plain_tags=KINDS[task.kind].plain_tags,
+        tagging=Tagging.of(task.tagged_text, task.columns),
     )[1]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xmodctl.catalog.task import Split
+from xmodctl.catalog.locations import Split, TaggedText
 from xmodctl.kinds.rows import Columns
 
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
@@ -35,6 +35,8 @@ class DataSource:
     row_splits: Mapping[int, Split] | None = (
         None  # of each row of a single file, by its number; None: all are of `split`
     )
+    tagged_text: TaggedText | None = None  # the text that words and tags are made from
+    column_keys: Mapping[str, str] = field(default_factory=dict)  # column -> the task's key that names it, if another
     labels: tuple[str, ...] = ()  # how the data writes the task's labels, if it has other names for them
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from xmodctl.catalog.task import Split
+from xmodctl.catalog.locations import Split
 
 HELD_OUT: tuple[tuple[Split, float], ...] = (("test", 0.1), ("validation", 0.1))
 """The shares of the rows that are not trained on."""

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xmodctl.catalog.task import Split, Task
+from xmodctl.catalog.locations import Split
+from xmodctl.catalog.task import Task
 from xmodctl.core.messages import counted, quoted
 from xmodctl.core.mistakes import PLACES_SHOWN, Mistakes
 from xmodctl.data import single_file
-from xmodctl.data.readers import read
 from xmodctl.data.sources import language_in
+from xmodctl.data.tagged_text import Tagging, read_rows
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.labels import written_form
 from xmodctl.kinds.rows import Raw
@@ -88,7 +89,7 @@ def _rows(
     for path, folder_language, file_split in files:
         mistakes = Mistakes(str(path))
         splits = single_file.contents_of(task, path).splits if is_single else None
-        file, rows = read(
+        file, rows = read_rows(
             path,
             str(path),
             task.columns,
@@ -96,6 +97,7 @@ def _rows(
             all_columns=True,
             numbered=task.numbered_columns,
             plain_tags=KINDS[task.kind].plain_tags,
+            tagging=Tagging.of(task.tagged_text, task.columns),
         )
         for number, raw in rows:
             language: str | None = folder_language

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from xmodctl.adapters.store import choose_all, unused_packages
-from xmodctl.catalog.task import Split
+from xmodctl.catalog.locations import Split
 from xmodctl.core.arguments import as_overrides
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.events import Listener, Notice, warn
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from xmodctl.model import Source
     from xmodctl.run.run import Run
 
-SCORING_KEYS = ("columns", "labels_mapped", "language_column", "language_ends_at", "languages")
+SCORING_KEYS = (
+    "columns", "evaluation.columns", "labels_mapped", "language_column", "language_ends_at", "languages", "tagged_text",
+)  # fmt: skip
 """Keys of a task that describe how data is written: a trained run can score data that is written in another way."""
 
 
@@ -80,7 +82,7 @@ def scored_run(request: EvaluationRequest | DonorsRequest, overrides: Mapping[st
     if request.run is None:
         listen(Notice(f"run: {run.folder} (the newest; choose another one with --run)"))
     for key in overrides:
-        if key.partition(".")[0] not in SCORING_KEYS:
+        if not any(key == known or key.startswith(f"{known}.") for known in SCORING_KEYS):
             raise UserError(
                 f"--set {key}: for a trained run, you can only override how other data is written: "
                 f"{', '.join(SCORING_KEYS)}{did_you_mean(key, SCORING_KEYS)}; anything else is an option of finetune"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xmodctl.adapters.attaching import load_tokenizers
-from xmodctl.catalog.task import Split, Task
+from xmodctl.catalog.locations import Split
+from xmodctl.catalog.task import Task
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import (

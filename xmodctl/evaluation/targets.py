@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmodctl.adapters.attaching import available_languages
-from xmodctl.catalog.task import Split
+from xmodctl.catalog.locations import Split
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice
 from xmodctl.data import coverage

@@ -121,7 +121,7 @@ class Kind(ABC):
     """Whether a task must name its labels."""
     task_keys: ClassVar[frozenset[str]] = frozenset()
     """The optional task keys that mean something to this kind: `labels_mapped`, `metric_rules`, `connectives`,
-    `numbered_columns`, `threshold`, and `data_labels` (the `labels` of `training` and `evaluation`)."""
+    `numbered_columns`, `tagged_text`, `threshold`, and `data_labels` (the `labels` of `training` and `evaluation`)."""
 
     recipes: ClassVar[Mapping[str, str]] = {"default": "nli", "mini": "nli-mini"}
     """The recipes of tasks that name none: `default`, and models that need another."""

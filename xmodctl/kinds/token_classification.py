@@ -40,7 +40,7 @@ class TokenClassification(Kind):
     optional = ("id",)
     headlines: ClassVar = {"entity_f1": Metric("Entity F1", "f1")}
     needs_labels = True
-    task_keys = frozenset({"labels_mapped", "numbered_columns", "word_rule"})
+    task_keys = frozenset({"labels_mapped", "numbered_columns", "tagged_text", "word_rule"})
 
     recipes: ClassVar = {"default": "ner", "mini": "ner-mini"}
     head = "tokens"

@@ -90,7 +90,7 @@ class WordTagging(TokenClassification):
 
     name = "word-tagging"
     headlines: ClassVar = {"accuracy": Metric("Accuracy", "accuracy"), "macro_f1": Metric("Macro F1", "f1")}
-    task_keys = frozenset({"labels_mapped", "numbered_columns"})
+    task_keys = frozenset({"labels_mapped", "numbered_columns", "tagged_text"})
     recipes: ClassVar = {"default": "tagging", "mini": "tagging-mini"}
     plain_tags = True
 

@@ -18,7 +18,7 @@ from xmodctl.new_language.language_text import LanguageText, read_head_text, rea
 from xmodctl.new_language.plan import Plan, resolve_plan
 from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.new_language.trainer import train_languages
-from xmodctl.run.folder import RUNS, locked
+from xmodctl.run.folder import locked
 from xmodctl.training.cost import check_disk
 from xmodctl.training.planning import check_length
 
@@ -52,7 +52,7 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
     resolved, source = resolve_plan(request, find_for_texts)
     for note in resolved.notes:
         listen(Notice(note))
-    folder = request.out_folder or RUNS / resolved.plan.folder_name
+    folder = request.out_folder or LanguageRun.folder_of(resolved.plan)
     return train_plan(resolved.plan, request.seed_numbers, source, folder, request.on_exists, listen)
 
 

@@ -10,10 +10,10 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.requests import command
 from xmodctl.data.texts import STANDARD_INPUT
 from xmodctl.new_language.cost import Cost, estimate
+from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import LanguageText, read_texts
 from xmodctl.new_language.plan import Plan, resolve_plan
 from xmodctl.new_language.request import AddLanguageRequest
-from xmodctl.run.folder import RUNS
 from xmodctl.training.planning import ResolvedPlan
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def plan_add_language(request: AddLanguageRequest) -> DryRun:
     plan = resolved.plan
     texts = _read_local(plan, str(request.model))
     cost = estimate(plan, facts, _sequences(plan, texts), len(request.seed_numbers))
-    return DryRun(request, resolved, texts, cost, request.out_folder or RUNS / plan.folder_name)
+    return DryRun(request, resolved, texts, cost, request.out_folder or LanguageRun.folder_of(plan))
 
 
 def _read_local(plan: Plan, model: str) -> tuple[LanguageText, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import quote
 
-from xmodctl.catalog.task import Split
+from xmodctl.catalog.locations import Split
 from xmodctl.core.errors import UserError
 from xmodctl.core.reading import read_text
 from xmodctl.core.visible import one_line

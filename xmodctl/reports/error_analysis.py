@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from xmodctl.catalog.task import Split, Task
+from xmodctl.catalog.locations import Split
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
 from xmodctl.core.schema import parse_override

@@ -50,7 +50,7 @@ class ReportRequest:
         Raises:
             UserError: One does not; the message names it.
         """
-        from xmodctl.catalog.task import Split
+        from xmodctl.catalog.locations import Split
 
         check_choice("--split", self.split, get_args(Split))
         check_choice("--format", self.format_name, (*format_names(), TERMINAL))

@@ -1,6 +1,8 @@
 """Folders that keep what a plan produces, seed by seed; a file in each says which plan, and one process may use it."""
 
+import glob
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,11 +23,27 @@ RUNS = Path("runs")
 
 State = Literal["training", "interrupted", "finished"]
 
+DESCRIPTIONS = re.compile(
+    r"(task|recipe|earlier\.\d+)\.(title|description|aliases|licen[cs]e|homepage|citation|notes|source)"
+    r"|task\.recipe\..*|recipe\.name"
+)
+"""Keys of a plan that describe it and change no number; what `task.recipe` chose is the plan's recipe."""
+
+LOCATIONS = re.compile(r"(task|earlier\.\d+)\.(training|evaluation)\.locations\..*")
+"""Keys that say where data is; whether it is the same data is known from its fingerprint."""
+
+NOT_COMPARED = re.compile(f"{DESCRIPTIONS.pattern}|{LOCATIONS.pattern}")
+
 _VALIDATORS: dict[type, TypeAdapter[Any]] = {}
 
 
 class StoredPlan(Protocol):
     """Everything that decides what is computed."""
+
+    @property
+    def folder_name(self) -> str:
+        """The default name of the folder."""
+        ...
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
@@ -175,6 +193,27 @@ class Folder:
         return existing
 
     @classmethod
+    def folder_of(cls, plan: StoredPlan, runs: Path = RUNS) -> Path:
+        """Return the default folder of a plan: an existing one of which only descriptions differ, or a new one.
+
+        Args:
+            plan: The plan.
+            runs: The folder that it is in.
+        """
+        folder = runs / plan.folder_name
+        if folder.exists():
+            return folder
+        stem = plan.folder_name.rpartition("-")[0]
+        for path in sorted(runs.glob(f"{glob.escape(stem)}-??????/{cls.FILE}")):
+            try:
+                existing = cls.read(path.parent)
+            except UserError:
+                continue
+            if not differences(plan, existing.plan, ignored=DESCRIPTIONS):
+                return existing.folder
+        return folder
+
+    @classmethod
     def kept(cls, folder: Path) -> list[str]:
         """Return the names of files in a folder that are the user's: they are never deleted."""
         written = cls._written_paths(folder)
@@ -225,13 +264,19 @@ def resuming(folder: Path, seed: int) -> str:
     return f"xmodctl resume {shlex.quote(str(folder))} --seed {seed}"
 
 
-def differences(requested: StoredPlan, existing: StoredPlan) -> list[str]:
-    """Return one line per value in which two plans differ."""
+def differences(requested: StoredPlan, existing: StoredPlan, *, ignored: re.Pattern[str] = NOT_COMPARED) -> list[str]:
+    """Return one line per value in which two plans differ, and that changes a number.
+
+    Args:
+        requested: A plan.
+        existing: Another one.
+        ignored: The keys that are not compared.
+    """
     new, old = _flat(requested.to_json()), _flat(existing.to_json())
     return [
         f"{key}: {old.get(key)} there, {new.get(key)} requested"
         for key in sorted({*new, *old}, key=lambda key: (key.startswith("earlier"), key))  # `stages` says the same
-        if new.get(key) != old.get(key)
+        if new.get(key) != old.get(key) and not ignored.fullmatch(key)
     ]
 
 

@@ -55,8 +55,11 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Sha256 of the plan: equal for plans that compute the same."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+        """Sha256 of the plan without the notes on its tasks: equal for plans that compute the same."""
+        values = self.to_json()
+        for task in (values["task"], *values["earlier"]):
+            task.pop("notes", None)  # which older versions do not have
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
     def folder_name(self) -> str:

@@ -96,10 +96,7 @@ class Run(Folder):
 
     def follows_the_plan_of(self, other: "Run") -> bool:
         """Return whether both train in the same way on the same rows, so that only their seeds differ."""
-        named = {"name": "", "title": "", "source": ""}  # these keys of a recipe do not affect training
-        first, second = (
-            replace(run.plan, data=None, recipe=run.plan.recipe.model_copy(update=named)) for run in (self, other)
-        )
+        first, second = (replace(run.plan, data=None) for run in (self, other))
         shared = self.fingerprints.keys() & other.fingerprints.keys()
         return not differences(first, second) and all(
             self.fingerprints[key] == other.fingerprints[key] for key in shared

@@ -97,6 +97,6 @@ def report_notes(resolved: "ResolvedPlan[Plan]", listen: Listener) -> None:
 
 def run_folder(request: FinetuneRequest, plan: "Plan") -> Path:
     """Return the folder of the run: the one that is named, or one under `runs/` that is named after the plan."""
-    from xmodctl.run.folder import RUNS
+    from xmodctl.run.run import Run
 
-    return request.out_folder or RUNS / plan.folder_name
+    return request.out_folder or Run.folder_of(plan)

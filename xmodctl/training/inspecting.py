@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from xmodctl.catalog.task import Split
+from xmodctl.catalog.locations import Split
 from xmodctl.core.arguments import check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, ModelLoading

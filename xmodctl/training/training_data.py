@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from xmodctl.catalog.locations import Split
 from xmodctl.catalog.recipe import Recipe
-from xmodctl.catalog.task import Split, Task
+from xmodctl.catalog.task import Task
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import DataEncoded
