@@ -108,7 +108,7 @@ class _Including:
             places |= {place: _in_file(where, target) for place, where in included.places.items()}
         own = {key: value for key, value in file.values.items() if key != INCLUDE}
         places = {place: where for place, where in places.items() if place[0] not in own}
-        return YamlFile(values | own, places | file.places, (*mistakes, *file.mistakes))
+        return YamlFile(values | own, {**places, **file.places}, (*mistakes, *file.mistakes))
 
     def _find(self, name: str, path: Path) -> Path:
         """Return the included file: beside the including one, or in the shared folder."""
