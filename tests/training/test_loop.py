@@ -201,6 +201,17 @@ def test_a_row_that_memory_does_not_hold_is_named(tiny_model):
         job.gradient(batch, lambda _: None)
 
 
+def test_the_state_of_the_optimizer_that_memory_does_not_hold_is_one_sentence(tiny_model, monkeypatch):
+    job = training(tiny_model)
+
+    def exhausted(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(job.optimizer, "step", exhausted)
+    with pytest.raises(UserError, match="memory does not hold the state of the optimizer at step 1"):
+        next(iter(job))
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory(tiny_model):
     job = training(tiny_model)
     job.module = Scarce(job.module, 0, RuntimeError("shapes do not match"))

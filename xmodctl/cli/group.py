@@ -71,6 +71,13 @@ class Group(TyperGroup):
                 if error.errno is None:
                     raise
                 raise typer.Exit(fail_system(error)) from error
+            except (MemoryError, RuntimeError) as error:
+                from xmodctl.model.memory import is_out_of_memory
+
+                if not is_out_of_memory(error):
+                    raise
+                _fail("memory does not suffice; close other programs that use the device, or use one with more memory")
+                raise typer.Exit(2) from error
             except KeyboardInterrupt as error:
                 where = error.where if isinstance(error, Interrupted) else ""
                 _say_stopped(where, repeated(ctx.command_path, ctx.meta[ARGUMENTS]))

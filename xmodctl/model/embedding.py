@@ -16,6 +16,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.model.batches import collate, evaluation_batches
 from xmodctl.model.engine import Xmod
 from xmodctl.model.inference import TOKENS_PER_STEP, predicting
+from xmodctl.model.memory import in_halves
 from xmodctl.model.modules import routed
 from xmodctl.model.precision import Precision
 from xmodctl.model.source import Source
@@ -63,12 +64,18 @@ def vectors_of(
         on_batch: Called after each batch with the number of its sequences.
     """
     vectors = np.zeros((len(encoded), model.module.config.hidden_size), dtype=np.float32)
-    for units in evaluation_batches(encoded.lengths, tokens_per_step=TOKENS_PER_STEP):
+
+    def compute(units: NDArray[np.int64]) -> NDArray[np.float32]:
         batch = collate(encoded, units, pad_id=pad_id)
         inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
         with predicting(model.device, precision), _whole_sequences(model):
             hidden = _hidden_states(model, inputs, pooling.layer).float()
-        vectors[units] = pooled(hidden, inputs["attention_mask"], pooling).cpu().numpy()
+        values: NDArray[np.float32] = pooled(hidden, inputs["attention_mask"], pooling).cpu().numpy()
+        return values
+
+    batches = evaluation_batches(encoded.lengths, tokens_per_step=TOKENS_PER_STEP)
+    for units, values in in_halves(iter(batches), compute, encoded.lengths):
+        vectors[units] = values
         if on_batch:
             on_batch(len(units))
     return vectors

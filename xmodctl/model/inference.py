@@ -8,6 +8,7 @@ import numpy as np
 
 from xmodctl.core.encoded import Encoded
 from xmodctl.model.batches import collate, evaluation_batches
+from xmodctl.model.memory import in_halves
 from xmodctl.model.precision import Precision
 
 if TYPE_CHECKING:
@@ -39,13 +40,20 @@ def predicting(device: "torch.device", precision: Precision) -> Iterator[None]:
 def predict(
     model: "Xmod", encoded: Encoded, *, precision: Precision, pad_id: int, tokens: int = TOKENS_PER_STEP
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Yield the numbers of the units of each batch and their logits; the longest units come first."""
+    """Yield the numbers of the units of each batch and their logits; the longest units come first.
+
+    Batches that memory does not hold are halved.
+
+    Raises:
+        UserError: Memory does not hold one unit alone.
+    """
     import torch
 
     device = model.module.device
     model.leave_padding_out()
     model.module.eval()
-    for units in evaluation_batches(encoded.lengths, choices=encoded.sizes, tokens_per_step=tokens):
+
+    def compute(units: np.ndarray) -> list[np.ndarray]:
         batch = collate(encoded, units, pad_id=pad_id)
         inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
         with predicting(device, precision):
@@ -53,7 +61,10 @@ def predict(
             # The span head returns its two logits per token separately.
             spans = (outputs.start_logits, outputs.end_logits) if "start_logits" in outputs else None
             logits = torch.stack(spans, dim=-1) if spans else outputs.logits
-        yield units, list(logits.float().cpu().numpy())
+        return list(logits.float().cpu().numpy())
+
+    batches = evaluation_batches(encoded.lengths, choices=encoded.sizes, tokens_per_step=tokens)
+    yield from in_halves(iter(batches), compute, encoded.lengths)
 
 
 def logits_of(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xmodctl.core.encoded import Encoded
 from xmodctl.model.batches import IGNORED, evaluation_batches
 from xmodctl.model.inference import predicting
+from xmodctl.model.memory import in_halves
 from xmodctl.model.precision import Precision
 from xmodctl.new_language.masking import Ids, Masker
 
@@ -52,7 +53,8 @@ def measure_held_out(
     candidates = torch.from_numpy(masker.candidates).to(device)
     units = np.arange(len(encoded)) if units is None else units
     units = units[masker.counts(encoded.input_ids)[units] > 0]
-    for part in _batches(encoded, units):
+
+    def compute(part: Ids) -> tuple[NDArray[np.float64], Ids]:
         inputs = masker.batch(encoded, part, seed=0, step=0, pad_id=pad_id)
         inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
         is_predicted = inputs["labels"] != IGNORED
@@ -61,8 +63,11 @@ def measure_held_out(
         targets = torch.searchsorted(candidates, inputs["labels"][is_predicted])
         token_losses = functional.cross_entropy(logits.float(), targets, reduction="none")
         row = is_predicted.nonzero()[:, 0].cpu().numpy()
-        losses[part] = np.bincount(row, weights=token_losses.double().cpu().numpy(), minlength=len(part))
-        tokens[part] = np.bincount(row, minlength=len(part))
+        nats = np.bincount(row, weights=token_losses.double().cpu().numpy(), minlength=len(part))
+        return nats.astype(np.float64), np.bincount(row, minlength=len(part)).astype(np.int64)
+
+    for part, (nats, predicted) in in_halves(_batches(encoded, units), compute, encoded.lengths):
+        losses[part], tokens[part] = nats, predicted
     return HeldOutLoss(losses[units], tokens[units])
 
 

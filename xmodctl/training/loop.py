@@ -14,9 +14,10 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, StepTaken, warn
 from xmodctl.model.batches import collate, sampled, training_batches
 from xmodctl.model.inference import best_device
+from xmodctl.model.memory import OutOfMemoryError, memory_errors
 from xmodctl.model.precision import Precision, autocast
 from xmodctl.run.checkpoints import Checkpoint, Progress
-from xmodctl.training.memory import Memory, OutOfMemoryError, memory_errors
+from xmodctl.training.memory import Memory
 
 if TYPE_CHECKING:
     import torch
@@ -194,15 +195,27 @@ class Training:
         )
 
     def update(self, batch: Batch, gradient: Gradient) -> StepTaken:
-        """Take one optimizer step with the gradient that `gradient` left in the parameters."""
+        """Take one optimizer step with the gradient that `gradient` left in the parameters.
+
+        Raises:
+            UserError: Memory does not hold the state of the optimizer, which its first step creates.
+        """
         learning_rate = self.recipe.learning_rate * schedule(self.recipe, self.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self.scaler.step(self.optimizer)
+        units = np.concatenate(batch)
+        try:
+            with memory_errors(units):
+                self.scaler.step(self.optimizer)
+        except OutOfMemoryError:
+            raise UserError(
+                f"memory does not hold the state of the optimizer at step {self.step + 1:,}, which is twice the size "
+                "of the parameters that are trained; close other programs that use the device, or use one with more "
+                "memory"
+            ) from None
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        units = np.concatenate(batch)
         return StepTaken(
             step=self.step,
             total_steps=self.total_steps,

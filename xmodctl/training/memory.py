@@ -1,7 +1,6 @@
 """Micro-batches that do not fit into memory: they are halved, and the optimizer step is the same up to rounding."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,43 +8,10 @@ import numpy as np
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Notice
+from xmodctl.model.memory import free_cache
 
 SMALLEST = 64
 """The smallest `tokens_per_step` of a recipe."""
-
-_CPU_MESSAGES = ("not enough memory", "can't allocate memory")
-"""What torch's allocator on CPUs says, in a RuntimeError."""
-
-
-class OutOfMemoryError(Exception):
-    """A micro-batch does not fit into memory.
-
-    Args:
-        part: The numbers of its units.
-    """
-
-    def __init__(self, part: np.ndarray) -> None:
-        super().__init__("out of memory")
-        self.part = part
-
-
-@contextmanager
-def memory_errors(part: np.ndarray) -> Iterator[None]:
-    """Turn each way of running out of memory into `OutOfMemoryError`.
-
-    Args:
-        part: The numbers of the units of a micro-batch.
-    """
-    import torch
-
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not is_memory and not any(message in str(error) for message in _CPU_MESSAGES):
-            raise
-        error.__traceback__ = None  # it holds the tensors of the micro-batch
-        raise OutOfMemoryError(part) from None
 
 
 @dataclass
@@ -76,10 +42,7 @@ class Memory:
         Raises:
             UserError: It cannot be split.
         """
-        import torch
-
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_cache()
         size = self._size(part)
         if len(part) == 1:
             raise UserError(
