@@ -118,6 +118,26 @@ def test_scores_are_those_of_scikit_learn(seed):
     assert scores["macro_f1"] == pytest.approx(100 * metrics.f1_score(*flat, average="macro"), abs=1e-9)
 
 
+REFERENCE = json.loads((Path(__file__).parent / "tag_runs_reference.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("reference", REFERENCE["sets"], ids=["parts of speech", "few tags", "chunk tags"])
+def test_the_second_score_is_that_of_xtremes_script(reference):
+    task = TASK.with_values({"labels": reference["labels"]}, origin="test")
+    gold, guess = ([pair[side].split() for pair in reference["sentences"]] for side in (0, 1))
+    scores = KIND.metrics(KIND.statistics(gold, guess, task, "en").sum(axis=0), task)
+    assert scores["xtreme_f1"] == pytest.approx(reference["f1"], abs=1e-9)
+    assert task.with_values({"metric": "xtreme_f1"}, origin="--set").headline == "xtreme_f1"
+
+
+def test_runs_of_equal_tags_are_what_xtremes_script_counts():
+    task = TASK.with_values({"labels": ["NOUN", "VERB", "SYM"]}, origin="test")
+    gold, guess = [["NOUN", "NOUN", "VERB", "SYM", "SYM"]], [["NOUN", "VERB", "VERB", "SYM", "SYM"]]
+    scores = KIND.metrics(KIND.statistics(gold, guess, task, "en").sum(axis=0), task)
+    assert scores["accuracy"] == 80.0
+    assert scores["xtreme_f1"] == 50.0  # both SYM are right; neither of the other two runs is
+
+
 def test_the_baseline_is_the_most_common_tag():
     gold = [["NOUN", "NOUN", "VERB"], ["NOUN"]]
     assert KIND.baseline(gold, None, TASK, "en") == 75.0

@@ -266,3 +266,13 @@ def test_in_a_browser_nothing_is_wider_than_the_page_and_the_console_is_silent(n
     assert figures["wide"] == []
     assert figures["scroll"] == figures["width"]
     assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def test_rows_of_an_older_version_without_a_metric_are_shown_beside_newer_ones(tmp_path):
+    run = scored_run(tmp_path, seeds=(1,))
+    lines = [json.loads(line) for line in run.results.read_text().splitlines()]
+    name = next(name for name in lines[0]["metrics"] if name != lines[0]["metric"])
+    del lines[-1]["metrics"][name]
+    run.results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = render(gather([run.folder]))
+    assert lines[0]["metric"] in page

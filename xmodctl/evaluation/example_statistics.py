@@ -28,7 +28,7 @@ NOT_OF_THE_TASK = (ArithmeticError, AttributeError, LookupError, TypeError, Valu
 
 _log = logging.getLogger(__name__)
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the cache files. Files of another version are made again."""
 
 CACHE_BYTES = 2**28

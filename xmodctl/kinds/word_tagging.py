@@ -13,11 +13,15 @@ from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Metric, TaskView
 from xmodctl.kinds.labels import Labels, sorted_labels, written_form
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_texts, single_column
+from xmodctl.kinds.tag_runs import tag_runs
 from xmodctl.kinds.token_classification import TokenClassification
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
+
+RUNS = 3
+"""Counts of runs of equal tags in the statistics of a row: true positives, false positives, and false negatives."""
 
 UNTAGGED = ("O", "X")
 """What a word without tokens is tagged, if the task has it: `X` is other in Universal Dependencies."""
@@ -86,10 +90,14 @@ class TaggedWords(RowReader):
 
 
 class WordTagging(TokenClassification):
-    """Tag each word; scored by accuracy and macro-averaged F1 over words."""
+    """Tag each word; scored by accuracy, by XTREME's F1 of runs of equal tags, and by macro-averaged F1 over words."""
 
     name = "word-tagging"
-    headlines: ClassVar = {"accuracy": Metric("Accuracy", "accuracy"), "macro_f1": Metric("Macro F1", "f1")}
+    headlines: ClassVar = {
+        "accuracy": Metric("Accuracy", "accuracy"),
+        "xtreme_f1": Metric("XTREME F1", "f1"),
+        "macro_f1": Metric("Macro F1", "f1"),
+    }
     task_keys = frozenset({"labels_mapped", "numbered_columns", "tagged_text"})
     recipes: ClassVar = {"default": "tagging", "mini": "tagging-mini"}
     plain_tags = True
@@ -128,9 +136,13 @@ class WordTagging(TokenClassification):
         return next((tag for tag in UNTAGGED if tag in task.labels), task.labels[0])
 
     def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
-        """Return for each row and tag the true positives, false positives, and false negatives among its words."""
+        """Return for each row and tag the true positives, false positives, and false negatives among its words.
+
+        After them come those of runs of equal tags, of all tags together.
+        """
         order = {label: number for number, label in enumerate(task.labels)}
         counts = np.zeros((len(gold), 3, len(order)), dtype=np.int64)
+        runs = np.zeros((len(gold), RUNS), dtype=np.int64)
         for row, (right, guess) in enumerate(zip(gold, predicted, strict=True)):
             for tag, other in zip(right, guess, strict=True):
                 if tag == other:
@@ -138,18 +150,23 @@ class WordTagging(TokenClassification):
                 else:
                     counts[row, 1, order[other]] += 1
                     counts[row, 2, order[tag]] += 1
-        return counts.reshape(len(gold), 3 * len(order))
+            in_gold, in_guess = tag_runs(right), tag_runs(guess)
+            runs[row] = len(in_gold & in_guess), len(in_guess - in_gold), len(in_gold - in_guess)
+        return np.concatenate([counts.reshape(len(gold), 3 * len(order)), runs], axis=1)
 
     def metrics(self, totals: np.ndarray, task: TaskView) -> Mapping[str, np.ndarray]:
-        """Return the share of words with the right tag, and macro F1 over the tags that occur.
+        """Return the share of words with the right tag, XTREME's F1, and macro F1 over the tags that occur.
 
-        Both are those of scikit-learn over all words.
+        The first and the last are those of scikit-learn over all words.
         """
         hit, f1, occurs = _scores(totals)
-        words = hit.sum(axis=-1) + np.split(totals.astype(np.float64), 3, axis=-1)[2].sum(axis=-1)
+        words = hit.sum(axis=-1) + np.split(totals[..., :-RUNS].astype(np.float64), 3, axis=-1)[2].sum(axis=-1)
         number = np.maximum(np.count_nonzero(occurs, axis=-1), 1)
+        right, *wrong = np.moveaxis(totals[..., -RUNS:].astype(np.float64), -1, 0)
+        whole = 2 * right + sum(wrong)
         return {
             "accuracy": 100 * hit.sum(axis=-1) / np.maximum(words, 1),
+            "xtreme_f1": 100 * np.divide(2 * right, whole, out=np.zeros_like(whole), where=whole > 0),
             "macro_f1": 100 * f1.sum(axis=-1) / number,
         }
 
@@ -205,6 +222,6 @@ class WordTagging(TokenClassification):
 
 def _scores(totals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return true positives, F1, and whether a tag occurs, each of shape (..., tags)."""
-    hit, false_positive, false_negative = np.split(totals.astype(np.float64), 3, axis=-1)
+    hit, false_positive, false_negative = np.split(totals[..., :-RUNS].astype(np.float64), 3, axis=-1)
     whole = 2 * hit + false_positive + false_negative
     return hit, np.divide(2 * hit, whole, out=np.zeros_like(whole), where=whole > 0), whole > 0

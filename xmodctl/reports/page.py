@@ -235,8 +235,8 @@ class Page:
         return list(dict.fromkeys(f"{origin} ({fingerprint[:12]})" for origin, _, fingerprint in parts))
 
     def metrics(self, run: "StudyRun") -> "tuple[list[str], list[tuple[Language, list[float]]]]":
-        """Return the names of every metric of a run, and their means over seeds for each language."""
-        names = list(run.rows[0].metrics)
+        """Return the names of the metrics that all rows of a run have, and their means over seeds for each language."""
+        names = [name for name in run.rows[0].metrics if all(name in row.metrics for row in run.rows)]
         table = []
         for language in self.study.languages:
             if rows := run.own_rows.get(language.code, ()):
