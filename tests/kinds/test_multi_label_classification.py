@@ -57,6 +57,49 @@ def test_a_set_is_read_as_people_write_it(tmp_path, cell, members):
     assert read(tmp_path, text, **changes)[0] == (members if not changes else [0, 0, 0, 1])
 
 
+def logits_and_rows(probabilities: Any, gold: Any) -> tuple[Any, Any]:
+    values = np.asarray(probabilities, dtype=np.float64)
+    return list(np.log(values / (1 - values))), {"label": gold}
+
+
+@pytest.mark.parametrize("headline", ["micro_f1", "macro_f1", "subset_accuracy"])
+def test_a_chosen_threshold_scores_best_on_the_validation_data(headline):
+    task = TASK.with_values({"threshold": "source-dev", "metric": headline}, origin="test")
+    draw = np.random.default_rng(3)
+    gold = draw.integers(0, 2, (80, 3))
+    probabilities = np.clip(0.25 * gold + draw.uniform(0.02, 0.3, (80, 3)), 0.01, 0.99)
+    (name,) = KIND.chosen_keys(task)
+    chosen = KIND.choose([logits_and_rows(probabilities, gold.tolist())], task)[name]
+    names = [[label for label, has in zip(TASK.labels, row, strict=True) if has] for row in gold]
+
+    def score(threshold: float) -> float:
+        guess = [[label for label, p in zip(TASK.labels, row, strict=True) if p >= threshold] for row in probabilities]
+        return KIND.headline_of(names, guess, task, "en")
+
+    values = {threshold / 100: score(threshold / 100) for threshold in range(1, 100)}
+    assert 0.2 < chosen < 0.45
+    assert values[chosen] == max(values.values()) > values[0.5]
+    nearer = [other for other in values if abs(other - 0.5) < abs(chosen - 0.5) - 1e-9]
+    assert max(values[other] for other in nearer) < values[chosen]
+
+
+def test_a_threshold_is_chosen_for_all_training_languages_together_and_is_a_half_without_data():
+    task = TASK.with_values({"threshold": "source-dev"}, origin="test")
+    low = logits_and_rows([[0.3, 0.05, 0.05]] * 4, [[1, 0, 0]] * 4)
+    high = logits_and_rows([[0.9, 0.25, 0.05]] * 4, [[1, 0, 0]] * 4)
+    assert KIND.choose([low], task) == {"threshold": 0.3}
+    assert KIND.choose([high], task) == {"threshold": 0.5}
+    assert KIND.choose([low, high], task) == {"threshold": 0.3}
+    assert KIND.choose([], task) == {"threshold": 0.5}
+    assert KIND.chosen_keys(TASK) == ()
+
+
+@pytest.mark.parametrize("value", ["0", "1", "1.5", "dev", "nan"])
+def test_what_is_no_threshold_is_refused(value):
+    with pytest.raises(UserError, match=f"--set has a mistake:\n  `threshold`: {value} is not between 0 and 1; give"):
+        TASK.with_values({"threshold": value}, origin="--set")
+
+
 def test_a_table_has_a_delimited_column_or_one_column_per_label(tmp_path):
     assert read(tmp_path, "text,labels\na,food|sport\nb,\n", "test.csv") == [[1, 1, 0], [0, 0, 0]]
     columns = {"columns": {"text": "text", "label": ["f", "s", "c"]}}

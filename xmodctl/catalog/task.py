@@ -1,6 +1,7 @@
 """A task: one benchmark with its kind, data, columns, labels, languages, and metric (`tasks/*.yaml`)."""
 
 from collections.abc import Collection, Iterator, Mapping
+from math import nan
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -67,8 +68,10 @@ class Task(Described):
         default_factory=dict,
         description="labels of the data that the task lacks (of entities: types) -> the label that replaces each",
     )
-    threshold: float = Field(
-        0.5, gt=0, lt=1, description="the probability from which a label is predicted, where a text may have several"
+    threshold: float | Literal["source-dev"] = Field(
+        0.5,
+        description="the probability from which a label is predicted, where a text may have several; or `source-dev`: "
+        "the one that scores best on the validation data of the training languages, chosen for each seed",
     )
     word_rule: Literal["spaces", "spans"] = Field(
         "spaces",
@@ -138,6 +141,17 @@ class Task(Described):
                 "`numbered_columns` needs the columns of `tokens` and `tags`, for example {tokens: 2, tags: 3}"
             )
         return columns
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _is_probability(cls, value: object) -> object:
+        try:
+            number = 0.5 if value == "source-dev" else float(str(value))
+        except ValueError:
+            number = nan
+        if not 0 < number < 1:
+            raise ValueError(f"{value} is not between 0 and 1; give a probability such as 0.5, or `source-dev`")
+        return value if value == "source-dev" else number
 
     @field_validator("labels")
     @classmethod

@@ -11,6 +11,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.evaluation.example_statistics import ExampleStatistics, load_example_statistics
 from xmodctl.evaluation.results import ALL, OWN_ADAPTER, WITHOUT_SOURCE, Report, Row, Score, own_rows
 from xmodctl.evaluation.scoring_commands import scoring_command
+from xmodctl.evaluation.thresholds import threshold_notes
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import headline_of_draws
 from xmodctl.languages import same
@@ -195,7 +196,8 @@ def with_intervals(
         known: Statistics that are in memory; those that are read are added.
         seed: The same seed gives the same intervals.
     """
-    measurements, notes = _load(run, rows, {} if known is None else known)
+    measurements, problems = _load(run, rows, {} if known is None else known)
+    notes = [*threshold_notes(run, rows), *problems]
     if not measurements:
         return replace(report, notes=(*report.notes, *notes))
     drawn = resampled([*measurements.values()], seed=seed, resamples=RESAMPLES)

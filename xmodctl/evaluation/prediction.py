@@ -177,6 +177,7 @@ def predict(request: PredictRequest) -> Predictions:
     precision = resolve_precision(request.precision)
     trained = Trained.load(run, source, seed, adapter, packages=packages)
     tokenizers = load_tokenizers(source, packages)
-    label = Labeler(trained, tokenizers, run.plan.task, run.plan.recipe, precision, request.rows_at_a_time)
+    task = trained.settled(run.plan.task)
+    label = Labeler(trained, tokenizers, task, run.plan.recipe, precision, request.rows_at_a_time)
     parts = label(chain([] if first is None else [first], rows))
     return Predictions(parts, source=request.inputs if isinstance(request.inputs, str | Path) else None)

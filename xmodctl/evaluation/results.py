@@ -74,6 +74,7 @@ class Row:
     read_as: str = ""  # what was set for reading this data, where the run's own settings were not used
     folder: str | None = None  # of local data, as --data takes it; None on the Hub, and in rows of earlier versions
     package_folder: str | None = None  # where the adapter's package was
+    threshold: float | None = None  # the probability from which a label was predicted, of kinds that have one
 
     @property
     def is_in_source(self) -> bool:
@@ -107,9 +108,8 @@ class Row:
     def __repr__(self) -> str:
         """Return the row in short."""
         through = f" through {self.adapter or 'no adapter'}" if self.adapter != self.language else ""
-        return (
-            f"<Row {self.task} {self.split} {self.language}{through}, seed {self.seed}: {self.metric} {self.value:.1f}>"
-        )
+        place = f"{self.task} {self.split} {self.language}{through}"
+        return f"<Row {place}, seed {self.seed}: {self.metric} {self.value:.1f}>"
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain JSON values."""

@@ -31,6 +31,7 @@ from xmodctl.evaluation.example_statistics import ExampleStatistics, cache_examp
 from xmodctl.evaluation.measurements import Statistics
 from xmodctl.evaluation.results import Failure, Row, append_row, write_predictions
 from xmodctl.evaluation.stored_rows import StoredRows
+from xmodctl.evaluation.thresholds import stamped_threshold
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted, headline_interval, score_predictions
 from xmodctl.languages import Target, same
@@ -165,9 +166,8 @@ class Sweep:
             pad_id=int(self._load_tokenizers()[None].pad_token_id),
             on_batch=lambda units: self.listen(BatchScored(units)),
         )
-        predictions, counts, metrics = score_predictions(
-            self.kind, self.task, rows.table, rows.language, encoded, logits
-        )
+        task = trained.settled(self.task)
+        predictions, counts, metrics = score_predictions(self.kind, task, rows.table, rows.language, encoded, logits)
         row = self._result_row(trained, rows, target, control, predictions, counts, metrics)
         row = replace(row, predictions=self._predictions_name(row, target))
         path = row.predictions_in(self.run.folder)
@@ -234,6 +234,7 @@ class Sweep:
             read_as="" if target in self.unasked else self.read_as,
             folder=str(self.folder.resolve()) if self.folder else None,
             package_folder=str(package.folder.resolve()) if package else None,
+            threshold=stamped_threshold(trained.settled(self.task)),
         )
 
     def _report(self, row: Row, *, known: bool = False) -> None:

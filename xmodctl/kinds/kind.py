@@ -7,82 +7,28 @@ compared. It sees a task and a data source through the protocols `TaskView` and 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xmodctl.kinds.answers import MetricRules
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow, joined_texts, text_input
 from xmodctl.kinds.labels import Labels, sorted_labels, written_form
-from xmodctl.kinds.rows import Columns, LabeledTexts, Raw, RowReader, SourceView
+from xmodctl.kinds.rows import LabeledTexts, Raw, RowReader, SourceView
+from xmodctl.kinds.task_view import TaskView
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
     from xmodctl.core.encoded import Encoded
 
+__all__ = ["Decoded", "Kind", "Metric", "TaskView", "Usage", "ValidationLogits"]
+
+ValidationLogits = tuple[Sequence[np.ndarray], "Dataset"]
+"""The logits of one language's validation rows, and the rows, in the kind's columns."""
+
 Decoded = tuple[Any, Any, tuple[float, ...]]
 """One row's gold answer (None without one), prediction, and scores."""
-
-
-class TaskView(Protocol):
-    """What a kind reads of a task."""
-
-    @property
-    def name(self) -> str:
-        """The name of the task's file, without .yaml."""
-
-    @property
-    def title(self) -> str:
-        """The benchmark's name as papers print it."""
-
-    @property
-    def kind(self) -> str:
-        """The name of the task's kind."""
-
-    @property
-    def columns(self) -> Columns:
-        """The kind's columns -> the columns of the data."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Label names in the order of their ids."""
-
-    @property
-    def labels_are_found(self) -> bool:
-        """Whether the labels are those of the training data, sorted: then no number is an id."""
-
-    @property
-    def labels_mapped(self) -> Mapping[str, str]:
-        """Labels of some data that the task does not have -> the label each becomes."""
-
-    @property
-    def connectives(self) -> Mapping[str, Mapping[str, str]]:
-        """Language -> what `question` may hold (cause, effect) -> its wording in that language."""
-
-    @property
-    def metric_rules(self) -> MetricRules:
-        """The benchmark whose script compares answers."""
-
-    @property
-    def threshold(self) -> float:
-        """The probability from which a label is predicted, where a text may have several."""
-
-    @property
-    def word_rule(self) -> str:
-        """How a text is divided into words: at `spaces`, or as texts with `spans` are."""
-
-    @property
-    def headline(self) -> str:
-        """The metric that a table shows."""
-
-    @property
-    def citation(self) -> str:
-        """The paper to cite."""
-
-    def connectives_in(self, language: str, *, remedy: str) -> Mapping[str, str]:
-        """Return what `question` may hold, in lowercase -> the wording of it in a language."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +167,14 @@ class Kind(ABC):
         self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
     ) -> Sequence[Decoded]:
         """Return (gold, prediction, scores) for each row, from the logits of each unit."""
+
+    def chosen_keys(self, task: TaskView) -> tuple[str, ...]:
+        """Return the keys of the task whose values are chosen after training, for each seed."""
+        return ()
+
+    def choose(self, validation: Sequence[ValidationLogits], task: TaskView) -> dict[str, Any]:
+        """Return the values of `chosen_keys`, from the logits of each training language's validation rows."""
+        return {}
 
     @abstractmethod
     def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from xmodctl.core.mistakes import RowError
 from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow
-from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
+from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage, ValidationLogits
 from xmodctl.kinds.label_sets import LabelSets, separated
 from xmodctl.kinds.labels import Labels, written_form
 from xmodctl.kinds.rows import RowReader, SourceView
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from xmodctl.core.encoded import Encoded
+
+SOURCE_DEV = "source-dev"
+THRESHOLD = 0.5
+CANDIDATES = np.arange(1, 100) / 100
+"""The thresholds that one is chosen from."""
 
 MOST_COMMON = 50
 """The baseline predicts up to this many of the most common labels."""
@@ -53,7 +58,7 @@ class MultiLabelClassification(Kind):
 
     def limits(self, task: TaskView) -> tuple[str, ...]:
         """Return which labels count as others, and from which probability a label is predicted."""
-        return (*super().limits(task), f"A label is predicted if its probability is at least {task.threshold:g}")
+        return (*super().limits(task), f"A label is predicted if its probability is at least {threshold_of(task):g}")
 
     def row_reader(self, task: TaskView, source: SourceView) -> RowReader:
         """Read texts and sets of labels."""
@@ -77,15 +82,40 @@ class MultiLabelClassification(Kind):
         self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView
     ) -> list[tuple[list[str] | None, list[str], tuple[float, ...]]]:
         """Return (gold labels, labels whose probability reaches the threshold, probability of each label)."""
-        table = np.stack(logits).astype(np.float64)
-        # Of numbers that are not positive, so that nothing overflows.
-        powers = np.exp(-np.abs(table))
-        probabilities = np.where(table >= 0, 1, powers) / (1 + powers)
+        probabilities, threshold = _probabilities(logits), threshold_of(task)
         gold = [_named(row, task) for row in rows["label"]] if "label" in rows.column_names else [None] * len(rows)
         return [
-            (labels, _named(row >= task.threshold, task), tuple(round(float(share), 6) for share in row))
+            (labels, _named(row >= threshold, task), tuple(round(float(share), 6) for share in row))
             for labels, row in zip(gold, probabilities, strict=True)
         ]
+
+    def chosen_keys(self, task: TaskView) -> tuple[str, ...]:
+        """Return the threshold, if it is chosen on validation data."""
+        return ("threshold",) if task.threshold == SOURCE_DEV else ()
+
+    def choose(self, validation: Sequence[ValidationLogits], task: TaskView) -> dict[str, Any]:
+        """Return the threshold with the best headline score, as a mean over languages; of equal ones, that nearest 0.5.
+
+        Without validation data, it is 0.5.
+        """
+        if not validation:
+            return {"threshold": THRESHOLD}
+        scores = np.mean([self._by_threshold(logits, rows, task) for logits, rows in validation], axis=0)
+        best = CANDIDATES[scores >= scores.max() - 1e-9]
+        return {"threshold": float(best[np.argmin(np.abs(best - THRESHOLD))])}
+
+    def _by_threshold(self, logits: Sequence[np.ndarray], rows: "Dataset", task: TaskView) -> np.ndarray:
+        """Return the headline score of one language's rows with each of the candidates."""
+        probabilities, is_gold = _probabilities(logits), np.asarray(rows["label"], dtype=np.int64)
+        totals = []
+        for threshold in CANDIDATES:
+            is_predicted = (probabilities >= threshold).astype(np.int64)
+            hit = (is_gold * is_predicted).sum(axis=0)
+            exact = (is_gold == is_predicted).all(axis=1).sum()
+            wrong, missed = is_predicted.sum(axis=0) - hit, is_gold.sum(axis=0) - hit
+            totals.append(np.concatenate([[len(is_gold), exact], hit, wrong, missed]))
+        scores: np.ndarray = self.metrics(np.stack(totals), task)[task.headline]
+        return scores
 
     def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
         """Return for each row 1, whether all labels are right, and true positives, false positives, false negatives.
@@ -196,8 +226,21 @@ class MultiLabelClassification(Kind):
         return Usage(
             inputs=f'tokenizer({texts}, return_tensors="pt")',
             output="print([model.config.id2label[number] for number, share in enumerate(outputs.logits.sigmoid()[0]) "
-            f"if share >= {task.threshold:g}])",
+            f"if share >= {threshold_of(task):g}])",
         )
+
+
+def threshold_of(task: TaskView) -> float:
+    """Return the probability from which a label is predicted: 0.5 while none has been chosen."""
+    return task.threshold if isinstance(task.threshold, float) else THRESHOLD
+
+
+def _probabilities(logits: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the probability of each label, shape (rows, labels)."""
+    table = np.stack(logits).astype(np.float64)
+    powers = np.exp(-np.abs(table))  # of numbers that are not positive, so that nothing overflows
+    probabilities: np.ndarray = np.where(table >= 0, 1, powers) / (1 + powers)
+    return probabilities
 
 
 def _named(members: Any, task: TaskView) -> list[str]:

@@ -25,6 +25,7 @@ from xmodctl.reports.gathering import scored_rows
 from xmodctl.reports.notes import Notes
 from xmodctl.reports.score_table import ScoreTable
 from xmodctl.run.run import Run
+from xmodctl.run.trained import settled_task
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
@@ -105,8 +106,9 @@ def card(
         legend=legend,
         name=model_name,
         scores=scores,
-        usage=KINDS[run.plan.task.kind].usage(run.plan.task),
-        label_limits=KINDS[run.plan.task.kind].limits(run.plan.task),
+        usage=KINDS[run.plan.task.kind].usage(settled_task(run, seed)),
+        label_limits=KINDS[run.plan.task.kind].limits(settled_task(run, seed)),
+        chosen_keys=KINDS[run.plan.task.kind].chosen_keys(run.plan.task),
         auto_class=KINDS[run.plan.task.kind].auto_class,
         license=base_license,
     )

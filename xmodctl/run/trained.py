@@ -1,11 +1,14 @@
 """The trained model of one seed: the base model with its delta and the adapters in use."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
+from xmodctl.catalog.task import Task
+from xmodctl.core.safetensors_io import DamagedFileError
 from xmodctl.kinds import KINDS
-from xmodctl.run.deltas import load_delta
+from xmodctl.run.deltas import check_delta, load_delta
 from xmodctl.run.run import Run
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ class Trained:
     seed: int
     step: int
     selected_on: str
+    settings: Mapping[str, Any] = field(default_factory=dict)  # keys of the task that were chosen after training
 
     @classmethod
     def load(
@@ -55,4 +59,38 @@ class Trained:
             attach(model, package)
         if language not in model.languages:
             model.swap([language])
-        return cls(model, seed, int(facts.get("step", 0)), str(facts.get("selected_on", "")))
+        return cls(model, seed, int(facts.get("step", 0)), str(facts.get("selected_on", "")), _settings(facts))
+
+    def settled(self, task: Task) -> Task:
+        """Return a task with the values that were chosen for this seed.
+
+        Raises:
+            UserError: A value is not one of the task's.
+        """
+        return _settled(task, self.settings, origin=f"the delta of seed {self.seed}")
+
+
+def settled_task(run: Run, seed: int) -> Task:
+    """Return the run's task with the values that were chosen for a seed; the model is not loaded.
+
+    Raises:
+        UserError: A value is not one of the task's.
+    """
+    task = run.plan.task
+    if not KINDS[task.kind].chosen_keys(task):
+        return task
+    try:
+        facts = json.loads(check_delta(run.delta(seed)).get("facts", "{}"))
+    except (DamagedFileError, OSError, ValueError, RecursionError):
+        return task  # loading the model reports it
+    return _settled(task, _settings(facts), origin=str(run.delta(seed)))
+
+
+def _settings(facts: Any) -> Mapping[str, Any]:
+    settings = facts.get("settings") if isinstance(facts, dict) else None
+    return settings if isinstance(settings, dict) else {}
+
+
+def _settled(task: Task, settings: Mapping[str, Any], *, origin: str) -> Task:
+    chosen = {key: settings[key] for key in KINDS[task.kind].chosen_keys(task) if key in settings}
+    return task.with_values(chosen, origin=origin) if chosen else task

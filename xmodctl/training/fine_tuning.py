@@ -16,6 +16,7 @@ from xmodctl.run.checkpoints import latest_checkpoint
 from xmodctl.run.deltas import is_delta, load_delta, save_delta
 from xmodctl.run.run import DELTA, Run
 from xmodctl.run.shots import DrawnShots, row_digests, write_shots
+from xmodctl.training.chosen_settings import choose_settings, chosen_text
 from xmodctl.training.kept_weights import KeptWeights, selected_on
 from xmodctl.training.loop import Training
 from xmodctl.training.resumable import ResumableTraining, interruptible
@@ -161,6 +162,9 @@ class SeedTraining:
         step, tensors = kept.choose(training)
         selected = selected_on(recipe, self.run.plan.source_languages)
         facts = {"seed": self.seed, "step": step, "selected_on": selected, "freeze": recipe.freeze}
+        if settings := choose_settings(training, encoded, tensors):
+            facts["settings"] = settings
+            self.listen(Notice(f"{name}: {chosen_text(settings, self.run.plan.source_languages, encoded)}"))
         save_delta(folder / DELTA, TargetScale.of(encoded).of_data(tensors), self.source, facts)
         shutil.rmtree(resumable.checkpoints, ignore_errors=True)
         kept.remove()
