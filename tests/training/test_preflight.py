@@ -1,6 +1,7 @@
 """Findings before a training: each mistake in data is told, and sound data passes."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,17 @@ def test_data_with_other_names_is_named_in_the_finding(tiny_model, pairs):
     (pairs / "en" / "train.jsonl").rename(pairs / "en" / "my_train.jsonl")
     errors = findings_of(check(tiny_model, pairs, "--json"), "error")
     assert f"mv {pairs}/en/my_train.jsonl {pairs}/en/train.jsonl" in errors["splits"]
+
+
+def test_one_cause_in_several_files_is_one_finding_whose_remedy_works(tiny_model, pairs):
+    for split, changed in (("train", 5), ("test", 2)):
+        path = pairs / "en" / f"{split}.jsonl"
+        rows = rows_of(path)
+        write(path, [{**row, "label": "maybe"} for row in rows[:changed]] + rows[changed:])
+    result = check(tiny_model, pairs, "--json")
+    (finding,) = [finding for finding in json.loads(result.stdout)["findings"] if finding["level"] == "error"]
+    assert '`label` is "maybe"' in finding["text"]
+    assert "5 rows in en train, 2 in en test (first: " in finding["text"]
+    setting = shlex.split(finding["text"].rpartition("--set ")[2])[0]
+    assert json.loads(setting.partition("=")[2]) == ["entailment", "neutral", "contradiction", "maybe"]
+    assert not findings_of(check(tiny_model, pairs, "--json", "--set", setting), "error")

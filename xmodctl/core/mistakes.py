@@ -1,5 +1,6 @@
 """Mistakes in rows: collected while a file is read, and reported together."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xmodctl.core.errors import UserError
@@ -38,6 +39,21 @@ class _Finding:
     count: int = 0
 
 
+class MistakesError(UserError):
+    """Rows of a file have mistakes.
+
+    Args:
+        message: What is wrong where, in one message.
+        findings: Cause -> where it is first, and in how many rows.
+        remedy: What to do, as the message ends.
+    """
+
+    def __init__(self, message: str, findings: Mapping[str, tuple[str, int]], remedy: str) -> None:
+        super().__init__(message)
+        self.findings = findings
+        self.remedy = remedy
+
+
 class Mistakes:
     """The mistakes of a data file by their cause, each with its first places, and how many there are."""
 
@@ -58,19 +74,27 @@ class Mistakes:
                 finding.places.append(place)
 
     def raise_any(self, remedy: str = "") -> None:
-        """Raise one UserError that lists the mistakes, if there are any, and ends with a remedy."""
+        """Raise one error that lists the mistakes, if there are any, and ends with a remedy.
+
+        Raises:
+            MistakesError: There are mistakes.
+        """
         if not self.count:
             return
+        findings = {cause: (finding.places[0], finding.count) for cause, finding in self._findings.items()}
+        raise MistakesError(self._message(remedy), findings, remedy)
+
+    def _message(self, remedy: str) -> str:
         lines = [self._line(cause, finding) for cause, finding in self._findings.items()]
         if self.count == 1:
             finding = next(iter(self._findings.values()))
-            raise UserError(f"{finding.places[0]}: {finding.message}{remedy}")
+            return f"{finding.places[0]}: {finding.message}{remedy}"
         if len(lines) == 1:
-            raise UserError(f"{self.origin}: {lines[0]}{remedy}")
+            return f"{self.origin}: {lines[0]}{remedy}"
         shown = sum(finding.count for finding in list(self._findings.values())[:SHOWN])
         more = [f"and {self.count - shown:,} more"] if len(lines) > SHOWN and self.count > shown else []
         listed = "\n".join(f"  {line}" for line in lines[:SHOWN] + more)
-        raise UserError(f"{self.origin} has {self.count:,} mistakes:\n{listed}{remedy}")
+        return f"{self.origin} has {self.count:,} mistakes:\n{listed}{remedy}"
 
     def _line(self, cause: str, finding: _Finding) -> str:
         """Return what a message says of one cause: one row with its place, or how many rows and the first places."""

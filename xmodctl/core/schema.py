@@ -107,6 +107,26 @@ def keys_of(kind: type[Described]) -> list[str]:
     return list(kind.model_fields)
 
 
+EXPECTED = {
+    "tuple_type": "a list, such as [a, b]",
+    "list_type": "a list, such as [a, b]",
+    "dict_type": "names with values, such as {a: b}",
+    "mapping_type": "names with values, such as {a: b}",
+    "model_type": "names with values, such as {a: b}",
+    "model_attributes_type": "names with values, such as {a: b}",
+    "dataclass_type": "names with values, such as {a: b}",
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+"""What a value should be, by pydantic's type of error, whose own words are those of Python."""
+
+
 def _sentence(kind: type[Described], error: ErrorDetails, lines: Mapping[Place, str]) -> str:
     place = tuple(part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-")))
     key = ".".join(str(part) for part in place)
@@ -120,13 +140,24 @@ def _sentence(kind: type[Described], error: ErrorDetails, lines: Mapping[Place, 
         case "missing":
             return f"{where}the key `{key}` is missing"
         case "value_error" | "assertion_error":
-            problem = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-            return f"{where}{f'`{key}`: ' if key else ''}{problem}"
+            return f"{where}{f'`{key}`: ' if key else ''}{problem(error)}"
         case "string_type" if error["input"] is None:
             return f"{where}`{key}` is empty: YAML reads an empty value, null and ~ as nothing; put text in quotes"
         case _:
-            expected = error["msg"].removeprefix("Input should be ")
-            return f"{where}`{key}` is {_quoted(error['input'])}; it should be {expected}"
+            return f"{where}`{key}` is {_quoted(error['input'])}; {problem(error)}"
+
+
+def problem(error: "ErrorDetails") -> str:
+    """Return what is wrong with a value, in words that are not Python's."""
+    match error["type"]:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return "there is no such key"
+        case "missing" | "missing_argument" | "missing_keyword_only_argument":
+            return "it is missing"
+        case "value_error" | "assertion_error":
+            return error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        case kind:
+            return f"it should be {EXPECTED.get(kind) or error['msg'].removeprefix('Input should be ')}"
 
 
 def _known_keys(kind: type[Described], path: Place) -> list[str]:

@@ -52,7 +52,10 @@ class Labels:
         """
         self.names = names
         self._without_ids = without_ids
+        self._by_position = by_position
         self._absent: dict[str, None] = {}  # labels of rows that the training data does not have
+        self._unknown: dict[str, None] = {}  # labels of rows that the task does not have
+        self._occurring: set[int] = set()
         others = others or {}
         self._ids = {name.casefold(): index for index, name in enumerate(names)} | {
             name: index for index, name in enumerate(names)
@@ -77,6 +80,11 @@ class Labels:
             NoGoldError: The value stands for no label (-1, "-").
             RowError: The value is not a label, or may be one or another.
         """
+        label = self._read(value, column)
+        self._occurring.add(label)
+        return label
+
+    def _read(self, value: Any, column: str) -> int:
         written = written_form(value)
         if written is not None and (label := self._ids.get(written, self._ids.get(written.casefold()))) is not None:
             return label
@@ -86,9 +94,9 @@ class Labels:
         if written == "-" or number == -1:
             raise NoGoldError(f"`{column}` is {quoted(value)}, which means that there is no gold label")
         if number is not None:
-            label = self._by_number(number, value, column)
-            if label is not None:
-                return label
+            by_number = self._by_number(number, value, column)
+            if by_number is not None:
+                return by_number
         raise RowError(self._refusal(value, written, column))
 
     def _number_of(self, written: str | None) -> Decimal | None:
@@ -126,8 +134,13 @@ class Labels:
         )
 
     def remedy(self) -> str:
-        """Say how labels that the training data lacks become labels; empty if there were none."""
-        return absent_labels_remedy([*self.names, *self._absent]) if self._absent else ""
+        """Say how labels that the training data or the task lacks become labels; empty if there were none."""
+        if self._absent:
+            return absent_labels_remedy([*self.names, *self._absent])
+        labels = [name for index, name in enumerate(self.names) if index in self._occurring] + [*self._unknown]
+        if not self._unknown or self._by_position or not 2 <= len(labels) < LABELS_SHOWN:
+            return ""
+        return f"; correct these rows, or name the labels of your data with --set {_labels_setting(labels)}"
 
     def _refusal(self, value: Any, written: str | None, column: str) -> str:
         if not self.names:
@@ -141,11 +154,10 @@ class Labels:
         if self._without_ids and written:
             self._absent[written] = None
             return f"`{column}` is {quoted(written)}, which no row of the training data has{guess}"
+        if written:
+            self._unknown[written] = None
         more = f" and {len(self.names) - LABELS_SHOWN:,} more" if len(self.names) > LABELS_SHOWN else ""
-        return (
-            f"`{column}` is {quoted(value)}; the labels are {', '.join(self.names[:LABELS_SHOWN])}{more}{guess}; "
-            "name other labels with --set labels='[A, B]'"
-        )
+        return f"`{column}` is {quoted(value)}; the labels are {', '.join(self.names[:LABELS_SHOWN])}{more}{guess}"
 
 
 def sorted_labels(names: Iterable[str]) -> tuple[str, ...]:
@@ -164,8 +176,12 @@ def absent_labels_remedy(labels: Sequence[str]) -> str:
     """Return the end of a message about labels that the training data does not have; `labels` are all of them."""
     if len(labels) > MOST_REPEATED:
         return "; correct or remove these rows, or add rows with these labels to the training data"
-    setting = shlex.quote(f"labels={json.dumps(list(labels), ensure_ascii=False)}")
-    return f"; correct these rows, or train with --set {setting}, which counts them as wrong"
+    return f"; correct these rows, or train with --set {_labels_setting(labels)}, which counts them as wrong"
+
+
+def _labels_setting(labels: Sequence[str]) -> str:
+    """Return the setting that names all labels, as a shell takes it."""
+    return shlex.quote(f"labels={json.dumps(list(labels), ensure_ascii=False)}")
 
 
 def written_form(value: Any) -> str | None:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import folder_errors, read_json, remove_leftovers, write_json
+from xmodctl.core.schema import problem
 from xmodctl.core.versions import versions
 
 RUNS = Path("runs")
@@ -98,11 +99,10 @@ class Folder:
         try:
             contents: Self = validator(cls).validate_python({**value, "folder": folder})
         except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in problem["loc"])
-            reason = problem["msg"].removeprefix("Value error, ")
+            first = error.errors(include_url=False)[0]
+            key = ".".join(str(part) for part in first["loc"])
             raise UserError(
-                f"{path} does not hold {cls.NOUN} of this version: `{key}` ({reason}); "
+                f"{path} does not hold {cls.NOUN} of this version: `{key}` ({problem(first)}); "
                 "restore the file, or train again with --on-exists redo"
             ) from None
         return contents

@@ -21,7 +21,7 @@ from xmodctl.languages.scripts import script_mismatch, script_of
 from xmodctl.languages.tags import read
 from xmodctl.run.plan import Plan
 from xmodctl.training.cost import estimate
-from xmodctl.training.findings import Finding, passed
+from xmodctl.training.findings import Finding, passed, unreadable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -96,6 +96,7 @@ def check(
     yield from _splits(plan, covered, available)
     yield from _stages(plan)
     splits_read: list[SplitFacts] = []
+    failures: dict[str, UserError] = {}
     if look_at_data:
         for code, splits in available.items():
             for split in splits:
@@ -106,7 +107,8 @@ def check(
                 try:
                     splits_read.append(read_split(plan, code, split, folder, tokenizer))
                 except UserError as error:
-                    yield Finding("error", "rows", f"{code} {split}: {error}")
+                    failures[f"{code} {split}"] = error
+        yield from unreadable(failures)
         yield from _of_rows(splits_read, plan.task)
     yield from _costs(plan, model, sum(facts.rows for facts in splits_read if facts.split == "train") or None, out)
 
