@@ -9,11 +9,20 @@ import pytest
 import torch
 from additions import addition, equal, held_out, of, run
 
+from tests.scarce import Scarcity
 from xmodctl import model
 from xmodctl.adapters.attaching import attach
 from xmodctl.adapters.vocabulary import EMBEDDINGS
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import AdapterAdded, AdaptersRanked, AdapterStarted, HeadTrained, StepTaken, VocabularyTrained
+from xmodctl.core.events import (
+    AdapterAdded,
+    AdaptersRanked,
+    AdapterStarted,
+    HeadTrained,
+    Notice,
+    StepTaken,
+    VocabularyTrained,
+)
 from xmodctl.core.signals import Interrupted
 from xmodctl.new_language.dry_run import plan_add_language
 from xmodctl.new_language.language_run import LanguageRun
@@ -247,3 +256,18 @@ def test_a_dry_run_writes_nothing_and_estimates_the_cost(zulu, tmp_path, monkeyp
     assert dry_run.cost.parameters.trainable == started.trainable
     assert dry_run.texts[0].corpus.counts.lines == 450
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_an_adapter_is_added_with_as_little_memory_as_a_few_sequences_need(
+    tiny_model, write_text, tmp_path, monkeypatch
+):
+    arguments = addition(tiny_model, {"zu": write_text("zu")}, overrides={"epochs": 1})
+    _, (whole,) = run(arguments, tmp_path / "whole")
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))  # the head is trained with as little memory
+    scarcity = Scarcity(256, during_training=True).install(monkeypatch)
+    events, (halved,) = run(arguments, tmp_path / "halved")
+    assert scarcity.failures
+    assert any("halved" in notice.text for notice in of(Notice, events))
+    losses, others = held_out(whole), held_out(halved)
+    assert [row["loss"] for row in losses.values()] == pytest.approx([row["loss"] for row in others.values()], abs=0.05)

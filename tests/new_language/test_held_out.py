@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tests.scarce import Scarcity
 from xmodctl import model
+from xmodctl.core.events import listening
 from xmodctl.new_language import held_out
 from xmodctl.new_language.held_out import frequency_baseline, measure_held_out
 from xmodctl.new_language.masking import Masker, pack
@@ -60,3 +62,17 @@ def test_the_frequency_baseline_predicts_the_same_tokens_without_a_model(tokeniz
     expected = [-np.log((counts[piece] + 1) / total) for piece in labels[labels != -100].tolist()]
     assert measured.loss == pytest.approx(np.mean(expected))
     assert measured.tokens.tolist() == masker.counts(packed.input_ids).tolist()
+
+
+@pytest.mark.parametrize("names", [None, [1, 3, 4]])
+def test_batches_that_memory_does_not_hold_are_halved_and_the_losses_stay(source, tokenizer, monkeypatch, names):
+    xmod = model.load(source, "masked-lm", ["de_DE"])
+    packed = pack(DOCUMENTS[:25], tokenizer, length=16)
+    masker, units = Masker.of(tokenizer, packed), None if names is None else np.array(names)
+    whole = measure_held_out(xmod, packed, masker, precision="fp32", pad_id=1, units=units)
+    scarcity = Scarcity(20).install(monkeypatch)
+    with listening(lambda _: None):
+        halved = measure_held_out(xmod, packed, masker, precision="fp32", pad_id=1, units=units)
+    assert scarcity.failures
+    assert np.allclose(halved.losses, whole.losses, rtol=1e-4)
+    assert halved.tokens.tolist() == whole.tokens.tolist()

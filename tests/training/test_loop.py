@@ -208,7 +208,7 @@ def test_the_state_of_the_optimizer_that_memory_does_not_hold_is_one_sentence(ti
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(job.optimizer, "step", exhausted)
-    with pytest.raises(UserError, match="memory does not hold the state of the optimizer at step 1"):
+    with pytest.raises(UserError, match="memory does not hold the gradient and the optimizer's state at step 1"):
         next(iter(job))
 
 

@@ -12,12 +12,14 @@ from typer.core import TyperGroup
 
 from xmodctl.cli.loader import Commands, hide_types
 from xmodctl.cli.screening import screened
+from xmodctl.core.memory import REMEDY, is_out_of_memory
 
 FIXES = {
     errno.ENOSPC: "the disk is full; free some space, then run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space, then run the same command again",
     errno.EACCES: "permission denied; choose a folder that you can write to, such as --out DIR",
     errno.EPERM: "not permitted; choose a folder that you can write to, such as --out DIR",
+    errno.ENOMEM: f"memory does not suffice; {REMEDY}",
     errno.EROFS: "the disk is read-only; choose another folder, such as --out DIR",
     errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder",
     errno.EISDIR: "that path is a folder, but a file is expected",
@@ -67,17 +69,15 @@ class Group(TyperGroup):
             except PartialFailureError as error:
                 _fail(str(error))
                 raise typer.Exit(1) from error
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                _fail(f"memory does not hold what this command needs; {REMEDY}")
+                raise typer.Exit(2) from error
             except OSError as error:
                 if error.errno is None:
                     raise
                 raise typer.Exit(fail_system(error)) from error
-            except (MemoryError, RuntimeError) as error:
-                from xmodctl.model.memory import is_out_of_memory
-
-                if not is_out_of_memory(error):
-                    raise
-                _fail("memory does not suffice; close other programs that use the device, or use one with more memory")
-                raise typer.Exit(2) from error
             except KeyboardInterrupt as error:
                 where = error.where if isinstance(error, Interrupted) else ""
                 _say_stopped(where, repeated(ctx.command_path, ctx.meta[ARGUMENTS]))

@@ -22,6 +22,7 @@ from xmodctl.core.events import (
     ModelLoading,
     Notice,
 )
+from xmodctl.core.memory import NotEnoughMemoryError
 from xmodctl.core.versions import versions
 from xmodctl.data import Rows, load_rows
 from xmodctl.data.encoding import encode
@@ -105,6 +106,8 @@ class Sweep:
             for target in targets:
                 try:
                     self._score_target(seed, target, ("own", *controls), single_language)
+                except NotEnoughMemoryError:
+                    raise
                 except UserError as error:
                     if target in self.unasked:
                         self._report_absent_source(target, str(error))

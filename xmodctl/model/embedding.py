@@ -62,19 +62,23 @@ def vectors_of(
         precision: The precision of matrix products.
         pad_id: The id of the padding token.
         on_batch: Called after each batch with the number of its sequences.
+
+    Raises:
+        UserError: Memory does not hold a single sequence; larger batches are halved.
     """
     vectors = np.zeros((len(encoded), model.module.config.hidden_size), dtype=np.float32)
 
-    def compute(units: NDArray[np.int64]) -> NDArray[np.float32]:
+    def vectors_of_batch(units: NDArray[np.int64]) -> NDArray[np.float32]:
         batch = collate(encoded, units, pad_id=pad_id)
         inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
         with predicting(model.device, precision), _whole_sequences(model):
             hidden = _hidden_states(model, inputs, pooling.layer).float()
-        values: NDArray[np.float32] = pooled(hidden, inputs["attention_mask"], pooling).cpu().numpy()
-        return values
+        return pooled(hidden, inputs["attention_mask"], pooling).cpu().numpy()
 
     batches = evaluation_batches(encoded.lengths, tokens_per_step=TOKENS_PER_STEP)
-    for units, values in in_halves(iter(batches), compute, encoded.lengths):
+    for units, values in in_halves(
+        batches, encoded.lengths, model.batch_limit, vectors_of_batch, device=model.device, shorter="--max-length "
+    ):
         vectors[units] = values
         if on_batch:
             on_batch(len(units))

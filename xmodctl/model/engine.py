@@ -12,6 +12,7 @@ from transformers.models.xmod.modeling_xmod import XmodAdapter, XmodCrossAttenti
 
 from xmodctl.core.errors import UserError
 from xmodctl.model.building import ADAPTER_TENSORS, BODY, adapter_name, adapter_shapes, identity_adapter, read_tensors
+from xmodctl.model.memory import BatchLimit
 from xmodctl.model.modules import RoutedMaskedLM, RoutedModel, RoutedQuestionAnswering, routed
 from xmodctl.model.routing import RoutedOutput, prepare
 from xmodctl.model.source import Source, check_languages
@@ -43,6 +44,7 @@ class Xmod:
         self.adapters_train = False  # set by `freeze`
         self.embeddings_changed = False  # set by `apply_delta`: a run trained them, or their LayerNorm
         self.packages: dict[str, str] = {}  # language -> sha256 of the package its adapter came in
+        self.batch_limit = BatchLimit()  # of batches without gradients
         self._checkpoint = checkpoint
         self._kept: dict[str, dict[str, Tensor]] = {}  # adapters that differ from the checkpoint, by language
         self._vocabularies: dict[str | None, Vocabulary] = {}  # those of languages; None is the checkpoint's

@@ -38,14 +38,20 @@ def predicting(device: "torch.device", precision: Precision) -> Iterator[None]:
 
 
 def predict(
-    model: "Xmod", encoded: Encoded, *, precision: Precision, pad_id: int, tokens: int = TOKENS_PER_STEP
+    model: "Xmod",
+    encoded: Encoded,
+    *,
+    precision: Precision,
+    pad_id: int,
+    tokens: int = TOKENS_PER_STEP,
+    shorter: str = "",
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """Yield the numbers of the units of each batch and their logits; the longest units come first.
 
     Batches that memory does not hold are halved.
 
     Raises:
-        UserError: Memory does not hold one unit alone.
+        UserError: Memory does not hold a single unit.
     """
     import torch
 
@@ -53,7 +59,7 @@ def predict(
     model.leave_padding_out()
     model.module.eval()
 
-    def compute(units: np.ndarray) -> list[np.ndarray]:
+    def logits_of_batch(units: np.ndarray) -> list[np.ndarray]:
         batch = collate(encoded, units, pad_id=pad_id)
         inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
         with predicting(device, precision):
@@ -64,7 +70,7 @@ def predict(
         return list(logits.float().cpu().numpy())
 
     batches = evaluation_batches(encoded.lengths, choices=encoded.sizes, tokens_per_step=tokens)
-    yield from in_halves(iter(batches), compute, encoded.lengths)
+    yield from in_halves(batches, encoded.lengths, model.batch_limit, logits_of_batch, device=device, shorter=shorter)
 
 
 def logits_of(
@@ -74,6 +80,7 @@ def logits_of(
     precision: Precision,
     pad_id: int,
     on_batch: Callable[[int], None] | None = None,
+    shorter: str = "",
 ) -> list[np.ndarray]:
     """Return the logits of every unit, in order.
 
@@ -83,9 +90,13 @@ def logits_of(
         precision: The precision of matrix products.
         pad_id: The id of the padding token.
         on_batch: Called after each batch with the number of its units.
+        shorter: The option that makes rows shorter, up to its value, for a message about memory.
+
+    Raises:
+        UserError: Memory does not hold a single unit.
     """
     logits: list[Any] = [None] * len(encoded)
-    for units, values in predict(model, encoded, precision=precision, pad_id=pad_id):
+    for units, values in predict(model, encoded, precision=precision, pad_id=pad_id, shorter=shorter):
         for unit, value in zip(units, values, strict=True):
             logits[int(unit)] = value
         if on_batch:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.memory import enough_memory
 from xmodctl.core.visible import one_line
 from xmodctl.model.building import build, fill
 from xmodctl.model.engine import Xmod
+from xmodctl.model.memory import more_memory
 from xmodctl.model.modules import routed
 from xmodctl.model.source import Source, check_languages
 from xmodctl.model.tokenizer import LONGEST_REASON
@@ -38,7 +40,7 @@ def load(
     without it, the loss is that of a single label.
 
     Raises:
-        UserError: the head or a language does not exist, or the weights are incomplete.
+        UserError: the head or a language does not exist, the weights are incomplete, or memory does not hold them.
     """
     languages = tuple(dict.fromkeys(languages))
     check_languages(source, languages)
@@ -56,8 +58,9 @@ def load(
     if head == "none" and "roberta.pooler.dense.weight" not in checkpoint.entries:
         body.pooler = None
     model = Xmod(module, source, head, checkpoint)
-    model.initialized = fill(module, source, checkpoint, dtype=dtype, seed=seed)
-    module.to(device)
+    with enough_memory(f"the model {source.name}", more_memory(torch.device(device))):
+        model.initialized = fill(module, source, checkpoint, dtype=dtype, seed=seed)
+        module.to(device)
     module.eval().requires_grad_(False)
     model.settle_active()
     return model

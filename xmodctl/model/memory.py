@@ -1,49 +1,38 @@
-"""Running out of memory: recognized in one place, and answered by computing a batch in halves."""
+"""Batches that memory does not hold: they are halved, as often as necessary, and the results stay the same."""
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import Notice, report
+from xmodctl.core.memory import REMEDY, is_out_of_memory
 
+if TYPE_CHECKING:
+    import torch
+
+Units = NDArray[np.int64]
 Result = TypeVar("Result")
-
-MESSAGES = (
-    "out of memory",  # CUDA and its drivers, where torch raises no error of its own
-    "not enough memory",  # torch's allocator on CPUs, Windows
-    "can't allocate memory",  # the same, Linux and macOS
-    "ALLOC_FAILED",  # CUBLAS_STATUS_ALLOC_FAILED, CUDNN_STATUS_ALLOC_FAILED, CUSOLVER, CUSPARSE
-)
-"""What libraries say, in a RuntimeError, when memory does not suffice."""
 
 
 class OutOfMemoryError(Exception):
-    """A batch does not fit into memory.
+    """Memory does not hold a batch.
 
     Args:
         part: The numbers of its units.
     """
 
-    def __init__(self, part: np.ndarray) -> None:
+    def __init__(self, part: Units) -> None:
         super().__init__("out of memory")
         self.part = part
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory does not suffice."""
-    if isinstance(error, MemoryError):
-        return True
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(message in str(error) for message in MESSAGES)
-
-
 @contextmanager
-def memory_errors(part: np.ndarray) -> Iterator[None]:
+def memory_errors(part: Units) -> Iterator[None]:
     """Turn each way of running out of memory into `OutOfMemoryError`.
 
     Args:
@@ -51,57 +40,106 @@ def memory_errors(part: np.ndarray) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, OSError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         error.__traceback__ = None  # it holds the tensors of the batch
         raise OutOfMemoryError(part) from None
 
 
-def free_cache() -> None:
-    """Return to the device what torch keeps for later tensors."""
-    import torch
+@dataclass
+class BatchLimit:
+    """The size of batches that memory is known not to hold.
 
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    Every process finds the size anew, so that work that continues splits the same batches.
+    """
+
+    too_large: int | None = None  # padded tokens
+
+    def fitting(self, lengths: NDArray[np.integer], batch: Iterable[Units]) -> list[Units]:
+        """Return parts of a batch, with those halved that are too large.
+
+        Args:
+            lengths: Tokens of each unit.
+            batch: The numbers of the units of each part.
+        """
+        return [half for part in batch for half in self._split(lengths, part)]
+
+    def lower(self, size: int) -> None:
+        """Record that memory does not hold a batch of so many padded tokens."""
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.too_large = size
+
+    def _split(self, lengths: NDArray[np.integer], part: Units) -> list[Units]:
+        if self.too_large is None or len(part) == 1 or padded_tokens(lengths, part) < self.too_large:
+            return [part]
+        middle = len(part) // 2
+        return [*self._split(lengths, part[:middle]), *self._split(lengths, part[middle:])]
+
+
+def padded_tokens(lengths: NDArray[np.integer], part: Units) -> int:
+    """Return the tokens of a batch, padding included."""
+    return len(part) * int(lengths[part].max())
 
 
 def in_halves(
-    batches: Iterator[np.ndarray], compute: Callable[[np.ndarray], Result], lengths: np.ndarray
-) -> Iterator[tuple[np.ndarray, Result]]:
-    """Compute batches one by one; a batch that memory does not hold is halved, as often as necessary.
+    batches: Iterable[Units],
+    lengths: NDArray[np.integer],
+    limit: BatchLimit,
+    compute: Callable[[Units], Result],
+    *,
+    device: "torch.device",
+    shorter: str = "",
+) -> Iterator[tuple[Units, Result]]:
+    """Yield each batch, or the parts it must be halved into, and what is computed from it.
 
-    A halved batch is padded less, so its results are the same up to rounding. Later batches of that size are halved
-    without another attempt.
+    Results are the same up to rounding, which depends on the shape of matrix products.
 
     Args:
         batches: The numbers of the units of each batch.
-        compute: Computes a batch without side effects.
-        lengths: The number of tokens of each unit.
+        lengths: Tokens of each unit.
+        limit: What is known about memory; more becomes known.
+        compute: Computes the result of a batch.
+        device: What it is computed on.
+        shorter: The option that makes units shorter, up to its value, such as `--set max_length=`.
 
     Raises:
-        UserError: Memory does not hold one unit alone.
+        UserError: Memory does not hold a single unit.
     """
-    too_large = None
     for batch in batches:
-        waiting = [batch]
+        waiting = limit.fitting(lengths, [batch])
         while waiting:
-            part = waiting.pop()
-            size = len(part) * int(lengths[part].max(initial=0))
-            if too_large is None or size < too_large or len(part) == 1:
-                try:
-                    with memory_errors(part):
-                        result = compute(part)
-                except OutOfMemoryError:
-                    free_cache()
-                    if len(part) == 1:
-                        raise UserError(
-                            f"memory does not hold a text of {size:,} tokens; close other programs that use the "
-                            "device, or use one with more memory"
-                        ) from None
-                    too_large = size
-                else:
-                    yield part, result
-                    continue
-            middle = len(part) // 2
-            waiting += [part[middle:], part[:middle]]
+            part = waiting.pop(0)
+            try:
+                with memory_errors(part):
+                    result = compute(part)
+            except OutOfMemoryError:
+                size = padded_tokens(lengths, part)
+                limit.lower(size)
+                if len(part) == 1:
+                    option = f"use a smaller {shorter}{max(1, size // 2)}, or " if shorter else ""
+                    raise UserError(
+                        f"memory does not hold one row of {size:,} tokens; {option}{more_memory(device)}"
+                    ) from None
+                report(Notice(_halved(size), caution=True))
+                waiting = limit.fitting(lengths, [part, *waiting])
+                continue
+            yield part, result
+
+
+def more_memory(device: "torch.device") -> str:
+    """Return how a command gets more memory, as the end of a message."""
+    if device.type == "cpu":
+        return REMEDY
+    processor = ", or compute on the processor: put CUDA_VISIBLE_DEVICES= before the command"
+    return f"use a device with more memory{processor if device.type == 'cuda' else ''}"
+
+
+def _halved(size: int) -> str:
+    return (
+        f"memory does not hold a batch of {size:,} tokens, so batches of this size are halved; the result is the same "
+        "up to rounding"
+    )

@@ -42,7 +42,11 @@ class HeldOutLoss:
 def measure_held_out(
     model: "Xmod", encoded: Encoded, masker: Masker, *, precision: Precision, pad_id: int, units: Ids | None = None
 ) -> HeldOutLoss:
-    """Return the loss of sequences through the active adapter; with `units`, of these sequences only."""
+    """Return the loss of sequences through the active adapter; with `units`, of these sequences only.
+
+    Raises:
+        UserError: Memory does not hold a single sequence; larger batches are halved.
+    """
     import torch
     from torch.nn import functional
 
@@ -54,7 +58,7 @@ def measure_held_out(
     units = np.arange(len(encoded)) if units is None else units
     units = units[masker.counts(encoded.input_ids)[units] > 0]
 
-    def compute(part: Ids) -> tuple[NDArray[np.float64], Ids]:
+    def token_losses_of(part: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         inputs = masker.batch(encoded, part, seed=0, step=0, pad_id=pad_id)
         inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
         is_predicted = inputs["labels"] != IGNORED
@@ -62,12 +66,14 @@ def measure_held_out(
             logits = model.module(**inputs).logits
         targets = torch.searchsorted(candidates, inputs["labels"][is_predicted])
         token_losses = functional.cross_entropy(logits.float(), targets, reduction="none")
-        row = is_predicted.nonzero()[:, 0].cpu().numpy()
-        nats = np.bincount(row, weights=token_losses.double().cpu().numpy(), minlength=len(part))
-        return nats.astype(np.float64), np.bincount(row, minlength=len(part)).astype(np.int64)
+        return is_predicted.nonzero()[:, 0].cpu().numpy(), token_losses.double().cpu().numpy()
 
-    for part, (nats, predicted) in in_halves(_batches(encoded, units), compute, encoded.lengths):
-        losses[part], tokens[part] = nats, predicted
+    for part, (row, values) in in_halves(
+        _batches(encoded, units), encoded.lengths, model.batch_limit, token_losses_of,
+        device=device, shorter="--set max_length=",
+    ):  # fmt: skip
+        losses[part] = np.bincount(row, weights=values, minlength=len(part))
+        tokens[part] = np.bincount(row, minlength=len(part))
     return HeldOutLoss(losses[units], tokens[units])
 
 

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ import numpy as np
 
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import Listener, StepTaken, warn
+from xmodctl.core.events import Listener, StepTaken, report
+from xmodctl.core.memory import enough_memory
 from xmodctl.model.batches import collate, sampled, training_batches
 from xmodctl.model.inference import best_device
-from xmodctl.model.memory import OutOfMemoryError, memory_errors
+from xmodctl.model.memory import OutOfMemoryError, memory_errors, more_memory
 from xmodctl.model.precision import Precision, autocast
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
@@ -149,7 +151,7 @@ class Training:
         """Take one optimizer step; the gradient is that of the mean loss over the whole batch."""
         return self.update(batch, self.gradient(batch))
 
-    def gradient(self, batch: Batch, listen: Listener = warn) -> Gradient:
+    def gradient(self, batch: Batch, listen: Listener = report) -> Gradient:
         """Compute the gradient of the mean loss over a batch, and clip it.
 
         Micro-batches that do not fit into memory are halved: the gradient is then the same up to rounding, and up to
@@ -172,7 +174,8 @@ class Training:
                 break
             except OutOfMemoryError as error:
                 listen(self.memory.exceeded(error.part, self.step + 1, self.describe(error.part)))
-        norm = self.clip()
+        with self.holding_optimizer():
+            norm = self.clip()
         self.check_finite(batch, loss, norm)
         return Gradient(loss, norm, started)
 
@@ -198,24 +201,17 @@ class Training:
         """Take one optimizer step with the gradient that `gradient` left in the parameters.
 
         Raises:
-            UserError: Memory does not hold the state of the optimizer, which its first step creates.
+            UserError: Memory does not hold the optimizer's state. The weights may have changed in part.
         """
         learning_rate = self.recipe.learning_rate * schedule(self.recipe, self.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        units = np.concatenate(batch)
-        try:
-            with memory_errors(units):
-                self.scaler.step(self.optimizer)
-        except OutOfMemoryError:
-            raise UserError(
-                f"memory does not hold the state of the optimizer at step {self.step + 1:,}, which is twice the size "
-                "of the parameters that are trained; close other programs that use the device, or use one with more "
-                "memory"
-            ) from None
+        with self.holding_optimizer():
+            self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        units = np.concatenate(batch)
         return StepTaken(
             step=self.step,
             total_steps=self.total_steps,
@@ -246,8 +242,17 @@ class Training:
                     loss = self.module(**inputs).loss
                 loss = loss.float() * (float(self.weights[part].sum()) / terms)
                 self.scaler.scale(loss).backward()
-            total += float(loss.detach())
+                total += float(loss.detach())
         return total
+
+    @contextmanager
+    def holding_optimizer(self) -> Iterator[None]:
+        """Turn memory that does not hold the optimizer's work into one sentence: no smaller batch would help."""
+        can_freeze = self.recipe.freeze in ("adapters", "none")
+        fewer = "train fewer parameters with --set freeze=embeddings+adapters, or " if can_freeze else ""
+        what = f"the gradient and the optimizer's state at step {self.step + 1:,} with seed {self.seed}"
+        with enough_memory(what, f"{fewer}{more_memory(self.device)}; the last checkpoint stays"):
+            yield
 
     def clip(self) -> float:
         """Clip the norm of the gradient as the recipe says, and return what it was."""

@@ -8,7 +8,7 @@ import numpy as np
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Notice
-from xmodctl.model.memory import free_cache
+from xmodctl.model.memory import BatchLimit, padded_tokens
 
 SMALLEST = 64
 """The smallest `tokens_per_step` of a recipe."""
@@ -16,20 +16,18 @@ SMALLEST = 64
 
 @dataclass
 class Memory:
-    """The size of micro-batches that memory is known not to hold.
-
-    The size is found anew by every process, so that a resumed training splits the same micro-batches.
+    """The micro-batches of a training, and their size that memory is known not to hold.
 
     Args:
         rows: The encoded rows.
     """
 
     rows: Encoded
-    too_large: int | None = field(default=None, init=False)  # padded tokens
+    limit: BatchLimit = field(default_factory=BatchLimit, init=False)
 
     def fitting(self, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return a batch with the micro-batches split that are too large."""
-        return [half for part in batch for half in self._split(part)]
+        return self.limit.fitting(self.rows.lengths, batch)
 
     def exceeded(self, part: np.ndarray, step: int, description: str) -> Notice:
         """Record that a micro-batch does not fit, and return the notice that says so.
@@ -42,26 +40,16 @@ class Memory:
         Raises:
             UserError: It cannot be split.
         """
-        free_cache()
-        size = self._size(part)
+        size = padded_tokens(self.rows.lengths, part)
+        self.limit.lower(size)
         if len(part) == 1:
             raise UserError(
                 f"memory does not hold {description} ({size:,} tokens) at step {step:,}; use a smaller --set "
                 f"max_length={max(1, size // 2)}, or a device with more memory"
             )
-        self.too_large = size
         remedy = f"--set tokens_per_step={max(SMALLEST, size // 2)}"
         return Notice(
             f"memory does not hold a micro-batch of {size:,} tokens at step {step:,}, so it is halved; the result is "
             f"the same up to rounding and dropout. To avoid the attempt, use {remedy}",
             caution=True,
         )
-
-    def _split(self, part: np.ndarray) -> list[np.ndarray]:
-        if self.too_large is None or len(part) == 1 or self._size(part) < self.too_large:
-            return [part]
-        middle = len(part) // 2
-        return [*self._split(part[:middle]), *self._split(part[middle:])]
-
-    def _size(self, part: np.ndarray) -> int:
-        return len(part) * int(self.rows.lengths[part].max())

@@ -21,7 +21,9 @@ def validate(training: "Training", seed: int, encoded: "EncodedTrainingData") ->
     for language, units in zip(encoded.data.validation, encoded.validation, strict=True):
         rows = language.rows
         model.activate(language.adapter)
-        logits = logits_of(model, units, precision=training.precision, pad_id=training.pad_id)
+        logits = logits_of(
+            model, units, precision=training.precision, pad_id=training.pad_id, shorter="--set max_length="
+        )
         predictions, _, metrics = score_predictions(kind, task, rows.table, rows.language, units, logits)
         scores[language.adapter] = metrics[task.headline]
         gold = [predicted.gold for predicted in predictions]

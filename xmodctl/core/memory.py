@@ -1,0 +1,55 @@
+"""Memory that does not suffice: how every library says so, in one place, and one sentence about it."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from xmodctl.core.errors import UserError
+
+REMEDY = "close other programs that use memory, or use a machine with more of it"
+
+_MESSAGES = (
+    "out of memory",  # CUDA, ROCm, MPS and XPU: "CUDA out of memory", "CUDA error: out of memory"
+    "_status_alloc_failed",  # cuBLAS, cuDNN and the other libraries of CUDA
+    "can't allocate memory",  # DefaultCPUAllocator
+    "cannot allocate memory",  # a file that cannot be mapped
+    "not enough memory",  # DefaultCPUAllocator on other systems
+    "bad_alloc",
+)
+
+
+class NotEnoughMemoryError(UserError):
+    """Memory does not hold what every further part of a command needs, too."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory does not suffice: Python's, NumPy's, Arrow's, torch's or the system's.
+
+    Torch raises `RuntimeError` for it and for much else; only the message differs.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(message in text for message in _MESSAGES)
+    )
+
+
+@contextmanager
+def enough_memory(what: str, remedy: str = REMEDY) -> Iterator[None]:
+    """Turn memory that does not suffice into one sentence.
+
+    Args:
+        what: What memory must hold.
+        remedy: What makes it hold that.
+
+    Raises:
+        NotEnoughMemoryError: Memory does not suffice.
+    """
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        error.__traceback__ = None  # it holds what fills the memory
+        raise NotEnoughMemoryError(f"memory does not hold {what}; {remedy}") from None
