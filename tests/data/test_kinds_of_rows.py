@@ -183,8 +183,13 @@ def test_sentences_with_nothing_but_o_are_a_hidden_test_set(tmp_path):
 
 def test_labels_that_are_not_iob2_tags_are_refused(tmp_path):
     put(tmp_path, "en/test.txt", "a O\n")
-    assert "IOB2 tags" in refusal(task("token-classification", NER.columns, ("O", "B-PER")), tmp_path)
-    assert "IOB2 tags" in refusal(task("token-classification", NER.columns, ("PER", "LOC")), tmp_path)
+    for wrong, right in (
+        (("O", "B-PER"), "[O, B-PER, I-PER]"),
+        (("PER", "LOC"), "[O, B-PER, I-PER, B-LOC, I-LOC]"),
+        (("B-A-C", "LOC", "I-A-C"), "[O, B-A-C, I-A-C, B-LOC, I-LOC]"),
+    ):
+        message = refusal(task("token-classification", NER.columns, wrong), tmp_path)
+        assert message.endswith(f"write --set labels='{right}'")
 
 
 def test_a_column_file_for_another_kind_is_refused(tmp_path):

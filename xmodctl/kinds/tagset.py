@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xmodctl.core.errors import UserError, did_you_mean
@@ -34,9 +34,10 @@ class Tagset:
         self._unknown: dict[str, None] = {}
         expected = {"O"} | {f"{mark}-{name}" for name in self.types for mark in "BI"}
         if set(tags) != expected:
-            wrong = sorted(set(tags) ^ expected)
+            names = dict.fromkeys(tag[2:] if tag[:2] in ("B-", "I-") else tag for tag in tags if tag != "O")
             raise UserError(
-                f"the `labels` of a task about entities must be IOB2 tags, such as [O, B-PER, I-PER]; see {wrong[0]!r}"
+                "the labels of a task about entities are IOB2 tags: O, and one that begins with B- and one with I- for "
+                f"each type; write --set labels='[{_iob2(names)}]'"
             )
 
     def iob2(self, tags: Sequence[str | int], column: str) -> list[int]:
@@ -171,3 +172,8 @@ def types_in(tags: Any) -> list[str]:
 def _yaml(name: str) -> str:
     """Return a name as an item of a YAML list."""
     return name if _PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+
+
+def _iob2(types: Iterable[str]) -> str:
+    """Return the tags of entity types, as YAML lists them."""
+    return ", ".join(map(_yaml, ["O", *(f"{mark}-{name}" for name in types for mark in "BI")]))

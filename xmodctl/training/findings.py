@@ -43,8 +43,13 @@ def unreadable(failures: Mapping[str, UserError]) -> Iterator[Finding]:
             for cause in error.findings:
                 causes.setdefault(cause, []).append(name)
     alone = {name for name in failures if all(names == [name] for names in causes.values() if name in names)}
-    for name in alone:
-        yield Finding("error", "rows", f"{name}: {failures[name]}")
+    messages: dict[str, list[str]] = {}
+    for name in failures:
+        if name in alone:
+            messages.setdefault(str(failures[name]), []).append(name)
+    for message, names in messages.items():
+        more = f" and {len(names) - PLACES} more" if len(names) > PLACES else ""
+        yield Finding("error", "rows", f"{', '.join(names[:PLACES])}{more}: {message}")
     shared = {cause: names for cause, names in causes.items() if not alone.issuperset(names)}
     texts = [_in_files(cause, {name: failures[name] for name in shared[cause]}) for cause in list(shared)[:SHOWN]]
     for number, (text, remedy) in enumerate(texts):
