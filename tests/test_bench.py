@@ -79,3 +79,19 @@ def test_an_unknown_measure_is_refused(capsys):
     with pytest.raises(SystemExit):
         bench.main(["--only", "speed"])
     assert "no measure 'speed'; choose from startup" in capsys.readouterr().err
+
+
+def test_parallel_rows_become_pairs_without_repeated_texts(tmp_path):
+    from bench.parallel_rows import write_pairs
+
+    for language, words in {"en": ["a", "b", "a"], "de": ["x", "y", "z"]}.items():
+        for split in ("validation", "test"):
+            path = tmp_path / "xnli" / language / f"{split}.jsonl"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(json.dumps({"premise": f"{word}{split[0]}"}) + "\n" for word in words))
+    counts = write_pairs(tmp_path / "xnli", "premise", "en", ["validation", "test"], tmp_path / "pairs")
+    assert counts == {"de": 4}
+    lines = (tmp_path / "pairs" / "de" / "test.jsonl").read_text().splitlines()
+    assert [tuple(json.loads(line).values()) for line in lines] == [
+        ("0", "xv", "av"), ("1", "yv", "bv"), ("3", "xt", "at"), ("4", "yt", "bt"),
+    ]  # fmt: skip

@@ -77,9 +77,8 @@ def test_the_guide_explains_every_key(described):
 def test_the_guide_lists_every_task_with_its_recipe():
     rows = GUIDE.read_text().splitlines()
     for task in library.tasks().values():
-        assert any(row.startswith(f"| `{task.name}`") and f"`{task.recipe_for('another')}`" in row for row in rows), (
-            task.name
-        )
+        recipe = f"`{task.recipe_for('another')}`" if KINDS[task.kind].trains else "| none |"
+        assert any(row.startswith(f"| `{task.name}`") and recipe in row for row in rows), task.name
 
 
 def test_a_license_is_read_in_both_spellings_and_stays_as_it_was_in_plans(tmp_path):

@@ -52,6 +52,7 @@ COMMENTS = [
     {"question": "q", "id": i, "comment": f"c {language}", "label": label, "language": language}
     for i, (language, label) in enumerate((("de", "FAVOR"), ("it", "AGAINST"), ("it", "FAVOR")))
 ]
+TRANSLATED = [{"sentence1": f"Satz {i}", "sentence2": f"sentence {i}", "lang": "deu-eng"} for i in range(2)]
 SIMILAR = [{"sentence1": "a", "sentence2": "b", "score": score} for score in (4.5, 0.0)]
 
 
@@ -83,6 +84,16 @@ class Case:
 
 
 CASES = [
+    Case(
+        "tatoeba",
+        "de",
+        "mteb/tatoeba-bitext-mining",
+        "deu-eng/test/0000.parquet",
+        parquet(TRANSLATED),
+        ["sentence 0", "sentence 1"],
+        ("fra-eng/test/0000.parquet",),
+        row={"id": "0", "text": "Satz 0"},
+    ),
     Case(
         "sib200",
         "zu",
@@ -294,7 +305,7 @@ def test_a_benchmark_loads_in_its_layout_and_only_one_file_is_fetched(hub, case)
     task = library.task(case.task)
     split: Any = case.split
     table = load_rows(task, case.language, split, evaluation=case.evaluation).table
-    gold = "tags" if "tags" in table.column_names else "label"
+    gold = next(name for name in ("tags", "label", "text_pair") if name in table.column_names)
     assert table[gold][:] == case.gold
     assert {name: table[0][name] for name in case.row} == case.row
     assert hub.fetched() == {case.file}

@@ -40,6 +40,11 @@ class Task(Described):
         description="the kind's columns that are looked for in local data by their usual names -> `required` or "
         "`optional`. Default: what the kind needs",
     )
+    pair_languages: dict[str, str] = Field(
+        default_factory=dict,
+        description="where `text_pair` is in another language than `text`: the benchmark's language code -> the "
+        "language of `text_pair`",
+    )
     language_column: str = Field(
         "", description="the column with the language, in files with several languages; common names are recognized"
     )
@@ -263,6 +268,8 @@ class Task(Described):
         for name in ("training", "evaluation"):
             if (data := getattr(self, name)) and data.labels:
                 yield "data_labels", f"`{name}.labels` renames the labels of whole examples, which"
+        if self.pair_languages:
+            yield "pair_languages", "`pair_languages` send both texts through different adapters, which"
         if self.connectives:
             yield "connectives", "`connectives` replace the `question` of a choice, which"
 
@@ -348,7 +355,10 @@ class Task(Described):
         return self.metric or next(iter(KINDS[self.kind].headlines))
 
 
-_NEW_KEYS = ("threshold", "word_rule", "find", "split_column", "split_seed", "from_data", "tagged_text", "notes")
+_NEW_KEYS = (
+    "threshold", "word_rule", "find", "split_column", "split_seed", "from_data", "tagged_text", "notes",
+    "pair_languages",
+)  # fmt: skip
 """Keys that older runs do not have."""
 
 

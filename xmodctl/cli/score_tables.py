@@ -129,8 +129,7 @@ def _score(cell: "Cell") -> str:
 def _title(table: ScoreTable) -> str:
     column = table.columns[0]
     seeds = f", seeds {', '.join(map(str, column.seeds))}" if len(column.seeds) > 1 else ""
-    sources = "+".join(column.sources)
-    metric = f"{table.metric} in percent, trained in {sources}"
+    metric = f"{table.metric} in percent, {column.training('+')}"
     return f"{table.task}, {table.split}{table.on_data}: {metric}{seeds}{_limited(table.limited)}"
 
 

@@ -19,8 +19,10 @@ from xmodctl.core.safetensors_io import DamagedFileError, read_arrays, write_arr
 from xmodctl.core.versions import versions
 from xmodctl.data.rows import Rows
 from xmodctl.kinds import Kind
+from xmodctl.kinds.texts import text_columns
 
 if TYPE_CHECKING:
+    import datasets
     from transformers import PreTrainedTokenizerBase
 
 
@@ -116,8 +118,10 @@ def _locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def encode(kind: Kind, rows: Rows, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe) -> Encoded:
-    """Encode rows according to the recipe, or read the encoding from the cache."""
+def encode(
+    kind: Kind, rows: Rows, tokenizer: "PreTrainedTokenizerBase", recipe: Recipe, *, prefix: str = ""
+) -> Encoded:
+    """Encode rows according to the recipe, or read the encoding from the cache; `prefix` is put before each text."""
     key = {
         "tool": versions()["xmodctl"],  # another release may encode differently
         "rows": rows.fingerprint,
@@ -125,8 +129,22 @@ def encode(kind: Kind, rows: Rows, tokenizer: "PreTrainedTokenizerBase", recipe:
         "tokenizer": tokenizer_identity(tokenizer),
         "max_length": str(recipe.max_length),
         "stride": str(recipe.overlap),
+        **({"prefix": prefix} if prefix else {}),
     }
-    return cached(key, lambda: kind.encode(rows.table, tokenizer, max_length=recipe.max_length, stride=recipe.overlap))
+
+    def make() -> Encoded:
+        table = with_prefix(rows.table, prefix) if prefix else rows.table
+        return kind.encode(table, tokenizer, max_length=recipe.max_length, stride=recipe.overlap)
+
+    return cached(key, make)
+
+
+def with_prefix(table: "datasets.Dataset", prefix: str) -> "datasets.Dataset":
+    """Return rows with a prefix before each text and each text of a pair."""
+    for column in text_columns(table):
+        texts = [prefix + text for text in table[column]]
+        table = table.remove_columns(column).add_column(column, texts)
+    return table
 
 
 def tokenizer_identity(tokenizer: "PreTrainedTokenizerBase") -> str:

@@ -79,7 +79,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         shown["languages"] = dict.fromkeys(survey.languages)
         counts = ", ".join(f"{code} ({uses.count:,})" for code, uses in survey.languages.items())
         remarks.append(f"{data}: rows by language: {counts}")
-    if not survey.training_rows:
+    if not survey.training_rows and KINDS[task.kind].trains:
         raise UserError(_no_training_rows(data, languages, survey))
     if KINDS[task.kind].needs_labels and not task.labels:
         shown["labels"] = _labels(task, data, survey)

@@ -15,7 +15,9 @@ _TEXTS = (
 )  # fmt: skip
 _USUAL: Mapping[str, Sequence[str]] = {
     "text": _TEXTS,
-    "text_pair": ("hypothesis", "text_b", "text2", "sentence2", "sentence_b", "question2", "reply", "response"),
+    "text_pair": (
+        "hypothesis", "text_b", "text2", "sentence2", "sentence_b", "question2", "reply", "response", "translation",
+    ),
     "label": (
         "label", "labels", "category", "categories", "class", "target", "topic", "topics", "intent", "sentiment",
         "tag", "tags", "score", "rating",

@@ -19,6 +19,7 @@ from xmodctl.evaluation.results import Failure, Report, Row, read_rows
 from xmodctl.evaluation.results import report as summarize
 from xmodctl.evaluation.sweep import Sweep
 from xmodctl.evaluation.targets import evaluation_targets
+from xmodctl.evaluation.untrained import untrained_run
 from xmodctl.run.folder import locked_unless_read_only
 from xmodctl.run.loading import find_base, find_run, refuse_unfinished
 
@@ -43,10 +44,18 @@ def evaluate(request: EvaluationRequest) -> Report:
     `langs` does not name it, it is read with the run's own settings, whatever `overrides` say, and a notice says so if
     it has no data. A language that could not be scored is in the report's `failures`, with the reason.
 
+    With `task`, sentence embeddings are scored without training: those of a base `model`, or of the body that a run
+    trained. The scores are kept in a run of their own, which has no source language and so no gaps.
+
     Raises:
         UserError: Nothing can be scored, or an option is wrong.
     """
     listen = request.listen or warn
+    if request.task is not None:
+        request = replace(
+            request, run=untrained_run(request, listen), task=None, model=None, out=None, overrides=None,
+            language_column=None,
+        )  # fmt: skip
     run = scored_run(request, request.overrides or {}, listen)
     folder = data_folder(run, request.data, request.split, listen)
     run = reading(run, folder)

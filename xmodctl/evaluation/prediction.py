@@ -161,6 +161,9 @@ def predict(request: PredictRequest) -> Predictions:
     if isinstance(request.inputs, str | Path) and str(request.inputs) != "-" and not Path(request.inputs).exists():
         raise UserError(f"there is no file {request.inputs}; give a file, or - for standard input")
     seed = chosen_seed(run, request.seed)
+    if run.plan.vectors is not None:
+        model = f"--run {run.plan.vectors.run}" if run.plan.vectors.run else f"--model {run.plan.model}"
+        raise UserError(f"{run.folder} scores vectors, and predicts nothing; for vectors, run: xmodctl embed {model}")
     source = find_base(run)
     packages = choose_all(request.packages, source)
     languages = available_languages(source, packages)

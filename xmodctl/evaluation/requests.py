@@ -74,7 +74,12 @@ class EvaluationRequest(SweepRequest):
         controls: Score also through the adapter of the `source` language, or through `none`.
         on_exists: What to do with scores that exist: `missing` keeps them and scores the rest, `redo` scores all
             again, `error` refuses.
-        overrides: Keys of the task that describe how this data is written, and their values.
+        overrides: Keys of the task that describe how this data is written, and their values. With `task`, any of its
+            keys, and `pooling`, `layer`, `prefix`, and `max_length`, which decide how texts become vectors.
+        task: A task that is scored without training, by sentence embeddings: a shipped task or a YAML file. `run` is
+            then the run whose trained body makes the vectors, or None for a base model.
+        model: With `task`: the base model, a Hub id, a folder, or `mini`.
+        out: With `task`: the folder to create; None is one under `runs/`.
     """
 
     ON_EXISTS = ("missing", "redo", "error")
@@ -82,9 +87,17 @@ class EvaluationRequest(SweepRequest):
     _: KW_ONLY
     controls: str | Sequence[str] = ()
     overrides: Mapping[str, Any] | None = None
+    task: str | Path | None = None
+    model: str | Path | None = None
+    out: str | Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.task is None and (self.model is not None or self.out is not None):
+            option = "--model" if self.model is not None else "--out"
+            raise UserError(
+                f"{option} needs --task TASK, which is then scored without training; or give only --run DIR"
+            )
         for control in self.control_names:
             check_choice("--controls", control, CONTROLS)
 

@@ -1,6 +1,6 @@
 """The sweep: a run's model scored in many languages. The shared weights are loaded once; adapters are swapped in."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -25,18 +25,17 @@ from xmodctl.core.events import (
 from xmodctl.core.memory import NotEnoughMemoryError
 from xmodctl.core.versions import versions
 from xmodctl.data import Rows, load_rows
-from xmodctl.data.encoding import encode
 from xmodctl.data.rows import load_examples
 from xmodctl.evaluation.agreement import disagreement
 from xmodctl.evaluation.example_statistics import ExampleStatistics, cache_example_statistics
 from xmodctl.evaluation.measurements import Statistics
+from xmodctl.evaluation.outputs import encodings_of, outputs_of, pair_adapter
 from xmodctl.evaluation.results import Failure, Row, append_row, write_predictions
 from xmodctl.evaluation.stored_rows import StoredRows
 from xmodctl.evaluation.thresholds import stamped_threshold
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted, headline_interval, score_predictions
 from xmodctl.languages import Target, same
-from xmodctl.model.inference import logits_of
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.folder import refuse_read_only
 from xmodctl.run.run import Run
@@ -147,24 +146,28 @@ class Sweep:
             self.listen(ModelLoading(self.run.plan.model))  # before the imports that this takes
         rows = self._load_rows(target, single_language)
         adapters = {control: self._adapter(target, control) for control in missing}
-        encodings = self._encode(rows, set(adapters.values()))
+        pair = pair_adapter(self.run.plan, target.data, self.source, self.packages)
+        used = {*adapters.values(), *([pair] if pair else [])}
+        encodings = encodings_of(self.kind, rows, self.run.plan, self._load_tokenizers(), used)
         trained = self._load_model(seed, target)
         for control, adapter in adapters.items():
             encoded = encodings[adapter]
             notes = (*rows.notes, *self.kind.unreachable_answers(encoded, len(rows)))
             self.listen(LanguageStarted(target.data, adapter, control, seed, len(encoded), notes))
-            self._score_rows(trained, rows, encoded, target, control)
+            self._score_rows(trained, rows, encodings, target, control)
 
-    def _score_rows(self, trained: Trained, rows: Rows, encoded: Encoded, target: Target, control: Control) -> None:
+    def _score_rows(
+        self, trained: Trained, rows: Rows, encodings: Mapping[str | None, Encoded], target: Target, control: Control
+    ) -> None:
         """Score rows through one adapter; the result row is written last, when its predictions are on disk."""
         started = perf_counter()
-        model, adapter = trained.model, self._adapter(target, control)
-        if adapter and adapter not in model.languages:
-            model.swap([adapter])
-        model.activate(adapter)
-        logits = logits_of(
-            model,
-            encoded,
+        adapter = self._adapter(target, control)
+        encoded = encodings[adapter]
+        logits = outputs_of(
+            trained.model,
+            encodings,
+            (adapter, pair_adapter(self.run.plan, target.data, self.source, self.packages) or adapter),
+            self.run.plan,
             precision=self._precision(),
             pad_id=int(self._load_tokenizers()[None].pad_token_id),
             on_batch=lambda units: self.listen(BatchScored(units)),
@@ -208,7 +211,7 @@ class Sweep:
             language=target.data,
             adapter=trained.model.active,
             control=control,
-            source_languages=plan.source_languages,
+            source_languages=plan.source_languages if self.kind.trains else (),
             model=f"{plan.model}@{plan.revision}" if plan.revision else plan.model,
             data=f"{rows.origin}#{rows.fingerprint}",
             n=len(predictions),
@@ -232,7 +235,8 @@ class Sweep:
             tool=versions()["xmodctl"],
             shots=shots_of(plan, target.data),
             training_seed=plan.shots.training_seed if plan.shots else None,
-            in_source=any(self.task.is_in_language(target.data, language) for language in plan.source_languages),
+            in_source=self.kind.trains
+            and any(self.task.is_in_language(target.data, language) for language in plan.source_languages),
             package=trained.model.package,
             read_as="" if target in self.unasked else self.read_as,
             folder=str(self.folder.resolve()) if self.folder else None,
@@ -288,14 +292,6 @@ class Sweep:
                 single_language=single_language,
             )
         return self._fingerprints[target.data]
-
-    def _encode(self, rows: Rows, adapters: Collection[str | None]) -> dict[str | None, Encoded]:
-        """Return the encoding of the rows for each adapter: with the adapter's own tokenizer if it has one."""
-        tokenizers = self._load_tokenizers()
-        encodings: dict[str | None, Encoded] = {}
-        for own in {adapter if adapter in tokenizers else None for adapter in adapters}:
-            encodings[own] = encode(self.kind, rows, tokenizers[own], self.run.plan.recipe)
-        return {adapter: encodings[adapter if adapter in tokenizers else None] for adapter in adapters}
 
     def _load_tokenizers(self) -> "Mapping[str | None, PreTrainedTokenizerBase]":
         """Return the base model's tokenizer under None, and those of packages under their language."""

@@ -10,6 +10,7 @@ from xmodctl.catalog.locations import Split
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice
 from xmodctl.data import coverage
+from xmodctl.kinds import KINDS
 from xmodctl.languages import Target, expand, is_corpus, same
 
 if TYPE_CHECKING:
@@ -75,18 +76,30 @@ def evaluation_targets(
     for target in targets:
         if target.note:
             listen(Notice(target.note, caution=True))
+    if not KINDS[task.kind].trains:  # nothing was trained in a source language, so there are no gaps to it
+        return EvaluationTargets(_refuse_none(targets, langs, task))
     if folder and not covered and len({target.data for target in targets}) == 1:
         # Files that do not name their language are all in this one, and none is in the source language.
         return EvaluationTargets(tuple(targets))
     excluded = [part[1:] for part in parts if part.startswith("-")]
     ordered = _source_first(run, targets, languages, excluded, listen)
-    if not ordered:
-        remedy = f"`xmodctl langs --task {task.name}` lists the languages"
-        raise UserError(f"--langs {langs} selects nothing to score; {remedy}")
+    chosen = _refuse_none(ordered, langs, task)
     unasked = [target for target in ordered if target not in targets]
     if len(ordered) > 1 and covered:
         unasked += _absent_sources(run, targets, covered, split)
-    return EvaluationTargets(tuple(ordered), tuple(unasked))
+    return EvaluationTargets(chosen, tuple(unasked))
+
+
+def _refuse_none(targets: Sequence[Target], langs: str, task: "Task") -> tuple[Target, ...]:
+    """Return the targets of a selection.
+
+    Raises:
+        UserError: There are none.
+    """
+    if not targets:
+        remedy = f"`xmodctl langs --task {task.name}` lists the languages"
+        raise UserError(f"--langs {langs} selects nothing to score; {remedy}")
+    return tuple(targets)
 
 
 def donor_targets(

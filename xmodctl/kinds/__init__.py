@@ -7,6 +7,8 @@ from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.multi_label_classification import MultiLabelClassification
 from xmodctl.kinds.multiple_choice import MultipleChoice
 from xmodctl.kinds.question_answering import QuestionAnswering
+from xmodctl.kinds.sentence_retrieval import SentenceRetrieval
+from xmodctl.kinds.sentence_similarity import SentenceSimilarity
 from xmodctl.kinds.sequence_classification import SequenceClassification
 from xmodctl.kinds.text_regression import TextRegression
 from xmodctl.kinds.token_classification import TokenClassification
@@ -22,6 +24,8 @@ KINDS: dict[str, Kind] = {
         WordTagging(),
         QuestionAnswering(),
         MultipleChoice(),
+        SentenceRetrieval(),
+        SentenceSimilarity(),
     )
 }
 """Every kind that this version runs, by name."""

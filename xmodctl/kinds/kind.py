@@ -67,12 +67,20 @@ class Kind(ABC):
     """Whether a task must name its labels."""
     task_keys: ClassVar[frozenset[str]] = frozenset()
     """The optional task keys that mean something to this kind: `labels_mapped`, `metric_rules`, `connectives`,
-    `numbered_columns`, `tagged_text`, `threshold`, and `data_labels` (the `labels` of `training` and `evaluation`)."""
+    `numbered_columns`, `tagged_text`, `threshold`, `pair_languages`, and `data_labels` (the `labels` of `training` and
+    `evaluation`)."""
 
     recipes: ClassVar[Mapping[str, str]] = {"default": "nli", "mini": "nli-mini"}
     """The recipes of tasks that name none: `default`, and models that need another."""
     kept_together: ClassVar[tuple[str, ...]] = ("text", "tokens", "context")
     """When rows are split, those with the same content in the first of these columns that they have stay together."""
+
+    trains: ClassVar[bool] = True
+    """Whether models are trained on tasks of this kind; else sentence embeddings are scored, without training."""
+    untrained: ClassVar[str] = ""
+    """The kind that scores the same data without training."""
+    pair_in_source: ClassVar[bool] = False
+    """Whether `text_pair` is in the task's source language, whatever the language of `text` is."""
 
     # How messages and reports speak of it.
     gold_column: ClassVar[str] = "label"

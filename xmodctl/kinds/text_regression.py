@@ -84,18 +84,19 @@ class TextRegression(Kind):
     """Predict a number for a text or a pair of texts; scored by its correlation with the gold number."""
 
     name = "text-regression"
-    required = ("text", "label")
-    optional = ("text_pair", "id")
+    required: ClassVar[tuple[str, ...]] = ("text", "label")
+    optional: ClassVar[tuple[str, ...]] = ("text_pair", "id")
     headlines: ClassVar = {
         "pearson": Metric("Pearson correlation", "pearsonr", is_correlation=True),
         "spearman": Metric("Spearman correlation", "spearmanr", is_correlation=True, adds_up=False),
     }
     balanced = False
+    untrained: ClassVar[str] = "sentence-similarity"
     recipes: ClassVar = {"default": "regression", "mini": "regression-mini"}
 
     head = "sequence"
     auto_class = "AutoModelForSequenceClassification"
-    problem_type = "regression"
+    problem_type: ClassVar[str | None] = "regression"
     targets_are_numbers = True
     pipeline = "text-classification"
 

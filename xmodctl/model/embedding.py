@@ -52,8 +52,9 @@ def vectors_of(
     precision: Precision,
     pad_id: int,
     on_batch: Callable[[int], None] | None = None,
+    chosen: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
-    """Return the vector of each sequence, shape (sequences, dimensions), whatever head the model has.
+    """Return the vector of each chosen sequence, shape (sequences, dimensions), whatever head the model has.
 
     Args:
         model: The model, with the adapter of the text's language active.
@@ -62,22 +63,25 @@ def vectors_of(
         precision: The precision of matrix products.
         pad_id: The id of the padding token.
         on_batch: Called after each batch with the number of its sequences.
+        chosen: The numbers of the sequences; None is all.
 
     Raises:
         UserError: Memory does not hold a single sequence; larger batches are halved.
     """
-    vectors = np.zeros((len(encoded), model.module.config.hidden_size), dtype=np.float32)
+    chosen = np.arange(len(encoded)) if chosen is None else chosen
+    lengths = encoded.lengths[chosen]
+    vectors = np.zeros((len(chosen), model.module.config.hidden_size), dtype=np.float32)
 
     def vectors_of_batch(units: NDArray[np.int64]) -> NDArray[np.float32]:
-        batch = collate(encoded, units, pad_id=pad_id)
+        batch = collate(encoded, chosen[units], pad_id=pad_id)
         inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
         with predicting(model.device, precision), _whole_sequences(model):
             hidden = _hidden_states(model, inputs, pooling.layer).float()
         return pooled(hidden, inputs["attention_mask"], pooling).cpu().numpy()
 
-    batches = evaluation_batches(encoded.lengths, tokens_per_step=TOKENS_PER_STEP)
+    batches = evaluation_batches(lengths, tokens_per_step=TOKENS_PER_STEP)
     for units, values in in_halves(
-        batches, encoded.lengths, model.batch_limit, vectors_of_batch, device=model.device, shorter="--max-length "
+        batches, lengths, model.batch_limit, vectors_of_batch, device=model.device, shorter="--max-length "
     ):
         vectors[units] = values
         if on_batch:

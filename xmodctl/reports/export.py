@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xmodctl.core import hub
+from xmodctl.core.errors import UserError
 from xmodctl.core.events import ModelLoading, Notice, warn
 from xmodctl.core.files import check_can_write, check_empty, write_text
 from xmodctl.core.requests import command
 from xmodctl.reports.card import card
 from xmodctl.reports.requests import ExportRequest
+
+if TYPE_CHECKING:
+    from xmodctl.run.run import Run
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ def export(request: ExportRequest) -> Export:
     out = Path(request.out)
     run = find_run(request.run)
     seed = chosen_seed(run, request.seed)
+    _refuse_untrained(run)
     check_empty(out)
     check_can_write(out / "README.md", "--out")
     if request.push:
@@ -87,3 +92,13 @@ def export(request: ExportRequest) -> Export:
     write_text(out / "README.md", text)
     url = hub.upload(out, request.push, private=request.private) if request.push else None
     return Export(out, languages, url, KINDS[run.plan.task.kind].auto_class)
+
+
+def _refuse_untrained(run: "Run") -> None:
+    """Refuse a run without training, which has nothing to export.
+
+    Raises:
+        UserError: It is one.
+    """
+    if run.plan.vectors is not None:
+        raise UserError(f"{run.folder} scores vectors, and nothing was trained in it; name another run with --run DIR")

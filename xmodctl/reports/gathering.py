@@ -225,7 +225,7 @@ def _check_seeds(run: StudyRun, notes: Notes) -> None:
     seeds = run.report.seeds
     if unfinished := [seed for seed in run.run.seeds if seed not in run.run.finished_seeds]:
         notes.add(f"{run.name} has not finished training seed {listed([str(seed) for seed in unfinished])}")
-    if len(seeds) == 1:
+    if len(seeds) == 1 and run.run.plan.vectors is None:
         notes.add(f"{run.name} has one seed, so its intervals do not include the variance between training runs")
     for score in run.report.scores:
         if len(score.values) < len(seeds):

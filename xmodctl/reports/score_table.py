@@ -70,11 +70,15 @@ class RunColumn:
     """One run in the table."""
 
     name: str
-    sources: tuple[str, ...]  # languages that the run was trained in
+    sources: tuple[str, ...]  # languages that the run was trained in; none if vectors were scored without training
     seeds: tuple[int, ...]
     model: str = ""
     recipe: str = ""
     has_gaps: bool = True  # False where only values are shown
+
+    def training(self, between: str) -> str:
+        """Return what the run was trained in, with this between languages."""
+        return f"trained in {between.join(self.sources)}" if self.sources else "without training"
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ class StudyRun:
     def column(self) -> RunColumn:
         """The run as a column of the score table."""
         plan = self.run.plan
-        return RunColumn(self.name, self.report.source_languages, self.report.seeds, plan.model, plan.recipe.name)
+        recipe = plan.recipe.name if plan.vectors is None else str(plan.vectors)
+        return RunColumn(self.name, self.report.source_languages, self.report.seeds, plan.model, recipe)
 
     def score(self, language: str) -> Score | None:
         """Return the score that represents a language."""
@@ -132,10 +133,11 @@ class Study:
         codes = [language.code for language in self.shared]
         scores = [(run, score) for run in self.runs for code in codes if (score := run.score(code))]
         sources = {score.language for _, score in scores if score.is_source}
+        has_source = any(run.report.source_languages for run in self.runs)
         donated = {score.language for run, score in scores if not run.is_own_adapter(score)}
         groups = {
             ALL: codes,
-            WITHOUT_SOURCE: [code for code in codes if code not in sources],
+            WITHOUT_SOURCE: [code for code in codes if code not in sources] if has_source else [],
             OWN_ADAPTER: [code for code in codes if code not in donated] if donated else [],
         }
         return tuple(self.average(name, members) for name, members in groups.items() if members and len(codes) > 1)

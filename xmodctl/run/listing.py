@@ -117,7 +117,7 @@ def _fine_tuning(folder: Path, values: Mapping[str, Any]) -> RunSummary:
         folder,
         values,
         task=str(plan["task"].get("name")),
-        languages=plan.get("source_languages") or (),
+        languages=() if plan.get("vectors") else plan.get("source_languages") or (),
         finished=[seed for seed in values["seeds"] if (folder / f"seed-{seed}" / "delta.safetensors").exists()],
         scored=_scored_data(folder / RESULTS),
     )

@@ -26,6 +26,24 @@ class Shots:
 
 
 @dataclass(frozen=True)
+class Vectors:
+    """How texts become sentence embeddings, which are scored without training."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    pooling: str  # mean or cls
+    layer: int | None  # None is the last
+    prefix: str  # in front of each text
+    run: str = ""  # the folder of the run whose trained body is scored; empty: the base model as it is
+    run_digest: str = ""  # of the plan of that run
+
+    def __str__(self) -> str:
+        layer = "" if self.layer is None else f" of layer {self.layer}"
+        prefix = f", {self.prefix!r} before each text" if self.prefix else ""
+        return f"{'mean over tokens' if self.pooling == 'mean' else 'first token'}{layer}{prefix}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that decides what a fine-tuning computes; the same plan gives the same run."""
 
@@ -42,10 +60,14 @@ class Plan:
     precision: Precision
     stage_tasks: Annotated[tuple[Task, ...], Field(alias="earlier")] = ()  # of the recipe's stages, in their order
     shots: Shots | None = None
+    vectors: Vectors | None = None  # of a run without training, which scores sentence embeddings
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
-        return dict(validator(Plan).dump_python(self, mode="json", by_alias=True))
+        values = dict(validator(Plan).dump_python(self, mode="json", by_alias=True))
+        if self.vectors is None:
+            values.pop("vectors")  # which older runs do not have, so that a plan keeps its digest
+        return values
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -67,4 +89,7 @@ class Plan:
         model = Path(self.model).name
         shots = f"-{self.shots.count}shots" if self.shots else ""
         name = Path(self.data).name.partition(".")[0] if self.data and self.task.from_data else self.task.name
+        if self.vectors is not None:
+            body = f"{Path(self.vectors.run).name}-" if self.vectors.run else ""
+            return f"{name}-{body}{model}-{self.digest[:6]}"
         return f"{name}-{'+'.join(self.source_languages)}{shots}-{model}-{self.digest[:6]}"

@@ -52,17 +52,18 @@ class Run(Folder):
     plan: Plan
 
     def __repr__(self) -> str:
-        plan, languages = self.plan, "+".join(self.plan.source_languages)
+        plan = self.plan
+        origin = f"in {'+'.join(plan.source_languages)}" if plan.vectors is None else "without training"
         seeds = f"{len(self.finished_seeds)} of {len(self.seeds)} seeds"
-        return f"Run({str(self.folder)!r}: {plan.task.name} in {languages}, {plan.model}, {self.state}, {seeds})"
+        return f"Run({str(self.folder)!r}: {plan.task.name} {origin}, {plan.model}, {self.state}, {seeds})"
 
     def _repr_html_(self) -> str:
         """Return a table of the run for notebooks."""
         rows = {
             "task": self.plan.task.title,
-            "trained in": ", ".join(self.plan.source_languages),
+            "trained in": ", ".join(self.plan.source_languages) if self.plan.vectors is None else "nothing",
             "model": self.plan.model,
-            "recipe": self.plan.recipe.name,
+            "recipe": self.plan.recipe.name if self.plan.vectors is None else str(self.plan.vectors),
             "state": self.state,
             "finished seeds": ", ".join(map(str, self.finished_seeds)),
         }
@@ -109,6 +110,12 @@ class Run(Folder):
     def shots(self, seed: int) -> Path:
         """The list of the shots that one seed trained on."""
         return self.seed_folder(seed) / "shots.json"
+
+    def retraining(self, seed: int) -> str:
+        """Return how to make what is damaged of one seed again, as the end of a message."""
+        if self.plan.vectors is not None:
+            return f"remove {self.seed_folder(seed)}, and repeat the eval-transfer command with --task that made it"
+        return super().retraining(seed)
 
     def delta(self, seed: int) -> Path:
         """The trained tensors of one seed; the file exists when its training is finished."""

@@ -49,8 +49,8 @@ class Trained:
             source,
             kind.head,
             [run.plan.source_languages[0] if language in {package.language for package in packages} else language],
-            num_labels=len(outputs),
-            id2label=dict(enumerate(outputs)),
+            num_labels=len(outputs) or None,
+            id2label=dict(enumerate(outputs)) or None,
             problem_type=kind.problem_type,
             device=device or best_device(),
         )

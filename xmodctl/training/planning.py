@@ -69,6 +69,7 @@ def resolve_plan(
         UserError: A name, a key or a value is wrong; wrong keys are reported together.
     """
     chosen = settings(request)
+    _refuse_untrained(chosen.task, str(request.task), str(request.model))
     languages = request.languages or (chosen.task.source_language,)
     _check_early(request, languages, chosen.recipe)
     chosen = fitted(chosen, request, languages)
@@ -101,6 +102,19 @@ def resolve_plan(
         shots=shots,
     )
     return ResolvedPlan(plan, chosen.origins, tuple(notes), chosen.remarks), model
+
+
+def _refuse_untrained(task: Task, name: str, model: str) -> None:
+    """Refuse a task that is scored without training.
+
+    Raises:
+        UserError: It is one.
+    """
+    if not KINDS[task.kind].trains:
+        raise UserError(
+            f"{task.title} is scored without training; run: xmodctl eval-transfer --task {name} --model {model} "
+            "--langs @task"
+        )
 
 
 def settings(request: PlanRequest) -> Settings:

@@ -29,15 +29,30 @@ DataOverrides = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override how this data is written, as in `labels_mapped.DATE=O`; repeatable.",
+        help="Override how this data is written, as in `labels_mapped.DATE=O`; with `--task`, also `pooling`, `layer`, "
+        "`prefix`, `max_length`. Repeatable.",
         rich_help_panel=DATA,
     ),
+]
+UntrainedTask = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="TASK",
+        help="Score this task without training, by sentence embeddings: those of `--model`, or of the body of `--run`.",
+    ),
+]
+BaseModel = Annotated[
+    str | None,
+    typer.Option("--model", metavar="MODEL", help="With `--task`: a Hub id, a folder, or `mini`."),
 ]
 
 
 def eval_transfer(
     langs: options.Languages,
     run: options.RunFolder = None,
+    task: UntrainedTask = None,
+    model: BaseModel = None,
     split: options.Split = "test",
     controls: Controls = "",
     adapter: options.Adapters = None,
@@ -47,6 +62,7 @@ def eval_transfer(
     overrides: DataOverrides = None,
     limit: options.Limit = None,
     on_exists: options.OnExistingScores = "missing",
+    out: options.RunOut = None,
     json: options.Json = False,
 ) -> None:
     """Score a run in other languages, each through its own adapter.
@@ -62,9 +78,11 @@ def eval_transfer(
 
     - `xmodctl eval-transfer --langs all,-zh_TW,jv=id_ID --split validation --data data/panx`
 
+    - `xmodctl eval-transfer --task tatoeba --model mini --langs de,sw`
+
     - `xmodctl eval-transfer --adapter runs/zu_ZA --langs zu --data masakhaner/zu --set labels_mapped.DATE=O`
     """
-    say_loading(run or NEWEST_RUN)
+    say_loading(run or model or NEWEST_RUN)
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.sweep_progress import SweepProgress
     from xmodctl.core.schema import parse_override
@@ -83,6 +101,9 @@ def eval_transfer(
             on_exists=on_exists,
             adapters=adapter or (),
             overrides=dict(parse_override(text) for text in overrides or ()),
+            task=task,
+            model=model,
+            out=out,
             listen=draw,
         )
     show(report, json=json)

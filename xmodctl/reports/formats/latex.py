@@ -95,14 +95,14 @@ def _cells(cell: "Cell | None") -> list[str]:
 def _caption(table: "ScoreTable") -> str:
     """Return what the table shows: a caption that can be understood without the text around it."""
     models = dict.fromkeys(column.model for column in table.columns)
-    sources = dict.fromkeys(" + ".join(column.sources) for column in table.columns)
+    trained = dict.fromkeys(column.training(" + ") for column in table.columns)
     seeds = max(len(column.seeds) for column in table.columns)
     limited = f" LIMITED to {table.limited} rows per language." if table.limited else ""
     over = f", mean and standard deviation over {seeds} seeds" if seeds > 1 else ""
     return (
         rf"{escaped(table.title)}, {table.split}{escaped(table.on_data)}: "
         rf"{_metric(table)} in percent{over}, with 95\,\% intervals. "
-        rf"{escaped(', '.join(models))} trained in {escaped(', '.join(sources))}. "
+        rf"{escaped(', '.join(models))} {escaped(', '.join(trained))}. "
         f"The gap is the source's score minus this one; majority is the majority baseline.{limited}"
     )
 

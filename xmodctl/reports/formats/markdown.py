@@ -76,8 +76,9 @@ def code(text: str) -> str:
 def _run(column: "RunColumn") -> str:
     seeds = ", ".join(map(str, column.seeds))
     return (
-        f"- {escaped(column.name)}: {escaped(column.model)}, trained in {escaped(' + '.join(column.sources))}, "
-        f"recipe {escaped(column.recipe)}, seed{'s' if len(column.seeds) > 1 else ''} {seeds}"
+        f"- {escaped(column.name)}: {escaped(column.model)}, {escaped(column.training(' + '))}, "
+        f"{'recipe' if column.sources else 'vectors:'} {escaped(column.recipe)}, "
+        f"seed{'s' if len(column.seeds) > 1 else ''} {seeds}"
     )
 
 

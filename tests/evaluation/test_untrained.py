@@ -1,0 +1,215 @@
+"""Scores without training: retrieval and similarity by the vectors of a base model, or of a run's body."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from typer.testing import CliRunner, Result
+
+import xmodctl
+from xmodctl.cli.app import app
+from xmodctl.core.errors import UserError
+from xmodctl.evaluation.results import read_rows
+
+SENTENCES = [
+    "the cat", "a dog runs", "red dog", "blue cat sleeps", "never", "not a dog", "the red cat", "a blue dog", "runs",
+    "the cat sleeps", "chat", "paka",
+]  # fmt: skip
+TEXTS = {"de": SENTENCES, "sw": [f"{sentence} paka" for sentence in SENTENCES], "de-en": SENTENCES}
+ENGLISH = [
+    "cat the", "dog a runs never", "red", "cat blue", "not never", "a dog", "red the cat", "dog blue a", "never runs",
+    "sleeps cat", "the chat", "a paka",
+]  # fmt: skip
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Return pairs in two languages."""
+    for language in ("de", "sw"):
+        path = tmp_path / "data" / language / "test.jsonl"
+        path.parent.mkdir(parents=True)
+        rows = [{"text": text, "translation": pair} for text, pair in zip(TEXTS[language], ENGLISH, strict=True)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path / "data"
+
+
+def accuracy(**where: object) -> dict[str, float]:
+    """Return the accuracy of finding each German and Swahili text, from vectors that `embed` returns."""
+    pairs = xmodctl.embed(ENGLISH, "en", **where).vectors
+    shares = {}
+    for language in ("de", "sw"):
+        found = (pairs @ xmodctl.embed(TEXTS[language], language, **where).vectors.T).argmax(axis=1)
+        shares[language] = 100 * float(np.mean(found == np.arange(len(ENGLISH))))
+    return shares
+
+
+def values(folder: Path) -> dict[str, float]:
+    return {row.language: row.value for row in read_rows(folder / "results.jsonl")}
+
+
+def test_a_base_model_is_scored_and_reported_like_a_run(tiny_model, data, tmp_path):
+    out = tmp_path / "base"
+    result = run("eval-transfer", "--task", "retrieval", "--model", tiny_model, "--data", data, "--langs", "all",
+                 "--out", out)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "text_pair from `translation`" in result.stderr
+    assert "accuracy in percent, without training" in result.stdout
+    assert values(out) == pytest.approx(accuracy(model=tiny_model))
+    rows = read_rows(out / "results.jsonl")
+    assert {row.adapter for row in rows} == {"de_DE", "sw_KE"}
+    assert not any(row.is_in_source or row.source_languages for row in rows)
+    assert rows[0].baseline == pytest.approx(100 / 12)
+
+    again = run("eval-transfer", "--run", out, "--langs", "all")
+    assert again.stderr.count("(scored before)") == 2
+    rescored = run("score", "--run", out)
+    assert "2 of 2 scores match" in rescored.stderr
+    page = run("report", out, "--out", tmp_path / "report.md")
+    assert page.exit_code == 0, page.output
+    text = (tmp_path / "report.md").read_text()
+    assert "without training, vectors: mean over tokens, seed 0" in text
+    assert "without the source" not in text
+    assert "variance between training runs" not in text
+    assert run("report", out, "--out", tmp_path / "report.html").exit_code == 0
+    assert "without training, vectors" in (tmp_path / "report.html").read_text()
+    assert "without training" in repr(xmodctl.Run.read(out))
+    assert [summary.language for summary in xmodctl.runs(tmp_path)] == [""]
+
+
+def test_the_body_of_a_run_is_scored_and_compared_with_its_base(trained, data, tmp_path):
+    folder, _ = trained
+    model = xmodctl.Run.read(folder).plan.model
+    options = {"task": "retrieval", "data": data}
+    base = xmodctl.evaluate(None, "all", model=model, out=tmp_path / "base", **options)
+    tuned = xmodctl.evaluate(folder, "all", out=tmp_path / "tuned", **options)
+    assert {score.language: score.mean for score in tuned.scores} == pytest.approx(accuracy(run=folder))
+    assert {score.language: score.mean for score in base.scores} == pytest.approx(accuracy(model=model))
+    comparison = xmodctl.compare([tmp_path / "tuned", tmp_path / "base"])
+    assert comparison.verdicts
+    assert not (folder / "results.jsonl").exists(), "a run keeps the scores of its own task only"
+    again = xmodctl.evaluate(folder, "all", out=tmp_path / "tuned", **options)
+    assert again == tuned
+
+
+def test_settings_of_the_vectors_are_part_of_the_plan(tiny_model, data, tmp_path):
+    settings = {"pooling": "cls", "layer": 2, "prefix": "red ", "max_length": 16}
+    xmodctl.evaluate(
+        None, "all", task="retrieval", model=tiny_model, data=data, out=tmp_path / "cls", overrides=settings
+    )
+    where = {"model": tiny_model, "pooling": "cls", "layer": 2, "prefix": "red "}
+    sides = xmodctl.embed(TEXTS["de"], "de", **where).vectors, xmodctl.embed(ENGLISH, "en", **where).vectors
+    lines = (tmp_path / "cls" / "predictions" / "test" / "de.seed-0.jsonl").read_text().splitlines()
+    np.testing.assert_allclose(
+        [json.loads(line)["scores"][2] for line in lines], (sides[0] * sides[1]).sum(1), atol=1e-5
+    )
+    with pytest.raises(UserError, match="another plan"):
+        xmodctl.evaluate(None, "all", task="retrieval", model=tiny_model, data=data, out=tmp_path / "cls")
+
+
+def test_controls_change_the_adapter_of_the_text_alone(tiny_model, data, tmp_path):
+    xmodctl.evaluate(
+        None, "de", task="retrieval", model=tiny_model, data=data, out=tmp_path / "run", controls=["source", "none"]
+    )
+    rows = {row.control: row for row in read_rows(tmp_path / "run" / "results.jsonl")}
+    assert {control: row.adapter for control, row in rows.items()} == {"own": "de_DE", "source": "en_XX", "none": None}
+    pairs = xmodctl.embed(ENGLISH, "en", model=tiny_model).vectors
+    found = (pairs @ xmodctl.embed(SENTENCES, "en", model=tiny_model).vectors.T).argmax(axis=1)
+    assert rows["source"].value == pytest.approx(100 * float(np.mean(found == np.arange(12))))
+
+
+@pytest.fixture
+def similar(tmp_path: Path) -> Path:
+    """Return pairs of German with English sentences, and of Swahili sentences, with a number."""
+    for code in ("de-en", "sw"):
+        path = tmp_path / "sts" / code / "test.jsonl"
+        path.parent.mkdir(parents=True)
+        rows = [
+            {"text": text, "text_pair": pair, "label": number % 5}
+            for number, (text, pair) in enumerate(zip(TEXTS[code], ENGLISH, strict=True))
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path / "sts"
+
+
+def test_each_side_of_a_pair_goes_through_the_adapter_of_its_language(tiny_model, similar, tmp_path):
+    task = tmp_path / "sts.yaml"
+    task.write_text(
+        "title: STS\nkind: sentence-similarity\nmetric: spearman\n"
+        "columns: {text: text, text_pair: text_pair, label: label}\n"
+        "languages: {de-en: de_DE, sw: }\npair_languages: {de-en: en}\n"
+    )
+    xmodctl.evaluate(None, "@task", task=task, model=tiny_model, data=similar, out=tmp_path / "run")
+    rows = {row.language: row for row in read_rows(tmp_path / "run" / "results.jsonl")}
+    gold = [number % 5 for number in range(12)]
+    for code, sides in (("de-en", ("de", "en")), ("sw", ("sw", "sw"))):
+        texts = xmodctl.embed(TEXTS[code], sides[0], model=tiny_model).vectors.astype(float)
+        pairs = xmodctl.embed(ENGLISH, sides[1], model=tiny_model).vectors.astype(float)
+        cosines = (texts * pairs).sum(axis=1)
+        assert rows[code].value == pytest.approx(100 * stats.spearmanr(cosines, gold).statistic, abs=1e-6)
+        assert rows[code].metrics["pearson"] == pytest.approx(100 * stats.pearsonr(cosines, gold).statistic, abs=1e-3)
+
+
+def test_data_of_text_regression_is_scored_without_training_by_cosines(tiny_model, similar, tmp_path):
+    notices: list[object] = []
+    report = xmodctl.evaluate(
+        None, "sw", task="regression", model=tiny_model, data=similar, out=tmp_path / "run", listen=notices.append
+    )
+    assert report.metric == "pearson"
+    assert read_rows(tmp_path / "run" / "results.jsonl")[0].kind == "sentence-similarity"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "xnli", "model": "TINY"}, "xmodctl finetune --task xnli"),
+        ({"task": "retrieval"}, "give the model whose vectors are scored with --model MODEL"),
+        ({"task": "retrieval", "model": "TINY", "data": None}, "data of your own; give it with --data"),
+        ({"model": "TINY"}, "--model needs --task TASK"),
+        ({"task": "retrieval", "model": "TINY", "overrides": {"layer": 9}}, "has the layers 1 to 2"),
+        ({"task": "retrieval", "model": "TINY", "overrides": {"pooling": "max"}}, "choose from mean, cls"),
+        ({"task": "retrieval", "model": "TINY", "overrides": {"max_length": 4}}, "from 8 to 64"),
+        ({"task": "retrieval", "model": "TINY", "overrides": {"pooing": "cls"}}, "did you mean"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_in_a_sentence(tiny_model, data, tmp_path, options, message):
+    options = {"data": data, "out": tmp_path / "run", **options}
+    options = {key: str(tiny_model) if value == "TINY" else value for key, value in options.items()}
+    if "task" not in options:
+        options.pop("out")
+    with pytest.raises(UserError, match=message):
+        xmodctl.evaluate(None, "de", **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_commands_that_need_training_say_what_to_do_instead(tiny_model, data, tmp_path):
+    out = tmp_path / "run"
+    xmodctl.evaluate(None, "de", task="retrieval", model=tiny_model, data=data, out=out)
+    with pytest.raises(UserError, match="xmodctl eval-transfer --task retrieval"):
+        xmodctl.finetune("retrieval", "en", model=tiny_model, data=data, out=tmp_path / "trained")
+    with pytest.raises(UserError, match="xmodctl embed --model"):
+        xmodctl.predict(out, "de", ["a"])
+    with pytest.raises(UserError, match="nothing was trained"):
+        xmodctl.export(tmp_path / "exported", run=out)
+    with pytest.raises(UserError, match="repeat the eval-transfer command"):
+        xmodctl.resume(out)
+    delta = out / "seed-0" / "delta.safetensors"
+    delta.write_bytes(delta.read_bytes()[:-3])
+    with pytest.raises(UserError, match="repeat the eval-transfer command with --task"):
+        xmodctl.evaluate(out, "sw")
+    assert xmodctl.evaluate(None, "sw", task="retrieval", model=tiny_model, data=data, out=out).scores
+
+
+def test_repeated_texts_are_noted(tiny_model, tmp_path):
+    path = tmp_path / "data" / "de" / "test.jsonl"
+    path.parent.mkdir(parents=True)
+    rows = [{"text": "the cat", "text_pair": "katze"}, {"text": "the cat", "text_pair": "a cat"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = run("eval-transfer", "--task", "retrieval", "--model", tiny_model, "--data", tmp_path / "data",
+                 "--langs", "de", "--out", tmp_path / "run")  # fmt: skip
+    assert "1 rows repeat an earlier `text`; of equal texts, only the first can be found" in result.stderr

@@ -1,0 +1,185 @@
+"""Runs without training: the sentence embeddings of a base model, or of a run's body, are scored like any other run."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmodctl.catalog import catalog
+from xmodctl.catalog.recipe import Recipe
+from xmodctl.catalog.task import Task
+from xmodctl.core.arguments import POOLINGS, check_choice
+from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.events import Listener, ModelLoading, Notice
+from xmodctl.core.schema import keys_of
+from xmodctl.data.own_data import fit
+from xmodctl.evaluation.requests import EvaluationRequest
+from xmodctl.kinds import KINDS
+from xmodctl.languages import resolve
+from xmodctl.model.precision import resolve_precision
+from xmodctl.run.deltas import is_delta, load_delta, save_delta
+from xmodctl.run.folder import RUNS, locked
+from xmodctl.run.loading import chosen_seed, find_base, find_run
+from xmodctl.run.plan import Plan, Vectors
+from xmodctl.run.run import Run
+
+if TYPE_CHECKING:
+    from xmodctl.model import Source
+
+VECTOR_KEYS = ("pooling", "layer", "prefix", "max_length")
+"""Keys of `--set` that decide how texts become vectors."""
+
+BASE_SEED = 0
+"""The seed of a base model, which nothing was drawn for."""
+
+
+def untrained_run(request: EvaluationRequest, listen: Listener) -> Run:
+    """Return the run that scores the sentence embeddings of a model on a task; its folder is made if there is none.
+
+    Raises:
+        UserError: The task needs training, or an option is wrong.
+    """
+    from xmodctl.model import find
+
+    if (request.model is None) == (request.run is None):
+        raise UserError(
+            f"--task {request.task}: give the model whose vectors are scored with --model MODEL, or with --run DIR"
+        )
+    changes = dict(request.overrides or {})
+    settings = {key: changes.pop(key) for key in VECTOR_KEYS if key in changes}
+    if request.language_column:
+        changes["language_column"] = request.language_column
+    task = _with_local_data(_untrained_task(str(request.task), changes), request.data, listen)
+    trained = None if request.run is None else find_run(request.run)
+    name = str(request.model) if trained is None else trained.plan.model
+    listen(ModelLoading(name))
+    source = find(name) if trained is None else find_base(trained)
+    vectors, max_length = _vectors(settings, source, trained)
+    spelling = task.languages.get(task.source_language) or task.source_language
+    match = resolve(spelling, source.languages, model=name, open_languages=source.open_languages)
+    plan = Plan(
+        task=task,
+        recipe=Recipe(name="untrained", title="no training", max_length=max_length),
+        model=source.id,
+        revision=source.revision,
+        config_sha256=source.config_sha256,
+        source_languages=(match.adapter,),
+        data=str(Path(request.data).resolve()) if request.data is not None else None,
+        limit=None,
+        precision=resolve_precision(request.precision),
+        vectors=vectors,
+    )
+    folder = RUNS / plan.folder_name if request.out is None else Path(request.out)
+    run = _opened(folder, plan, source, trained)
+    listen(Notice(f"run: {run.folder} (without training; vectors: {vectors})"))
+    return run
+
+
+def _untrained_task(name: str, changes: Mapping[str, Any]) -> Task:
+    """Return a task as it is scored without training.
+
+    Raises:
+        UserError: It cannot be.
+    """
+    task = catalog.task(name)
+    known = [key for key in keys_of(Task) if key not in ("name", "title", "kind")]
+    for key in changes:
+        if key.partition(".")[0] not in known:
+            choices = (*VECTOR_KEYS, *known)
+            raise UserError(
+                f"--set {key}: there is no such key{did_you_mean(key, choices)}; keys: {', '.join(choices)}"
+            )
+    if changes:
+        task = task.with_values(changes, origin="--set")
+    kind = KINDS[task.kind]
+    if not kind.trains:
+        return task
+    if not kind.untrained:
+        raise UserError(
+            f"{task.title} is scored after training: run `xmodctl finetune --task {name} --lang en`, and give its "
+            "folder with --run, without --task"
+        )
+    if "text_pair" not in {**task.columns, **task.find}:
+        raise UserError(f"{task.title} has one text per row; without training, only pairs of texts are compared")
+    required = {"find": {**task.find, "text_pair": "required"}} if "text_pair" in task.find else {}
+    return task.with_values({"kind": kind.untrained, **required}, origin=f"the task {task.name}")
+
+
+def _with_local_data(task: Task, data: str | Path | None, listen: Listener) -> Task:
+    """Return a task with what local data shows of it.
+
+    Raises:
+        UserError: There is no data, or it lacks what the task needs.
+    """
+    if data is None:
+        if task.is_open:
+            raise UserError(f"the task {task.name} is about data of your own; give it with --data FILE or --data DIR")
+        return task
+    folder = Path(data)
+    if not folder.exists():
+        raise UserError(
+            f"--data {data} is not a folder or a file; give a file, or a folder such as LANGUAGE/test.jsonl"
+        )
+    if folder.is_file() and not task.split_column:
+        task = task.with_values({"split_seed": None}, origin="--data")
+    fitted = fit(task, folder, (task.source_language,))
+    for text in fitted.remarks:
+        listen(Notice(text))
+    for text in fitted.cautions:
+        listen(Notice(text, caution=True))
+    return fitted.task
+
+
+def _vectors(settings: Mapping[str, Any], source: "Source", trained: Run | None) -> tuple[Vectors, int]:
+    """Return how texts become vectors, and how many tokens of a text are read.
+
+    Raises:
+        UserError: A setting is wrong.
+    """
+    from xmodctl.model import longest_input
+    from xmodctl.model.embedding import check_layer
+    from xmodctl.model.prefixes import usual_prefix
+
+    longest = longest_input(source.config)
+    pooling, layer = settings.get("pooling", "mean"), settings.get("layer")
+    prefix, max_length = settings.get("prefix", usual_prefix(source)), settings.get("max_length", longest)
+    check_choice("--set pooling", str(pooling), POOLINGS)
+    if layer is not None and type(layer) is not int:
+        raise UserError(f"--set layer={layer}: give the number of a layer")
+    check_layer(layer, source)
+    if not isinstance(prefix, str | None):
+        raise UserError(f"--set prefix={prefix}: give text, in quotes")
+    if type(max_length) is not int or not 8 <= max_length <= longest:
+        raise UserError(f"--set max_length={max_length}: give a whole number from 8 to {longest}, of tokens")
+    run, digest = ("", "") if trained is None else (str(trained.folder.resolve()), trained.plan.digest)
+    return Vectors(str(pooling), layer, prefix or "", run, digest), max_length
+
+
+def _opened(folder: Path, plan: Plan, source: "Source", trained: Run | None) -> Run:
+    """Return the run in a folder, in which each seed of the trained run has its body, or the base model nothing."""
+    if trained is None:
+        seeds: tuple[int, ...] = (BASE_SEED,)
+    else:
+        chosen_seed(trained, None)  # refuses a run without one
+        seeds = trained.finished_seeds
+    with locked(folder):
+        run = Run.open(folder, plan, seeds, {}, "resume")
+        for seed in seeds:
+            if is_delta(run.delta(seed)):
+                continue
+            tensors: dict[str, Any] = {}
+            facts: dict[str, Any] = {"step": 0, "selected_on": ""}
+            if trained is not None:
+                tensors, facts = load_delta(trained.delta(seed), source, remedy=trained.retraining(seed))
+            run.delta(seed).parent.mkdir(parents=True, exist_ok=True)
+            save_delta(run.delta(seed), _of_body(tensors), source, facts)
+        run = replace(run, state="finished")
+        run.write()
+    return run
+
+
+def _of_body(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of a model's body by their names in a model without a head."""
+    prefix = "roberta."
+    bodies = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {name: tensor for name, tensor in bodies.items() if not name.startswith("pooler.")}
