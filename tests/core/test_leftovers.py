@@ -7,7 +7,9 @@ import time
 import pytest
 
 from xmodctl.core import files
+from xmodctl.core.errors import UserError
 from xmodctl.core.files import part_prefix, remove_leftovers, whole_file, whole_folder
+from xmodctl.core.locks import holding
 from xmodctl.run.folder import locked
 
 WRITER = """
@@ -77,3 +79,25 @@ def test_a_process_that_has_the_number_of_a_killed_one_removes_what_that_left(tm
     os.utime(left, (before, before))
     remove_leftovers(tmp_path)
     assert (left.exists(), own.exists()) == (False, True)
+
+
+def test_text_that_an_earlier_version_left_is_removed_when_its_folder_is_locked(tmp_path):
+    left = tmp_path / ".text-a1_b2c3d" / "zu_ZA"
+    left.mkdir(parents=True)
+    for name in ("training.txt", "held-out.txt"):
+        (left / name).write_text("half")
+    mine = [".text-notes/a.md", ".text-a1_b2c3e/a.md", ".text-0123456789/training.txt"]
+    for name in mine:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("mine")
+    with locked(tmp_path):
+        assert not left.parent.exists()
+    assert all((tmp_path / name).exists() for name in mine)
+
+
+def test_text_that_an_earlier_version_is_cleaning_stays(tmp_path):
+    text = tmp_path / ".text-a1_b2c3d"
+    text.mkdir()
+    with holding(tmp_path / ".lock"), pytest.raises(UserError, match="is in use by another"), locked(tmp_path):
+        pass
+    assert text.exists()

@@ -1,6 +1,5 @@
 """The cache folder: what it holds, and removing what is not needed."""
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -10,6 +9,7 @@ from typing import Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import PART, cache_folder, disk_errors, remove_leftovers
+from xmodctl.core.locks import is_held, lock_of, remove_entry, remove_unused_lock
 
 __all__ = ["CacheEntry", "Pruned", "list_cache", "prune_cache"]
 
@@ -96,26 +96,16 @@ def prune_cache(
 
 
 def _remove(chosen: Sequence[CacheEntry], *, dry_run: bool) -> tuple[tuple[CacheEntry, ...], tuple[CacheEntry, ...]]:
-    from filelock import FileLock, Timeout
-
-    removed, in_use = [], []
-    if not dry_run:
-        remove_leftovers(cache_folder())
+    removed: list[CacheEntry] = []
+    in_use: list[CacheEntry] = []
     for entry in chosen:
         path = Path(entry.path)
-        lock = next((FileLock(lock) for lock in _locks(path) if lock.exists()), None)
         with disk_errors(path):
-            try:
-                if lock:
-                    lock.acquire(timeout=0)
-                if not dry_run:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-                removed.append(entry)
-            except Timeout:
-                in_use.append(entry)
-            finally:
-                if lock:
-                    lock.release()
+            is_free = not is_held(lock_of(path)) if dry_run else remove_entry(path)
+        (removed if is_free else in_use).append(entry)
+    if not dry_run:
+        remove_leftovers(cache_folder())
+        _remove_unused_locks()
     return tuple(removed), tuple(in_use)
 
 
@@ -134,8 +124,10 @@ def _entries() -> Iterator[CacheEntry]:
                 yield CacheEntry(content, str(path), sum(status.st_size for status in statuses), used)
 
 
-def _locks(path: Path) -> Iterator[Path]:
-    """Yield the names of the locks that writers of an entry hold."""
-    yield path.with_suffix(".lock")
-    yield path.with_name(f".{path.name}.lock")
-    yield path.with_name(f"{path.name}.lock")
+def _remove_unused_locks() -> None:
+    """Remove locks of what is no longer in the cache."""
+    used = {lock_of(Path(entry.path)) for entry in _entries()}
+    for content in CONTENTS:
+        for lock in (cache_folder() / content).glob("*.lock"):
+            if lock not in used:
+                remove_unused_lock(lock)

@@ -17,6 +17,7 @@ from typing import Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.json_text import json_text
+from xmodctl.core.locks import remove_entry
 from xmodctl.core.reading import open_regular, read_text
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
@@ -34,6 +35,9 @@ PART = ".part"
 """The suffix of files and folders that are not finished."""
 
 _WRITER = re.compile(r"\.([0-9]{1,9})-([0-9a-f]{6})\.[^.]*\.part$")
+_EARLIER_TEXT = re.compile(r"\.text-[a-z0-9_]{8}")
+"""Folders of cleaned text as earlier versions named them, without their process, in folders that they had locked."""
+_TEXTS = {"training.txt", "held-out.txt"}
 _DAY = 24 * 3600  # seconds
 _STARTED = time.time() - 1  # file systems may round the time of a change down to a second
 
@@ -101,6 +105,19 @@ def remove_leftovers(folder: Path, pattern: str = f"**/.*{PART}") -> None:
             else:
                 with suppress(OSError):
                     path.unlink()
+
+
+def remove_earlier_leftovers(folder: Path) -> None:
+    """Remove texts that earlier versions have left in a folder; this process holds its lock, so their process is gone.
+
+    Args:
+        folder: The folder of a run.
+    """
+    for path in folder.glob(".text-*"):
+        if _EARLIER_TEXT.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            files = {file.name for file in path.rglob("*") if not file.is_dir()}
+            if files <= _TEXTS:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _is_leftover(path: Path) -> bool:
@@ -248,15 +265,19 @@ def remembered_digest(file: Path, compute: Callable[[Path], str] = sha256_of, pu
 
 
 def prune(folder: Path, limit: int, *, keep: Path | None = None) -> None:
-    """Remove the least recently used files of a cache until it holds at most `limit` bytes; `keep` stays."""
+    """Remove the least recently used files of a cache until it holds at most `limit` bytes.
+
+    Args:
+        folder: A folder of the cache.
+        limit: Bytes.
+        keep: Stays. So does every file whose lock another process holds.
+    """
     files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in folder.glob("*.safetensors"))
     excess = sum(size for _, size, _ in files) - limit
     for _, size, file in files:
         if excess <= 0:
             return
-        if file != keep:
-            file.unlink(missing_ok=True)
-            file.with_suffix(".lock").unlink(missing_ok=True)
+        if file != keep and remove_entry(file):
             excess -= size
 
 

@@ -20,6 +20,7 @@ from xmodctl.core import hub_patience
 from xmodctl.core.events import Notice, report
 from xmodctl.core.hub import HubError, classified, unreachable, web_page
 from xmodctl.core.hub_patience import Patience, allowed_seconds, limit_client, read_seconds, within
+from xmodctl.core.locks import has_name
 from xmodctl.core.visible import one_line
 
 if TYPE_CHECKING:
@@ -223,7 +224,10 @@ def _partial(blob: Path) -> Iterator[Path]:
     with part.open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = has_name(lock.fileno(), part)  # another command may have finished it in the meantime
         except OSError:
+            is_ours = False
+        if not is_ours:
             private = blob.with_name(f"{blob.name}.{os.getpid()}.incomplete")
             try:
                 yield private

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.core.files import cache_folder, prune, whole_file
+from xmodctl.core.locks import holding, lock_of
 from xmodctl.core.safetensors_io import DamagedFileError, read_arrays, write_arrays
 from xmodctl.core.versions import versions
 from xmodctl.data.rows import Rows
@@ -102,20 +103,13 @@ def _grouped(arrays: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, NDA
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Hold the lock of one encoding, if the cache can be written."""
-    from filelock import FileLock
-
-    lock = FileLock(path.with_suffix(".lock"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        _log.warning("encodings are not cached in %s: %s", path.parent, error)
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(holding(lock_of(path)))
+        except OSError as error:
+            _log.warning("encodings are not cached in %s: %s", path.parent, error)
         yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def encode(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import cache_folder, disk_errors, read_json, remembered_digest, sha256_of, whole_folder
+from xmodctl.core.locks import holding, lock_of
 from xmodctl.core.reading import OutsideFolderError, inside, open_regular
 from xmodctl.core.safetensors_io import (
     DamagedFileError,
@@ -174,15 +175,13 @@ def convert(folder: Path, name: str) -> Path:
     Raises:
         UserError: The files are damaged or contain other objects, or the cache cannot be written.
     """
-    from filelock import FileLock
-
     files = _pickled_files(folder, name)
     digests = [known_sha256(file) for file in files]
     key = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
     converted = cache_folder() / "converted" / key
     with disk_errors(converted):
         converted.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{converted}.lock"):
+        with holding(lock_of(converted)):
             if not _is_intact(converted / _WHOLE):
                 with whole_folder(converted) as part:
                     _convert_into(part / _WHOLE, files)

@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +15,16 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from pydantic import TypeAdapter, ValidationError
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import folder_errors, read_json, remove_leftovers, write_json
+from xmodctl.core.files import folder_errors, read_json, remove_earlier_leftovers, remove_leftovers, write_json
+from xmodctl.core.locks import HeldLock, InUseError, holding
 from xmodctl.core.schema import problem
 from xmodctl.core.versions import versions
 
 RUNS = Path("runs")
 """Where folders go if `--out` is not given."""
+
+LOCK_ATTEMPTS = 20
+"""How often a folder is made again that another process removes before it is locked."""
 
 State = Literal["training", "interrupted", "finished"]
 
@@ -296,32 +300,39 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         UserError: Another process holds it.
     """
-    from filelock import FileLock, Timeout
+    with ExitStack() as stack:
+        lock, created = _lock(folder, stack)
+        try:
+            remove_leftovers(folder)
+            remove_earlier_leftovers(folder)
+            yield
+        finally:
+            if created:
+                with suppress(OSError):
+                    if all(path == lock.path for path in folder.iterdir()):
+                        lock.remove()
+                        for path in created:
+                            path.rmdir()
 
+
+def _lock(folder: Path, stack: ExitStack) -> tuple[HeldLock, list[Path]]:
+    """Hold the lock of a folder until `stack` ends, and return it and the folders that were created for this."""
     with folder_errors(folder):
-        created = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+        for _ in range(LOCK_ATTEMPTS - 1):
+            with suppress(FileNotFoundError):  # another process has removed the folder, which stayed empty
+                return _try_lock(folder, stack)
+        return _try_lock(folder, stack)
+
+
+def _try_lock(folder: Path, stack: ExitStack) -> tuple[HeldLock, list[Path]]:
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        return stack.enter_context(holding(folder / ".lock", wait=False)), created
+    except InUseError:
         raise UserError(
             f"{folder} is in use by another xmodctl process; wait for it, or choose another folder with --out"
         ) from None
-    except OSError as error:
-        with folder_errors(folder):
-            raise error
-    try:
-        remove_leftovers(folder)
-        yield
-    finally:
-        if created:
-            with suppress(OSError):
-                if all(path.name == ".lock" for path in folder.iterdir()):
-                    (folder / ".lock").unlink()
-                    for path in created:
-                        path.rmdir()
-        lock.release()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from xmodctl.core.files import (
     whole_folder,
     write_json,
 )
+from xmodctl.core.locks import holding, lock_of
 from xmodctl.core.reading import inside
 from xmodctl.core.safetensors_io import write_tensors
 from xmodctl.model.mini import weights
@@ -50,15 +51,13 @@ def build() -> Path:
     Raises:
         UserError: The package with the weights is not installed or damaged, or the cache cannot be written.
     """
-    from filelock import FileLock
-
     folder = cache_folder() / "mini" / f"{weights.SHA256[:16]}-{_LAYOUT}"
     if _is_whole(folder):
         return folder
     source = weights.locate()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
+        with holding(lock_of(folder)):
             if not _is_whole(folder):  # another process may have built it in the meantime
                 if folder.exists():
                     _log.warning("the embedded model in %s is damaged; it is built again", folder)
