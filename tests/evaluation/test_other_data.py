@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from command_line import run as command
 
+import xmodctl
 from xmodctl import evaluate, finetune
 from xmodctl.core.events import LanguageScored, Notice
 from xmodctl.evaluation.data_sets import by_data_set
@@ -231,3 +233,41 @@ def test_a_score_that_contradicts_its_predictions_is_made_again(run):
     assert scored(events) == {"en": True, "de": False}
     assert any("contradicts its predictions" in text for text in cautions(events))
     assert read_rows(run.results)[1].value == rows[1].value
+
+
+@pytest.fixture
+def on_two(run, write_pairs, tmp_path):
+    """Return a run that was scored on German of two data sets, `pairs` and `other`."""
+    write_pairs(tmp_path / "other", "de", "test", 18, seed=5)
+    evaluate(run, "de")
+    evaluate(run, "de", data=tmp_path / "other", listen=lambda _: None)
+    return run
+
+
+def test_listings_and_stored_scores_name_the_data_sets(on_two):
+    (summary,) = xmodctl.runs(on_two.folder)
+    assert (summary.scored_languages, summary.data_sets) == (2, ("pairs", "other"))
+    shown = command("score", "--run", on_two.folder)
+    assert shown.exit_code == 0, shown.output
+    german = [line for line in shown.stdout.splitlines() if line.startswith("de")]
+    assert [("pairs (" in line, "other (" in line) for line in german] == [(True, False), (False, True)]
+    assert "3 of 3 scores match" in shown.output
+
+
+def test_the_model_card_has_a_table_for_each_data_set(on_two, tmp_path):
+    exported = xmodctl.export(tmp_path / "model", run=on_two.folder, langs=["de"])
+    card = (exported.folder / "README.md").read_text()
+    assert [card.count(f"### XNLI, test, data set {name}") for name in ("pairs", "other")] == [1, 1]
+    assert [card.count(f"data set {name})") for name in ("pairs", "other")] == [1, 1]
+
+
+def test_a_comparison_is_of_the_data_that_both_runs_have_and_says_what_it_excludes(on_two, trained, pairs, tmp_path):
+    second = tmp_path / "second"
+    second.mkdir()
+    other_run = copy_run(trained, "pairs", second)
+    evaluate(other_run, "de", data=pairs)
+    comparison = xmodctl.compare([on_two.folder, other_run.folder])
+    assert [difference.n for difference in comparison.differences if difference.language == "de"] == [24]
+    shown = command("compare", on_two.folder, other_run.folder)
+    assert shown.exit_code == 0, shown.output
+    assert f"not compared on other, which {other_run.folder} was not scored on" in shown.output

@@ -81,6 +81,19 @@ def test_markup_is_removed_on_request_and_the_plan_the_package_and_a_resumption_
     assert "strip_markup: True there, False requested" in refused(add(tiny_model, tmp_path / "out", *words[:2], plain))
 
 
+def test_training_again_keeps_the_files_of_the_user(tiny_model, write_text, tmp_path):
+    words = ("zu", "--text", write_text("zu"))
+    assert add(tiny_model, tmp_path / "out", *words).exit_code == 0
+    own = [tmp_path / "out" / name for name in ("notes.md", "seed-1/zu_ZA/README.md", "figures/loss.svg")]
+    for path in own:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    again = add(tiny_model, tmp_path / "out", *words, "--on-exists", "redo")
+    assert again.exit_code == 0, again.output
+    assert "keeps files that xmodctl did not write" in again.stderr
+    assert [path.read_text() for path in own if path.exists()] == ["mine"] * 3
+
+
 def test_each_text_may_name_its_language(tiny_model, write_text, tmp_path):
     texts = [f"{language}={write_text(language)}" for language in ("zu", "xh")]
     result = add(tiny_model, tmp_path / "out", "--text", texts[0], "--text", texts[1], "--json")

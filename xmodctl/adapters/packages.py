@@ -7,6 +7,7 @@ A language with its own vocabulary has its embeddings among the tensors, and its
 
 import json
 import re
+import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from xmodctl.model import Source
 
 FORMAT = "xmodctl-adapter-1"
-WEIGHTS, FACTS, VOCABULARY = "adapter.safetensors", "adapter.json", "vocabulary"
+WEIGHTS, FACTS, VOCABULARY = _OWN = "adapter.safetensors", "adapter.json", "vocabulary"
 _NAME = re.compile(r"[\w-]{1,60}")
 
 
@@ -93,6 +94,7 @@ def write_package(
     facts: Mapping[str, Any],
     *,
     vocabulary: "NewVocabulary | None" = None,
+    keep_others: bool = False,
 ) -> Package:
     """Write a package, whole or not at all; an existing package is replaced.
 
@@ -103,14 +105,16 @@ def write_package(
         tensors: The adapter's tensors, named as by `Xmod.adapter`.
         facts: About the training, as plain JSON values.
         vocabulary: The language's own tokenizer and embeddings, as trained.
+        keep_others: Whether other files in the folder stay there, such as a README.md; else they are refused.
 
     Raises:
-        UserError: The folder holds other files, or cannot be written.
+        UserError: The folder holds other files and they are not kept, or cannot be written.
     """
     from xmodctl.model import body_config_sha256, body_sha256
 
     folder = Path(folder)
-    if folder.exists() and not (folder.is_dir() and _holds_only_a_package(folder)):
+    others = [path for path in folder.iterdir() if path.name not in _OWN] if folder.is_dir() else []
+    if (folder.exists() and not folder.is_dir()) or (others and not keep_others):
         raise UserError(f"{folder} holds other files; choose another folder for the adapter")
     stored = dict(sorted(tensors.items()))
     if vocabulary is not None:
@@ -135,6 +139,11 @@ def write_package(
         entries = {name: entry_of(tensor) for name, tensor in stored.items()}
         write_stream(part / WEIGHTS, entries, stored.values(), metadata)
         write_json(part / FACTS, description | {"sha256": sha256_of(part / WEIGHTS), "facts": dict(facts)})
+        for path in others:
+            if path.is_dir() and not path.is_symlink():
+                shutil.copytree(path, part / path.name, symlinks=True)
+            else:
+                shutil.copy2(path, part / path.name, follow_symlinks=False)
     return read_package(folder)
 
 
@@ -256,7 +265,3 @@ def geometry(source: "Source") -> dict[str, int]:
         "adapter reduction factor": config["adapter_reduction_factor"],
         "vocabulary size": config["vocab_size"],
     }
-
-
-def _holds_only_a_package(folder: Path) -> bool:
-    return {path.name for path in folder.iterdir()} <= {WEIGHTS, FACTS, VOCABULARY}

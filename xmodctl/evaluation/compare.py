@@ -38,7 +38,7 @@ def compare(request: CompareRequest) -> Comparison:
     if len(runs) > 1:
         return compare_runs(runs, split=request.split, languages=request.selection)
     rows, notes = rows_in_common(runs, request.split)
-    sets = common_data_sets(runs, rows)
+    sets, _ = common_data_sets(runs, rows)  # of one run, all
     return _over_data_sets(
         sets, notes, lambda each: compare_controls(runs[0], each.rows[0], languages=request.selection)
     )
@@ -62,9 +62,11 @@ def compare_runs(
     """
     refuse_different_tasks(runs)
     rows, notes = rows_in_common(runs, split)
-    sets = common_data_sets(runs, rows)
+    sets, excluded = common_data_sets(runs, rows)
     return _over_data_sets(
-        sets, notes, lambda each: compare_rows(runs, each.rows, languages=languages, seed=seed, resamples=resamples)
+        sets,
+        [*notes, *excluded],
+        lambda each: compare_rows(runs, each.rows, languages=languages, seed=seed, resamples=resamples),
     )
 
 

@@ -80,8 +80,8 @@ def rows_in_common(runs: Sequence[Run], split: str) -> tuple[list[list[Row]], li
     return kept, notes
 
 
-def common_data_sets(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> list[DataSetRows]:
-    """Return the data sets that every run was scored on.
+def common_data_sets(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> tuple[list[DataSetRows], list[str]]:
+    """Return the data sets that every run was scored on, and a note about the others.
 
     Raises:
         UserError: There is none.
@@ -96,7 +96,12 @@ def common_data_sets(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> list
         first = {row.key for row in next(each.rows[0] for each in sets if each.rows[0])}
         remedy = _commands(runs, rows, lambda row: row.key in first)
         raise UserError(f"the runs were not scored on the same data ({scored}); score all on the same data: {remedy}")
-    return common
+    others = [each for each in sets if not all(each.rows)]
+    lacking = [next(run for run, rows in zip(runs, each.rows, strict=True) if not rows) for each in others]
+    return common, [
+        f"not compared on {each.name}, which {run.folder} was not scored on"
+        for each, run in zip(others, lacking, strict=True)
+    ]
 
 
 def _refuse_unscored(

@@ -130,7 +130,7 @@ class AdapterTraining:
             trained = {name: part.detach().cpu() for name, part in self.model.own_embeddings(language).items()}
             vocabulary = replace(vocabulary, embeddings=trained["words"], bias=trained.get("bias"))
         folder, facts = self.run.package(language, self.seed), self.facts(steps, comparisons)
-        return write_package(folder, self.source, language, tensors, facts, vocabulary=vocabulary)
+        return write_package(folder, self.source, language, tensors, facts, vocabulary=vocabulary, keep_others=True)
 
     def facts(self, steps: int, comparisons: Sequence[Comparison]) -> dict[str, Any]:
         """Return what the package records about the training, as plain JSON values."""

@@ -29,7 +29,7 @@ class LanguageRun(Folder):
 
     def is_finished(self, language: str, seed: int) -> bool:
         """Return whether an adapter is trained."""
-        return self.package(language, seed).exists()
+        return any((self.package(language, seed) / name).exists() for name in (WEIGHTS, FACTS, VOCABULARY))
 
     @property
     def finished_seeds(self) -> tuple[int, ...]:

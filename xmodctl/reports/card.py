@@ -222,7 +222,8 @@ def _eval_results(run: Run, row: Row, data_set: str) -> "Iterator[EvalResult]":
             task_name=task.kind.replace("-", " ").capitalize(),
             dataset_type=hub["repository"] if hub else task.name,
             dataset_name=one_line(f"{task.title} ({place}{limited})"),
-            dataset_config=row.language,
+            # The Hub's library joins results with equal configurations under the name of the first.
+            dataset_config=one_line(f"{row.language} ({data_set})") if data_set and not hub else row.language,
             dataset_split=row.split,
             dataset_revision=hub["commit"] if hub else None,
             metric_type=described.hub_id,
