@@ -194,7 +194,7 @@ def test_commands_that_need_training_say_what_to_do_instead(tiny_model, data, tm
         xmodctl.finetune("retrieval", "en", model=tiny_model, data=data, out=tmp_path / "trained")
     with pytest.raises(UserError, match="xmodctl embed --model"):
         xmodctl.predict(out, "de", ["a"])
-    with pytest.raises(UserError, match="nothing was trained"):
+    with pytest.raises(UserError, match="has no head; add --format sentence-transformers"):
         xmodctl.export(tmp_path / "exported", run=out)
     with pytest.raises(UserError, match="repeat the eval-transfer command"):
         xmodctl.resume(out)

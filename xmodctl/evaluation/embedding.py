@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xmodctl.adapters.attaching import attach, available_languages, load_tokenizers
+from xmodctl.adapters.attaching import available_languages, load_tokenizers
 from xmodctl.adapters.store import choose_all
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
@@ -24,17 +24,16 @@ from xmodctl.evaluation.notebook import data_frame
 from xmodctl.evaluation.output_vectors import VectorPart, check_vector_suffix, companion, json_rows, write_vectors
 from xmodctl.evaluation.requests import EmbedRequest
 from xmodctl.evaluation.routed_input import AdapterNames, activate, by_adapter, in_parts, with_input
+from xmodctl.evaluation.vector_model import find_vector_model
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.texts import TEXTS, encode_texts
-from xmodctl.model.embedding import Pooling, check_layer, vectors_of
+from xmodctl.model.embedding import Pooling, vectors_of
 from xmodctl.model.precision import Precision, resolve_precision
-from xmodctl.model.prefixes import usual_prefix
 
 if TYPE_CHECKING:
     import pandas
     from transformers import PreTrainedTokenizerBase
 
-    from xmodctl.adapters.packages import Package
     from xmodctl.model import Source, Xmod
 
 
@@ -216,11 +215,12 @@ def embed(request: EmbedRequest) -> Embeddings:
     listen = request.listen or warn
     if isinstance(request.inputs, str | Path) and str(request.inputs) != "-" and not Path(request.inputs).exists():
         raise UserError(f"there is no file {request.inputs}; give a file, or - for standard input")
-    chosen = _chosen(request)
+    chosen = find_vector_model(
+        request.model, request.run, request.seed, pooling=request.pooling, layer=request.layer, prefix=request.prefix
+    )
     packages = choose_all(request.packages, chosen.source)
     languages = available_languages(chosen.source, packages)
     adapter_of = AdapterNames(languages, chosen.name, chosen.source.open_languages, listen)
-    check_layer(request.layer, chosen.source)
     max_length = _max_length(request.max_length, chosen.source)
     adapter = None if request.lang is None else adapter_of(request.lang)
     task = Task(name="embed", title="Sentence embeddings", kind=TEXTS, columns={"text": "text", "id": "id"})
@@ -235,53 +235,15 @@ def embed(request: EmbedRequest) -> Embeddings:
     listen(ModelLoading(chosen.name))
     precision = resolve_precision(request.precision)
     model = chosen.load(adapter or (first.adapter if first else languages[0]), packages)
-    pooling = Pooling(request.pooling, request.layer, request.normalize)
-    prefix = usual_prefix(chosen.source) if request.prefix is None else request.prefix
+    settings = chosen.settings
+    pooling = Pooling(settings.pooling, settings.layer, request.normalize)
     tokenizers = load_tokenizers(chosen.source, packages)
-    embedder = Embedder(model, tokenizers, pooling, prefix, max_length, precision, request.rows_at_a_time)
+    embedder = Embedder(model, tokenizers, pooling, settings.prefix, max_length, precision, request.rows_at_a_time)
     return Embeddings(
-        chosen.label, int(model.module.config.hidden_size), request.pooling, request.layer, request.normalize, prefix,
-        max_length, _computed=embedder(chain([] if first is None else [first], rows)),
+        chosen.label, int(model.module.config.hidden_size), settings.pooling, settings.layer, request.normalize,
+        settings.prefix, max_length, _computed=embedder(chain([] if first is None else [first], rows)),
         _source=request.inputs if isinstance(request.inputs, str | Path) else None,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """The model that a request names."""
-
-    label: str  # the base model, or the folder of the run
-    name: str  # the base model
-    source: "Source"
-    run: Any = None
-    seed: int = 0
-
-    def load(self, adapter: str, packages: "Sequence[Package]") -> "Xmod":
-        """Load it with one language and packages."""
-        from xmodctl.model import load
-        from xmodctl.model.inference import best_device
-        from xmodctl.run.trained import Trained
-
-        if self.run is not None:
-            return Trained.load(self.run, self.source, self.seed, adapter, packages=packages).model
-        first = adapter if adapter not in {package.language for package in packages} else self.source.languages[0]
-        model = load(self.source, "none", [first], device=best_device())
-        for package in packages:
-            attach(model, package)
-        if adapter not in model.languages:
-            model.swap([adapter])
-        return model
-
-
-def _chosen(request: EmbedRequest) -> _Chosen:
-    from xmodctl.model import find
-    from xmodctl.run.loading import chosen_seed, find_base, find_run
-
-    if request.run is None:
-        source = find(str(request.model))
-        return _Chosen(source.name, source.name, source)
-    run = find_run(request.run)
-    return _Chosen(str(run.folder), run.plan.model, find_base(run), run, chosen_seed(run, request.seed))
 
 
 def _max_length(requested: int | None, source: "Source") -> int:

@@ -237,11 +237,13 @@ class EmbedRequest:
         run: A run or its folder: the base model as the run trained it.
         seed: The seed of the run whose model to use; None is the run's first seed.
         adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
-        pooling: What a vector is: the `mean` over all tokens, or `cls`, the first token.
-        layer: The layer whose output is pooled; None is the last, 0 the embeddings.
+        pooling: What a vector is: the `mean` over all tokens, or `cls`, the first token. None is what the model's files
+            say, or else `mean`.
+        layer: The layer whose output is pooled, 0 being the embeddings; None is that of a run that scores vectors, or
+            else the last.
         normalize: Scale each vector to length 1.
-        prefix: What is put in front of each text; None is what the model was trained with, which is `query: ` for
-            `mini` and nothing for others.
+        prefix: What is put in front of each text; None is what the model's files say, `query: ` for `mini`, and nothing
+            for others.
         max_length: Texts are cut to this many tokens; None is as many as the model reads.
         precision: The precision of matrix products: auto, fp32, bf16, or fp16.
         format: How the file is written: `text`, `jsonl`, or a format of training data: `csv`, `tsv`, `json`, `parquet`.
@@ -261,7 +263,7 @@ class EmbedRequest:
     run: "Run | str | Path | None" = None
     seed: int | None = None
     adapters: str | Path | Sequence[str | Path] = ()
-    pooling: str = "mean"
+    pooling: str | None = None
     layer: int | None = None
     normalize: bool = True
     prefix: str | None = None
@@ -276,7 +278,8 @@ class EmbedRequest:
 
     def __post_init__(self) -> None:
         check_choice("--precision", self.precision, PRECISIONS)
-        check_choice("--pooling", self.pooling, POOLINGS)
+        if self.pooling is not None:
+            check_choice("--pooling", self.pooling, POOLINGS)
         if self.format is not None:
             check_choice("--format", self.format, tuple(name for name in INPUT_FORMATS if name != "conll"))
             if not isinstance(self.inputs, str | Path):

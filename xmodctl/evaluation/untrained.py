@@ -14,13 +14,14 @@ from xmodctl.core.events import Listener, ModelLoading, Notice
 from xmodctl.core.schema import keys_of
 from xmodctl.data.own_data import fit
 from xmodctl.evaluation.requests import EvaluationRequest
+from xmodctl.evaluation.vector_model import find_vector_model
 from xmodctl.kinds import KINDS
 from xmodctl.languages import resolve
 from xmodctl.model.precision import resolve_precision
-from xmodctl.run.deltas import is_delta, load_delta, save_delta
+from xmodctl.run.deltas import body_tensors, is_delta, load_delta, save_delta
 from xmodctl.run.folder import RUNS, locked
-from xmodctl.run.loading import chosen_seed, find_base, find_run
-from xmodctl.run.plan import Plan, Vectors
+from xmodctl.run.loading import chosen_seed, find_run
+from xmodctl.run.plan import Plan
 from xmodctl.run.run import Run
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ def untrained_run(request: EvaluationRequest, listen: Listener) -> Run:
     Raises:
         UserError: The task needs training, or an option is wrong.
     """
-    from xmodctl.model import find
-
     if (request.model is None) == (request.run is None):
         raise UserError(
             f"--task {request.task}: give the model whose vectors are scored with --model MODEL, or with --run DIR"
@@ -50,16 +49,22 @@ def untrained_run(request: EvaluationRequest, listen: Listener) -> Run:
     if request.language_column:
         changes["language_column"] = request.language_column
     task = _with_local_data(_untrained_task(str(request.task), changes), request.data, listen)
+    _checked(settings)
     trained = None if request.run is None else find_run(request.run)
     name = str(request.model) if trained is None else trained.plan.model
     listen(ModelLoading(name))
-    source = find(name) if trained is None else find_base(trained)
-    vectors, max_length = _vectors(settings, source, trained)
+    prefix = (settings["prefix"] or "") if "prefix" in settings else None
+    chosen = find_vector_model(
+        request.model, trained, None, pooling=settings.get("pooling"), layer=settings.get("layer"), prefix=prefix
+    )
+    source, vectors = chosen.source, chosen.settings
+    if trained is not None:
+        vectors = replace(vectors, run=str(trained.folder.resolve()), run_digest=trained.plan.digest)
     spelling = task.languages.get(task.source_language) or task.source_language
     match = resolve(spelling, source.languages, model=name, open_languages=source.open_languages)
     plan = Plan(
         task=task,
-        recipe=Recipe(name="untrained", title="no training", max_length=max_length),
+        recipe=Recipe(name="untrained", title="no training", max_length=_length(settings, source)),
         model=source.id,
         revision=source.revision,
         config_sha256=source.config_sha256,
@@ -130,29 +135,34 @@ def _with_local_data(task: Task, data: str | Path | None, listen: Listener) -> T
     return fitted.task
 
 
-def _vectors(settings: Mapping[str, Any], source: "Source", trained: Run | None) -> tuple[Vectors, int]:
-    """Return how texts become vectors, and how many tokens of a text are read.
+def _checked(settings: Mapping[str, Any]) -> None:
+    """Refuse values of `VECTOR_KEYS` of a wrong type.
 
     Raises:
-        UserError: A setting is wrong.
+        UserError: There is one.
     """
-    from xmodctl.model import longest_input
-    from xmodctl.model.embedding import check_layer
-    from xmodctl.model.prefixes import usual_prefix
-
-    longest = longest_input(source.config)
-    pooling, layer = settings.get("pooling", "mean"), settings.get("layer")
-    prefix, max_length = settings.get("prefix", usual_prefix(source)), settings.get("max_length", longest)
-    check_choice("--set pooling", str(pooling), POOLINGS)
+    layer, prefix = settings.get("layer"), settings.get("prefix")
+    if settings.get("pooling") is not None:
+        check_choice("--set pooling", str(settings["pooling"]), POOLINGS)
     if layer is not None and type(layer) is not int:
         raise UserError(f"--set layer={layer}: give the number of a layer")
-    check_layer(layer, source)
     if not isinstance(prefix, str | None):
         raise UserError(f"--set prefix={prefix}: give text, in quotes")
-    if type(max_length) is not int or not 8 <= max_length <= longest:
-        raise UserError(f"--set max_length={max_length}: give a whole number from 8 to {longest}, of tokens")
-    run, digest = ("", "") if trained is None else (str(trained.folder.resolve()), trained.plan.digest)
-    return Vectors(str(pooling), layer, prefix or "", run, digest), max_length
+
+
+def _length(settings: Mapping[str, Any], source: "Source") -> int:
+    """Return how many tokens of a text are read.
+
+    Raises:
+        UserError: The model does not read as many.
+    """
+    from xmodctl.model import longest_input
+
+    longest = longest_input(source.config)
+    length = settings.get("max_length", longest)
+    if type(length) is not int or not 8 <= length <= longest:
+        raise UserError(f"--set max_length={length}: give a whole number from 8 to {longest}, of tokens")
+    return length
 
 
 def _opened(folder: Path, plan: Plan, source: "Source", trained: Run | None) -> Run:
@@ -172,14 +182,7 @@ def _opened(folder: Path, plan: Plan, source: "Source", trained: Run | None) -> 
             if trained is not None:
                 tensors, facts = load_delta(trained.delta(seed), source, remedy=trained.retraining(seed))
             run.delta(seed).parent.mkdir(parents=True, exist_ok=True)
-            save_delta(run.delta(seed), _of_body(tensors), source, facts)
+            save_delta(run.delta(seed), body_tensors(tensors), source, facts)
         run = replace(run, state="finished")
         run.write()
     return run
-
-
-def _of_body(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the tensors of a model's body by their names in a model without a head."""
-    prefix = "roberta."
-    bodies = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    return {name: tensor for name, tensor in bodies.items() if not name.startswith("pooler.")}

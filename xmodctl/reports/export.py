@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from xmodctl.core import hub
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import ModelLoading, Notice, warn
+from xmodctl.core.events import Listener, ModelLoading, Notice, warn
 from xmodctl.core.files import check_can_write, check_empty, write_text
 from xmodctl.core.requests import command
 from xmodctl.reports.card import card
-from xmodctl.reports.requests import ExportRequest
+from xmodctl.reports.requests import VECTORS, ExportRequest
 
 if TYPE_CHECKING:
     from xmodctl.run.run import Run
@@ -23,7 +23,7 @@ class Export:
     folder: Path
     languages: tuple[str, ...]  # the adapters in it
     url: str | None = None  # the repository on the Hub, if it was uploaded
-    auto_class: str = "AutoModel"  # the class of transformers that loads it
+    auto_class: str = "AutoModel"  # the class of transformers, or SentenceTransformer, that loads it
 
     def to_json(self) -> dict[str, Any]:
         """Return the export as plain JSON values."""
@@ -38,7 +38,8 @@ def export(request: ExportRequest) -> Export:
     """Write a trained model as a folder that transformers loads without xmodctl, and optionally upload it to the Hub.
 
     The folder holds the weights as safetensors, the configuration, the labels, the tokenizer, and a model card with
-    the run's scores.
+    the run's scores. With the format `sentence-transformers`, it holds the body of a run or a base model, with the
+    adapter of one language, and gives the vectors that `embed` gives.
 
     Returns:
         The folder, its languages, and the address of the upload.
@@ -50,13 +51,12 @@ def export(request: ExportRequest) -> Export:
 
     listen = request.listen or warn
     out = Path(request.out)
+    if request.format == VECTORS:
+        return _export_vectors(request, out, listen)
     run = find_run(request.run)
     seed = chosen_seed(run, request.seed)
     _refuse_untrained(run)
-    check_empty(out)
-    check_can_write(out / "README.md", "--out")
-    if request.push:
-        hub.check_upload(request.push)
+    _check_target(request, out)
     listen(ModelLoading(run.plan.model))
     from xmodctl.adapters.attaching import available_languages, load_tokenizers
     from xmodctl.adapters.store import choose_all
@@ -94,6 +94,28 @@ def export(request: ExportRequest) -> Export:
     return Export(out, languages, url, KINDS[run.plan.task.kind].auto_class)
 
 
+def _export_vectors(request: ExportRequest, out: Path, listen: Listener) -> Export:
+    """Write a folder of sentence-transformers."""
+    from xmodctl.reports.vector_export import write_vector_folder
+
+    _check_target(request, out)
+    language = write_vector_folder(request, listen)
+    url = hub.upload(out, request.push, private=request.private) if request.push else None
+    return Export(out, (language,), url, "SentenceTransformer")
+
+
+def _check_target(request: ExportRequest, out: Path) -> None:
+    """Refuse a folder or a repository that cannot be written, before the model is loaded.
+
+    Raises:
+        UserError: It cannot.
+    """
+    check_empty(out)
+    check_can_write(out / "README.md", "--out")
+    if request.push:
+        hub.check_upload(request.push)
+
+
 def _refuse_untrained(run: "Run") -> None:
     """Refuse a run without training, which has nothing to export.
 
@@ -101,4 +123,6 @@ def _refuse_untrained(run: "Run") -> None:
         UserError: It is one.
     """
     if run.plan.vectors is not None:
-        raise UserError(f"{run.folder} scores vectors, and nothing was trained in it; name another run with --run DIR")
+        raise UserError(
+            f"{run.folder} scores vectors, and has no head; add --format {VECTORS}, or name another run with --run DIR"
+        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from xmodctl.core.arguments import as_paths, as_selection, check_choice
+from xmodctl.core.arguments import POOLINGS, as_paths, as_selection, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 from xmodctl.reports.formats import DEFAULT, format_names, format_of
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 ERRORS = 20
 """Worst errors shown per language, unless said otherwise."""
+
+VECTORS = "sentence-transformers"
+EXPORT_FORMATS = ("transformers", VECTORS)
+"""What `export` writes."""
 
 TERMINAL = "terminal"
 """What `--format` calls the table that the command line draws; it is never written to a file."""
@@ -95,6 +99,10 @@ class ExportRequest:
         seed: Which seed; by default the first.
         push: Also upload the folder to this repository on the Hugging Face Hub, as OWNER/NAME.
         private: With `push`: create the repository as private.
+        format: `transformers`, or `sentence-transformers` for a folder that makes vectors of texts in one language.
+        model: With sentence-transformers: a base model, in place of a run.
+        pooling: With sentence-transformers: what a vector is, `mean` or `cls`; None is as in `embed`.
+        prefix: With sentence-transformers: what is put in front of each text; None is as in `embed`.
         listen: Called with each event; by default, cautions become Python warnings.
     """
 
@@ -105,6 +113,10 @@ class ExportRequest:
     seed: int | None = None
     push: str | None = None
     private: bool = False
+    format: str = "transformers"
+    model: str | Path | None = None
+    pooling: str | None = None
+    prefix: str | None = None
     listen: Listener | None = None
 
     def __post_init__(self) -> None:
@@ -115,6 +127,16 @@ class ExportRequest:
         """
         if self.private and not self.push:
             raise UserError("--private applies to the uploaded repository; name one with --push OWNER/NAME")
+        check_choice("--format", self.format, EXPORT_FORMATS)
+        if self.pooling is not None:
+            check_choice("--pooling", self.pooling, POOLINGS)
+        for option in ("model", "pooling", "prefix"):
+            if self.format != VECTORS and getattr(self, option) is not None:
+                raise UserError(f"--{option} applies to vectors; add --format {VECTORS}")
+        if self.format == VECTORS and (self.model is None) == (self.run is None):
+            raise UserError("give the model with --model MODEL, such as --model mini, or with --run DIR, not both")
+        if self.model is not None and self.seed is not None:
+            raise UserError(f"--seed {self.seed}: a base model has no seeds; omit it, or give --run DIR")
 
     @property
     def selection(self) -> str:

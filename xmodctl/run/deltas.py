@@ -102,6 +102,17 @@ def load_delta(
     return tensors, facts
 
 
+_BODY = "roberta."
+
+
+def body_tensors(tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """Return the tensors of a delta that a model without a head has, by their names in such a model."""
+    if not any(name.startswith(_BODY) for name in tensors):
+        return dict(tensors)  # of a model without a head
+    body = {name.removeprefix(_BODY): tensor for name, tensor in tensors.items() if name.startswith(_BODY)}
+    return {name: tensor for name, tensor in body.items() if not name.startswith("pooler.")}
+
+
 @dataclass(frozen=True)
 class _Base:
     """The base model as a delta names it."""

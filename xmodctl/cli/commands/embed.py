@@ -34,8 +34,8 @@ TrainedRun = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="A run's folder: the model as the run trained it.")
 ]
 PoolingMode = Annotated[
-    str,
-    typer.Option("--pooling", metavar="mean|cls", help="What a vector is: the mean over all tokens, or the first."),
+    str | None,
+    typer.Option("--pooling", metavar="mean|cls", help="The mean over all tokens, the default, or the first token."),
 ]
 Layer = Annotated[
     int | None,
@@ -91,7 +91,7 @@ def embed(
     run: TrainedRun = None,
     seed: options.Seed = None,
     adapter: options.Adapters = None,
-    pooling: PoolingMode = "mean",
+    pooling: PoolingMode = None,
     layer: Layer = None,
     normalize: Normalize = True,
     prefix: Prefix = None,

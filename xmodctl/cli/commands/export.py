@@ -6,9 +6,28 @@ import typer
 
 from xmodctl.cli import options
 from xmodctl.cli.loading import NEWEST_RUN, say_loading
+from xmodctl.cli.options import OUTPUT
 
 PANEL = "Models and adapters"
 ORDER = 2
+
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format", metavar="transformers|sentence-transformers", help="What loads the folder.", rich_help_panel=OUTPUT
+    ),
+]
+BaseModel = Annotated[
+    str | None,
+    typer.Option("--model", metavar="MODEL", help="For sentence-transformers: a base model in place of a run."),
+]
+PoolingMode = Annotated[
+    str | None,
+    typer.Option("--pooling", metavar="mean|cls", help="For sentence-transformers, as for `embed`."),
+]
+Prefix = Annotated[
+    str | None, typer.Option("--prefix", metavar="TEXT", help="For sentence-transformers, as for `embed`.")
+]
 
 
 def export(
@@ -17,6 +36,10 @@ def export(
     langs: Annotated[
         str, typer.Option("--langs", metavar="LANGS", help="Adapters to include: `all`, `@task`, or a list.")
     ] = "all",
+    format_: Format = "transformers",
+    model: BaseModel = None,
+    pooling: PoolingMode = None,
+    prefix: Prefix = None,
     adapter: options.Adapters = None,
     seed: options.Seed = None,
     push: Annotated[
@@ -29,7 +52,8 @@ def export(
     """Write a trained model as a plain transformers folder.
 
     `from_pretrained` loads it without xmodctl: weights as safetensors, configuration, labels, tokenizer, and a model
-    card with the run's scores, which the Hub reads too.
+    card with the run's scores, which the Hub reads too. With `--format sentence-transformers`, the folder gives the
+    vectors that `xmodctl embed` gives, for one language, from a run or a base model.
 
     Examples:
 
@@ -40,15 +64,18 @@ def export(
     - `xmodctl export --out my-model --push my-name/my-model --private`
 
     - `xmodctl export --run runs/my-run --adapter runs/zu_ZA --langs zu_ZA --out my-zulu-model`
+
+    - `xmodctl export --format sentence-transformers --model mini --langs de --out german-vectors`
     """
-    say_loading(run or NEWEST_RUN)
+    say_loading(run or model or NEWEST_RUN)
     from xmodctl.cli import display
     from xmodctl.cli.drawing import draw_notice
     from xmodctl.reports.export import export as write_model
 
     exported = write_model(
-        out, run=run, langs=langs, adapters=adapter or (), seed=seed, push=push, private=private, listen=draw_notice
-    )
+        out, run=run, langs=langs, adapters=adapter or (), seed=seed, push=push, private=private, format=format_,
+        model=model, pooling=pooling, prefix=prefix, listen=draw_notice,
+    )  # fmt: skip
     if json:
         display.show_json(exported.to_json())
         return
@@ -57,4 +84,6 @@ def export(
         display.show_text(f"uploaded: {exported.url}")
     count = len(exported.languages)
     load = f"transformers.{exported.auto_class}.from_pretrained({str(exported.folder)!r})"
+    if exported.auto_class == "SentenceTransformer":
+        load = f"sentence_transformers.SentenceTransformer({str(exported.folder)!r})"
     display.note(f"{count} language{'s' if count > 1 else ''}; load it with {load}")
