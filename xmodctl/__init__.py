@@ -11,7 +11,7 @@ if _typing.TYPE_CHECKING:
     from xmodctl import adapters
     from xmodctl.core import cache
     from xmodctl.core.errors import PartialFailureError, UserError
-    from xmodctl.data.language_coverage import LanguageCoverage, langs
+    from xmodctl.data.language_coverage import LanguageCoverage
     from xmodctl.evaluation.compare import compare
     from xmodctl.evaluation.comparison import Comparison
     from xmodctl.evaluation.donors import DonorMatrix, donors
@@ -27,6 +27,7 @@ if _typing.TYPE_CHECKING:
     from xmodctl.new_language.resuming import resume
     from xmodctl.reports.demo import Demonstration, demo
     from xmodctl.reports.export import Export, export
+    from xmodctl.reports.language_map import langs
     from xmodctl.reports.report import report
     from xmodctl.reports.study import Study
     from xmodctl.run.listing import RunSummary, runs
@@ -85,7 +86,7 @@ _MODULES = {"adapters": "adapters", "cache": "core.cache"}
 
 _HOMES = {
     "core.errors": ("PartialFailureError", "UserError"),
-    "data.language_coverage": ("LanguageCoverage", "langs"),
+    "data.language_coverage": ("LanguageCoverage",),
     "evaluation.compare": ("compare",),
     "evaluation.comparison": ("Comparison",),
     "evaluation.donors": ("DonorMatrix", "donors"),
@@ -101,6 +102,7 @@ _HOMES = {
     "new_language.add_language": ("add_language",),
     "new_language.dry_run": ("plan_add_language",),
     "new_language.resuming": ("resume",),
+    "reports.language_map": ("langs",),
     "reports.report": ("report",),
     "reports.study": ("Study",),
     "run.listing": ("RunSummary", "runs"),

@@ -26,6 +26,7 @@ LOADING = {
     "eval-transfer": ("--langs", "de", "--run", "run"),
     "donors": ("--langs", "de", "--run", "run"),
     "predict": ("--lang", "de", "--run", "run"),
+    "langs --fertility": ("--task", "xnli", *MODEL),
     "embed": ("--lang", "de", *MODEL),
     "export": ("--out", "model", "--run", "run"),
     "convert": ("bert", "converted", "--langs", "en"),
@@ -37,6 +38,7 @@ LOADING = {
 LIGHT = {
     "runs": (),
     "tasks list": (),
+    "tasks show": ("xnli",),
     "recipes list": (),
     "langs": ("--task", "xnli"),
     "adapters list": (),

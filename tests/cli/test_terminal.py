@@ -91,7 +91,9 @@ COMMANDS = [
     ("eval-transfer", "--run", "RUN", "--langs", "sw"), ("check", "--task", "BROKEN", "--lang", "en"),
     ("finetune", "--task", "EVILYAML", "--lang", "en", "--model", "MODEL"), ("adapters", "verify", "PLACE/package"),
     ("adapters", "list", "PLACE"), ("langs", "--model", "PLACE/package"), ("runs", "PLACE/broken"),
-    ("report", "PLACE/broken/run"), ("adapters", "verify", "PLACE/named"),
+    ("report", "PLACE/broken/run"), ("adapters", "verify", "PLACE/named"), ("tasks", "show", "TASK"),
+    ("tasks", "show", "EVILYAML"), ("tasks", "show", "TASK", "--yaml"), ("tasks", "show", "TASK", "--json"),
+    ("langs", "--model", "MODEL", "--task", "TASK,xnli", "--out", "PLACE/map.html"),
 ]  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def edited(**values: object) -> Plan:
     "plan",
     [
         edited(description="Another text.", title="X", citation="", homepage="", license="none", aliases=["x"]),
-        edited(notes=["Beware."]),
+        edited(notes=["Beware."], rows={"test": 5}),
         edited(**{"recipe.mini": "nli"}),
         edited(**{"evaluation.locations": [{"repository": "a/b", "files": "{split}.csv"}]}),
         replace(PLAN, recipe=PLAN.recipe.model_copy(update={"name": "mine", "title": "Mine", "source": "me"})),
@@ -97,7 +97,7 @@ def test_a_plan_finds_its_folder_although_descriptions_were_edited_since(tmp_pat
 
 
 def test_notes_on_a_task_leave_the_folder_as_older_versions_name_it():
-    assert edited(notes=["Beware."]).folder_name == edited(notes=[]).folder_name
+    assert edited(notes=["Beware."], rows={"test": 5}).folder_name == edited(notes=[], rows={}).folder_name
 
 
 def test_a_run_whose_data_has_changed_is_refused(tmp_path):

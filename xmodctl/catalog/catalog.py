@@ -25,9 +25,20 @@ def shipped_folder(name: str) -> Path:
 @cache
 def tasks() -> dict[str, Task]:
     """Return the shipped tasks by name."""
+    return {name: _shipped_task(name) for name in task_names()}
+
+
+@cache
+def task_names() -> tuple[str, ...]:
+    """Return the names of the shipped tasks; no file is read."""
+    files = sorted(shipped_folder("tasks").glob("*.yaml"))
+    return tuple(path.stem for path in files if not path.name.startswith(SHARED))
+
+
+@cache
+def _shipped_task(name: str) -> Task:
     folder = shipped_folder("tasks")
-    files = (path for path in sorted(folder.glob("*.yaml")) if not path.name.startswith(SHARED))
-    return {path.stem: read(Task, path, shared=folder, name=path.stem) for path in files}
+    return read(Task, folder / f"{name}.yaml", shared=folder, name=name)
 
 
 @cache
@@ -45,6 +56,8 @@ def task(name: str) -> Task:
     if _is_path(name):
         return read(Task, Path(name).expanduser(), shared=shipped_folder("tasks"), name=Path(name).stem)
     key = _folded(name)
+    if key in task_names():
+        return _shipped_task(key)  # to read the others for their aliases takes a quarter of a second
     names = {alias: shipped for shipped in tasks().values() for alias in (shipped.name, *shipped.aliases)}
     by_key = {_folded(alias): shipped for alias, shipped in names.items()}
     if key in by_key:

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from xmodctl.catalog.locations import ColumnNames, HubData, TaggedText, without_columns
+from xmodctl.catalog.locations import ColumnNames, HubData, Split, TaggedText, without_columns
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import Described
 from xmodctl.kinds import KINDS
@@ -24,7 +24,7 @@ Presence = Literal["required", "optional"]
 
 
 class Task(Described):
-    """One benchmark; `xmodctl tasks show NAME` prints the file."""
+    """One benchmark; `xmodctl tasks show NAME --yaml` prints the file."""
 
     name: str = Field(description="the file's name without .yaml")
     title: str = Field(description="the benchmark's name as papers print it")
@@ -118,6 +118,9 @@ class Task(Described):
     )
     homepage: str = Field("", description="where the benchmark is described")
     citation: str = Field("", description="the paper to cite")
+    rows: dict[Split, int] = Field(
+        default_factory=dict, description="how many rows a split has, in one language, as its authors state"
+    )
     notes: tuple[str, ...] = Field((), description="what a user of the benchmark must know")
 
     @field_validator("languages", mode="before")
@@ -357,7 +360,7 @@ class Task(Described):
 
 _NEW_KEYS = (
     "threshold", "word_rule", "find", "split_column", "split_seed", "from_data", "tagged_text", "notes",
-    "pair_languages",
+    "pair_languages", "rows",
 )  # fmt: skip
 """Keys that older runs do not have."""
 

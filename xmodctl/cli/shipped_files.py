@@ -25,6 +25,12 @@ def add_file_commands(group: typer.Typer, folder: Folder, noun: str) -> None:
 
         display.show_text(shipped_file(folder, name).read_text(encoding="utf-8").rstrip())
 
+    add_copy(group, folder, noun)
+
+
+def add_copy(group: typer.Typer, folder: Folder, noun: str) -> None:
+    """Add `copy` to a command group; `noun` is also the option that takes the path of a copy."""
+
     @group.command("copy", help=f"Copy a {noun}'s file so that you can edit it; use the copy with `--{noun} FILE`.")
     def copy(name: ShippedName, file: CopyFile) -> None:
         from xmodctl.catalog.catalog import copy_file

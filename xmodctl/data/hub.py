@@ -5,6 +5,7 @@ network, and without `data_files` it downloads every split.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -18,8 +19,6 @@ from xmodctl.data.sources import DataSource
 from xmodctl.kinds import KINDS
 from xmodctl.languages import same
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
 
 def find(task: Task, language: str, split: Split, *, evaluation: bool) -> DataSource:
     """Return the files of one language and split, downloaded from the first location that has them.
@@ -29,7 +28,6 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> DataSo
     """
     data, language, locations = _locations(task, language, split, evaluation=evaluation)
     reasons: dict[str, HubError] = {}
-    part = "evaluation" if data is task.evaluation else "training"
     patterns = [(location, data.pattern(location, language, split)) for location in locations]
     has_copy = any(_is_cached(location, pattern) for location, pattern in patterns)
     for location, pattern in patterns:
@@ -38,22 +36,50 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> DataSo
         except HubError as reason:
             reasons[f"{location.repository}@{location.revision}"] = reason
             continue
-        return DataSource(
+        name = files[0] if len(files) == 1 else pattern
+        source = _source(task, data, location, language, split)
+        return replace(
+            source,
             files={folder / file: f"{location.repository}:{file}" for file in files},
-            origin=f"{location.repository}@{folder.name}:{files[0] if len(files) == 1 else pattern}",
-            language=language,
-            split=split,
-            columns={**task.columns, **data.columns, **location.columns},
-            column_keys=dict.fromkeys(data.columns, f"{part}.columns"),
-            numbered=task.numbered_columns,
-            plain_tags=KINDS[task.kind].plain_tags,
-            published=True,
-            language_columns=(task.language_column,) if _is_mixed(task, data) else (),
-            language_ends_at=task.language_ends_at,
-            tagged_text=task.tagged_text,
-            labels=data.labels,
+            origin=f"{location.repository}@{folder.name}:{name}",
         )
     raise _unavailable(f"{task.title} ({language}, {split})", reasons, option="--data DIR")
+
+
+def at_hand(task: Task, language: str, split: Split) -> DataSource | None:
+    """Return the files of one language and split if the local cache has them; no request is sent."""
+    try:
+        data, language, locations = _locations(task, language, split, evaluation=True)
+    except UserError:
+        return None
+    for location in locations:
+        pattern = data.pattern(location, language, split)
+        folder = cached(_repository(location), _wanted(pattern))
+        files = _matching(folder, pattern) if folder else []
+        if folder and all(format_of(Path(file)) for file in files):
+            source = _source(task, data, location, language, split)
+            return replace(source, files={folder / file: file for file in files}, origin=pattern)
+    return None
+
+
+def _source(task: Task, data: HubData, location: Location, language: str, split: Split) -> DataSource:
+    """Return how the files of one location are read."""
+    part = "evaluation" if data is task.evaluation else "training"
+    return DataSource(
+        files={},
+        origin="",
+        language=language,
+        split=split,
+        columns={**task.columns, **data.columns, **location.columns},
+        column_keys=dict.fromkeys(data.columns, f"{part}.columns"),
+        numbered=task.numbered_columns,
+        plain_tags=KINDS[task.kind].plain_tags,
+        published=True,
+        language_columns=(task.language_column,) if _is_mixed(task, data) else (),
+        language_ends_at=task.language_ends_at,
+        tagged_text=task.tagged_text,
+        labels=data.labels,
+    )
 
 
 def offers(task: Task, language: str, split: Split, *, evaluation: bool) -> bool:
@@ -74,22 +100,6 @@ def _locations(task: Task, language: str, split: Split, *, evaluation: bool) -> 
     if not locations:
         raise UserError(f"{task.title} has no split `{split}` in `{language}`; give your own data with --data DIR")
     return data, language, locations
-
-
-def coverage(task: Task) -> dict[str, tuple[Split, ...]]:
-    """Return the task's languages with their splits; nothing is downloaded."""
-    if task.evaluation is None:
-        return {}
-    data = task.evaluation
-    splits = [split for split in SPLITS if split in (data.splits or SPLITS)]
-    covered: dict[str, tuple[Split, ...]] = {
-        language: tuple(split for split in splits if any(location.has(language, split) for location in data.locations))
-        for language in task.languages
-    }
-    source_splits = covered.get(task.source_language, ())
-    if task.training is not None and "train" not in source_splits:
-        covered[task.source_language] = ("train", *source_splits)
-    return covered
 
 
 def _data_of(task: Task, language: str, *, evaluation: bool) -> tuple[HubData, str]:

@@ -12,7 +12,7 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import NAMES_SHOWN, listed, quoted, shell_setting
 from xmodctl.core.mistakes import Mistakes, NoGoldError, RowError
-from xmodctl.data import hub, local
+from xmodctl.data import hub, local, published
 from xmodctl.data.columns import check_columns
 from xmodctl.data.files import DataFile, Numbered
 from xmodctl.data.sources import DataSource, language_in, names_of
@@ -86,6 +86,27 @@ def load_rows(
     notes = _read_rows(source, reader, collector, limit=limit, training=split == "train" or not evaluation)
     table, fingerprint = collector.table(), collector.fingerprint
     return Rows(source.split, source.language, table, fingerprint, source.origin, tuple(notes))
+
+
+def texts_at_hand(task: Task, language: str, *, folder: str | Path | None, limit: int) -> list[str]:
+    """Return texts of a language that are on this disk: those of the first rows of a split, as the model reads them.
+
+    Without data at hand, or with data that cannot be read, there are none; nothing is downloaded.
+    """
+    kind = KINDS[task.kind]
+    for split in ("test", "validation", "train"):
+        name: Split = split
+        try:
+            source = local.find(task, Path(folder), language, name) if folder else hub.at_hand(task, language, name)
+            if source is None:
+                continue
+            reader = kind.row_reader(task, source)
+            collector = TableCollector(reader)
+            _read_rows(source, reader, collector, limit=limit, training=True)
+        except UserError:
+            continue
+        return [text for row in collector.table().to_pylist() for text in kind.gold_and_texts(row, task)[1]]
+    return []
 
 
 def load_examples(
@@ -162,7 +183,7 @@ def _read_rows(
 
 def coverage(task: Task, folder: str | Path | None) -> dict[str, tuple[Split, ...]]:
     """Return the languages of the data with their splits: those in `folder`, else those that the task names."""
-    return local.coverage(task, Path(folder)) if folder is not None else hub.coverage(task)
+    return local.coverage(task, Path(folder)) if folder is not None else published.coverage(task)
 
 
 def what_there_is(task: Task, language: str, split: Split, folder: str | Path | None) -> str:

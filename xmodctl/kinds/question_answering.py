@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -198,10 +197,9 @@ class QuestionAnswering(Kind):
         }
 
     def baseline(self, gold: Sequence[Any], rows: "Dataset", task: TaskView, language: str) -> float:
-        """Return the score of answering with the beginning of the context, or with nothing, whichever is higher.
+        """Return the higher score of answering nothing, and as many first characters as a median answer has."""
+        from statistics import median  # whose import takes as long as that of all kinds together
 
-        The beginning is as long as the median answer.
-        """
         length = round(median([len(texts[0]) for texts in gold if texts] or [0]))
         beginnings = [context[:length] for context in rows["context"]]
         return max(self.headline_of(gold, guess, task, language) for guess in (beginnings, [""] * len(gold)))

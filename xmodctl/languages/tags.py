@@ -108,14 +108,22 @@ def name(text: str) -> str:
         return text
     if tag.corpus:
         return f"{name(tag.variety)} ({tag.corpus})"
-    import langcodes
-
     usual = Tag(tag.language, tag.language).written_in
     told_apart = tag.language in spellings()["told_apart_by_script"] and bool(tag.script or tag.region)
     script = tag.written_in if told_apart or tag.written_in != usual else None
+    if known := _known_names().get("-".join(filter(None, (tag.variety, script)))):
+        return known
+    import langcodes
+
     if langcodes.Language.make(language=tag.variety).language_name().startswith("Unknown language"):
         return text
     return langcodes.Language.make(language=tag.variety, script=script).display_name()
+
+
+@lru_cache(maxsize=1)
+def _known_names() -> Mapping[str, str]:
+    """Return the names of common languages, because the library loads those of all languages at once."""
+    return load_table("names.yaml")
 
 
 def described(tag: Tag) -> str:

@@ -10,9 +10,10 @@ from xmodctl.core.files import read_json
 from xmodctl.core.reading import check_regular
 from xmodctl.core.visible import one_line
 from xmodctl.model import hub
-from xmodctl.model.source import Source, longest_input
+from xmodctl.model.source import Facts, Source, longest_input
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
 _SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -49,6 +50,31 @@ def load_tokenizer(source: Source) -> PreTrainedTokenizerFast:
     _check(tokenizer, source)
     tokenizer.model_max_length = longest_input(source.config)
     return tokenizer
+
+
+def tokenizer_at_hand(facts: Facts) -> Tokenizer | None:
+    """Return a model's tokenizer as the `tokenizers` library has it, without the network and without transformers.
+
+    None means that it is not on this disk. XLM-R's, which most X-MODs have, comes from the local Hub cache or `mini`.
+
+    Raises:
+        UserError: Its file is damaged.
+    """
+    from tokenizers import Tokenizer
+
+    folder = facts.folder
+    if folder is None or not (folder / "tokenizer.json").exists():
+        is_xlm_r = facts.config.get("vocab_size", _XLM_R_VOCABULARY) == _XLM_R_VOCABULARY
+        folder = _local_xlm_r() if is_xlm_r and not (folder and hub.tokenizer_files(folder)) else None
+    if folder is None:
+        return None
+    _check_files(folder)
+    try:
+        return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != _PANIC:
+            raise
+        raise _damage(folder, error) from error
 
 
 def read_tokenizer(folder: Path, *, own_class: bool = True) -> PreTrainedTokenizerFast:
@@ -126,6 +152,10 @@ def _check_object(path: Path) -> None:
 
 
 def _xlm_r() -> Path:
+    return _local_xlm_r() or hub.download(_XLM_R, None, weights=False)
+
+
+def _local_xlm_r() -> Path | None:
     if (cached := hub.cached_config(_XLM_R, None)) and (cached.parent / "tokenizer.json").exists():
         return cached.parent
     from xmodctl.model import mini
@@ -133,7 +163,7 @@ def _xlm_r() -> Path:
     try:
         return mini.build()
     except UserError:  # the extra is not installed
-        return hub.download(_XLM_R, None, weights=False)
+        return None
 
 
 def _check(tokenizer: PreTrainedTokenizerFast, source: Source) -> None:

@@ -77,10 +77,11 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """Sha256 of the plan without the notes on its tasks: equal for plans that compute the same."""
+        """Sha256 of the plan without remarks on its tasks: equal for plans that compute the same."""
         values = self.to_json()
         for task in (values["task"], *values["earlier"]):
-            task.pop("notes", None)  # which older versions do not have
+            for key in ("notes", "rows"):  # which older versions do not have
+                task.pop(key, None)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property

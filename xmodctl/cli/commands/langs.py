@@ -1,10 +1,12 @@
 """`xmodctl langs`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import say_loading
 
 if TYPE_CHECKING:
     from xmodctl.data.language_coverage import LanguageCoverage
@@ -12,50 +14,60 @@ if TYPE_CHECKING:
 PANEL = "Explore"
 ORDER = 4
 
-ADAPTERS = {"trained": "yes", "identity": "identity", "none": "no"}
-
 
 def langs(
     model: options.Model = options.DEFAULT_MODEL,
     task: Annotated[
-        str | None, typer.Option("--task", metavar="TASK", help="Also show which languages this task has data in.")
+        str | None,
+        typer.Option("--task", metavar="TASKS", help="Also show which languages tasks (between commas) have data in."),
     ] = None,
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
+    fertility: Annotated[
+        bool | None,
+        typer.Option(
+            "--fertility/--no-fertility",
+            help="Measure how many pieces the tokenizer makes of a word, on data of this disk (default: for a map).",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Also write a map of the languages as an HTML page.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """List which languages have an adapter in the model, and which have data in a task. Downloads nothing.
+    """List which languages have an adapter in the model, and which have data in tasks. Downloads nothing.
 
     Examples:
 
     - `xmodctl langs`
 
     - `xmodctl langs --model mini --task xnli`
+
+    - `xmodctl langs --task xnli,wikiann,sib200 --out map.html`
     """
     from xmodctl.cli import display
-    from xmodctl.data.language_coverage import langs as list_languages
+    from xmodctl.data.language_coverage import LangsRequest
+    from xmodctl.reports.language_map import langs as list_languages
 
-    coverage = list_languages(model, task, data, language_column)
+    if LangsRequest(model, task, data, language_column, fertility, out).measures_fertility:
+        say_loading(f"the tokenizer of {model}")
+    coverage = list_languages(model, task, data, language_column, fertility, out)
     if json:
         display.show_json(coverage.to_json())
         return
     _show(coverage)
+    if out is not None:
+        display.note(f"map: {out}")
 
 
 def _show(coverage: "LanguageCoverage") -> None:
     from xmodctl.cli import display
+    from xmodctl.cli.language_tables import language_sheet, task_lines
 
-    columns: tuple[str, ...] = ("language", "name", "family", "script", "adapter")
-    rows: list[tuple[str, ...]] = [
-        (entry.language, entry.name, entry.family, entry.script, ADAPTERS[entry.adapter]) for entry in coverage.entries
-    ]
-    title = f"{coverage.model}: {coverage.count} languages"
-    if coverage.task is not None:
-        columns = (*columns, "data")
-        rows = [(*row, "yes" if entry.data else "no") for row, entry in zip(rows, coverage.entries, strict=True)]
-        with_data = [entry for entry in coverage.entries if entry.data]
-        usable = sum(entry.adapter != "none" for entry in with_data)
-        title += f"; {coverage.task} has data in {len(with_data)}, {usable} with an adapter"
-    display.show(display.sheet(columns, rows, title=title))
+    for line in task_lines(coverage):
+        display.show_text(line)
+    display.show(language_sheet(coverage))
+    for remark in coverage.remarks:
+        display.note(remark)
     if coverage.open_languages:
         display.note(f"{coverage.model} also takes any other language, through an identity adapter")

@@ -1,12 +1,11 @@
 """`xmodctl tasks`: list, show, copy."""
 
-from typing import TYPE_CHECKING
+from typing import Annotated
+
+import typer
 
 from xmodctl.cli import options
-from xmodctl.cli.shipped_files import add_file_commands, file_group
-
-if TYPE_CHECKING:
-    from xmodctl.catalog.task import Task
+from xmodctl.cli.shipped_files import add_copy, file_group
 
 PANEL = "Explore"
 ORDER = 2
@@ -16,36 +15,45 @@ tasks = file_group("tasks", "task")
 
 @tasks.command("list")
 def list_tasks(json: options.Json = False) -> None:
-    """List the shipped tasks."""
+    """List the shipped tasks by kind."""
     from xmodctl.catalog.catalog import tasks as shipped_tasks
     from xmodctl.cli import display
-    from xmodctl.kinds import KINDS
 
     shipped = shipped_tasks().values()
     if json:
         display.show_json([task.model_dump(mode="json") for task in shipped])
         return
-    order = list(KINDS)
-    by_kind = sorted(shipped, key=lambda task: (order.index(task.kind), task.evaluation is not None, task.name))
-    rows = [
-        (
-            task.kind,
-            task.name,
-            str(len(task.languages)) if task.languages else "of your data",
-            task.headline,
-            task.recipe_for(""),
-            _license(task),
-            ", ".join(task.aliases),
-        )
-        for task in by_kind
-    ]
-    columns = ("kind", "task", "languages", "metric", "recipe", "license", "aliases")
-    display.show(display.sheet(columns, rows, right=("languages",)))
+    from xmodctl.cli.task_tables import list_of_tasks
+
+    display.show(list_of_tasks(shipped))
 
 
-def _license(task: "Task") -> str:
-    """Return a task's license up to the first remark on it."""
-    return task.license.partition(";")[0].partition(" (")[0] if task.evaluation else "of your data"
+@tasks.command("show")
+def show_task(
+    name: options.ShippedName,
+    model: options.Model = options.DEFAULT_MODEL,
+    json: options.Json = False,
+    yaml: Annotated[bool, typer.Option("--yaml", help="Print the task's file as it is.")] = False,
+) -> None:
+    """Show what a task is: its kind, languages, metric, data, license, and what to know. Downloads nothing.
+
+    `--json` prints what the file says together with what it includes, and `--yaml` the file itself.
+    """
+    from xmodctl.catalog.catalog import shipped_file
+    from xmodctl.cli import display
+
+    if yaml:
+        display.show_text(shipped_file("tasks", name).read_text(encoding="utf-8").rstrip())
+        return
+    from xmodctl.data.task_description import describe_task
+
+    description = describe_task(name, model)
+    if json:
+        display.show_json(description.to_json())
+        return
+    from xmodctl.cli.task_tables import described
+
+    display.show_text(described(description))
 
 
-add_file_commands(tasks, "tasks", "task")
+add_copy(tasks, "tasks", "task")

@@ -27,13 +27,13 @@ MINUS = "\N{MINUS SIGN}"
 
 def render(study: "Study") -> str:
     """Return the report as one HTML document."""
-    template = _environment().get_template("report.html.jinja")
-    return template.render(study=study, page=Page(study), style=_style("report.css"), control_names=CONTROLS).lstrip()
+    template = environment().get_template("report.html.jinja")
+    return template.render(study=study, page=Page(study), style=style("report.css"), control_names=CONTROLS).lstrip()
 
 
 def render_table(table: "ScoreTable") -> str:
     """Return the score table alone, with its style, as notebooks show it."""
-    return _environment().get_template("notebook.html.jinja").render(table=table, style=_style("notebook.css"))
+    return environment().get_template("notebook.html.jinja").render(table=table, style=style("notebook.css"))
 
 
 def marked(text: str) -> Markup:
@@ -73,7 +73,8 @@ def metric_name(metric: str) -> str:
 
 
 @cache
-def _environment() -> "Environment":
+def environment() -> "Environment":
+    """Return what renders the templates of pages: text is escaped, and hidden characters are marked."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -97,7 +98,8 @@ def _environment() -> "Environment":
     return environment
 
 
-def _style(name: str) -> Markup:
+def style(name: str) -> Markup:
+    """Return the style sheet of a page."""
     return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))  # noqa: S704 (a file of this package)
 
 
