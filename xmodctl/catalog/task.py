@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from xmodctl.catalog.locations import ColumnNames, HubData, Split, TaggedText, without_columns
+from xmodctl.catalog.locations import ColumnName, ColumnNames, HubData, Split, TaggedText, without_columns
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import Described
 from xmodctl.kinds import KINDS
@@ -45,19 +45,24 @@ class Task(Described):
         description="where `text_pair` is in another language than `text`: the benchmark's language code -> the "
         "language of `text_pair`",
     )
-    language_column: str = Field(
+    language_column: ColumnName = Field(
         "", description="the column with the language, in files with several languages; common names are recognized"
     )
     language_ends_at: str = Field(
         "", description="the text after the language in the language column: `-` if a cell is `english-42`"
     )
-    split_column: str = Field(
+    split_column: ColumnName = Field(
         "", description="the column with the split of each row, in a single file; `split` is recognized"
     )
     split_seed: int | None = Field(
         1,
         description="the seed of the split of a single file without a split column; none: all rows belong to the split "
         "that is requested",
+    )
+    split_rule: Literal[1, 2] = Field(
+        1,
+        description="the rule by which a single file is divided; set by `finetune`. With 2, strata are those of the "
+        "rarest label of a row, and translations that share an id stay together",
     )
     numbered_columns: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
@@ -359,7 +364,7 @@ class Task(Described):
 
 
 _NEW_KEYS = (
-    "threshold", "word_rule", "find", "split_column", "split_seed", "from_data", "tagged_text", "notes",
+    "threshold", "word_rule", "find", "split_column", "split_seed", "split_rule", "from_data", "tagged_text", "notes",
     "pair_languages", "rows",
 )  # fmt: skip
 """Keys that older runs do not have."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from xmodctl.core.errors import LONGEST_WORD, UserError
-from xmodctl.core.messages import listed, shell_setting
+from xmodctl.core.messages import listed, quoted, shell_setting
 from xmodctl.data.files import DataFile
 from xmodctl.data.sources import DataSource, names_of
 from xmodctl.kinds import KINDS
@@ -98,6 +98,22 @@ def _names_language(words: Collection[str], language: str) -> bool:
 
 def _words_of(name: str) -> set[str]:
     return {word.casefold() for word in _WORDS.findall(name)}
+
+
+def checked_header(file: DataFile, names: Sequence[str]) -> list[str | None]:
+    """Return the names of a table's columns, None for those that have the same name and are not needed.
+
+    Raises:
+        UserError: Several columns have the name of one that is needed.
+    """
+    repeated = repeated_columns(names)
+    for name in file.needed_columns:
+        if name in repeated:
+            places = " and ".join(map(str, repeated[name]))
+            raise UserError(
+                f"{file.name}: columns {places} are all called {quoted(name)}; rename or remove all but the right one"
+            )
+    return [None if name in repeated else name for name in names]
 
 
 def repeated_columns(header: Sequence[str]) -> dict[str, list[int]]:

@@ -118,6 +118,20 @@ def open_bytes(path: Path) -> IO[bytes]:
             return open_regular(path)
 
 
+_MAGIC = {
+    b"PK\x03\x04": "an Excel workbook or a ZIP archive; give a workbook a name that ends in .xlsx, unpack an archive",
+    b"\xd0\xcf\x11\xe0": "a file of an old Office program; save it as CSV in UTF-8",
+    b"\x1f\x8b": "compressed with gzip; give it a name that ends in .gz",
+    b"BZh": "compressed with bzip2; give it a name that ends in .bz2",
+    b"\xfd7zXZ\x00": "compressed with xz; give it a name that ends in .xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd; give it a name that ends in .zst",
+    b"PAR1": "a Parquet file; give it a name that ends in .parquet",
+    b"ARROW1": "an Arrow file; give it a name that ends in .arrow",
+    b"%PDF-": "a PDF document; save its content as CSV in UTF-8",
+}
+"""How files begin that are no text, and what is said of them."""
+
+
 def lines_of(file: DataFile) -> Iterator[tuple[int, str]]:
     """Yield each line's number and text, without the line end; a line that is not UTF-8 is a mistake."""
     empty = True
@@ -129,6 +143,8 @@ def lines_of(file: DataFile) -> Iterator[tuple[int, str]]:
                 remedy = "write one row per line" if file.has_lines else DOCUMENT_REMEDY
                 raise UserError(f"{file.name}: line {number} is longer than {longest // 2**20} MiB; {remedy}")
             if number == 1:
+                if kind := next((kind for magic, kind in _MAGIC.items() if line.startswith(magic)), None):
+                    raise UserError(f"{file.name} is {kind}")
                 if line.startswith((b"\xff\xfe", b"\xfe\xff")):
                     raise UserError(f"{file.name} is UTF-16 text; save it as UTF-8")
                 if b"\0" in line:

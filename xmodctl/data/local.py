@@ -1,5 +1,6 @@
 """Local data: DIR/<language>/<split>.<ext>, with any spelling of the language as the folder's name."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from xmodctl.data.files import COMPRESSIONS
 from xmodctl.data.misnamed import misnamed
 from xmodctl.data.readers import FORMATS, SAVED, format_of, read, split_of
 from xmodctl.data.single_file import is_single
-from xmodctl.data.sources import SPLIT_NAMES, DataSource, language_in
+from xmodctl.data.sources import SPLIT_NAMES, DataSource, joined_spellings, language_in
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS
 from xmodctl.kinds import KINDS
 from xmodctl.languages import is_corpus, name, same
@@ -134,6 +135,7 @@ def coverage(task: Task, folder: Path) -> dict[str, tuple[Split, ...]]:
     covered = {path.name: tuple(_splits(path)) for path in _folders(folder)}
     columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
     shared = _splits(folder)
+    counts: dict[Split, Counter[str]] = {split: Counter() for split in shared}
     for split, (path, *_) in shared.items():
         rows = read(
             path,
@@ -144,11 +146,12 @@ def coverage(task: Task, folder: Path) -> dict[str, tuple[Split, ...]]:
             numbered=task.numbered_columns,
             plain_tags=KINDS[task.kind].plain_tags,
         )
-        languages: set[str] = set()
         for _, raw in rows[1]:
             cells = (language_in(raw.get(column), task.language_ends_at) for column in columns)
-            languages |= {language for language in cells if language}
-        for language in sorted(languages):
+            counts[split].update(language for language in cells if language)
+    spelling = joined_spellings(sum(counts.values(), Counter()))
+    for split in shared:
+        for language in sorted({spelling[code] for code in counts[split]}):
             covered[language] = (*covered.get(language, ()), split)
     if shared and not covered and len(task.languages) == 1:
         covered = dict.fromkeys(task.languages, tuple(shared))

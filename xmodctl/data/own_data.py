@@ -67,8 +67,10 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         changes["language_column"] = column
     if is_single and not task.split_column and SPLIT_COLUMN in header:
         changes["split_column"] = SPLIT_COLUMN
+    is_divided = is_single and "split_column" not in changes and not task.split_column and task.split_seed is not None
+    rule = {"split_rule": 2} if is_divided else {}
     remarks = _column_remarks(task, data, changes)
-    task = _with_settings(task.with_values({**changes, "find": {}}, origin=origin), first, data)
+    task = _with_settings(task.with_values({**changes, **rule, "find": {}}, origin=origin), first, data)
     survey = survey_rows(task, files, languages, is_single=is_single)
     cautions = _language_cautions(data, survey)
     if guessed_id and not survey.ids_differ:
@@ -85,8 +87,8 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         shown["labels"] = _labels(task, data, survey)
         remarks.append(f"labels, from the training data: {listed(_shown_labels(shown['labels']))}")
         cautions += _label_cautions(data, survey, shown["labels"])
-    if is_single and "split_column" not in changes and not task.split_column and task.split_seed is not None:
-        remarks.append(_split_remark(data, task, has_labels=bool(task.labels or shown.get("labels"))))
+    if is_divided:
+        remarks.append(_split_remark(data, task))
     sources = [code for code in survey.languages if any(same(code, language) for language in languages)]
     if shown and sources:
         shown["source_language"] = sources[0]
@@ -95,11 +97,12 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     return FittedTask(task, tuple(remarks), tuple(cautions))
 
 
-def _split_remark(data: Path, task: Task, *, has_labels: bool) -> str:
-    strata = "language and label" if has_labels else "language"
+def _split_remark(data: Path, task: Task) -> str:
+    strata = "language and label" if KINDS[task.kind].needs_labels else "language"
     return (
         f"{data} has no column `{SPLIT_COLUMN}`: of each {strata}, 80% of the rows are for training, 10% for "
-        f"validation, and 10% for tests; rows with the same text stay together (split_seed={task.split_seed})"
+        f"validation, and 10% for tests; rows with the same text stay together, as do translations with the same id "
+        f"(split_seed={task.split_seed})"
     )
 
 
@@ -147,7 +150,9 @@ def _first_row(task: Task, files: Sequence[DataFileOf]) -> Raw:
     )[1]:
         return raw
     mistakes.raise_any()
-    raise UserError(f"{path} contains no rows; give a header line, such as {_example(task)}, and rows after it")
+    if format_of(path) in (".csv", ".tsv"):
+        raise UserError(f"{path} contains no rows; give a header line, such as {_example(task)}, and rows after it")
+    raise UserError(f"{path} contains no rows; a row is an object, such as one with {_example(task)}")
 
 
 def _example(task: Task) -> str:

@@ -3,9 +3,8 @@
 Rows are streamed: only the reader of JSON documents holds a whole file. A new format is one more entry in `FORMATS`.
 """
 
-import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -13,12 +12,13 @@ from typing import Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import read_json
-from xmodctl.core.jsonl import LONGEST_LINE, parse_object, unique_object
+from xmodctl.core.jsonl import parse_object, unique_object
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes, RowError
 from xmodctl.core.reading import check_regular, inside
-from xmodctl.data.columns import repeated_columns
+from xmodctl.data.columns import checked_header
 from xmodctl.data.conll import conll_rows
+from xmodctl.data.delimited import csv_rows, tsv_rows
 from xmodctl.data.files import (
     COMPRESSIONS,
     DOCUMENT_REMEDY,
@@ -35,8 +35,6 @@ from xmodctl.kinds.rows import Columns
 ROWS_AT_A_TIME = 10_000
 _NO_VALUE = (ValueError, OverflowError, LookupError)
 """What a table raises whose values Python cannot express, such as text that is not UTF-8 or the year 40,000."""
-OTHER_DELIMITERS = (";", "\t", "|")
-"""What separates the columns of a CSV file whose header has no comma."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,19 @@ def split_of(path: Path) -> str:
 
 
 def _jsonl(file: DataFile) -> Numbered:
-    return _objects(file, lines_of(file))
+    lines = lines_of(file)
+    first = next(((number, line) for number, line in lines if line and not line.isspace()), None)
+    if first and (first[1].strip() in ("[", "{") or _is_list_of_rows(first[1])):
+        raise UserError(f"{file.name} is one JSON document, not one row per line; give it a name that ends in .json")
+    yield from _objects(file, chain([first] if first else [], lines))
+
+
+def _is_list_of_rows(line: str) -> bool:
+    try:
+        rows = json.loads(line) if line.lstrip().startswith("[") else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) for row in rows)
 
 
 def _objects(file: DataFile, lines: Iterable[tuple[int, str]]) -> Numbered:
@@ -143,6 +153,11 @@ def _json(file: DataFile) -> Numbered:
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         file.mistakes.add(f"{file.name}{line}", f"this is not JSON ({_json_problem(error)})")
         return
+    if isinstance(document, dict) and _holds_columns(document, file):
+        raise UserError(
+            f"{file.name} holds one list or object per column; write one object per row: with pandas, "
+            "to_json(FILE, orient='records', lines=True)"
+        )
     rows = document.get("data", [document]) if isinstance(document, dict) else document
     if not isinstance(rows, list):
         raise UserError(
@@ -157,7 +172,19 @@ def _json(file: DataFile) -> Numbered:
         if isinstance(row, dict):
             yield position, row
         else:
-            file.mistakes.add(file.at(position), f"a row is a JSON object {{...}}, found {quoted(row)}")
+            rule = "a row is a JSON object {...}"
+            file.mistakes.add(file.at(position), f"{rule}, found {quoted(row)}", f"{rule}, not a list or a value")
+
+
+def _holds_columns(document: Mapping[str, Any], file: DataFile) -> bool:
+    """Return whether a document has all values of each column together, as pandas writes them by default."""
+    values = list(document.values())
+    if len(values) < 2 or "tokens" in file.columns:  # a row of tagged words is two lists
+        return False
+    if all(isinstance(value, dict) for value in values):
+        return all(value.keys() == values[0].keys() for value in values)
+    are_lists = all(isinstance(value, list) and len(value) == len(values[0]) > 1 for value in values)
+    return are_lists and not any(isinstance(item, dict | list) for value in values for item in value)
 
 
 def _questions(file: DataFile, articles: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -185,83 +212,6 @@ def _is_object(line: str) -> bool:
     return True
 
 
-def _csv(file: DataFile) -> Numbered:
-    """Read comma-separated values with a header line, quoted as in RFC 4180."""
-    csv.field_size_limit(LONGEST_LINE)  # the default refuses a field of 128 KiB
-    numbered = lines_of(file)
-    first = next(numbered, (0, ""))
-    delimiter = _delimiter(file, first[1])
-    lines = (line + "\n" for _, line in chain([first], numbered))
-    reader = csv.reader(lines, strict=True, delimiter=delimiter)
-    lines_read = 0  # of complete rows
-    try:
-        header = _header(file, next(reader, []))
-        lines_read = reader.line_num
-        for fields in reader:
-            lines_read = reader.line_num
-            if fields:
-                yield from _cells(file, reader.line_num, header, fields)
-    except csv.Error as error:
-        file.mistakes.add(
-            file.at(lines_read + 1), f"the row that starts here is not valid CSV ({error}); is a quote not closed?"
-        )
-
-
-def _delimiter(file: DataFile, header: str) -> str:
-    """Return what separates the columns: the comma, or where the header has none, what a spreadsheet may write."""
-    try:
-        if len(next(csv.reader([header]), [])) > 1:
-            return ","
-        widths = {mark: len(next(csv.reader([header], delimiter=mark), [])) for mark in OTHER_DELIMITERS}
-    except csv.Error:
-        return ","
-    mark = max(widths, key=lambda each: widths[each])
-    if widths[mark] < 2:
-        return ","
-    file.notes.append(f"{file.name}: columns are separated by {quoted(mark)}, not by commas")
-    return mark
-
-
-def _tsv(file: DataFile) -> Numbered:
-    """Read tab-separated values with a header line; quotes have no meaning, as in the files of XNLI and GLUE.
-
-    A file of tagged words has no header and is read as CoNLL columns.
-    """
-    if "tags" in file.columns:
-        yield from conll_rows(file)
-        return
-    header: list[str | None] | None = None
-    for number, line in lines_of(file):
-        fields = line.split("\t")
-        if header is None:
-            header = _header(file, fields)
-        elif line:
-            yield from _cells(file, number, header, fields)
-
-
-def _header(file: DataFile, names: Sequence[str]) -> list[str | None]:
-    """Return the names of a table's columns, None for those that have the same name and are not needed.
-
-    Raises:
-        UserError: Several columns have the name of one that is needed.
-    """
-    repeated = repeated_columns(names)
-    for name in file.needed_columns:
-        if name in repeated:
-            places = " and ".join(map(str, repeated[name]))
-            raise UserError(
-                f"{file.name}: columns {places} are all called {quoted(name)}; rename or remove all but the right one"
-            )
-    return [None if name in repeated else name for name in names]
-
-
-def _cells(file: DataFile, number: int, header: Sequence[str | None], fields: list[str]) -> Numbered:
-    if len(fields) == len(header):
-        yield number, {name: field for name, field in zip(header, fields, strict=True) if name is not None}
-    else:
-        file.mistakes.add(file.at(number), f"the row has {len(fields)} fields, the header {len(header)}")
-
-
 def _parquet(file: DataFile) -> Numbered:
     import pyarrow
     import pyarrow.parquet
@@ -271,7 +221,7 @@ def _parquet(file: DataFile) -> Numbered:
         with pyarrow.parquet.ParquetFile(file.path) as table:
             schema = table.schema_arrow
             names = _class_names(schema.metadata or {})
-            _header(file, schema.names)
+            checked_header(file, schema.names)
             columns = file.wanted(schema.names)
             number = 0
             for batch in table.iter_batches(batch_size=ROWS_AT_A_TIME, columns=columns):
@@ -296,7 +246,7 @@ def _arrow(file: DataFile) -> Numbered:
             source.seek(0)
             reader = pyarrow.ipc.open_file(source) if is_file else pyarrow.ipc.open_stream(source)
             names = _class_names(reader.schema.metadata or {})
-            _header(file, reader.schema.names)
+            checked_header(file, reader.schema.names)
             batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader
             number = 0
             for batch in batches:
@@ -386,8 +336,8 @@ SAVED = "/"  # a folder that `save_to_disk` wrote
 FORMATS: dict[str, Format] = {
     ".jsonl": Format(_jsonl),
     ".json": Format(_json, place="{name} row {number}"),
-    ".csv": Format(_csv),
-    ".tsv": Format(_tsv),
+    ".csv": Format(csv_rows),
+    ".tsv": Format(tsv_rows),
     ".parquet": Format(_parquet, place="{name} row {number}"),
     ".arrow": Format(_arrow, place="{name} row {number}"),
     ".txt": Format(conll_rows),

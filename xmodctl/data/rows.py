@@ -295,7 +295,7 @@ def _id_of(raw: Raw, source: DataSource, position: int, ids: set[str] | None) ->
     Positions pair up the rows of a parallel task across languages. Without `ids`, rows may share an id.
     """
     name = single_column(source, "id") if "id" in source.columns else ""
-    if name not in raw:
+    if not name or name not in raw:
         return str(position)
     remedy = f"number the rows instead with {shell_setting('columns.id', None)}"
     id_ = written_form(cell(raw, name))

@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from xmodctl.catalog.locations import Split
 from xmodctl.catalog.task import Task
@@ -14,11 +15,12 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.messages import listed, quoted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data.readers import FORMATS, SAVED, format_of
-from xmodctl.data.sources import SPLIT_NAMES, DataSource, language_in
+from xmodctl.data.sources import SPLIT_NAMES, DataSource, joined_spellings, language_in
 from xmodctl.data.splitting import SplittableRow, split_rows
 from xmodctl.data.tagged_text import Tagging, read_rows
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS, SPLIT_COLUMN
 from xmodctl.kinds import KINDS
+from xmodctl.kinds.labels import written_form
 from xmodctl.kinds.rows import Raw
 from xmodctl.languages import same
 
@@ -116,8 +118,9 @@ def contents_of(task: Task, file: Path) -> Contents:
         status = file.stat()
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror or error}") from error
-    reading = (task.columns, task.language_column, task.language_ends_at, task.split_column, task.split_seed, task.kind)
-    key = json.dumps([os.path.realpath(file), status.st_size, status.st_mtime_ns, reading])
+    reading = (task.columns, task.language_column, task.language_ends_at, task.split_column, task.kind)
+    dividing = (task.split_seed, task.split_rule)
+    key = json.dumps([os.path.realpath(file), status.st_size, status.st_mtime_ns, reading, dividing])
     if key not in _LAST:
         contents = _read(task, file)
         _LAST.clear()
@@ -137,7 +140,7 @@ def _read(task: Task, file: Path) -> Contents:
     split_column = task.split_column or (SPLIT_COLUMN if SPLIT_COLUMN in first[1] else "")
     languages: dict[int, str] = {}
     splits: dict[int, Split] = {}
-    splittable: list[SplittableRow] = []
+    undivided: list[_Undivided] = []
     for number, raw in chain([first], rows):
         if language := language_in(raw.get(language_column), task.language_ends_at):
             languages[number] = language
@@ -148,14 +151,15 @@ def _read(task: Task, file: Path) -> Contents:
                 reason = f"`{split_column}` is {quoted(raw.get(split_column))}; expected {listed(_SPELLINGS)}"
                 mistakes.add(f"{file}:{number}", reason)
         elif task.split_seed is not None:
-            splittable.append(SplittableRow(number, _stratum(task, raw, language or ""), _content(task, raw)))
+            undivided.append(_Undivided.of(task, number, raw, language or ""))
     if split_column:
         mistakes.raise_any(_without_split(split_column))
     elif task.split_seed is not None:
-        splits = split_rows(splittable, task.split_seed)
+        splits = split_rows(_splittable(undivided), task.split_seed)
     covered: dict[str, set[Split]] = {}
+    spelling = joined_spellings(Counter(languages.values()))
     for number, language in languages.items():
-        covered.setdefault(language, set()).update([splits[number]] if splits else SPLITS)
+        covered.setdefault(spelling[language], set()).update([splits[number]] if splits else SPLITS)
     ordered = {language: tuple(split for split in SPLITS if split in covered[language]) for language in sorted(covered)}
     return Contents(ordered, splits or None, split_column)
 
@@ -185,13 +189,50 @@ def _split_in(cell: Any) -> Split | None:
     return _SPELLINGS.get(cell.strip().casefold()) if isinstance(cell, str) else None
 
 
-def _stratum(task: Task, raw: Raw, language: str) -> tuple[str, ...]:
-    """Return the language of a row, and its label where labels are of whole rows."""
-    kind = KINDS[task.kind]
-    column = task.columns.get(kind.gold_column)
-    value = raw.get(column) if isinstance(column, str) else None
-    is_label = kind.needs_labels and isinstance(value, str | int) and not isinstance(value, bool)
-    return (language, str(value).strip() if is_label else "")
+class _Undivided(NamedTuple):
+    """What the split of a row is derived from."""
+
+    number: int
+    language: str
+    labels: Sequence[str]
+    content: str
+    id: str
+
+    @classmethod
+    def of(cls, task: Task, number: int, raw: Raw, language: str) -> Self:
+        """Take it from a raw row, by the split rule of the task."""
+        column = task.columns.get(KINDS[task.kind].gold_column)
+        value = raw.get(column) if isinstance(column, str) else None
+        if task.split_rule == 1:
+            return cls(number, language, _label_as_text(task, value), _content(task, raw), "")
+        id_ = raw.get(column) if isinstance(column := task.columns.get("id"), str) else None
+        return cls(number, language, KINDS[task.kind].gold_names(value), _content(task, raw), written_form(id_) or "")
+
+
+def _label_as_text(task: Task, value: Any) -> list[str]:
+    """Return a gold cell that is text or a number, by the first split rule."""
+    is_label = KINDS[task.kind].needs_labels and isinstance(value, str | int) and not isinstance(value, bool)
+    return [str(value).strip()] if is_label else []
+
+
+def _splittable(rows: Sequence[_Undivided]) -> Iterator[SplittableRow]:
+    """Yield each row with its language and its rarest label as the stratum, and its id if languages share ids."""
+    counts = Counter(label for row in rows for label in row.labels)
+    are_shared = _share_ids(rows)
+    for row in rows:
+        label = min(row.labels, key=lambda name: (counts[name], name), default="")
+        yield SplittableRow(row.number, (row.language, label), row.content, row.id if are_shared else "")
+
+
+def _share_ids(rows: Sequence[_Undivided]) -> bool:
+    """Return whether rows of several languages share ids, as translations do, and rows of one language never do."""
+    languages: dict[str, set[str]] = {}
+    for row in rows:
+        with_id = languages.setdefault(row.id, set())
+        if row.id and row.language in with_id:
+            return False
+        with_id.add(row.language)
+    return any(id_ and len(codes) > 1 for id_, codes in languages.items())
 
 
 def _content(task: Task, raw: Raw) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from xmodctl.catalog.locations import Split, TaggedText
 from xmodctl.kinds.rows import Columns
+from xmodctl.languages.tags import read as read_language
 
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
@@ -45,6 +46,18 @@ def language_in(cell: object, ends_at: str) -> str | None:
     if not isinstance(cell, str):
         return None
     return (cell.partition(ends_at)[0] if ends_at else cell).strip() or None
+
+
+def joined_spellings(codes: Mapping[str, int]) -> dict[str, str]:
+    """Return for each code of a language column the most frequent one that means the same: `en` for `EN` and `eng`.
+
+    Args:
+        codes: The codes, and the number of their rows.
+    """
+    first: dict[object, str] = {}
+    for code in sorted(codes, key=lambda each: -codes[each]):
+        first.setdefault(read_language(code) or code, code)
+    return {code: first[read_language(code) or code] for code in codes}
 
 
 def names_of(columns: Columns) -> list[str]:

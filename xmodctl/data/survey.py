@@ -10,7 +10,7 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.messages import counted, quoted
 from xmodctl.core.mistakes import PLACES_SHOWN, Mistakes
 from xmodctl.data import single_file
-from xmodctl.data.sources import language_in
+from xmodctl.data.sources import joined_spellings, language_in
 from xmodctl.data.tagged_text import Tagging, read_rows
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.labels import written_form
@@ -34,6 +34,11 @@ class Uses:
         if len(self.places) < PLACES_SHOWN:
             self.places.append(place)
 
+    def join(self, other: "Uses") -> None:
+        """Count the rows of another one."""
+        self.count += other.count
+        self.places = [*self.places, *other.places][:PLACES_SHOWN]
+
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.places) else ""
         return f"{counted(self.count, 'row')}: {', '.join(self.places)}{more}"
@@ -49,6 +54,14 @@ class Survey:
     training_rows: int = 0
     unnamed: str = ""  # the first gold value of a training row that has no label in it, as a message shows it
     ids_differ: bool = True  # whether the ids of each language and split do
+
+    def join_spellings(self) -> None:
+        """Count the codes of one language together."""
+        spelling = joined_spellings({code: uses.count for code, uses in self.languages.items()})
+        joined: dict[str, Uses] = {}
+        for code, uses in self.languages.items():
+            joined.setdefault(spelling[code], Uses()).join(uses)
+        self.languages = joined
 
 
 def survey_rows(task: Task, files: Sequence[DataFileOf], languages: Sequence[str], *, is_single: bool) -> Survey:
@@ -79,6 +92,7 @@ def survey_rows(task: Task, files: Sequence[DataFileOf], languages: Sequence[str
             seen, id_ = ids.setdefault((language, split), set()), written_form(raw.get(column)) or ""
             survey.ids_differ = bool(id_) and id_ not in seen
             seen.add(id_)
+    survey.join_spellings()
     return survey
 
 

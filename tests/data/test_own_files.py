@@ -1,0 +1,173 @@
+"""Files as programs and people write them: what is read, and what is refused with one clear sentence."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from xmodctl.catalog import catalog as library
+from xmodctl.core.errors import UserError
+from xmodctl.data import coverage, load_rows
+from xmodctl.data.own_data import FittedTask, fit
+from xmodctl.data.splitting import SplittableRow, split_rows
+
+WORDS = ("shipping", "billing", "login")
+HEADER = "text,label,language"
+
+
+def lines(count: int = 30, mark: str = ",", end: str = "", gap: str = "") -> list[str]:
+    rows = [(f"text {number}", WORDS[number % 3], ("en", "de")[number // 3 % 2]) for number in range(count)]
+    return [(mark + gap).join(row) + end for row in rows]
+
+
+def document(header: str = HEADER, rows: list[str] | None = None) -> str:
+    return "\n".join([header, *(lines() if rows is None else rows)]) + "\n"
+
+
+OBJECTS = [dict(zip(HEADER.split(","), line.split(","), strict=True)) for line in lines()]
+
+
+def fit_file(folder: Path, name: str, content: str | bytes, task: str = "classification") -> FittedTask:
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return fit(library.task(task), folder / name, ["en"])
+
+
+READ = {
+    "a delimiter at the end of all lines": ("d.csv", document(HEADER + ",", lines(end=","))),
+    "a delimiter at the end of rows": ("d.csv", document(rows=lines(end=","))),
+    "a delimiter at the end of rows and tabs": (
+        "d.tsv",
+        document(HEADER.replace(",", "\t"), lines(mark="\t", end="\t")),
+    ),
+    "spaces after delimiters": ("d.csv", document("text, label, language", lines(gap=" "))),
+    "blank lines above the header": ("d.csv", "\n  \n" + document()),
+    "the delimiter above the header": ("d.csv", "sep=;\n" + document("text;label;language", lines(mark=";"))),
+    "a comma in the name of a column": ("d.csv", document("text;label;language;a, b", lines(mark=";", end=";c"))),
+    "an index without a name": ("d.csv", document("," + HEADER, [f"7,{line}" for line in lines()])),
+    "a byte order mark and semicolons": ("d.csv", "\ufeff" + document("text;label;language", lines(mark=";"))),
+    "CRLF": ("d.csv", document().replace("\n", "\r\n")),
+    "a list of objects": ("d.json", json.dumps(OBJECTS, indent=1)),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_what_programs_write_is_read(tmp_path, case):
+    task = fit_file(tmp_path, *READ[case]).task
+    assert task.labels == tuple(sorted(WORDS))
+    name = READ[case][0]
+    parts = [load_rows(task, "en", split, folder=tmp_path / name) for split in ("train", "validation", "test")]
+    assert sorted(text for part in parts for text in part.table["text"]) == sorted(
+        row["text"] for row in OBJECTS if row["language"] == "en"
+    )
+    assert len({*parts[2].table["id"]}) == len(parts[2])
+
+
+REFUSED = {
+    "a workbook": ("d.csv", b"PK\x03\x04\x14\x00\x06", "d.csv is an Excel workbook or a ZIP archive; give"),
+    "an old workbook": ("d.csv", b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Office program; save it as CSV in UTF-8"),
+    "compressed": ("d.csv", gzip.compress(b"text,label"), "compressed with gzip; give it a name that ends in .gz"),
+    "a Parquet file": ("d.jsonl", b"PAR1\x15\x04", "a Parquet file; give it a name that ends in .parquet"),
+    "only spaces": ("d.csv", "   \n\n  \n", "contains no rows; give a header line"),
+    "no rows in JSON": ("d.json", "[]", "contains no rows; a row is an object, such as"),
+    "a title above the header": ("d.csv", "My survey\n\n" + document(), 'one column, "My survey", and line 3 has 3'),
+    "commas in place of tabs": ("d.tsv", document(), "no tabs in its first line; if commas separate"),
+    "a JSON document as lines": ("d.jsonl", json.dumps(OBJECTS), "one JSON document, not one row per line"),
+    "an indented JSON document": ("d.jsonl", json.dumps(OBJECTS, indent=1), "one JSON document, not one row per line"),
+    "columns of pandas": (
+        "d.json",
+        json.dumps({key: {str(n): row[key] for n, row in enumerate(OBJECTS)} for key in OBJECTS[0]}),
+        "one list or object per column; write one object per row",
+    ),
+    "lists of columns": (
+        "d.json",
+        json.dumps({key: [row[key] for row in OBJECTS] for key in OBJECTS[0]}),
+        "one list or object per column; write one object per row",
+    ),
+    "lists in place of objects": (
+        "d.json",
+        json.dumps([list(row.values()) for row in OBJECTS]),
+        "not a list or a value: 30 rows",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_read_is_one_sentence(tmp_path, case):
+    name, content, message = REFUSED[case]
+    with pytest.raises(UserError) as caught:
+        fit_file(tmp_path, name, content)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_spellings_of_a_language_are_one_language(tmp_path):
+    rows = [line.replace(",en", (",en", ",EN", ",English")[number % 3]) for number, line in enumerate(lines(90))]
+    fitted = fit_file(tmp_path, "d.csv", document(rows=[*rows, "more,login,en"]))
+    assert list(fitted.task.languages) == ["en", "de"]
+    assert [*coverage(fitted.task, tmp_path / "d.csv")] == ["de", "en"]
+    sizes = [
+        len(load_rows(fitted.task, "en", split, folder=tmp_path / "d.csv")) for split in ("train", "validation", "test")
+    ]
+    assert sum(sizes) == 46
+    folder = tmp_path / "splits"
+    folder.mkdir()
+    (folder / "test.csv").write_text(document(rows=rows))
+    assert set(coverage(fitted.task, folder)) == {"de", "en"}
+
+
+def test_rows_with_one_id_stay_together_through_chains_of_texts():
+    rows = [SplittableRow(i, (("en", "de")[i % 2],), f"text {i}", id=str(i // 2)) for i in range(400)]
+    rows.append(SplittableRow(400, ("en",), "TEXT 0", id="last"))  # the text of 0
+    rows.append(SplittableRow(401, ("fr",), "another", id="last"))
+    splits = split_rows(rows, seed=1)
+    assert all(splits[i] == splits[i + 1] for i in range(0, 400, 2))
+    assert splits[0] == splits[400] == splits[401]
+    counts = [sum(split == name for split in splits.values()) for name in ("train", "validation", "test")]
+    assert counts[0] == pytest.approx(322, abs=4)
+    assert counts[1] == pytest.approx(counts[2], abs=4)
+    assert split_rows(reversed(rows), seed=1).keys() == splits.keys()
+
+
+@pytest.mark.parametrize("ids", ["shared", "of customers"])
+def test_translations_are_in_one_split_if_languages_share_ids(tmp_path, ids):
+    rows = []
+    for number in range(120):
+        id_ = number if ids == "shared" else number % 7
+        rows += [f"{id_},english {number},{'ab'[number % 2]},en", f"{id_},deutsch {number},{'ab'[number % 2]},de"]
+    task = fit_file(tmp_path, "d.csv", document("id,text,label,lang", rows)).task
+    numbers = {
+        code: {
+            split: {text.split()[1] for text in load_rows(task, code, split, folder=tmp_path / "d.csv").table["text"]}
+            for split in ("train", "test")
+        }
+        for code in ("en", "de")
+    }
+    crossed = numbers["en"]["train"] & numbers["de"]["test"]
+    assert not crossed if ids == "shared" else crossed
+
+
+def test_the_split_does_not_depend_on_how_sets_of_labels_are_written(tmp_path):
+    sets = [["a"], ["a", "b"], ["b", "c"], ["c", "a"], [], ["d"]]
+    rows = [{"text": f"t {n}", "labels": sets[n % 6], "lang": "en"} for n in range(60)]
+    written = [f"{row['text']},{'|'.join(row['labels'])},en" for row in rows]
+    divided = []
+    for name, content in (("d.json", json.dumps(rows)), ("d.csv", document("text,labels,lang", written))):
+        task = fit_file(tmp_path, name, content, "multi-label").task
+        parts = [load_rows(task, "en", split, folder=tmp_path / name) for split in ("train", "validation", "test")]
+        divided.append([part.table["text"][:] for part in parts])
+        assert any(row[3] for row in parts[2].table["label"])  # the rarest label is in every part
+    assert divided[0] == divided[1]
+
+
+def test_older_runs_divide_a_file_as_they_did(tmp_path):
+    rows = [f"{n},english {n},{'ab'[n % 2]},en\n{n},deutsch {n},{'ab'[n % 2]},de" for n in range(40)]
+    task = fit_file(tmp_path, "d.csv", document("id,text,label,lang", rows), "multi-label").task
+    assert task.split_rule == 2
+    older = task.with_values({"split_rule": 1}, origin="")
+    assert "split_rule" not in older.model_dump()
+    first, second = (
+        [row.split()[1] for row in load_rows(of, "de", "test", folder=tmp_path / "d.csv").table["text"]]
+        for of in (older, task)
+    )
+    assert first != second

@@ -1,0 +1,116 @@
+"""Readers of tables as text: comma-separated (or what a spreadsheet writes in place of commas) and tab-separated."""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.jsonl import LONGEST_LINE
+from xmodctl.core.messages import quoted
+from xmodctl.data.columns import checked_header
+from xmodctl.data.conll import conll_rows
+from xmodctl.data.files import DataFile, Numbered, lines_of
+
+OTHER_DELIMITERS = (";", "\t", "|")
+"""What separates the columns of a CSV file if it is not the comma."""
+_DECLARED = re.compile(r"\s*sep=(.)\s*", re.IGNORECASE)
+"""The line above a header by which spreadsheets know what separates the columns."""
+
+Lines = Iterator[tuple[int, str]]
+
+
+def csv_rows(file: DataFile) -> Numbered:
+    """Read comma-separated values with a header line, quoted as in RFC 4180."""
+    csv.field_size_limit(LONGEST_LINE)  # the default refuses a field of 128 KiB
+    lines = _from_first(lines_of(file))
+    first = next(lines, (1, ""))
+    declared = _DECLARED.fullmatch(first[1])
+    if declared:
+        first = next(lines, (first[0] + 1, ""))
+    second = next(lines, None)
+    delimiter = declared[1] if declared else _delimiter(file, first[1], second[1] if second else None)
+    above = first[0] - 1  # lines before the header
+    rest = chain([first], [second] if second else [], lines)
+    reader = csv.reader((line + "\n" for _, line in rest), strict=True, delimiter=delimiter)
+    complete = 0  # lines of complete rows
+    try:
+        header = checked_header(file, next(reader, []))
+        complete = reader.line_num
+        for fields in reader:
+            complete = reader.line_num
+            if fields:
+                yield from _cells(file, above + complete, header, fields)
+    except csv.Error as error:
+        reason = f"the row that starts here is not valid CSV ({error}); is a quote not closed?"
+        file.mistakes.add(file.at(above + complete + 1), reason)
+
+
+def tsv_rows(file: DataFile) -> Numbered:
+    """Read tab-separated values with a header line; quotes have no meaning, as in the files of XNLI and GLUE.
+
+    A file of tagged words has no header and is read as CoNLL columns.
+    """
+    if "tags" in file.columns:
+        yield from conll_rows(file)
+        return
+    header: list[str | None] | None = None
+    for number, line in _from_first(lines_of(file)):
+        fields = line.split("\t")
+        if header is None:
+            if len(fields) == 1 and _width(line, ",") > 1:
+                raise UserError(
+                    f"{file.name} has no tabs in its first line; if commas separate its columns, rename it to .csv"
+                )
+            header = checked_header(file, fields)
+        elif line:
+            yield from _cells(file, number, header, fields)
+
+
+def _from_first(lines: Lines) -> Lines:
+    """Yield the lines from the first one that is not blank."""
+    for number, line in lines:
+        if line and not line.isspace():
+            yield number, line
+            break
+    yield from lines
+
+
+def _delimiter(file: DataFile, header: str, row: str | None) -> str:
+    """Return what separates the columns: the comma, or what a spreadsheet may write in its place.
+
+    It is another mark if that divides the header, and the comma does not, or divides the first row differently.
+    """
+    if _width(header, ",") > 1 and (row is None or _width(row, ",") == _width(header, ",")):
+        return ","
+    widths = {mark: width for mark in OTHER_DELIMITERS if (width := _width(header, mark)) > 1}
+    if _width(header, ",") > 1:  # a comma within a name
+        widths = {mark: width for mark, width in widths.items() if row is not None and _width(row, mark) == width}
+    if not widths:
+        return ","
+    mark = max(widths, key=lambda each: widths[each])
+    file.notes.append(f"{file.name}: columns are separated by {quoted(mark)}, not by commas")
+    return mark
+
+
+def _width(line: str, delimiter: str) -> int:
+    try:
+        return len(next(csv.reader([line], delimiter=delimiter), []))
+    except csv.Error:
+        return 0
+
+
+def _cells(file: DataFile, number: int, header: Sequence[str | None], fields: list[str]) -> Numbered:
+    width = len(header)
+    if width == 1 and len(fields) > 1:
+        raise UserError(
+            f"{file.name}: the first line has one column, {quoted(header[0])}, and line {number} has {len(fields)}; "
+            "begin with the header, without lines above it, and put text that contains the delimiter in double quotes"
+        )
+    if len(fields) > width and not any(map(str.strip, fields[width:])):  # a delimiter at the end of the line
+        fields = fields[:width]
+    if len(fields) == width:
+        yield number, {name: field for name, field in zip(header, fields, strict=True) if name is not None}
+    else:
+        reason = f"the row has {len(fields)} fields, the header {width}"
+        file.mistakes.add(file.at(number), f"{reason}; is a delimiter or a line break in a field without quotes?")
