@@ -170,6 +170,16 @@ def test_the_column_with_the_text_can_be_named(tiny_model, tmp_path):
         xmodctl.embed(path, model=tiny_model, text_column="titel")
 
 
+@pytest.mark.parametrize("name", ["head.csv", "head.tsv", "empty.json"])
+def test_a_table_without_rows_is_refused(tiny_model, trained, tmp_path, name):
+    path = tmp_path / name
+    path.write_text("[]" if name == "empty.json" else "text\n")
+    with pytest.raises(UserError, match=r"(holds|contains) no rows"):
+        xmodctl.embed(path, "en", model=tiny_model)
+    with pytest.raises(UserError, match=r"(holds|contains) no rows"):
+        xmodctl.predict(trained[0], "en", path)
+
+
 def test_a_text_that_is_too_long_is_cut_and_counted(tiny_model):
     embeddings = xmodctl.embed([" ".join(["cat"] * 30), "cat"], "en", model=tiny_model, max_length=8)
     cut = xmodctl.embed([" ".join(["cat"] * 6)], "en", model=tiny_model)

@@ -97,6 +97,17 @@ def test_the_body_of_a_run_is_scored_and_compared_with_its_base(trained, data, t
     assert again == tuned
 
 
+def test_two_base_models_are_compared_without_a_word_about_training(tiny_model, data, tmp_path):
+    for name, pooling in (("mean", "mean"), ("cls", "cls")):
+        xmodctl.evaluate(
+            None, "all", task="retrieval", model=tiny_model, data=data, out=tmp_path / name,
+            overrides={"pooling": pooling},
+        )  # fmt: skip
+    comparison = xmodctl.compare([tmp_path / "mean", tmp_path / "cls"])
+    assert not [note for note in comparison.notes if "training" in note or "seed" in note]
+    assert "none" in next(line for line in run("tasks", "list").stdout.splitlines() if " retrieval " in line)
+
+
 def test_settings_of_the_vectors_are_part_of_the_plan(tiny_model, data, tmp_path):
     settings = {"pooling": "cls", "layer": 2, "prefix": "red ", "max_length": 16}
     xmodctl.evaluate(

@@ -200,7 +200,8 @@ def read_table(path: Path, extension: str, maker: RowMaker) -> Iterator[InputRow
     """Yield the rows of a file in a format of training data; columns are named as the kind or as the task names them.
 
     Raises:
-        UserError: While iterating: the file is damaged, or a row cannot be used; the message gives its place.
+        UserError: While iterating: the file is damaged or has no rows, or a row cannot be used; the message gives its
+            place.
     """
     mistakes = Mistakes(str(path))
     if maker.language is not None:
@@ -215,10 +216,10 @@ def read_table(path: Path, extension: str, maker: RowMaker) -> Iterator[InputRow
         numbered=maker.task.numbered_columns,
         plain_tags=KINDS[maker.task.kind].plain_tags,
     )
-    reported = 0
-    for count, (number, raw) in enumerate(rows):
+    reported = count = 0
+    for count, (number, raw) in enumerate(rows, start=1):
         mistakes.raise_any()
-        if not count:
+        if count == 1:
             maker.begin(raw)
         reported = _report(file.notes, reported, maker.listen)
         try:
@@ -227,6 +228,9 @@ def read_table(path: Path, extension: str, maker: RowMaker) -> Iterator[InputRow
             raise UserError(f"{file.at(number)}: {error}") from error
     mistakes.raise_any()
     _report(file.notes, reported, maker.listen)
+    if not count:
+        columns = ",".join(KINDS[maker.task.kind].input_columns(maker.task))
+        raise UserError(f"{path} holds no rows; give rows with {columns}, after a header line if it is a table")
 
 
 def _report(notes: list[str], reported: int, listen: Listener) -> int:

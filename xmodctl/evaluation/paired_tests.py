@@ -110,7 +110,10 @@ def compare_pairs(
     measurements = list({id(each): each for pair in pairs for each in (pair.first, pair.second)}.values())
     drawn = resampled(measurements, seed=seed, resamples=resamples)
     scores = dict(zip(map(id, measurements), drawn, strict=True))
-    notes = [*notes, *_seed_notes(sides), *coverage_notes(drawn)]
+    vectors = [each.run.plan.vectors for each in measurements]
+    if any(each is None or each.run for each in vectors):  # else nothing was trained
+        notes = [*notes, *_seed_notes(sides)]
+    notes = [*notes, *coverage_notes(drawn)]
     differences: list[Difference] = []
     for labels in dict.fromkeys((pair.of, pair.against) for pair in pairs):
         chosen = [pair for pair in pairs if (pair.of, pair.against) == labels]
