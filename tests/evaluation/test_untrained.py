@@ -1,6 +1,7 @@
 """Scores without training: retrieval and similarity by the vectors of a base model, or of a run's body."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -198,22 +199,43 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(tiny_model, data, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
-def test_commands_that_need_training_say_what_to_do_instead(tiny_model, data, tmp_path):
+def test_commands_that_need_training_say_what_to_do_instead(tiny_model, data, tmp_path, monkeypatch):
     out = tmp_path / "run"
     xmodctl.evaluate(None, "de", task="retrieval", model=tiny_model, data=data, out=out)
-    with pytest.raises(UserError, match="xmodctl eval-transfer --task retrieval"):
+    with pytest.raises(UserError) as refusal:
         xmodctl.finetune("retrieval", "en", model=tiny_model, data=data, out=tmp_path / "trained")
-    with pytest.raises(UserError, match="xmodctl embed --model"):
+    monkeypatch.chdir(tmp_path)
+    result = run(*shlex.split(str(refusal.value).partition("run: xmodctl ")[2]))
+    assert result.exit_code == 0, result.output
+    with pytest.raises(UserError, match="xmodctl embed --run"):
         xmodctl.predict(out, "de", ["a"])
     with pytest.raises(UserError, match="has no head; add --format sentence-transformers"):
         xmodctl.export(tmp_path / "exported", run=out)
-    with pytest.raises(UserError, match="repeat the eval-transfer command"):
-        xmodctl.resume(out)
-    delta = out / "seed-0" / "delta.safetensors"
-    delta.write_bytes(delta.read_bytes()[:-3])
-    with pytest.raises(UserError, match="repeat the eval-transfer command with --task"):
-        xmodctl.evaluate(out, "sw")
-    assert xmodctl.evaluate(None, "sw", task="retrieval", model=tiny_model, data=data, out=out).scores
+
+
+@pytest.mark.parametrize("of_run", [False, True])
+def test_what_is_damaged_is_made_again_by_the_command_that_the_message_names(
+    tiny_model, trained, data, tmp_path, of_run
+):
+    out = tmp_path / "run"
+    where = {"run": trained[0]} if of_run else {"run": None, "model": tiny_model}
+    before = xmodctl.evaluate(langs="de", task="retrieval", data=data, out=out, **where).scores
+    delta = next(out.glob("seed-*/delta.safetensors"))
+    whole = delta.read_bytes()
+    delta.write_bytes(whole[:-3])
+    with pytest.raises(UserError, match="make it again: xmodctl resume") as refusal:
+        xmodctl.evaluate(out, "de", on_exists="redo")
+    result = run(*shlex.split(str(refusal.value).partition("again: xmodctl ")[2]))
+    assert result.exit_code == 0, result.output
+    assert delta.read_bytes() == whole
+    assert xmodctl.evaluate(out, "de", on_exists="redo").scores == before
+    assert "has the seeds" in run("resume", out, "--seed", "77").stderr
+    if of_run:
+        xmodctl.finetune("xnli", "en", model=tiny_model, data=trained[1], out=trained[0], on_exists="redo",
+                         overrides={"epochs": 1, "batch_size": 8, "max_length": 32})  # fmt: skip
+        delta.unlink()
+        with pytest.raises(UserError, match="its plan is another one"):
+            xmodctl.resume(out)
 
 
 def test_repeated_texts_are_noted(tiny_model, tmp_path):

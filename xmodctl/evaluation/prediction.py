@@ -162,8 +162,8 @@ def predict(request: PredictRequest) -> Predictions:
         raise UserError(f"there is no file {request.inputs}; give a file, or - for standard input")
     seed = chosen_seed(run, request.seed)
     if run.plan.vectors is not None:
-        model = f"--run {run.plan.vectors.run}" if run.plan.vectors.run else f"--model {run.plan.model}"
-        raise UserError(f"{run.folder} scores vectors, and predicts nothing; for vectors, run: xmodctl embed {model}")
+        remedy = f"its vectors of the same rows: xmodctl embed --run {run.folder}"
+        raise UserError(f"{run.folder} scores vectors, and predicts nothing; {remedy}")
     source = find_base(run)
     packages = choose_all(request.packages, source)
     languages = available_languages(source, packages)

@@ -1,6 +1,6 @@
 """Runs without training: the sentence embeddings of a base model, or of a run's body, are scored like any other run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from xmodctl.languages import resolve
 from xmodctl.model.precision import resolve_precision
 from xmodctl.run.deltas import body_tensors, is_delta, load_delta, save_delta
 from xmodctl.run.folder import RUNS, locked
-from xmodctl.run.loading import chosen_seed, find_run
+from xmodctl.run.loading import chosen_seed, find_base, find_run
 from xmodctl.run.plan import Plan
 from xmodctl.run.run import Run
 
@@ -173,16 +173,36 @@ def _opened(folder: Path, plan: Plan, source: "Source", trained: Run | None) -> 
         chosen_seed(trained, None)  # refuses a run without one
         seeds = trained.finished_seeds
     with locked(folder):
-        run = Run.open(folder, plan, seeds, {}, "resume")
-        for seed in seeds:
-            if is_delta(run.delta(seed)):
-                continue
-            tensors: dict[str, Any] = {}
-            facts: dict[str, Any] = {"step": 0, "selected_on": ""}
-            if trained is not None:
-                tensors, facts = load_delta(trained.delta(seed), source, remedy=trained.retraining(seed))
-            run.delta(seed).parent.mkdir(parents=True, exist_ok=True)
-            save_delta(run.delta(seed), body_tensors(tensors), source, facts)
-        run = replace(run, state="finished")
-        run.write()
+        return _filled(Run.open(folder, plan, seeds, {}, "resume"), seeds, source, trained)
+
+
+def remake(run: Run, seed: int | None) -> Run:
+    """Return a run that scores vectors with what is missing or damaged of its seeds made again.
+
+    Raises:
+        UserError: It has no such seed, or the run whose body it scores has changed.
+    """
+    if seed is not None and seed not in run.seeds:
+        raise UserError(f"--seed {seed}: {run.folder} has the seeds {', '.join(map(str, run.seeds))}")
+    vectors = run.plan.vectors
+    trained = Run.read(vectors.run) if vectors is not None and vectors.run else None
+    if trained is not None and vectors is not None and trained.plan.digest != vectors.run_digest:
+        raise UserError(f"{trained.folder} is not the run whose vectors {run.folder} scores; its plan is another one")
+    with locked(run.folder):
+        return _filled(run, run.seeds if seed is None else (seed,), find_base(run), trained)
+
+
+def _filled(run: Run, seeds: Sequence[int], source: "Source", trained: Run | None) -> Run:
+    """Return a run with what each seed lacks: the body that a run trained, or nothing but the base model's identity."""
+    for seed in seeds:
+        if is_delta(run.delta(seed)):
+            continue
+        tensors: dict[str, Any] = {}
+        facts: dict[str, Any] = {"step": 0, "selected_on": ""}
+        if trained is not None:
+            tensors, facts = load_delta(trained.delta(seed), source, remedy=trained.retraining(seed))
+        run.delta(seed).parent.mkdir(parents=True, exist_ok=True)
+        save_delta(run.delta(seed), body_tensors(tensors), source, facts)
+    run = replace(run, state="finished")
+    run.write()
     return run

@@ -32,12 +32,14 @@ class ResumeRequest:
 def resume(request: ResumeRequest) -> "Run | LanguageRun":
     """Train what is not finished, or is damaged, in a folder of `finetune` or `add-language`.
 
-    The plan, the data and the model are those that the folder names; nothing that is whole is trained again.
+    The plan, the data and the model are those that the folder names; nothing that is whole is trained again. In a run
+    that scores vectors without training, what is missing or damaged is made again.
 
     Raises:
         UserError: The folder is neither, or its data or its model has changed.
         KeyboardInterrupt: The training was interrupted; the same call resumes it.
     """
+    from xmodctl.evaluation.untrained import remake
     from xmodctl.new_language.language_run import LanguageRun
     from xmodctl.run.run import Run
     from xmodctl.training.resuming import resume_run
@@ -45,7 +47,10 @@ def resume(request: ResumeRequest) -> "Run | LanguageRun":
     folder, listen = Path(request.run).expanduser(), request.listen or warn
     if (folder / LanguageRun.FILE).exists():
         return _resume_languages(LanguageRun.read(folder), request.seed, listen)
-    return resume_run(Run.read(folder), request.seed, listen)
+    run = Run.read(folder)
+    if run.plan.vectors is not None:
+        return remake(run, request.seed)
+    return resume_run(run, request.seed, listen)
 
 
 def _resume_languages(run: "LanguageRun", seed: int | None, listen: Listener) -> "LanguageRun":

@@ -12,7 +12,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, warn
 from xmodctl.core.safetensors_io import read_entries
 from xmodctl.run.data_sets import fingerprint_of
-from xmodctl.run.folder import RUNS, Folder, differences
+from xmodctl.run.folder import RUNS, Folder, differences, resuming
 from xmodctl.run.plan import Plan
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Run(Folder):
     def retraining(self, seed: int) -> str:
         """Return how to make what is damaged of one seed again, as the end of a message."""
         if self.plan.vectors is not None:
-            return f"remove {self.seed_folder(seed)}, and repeat the eval-transfer command with --task that made it"
+            return f"make it again: {resuming(self.folder, seed)}"
         return super().retraining(seed)
 
     def delta(self, seed: int) -> Path:

@@ -1,5 +1,6 @@
 """From a request to the plan that is run: each value with its origin."""
 
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,7 +70,7 @@ def resolve_plan(
         UserError: A name, a key or a value is wrong; wrong keys are reported together.
     """
     chosen = settings(request)
-    _refuse_untrained(chosen.task, str(request.task), str(request.model))
+    _refuse_untrained(chosen.task, request)
     languages = request.languages or (chosen.task.source_language,)
     _check_early(request, languages, chosen.recipe)
     chosen = fitted(chosen, request, languages)
@@ -104,17 +105,16 @@ def resolve_plan(
     return ResolvedPlan(plan, chosen.origins, tuple(notes), chosen.remarks), model
 
 
-def _refuse_untrained(task: Task, name: str, model: str) -> None:
+def _refuse_untrained(task: Task, request: PlanRequest) -> None:
     """Refuse a task that is scored without training.
 
     Raises:
         UserError: It is one.
     """
     if not KINDS[task.kind].trains:
-        raise UserError(
-            f"{task.title} is scored without training; run: xmodctl eval-transfer --task {name} --model {model} "
-            "--langs @task"
-        )
+        words = ["xmodctl", "eval-transfer", "--task", str(request.task), "--model", str(request.model)]
+        words += ["--data", str(request.data), "--langs", "all"] if request.data else ["--langs", "@task"]
+        raise UserError(f"{task.title} is scored without training; run: {shlex.join(words)}")
 
 
 def settings(request: PlanRequest) -> Settings:

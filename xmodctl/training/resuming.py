@@ -23,8 +23,6 @@ def resume_run(run: Run, seed: int | None, listen: Listener) -> Run:
         UserError: The run has no such seed, or its data or base model has changed.
         KeyboardInterrupt: The training was interrupted; the same call resumes it.
     """
-    if run.plan.vectors is not None:
-        raise UserError(f"{run.folder} has no training; repeat the eval-transfer command with --task that made it")
     source = find_base(run)
     plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
     seeds = chosen_seeds(run, seed)
