@@ -106,7 +106,6 @@ def test_two_base_models_are_compared_without_a_word_about_training(tiny_model, 
         )  # fmt: skip
     comparison = xmodctl.compare([tmp_path / "mean", tmp_path / "cls"])
     assert not [note for note in comparison.notes if "training" in note or "seed" in note]
-    assert "none" in next(line for line in run("tasks", "list").stdout.splitlines() if " retrieval " in line)
 
 
 def test_settings_of_the_vectors_are_part_of_the_plan(tiny_model, data, tmp_path):
