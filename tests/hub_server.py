@@ -250,9 +250,10 @@ class _Handler(BaseHTTPRequestHandler):
         cut = self.served.faults.get(repository) == "truncated" and path.endswith((".parquet", ".safetensors"))
         if (span := self.headers.get("Range")) and not cut:
             self.served.ranges.append(span)
-            start = int(span.removeprefix("bytes=").removesuffix("-"))
-            headers |= {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
-            self._send(206, content[start:], headers)
+            start, _, last = span.removeprefix("bytes=").partition("-")
+            part = content[int(start) : int(last) + 1 if last else None]
+            headers |= {"Content-Range": f"bytes {start}-{int(start) + len(part) - 1}/{len(content)}"}
+            self._send(206, part, headers)
             return
         self._send(200, content, headers, sent=len(content) // 2 if cut else None)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xmodctl.core import hub_patience
 from xmodctl.core.events import Notice, report
 from xmodctl.core.hub import HubError, classified, unreachable, web_page
-from xmodctl.core.hub_patience import Patience, allowed_seconds, limit_client, read_seconds, within
+from xmodctl.core.hub_patience import Patience, Result, allowed_seconds, limit_client, read_seconds, within
 from xmodctl.core.locks import has_name
 from xmodctl.core.visible import one_line
 
@@ -107,18 +107,94 @@ def fetch(repository: Repository, wanted: Wanted, *, is_replaceable: bool = Fals
         return copy
 
 
-def _download(repository: Repository, wanted: Wanted, copy: Path | None, patience: Patience) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
+def list_files(repository: Repository) -> list[str]:
+    """Return the files that a repository has; nothing is downloaded.
 
+    Raises:
+        HubError: The Hub does not have the repository, or does not answer.
+    """
+    return _of_the_hub(lambda patience: _names(_listing(repository, patience)))
+
+
+def read_part(repository: Repository, path: str, size: int, *, at_end: bool = False) -> bytes:
+    """Return the first or the last bytes of a file on the Hub, without the others. The cache is not used.
+
+    Raises:
+        HubError: The Hub does not give them.
+    """
+    return _of_the_hub(lambda patience: _part(repository, path, size, patience, at_end=at_end))
+
+
+def _of_the_hub(ask: Callable[[Patience], Result]) -> Result:
+    """Ask for what is not in the cache, and remember a failure of the Hub."""
+    seconds = allowed_seconds(has_copy=False)
     limit_client()
-    listing: Any = patience.persist(
+    try:
+        _recall(seconds)
+        return ask(Patience(seconds))
+    except HubError as error:
+        _remember(error, seconds)
+        raise
+
+
+def _part(repository: Repository, path: str, size: int, patience: Patience, *, at_end: bool) -> bytes:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        build_hf_headers,
+        get_session,
+        hf_raise_for_status,
+    )
+
+    url = hf_hub_url(repository.id, path, repo_type=repository.kind, revision=repository.revision)
+    facts = patience.persist(lambda: get_hf_file_metadata(url, timeout=read_seconds()))
+    start = max(0, (facts.size or 0) - size) if at_end else 0
+    span = {"Accept-Encoding": "identity", "Range": f"bytes={start}-{start + size - 1}"}
+
+    def get() -> bytes:
+        session = get_session()
+        request = session.build_request("GET", url, headers={**build_hf_headers(), **span})
+        response = session.send(request, stream=True)
+        try:
+            if response.status_code >= 400:
+                response.read()
+            hf_raise_for_status(response)
+            if start and response.status_code != 206:
+                raise HubError("other", "the Hub does not serve parts of files", "try again later")
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) >= size:
+                    break
+            return bytes(content[:size])
+        finally:
+            response.close()
+
+    return patience.persist(get)
+
+
+def _listing(repository: Repository, patience: Patience) -> Any:
+    """Return what the Hub knows about a repository."""
+    from huggingface_hub import HfApi
+
+    return patience.persist(
         lambda: HfApi().repo_info(
             repository.id, repo_type=repository.kind, revision=repository.revision, timeout=read_seconds()
         )
     )
+
+
+def _names(listing: Any) -> list[str]:
+    return sorted(sibling.rfilename for sibling in listing.siblings or ())
+
+
+def _download(repository: Repository, wanted: Wanted, copy: Path | None, patience: Patience) -> Path:
+    from huggingface_hub import snapshot_download
+
+    limit_client()
+    listing = _listing(repository, patience)
     if copy is not None and copy.name == listing.sha:
         return copy
-    paths = wanted.choose({sibling.rfilename for sibling in listing.siblings or ()})
+    paths = wanted.choose(set(_names(listing)))
     for path in paths:
         _File(repository, path, listing.sha, patience).download()
     # The content is in the cache; the client records the commit and links the files.

@@ -37,7 +37,7 @@ def find(task: Task, language: str, split: Split, *, evaluation: bool) -> DataSo
             reasons[f"{location.repository}@{location.revision}"] = reason
             continue
         name = files[0] if len(files) == 1 else pattern
-        source = _source(task, data, location, language, split)
+        source = source_of(task, data, location, language, split)
         return replace(
             source,
             files={folder / file: f"{location.repository}:{file}" for file in files},
@@ -57,12 +57,12 @@ def at_hand(task: Task, language: str, split: Split) -> DataSource | None:
         folder = cached(_repository(location), _wanted(pattern))
         files = _matching(folder, pattern) if folder else []
         if folder and all(format_of(Path(file)) for file in files):
-            source = _source(task, data, location, language, split)
+            source = source_of(task, data, location, language, split)
             return replace(source, files={folder / file: file for file in files}, origin=pattern)
     return None
 
 
-def _source(task: Task, data: HubData, location: Location, language: str, split: Split) -> DataSource:
+def source_of(task: Task, data: HubData, location: Location, language: str, split: Split) -> DataSource:
     """Return how the files of one location are read."""
     part = "evaluation" if data is task.evaluation else "training"
     return DataSource(
