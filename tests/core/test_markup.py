@@ -1,6 +1,10 @@
 """Markup is found in text and removed from it, also where it runs over several lines."""
 
+from time import perf_counter
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xmodctl.core.markup import MARKUP, MOST_OPEN, MarkupRemover, without_markup
 
@@ -28,6 +32,8 @@ def test_markup_is_found(text):
     [
         "a < b", "I <3 you", "mail <name@host.org>", "see <https://host.org/a>", "if a<b and c>d", "[1] and [2]",
         "AT&T; R&D", "x <- 3", "f(x) = {y | y > 1}", "1 <= n << 2 >= 0", "{{}}",
+        "{{1,2},{3,4}}", "see http://host.org/?a=1&copy=2&reg=3", "10'' by 6'' wide", "x[1][2] = {0}", "#hashtag",
+        "if (a<b && c>d)", "a == b == c", "{|x| > 1}", "Tom & Jerry &",
     ],
 )  # fmt: skip
 def test_ordinary_text_is_not_taken_for_markup_and_stays_as_it_is(text):
@@ -52,6 +58,16 @@ def test_ordinary_text_is_not_taken_for_markup_and_stays_as_it_is(text):
         (["unclosed <b", "and so on"], ["unclosed <b", "and so on"]),
         (["open {{", "x", "y"], ["open {{", "x", "y"]),
         (["a <!-- b", "c"], ["a <!-- b", "c"]),
+        (["a <!-- x --> b <!-- c", "d --> e"], ["a b e"]),
+        (['<a title="x > y">label</a> <img src="' + "A" * 3_000 + '"> end'], ["label end"]),
+        (["<description><![CDATA[First line", "second <b>line</b>]]></description>"], ["First line", "second line"]),
+        (["&lt;ref&gt;a source", "of it&lt;/ref&gt;text"], ["text"]),
+        (["Donau&shy;dampf&#173;schiff &copy; &unknown; &notit;"], ["Donaudampfschiff © &unknown; &notit;"]),
+        (["<gallery>", "File:x.jpg|caption", "</gallery>text"], ["text"]),
+        (["{| class='x'", "| a", "{|", "| b", "|}", "| c", "|}", "text"], ["text"]),
+        (["{{a|{{{1|b}}}|c}} text"], ["text"]),
+        (["[[w:Target|label]]s [[Category:Xs|sorted as]] [[Datei:x.jpg|caption]] [[de:Ziel]]"], ["labels"]),
+        (["* item", "** second", "# third", "__NOTOC__", "; term"], ["item", "second", "third", "term"]),
     ],
 )
 def test_markup_is_removed(lines, expected):
@@ -76,3 +92,29 @@ def test_a_tag_that_a_long_line_was_cut_in_is_removed():
 
 def test_one_text_of_several_lines_is_stripped_as_a_whole():
     assert without_markup('a <i\ntitle="x">b</i>').split() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["<!-- ", "{{a ", "{{", "[[a ", "[[a|", "<a ", "<a b=c ", "''a ", "'", "&amp", "&amp;amp;", "\n{|", "{| x\n",
+     "<script> ", "<ref name=a>", "== a ", "=", "[http://a ", "[//", "\n", " ", "<a\n", "<![CDATA[",
+     "}}", "{ {{ ", "<a title='"],
+)  # fmt: skip
+def test_removal_takes_time_in_proportion_to_the_text_whatever_it_is(part):
+    text = part * (100_000 // len(part))
+    started = perf_counter()
+    MARKUP.search(text[:2_000])
+    without_markup(text)
+    stripped(*(text[start : start + 2_000] for start in range(0, len(text), 2_000)))
+    assert perf_counter() - started < 5
+
+
+PARTS = st.sampled_from(
+    ["<!--", "-->", "<p>", "</p>", "<ref>", "</ref>", "{{", "}}", "{", "}", "\n{|", "\n|}", "[[", "]]", "|", "''",
+     "'''", "&amp;", "&lt;", "&", "\n", "\n", " ", "word", "<script>", "</script>", "==", "* ", "[http://a "]
+)  # fmt: skip
+
+
+@given(st.lists(PARTS, max_size=30).map("".join))
+def test_a_text_in_lines_is_stripped_like_the_whole(text):
+    assert " ".join(stripped(*text.split("\n"))).split() == without_markup(text).split()

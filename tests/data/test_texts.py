@@ -12,7 +12,6 @@ import pytest
 from xmodctl.core.errors import UserError
 from xmodctl.data import texts
 from xmodctl.data.texts import HELD_OUT, LEAST, LONGEST, gather
-from xmodctl.languages.text_check import cautions
 
 
 def lines(count: int = 1_000, seed: int = 0) -> list[str]:
@@ -231,12 +230,18 @@ def as_file(lines: list[str], form: str, folder: Path) -> str:
             path.write_bytes(gzip.compress(text.encode()))
         case ".jsonl":
             path.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+        case ".tsv":
+            path.write_text("text\n" + text)
+        case ".json":
+            path.write_text(json.dumps([{"text": line} for line in lines]))
+        case "-saved":
+            Dataset.from_dict({"text": lines}).save_to_disk(path)
         case _:
             getattr(Dataset.from_dict({"text": lines}), f"to_{form[1:]}")(path)
     return str(path)
 
 
-@pytest.mark.parametrize("form", [".txt", ".txt.gz", ".jsonl", ".csv", ".parquet"])
+@pytest.mark.parametrize("form", [".txt", ".txt.gz", ".jsonl", ".json", ".csv", ".tsv", ".parquet", "-saved"])
 def test_a_text_of_markup_is_refused_and_stripped_on_request_in_every_format(form, tmp_path):
     words = [f"{n} amavi & {'neno ' * 12}".strip() for n in range(400)]
     lines = [f'<seg id="b.MAT.{n}.1" type="verse">{line.replace("&", "&amp;")}</seg>' for n, line in enumerate(words)]
@@ -262,10 +267,12 @@ def test_a_few_tags_and_signs_of_less_than_are_no_markup(tmp_path):
     ]
     path = tmp_path / "text.txt"
     path.write_text("\n".join(lines) + "\n")
-    assert gather([str(path)], tmp_path / "out").counts.kept == 420
-    (caution,) = cautions("sw", lines)
-    assert '5% of the lines contain markup, such as "<b>"; remove it with --strip-markup' in caution
-    assert cautions("sw", lines, is_stripped=True) == ()
+    corpus = gather([str(path)], tmp_path / "out")
+    assert corpus.counts.kept == 420
+    assert corpus.markup == '5% of the lines contain markup, such as "<b>"; remove it with --strip-markup'
+    assert gather([str(path)], tmp_path / "out", strip_markup=True).markup is None
+    path.write_text("\n".join(lines[:403]) + "\n")
+    assert gather([str(path)], tmp_path / "out").markup is None
 
 
 def test_half_a_character_in_a_row_of_text_is_a_mistake_with_its_line(tmp_path):

@@ -20,6 +20,12 @@ def add(model: Path, out: Path, *more: object) -> Result:
     return run("add-language", *more, "--model", model, "--out", out, *SETTINGS)
 
 
+def shown(result: Result) -> str:
+    """Return the output of a command that succeeds, without line breaks."""
+    assert result.exit_code == 0, result.output
+    return " ".join(result.output.split())
+
+
 def test_a_finetuned_run_scores_the_new_language_at_once(tiny_model, pairs, write_pairs, write_text, tmp_path):
     trained = run(
         "finetune", "--task", "xnli", "--lang", "en", "--model", tiny_model, "--data", pairs, "--out", tmp_path / "run",
@@ -70,8 +76,8 @@ def test_markup_is_removed_on_request_and_the_plan_the_package_and_a_resumption_
     words = ("zu", "--text", marked)
     message = refused(add(tiny_model, tmp_path / "out", *words))
     assert "remove it with --strip-markup" in message
-    shown = add(tiny_model, tmp_path / "out", *words, "--strip-markup", "--dry-run")
-    assert "markup removed --strip-markup" in " ".join(shown.stdout.split())
+    dry_run = add(tiny_model, tmp_path / "out", *words, "--strip-markup", "--dry-run")
+    assert "markup removed --strip-markup" in shown(dry_run)
     added = json.loads(add(tiny_model, tmp_path / "out", *words, "--strip-markup", "--json").stdout)
     same = json.loads(add(tiny_model, tmp_path / "plain", "zu", "--text", plain, "--json").stdout)
     assert added["adapters"][0]["package"]["sha256"] == same["adapters"][0]["package"]["sha256"]
@@ -176,3 +182,29 @@ def test_a_text_that_the_vocabulary_does_not_know_at_all_is_refused(tiny_model, 
     path.write_text("".join(f"ߒߞߏ ߞߊ߲ {number:05} ߟߎ߬ ߛߓߍ߫ ߦߋ߫ ߢߌ߬ ߡߊ߲߬ߘߋ߲߬ߞߊ߲ ߠߎ߬ ߟߊ߫ ߞߊ߲\n" for number in range(600)))
     message = refused(add(tiny_model, tmp_path / "out", "nqo", "--text", path, *more))
     assert "unknown.txt: every piece of the training text is unknown to the model's vocabulary" in message
+
+
+def test_a_dry_run_reports_some_markup_and_what_it_does_not_read(tiny_model, write_text, tmp_path):
+    lines = write_text("zu").read_text().splitlines()
+    some = tmp_path / "some.txt"
+    some.write_text("\n".join([*lines, *(f"<p>{line} again</p>" for line in lines[:40])]))
+    result = add(tiny_model, tmp_path / "out", "zu", "--text", some, "--dry-run")
+    assert '% of the lines contain markup, such as "<p>"; remove it with --strip-markup' in shown(result)
+    result = add(tiny_model, tmp_path / "out", "zu", "--text", some, "--strip-markup", "--dry-run")
+    assert "of the lines contain markup" not in shown(result)
+    result = add(tiny_model, tmp_path / "out", "zu", "--text", "-", "--dry-run")
+    assert "zu_ZA: a dry run leaves standard input alone, so the text is not checked" in shown(result)
+    marked = tmp_path / "head.html"
+    marked.write_text("".join(f"<p>{line}</p>\n" for line in lines))
+    words = ("zu", "--text", some, "--head-text", marked, "--dry-run")
+    assert "head.html: 100% of the lines contain markup" in refused(add(tiny_model, tmp_path / "out", *words))
+
+
+def test_a_folder_of_texts_is_refused_with_names_that_a_shell_expands(tiny_model, tmp_path):
+    folder = tmp_path / "two words"
+    folder.mkdir()
+    for name in ("a.html.gz", "b.html.gz", "readme"):
+        (folder / name).write_bytes(b"")
+    message = refused(add(tiny_model, tmp_path / "out", "zu", "--text", folder))
+    assert "is a folder; name the files in it, as in --text" in message
+    assert "two words'/*.html.gz" in message

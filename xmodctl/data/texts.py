@@ -7,8 +7,10 @@ import codecs
 import hashlib
 import io
 import re
+import shlex
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -33,8 +35,8 @@ LONGEST = 2_000
 LEAST = 20_000
 """Characters of usable text (about ten pages); with less, nothing can be learned or measured."""
 
-MOST_MARKUP = 0.2
-"""The share of the documents that may contain markup; with more, what would be learned is markup."""
+LEAST_MARKUP, MOST_MARKUP = 0.01, 0.2
+"""The shares of the documents that contain markup from which on it is reported, and the text refused."""
 
 _CHUNK = 2**20  # bytes read at a time
 _ROWS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", SAVED)  # formats with columns; all others are lines of text
@@ -81,6 +83,7 @@ class Corpus:
     counts: Counts
     origins: tuple[str, ...]
     fingerprint: str  # sha256 of the kept lines, in order
+    markup: str | None = None  # how many lines contain markup, and what to do about it; None if very few do
 
     def documents(self) -> Iterator[str]:
         """Yield the training documents in the order of the text."""
@@ -154,22 +157,35 @@ def gather(
                 training.write(text + "\n")
     mistakes.raise_any()
     counts = Counts(**tally)
-    remedy = "save it as plain text" if strip_markup else "remove it with --strip-markup"
-    _check(counts, sources, marked, f"such as {quoted(markup)}; {remedy}")
-    return Corpus(*paths, counts, tuple(sources), fingerprint.hexdigest())
+    note = _markup_note(sources, counts.kept, marked, markup, is_stripped=strip_markup)
+    _check(counts, sources)
+    return Corpus(*paths, counts, tuple(sources), fingerprint.hexdigest(), note)
 
 
-def _check(counts: Counts, sources: Sequence[str], marked: int, remedy: str) -> None:
-    """Refuse a text that is mostly markup, or too short.
+def _markup_note(sources: Sequence[str], kept: int, marked: int, markup: str, *, is_stripped: bool) -> str | None:
+    """Return what to know about the markup in a text, if there is more than a little.
 
     Args:
-        counts: What happened to its lines.
-        sources: Where it is from.
-        marked: How many of the kept lines contain markup.
-        remedy: What markup, and what to do about it.
+        sources: Where the text is from.
+        kept: How many lines it has.
+        marked: How many of them contain markup.
+        markup: An example.
+        is_stripped: Whether markup was removed before.
+
+    Raises:
+        UserError: There is too much.
     """
-    if marked > MOST_MARKUP * counts.kept:
-        raise UserError(f"{', '.join(sources)}: {marked / counts.kept:.0%} of the lines contain markup, {remedy}")
+    if marked == 0 or marked < LEAST_MARKUP * kept:
+        return None
+    remedy = "save it as plain text" if is_stripped else "remove it with --strip-markup"
+    note = f"{marked / kept:.0%} of the lines contain markup, such as {quoted(markup)}; {remedy}"
+    if marked > MOST_MARKUP * kept:
+        raise UserError(f"{', '.join(sources)}: {note}")
+    return note
+
+
+def _check(counts: Counts, sources: Sequence[str]) -> None:
+    """Refuse a text that is too short."""
     if counts.characters < LEAST:
         raise UserError(
             f"{', '.join(sources)}: {counts.characters:,} characters of usable text in {counts.kept:,} different "
@@ -260,7 +276,7 @@ def _local_file(source: str) -> Path | None:
     """
     path = Path(source).expanduser()
     if path.is_dir() and format_of(path) != SAVED:
-        raise UserError(f"--text {source} is a folder; name the files in it, as in --text {source}/*.txt")
+        raise UserError(f"--text {source} is a folder; name the files in it, as in --text {_files_in(path)}")
     if path.exists():
         return path
     repository, colon, _ = source.partition(":")
@@ -275,6 +291,14 @@ def _local_file(source: str) -> Path | None:
             f"--text '{source}:data/train-*.parquet'"
         )
     return None
+
+
+def _files_in(folder: Path) -> str:
+    """Return how a shell names the files of a folder, or those of them that have the most common extension."""
+    names = [file.name for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
+    extensions = Counter("".join(Path(name).suffixes[-2:]) for name in names)
+    extension = extensions.most_common(1)[0][0] if extensions else ".txt"
+    return f"{shlex.quote(str(folder))}/*{shlex.quote(extension) if extension else ''}"
 
 
 def _rows(path: Path, name: str, column: str, mistakes: Mistakes, *, strip_markup: bool) -> Iterator[tuple[str, bool]]:

@@ -4,8 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from xmodctl.core.markup import MARKUP
-from xmodctl.core.messages import quoted
 from xmodctl.languages import frequent_words, name, same
 from xmodctl.languages.kinship import shared_branch
 from xmodctl.languages.scripts import script_mismatch, script_of
@@ -18,30 +16,19 @@ OTHER_LANGUAGE_WITHOUT_LIST = 0.15
 """The same if there is no list for the language that the text should be in."""
 CLOSE_RELATIVES = 3
 """Languages that share this many branches of the family tree are too close for word lists to distinguish."""
-LEAST_MARKUP = 0.01
-"""The share of lines with markup from which on they are reported."""
 _WORD = re.compile(r"[^\s\d!-/:-@\[-`{-~¡¿«»‘“”„‚…–—·،؛؟۔।॥]+")
 """A run of characters without spaces and punctuation; the apostrophe ’ may be a letter."""
 
 
-def cautions(language: str, texts: Sequence[str], *, is_stripped: bool = False) -> tuple[str, ...]:
+def cautions(language: str, texts: Sequence[str]) -> tuple[str, ...]:
     """Return what looks wrong in a sample of a language's text, one sentence each.
 
     Args:
         language: The language that the text should be in.
         texts: The sample.
-        is_stripped: Whether markup was removed.
     """
     caution = _other_script(language, texts) or _other_language(language, texts)
-    return tuple(filter(None, (caution, None if is_stripped else _markup(texts))))
-
-
-def _markup(texts: Sequence[str]) -> str | None:
-    tags = [match[0] for text in texts if (match := MARKUP.search(text))]
-    if len(tags) < LEAST_MARKUP * len(texts):
-        return None
-    share = len(tags) / len(texts)
-    return f"{share:.0%} of the lines contain markup, such as {quoted(tags[0])}; remove it with --strip-markup"
+    return (caution,) if caution else ()
 
 
 def _other_script(language: str, texts: Sequence[str]) -> str | None:

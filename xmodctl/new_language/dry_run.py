@@ -11,7 +11,7 @@ from xmodctl.core.requests import command
 from xmodctl.data.texts import STANDARD_INPUT
 from xmodctl.new_language.cost import Cost, estimate
 from xmodctl.new_language.language_run import LanguageRun
-from xmodctl.new_language.language_text import LanguageText, read_texts
+from xmodctl.new_language.language_text import LanguageText, read_head_text, read_texts
 from xmodctl.new_language.plan import Plan, resolve_plan
 from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.training.planning import ResolvedPlan
@@ -38,7 +38,12 @@ class DryRun:
     @property
     def notes(self) -> tuple[str, ...]:
         """What you should know about the plan and the texts."""
-        return (*self.resolved.notes, *(f"{text.language}: {note}" for text in self.texts for note in text.notes))
+        known = {text.language for text in self.texts}
+        return (
+            *self.resolved.notes,
+            *(f"{text.language}: {note}" for text in self.texts for note in text.notes),
+            *(f"{name}: {_unread(files)}" for name, files in self.plan.texts.items() if name not in known),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the dry run as plain JSON values."""
@@ -88,7 +93,15 @@ def _read_local(plan: Plan, model: str) -> tuple[LanguageText, ...]:
     if tokenizer is None or not local:
         return ()
     with TemporaryDirectory(prefix="xmodctl-") as folder:
+        if _is_local(plan.head_text):
+            read_head_text(plan, Path(folder))
         return tuple(read_texts(replace(plan, texts=local), Path(folder), tokenizer))
+
+
+def _unread(files: Sequence[str]) -> str:
+    """Return why a text is not read."""
+    reason = "leaves standard input alone" if STANDARD_INPUT in files else "downloads nothing"
+    return f"a dry run {reason}, so the text is not checked"
 
 
 def _sequences(plan: Plan, texts: Sequence[LanguageText]) -> dict[str, int] | None:

@@ -89,9 +89,8 @@ def read_texts(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast") -
     for language, files in plan.texts.items():
         corpus = gather(files, folder / language, column=plan.column, limit=plan.limit, strip_markup=plan.strip_markup)
         sample = corpus.sample(FIT_TEXTS)
-        yield LanguageText(
-            language, corpus, measure_fit(tokenizer, sample), cautions(language, sample, is_stripped=plan.strip_markup)
-        )
+        notes = (*cautions(language, sample), *filter(None, [corpus.markup]))
+        yield LanguageText(language, corpus, measure_fit(tokenizer, sample), notes)
 
 
 def read_head_text(plan: Plan, folder: Path) -> Corpus | None:
