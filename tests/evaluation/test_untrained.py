@@ -245,3 +245,18 @@ def test_repeated_texts_are_noted(tiny_model, tmp_path):
     result = run("eval-transfer", "--task", "retrieval", "--model", tiny_model, "--data", tmp_path / "data",
                  "--langs", "de", "--out", tmp_path / "run")  # fmt: skip
     assert "1 rows repeat an earlier `text`; of equal texts, only the first can be found" in result.stderr
+
+
+def test_a_file_without_languages_is_in_the_language_that_is_named(tiny_model, tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("de,en\n" + "".join(f"{text},{pair}\n" for text, pair in zip(SENTENCES, ENGLISH, strict=True)))
+    where = ["--task", "retrieval", "--model", tiny_model, "--data", path, "--set", "columns.text=de",
+             "--set", "columns.text_pair=en", "--out", tmp_path / "run"]  # fmt: skip
+    result = run("eval-transfer", *where, "--langs", "de")
+    assert result.exit_code == 0, result.output
+    assert values(tmp_path / "run") == pytest.approx({"de": accuracy(model=tiny_model)["de"]})
+    (row,) = read_rows(tmp_path / "run" / "results.jsonl")
+    assert row.n == 12, "all rows of a file are scored"
+    refused = run("eval-transfer", *where, "--langs", "all")
+    assert refused.exit_code == 2
+    assert "does not give the language of its rows; name one language" in refused.stderr

@@ -90,7 +90,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     if is_divided:
         remarks.append(_split_remark(data, task))
     sources = [code for code in survey.languages if any(same(code, language) for language in languages)]
-    if shown and sources:
+    if shown and sources and KINDS[task.kind].trains:
         shown["source_language"] = sources[0]
     keys = (*changes, *(key for key in shown if key != "source_language"))
     task = task.with_values({**shown, "from_data": [*task.from_data, *keys]}, origin=origin)

@@ -48,7 +48,7 @@ def untrained_run(request: EvaluationRequest, listen: Listener) -> Run:
     settings = {key: changes.pop(key) for key in VECTOR_KEYS if key in changes}
     if request.language_column:
         changes["language_column"] = request.language_column
-    task = _with_local_data(_untrained_task(str(request.task), changes), request.data, listen)
+    task = _with_local_data(_untrained_task(str(request.task), changes), request, listen)
     _checked(settings)
     trained = None if request.run is None else find_run(request.run)
     name = str(request.model) if trained is None else trained.plan.model
@@ -110,12 +110,13 @@ def _untrained_task(name: str, changes: Mapping[str, Any]) -> Task:
     return task.with_values({"kind": kind.untrained, **required}, origin=f"the task {task.name}")
 
 
-def _with_local_data(task: Task, data: str | Path | None, listen: Listener) -> Task:
+def _with_local_data(task: Task, request: EvaluationRequest, listen: Listener) -> Task:
     """Return a task with what local data shows of it.
 
     Raises:
         UserError: There is no data, or it lacks what the task needs.
     """
+    data = request.data
     if data is None:
         if task.is_open:
             raise UserError(f"the task {task.name} is about data of your own; give it with --data FILE or --data DIR")
@@ -127,12 +128,20 @@ def _with_local_data(task: Task, data: str | Path | None, listen: Listener) -> T
         )
     if folder.is_file() and not task.split_column:
         task = task.with_values({"split_seed": None}, origin="--data")
-    fitted = fit(task, folder, (task.source_language,))
+    named = [part for part in request.selection.split(",") if part not in ("all", "@task") and part[:1] != "-"]
+    fitted = fit(task, folder, [part.partition("=")[0].strip() for part in named] or (task.source_language,))
     for text in fitted.remarks:
         listen(Notice(text))
     for text in fitted.cautions:
         listen(Notice(text, caution=True))
-    return fitted.task
+    if not folder.is_file() or fitted.task.language_column:
+        return fitted.task
+    if len(named) != 1:
+        raise UserError(
+            f"--langs {request.selection}: {data} does not give the language of its rows; name one language, or the "
+            "column with --lang-column NAME"
+        )
+    return fitted.task.with_values({"languages": {}}, origin="--data") if task.is_open else fitted.task
 
 
 def _checked(settings: Mapping[str, Any]) -> None:
