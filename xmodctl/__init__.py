@@ -28,6 +28,7 @@ if _typing.TYPE_CHECKING:
     from xmodctl.reports.demo import Demonstration, demo
     from xmodctl.reports.export import Export, export
     from xmodctl.reports.language_map import langs
+    from xmodctl.reports.plots import plot_curves, plot_gaps, plot_heat_map, plot_scores
     from xmodctl.reports.report import report
     from xmodctl.reports.study import Study
     from xmodctl.run.listing import RunSummary, runs
@@ -74,6 +75,10 @@ __all__ = [
     "load",
     "plan_add_language",
     "plan_finetune",
+    "plot_curves",
+    "plot_gaps",
+    "plot_heat_map",
+    "plot_scores",
     "predict",
     "report",
     "resume",
@@ -103,6 +108,7 @@ _HOMES = {
     "new_language.dry_run": ("plan_add_language",),
     "new_language.resuming": ("resume",),
     "reports.language_map": ("langs",),
+    "reports.plots": ("plot_curves", "plot_gaps", "plot_heat_map", "plot_scores"),
     "reports.report": ("report",),
     "reports.study": ("Study",),
     "run.listing": ("RunSummary", "runs"),

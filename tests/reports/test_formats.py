@@ -38,7 +38,7 @@ def folder(tmp_path) -> Path:
 
 def test_every_file_of_the_folder_is_a_format_and_the_default_comes_first():
     files = {path.stem for path in Path(formats.__file__).parent.glob("*.py")} - {"__init__"}
-    assert set(format_names()) == files == {"html", "markdown", "latex", "csv"}
+    assert set(format_names()) == files == {"html", "markdown", "latex", "csv", "svg", "pdf", "png"}
     assert format_names()[0] == "html"
     assert all(load_format(name).EXTENSIONS for name in format_names())
 

@@ -4,18 +4,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xmodctl.cli.display import Sheet
-from xmodctl.evaluation.results import ALL, MAJORITY_BASELINE, OWN_ADAPTER, WITHOUT_SOURCE
+from xmodctl.evaluation.results import ALL, MAJORITY_BASELINE
 from xmodctl.reports import numbers
-from xmodctl.reports.score_table import ScoreTable
+from xmodctl.reports.score_table import BRIEF_MEANS, ScoreTable
 
 if TYPE_CHECKING:
     from xmodctl.evaluation.comparison import Comparison, Difference
     from xmodctl.evaluation.results import Report
     from xmodctl.reports.score_table import Cell, ScoreRow
-
-
-BRIEF_MEANS = {ALL: "mean, all", WITHOUT_SOURCE: "mean, no source", OWN_ADAPTER: "mean, own adapter"}
-"""Averages where there is little room."""
 
 
 def report_sheet(report: "Report") -> Sheet:

@@ -34,9 +34,10 @@ def report(request: ReportRequest) -> Study:
         request.folders or [newest_run().folder],
         split=request.split,
         data=request.data,
-        mistakes=request.errors,
-        details=is_page and writes,
+        mistakes=request.errors if is_page else 0,
+        details=(is_page and writes) or request.plot == "curves",
     )
+    study = replace(study, plot=request.plot or study.plot)
     if not writes:
         return study
     file = Path(request.out) if request.out is not None else _default_file(study, load_format(name).EXTENSIONS[0])

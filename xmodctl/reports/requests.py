@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from xmodctl.core.arguments import POOLINGS, as_paths, as_selection, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
-from xmodctl.reports.formats import DEFAULT, format_names, format_of
+from xmodctl.reports.formats import DEFAULT, format_names, format_of, is_figure
 
 if TYPE_CHECKING:
     from xmodctl.run.run import Run
@@ -20,6 +20,9 @@ VECTORS = "sentence-transformers"
 EXPORT_FORMATS = ("transformers", VECTORS)
 """What `export` writes."""
 
+PLOTS = ("scores", "gaps", "heat-map", "curves")
+"""The figures."""
+
 TERMINAL = "terminal"
 """What `--format` calls the table that the command line draws; it is never written to a file."""
 
@@ -30,14 +33,16 @@ class ReportRequest:
 
     Args:
         runs: One or more runs or run folders, which become columns; by default the newest under `runs/`.
-        format: `html`, `markdown`, `latex`, `csv`, or `terminal`, which writes no file; by default what the extension
-            of `out` means, or else `html`.
+        format: `html`, `markdown`, `latex`, `csv`, a figure as `svg`, `pdf`, or `png`, or `terminal`, which writes no
+            file; by default what the extension of `out` means, or else `html`.
         split: `train`, `validation`, or `test`.
         errors: The most errors shown per language, with their texts; 0 shows no texts.
         data: Where the data is now, if it was moved since it was scored.
         out: The file to write; by default, HTML goes to `report.html` in the run's folder, or for several runs to
             `report-TASK.html` in the current folder, and other formats are not written.
         write: False writes no file unless `out` names one.
+        plot: The figure, in the formats `svg`, `pdf`, and `png`: `scores` (by default), `gaps`, `heat-map`, or
+            `curves`.
     """
 
     runs: "str | Path | Run | Sequence[str | Path | Run] | None" = None
@@ -47,6 +52,7 @@ class ReportRequest:
     data: str | Path | None = None
     out: str | Path | None = None
     write: bool = True
+    plot: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse options that make no sense.
@@ -62,6 +68,13 @@ class ReportRequest:
             raise UserError(
                 f"--format terminal writes no file; omit --out {self.out}, or choose another format, such as markdown"
             )
+        if self.plot is not None:
+            check_choice("--plot", self.plot, PLOTS)
+            if self.format_name == TERMINAL or not is_figure(self.format_name):
+                raise UserError(
+                    f"--plot {self.plot} chooses a figure, but {self.format_name} is not a format of figures; add "
+                    f"--out {self.plot}.svg, or --format svg, pdf, or png"
+                )
         if self.errors < 0:
             raise UserError(f"--errors {self.errors}: give 0 or more")
         if self.data is not None and not Path(self.data).exists():

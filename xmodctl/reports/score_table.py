@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Self
 
-from xmodctl.evaluation.results import WITHOUT_SOURCE
+from xmodctl.evaluation.results import ALL, OWN_ADAPTER, WITHOUT_SOURCE
 from xmodctl.reports.language import Language
 
 if TYPE_CHECKING:
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float]
 """The ends of a 95% interval."""
+
+
+BRIEF_MEANS = {ALL: "mean, all", WITHOUT_SOURCE: "mean, no source", OWN_ADAPTER: "mean, own adapter"}
+"""The heads of averages where there is little room."""
 
 
 @dataclass(frozen=True)

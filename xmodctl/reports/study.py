@@ -93,6 +93,7 @@ class Study:
     file: Path | None = None  # where the report was written
     data_set: str = ""  # which one, if the runs were scored on several
     others: "tuple[Study, ...]" = ()  # the same runs on other data
+    plot: str = "scores"  # the figure that formats of figures show
 
     def __repr__(self) -> str:
         names = ", ".join(run.name for run in self.runs)

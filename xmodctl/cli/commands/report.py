@@ -8,13 +8,24 @@ import typer
 from xmodctl.cli import options
 from xmodctl.cli.options import OUTPUT
 from xmodctl.reports.formats import format_names
-from xmodctl.reports.requests import ERRORS, TERMINAL
+from xmodctl.reports.requests import ERRORS, PLOTS, TERMINAL
 
 if TYPE_CHECKING:
     from xmodctl.reports.study import Study
 
 PANEL = "Evaluate"
 ORDER = 2
+
+
+Plot = Annotated[
+    str | None,
+    typer.Option(
+        "--plot",
+        metavar="|".join(PLOTS),
+        help="The figure, with `--format svg`, `pdf`, or `png`. Default: `scores`.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
 def report(
@@ -46,6 +57,7 @@ def report(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    plot: Plot = None,
     json: options.Json = False,
 ) -> None:
     """Report the scores of runs: one HTML file, or a table for a paper, a pull request, or a spreadsheet.
@@ -60,11 +72,13 @@ def report(
     - `xmodctl report runs/a runs/b --out compared.html`
 
     - `xmodctl report runs/a --format latex > table.tex`
+
+    - `xmodctl report runs/a --plot gaps --out gaps.pdf`
     """
     from xmodctl.core.errors import PartialFailureError
     from xmodctl.reports.report import report as make_report
 
-    study = make_report(runs, format_, split, errors, data, out, write=not json)
+    study = make_report(runs, format_, split, errors, data, out, write=not json, plot=plot)
     _show(study, format_, newest=not runs, json=json)
     if study.skipped:
         reasons = "\n".join(f"  {reason}" for reason in study.skipped)

@@ -1,7 +1,7 @@
 """Report formats: one file per format, found by listing this folder.
 
 A format is a file that declares `EXTENSIONS`, `PAGE`, and `render`, as `Format` describes them; the file's name is the
-name of the format. Nothing else registers it.
+name of the format. Nothing else registers it. A figure also declares `FIGURE = True`; `Study.plot` chooses it.
 """
 
 from importlib import import_module
@@ -47,6 +47,15 @@ def load_format(name: str) -> Format:
     module: Any = import_module(f"{__name__}.{name}")
     loaded: Format = module
     return loaded
+
+
+def is_figure(name: str) -> bool:
+    """Return whether a format is a figure.
+
+    Raises:
+        UserError: There is no such format.
+    """
+    return bool(getattr(load_format(name), "FIGURE", False))
 
 
 def format_of(path: Path) -> str:
