@@ -8,6 +8,7 @@ import pytest
 from command_line import refused, run
 
 import xmodctl
+from xmodctl.catalog import catalog as library
 from xmodctl.catalog.catalog import task_names
 from xmodctl.core.errors import UserError
 
@@ -35,6 +36,21 @@ def test_the_map_of_the_most_tasks_fits_80_columns(monkeypatch):
     assert result.exit_code == 0, result.output
     assert max(map(len, result.stdout.splitlines())) <= 80, result.stdout
     assert re.search(r"(?m)^12  \S+: data in \d+ languages, \d+ with an adapter$", result.stdout)
+
+
+def test_on_a_narrow_terminal_many_tasks_are_listed_by_number(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    tasks = [name for name, task in library.tasks().items() if task.evaluation]
+    result = run("langs", "--task", ",".join(tasks), "--no-fertility")
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80, result.stdout
+    sw = lines.index(next(line for line in lines if line.startswith("sw_KE")))
+    after = next(number for number, line in enumerate(lines[sw + 1 :], start=sw + 1) if line[:1].strip())
+    numbers = " ".join(line[8:] for line in lines[sw:after]).split("yes")[1]
+    parts = [part.split("-") for part in numbers.replace(" ", "").split(",")]
+    listed = [tasks[number - 1] for part in parts for number in range(int(part[0]), int(part[-1]) + 1)]
+    entry = next(entry for entry in xmodctl.langs(task=tasks, fertility=False).entries if entry.language == "sw_KE")
+    assert listed == list(entry.tasks)
 
 
 def test_fertility_is_the_pieces_per_word_of_the_data(tiny_model, pairs):

@@ -1,6 +1,6 @@
 """The table of languages that `langs` shows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,8 @@ def task_lines(coverage: "LanguageCoverage") -> Iterator[str]:
 
 
 def language_sheet(coverage: "LanguageCoverage") -> Sheet:
-    """Return the languages as a table; on a narrow terminal, families are missing, and tasks are numbered."""
+    """Return the languages as a table; on a narrow terminal, families are missing, and tasks are numbered
+    or, if they are many, listed by number."""
     entries = coverage.entries
     columns = ["language", "name", "family", "script", "adapter"]
     rows = [[entry.language, entry.name, entry.family, entry.script, ADAPTERS[entry.adapter]] for entry in entries]
@@ -58,4 +59,23 @@ def _map(
     crosses = [[*row, *("x" if mark else "" for mark in marks)] for row, marks in zip(rows, cells, strict=True)]
     numbered = sheet([*columns, *numbers], crosses, right=right).without("family")
     short = tuple((row[0], row[1][:LONGEST_NAME], *row[2:]) for row in numbered.rows)
-    return replace(whole, narrower=(whole.without("family"), numbered, replace(numbered, rows=short).without("script")))
+    listed = [(*row[: len(columns)], _ranges(row[len(columns) :])) for row in crosses]
+    compact = sheet([*columns, "tasks"], [(row[0], row[1][:LONGEST_NAME], *row[2:]) for row in listed], right=right)
+    return replace(
+        whole,
+        narrower=(
+            whole.without("family"), numbered, replace(numbered, rows=short).without("script"),
+            compact.without("family", "script"),
+        ),
+    )  # fmt: skip
+
+
+def _ranges(crosses: Sequence[str]) -> str:
+    """Return the numbers from 1 of those that are set: `1-3, 7`."""
+    ranges: list[list[int]] = []
+    for number, cross in enumerate(crosses, start=1):
+        if cross and ranges and ranges[-1][-1] == number - 1:
+            ranges[-1][1:] = [number]
+        elif cross:
+            ranges.append([number])
+    return ", ".join("-".join(map(str, each)) for each in ranges)
