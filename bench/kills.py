@@ -1,9 +1,13 @@
 """Kill commands at random moments, and compare what they leave with unbroken runs: `python -m bench.kills --rounds 60`.
 
-Each round takes one of the scenarios: it starts the commands, kills them (SIGKILL) up to three times at random
-moments, lets them finish, and compares every file with that of a run that was never killed. Weights, packages and
-predictions are compared byte by byte; logs and results without seconds, dates and paths. Nothing unfinished may
-be left.
+Each round takes one of the scenarios: it starts each of its commands, kills it (SIGKILL) one to three times at random
+moments, and lets it finish. Then every file is compared with that of a run that was never killed, in the folders of
+results, in the cache, and in the folder of temporary files: all must have the same names and the same bytes. In JSON,
+seconds and dates may differ. Both runs use the same paths.
+
+Moments are spread over the whole of a command: a quarter over all of its time, half over the time from the first file
+that it writes, a quarter over its end. A command that ends before it is killed is repeated from the same files with
+another moment, so that every round has at least one kill of each of its commands.
 """
 
 import argparse
@@ -14,58 +18,199 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.compare_versions import value_differences
-from bench.version_inputs import write_inputs
+from bench.kill_scenarios import Scenario, Words, scenarios, write_kill_inputs
 
+FOLDERS = ("results", "cache", "temporary")
 MOST_KILLS = 3
-SHORT = ("--set", "epochs=3", "--set", "batch_size=16", "--set", "max_length=64", "--limit", "48")
-KINDS = {"nli": "xnli", "ner": "wikiann", "qa": "xquad", "mc": "xcopa"}
+LAST = 0.4
+"""Seconds that are the end of a command, with its last files."""
+TRIES = 12
+"""Moments after which a command that is never met is an error."""
+VOLATILE = {"created", "made", "seconds", "started", "finished", "tokens_per_second"}
 
 
 @dataclass(frozen=True)
-class Scenario:
-    """Commands that follow each other; paths in them begin with `IN/` and `OUT/`."""
+class Workplace:
+    """The folders of a benchmark; commands always work in `state`, so that the paths in files are equal."""
 
-    name: str
-    commands: tuple[tuple[str, ...], ...]
-    keeps_cache: bool = True  # whether what unbroken runs have cached is there
+    folder: Path
+
+    @property
+    def inputs(self) -> Path:
+        """What commands read."""
+        return self.folder / "inputs"
+
+    @property
+    def state(self) -> Path:
+        """What commands write: `results`, `cache` and `temporary`."""
+        return self.folder / "state"
+
+    @property
+    def errors(self) -> Path:
+        """What the last command has printed."""
+        return self.folder / "errors.txt"
+
+    def start(self, words: Words) -> "subprocess.Popen[bytes]":
+        """Start a command."""
+        results, cache, temporary = (self.state / name for name in FOLDERS)
+        words = tuple(word.replace("IN/", f"{self.inputs}/").replace("OUT/", f"{results}/") for word in words)
+        environment = {
+            **os.environ, "XMODCTL_CACHE": str(cache), "TMPDIR": str(temporary), "HF_HOME": str(self.folder / "hf"),
+            "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+        with self.errors.open("w") as errors:
+            command = [sys.executable, "-m", "xmodctl", *words]
+            return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
+
+    def run(self, words: Words) -> "Times":
+        """Run a command to its end, and return when it wrote.
+
+        Raises:
+            SystemExit: It fails.
+        """
+        began, before, first = time.perf_counter(), signature(self.state), None
+        with self.start(words) as process:
+            while process.poll() is None:
+                if first is None and signature(self.state) != before:
+                    first = time.perf_counter() - began
+                time.sleep(0.005)
+        if process.returncode:
+            raise SystemExit(f"{' '.join(words)} ends with {process.returncode}: {self.errors.read_text()}")
+        duration = time.perf_counter() - began
+        return Times(duration, duration - first if first else 0.0)
+
+    def keep(self, name: str) -> Path:
+        """Copy what commands have written, and return the copy."""
+        copy = self.folder / name
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.state, copy, symlinks=True)
+        return copy
+
+    def restore(self, copy: Path | None) -> None:
+        """Go back to a copy; None is a start without any file."""
+        shutil.rmtree(self.state, ignore_errors=True)
+        if copy:
+            shutil.copytree(copy, self.state, symlinks=True)
+        for name in FOLDERS:
+            (self.state / name).mkdir(parents=True, exist_ok=True)
 
 
-def scenarios() -> list[Scenario]:
-    """Return what is killed."""
-    killed = [Scenario(name, (_finetune(name, *SHORT, "--set", "save_steps=2"),)) for name in KINDS]
-    killed += [
-        Scenario("average", (_finetune("nli", *SHORT, "--set", "keep=average:2"),)),
-        Scenario("source-dev", (_finetune("nli", *SHORT, "--set", "keep=source-dev"),)),
-        Scenario("stages", (_finetune("nli", "--limit", "48", "--recipe", "IN/staged.yaml"),)),
-        Scenario("shots", (_finetune("nli", *SHORT, "--shots", "4", "--shot-langs", "de,sw", "--shot-seeds", "2"),)),
-        Scenario(
-            "sweep",
-            (
-                _finetune("nli", *SHORT, "--set", "epochs=1"),
-                ("eval-transfer", "--run", "OUT/run", "--langs", "de,sw,ur", "--controls", "source,none"),
-            ),
-        ),
-        Scenario("language", (_add("zu"),)),
-        Scenario("language, no cached head", (_add("zu"),), keeps_cache=False),
-        Scenario("two languages", (_add("zu", "--text", "xh=IN/texts/zu.txt"),)),
-        Scenario("vocabulary", (_add("zu", "--vocabulary", "new", "--vocabulary-size", "300"),)),
-    ]
-    return killed
+@dataclass(frozen=True)
+class Times:
+    """How long a command takes, and how long from the first file that it writes."""
+
+    duration: float
+    writing: float
 
 
-def _finetune(kind: str, *more: str) -> tuple[str, ...]:
-    words = ("finetune", "--task", KINDS[kind], "--lang", "en", "--model", "mini", "--data", f"IN/{kind}")
-    return (*words, "--out", "OUT/run", *more)
+def signature(folder: Path) -> int:
+    """Return a number that changes when a file does, but for locks."""
+    state = []
+    for path in folder.rglob("*"):
+        if path.suffix == ".lock" or path.name == ".lock" or path.is_dir():
+            continue
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        state.append((str(path), status.st_mtime_ns, status.st_size))
+    return hash(tuple(sorted(state)))
 
 
-def _add(language: str, *more: str) -> tuple[str, ...]:
-    words = ("add-language", "--text", f"{language}=IN/texts/zu.txt", "--model", "mini", "--out", "OUT/run")
-    return (*words, "--set", "epochs=1", "--set", "max_length=64", "--set", "save_steps=3", "--limit", "350", *more)
+def whole(place: Workplace, scenario: Scenario) -> tuple[Path, Path, list[Times]]:
+    """Run a scenario without a kill, once; return what is there before and after it, and the times of its commands."""
+    name = f"whole/{scenario.name}"
+    start, end, known = (place.folder / name / part for part in ("start", "end", "times.json"))
+    if not known.exists():
+        shutil.rmtree(place.folder / name, ignore_errors=True)
+        place.restore(None)
+        for words in scenario.before:
+            place.run(words)
+        place.keep(f"{name}/start")
+        times = [place.run(words) for words in scenario.commands]
+        place.keep(f"{name}/end")
+        if scenario.is_warm:  # an unbroken run with what is cached: no file of the cache changes
+            shutil.rmtree(start / "cache", ignore_errors=True)
+            shutil.copytree(end / "cache", start / "cache")
+        known.write_text(json.dumps([[value.duration, value.writing] for value in times]))
+    return start, end, [Times(*value) for value in json.loads(known.read_text())]
+
+
+def kill(place: Workplace, words: Words, times: Times, draw: random.Random) -> bool:
+    """Start a command and kill it at a random moment; return whether it was still running."""
+    moment, share = draw.random(), draw.random()
+    before = signature(place.state)
+    with place.start(words) as process:
+        began = time.perf_counter()
+        if moment < 0.25 or not times.writing:
+            due = began + share * times.duration
+        elif moment < 0.75:
+            while process.poll() is None and signature(place.state) == before:
+                time.sleep(0.003)
+            due = time.perf_counter() + share * times.writing
+        else:
+            due = began + times.duration - share * LAST
+        try:
+            process.wait(timeout=max(0.0, due - time.perf_counter()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return process.returncode < 0  # it may have ended by itself meanwhile
+    return False
+
+
+def broken(place: Workplace, scenario: Scenario, times: Sequence[Times], draw: random.Random) -> tuple[int, int]:
+    """Run a scenario with kills; return how many there were, and how many left an unfinished file or folder."""
+    kills = unfinished = 0
+    for words, expected in zip(scenario.commands, times, strict=True):
+        for _ in range(draw.randint(1, MOST_KILLS)):
+            before = place.keep("before")
+            for _ in range(TRIES):
+                if kill(place, words, expected, draw):
+                    break
+                place.restore(before)
+            else:
+                raise SystemExit(f"{' '.join(words)} always ends before it is killed")
+            kills += 1
+            unfinished += any(place.state.rglob(".*.part"))
+        place.run(words)
+    return kills, unfinished
+
+
+def compare(expected: Path, state: Path) -> Iterator[str]:
+    """Yield how the files of two folders differ, and what is left over."""
+    names = [{str(path.relative_to(folder)) for path in folder.rglob("*")} for folder in (expected, state)]
+    yield from (f"{name} is missing" for name in sorted(names[0] - names[1]))
+    yield from (f"{name} is left over" for name in sorted(names[1] - names[0]))
+    for name in sorted(names[0] & names[1]):
+        first, second = expected / name, state / name
+        if Path(name).parent.parts[:1] == ("temporary",):
+            yield f"{name} is left over, even without a kill"
+        if not second.is_file() or first.read_bytes() == second.read_bytes():
+            continue
+        if Path(name).suffix in (".json", ".jsonl") and "predictions" not in Path(name).parts:
+            differences = list(value_differences(_values(first), _values(second)))
+            yield from (f"{name}{difference}" for difference in differences)
+        else:
+            yield f"{name} differs"
+
+
+def _values(path: Path) -> Any:
+    """Return the values in a JSON file, without seconds and dates."""
+    text = path.read_text(encoding="utf-8")
+    return _lasting(json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()])
+
+
+def _lasting(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lasting(inner) for key, inner in value.items() if key not in VOLATILE}
+    return [_lasting(inner) for inner in value] if isinstance(value, list) else value
 
 
 def main(arguments: list[str]) -> int:
@@ -73,91 +218,28 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.kills", description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios whose name contains it")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="holds inputs and runs")
     options = parser.parse_args(arguments)
-    out, draw = options.out.resolve(), random.Random(options.seed)
-    write_inputs(out / "inputs", Path.cwd())
-    failures = kills = 0
-    plan = scenarios()
+    place, draw = Workplace(options.out.resolve()), random.Random(options.seed)
+    write_kill_inputs(place.inputs, Path.cwd())
+    plan = [scenario for scenario in scenarios() if options.only in scenario.name]
+    failures = kills = unfinished = 0
     for number in range(options.rounds):
         scenario = plan[number % len(plan)]
-        whole = out / "whole" / scenario.name
-        if not (whole / "seconds.json").exists():
-            shutil.rmtree(whole, ignore_errors=True)
-            seconds = [run(words, out, whole, out / "cache") for words in scenario.commands]
-            (whole / "seconds.json").write_text(json.dumps(seconds))
-        broken = out / "broken"
-        shutil.rmtree(broken, ignore_errors=True)
-        cache = out / "cache"
-        if not scenario.keeps_cache:
-            cache = out / "new cache"
-            shutil.rmtree(cache / "heads", ignore_errors=True)
-        count = 0
-        for words, duration in zip(scenario.commands, json.loads((whole / "seconds.json").read_text()), strict=True):
-            for _ in range(draw.randint(1, MOST_KILLS)):
-                count += kill(words, out, broken, cache, draw.uniform(0.2, duration))
-            run(words, out, broken, cache)
-        differences = list(compare(whole, broken))
-        kills, failures = kills + count, failures + bool(differences)
+        start, end, times = whole(place, scenario)
+        place.restore(start)
+        count, parts = broken(place, scenario, times, draw)
+        differences = list(compare(end, place.state))
+        kills, unfinished, failures = kills + count, unfinished + parts, failures + bool(differences)
         print(f"round {number + 1} {scenario.name}: {count} kills, {'; '.join(differences) or 'the same'}", flush=True)
-    print(f"{options.rounds - failures} of {options.rounds} rounds the same after {kills} kills")
+        if differences:
+            place.keep(f"failed/{number + 1}")
+    print(
+        f"{options.rounds - failures} of {options.rounds} rounds the same after {kills} kills, "
+        f"{unfinished} of which left something unfinished"
+    )
     return 1 if failures else 0
-
-
-def start(words: tuple[str, ...], out: Path, folder: Path, cache: Path) -> "subprocess.Popen[str]":
-    """Start a command."""
-    folder.mkdir(parents=True, exist_ok=True)
-    words = tuple(word.replace("IN/", f"{out / 'inputs'}/").replace("OUT/", f"{folder}/") for word in words)
-    environment = {**os.environ, "XMODCTL_CACHE": str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "xmodctl", *words], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-
-
-def run(words: tuple[str, ...], out: Path, folder: Path, cache: Path) -> float:
-    """Run a command to its end, and return its seconds."""
-    began = time.perf_counter()
-    with start(words, out, folder, cache) as process:
-        _, errors = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"{' '.join(words)} ends with {process.returncode}: {errors}")
-    return time.perf_counter() - began
-
-
-def kill(words: tuple[str, ...], out: Path, folder: Path, cache: Path, seconds: float) -> bool:
-    """Start a command and kill it after so many seconds; return whether it was still running."""
-    with start(words, out, folder, cache) as process:
-        try:
-            process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            return True
-    return False
-
-
-def compare(whole: Path, broken: Path) -> Iterator[str]:
-    """Yield how the files of two folders differ."""
-    names = [
-        {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"seconds.json"}
-        for folder in (whole, broken)
-    ]
-    yield from (f"{name} is only in one folder" for name in sorted(names[0] ^ names[1]))
-    for name in sorted(names[0] & names[1]):
-        before, after = ((folder / name).read_bytes() for folder in (whole, broken))
-        if before == after:
-            continue
-        if Path(name).suffix not in (".json", ".jsonl") or "predictions" in Path(name).parts:
-            yield f"{name} differs"
-            continue
-        values = []
-        for data, folder in ((before, whole), (after, broken)):
-            text = data.decode().replace(str(folder), "FOLDER")
-            values.append(
-                json.loads(text) if name.endswith(".json") else [json.loads(line) for line in text.splitlines()]
-            )
-        yield from (f"{name}{difference}" for difference in value_differences(*values))
 
 
 if __name__ == "__main__":

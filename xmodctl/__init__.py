@@ -5,9 +5,11 @@ used, so that importing the package loads nothing heavy.
 """
 
 import importlib as _importlib
-import typing as _typing
 
-if _typing.TYPE_CHECKING:
+TYPE_CHECKING = False  # type checkers read it as true; importing `typing` takes longer than the rest of this file
+if TYPE_CHECKING:
+    from typing import Any as _Any
+
     from xmodctl import adapters
     from xmodctl.core import cache
     from xmodctl.core.errors import PartialFailureError, UserError
@@ -122,7 +124,7 @@ _HOMES = {
 """Where each public name is defined."""
 
 
-def __getattr__(name: str) -> _typing.Any:
+def __getattr__(name: str) -> "_Any":
     if name in _MODULES:
         return _importlib.import_module(f"{__name__}.{_MODULES[name]}")
     for home, names in _HOMES.items():

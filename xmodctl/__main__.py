@@ -3,6 +3,11 @@
 
 def main() -> None:
     """Run the command line."""
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while the next lines import ends without a traceback
+
     import sys
 
     from xmodctl.core.signals import exit_on_signals

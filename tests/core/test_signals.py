@@ -88,3 +88,29 @@ def test_a_process_that_starts_ends_at_once_without_a_traceback(number, code):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, f"{signal.Signals(number).name} received, stopped\n")
+
+
+def test_a_signal_while_the_command_line_is_imported_ends_without_a_traceback():
+    program = (
+        "import os, signal, sys\n"
+        "class Sender:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'xmodctl.core.signals':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Sender())\n"
+        "from xmodctl.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_the_command_line_can_be_signaled_before_anything_else_is_imported():
+    program = (
+        "import sys, importlib\n"
+        "before = set(sys.modules)\n"
+        "import xmodctl.__main__\n"
+        "print(sorted(set(sys.modules) - before))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "['xmodctl', 'xmodctl.__main__']\n"

@@ -8,7 +8,7 @@ import pytest
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.core.files import cache_folder
 from xmodctl.data import encoding as encodings
-from xmodctl.data.encoding import cached
+from xmodctl.data.encoding import cached, tokenizer_identity
 
 
 def encoded_rows() -> Encoded:
@@ -141,6 +141,22 @@ def test_two_that_want_the_same_encoding_make_it_once():
     for thread in threads:
         thread.join()
     assert make.calls == 1
+
+
+def test_a_tokenizer_is_the_same_whatever_it_has_encoded_before(tiny_model):
+    import hashlib
+
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    identity = tokenizer_identity(tokenizer)
+    assert identity == hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()  # as in older caches
+    tokenizer(["the cat", "a dog sleeps"], truncation=True, max_length=4, padding=True)
+    assert tokenizer.backend_tokenizer.truncation
+    assert tokenizer_identity(tokenizer) == identity
+    tokenizer.add_tokens(["paka"])
+    tokenizer.backend_tokenizer.add_tokens(["dogs"])
+    assert tokenizer_identity(tokenizer) != identity
 
 
 def test_a_ragged_array_gives_its_rows_back():
