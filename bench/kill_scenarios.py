@@ -71,7 +71,8 @@ def scenarios() -> list[Scenario]:
 
 def _finetune(name: str, *more: str) -> Words:
     words = ("finetune", "--task", (KINDS | OWN)[name], "--lang", "en", "--model", "IN/model", "--data", f"IN/{name}")
-    return (*words, "--out", "OUT/run", *more)
+    own = {"qa": ("--set", "stride=16"), "mc": ("--set", "stages=[]")}.get(name, ())
+    return (*words, "--out", "OUT/run", *more, *own)
 
 
 def _add(language: str, *more: str, out: str = "run") -> Words:

@@ -10,7 +10,7 @@ def main() -> None:
 
     import sys
 
-    from xmodctl.core.signals import exit_on_signals
+    from xmodctl.core.signals import STOPPED, end_process, exit_on_signals
 
     exit_on_signals()
     from xmodctl.cli.app import app
@@ -23,6 +23,10 @@ def main() -> None:
         from xmodctl.cli.group import fail_system
 
         sys.exit(fail_system(error))
+    except SystemExit as error:
+        if error.code in STOPPED:
+            end_process(error.code)
+        raise
 
 
 if __name__ == "__main__":

@@ -32,8 +32,9 @@ def test_a_head_is_trained_once_and_reproducibly(zulu, tmp_path, monkeypatch):
     arguments, events, package = zulu
     trained = of(HeadTrained, events)[0]
     assert trained.after < trained.before - 1
-    again, _ = run(arguments, tmp_path / "run")
+    again, same = run(arguments, tmp_path / "run")
     cached = of(HeadTrained, again)[0]
+    assert same[0].facts["head"] == package.facts["head"]
     assert (cached.known, cached.identity, cached.after) == (True, trained.identity, trained.after)
     monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))  # an empty cache
     anew, packages = run(arguments, tmp_path / "anew")

@@ -4,14 +4,16 @@ Files are written whole or not at all, so that work can be stopped between any t
 belong together, such as an optimizer step and its log, `deferred` lets them finish first.
 """
 
+import atexit
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from types import FrameType
+from typing import NoReturn
 
 STOPPING = tuple(
     getattr(signal, name)
@@ -19,6 +21,9 @@ STOPPING = tuple(
     if hasattr(signal, name)
 )
 """Ctrl-C; what `kill` and schedulers send; a closed terminal; SLURM's `--signal`; a limit on CPU time."""
+
+STOPPED = (130, 143)
+"""What a command exits with that a signal stopped: after Ctrl-C, and after any other signal."""
 
 ECHO = 0.25
 """Seconds in which a second signal is the same request: a scheduler may signal a process and its group."""
@@ -76,7 +81,16 @@ class StopSignals:
 
 def exit_code(number: int | None) -> int:
     """Return what a command exits with that a signal stopped: 130 after Ctrl-C, else 143, as after SIGTERM."""
-    return 130 if number in (None, signal.SIGINT) else 143
+    return STOPPED[0] if number in (None, signal.SIGINT) else STOPPED[1]
+
+
+def end_process(code: int) -> NoReturn:
+    """End the process now: taking torch's modules apart, which Python does at its end, can take seconds."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def exit_on_signals() -> None:

@@ -150,13 +150,18 @@ class AdapterTraining:
             "sequences": len(packed.training),
             "tokens": packed.tokens,
             "pieces_predicted_among": len(packed.masker.candidates),
-            "head": asdict(prepared.head) if prepared.head else None,
+            "head": _head_facts(prepared.head) if prepared.head else None,
             "vocabulary": plan.vocabulary,
             "fit": prepared.text.fit.to_json(),
             "held_out": [asdict(comparison) for comparison in comparisons],
             "untouched": {"tensors": len(prepared.digests), "sha256": combined_sha256(prepared.digests)},
             "versions": versions(),
         }  # fmt: skip
+
+
+def _head_facts(head: HeadTrained) -> dict[str, Any]:
+    """Return what a head is, without whether it was cached: that says nothing about the adapter."""
+    return {name: value for name, value in asdict(head).items() if name not in ("known", "seconds")}
 
 
 def measure(model: "Xmod", text: PackedText, precision: Precision, pad_id: int) -> HeldOutLoss:

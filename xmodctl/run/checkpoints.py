@@ -7,6 +7,7 @@ last two are kept, so that there is an older one if the newest is damaged.
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,9 +57,9 @@ def save_checkpoint(folder: Path, progress: Progress, tensors: Tensors, optimize
     """Save one moment under `folder/step-<n>`, then remove all others but the one before."""
     path = folder / f"step-{progress.step}"
     with whole_folder(path) as part:
-        write_tensors(part / _TRAINED, tensors)
-        write_tensors(part / _OPTIMIZER, optimizer)
-        files = {file.name: sha256_of(file) for file in sorted(part.iterdir())}
+        with ThreadPoolExecutor() as threads:  # most of the time is that of the disk and of sha256
+            trained = threads.submit(_write, part / _TRAINED, tensors)
+            files = {_OPTIMIZER: _write(part / _OPTIMIZER, optimizer), _TRAINED: trained.result()}
         write_json(part / _MANIFEST, {"progress": asdict(progress), "files": files})
     others = [(step, other) for step, other in _numbered(folder) if other != path]
     earlier = [other for step, other in others if step < progress.step]
@@ -66,6 +67,12 @@ def save_checkpoint(folder: Path, progress: Progress, tensors: Tensors, optimize
         if other not in earlier[: KEPT - 1]:
             shutil.rmtree(other)
     return Checkpoint(path, progress)
+
+
+def _write(path: Path, tensors: Tensors) -> str:
+    """Write tensors, and return the sha256 of the file."""
+    write_tensors(path, tensors)
+    return sha256_of(path)
 
 
 def checkpoints(folder: Path) -> Iterator[tuple[Path, Checkpoint | None]]:
@@ -77,6 +84,11 @@ def checkpoints(folder: Path) -> Iterator[tuple[Path, Checkpoint | None]]:
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
     """Return the newest whole checkpoint under `folder`."""
     return next((checkpoint for _, checkpoint in checkpoints(folder) if checkpoint), None)
+
+
+def newest_step(folder: Path) -> int:
+    """Return the step of the newest checkpoint under `folder`, without verifying it; 0 if there is none."""
+    return next((step for step, _ in _numbered(folder)), 0)
 
 
 def _whole(path: Path, step: int) -> Checkpoint | None:

@@ -14,7 +14,7 @@ from typing import Self
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice, StepTaken
 from xmodctl.core.signals import Interrupted, deferred, stop_signals
-from xmodctl.run.checkpoints import Checkpoint, checkpoints, latest_checkpoint, save_checkpoint
+from xmodctl.run.checkpoints import Checkpoint, checkpoints, newest_step, save_checkpoint
 from xmodctl.run.folder import Folder
 from xmodctl.training.loop import Training
 from xmodctl.training.metrics_log import MetricsLog, logged_steps
@@ -106,8 +106,7 @@ class ResumableTraining:
     def save_interrupted(self, listen: Listener) -> None:
         """Save the last step, unless it is the last of the training or is saved."""
         training = self.training
-        saved = latest_checkpoint(self.checkpoints)
-        if 0 < training.step < training.total_steps and (saved is None or saved.progress.step < training.step):
+        if newest_step(self.checkpoints) < training.step < training.total_steps:
             listen(Notice(f"saving step {training.step:,} of {training.total_steps:,} ({self.name}) ..."))
             self.save()
 
