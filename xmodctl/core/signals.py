@@ -4,7 +4,6 @@ Files are written whole or not at all, so that work can be stopped between any t
 belong together, such as an optimizer step and its log, `deferred` lets them finish first.
 """
 
-import atexit
 import os
 import signal
 import sys
@@ -85,8 +84,10 @@ def exit_code(number: int | None) -> int:
 
 
 def end_process(code: int) -> NoReturn:
-    """End the process now: taking torch's modules apart, which Python does at its end, can take seconds."""
-    atexit._run_exitfuncs()
+    """End the process now: taking torch's modules apart, which Python does at its end, can take seconds.
+
+    What is in memory only is lost: everything that is to be kept is on disk by then.
+    """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
