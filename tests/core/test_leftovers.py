@@ -8,7 +8,8 @@ import pytest
 
 from xmodctl.core import files
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import part_prefix, remove_leftovers, whole_file, whole_folder
+from xmodctl.core.files import part_prefix, remove_leftovers, whole_file, whole_folder, write_text
+from xmodctl.core.jsonl import append
 from xmodctl.core.locks import holding
 from xmodctl.run.folder import locked
 
@@ -60,6 +61,45 @@ def test_leftovers_of_other_machines_are_removed_after_a_day(tmp_path, monkeypat
     os.utime(path, (yesterday, yesterday))
     remove_leftovers(tmp_path)
     assert not path.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs namespaces of Linux")
+@pytest.mark.parametrize("differing", ["/proc/self/ns/pid", "/proc/sys/kernel/random/boot_id"])
+def test_what_another_container_or_machine_with_the_same_name_writes_stays(tmp_path, monkeypatch, differing):
+    if differing.endswith("pid"):
+        monkeypatch.setattr(files.os, "readlink", lambda _: "pid:[1]")
+    else:
+        monkeypatch.setattr(files.Path, "read_text", lambda *_, **__: "another start")
+    process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    monkeypatch.setattr(files.os, "getpid", lambda: int(process.stdout))  # ended here, but perhaps not there
+    path = tmp_path / f"{part_prefix('file')}x{files.PART}"
+    path.write_text("half")
+    monkeypatch.undo()
+    remove_leftovers(tmp_path)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_nothing_is_written_in_a_folder_that_was_deleted_while_it_is_locked(tmp_path, replaced):
+    folder = tmp_path / "run"
+    with locked(folder):
+        write_text(folder / "seed-1" / "a", "a")
+        folder.rename(tmp_path / "elsewhere")
+        if replaced:
+            write_text(tmp_path / "new" / "other", "c")
+            (tmp_path / "new").rename(folder)
+        for write in (
+            lambda: write_text(folder / "a", "a"),
+            lambda: append(folder / "seed-1" / "metrics.jsonl", {"step": 1}),
+            lambda: write_text(folder / "seed-2" / "a", "a"),
+        ):
+            with pytest.raises(UserError, match="was deleted, moved or replaced while this command worked in it"):
+                write()
+        write_text(tmp_path / "other", "b")
+    assert [path.name for path in folder.glob("*")] == ["other"] * replaced
+    assert folder.exists() == replaced
+    with locked(folder):
+        write_text(folder / "a", "a")
 
 
 def test_files_of_the_user_are_no_leftovers(tmp_path):

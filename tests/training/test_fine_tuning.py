@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -113,6 +114,19 @@ def test_a_stopped_training_saves_the_present_step_and_goes_on_to_the_same_bits(
     assert next(event for event in events if isinstance(event, SeedStarted)).resumed_at == 4
     assert steps(events) == list(range(5, 19))
     assert same(whole.delta(), again.delta())
+
+
+def test_a_run_that_is_deleted_while_it_trains_is_one_sentence_and_not_made_anew(tiny_model, pairs, tmp_path):
+    folder = tmp_path / "run"
+
+    def delete(event: Event) -> None:
+        if isinstance(event, StepTaken) and event.step == 2:
+            shutil.rmtree(folder)
+
+    settings = {"epochs": 1, "batch_size": 8, "max_length": 32}
+    with pytest.raises(UserError, match=r"run was deleted, moved or replaced .*run the same command again"):
+        finetune("xnli", "en", model=str(tiny_model), data=pairs, overrides=settings, out=folder, listen=delete)
+    assert not folder.exists()
 
 
 def test_a_training_that_died_goes_on_from_the_last_whole_epoch(tiny_model, pairs, tmp_path):

@@ -41,11 +41,52 @@ _TEXTS = {"training.txt", "held-out.txt"}
 _DAY = 24 * 3600  # seconds
 _STARTED = time.time() - 1  # file systems may round the time of a change down to a second
 
+_in_use: dict[Path, tuple[int, int]] = {}  # folder that this process has locked -> its device and inode
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[None]:
+    """Let no file be written in a folder that is deleted, moved or replaced while the block works in it."""
+    folder = folder.absolute()
+    before = _in_use.get(folder)
+    _in_use[folder] = _inode(folder) or (0, 0)
+    try:
+        yield
+    finally:
+        if before:
+            _in_use[folder] = before
+        else:
+            del _in_use[folder]
+
+
+def make_parent(path: Path) -> None:
+    """Make the folder of a file that is to be written, if it does not exist.
+
+    Raises:
+        UserError: It is in a folder that was `in_use` and is gone: a new one would lack all that the old one had.
+    """
+    absolute = path.absolute()
+    for folder, inode in _in_use.items():
+        if absolute.is_relative_to(folder) and _inode(folder) != inode:
+            raise UserError(
+                f"{folder} was deleted, moved or replaced while this command worked in it, so nothing more is written; "
+                "restore it to continue, or start over: run the same command again"
+            )
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _inode(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it replaces `path` atomically when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(path)
     remove_leftovers(path.parent, f".{glob.escape(path.name)}.*{PART}")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=part_prefix(path.name), suffix=PART)
     os.close(handle)
@@ -66,7 +107,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `path`; it replaces `path` in one step when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(path)
     remove_leftovers(path.parent, f".{glob.escape(path.name)}.*{PART}")
     part = Path(tempfile.mkdtemp(dir=path.parent, prefix=part_prefix(path.name), suffix=PART))
     try:
@@ -88,7 +129,14 @@ def part_prefix(name: str) -> str:
 
 
 def _machine() -> str:
-    return hashlib.sha256(platform.node().encode(errors="surrogateescape")).hexdigest()[:6]
+    """Return what tells apart where numbers of processes mean something else: machines, their starts, and containers.
+
+    Containers may share a host name; each has a space of process numbers of its own.
+    """
+    parts = [platform.node()]
+    with suppress(OSError):  # another system than Linux
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()[:6]
 
 
 def remove_leftovers(folder: Path, pattern: str = f"**/.*{PART}") -> None:

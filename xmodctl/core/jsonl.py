@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import whole_file
+from xmodctl.core.files import make_parent, whole_file
 from xmodctl.core.json_text import json_text
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import RowError
@@ -123,7 +123,7 @@ def append(path: str | Path, row: Mapping[str, Any], *, durable: bool = True) ->
         durable: Whether to wait until the line is on the disk.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(path)
     if path.exists():
         check_regular(path)
     with path.open("ab+") as file:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from pydantic import TypeAdapter, ValidationError
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import folder_errors, read_json, remove_earlier_leftovers, remove_leftovers, write_json
+from xmodctl.core.files import folder_errors, in_use, read_json, remove_earlier_leftovers, remove_leftovers, write_json
 from xmodctl.core.locks import HeldLock, InUseError, holding
 from xmodctl.core.schema import problem
 from xmodctl.core.versions import versions
@@ -305,7 +305,8 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             remove_leftovers(folder)
             remove_earlier_leftovers(folder)
-            yield
+            with in_use(folder):
+                yield
         finally:
             if created:
                 with suppress(OSError):
