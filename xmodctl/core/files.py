@@ -129,7 +129,7 @@ def part_prefix(name: str) -> str:
 
 
 def _machine() -> str:
-    """Return what tells apart where numbers of processes mean something else: machines, their starts, and containers.
+    """Return where a number of a process is of one process: a machine, since its start, and a container.
 
     Containers may share a host name; each has a space of process numbers of its own.
     """
