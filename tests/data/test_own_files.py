@@ -171,3 +171,75 @@ def test_older_runs_divide_a_file_as_they_did(tmp_path):
         for of in (older, task)
     )
     assert first != second
+
+
+TAGS = {"tokens": ["a", "0"], "tags": [0, 1]}
+ANSWER = {"answers": {"text": ["Y"], "answer_start": [2]}}
+CELLS: dict[str, tuple[str, str, str, dict[str, object]]] = {
+    "words Python prints": ("tagging", "tokens,tags", "\"['a', '{n}']\",\"['X', '{t}']\"", TAGS),
+    "words between spaces": ("tagging", "tokens,tags", "a {n},X {t}", TAGS),
+    "tags between commas": ("entities", "sentence,tags", 'a {n},"O,B-{t}"', TAGS),
+    "tags Python prints": ("entities", "words,ner_tags", "\"['a', '{n}']\",\"['O', 'B-{t}']\"", TAGS),
+    "spans Python prints": (
+        "entities",
+        "text,entities",
+        "a {n},\"[(0, 1, '{t}')]\"",
+        {"tokens": ["a", "0"], "tags": [1, 0]},
+    ),
+    "sets Python prints": ("multi-label", "text,labels", "a {n},\"['X', '{t}']\"", {"label": [1, 1, 0]}),
+    "columns of 0 and 1": ("multi-label", "text,Y,Z", "a {n},{f},1", {"label": [0, 1]}),
+    "answers in two columns": ("answers", "context,question,answer_text,answer_start", "a {t} b {n},q,{t},2", ANSWER),
+    "answers of floats": ("answers", "context,question,answer,start", "a {t} b {n},q,{t},2.0", ANSWER),
+    "answers without offsets": ("answers", "context,question,answer", "a {t} b {n},q,{t}", ANSWER),
+    "answers Python prints": (
+        "answers",
+        "context,question,answers",
+        "a {t} b {n},q,\"{{'text': ['{t}'], 'answer_start': [2]}}\"",
+        ANSWER,
+    ),
+    "no answer in two columns": (
+        "answers",
+        "context,question,answer,start",
+        "a b {n},q,,\na {t} b {n},q,{t},2",
+        {"answers": {"text": [], "answer_start": []}},
+    ),
+    "letters of choices": ("choices", "question,option_a,option_b,answer", "q {n},u,v,{l}", {"label": 0}),
+    "texts of choices": ("choices", "question,option_a,option_b,answer", "q {n},Z,Y,{t}", {"label": 1}),
+}
+
+
+@pytest.mark.parametrize("case", CELLS)
+def test_cells_of_text_hold_lists_answers_and_choices(tmp_path, case):
+    kind, header, row, expected = CELLS[case]
+    rows = [row.format(n=n, t="YZ"[n % 2], f=n % 2, l="AB"[n % 2]) for n in range(40)]
+    rows = [f"{line},train" for row in rows for line in row.split("\n")]
+    task = fit_file(tmp_path, "d.csv", document(f"{header},split", rows), kind).task
+    first = load_rows(task, "en", "train", folder=tmp_path / "d.csv", single_language=True).table[0]
+    assert {column: first[column] for column in expected} == expected
+
+
+def test_an_answer_that_occurs_twice_needs_its_offset(tmp_path):
+    task = fit_file(tmp_path, "d.csv", document("context,question,answer", ["x b x,q,x", "x c,q,x"]), "answers").task
+    with pytest.raises(UserError, match=r"occurs 2 times in `context`; add a column `answer_start`"):
+        load_rows(task, "en", "train", folder=tmp_path / "d.csv", single_language=True)
+
+
+@pytest.mark.parametrize("are_numbers", [True, False])
+def test_labels_that_are_words_here_and_numbers_there_are_one_mistake(tmp_path, are_numbers):
+    words, numbers = ("en", "de") if not are_numbers else ("de", "en")
+    rows = [f"text {n},{('neg', 'pos')[n % 2]},{words},{'train' if words == 'en' else 'test'}" for n in range(20)]
+    rows += [f"texte {n},{n % 2},{numbers},{'train' if numbers == 'en' else 'test'}" for n in range(20)]
+    with pytest.raises(UserError) as caught:
+        fit_file(tmp_path, "d.csv", document("text,label,lang,split", rows))
+    message = str(caught.value)
+    assert "labels are " + ("numbers" if are_numbers else "words") + " in the training rows" in message
+    named = library.task("classification").with_values({"labels": ["neg", "pos"]}, origin="--set")
+    assert """--set 'labels=["neg", "pos"]'""" in message
+    task = fit(named, tmp_path / "d.csv", ["en"]).task
+    for language, split in (("en", "train"), ("de", "test")):
+        assert load_rows(task, language, split, folder=tmp_path / "d.csv").table["label"][:4] == [0, 1, 0, 1]
+
+
+def test_numbers_among_words_are_mentioned(tmp_path):
+    fitted = fit_file(tmp_path, "d.csv", document(rows=[*lines(), *(f"more {n},{n % 3},en" for n in range(9))]))
+    assert any("some labels are numbers (0, 1, 2) and others are words" in caution for caution in fitted.cautions)

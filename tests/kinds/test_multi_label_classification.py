@@ -112,7 +112,7 @@ def test_a_table_has_a_delimited_column_or_one_column_per_label(tmp_path):
     [
         ('["food", "foot"]', r'test\.jsonl:1: `labels` is "foot"; the labels are food, sport, arts, culture'),
         ("null", r"`labels` is empty \(null\)"),
-        ("\"['food']\"", r"not a JSON list; write a\|b, or"),
+        ("\"['food', sport]\"", r"not a list; write a\|b, or"),
         ('[["food"]]', r"expected a list of labels"),
         ("[4]", "the labels are"),
         ("[-1]", "means that there is no gold label"),

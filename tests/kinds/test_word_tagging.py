@@ -77,7 +77,7 @@ def test_columns_can_be_named(tmp_path):
             {"tokens": ["a"], "tags": ["NOUNS"]},
             r"test\.jsonl:1: `tags` is \"NOUNS\"; the labels are NOUN, VERB, SYM, X",
         ),
-        ({"tokens": ["a"], "tags": "NOUN"}, "expected a list of tags, one per word"),
+        ({"tokens": ["a"], "tags": 5}, "expected a list of tags, one per word"),
         ({"tokens": ["a"], "tags": [9]}, "the labels are"),
         ({"tokens": ["a"], "tags": [-1]}, "means that there is no gold label"),
     ],

@@ -16,15 +16,23 @@ from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
 from xmodctl.data.readers import format_of, read
 from xmodctl.data.survey import DataFileOf, Survey, survey_rows
-from xmodctl.data.usual_names import SPLIT_COLUMN, numbered_choices, usual_columns, usual_language_columns
+from xmodctl.data.usual_names import (
+    SPLIT_COLUMN,
+    numbered_choices,
+    parted_answers,
+    usual_columns,
+    usual_language_columns,
+)
 from xmodctl.kinds import KINDS
-from xmodctl.kinds.labels import absent_labels_remedy
+from xmodctl.kinds.labels import absent_labels_remedy, written_form
 from xmodctl.kinds.rows import Raw
 from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
 
 NO_LABEL = ("-", "-1", "-1.0")
 """What stands for no label in data."""
+_FLAGS = ("0", "1", "0.0", "1.0", "false", "true", "False", "True")
+"""What says whether a row has the label of a column."""
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
 
 
@@ -61,7 +69,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     if is_known:
         return FittedTask(_with_settings(task, first, data))
     header = [*first]
-    changes, origin = _columns(task, header, files[0][0])
+    changes, origin = _columns(task, first, files[0][0])
     guessed_id = "id" in changes.get("columns", {}) and "id" not in task.columns
     if not task.language_column and (column := _language_column(header, files[0][0], changes)):
         changes["language_column"] = column
@@ -159,19 +167,20 @@ def _example(task: Task) -> str:
     return ",".join([*(name for name in _provisional(task) if name != "id"), "language"])
 
 
-def _columns(task: Task, header: Sequence[str], path: Path) -> tuple[dict[str, Any], str]:
+def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
     """Return the columns that are found, as a change of the task, and the name of their origin.
 
     Raises:
         UserError: A column is missing, or may be one of several.
     """
+    header = [*first]
     used = {name for names in task.columns.values() for name in ([names] if isinstance(names, str) else names)}
     used |= {task.language_column, task.split_column, *usual_language_columns(header), SPLIT_COLUMN}
     columns: dict[str, Any] = {}
     for column, presence in task.missing.items():
         free = [name for name in header if name not in used]
         candidates = usual_columns(column, free, task.missing)
-        several = numbered_choices(free) if column == "choices" and not candidates else []
+        several = _several_columns(task, column, free, candidates, first)
         if several:
             columns[column] = several
             used.update(several)
@@ -186,6 +195,20 @@ def _columns(task: Task, header: Sequence[str], path: Path) -> tuple[dict[str, A
         elif presence == "required":
             raise UserError(_no_column(task, column, free, header, path))
     return ({"columns": {**task.columns, **columns}} if columns else {}), str(path)
+
+
+def _several_columns(task: Task, column: str, free: Sequence[str], candidates: Sequence[str], first: Raw) -> list[str]:
+    """Return the columns that are one of the kind's together, or an empty list."""
+    if column == "answers":
+        return parted_answers(free) if column not in candidates else []
+    if candidates:
+        return []
+    if column == "choices":
+        return numbered_choices(free)
+    if column == KINDS[task.kind].gold_column and KINDS[task.kind].takes_flags:
+        flags = [name for name in free if written_form(first[name]) in _FLAGS]
+        return flags if len(flags) > 1 else []
+    return []
 
 
 def _no_column(task: Task, column: str, free: Sequence[str], header: Sequence[str], path: Path) -> str:
@@ -262,10 +285,7 @@ def _labels(task: Task, data: Path, survey: Survey) -> tuple[str, ...]:
     absent = {name: uses for name, uses in survey.elsewhere.items() if name.casefold() not in known}
     if len(labels) < 2 and not absent:
         if not names:
-            raise UserError(
-                f"{data}: no training row has a label in `{column}`, whose first value is {survey.unnamed}; if these "
-                "are numbers of labels, name all labels in their order, as in --set labels='[first, second]'"
-            )
+            raise UserError(f"{data}: {kind.no_label(column, survey.unnamed)}")
         only = quoted(names[0])
         raise UserError(
             f"{data}: every training row has the label {only}, so there is nothing to learn; add rows with others"
@@ -275,11 +295,28 @@ def _labels(task: Task, data: Path, survey: Survey) -> tuple[str, ...]:
         shown = "; ".join(f"{quoted(name)} ({uses})" for name, uses in first)
         more = f"; and {len(absent) - 5:,} more" if len(absent) > 5 else ""
         have = listed(map(str, _shown_labels(labels))) or "none"
+        if names and _are_numbers(names) != _are_numbers([*absent]) and all(map(_are_alike, (names, [*absent]))):
+            words = [*absent] if _are_numbers(names) else names
+            order = shlex.quote(f"labels={json.dumps(sorted(words), ensure_ascii=False)}")
+            raise UserError(
+                f"{data}: labels are {'numbers' if _are_numbers(names) else 'words'} in the training rows ({have}) and "
+                f"{'words' if _are_numbers(names) else 'numbers'} in others ({shown}{more}); write the same labels in "
+                f"all rows, or, if numbers stand for words, name these in order, that of number 0 first: --set {order}"
+            )
         raise UserError(
             f"{data}: no training row has the {'label' if len(absent) == 1 else 'labels'} {shown}{more}; the training "
             f"rows have {have}{absent_labels_remedy(kind.labels_of([*names, *absent]))}"
         )
     return labels
+
+
+def _are_numbers(names: Sequence[str]) -> bool:
+    return all(name.removeprefix("-").isdecimal() for name in names)
+
+
+def _are_alike(names: Sequence[str]) -> bool:
+    """Return whether all names are numbers, or none is."""
+    return len({_are_numbers([name]) for name in names}) == 1
 
 
 def _shown_labels(labels: Sequence[str]) -> list[str]:
@@ -295,6 +332,9 @@ def _label_cautions(data: Path, survey: Survey, labels: Sequence[str]) -> list[s
         setting = shlex.quote(f"labels={json.dumps([name, *labels], ensure_ascii=False)}")
         count = counted(survey.trained[name], "training row")
         cautions.append(f"{data}: {name} stands for no label ({count}); if it is a label: --set {setting}")
+    numbers = [name for name in labels if _are_numbers([name])]
+    if numbers and len(numbers) < len(labels):
+        cautions.append(f"{data}: some labels are numbers ({listed(numbers)}) and others are words; is that intended?")
     spellings: dict[str, list[str]] = {}
     for name in survey.trained:
         spellings.setdefault(name.casefold(), []).append(name)

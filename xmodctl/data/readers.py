@@ -190,18 +190,27 @@ def _holds_columns(document: Mapping[str, Any], file: DataFile) -> bool:
 def _questions(file: DataFile, articles: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield a row for each question of a document in SQuAD format, with the task's column names."""
     names = {column: str(file.columns.get(column, column)) for column in ("id", "context", "question", "answers")}
+    parts = file.columns.get("answers")
     try:
         for article in articles:
             for paragraph in article["paragraphs"]:
                 for question in paragraph["qas"]:
                     row = {"context": paragraph["context"], "answers": [], **question}
                     extra = {name: row[name] for name in REMARKED if name in row}
-                    yield extra | {name: row[column] for column, name in names.items() if column in row}
+                    named = {name: row[column] for column, name in names.items() if column in row}
+                    yield extra | named | (_parted(row["answers"], parts) if isinstance(parts, list) else {})
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{file.name} is not in SQuAD format ({type(error).__name__}: {error}); expected "
             "data[].paragraphs[] with context and qas[], each with id, question and answers"
         ) from error
+
+
+def _parted(answers: Any, columns: list[str]) -> dict[str, list[Any]]:
+    """Return answers as the two columns of a task whose answers are in two: texts, and where they begin."""
+    answers = [answers] if isinstance(answers, dict) else answers
+    values = [[answer[key] for answer in answers] for key in ("text", "answer_start")]
+    return dict(zip(columns, values, strict=True))
 
 
 def _is_object(line: str) -> bool:

@@ -32,6 +32,12 @@ _USUAL: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 _FIRST_OF_TWO = ("premise", "question1")
 """Names of the first text of a pair."""
+_ANSWER_TEXTS = ("answer_text", "answers_text", "answers.text", "answer.text", "answer")
+_ANSWER_STARTS = (
+    "answer_start", "answers_start", "answers.answer_start", "answers_answer_start", "answer.answer_start", "start",
+    "answer_offset", "start_position",
+)  # fmt: skip
+_RIGHT_CHOICES = ("label", "answer", "correct", "correct_answer", "answer_key", "answerkey", "gold")
 _NUMBERED_CHOICE = re.compile(r"(choice|option|ending|answer)_?([0-9]{1,2}|[a-e])")
 
 
@@ -49,10 +55,21 @@ def usual_columns(column: str, header: Sequence[str], wanted: Collection[str]) -
     usual = [*_USUAL.get(column, ())]
     if column == "text" and "text_pair" in wanted:
         usual += _FIRST_OF_TWO
+    if column == "label" and "choices" in wanted:
+        usual = [*_RIGHT_CHOICES]
     candidates = [name for name in header if folded[name] in usual]
+    if column == "answers" and not candidates and len(texts := [n for n in header if folded[n] in _ANSWER_TEXTS]) == 1:
+        return texts
     if column == "tokens" and not candidates:  # a text with spans
         candidates = usual_columns("text", header, ())
     return candidates
+
+
+def parted_answers(header: Sequence[str]) -> list[str]:
+    """Return the two columns that hold the texts of answers and where these begin, or an empty list."""
+    texts = [name for name in header if _folded(name) in _ANSWER_TEXTS]
+    starts = [name for name in header if _folded(name) in _ANSWER_STARTS]
+    return [texts[0], starts[0]] if len(texts) == len(starts) == 1 else []
 
 
 def numbered_choices(header: Sequence[str]) -> list[str]:

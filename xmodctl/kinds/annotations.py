@@ -1,6 +1,5 @@
 """Texts with spans, as labeling tools write them -> words and their tags, without losing a span."""
 
-import json
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import RowError
+from xmodctl.kinds.literals import structure_in
 
 _ALONE = (
     (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
@@ -102,13 +102,8 @@ def annotations(value: Any, column: str, text: str) -> Iterator[Annotation]:
     Raises:
         RowError: The value is not a list of spans.
     """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise RowError(
-                f"`{column}` is {quoted(value)}; {_EXPECTED}", f"`{column}` is no JSON; {_EXPECTED}"
-            ) from None
+    if isinstance(value := structure_in(value), str):
+        raise RowError(f"`{column}` is {quoted(value)}; {_EXPECTED}", f"`{column}` is no list; {_EXPECTED}")
     if not isinstance(value, list):
         raise RowError(f"`{column}` is {quoted(value)}; {_EXPECTED}")
     for item in value:
@@ -128,7 +123,7 @@ def is_spans(value: Any) -> bool:
     """Return whether a gold cell holds spans rather than a tag per word."""
     if isinstance(value, str):
         return value.lstrip().startswith("[")
-    return isinstance(value, list) and any(isinstance(item, list | dict) for item in value)
+    return isinstance(value, list) and any(isinstance(item, list | tuple | dict) for item in value)
 
 
 def _parts(item: Any) -> tuple[Any, Any, Any]:

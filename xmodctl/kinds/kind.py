@@ -27,6 +27,7 @@ __all__ = ["Decoded", "Kind", "Metric", "TaskView", "Usage", "ValidationLogits"]
 ValidationLogits = tuple[Sequence[np.ndarray], "Dataset"]
 """The logits of one language's validation rows, and the rows, in the kind's columns."""
 
+LABEL_NUMBERS = "; if these are numbers of labels, name all labels in their order, as in --set labels='[first, second]'"
 Decoded = tuple[Any, Any, tuple[float, ...]]
 """One row's gold answer (None without one), prediction, and scores."""
 
@@ -91,6 +92,8 @@ class Kind(ABC):
     """The caption of the table of a language's parts."""
     balanced: ClassVar[bool] = True
     """Whether `check` warns of a label that nearly all rows have."""
+    takes_flags: ClassVar[bool] = False
+    """Whether the gold answer may be several columns, each with 0 or 1 for one label."""
     plain_tags: ClassVar[bool] = False
     """Whether any text may be the tag of a word, in files of tagged words."""
     answers_are_text: ClassVar[bool] = False
@@ -145,6 +148,10 @@ class Kind(ABC):
         """Return the names in a gold cell that labels are made of; without any, the kind has no labels."""
         written = written_form(value) if self.needs_labels else None
         return [written] if written else []
+
+    def no_label(self, column: str, value: str) -> str:
+        """Return what is said of data without any label; `value` is the first one, as a message shows it."""
+        return f"no training row has a label in `{column}`, whose first value is {value}{LABEL_NUMBERS}"
 
     def settings_of(self, row: Raw, task: TaskView) -> dict[str, Any]:
         """Return keys of the task that a row of local data shows."""

@@ -1,6 +1,5 @@
 """Reading sets of labels: lists, delimited text, or one column of 0 and 1 per label -> 0 or 1 for each label."""
 
-import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import NoGoldError, RowError
 from xmodctl.kinds.labels import Labels, written_form
+from xmodctl.kinds.literals import structure_in
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_text, single_column
 
 if TYPE_CHECKING:
@@ -109,10 +109,10 @@ class LabelSets(RowReader):
 
 
 def separated(value: str, column: str) -> list[Any]:
-    """Return the labels in a text: a JSON list, or labels that the first of `SEPARATORS` in the text separates.
+    """Return the labels in a text: a list in brackets, or labels that the first of `SEPARATORS` in the text separates.
 
     Raises:
-        RowError: It begins like a JSON list, and is none.
+        RowError: It begins like a list, and is none.
     """
     text = value.strip()
     if text.startswith("["):
@@ -123,14 +123,11 @@ def separated(value: str, column: str) -> list[Any]:
 
 
 def _json_list(text: str, column: str) -> list[Any]:
-    try:
-        items = json.loads(text)
-    except (ValueError, RecursionError):
-        items = None
+    items = structure_in(text)
     if not isinstance(items, list):
         raise RowError(
-            f'`{column}` is {quoted(text)}, which is not a JSON list; write a|b, or ["a", "b"] with double quotes',
-            f'`{column}` has text in brackets that is not a JSON list; write a|b, or ["a", "b"] with double quotes',
+            f'`{column}` is {quoted(text)}, which is not a list; write a|b, or ["a", "b"] with double quotes',
+            f'`{column}` has text in brackets that is not a list; write a|b, or ["a", "b"] with double quotes',
         )
     return items
 

@@ -51,6 +51,7 @@ class MultiLabelClassification(Kind):
     pipeline = "text-classification"
 
     parts_caption = "F1 of each label, in percent"
+    takes_flags = True
 
     def outputs(self, task: TaskView) -> tuple[str, ...]:
         """Return the label names: the head has one output per label."""

@@ -239,14 +239,23 @@ class ChoiceReader(RowReader):
         else:
             choices = [read_text(raw, name, allow_empty=self._allow_empty) for name in self._choices]
         _check_choices(choices)
-        label = labels.id_of(cell(raw, self._label), self._label)
+        label = _position(cell(raw, self._label), choices, labels, self._label)
         if label >= len(choices):
             first = labels.names[0] if labels.names else 0
             raise RowError(
                 f"`{self._label}` is {quoted(raw[self._label])}, "
-                f"but the row has {len(choices)} choices (the first is {first})"
+                f"but the row has {len(choices)} choices (the first is {first}{self._from_one(label, len(choices))})"
             )
         return row | {"choices": choices, "label": label}
+
+    def _from_one(self, label: int, count: int) -> str:
+        """Return how choices are counted from 1, where that may be meant."""
+        numbers = ", ".join(map(str, range(1, count + 1)))
+        return (
+            f"; if choices count from 1: --set labels='[{numbers}]'"
+            if label == count and not self._labels.names
+            else ""
+        )
 
     def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
         """Return the position of the correct choice."""
@@ -255,6 +264,17 @@ class ChoiceReader(RowReader):
     def is_certainly_hidden(self, answer: Hashable) -> bool:
         """A small set may have one position."""
         return False
+
+
+def _position(value: Any, choices: Sequence[str], labels: Labels, column: str) -> int:
+    """Return the position of the correct choice, by its number or name; without names, also by its text or letter."""
+    text = value.strip() if isinstance(value, str) and not labels.names else ""
+    places = [position for position, choice in enumerate(choices) if text and choice.strip() == text]
+    if len(places) == 1 and not text.isdecimal():
+        return places[0]
+    if len(text) == 1 and "a" <= text.casefold() < chr(ord("a") + len(choices)):
+        return ord(text.casefold()) - ord("a")
+    return labels.id_of(value, column)
 
 
 def _wording(question: str, column: str, connectives: Mapping[str, str]) -> str:

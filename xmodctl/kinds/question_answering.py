@@ -1,23 +1,21 @@
 """Extractive question answering: the piece of a context that answers a question, or none."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xmodctl.core.messages import quoted
-from xmodctl.core.mistakes import NoGoldError, RowError
 from xmodctl.kinds.answers import Rules
 from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
 from xmodctl.kinds.contexts import Context, Ints
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
-from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, checked_text, read_text, single_column
+from xmodctl.kinds.questions import QuestionReader
+from xmodctl.kinds.rows import RowReader, SourceView
 from xmodctl.kinds.windows import Frame, windows
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from datasets import Dataset
 
     from xmodctl.core.encoded import Encoded
@@ -283,85 +281,6 @@ class QuestionAnswering(Kind):
             inputs='tokenizer("A question?", "A context.", return_tensors="pt")',
             output="print(outputs.start_logits.argmax(-1), outputs.end_logits.argmax(-1))",
         )
-
-
-class QuestionReader(RowReader):
-    """Rows of `context`, `question`, and `answers`: texts with their character offsets, as in SQuAD; possibly none."""
-
-    gold_name = "answer"
-
-    def __init__(self, source: SourceView) -> None:
-        """Find the columns."""
-        self._context, self._question = single_column(source, "context"), single_column(source, "question")
-        self._answers = single_column(source, "answers")
-        self._source = source
-        self._impossible = 0  # rows with answers that say so
-
-    def schema(self) -> "pa.Schema":
-        """Answers as a pair of lists."""
-        import pyarrow as pa
-
-        answers = pa.struct([("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int64()))])
-        return pa.schema([("context", pa.string()), ("question", pa.string()), ("answers", answers)])
-
-    def row(self, raw: Raw) -> dict[str, Any]:
-        """Check that each answer is at its offset."""
-        context = read_text(raw, self._context)
-        question = read_text(raw, self._question, allow_empty=self._source.published)
-        answers = self._pairs(cell(raw, self._answers))
-        self._impossible += bool(answers) and raw.get("is_impossible") is True
-        for answer, start in answers:
-            if not answer or context[start : start + len(answer)] != answer or start < 0:
-                self._refuse_misplaced(context, answer, start)
-        return {
-            "context": context,
-            "question": question,
-            "answers": {"text": [answer for answer, _ in answers], "answer_start": [start for _, start in answers]},
-        }
-
-    def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
-        """Return the texts, or an empty one for a question without an answer."""
-        return row["answers"]["text"] or ("",)
-
-    def is_certainly_hidden(self, answer: Hashable) -> bool:
-        """Without any answers, the true ones are hidden; a small set may have one answer."""
-        return answer == ""
-
-    def notes(self) -> tuple[str, ...]:
-        """Return how many questions are said to be impossible, but have answers."""
-        contradiction = f"`is_impossible` is true in {self._impossible:,} rows with answers, which are used as answers"
-        return (contradiction,) if self._impossible else ()
-
-    def _pairs(self, answers: Any) -> list[tuple[str, int]]:
-        """Return (text, offset) of each answer, from either of the two forms in use."""
-        match answers:
-            case {"text": list(texts), "answer_start": list(starts)} if len(texts) == len(starts):
-                pairs = list(zip(texts, starts, strict=True))
-            case list() if all(isinstance(item, dict) and {"text", "answer_start"} <= set(item) for item in answers):
-                pairs = [(item["text"], item["answer_start"]) for item in answers]
-            case _:
-                raise RowError(
-                    f"`{self._answers}` is {quoted(answers)}; expected a list of "
-                    '{"text": ..., "answer_start": ...}, empty for a question without an answer'
-                )
-        for answer, start in pairs:
-            if not isinstance(answer, str) or not isinstance(start, int) or isinstance(start, bool):
-                raise RowError(f"`{self._answers}` has {quoted([answer, start])}; expected text and a whole number")
-            checked_text(answer, self._answers)
-        return pairs
-
-    def _refuse_misplaced(self, context: str, answer: str, start: int) -> None:
-        """Refuse an answer that is not at its offset; a published one still counts as text to compare with."""
-        seen = context[max(start, 0) : max(start, 0) + len(answer)]
-        offset = context.find(answer) if answer else -1
-        message = (
-            f"the answer {quoted(answer)} is not at character {start} of `{self._context}`, which has {quoted(seen)} "
-            f"there; {f'it is at character {offset}' if offset >= 0 else 'it does not occur in the text'}"
-        )
-        if not self._source.published:
-            raise RowError(message)
-        if self._source.split == "train":
-            raise NoGoldError(message)
 
 
 def _tokenized(rows: "Dataset", tokenizer: Any) -> Iterator[tuple[list[int], Context, Mapping[str, Any] | None]]:

@@ -9,6 +9,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.messages import listed, quoted
 from xmodctl.core.mistakes import RowError
 from xmodctl.kinds.labels import Labels
+from xmodctl.kinds.literals import structure_in
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -182,7 +183,7 @@ def read_texts(raw: Raw, name: str, *, allow_empty: bool = False) -> list[str]:
     Raises:
         RowError: It is missing, is not a list of texts, or has an empty one without `allow_empty`.
     """
-    value = cell(raw, name)
+    value = structure_in(cell(raw, name))
     if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
         raise RowError(f"`{name}` is {quoted(value)}; expected a list of texts")
     if not allow_empty:

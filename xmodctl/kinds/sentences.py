@@ -9,6 +9,7 @@ from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import NoGoldError, RowError
 from xmodctl.kinds.annotations import is_spans, tagged_text
 from xmodctl.kinds.kind import TaskView
+from xmodctl.kinds.literals import structure_in, words_in
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
 from xmodctl.kinds.tagset import Tagset
 
@@ -67,12 +68,12 @@ class SentenceReader(RowReader):
         self._again = again
         self._is_iob2 = None
         self._prefix = ""
-        words = self._words(first)
+        words = self._words(_with_lists(first, self._tokens, self._tags))
         match = _PREFIX.match(words[0]) if words else None
         if match and all(word.startswith(match[0]) for word in words):
             count = 0
             for raw in again():
-                words = self._words(raw)
+                words = self._words(_with_lists(raw, self._tokens, self._tags))
                 if not all(word.startswith(match[0]) for word in words):
                     return
                 count += len(words)
@@ -82,6 +83,7 @@ class SentenceReader(RowReader):
 
     def row(self, raw: Raw) -> dict[str, Any]:
         """Check, align, and convert."""
+        raw = _with_lists(raw, self._tokens, self._tags)
         if self._prefix:
             raw = {**raw, self._tokens: [word.removeprefix(self._prefix) for word in self._words(raw)]}
         value = raw.get(self._tags)
@@ -150,5 +152,15 @@ class SentenceReader(RowReader):
     def _scheme_is_iob2(self) -> bool:
         """Return whether the file has a B- that is no IOB1, which has B- only between entities of one type."""
         if self._is_iob2 is None:
-            self._is_iob2 = any(self._tagset.shows_iob2(raw.get(self._tags)) for raw in self._again())
+            self._is_iob2 = any(self._tagset.shows_iob2(words_in(raw.get(self._tags))) for raw in self._again())
         return self._is_iob2
+
+
+def _with_lists(raw: Raw, tokens: str, tags: str) -> Raw:
+    """Return a row whose words and tags are lists where it has them as text; a text with spans stays a text."""
+    words, value = raw.get(tokens), structure_in(raw.get(tags))
+    if not isinstance(words, str) and not isinstance(value, str):
+        return raw
+    if isinstance(words, str) and (is_spans(value) or value in ("", [])):
+        return {**raw, tags: value}
+    return {**raw, tokens: words_in(words), tags: words_in(value)}

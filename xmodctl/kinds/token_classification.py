@@ -9,8 +9,9 @@ import numpy as np
 from xmodctl.kinds.annotations import is_spans, types_of_spans, word_offsets
 from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
 from xmodctl.kinds.inputs import InputRow, name_in_row
-from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
+from xmodctl.kinds.kind import LABEL_NUMBERS, Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import sorted_labels
+from xmodctl.kinds.literals import structure_in, words_in
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, read_text, read_texts
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.kinds.sentences import SentenceReader, gold_tags
@@ -71,11 +72,21 @@ class TokenClassification(Kind):
 
     def gold_names(self, value: Any) -> list[str]:
         """Return the types of entities in a list of tags or spans."""
-        return types_of_spans(value) if is_spans(value) else types_in(value)
+        value = structure_in(value)
+        return types_of_spans(value) if is_spans(value) else types_in(words_in(value))
+
+    def no_label(self, column: str, value: str) -> str:
+        """Say what is expected: spans, or tags of entities; numbers may be ids of tags."""
+        given = structure_in(value)
+        are_numbers = isinstance(given, list) and bool(given) and all(isinstance(item, int) for item in given)
+        expected = LABEL_NUMBERS if are_numbers else "; expected tags, such as O and B-PER, or spans of entities"
+        return f"no training row has a label in `{column}`, whose first value is {value}{expected}"
 
     def settings_of(self, row: Raw, task: TaskView) -> dict[str, Any]:
         """Return how `predict` divides texts if rows have texts instead of words."""
-        return {"word_rule": "spans"} if isinstance(row.get(str(task.columns["tokens"])), str) else {}
+        text, tags = row.get(str(task.columns["tokens"])), structure_in(row.get(str(task.columns["tags"])))
+        has_spans = isinstance(structure_in(text), str) and (is_spans(tags) or tags in ("", []))
+        return {"word_rule": "spans"} if has_spans else {}
 
     def labels_of(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return O, and the IOB2 tags of each type, sorted."""
@@ -268,8 +279,10 @@ class TokenClassification(Kind):
 
     def json_row(self, raw: Mapping[str, Any], row_id: Any, task: TaskView, connectives: Mapping[str, str]) -> InputRow:
         """Return the words of `tokens`, whose offsets count in their text joined by spaces, or those of `text`."""
-        column = next((name for name in ("text", task.columns["tokens"]) if isinstance(raw.get(str(name)), str)), None)
-        if column and "tokens" not in raw:
+        names = ("tokens", str(task.columns["tokens"]), "text")
+        has_words = any(isinstance(structure_in(raw.get(name)), list) for name in names[:2])
+        column = next((name for name in names if isinstance(raw.get(name), str)), None)
+        if column and not has_words:
             return self.plain_text_row(read_text(raw, str(column)), row_id, task)
         tokens = read_texts(raw, name_in_row(raw, "tokens", task.columns))
         ends = [sum(map(len, tokens[: count + 1])) + count for count in range(len(tokens))]

@@ -12,6 +12,7 @@ from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts, all
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Metric, TaskView
 from xmodctl.kinds.labels import Labels, sorted_labels, written_form
+from xmodctl.kinds.literals import words_in
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_texts, single_column
 from xmodctl.kinds.tag_runs import tag_runs
 from xmodctl.kinds.token_classification import TokenClassification
@@ -46,7 +47,9 @@ class TaggedWords(RowReader):
 
     def row(self, raw: Raw) -> dict[str, Any]:
         """Check and align."""
-        tokens, tags = read_texts(raw, self._tokens, allow_empty=self._allow_empty), cell(raw, self._tags)
+        tags = words_in(cell(raw, self._tags))
+        raw = {**raw, self._tokens: words_in(cell(raw, self._tokens))}
+        tokens = read_texts(raw, self._tokens, allow_empty=self._allow_empty)
         if not isinstance(tags, list):
             raise RowError(f"`{self._tags}` is {quoted(tags)}; expected a list of tags, one per word")
         if len(tokens) != len(tags):
@@ -120,6 +123,7 @@ class WordTagging(TokenClassification):
 
     def gold_names(self, value: Any) -> list[str]:
         """Return the tags of a row, each once."""
+        value = words_in(value)
         tags = map(written_form, value) if isinstance(value, list) else ()
         return list(dict.fromkeys(tag for tag in tags if tag))
 
