@@ -175,7 +175,7 @@ def test_a_label_that_no_training_row_has_is_reported_once_with_its_rows(tmp_pat
 def test_numbers_in_place_of_words_are_never_ids(tmp_path):
     put(tmp_path, "en/train.csv", csv_text(tickets()))
     put(tmp_path, "de/test.csv", csv_text([(row[0], str(i % 3), row[2]) for i, row in enumerate(tickets())]))
-    assert "no training row has the labels" in refusal("classification", tmp_path)
+    assert "labels are words in the training rows" in refusal("classification", tmp_path)
     (tmp_path / "de/test.csv").unlink()
     task = fit(library.task("classification"), tmp_path, ["en"]).task
     put(tmp_path, "de/test.csv", csv_text([(row[0], str(i % 3), row[2]) for i, row in enumerate(tickets())]))
