@@ -1,6 +1,6 @@
 """A task: one benchmark with its kind, data, columns, labels, languages, and metric (`tasks/*.yaml`)."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from math import nan
 from typing import Annotated, Any, Literal, Self
 
@@ -111,6 +111,7 @@ class Task(Described):
     )
     parallel: bool = Field(False, description="whether row i is the same example in every language")
     source_language: str = Field("en", description="the usual training language, as the benchmark spells it")
+    translated: tuple[str, ...] = Field((), description="the languages whose training data is machine-translated")
     training: HubData | None = Field(
         None, description="the training data, if it is not the same data set as `evaluation`"
     )
@@ -318,6 +319,12 @@ class Task(Described):
             return same(self.languages.get(code) or code, language)
         return same(code, language) or same(self.languages.get(code) or code, language)
 
+    def translated_among(self, languages: Iterable[str]) -> tuple[str, ...]:
+        """Return the languages whose training data is machine-translated."""
+        return tuple(
+            language for language in languages if any(self.is_in_language(code, language) for code in self.translated)
+        )
+
     def connectives_in(self, language: str, *, remedy: str) -> dict[str, str]:
         """Return the values of `question`, in lowercase -> their wording in a language.
 
@@ -365,7 +372,7 @@ class Task(Described):
 
 _NEW_KEYS = (
     "threshold", "word_rule", "find", "split_column", "split_seed", "split_rule", "from_data", "tagged_text", "notes",
-    "pair_languages", "rows",
+    "pair_languages", "rows", "translated",
 )  # fmt: skip
 """Keys that older runs do not have."""
 

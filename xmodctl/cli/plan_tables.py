@@ -78,6 +78,8 @@ def _plan_rows(dry_run: "DryRun") -> list[tuple[str, str, str]]:
         _seeds(dry_run),
         ("precision", plan.precision, "device" if request.precision == "auto" else "--precision"),
     ]
+    if plan.rows:
+        rows.append(("rows", f"{plan.rows:,} in total", "--rows"))
     if plan.limit:
         rows.append(("limit", f"{plan.limit:,} rows", "--limit"))
     rows.append(("run", str(dry_run.folder), "--out" if request.out else "default"))

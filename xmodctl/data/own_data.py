@@ -43,6 +43,7 @@ class FittedTask:
     task: Task
     remarks: tuple[str, ...] = ()  # what was chosen
     cautions: tuple[str, ...] = ()  # what may be wrong
+    training_rows: int = 0  # in the languages to train in; 0 if they were not counted
 
 
 def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
@@ -102,7 +103,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         shown["source_language"] = sources[0]
     keys = (*changes, *(key for key in shown if key != "source_language"))
     task = task.with_values({**shown, "from_data": [*task.from_data, *keys]}, origin=origin)
-    return FittedTask(task, tuple(remarks), tuple(cautions))
+    return FittedTask(task, tuple(remarks), tuple(cautions), survey.training_rows)
 
 
 def _split_remark(data: Path, task: Task) -> str:

@@ -11,6 +11,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
 from xmodctl.core.reading import OutsideFolderError, inside
 from xmodctl.evaluation.notebook import data_frame, html_table
+from xmodctl.evaluation.training_notes import training_notes
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.languages import same
 from xmodctl.run.data_sets import data_set_of, fingerprint_of
@@ -74,6 +75,7 @@ class Row:
     read_as: str = ""  # what was set for reading this data, where the run's own settings were not used
     folder: str | None = None  # of local data, as --data takes it; None on the Hub, and in rows of earlier versions
     package_folder: str | None = None  # where the adapter's package was
+    translated: tuple[str, ...] = ()  # source languages whose training data is machine-translated
     threshold: float | None = None  # the probability from which a label was predicted, of kinds that have one
 
     @property
@@ -343,7 +345,7 @@ def report(run: str, rows: Sequence[Row], failures: Sequence[Failure] = ()) -> R
         failures=tuple(failures),
         averages=averages,
         gap=gap,
-        notes=(_shots_note(shots, first.training_seed),) if shots else (),
+        notes=training_notes(shots, first.training_seed, first.translated),
         rows=tuple(rows),
     )
 
@@ -371,15 +373,6 @@ def _score(rows: Sequence[Row], source_mean: float | None, *, is_source: bool) -
 def _is_chosen(row: Row, chosen: Mapping[str, Sequence[Row]]) -> bool:
     """Return whether a row is one of those that stand for its language."""
     return row.control == "own" and row.adapter == chosen[row.language][0].adapter
-
-
-def _shots_note(shots: Mapping[str, int], training_seed: int | None) -> str:
-    """Return which scores are not zero-shot, and what the seeds of such a run are."""
-    counts = ", ".join(f"{count} examples in {language}" for language, count in shots.items())
-    return (
-        f"not zero-shot: the run was trained on {counts}; each seed drew its own examples, and all of them share the "
-        f"training seed {training_seed}"
-    )
 
 
 def own_rows(rows: Iterable[Row]) -> dict[str, list[Row]]:

@@ -258,6 +258,7 @@ def _description(exported: Exported) -> dict[str, Any]:
     return {
         "task": plan.task,
         "stages": [task.title for task in plan.stage_tasks],
+        "translated": _named(plan.task.translated_among(plan.source_languages)),
         "local_data": plan.data is not None,
         "sources": " + ".join(_named(plan.source_languages)),
         "shots": plan.shots.count if plan.shots else 0,

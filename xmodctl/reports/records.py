@@ -50,6 +50,7 @@ def _record(run: str, row: "Row", language: "Language", metrics: Sequence[str]) 
         "own_adapter": False,
         "source": False,
         "shots": row.shots,
+        "translate_train": ", ".join(row.translated),
         "seed": row.seed,
         "n": row.n,
         "limited": row.limited,

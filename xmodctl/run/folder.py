@@ -29,7 +29,7 @@ LOCK_ATTEMPTS = 20
 State = Literal["training", "interrupted", "finished"]
 
 DESCRIPTIONS = re.compile(
-    r"(task|recipe|earlier\.\d+)\.(title|description|aliases|licen[cs]e|homepage|citation|notes|rows(\..*)?|source)"
+    r"(task|recipe|earlier\.\d+)\.(title|description|aliases|licen[cs]e|homepage|citation|notes|translated(\..*)?|rows(\..*)?|source)"
     r"|task\.recipe\..*|recipe\.name"
 )
 """Keys of a plan that describe it and change no number; what `task.recipe` chose is the plan's recipe."""

@@ -60,13 +60,15 @@ class Plan:
     precision: Precision
     stage_tasks: Annotated[tuple[Task, ...], Field(alias="earlier")] = ()  # of the recipe's stages, in their order
     shots: Shots | None = None
+    rows: int | None = None  # trained on in total, equal numbers of each language
     vectors: Vectors | None = None  # of a run without training, which scores sentence embeddings
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
         values = dict(validator(Plan).dump_python(self, mode="json", by_alias=True))
-        if self.vectors is None:
-            values.pop("vectors")  # which older runs do not have, so that a plan keeps its digest
+        for key in ("vectors", "rows"):
+            if values[key] is None:
+                values.pop(key)  # which older runs do not have, so that a plan keeps its digest
         return values
 
     @property
@@ -80,7 +82,7 @@ class Plan:
         """Sha256 of the plan without remarks on its tasks: equal for plans that compute the same."""
         values = self.to_json()
         for task in (values["task"], *values["earlier"]):
-            for key in ("notes", "rows"):  # which older versions do not have
+            for key in ("notes", "rows", "translated"):  # which older versions do not have
                 task.pop(key, None)
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
@@ -89,8 +91,9 @@ class Plan:
         """Name of the run's folder: what it is, and six digits that keep different plans apart."""
         model = Path(self.model).name
         shots = f"-{self.shots.count}shots" if self.shots else ""
+        rows = f"-{self.rows}rows" if self.rows else ""
         name = Path(self.data).name.partition(".")[0] if self.data and self.task.from_data else self.task.name
         if self.vectors is not None:
             body = f"{Path(self.vectors.run).name}-" if self.vectors.run else ""
             return f"{name}-{body}{model}-{self.digest[:6]}"
-        return f"{name}-{'+'.join(self.source_languages)}{shots}-{model}-{self.digest[:6]}"
+        return f"{name}-{'+'.join(self.source_languages)}{shots}{rows}-{model}-{self.digest[:6]}"

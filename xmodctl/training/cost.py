@@ -13,6 +13,7 @@ from xmodctl.model.precision import Precision
 from xmodctl.run.checkpoints import KEPT
 from xmodctl.run.plan import Plan
 from xmodctl.training.loop import total_steps
+from xmodctl.training.row_budget import shares
 
 if TYPE_CHECKING:
     from xmodctl.model import Facts, ParameterReport, Source
@@ -81,13 +82,13 @@ def row_counts(plan: Plan, folder: Path | None) -> list[int | None]:
     """Return the training rows of each stage and, last, of the task; None for data that is not on this disk."""
     from xmodctl.data import load_rows, offers
 
-    def count(task: Task, data: Path, languages: Sequence[str]) -> int:
+    def count(task: Task, data: Path, languages: Sequence[str]) -> list[int]:
         single = len(languages) == 1
         loaded = (
             load_rows(task, language, "train", folder=data, limit=plan.limit, evaluation=False, single_language=single)
             for language in languages
         )
-        return sum(len(rows) for rows in loaded)
+        return [len(rows) for rows in loaded]
 
     counts: list[int | None] = []
     for task, stage in zip(plan.stage_tasks, plan.recipe.stages, strict=True):
@@ -96,9 +97,12 @@ def row_counts(plan: Plan, folder: Path | None) -> list[int | None]:
             continue
         data = Path(stage.data)
         available = [language for language in plan.source_languages if offers(task, language, "train", folder=data)]
-        counts.append(count(task, data, available or plan.source_languages))
+        counts.append(sum(count(task, data, available or plan.source_languages)))
     shots = plan.shots.count * len(plan.shots.languages) if plan.shots else 0
-    return [*counts, count(plan.task, folder, plan.source_languages) + shots if folder else None]
+    if folder is None:
+        return [*counts, plan.rows + shots if plan.rows else None]
+    rows = count(plan.task, folder, plan.source_languages)
+    return [*counts, (sum(shares(plan.rows, rows)) if plan.rows else sum(rows)) + shots]
 
 
 def check_disk(folder: Path, needed: int) -> None:

@@ -19,6 +19,7 @@ from xmodctl.kinds import KINDS
 from xmodctl.languages import Match, expand, is_corpus, resolve, same
 from xmodctl.model.precision import resolve_precision
 from xmodctl.run.plan import Plan, Shots
+from xmodctl.training.few_rows import extended
 from xmodctl.training.request import PlanRequest, ShotRequest
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Settings:
     origins: Mapping[str, str]
     remarks: tuple[str, ...] = ()  # what local data showed
     cautions: tuple[str, ...] = ()  # what may be wrong with it
+    training_rows: int = 0  # of local data, if they were counted
 
 
 def _ignore(event: Event) -> None:
@@ -85,6 +87,11 @@ def resolve_plan(
     task = _trained_on_corpus(chosen.task, languages, request.data_folder)
     notes = [match.note for match in matches if match.note]
     notes += chosen.cautions
+    if translated := task.translated_among(match.adapter for match in matches):
+        notes.append(
+            f"translate-train: the training data of {task.title} in {', '.join(translated)} is machine-translated; "
+            "results, reports, and model cards say so"
+        )
     shots = None
     if request.requested_shots:
         shots, shot_notes = _shots(request.requested_shots, task, model, str(request.model), matches)
@@ -98,6 +105,7 @@ def resolve_plan(
         source_languages=tuple(match.adapter for match in matches),
         data=str(request.data_folder.resolve()) if request.data_folder else None,
         limit=request.limit,
+        rows=request.requested_rows,
         precision=precision,
         stage_tasks=stage_tasks,
         shots=shots,
@@ -144,7 +152,22 @@ def fitted(chosen: Settings, request: PlanRequest, languages: Sequence[str]) -> 
         return chosen
     task = fit(chosen.task, request.data_folder, languages)
     _check_task(task.task)
-    return replace(chosen, task=task.task, remarks=task.remarks, cautions=task.cautions)
+    own = replace(
+        chosen, task=task.task, remarks=task.remarks, cautions=task.cautions, training_rows=task.training_rows
+    )
+    is_recipe_chosen = bool(request.recipe or chosen.task.recipe or {"epochs", "batch_size"} & {*request.changes})
+    return own if is_recipe_chosen else _for_few_rows(own, request, len(languages))
+
+
+def _for_few_rows(chosen: Settings, request: PlanRequest, languages: int) -> Settings:
+    """Return settings whose recipe has enough steps for the rows of local data."""
+    limits = (request.limit * languages if request.limit else None, request.requested_rows)
+    rows = min(chosen.training_rows, *(limit for limit in limits if limit), chosen.training_rows)
+    more = extended(chosen.recipe, rows)
+    if more is None:
+        return chosen
+    origins = {**chosen.origins, **dict.fromkeys(more.keys, "few rows")}
+    return replace(chosen, recipe=more.recipe, origins=origins, remarks=(*chosen.remarks, more.remark))
 
 
 def _check_task(task: Task) -> None:

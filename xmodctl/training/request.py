@@ -80,6 +80,11 @@ class PlanRequest:
         """The examples of target languages to train on."""
         return None
 
+    @property
+    def requested_rows(self) -> int | None:
+        """The number of rows to train on, over all languages."""
+        return None
+
 
 @dataclass(frozen=True)
 class FinetuneRequest(PlanRequest):
@@ -88,6 +93,7 @@ class FinetuneRequest(PlanRequest):
     Args:
         lang: The language to train in, in any spelling; several in a list or separated by commas.
         seeds: One training run per seed.
+        rows: Train on this many rows in total, equal numbers of each language, drawn at random.
         shots: Train also on this many examples of each language in `shot_langs`.
         shot_langs: Target languages; shots are drawn from their training data, or else from their validation data.
         shot_seeds: How many times shots are drawn, with one training run per draw; `seeds` is then a single seed.
@@ -101,6 +107,7 @@ class FinetuneRequest(PlanRequest):
     lang: str | Sequence[str]
     _: KW_ONLY
     seeds: int | str | Sequence[int] = 1
+    rows: int | None = None
     shots: int | None = None
     shot_langs: str | Sequence[str] = ()
     shot_seeds: int = 1
@@ -116,6 +123,8 @@ class FinetuneRequest(PlanRequest):
         check_choice("--on-exists", self.on_exists, ON_EXISTS)
         check_trackers(self.trackers)
         self._check_shots()
+        if self.rows is not None and self.rows < 1:
+            raise UserError(f"--rows {self.rows}: give a whole number of rows, at least 1")
         if self.name is not None:
             check_name(self.name, is_placed=self.out is not None)
         super().__post_init__()
@@ -143,6 +152,11 @@ class FinetuneRequest(PlanRequest):
         if self.shots is None:
             return None
         return ShotRequest(self.shots, as_selection(self.shot_langs), as_seeds(self.seeds)[0])
+
+    @property
+    def requested_rows(self) -> int | None:
+        """The number of rows to train on, over all languages."""
+        return self.rows
 
     def _check_shots(self) -> None:
         seeds, langs = as_seeds(self.seeds), as_selection(self.shot_langs)

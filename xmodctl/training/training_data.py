@@ -24,6 +24,7 @@ from xmodctl.data.encoding import encode
 from xmodctl.kinds import KINDS
 from xmodctl.run.plan import Plan
 from xmodctl.training.loop import total_steps
+from xmodctl.training.row_budget import drawn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -176,6 +177,10 @@ def load_training_data(plan: Plan, *, folder: Path | None) -> tuple[TrainingData
             ) from error
         stages.append(replace(loaded, stage=task.name))
     last = _load(plan.task, plan.recipe, plan.source_languages, folder, plan.limit)
+    if plan.rows is not None:
+        rows = drawn([language.rows for language in last.training], plan.rows)
+        pairs = zip(last.training, rows, strict=True)
+        last = replace(last, training=tuple(replace(language, rows=part) for language, part in pairs))
     return (*stages, replace(last, pools=_load_pools(plan, folder)))
 
 

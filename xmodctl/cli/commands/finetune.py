@@ -21,6 +21,16 @@ Languages = Annotated[
         "--lang", metavar="LANG", help="The language to train in: `en_XX`, `en`, `English`; or several: `en,de`."
     ),
 ]
+TotalRows = Annotated[
+    int | None,
+    typer.Option(
+        "--rows",
+        metavar="N",
+        min=1,
+        help="Train on N rows in total, equal numbers of each language, drawn at random.",
+        rich_help_panel=TRAINING,
+    ),
+]
 Shots = Annotated[
     int | None,
     typer.Option(
@@ -73,6 +83,7 @@ def finetune(
     precision: options.Precision = "auto",
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
+    rows: TotalRows = None,
     limit: options.Limit = None,
     name: RunName = None,
     out: options.RunOut = None,
@@ -92,7 +103,7 @@ def finetune(
 
     - `xmodctl finetune --task classification --lang en --model mini --data tickets.csv --name tickets`
 
-    - `xmodctl finetune --task xnli --lang en --model mini --data data/xnli --seeds 1,2,3`
+    - `xmodctl finetune --task xnli --lang en --model mini --data data/xnli --seeds 1,2,3 --rows 10000`
 
     - `xmodctl finetune --task xnli --lang de --recipe mine.yaml --set learning_rate=1e-5 --dry-run`
 
@@ -109,17 +120,14 @@ def finetune(
     from xmodctl.training.dry_run import plan_finetune
     from xmodctl.training.finetune import finetune as train
 
-    changes = dict(parse_override(text) for text in overrides or ())
     with Drawing(TrainingProgress) as listen:
         result = (plan_finetune if dry_run else train)(
-            task, lang, model=model, recipe=recipe, overrides=changes, data=data, language_column=language_column,
-            limit=limit, precision=precision, seeds=seeds, shots=shots, shot_langs=shot_langs, shot_seeds=shot_seeds,
-            name=name, out=out, on_exists=on_exists, track=track or (), listen=listen,
+            task, lang, model=model, recipe=recipe, overrides=dict(map(parse_override, overrides or ())), data=data,
+            language_column=language_column, rows=rows, limit=limit, precision=precision, seeds=seeds, shots=shots,
+            shot_langs=shot_langs, shot_seeds=shot_seeds, name=name, out=out, on_exists=on_exists,
+            track=track or (), listen=listen,
         )  # fmt: skip
-    if isinstance(result, Run):
-        _show_run(result, as_json=json)
-    else:
-        show_dry_run(result, plan_tables, as_json=json)
+    _show_run(result, as_json=json) if isinstance(result, Run) else show_dry_run(result, plan_tables, as_json=json)
 
 
 def _show_run(run: "Run", *, as_json: bool) -> None:

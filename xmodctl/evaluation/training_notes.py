@@ -1,0 +1,25 @@
+"""What a reader of scores must know about the training data."""
+
+from collections.abc import Mapping, Sequence
+
+
+def training_notes(shots: Mapping[str, int], training_seed: int | None, translated: Sequence[str]) -> tuple[str, ...]:
+    """Return which scores are not zero-shot, what the seeds of such a run are, and which data is translated.
+
+    Args:
+        shots: Examples of target languages that were trained on, by language.
+        training_seed: The seed of the training if the run's seeds draw the shots.
+        translated: Source languages whose training data is machine-translated.
+    """
+    notes = []
+    if shots:
+        counts = ", ".join(f"{count} examples in {language}" for language, count in shots.items())
+        notes.append(
+            f"not zero-shot: the run was trained on {counts}; each seed drew its own examples, and all of them share "
+            f"the training seed {training_seed}"
+        )
+    if translated:
+        notes.append(
+            f"translate-train: the training data in {', '.join(translated)} is machine-translated, as the task says"
+        )
+    return tuple(notes)
