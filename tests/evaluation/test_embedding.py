@@ -214,3 +214,16 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_loaded(
     result = run("embed", tmp_path / "t.jsonl", "--lang", "en", "--model", "mini", "--out", tmp_path / out)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.slow
+def test_mini_finds_translations_with_the_prefix_that_it_was_trained_with():
+    english = ["The cat sleeps on the sofa.", "It will rain tomorrow.", "Where is the station?", "I lost my keys."]
+    german = ["Die Katze schläft auf dem Sofa.", "Morgen regnet es.", "Wo ist der Bahnhof?", "Mein Schlüssel ist weg."]
+    sides = [xmodctl.embed(texts, lang, model="mini") for texts, lang in ((english, "en"), (german, "de"))]
+    assert [side.prefix for side in sides] == ["query: ", "query: "]
+    cosines = sides[0].vectors @ sides[1].vectors.T
+    assert (cosines.argmax(axis=1) == np.arange(4)).all()
+    assert (cosines.argmax(axis=0) == np.arange(4)).all()
+    written_out = xmodctl.embed([f"query: {text}" for text in english], "en", model="mini", prefix="")
+    np.testing.assert_allclose(written_out.vectors, sides[0].vectors, atol=1e-6)
