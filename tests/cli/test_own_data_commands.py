@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from command_line import run
 
-from xmodctl.evaluation.results import read_rows
+from xmodctl.evaluation.results import Row, read_rows
+from xmodctl.evaluation.scoring_commands import scoring_command
 
 FAST = ("--set", "epochs=1", "--set", "max_length=32")  # for time alone
 
@@ -31,6 +32,16 @@ def write_tickets(folder: Path) -> Path:
     return folder / "tickets.csv"
 
 
+def score_again(folder: Path, row: Row) -> None:
+    """Run the command that messages print for a row, and compare what it measures."""
+    count = len(read_rows(folder / "results.jsonl"))
+    words = shlex.split(scoring_command(folder, row, redo=True))
+    succeed(*words[1:])
+    again = [new for new in read_rows(folder / "results.jsonl") if new.key == row.key]
+    assert [(new.data, new.n, new.value, new.read_as) for new in again] == [(row.data, row.n, row.value, row.read_as)]
+    assert len(read_rows(folder / "results.jsonl")) == count
+
+
 @pytest.mark.slow
 def test_one_line_each_from_a_csv_to_predictions(tiny_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -46,6 +57,7 @@ def test_one_line_each_from_a_csv_to_predictions(tiny_model, tmp_path, monkeypat
     rows = {row.language: row for row in read_rows(folder / "results.jsonl")}
     assert set(rows) == {"en", "de"}
     assert rows["de"].data_set == str(tmp_path / "tickets.csv")
+    score_again(folder, rows["de"])
     assert "cannot be read" not in succeed("report")
     assert "the cat runs" in (folder / "report.html").read_text()
     assert json.loads((folder / "run.json").read_text())["plan"]["task"]["labels"] == ["cats", "colors", "dogs"]
@@ -60,7 +72,9 @@ def test_one_line_each_from_a_csv_to_predictions(tiny_model, tmp_path, monkeypat
     other = tmp_path / "other.csv"
     other.write_text("body,category\nthe cat,cats\nthe dog,dogs\nthe red,colors\n")
     succeed("eval-transfer", "--langs", "de", "--data", other)
-    assert [row.n for row in read_rows(folder / "results.jsonl") if row.data_set == str(other)] == [3]
+    (row,) = (row for row in read_rows(folder / "results.jsonl") if row.data_set == str(other))
+    assert row.n == 3
+    score_again(folder, row)
     assert "has changed" not in succeed("report")
 
 
@@ -131,12 +145,12 @@ def test_remedies_that_are_followed_mechanically_lead_to_a_plan(tiny_model, tmp_
             ("finetune", "--task", "classification", "--lang", "en", "--data", "none.csv"),
             "none.csv is not a folder or a file",
         ),
-        (("finetune", "--task", "classification", "--lang", "en", "--data", "book.xlsx"), "save it as CSV"),
+        (("finetune", "--task", "classification", "--lang", "en", "--data", "book.xls"), "save it as CSV"),
     ],
 )
 def test_what_is_missing_is_said_before_anything_is_loaded(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "book.xlsx").write_bytes(b"PK")
+    (tmp_path / "book.xls").write_bytes(b"PK")
     result = run(*words, "--model", "mini")
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())

@@ -285,7 +285,7 @@ def test_a_file_with_another_name_is_named_with_a_command_that_renames_it(tmp_pa
 
 
 def test_a_file_in_no_format_that_is_read_is_named(tmp_path, nli):
-    path = put(tmp_path, "hr/test.xlsx", b"PK")
+    path = put(tmp_path, "hr/test.ods", b"PK")
     assert f"there is {path}, in no format that is read (.jsonl, .json, .csv" in refusal(nli, tmp_path, "hr")
 
 

@@ -30,6 +30,7 @@ from xmodctl.data.files import (
     lines_of,
 )
 from xmodctl.data.labeling_tools import Unpacking
+from xmodctl.data.workbooks import workbook_rows
 from xmodctl.kinds.rows import Columns
 
 ROWS_AT_A_TIME = 10_000
@@ -348,6 +349,7 @@ FORMATS: dict[str, Format] = {
     ".csv": Format(csv_rows),
     ".tsv": Format(tsv_rows),
     ".parquet": Format(_parquet, place="{name} row {number}"),
+    ".xlsx": Format(workbook_rows, place="{name} row {number}"),
     ".arrow": Format(_arrow, place="{name} row {number}"),
     ".txt": Format(conll_rows),
     ".conll": Format(conll_rows),

@@ -165,12 +165,14 @@ class _Chooser:
         codes = [written] if written else self._codes_of(data)
         if codes:
             return [Target(code, match.adapter, match.note) for code in codes]
+        if named := next((adapter for adapter in self.adapters if fold(adapter) == fold(data)), None):
+            return [Target(named, match.adapter, match.note)]  # as without `=`
         tag = read(data)
-        if tag is None and not any(fold(data) == fold(adapter) for adapter in self.adapters):
+        if tag is None:
             raise UserError(
                 f"{data!r} in {item!r} is neither a language of the task nor the code or name of a language"
             )
-        return [Target(tag.code if tag and not tag.corpus else data, match.adapter, match.note)]
+        return [Target(data if tag.corpus else tag.code, match.adapter, match.note)]
 
     def _resolve(self, text: str) -> Match:
         return resolve(text, self.adapters, model=self.model, open_languages=self.open_languages)

@@ -1,0 +1,130 @@
+"""Excel workbooks as rows: one sheet with a header, values of formulas; read with openpyxl, which is an extra."""
+
+import datetime
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.messages import listed, quoted
+from xmodctl.core.reading import check_regular
+from xmodctl.data.columns import checked_header
+from xmodctl.data.files import LARGEST_DOCUMENT, DataFile, Numbered
+
+ERRORS = ("#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!")
+"""What a cell holds whose formula failed."""
+_DAMAGED = (zipfile.BadZipFile, ParseError, LookupError, ValueError, TypeError, AttributeError, OverflowError)
+"""What openpyxl raises on a file that is no workbook, or a damaged one."""
+
+Cells = Sequence[Any]
+
+
+def workbook_rows(file: DataFile) -> Numbered:
+    """Read the only sheet of a workbook that has cells; empty cells are empty text, as in CSV.
+
+    Raises:
+        UserError: It cannot be read, several sheets have cells, or formulas have no stored values.
+    """
+    try:
+        import openpyxl  # noqa: F401  (whether it is there)
+    except ImportError:
+        raise UserError(
+            f"{file.name} is an Excel workbook, which needs an extra: pip install 'xmodctl[excel]'; or save it as CSV"
+        ) from None
+    check_regular(file.path)
+    try:
+        with zipfile.ZipFile(file.path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > LARGEST_DOCUMENT:
+                raise UserError(
+                    f"{file.name} is a workbook of more than {LARGEST_DOCUMENT // 2**20} MiB; save it as CSV in UTF-8"
+                )
+        values, formulas = (_opened(file, only_values=only_values) for only_values in (True, False))
+        try:
+            name = _only_sheet(file, values)
+            yield from _numbered(file, zip(_rows(values[name]), _rows(formulas[name]), strict=False))
+        finally:
+            values.close()
+            formulas.close()
+    except _DAMAGED as error:
+        raise UserError(
+            f"{file.name} is damaged or is not an Excel workbook ({type(error).__name__}); save it again as .xlsx"
+        ) from error
+
+
+def _opened(file: DataFile, *, only_values: bool) -> Any:
+    """Open a workbook, with the values of formulas or with the formulas themselves."""
+    import openpyxl
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is not read, such as styles
+        return openpyxl.load_workbook(file.path, read_only=True, data_only=only_values)
+
+
+def _only_sheet(file: DataFile, workbook: Any) -> str:
+    """Return the name of the sheet with cells.
+
+    Raises:
+        UserError: There are several.
+    """
+    sheets = [sheet.title for sheet in workbook.worksheets if any(map(_is_filled, _rows(sheet)))]
+    if len(sheets) > 1:
+        raise UserError(
+            f"{file.name} has several sheets with cells: {listed(sheets)}; save the one with the rows as a file of its "
+            "own, or remove the others"
+        )
+    if not sheets:
+        raise UserError(f"{file.name} is empty; expected rows")
+    return str(sheets[0])
+
+
+def _rows(sheet: Any) -> Iterator[Cells]:
+    sheet.reset_dimensions()  # what a file says of its size may be wrong
+    rows = iter(sheet.iter_rows(values_only=True))
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is not read, such as rules for cells
+            row = next(rows, None)
+        if row is None:
+            return
+        yield row
+
+
+def _is_filled(cells: Cells) -> bool:
+    return any(cell is not None for cell in cells)
+
+
+def _numbered(file: DataFile, rows: Iterator[tuple[Cells, Cells]]) -> Numbered:
+    header: list[str | None] | None = None
+    for number, (values, formulas) in enumerate(rows, start=1):
+        if not _is_filled(formulas):
+            continue
+        for value, formula in zip(values, formulas, strict=False):
+            if value is None and isinstance(formula, str) and formula.startswith("="):
+                raise UserError(
+                    f"{file.at(number)} has a formula without a stored value, {quoted(formula)}; open the workbook "
+                    "in a spreadsheet program and save it"
+                )
+        if header is None:
+            names = ["" if value is None else str(value) for value in values]
+            while names and not names[-1]:
+                names.pop()
+            header = checked_header(file, names)
+            continue
+        cells = [*values[: len(header)], *[None] * (len(header) - len(values))]
+        row = {name: _value(cell) for name, cell in zip(header, cells, strict=True) if name is not None}
+        failed = [name for name, cell in row.items() if cell in ERRORS and name in file.needed_columns]
+        if failed:
+            reason = "is the error of a formula; correct it"
+            file.mistakes.add(
+                file.at(number), f"`{failed[0]}` is {quoted(row[failed[0]])}, which {reason}", f"`{failed[0]}` {reason}"
+            )
+        else:
+            yield number, row
+
+
+def _value(cell: Any) -> Any:
+    if cell is None:
+        return ""
+    return cell.isoformat() if isinstance(cell, datetime.date | datetime.time) else cell
