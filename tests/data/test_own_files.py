@@ -243,3 +243,41 @@ def test_labels_that_are_words_here_and_numbers_there_are_one_mistake(tmp_path, 
 def test_numbers_among_words_are_mentioned(tmp_path):
     fitted = fit_file(tmp_path, "d.csv", document(rows=[*lines(), *(f"more {n},{n % 3},en" for n in range(9))]))
     assert any("some labels are numbers (0, 1, 2) and others are words" in caution for caution in fitted.cautions)
+
+
+@pytest.mark.parametrize("ids", [True, False])
+def test_a_folder_with_a_file_per_language_is_divided_as_one_file_is(tmp_path, ids):
+    rows = [(f"{n},", f"text {n},{'ab'[n % 2]}") for n in range(60)]
+    for code in ("en", "German"):
+        lines_of_file = [(id_ if ids else "") + f"{code} {row}" for id_, row in rows]
+        (tmp_path / f"{code}.csv").write_text(document("id,text,label" if ids else "text,label", lines_of_file))
+    fitted = fit(library.task("classification"), tmp_path, ["en"])
+    assert [*fitted.task.languages] == ["German", "en"]
+    assert coverage(fitted.task, tmp_path) == dict.fromkeys(("German", "en"), ("train", "validation", "test"))
+    numbers = {}
+    for language in ("en", "de"):
+        parts = [load_rows(fitted.task, language, split, folder=tmp_path) for split in ("train", "validation", "test")]
+        assert [len(part) for part in parts] == [48, 6, 6]
+        assert parts[0].origin.endswith({"en": "en.csv", "de": "German.csv"}[language])
+        numbers[language] = [{text.split()[-1] for text in part.table["text"]} for part in parts]
+    assert (numbers["en"] == numbers["de"]) == ids
+    with pytest.raises(UserError, match="no file for the language sw"):
+        load_rows(fitted.task, "sw", "train", folder=tmp_path)
+
+
+def test_files_of_languages_have_a_split_column_all_or_none(tmp_path):
+    (tmp_path / "en.csv").write_text(document("text,label,split", ["a,x,train", "b,y,train", "c,x,test"]))
+    (tmp_path / "de.csv").write_text(document("text,label,split", ["a,x,test", "b,y,test"]))
+    task = fit(library.task("classification"), tmp_path, ["en"]).task
+    assert coverage(task, tmp_path) == {"de": ("test",), "en": ("train", "test")}
+    assert len(load_rows(task, "de", "test", folder=tmp_path)) == 2
+    (tmp_path / "de.csv").write_text(document("text,label", ["a,x", "b,y"]))
+    with pytest.raises(UserError, match=r"de\.csv has no column of the split, which other files have"):
+        fit(library.task("classification"), tmp_path, ["en"])
+
+
+def test_files_of_splits_with_a_language_column_are_read(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text(document())
+    task = fit(library.task("classification"), tmp_path, ["en"]).task
+    assert coverage(task, tmp_path) == {"de": ("train", "test"), "en": ("train", "test")}

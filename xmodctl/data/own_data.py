@@ -80,7 +80,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     rule = {"split_rule": 2} if is_divided else {}
     remarks = _column_remarks(task, data, changes)
     task = _with_settings(task.with_values({**changes, **rule, "find": {}}, origin=origin), first, data)
-    survey = survey_rows(task, files, languages, is_single=is_single)
+    survey = survey_rows(task, files, languages, data if is_single else None)
     cautions = _language_cautions(data, survey)
     if guessed_id and not survey.ids_differ:
         task = task.with_values({"columns.id": None}, origin=origin)
@@ -118,8 +118,10 @@ def _split_remark(data: Path, task: Task) -> str:
 def _files(data: Path, *, is_single: bool) -> list[DataFileOf]:
     """Return the files with their language and split, training data first."""
     if is_single:
-        single_file.check_format(data)
-        return [(data, "", None)]
+        parts = single_file.parts_of(data)
+        for path in parts:
+            single_file.check_format(path)
+        return [(path, language, None) for path, language in parts.items()]
     return sorted(local.data_files(data), key=lambda file: file[2] != "train")
 
 

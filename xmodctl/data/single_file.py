@@ -1,4 +1,4 @@
-"""A single file with the rows of all languages and splits: which row is of which."""
+"""A single file with the rows of all languages and splits, or one per language: which row is of which."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import listed, quoted
 from xmodctl.core.mistakes import Mistakes
-from xmodctl.data.readers import FORMATS, SAVED, format_of
+from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
 from xmodctl.data.sources import SPLIT_NAMES, DataSource, joined_spellings, language_in
 from xmodctl.data.splitting import SplittableRow, split_rows
 from xmodctl.data.tagged_text import Tagging, read_rows
@@ -23,6 +23,7 @@ from xmodctl.kinds import KINDS
 from xmodctl.kinds.labels import written_form
 from xmodctl.kinds.rows import Raw
 from xmodctl.languages import same
+from xmodctl.languages.tags import read as read_language
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _SPELLINGS = {spelling: split for split, names in SPLIT_NAMES.items() for spelling in names} | {
@@ -36,13 +37,36 @@ class Contents:
     """What a single file holds."""
 
     languages: Mapping[str, tuple[Split, ...]]  # as the file spells them; empty if no column gives them
-    splits: Mapping[int, Split] | None  # of each row, by its number; None: all rows are of any split
+    splits: Mapping[Path, Mapping[int, Split]] | None  # of each row of a file, by its number; None: of any split
     split_column: str  # empty if no column gives the split
 
 
 def is_single(data: Path) -> bool:
-    """Return whether local data is a single file, or a saved data set, and not a folder of files."""
-    return data.is_file() or bool(format_of(data))
+    """Return whether local data is a single file, a saved data set, or a folder with one file per language.
+
+    Their rows are of several splits, unlike those of the files in other folders.
+    """
+    return data.is_file() or bool(format_of(data)) or bool(files_of_languages(data))
+
+
+def files_of_languages(folder: Path) -> dict[Path, str]:
+    """Return the files of a folder with the languages that name them, or nothing if others are there."""
+    if not folder.is_dir() or format_of(folder):
+        return {}
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    files = {path: split_of(path) for path in paths if format_of(path)}
+    are_languages = all(read_language(name) and not is_split(name) for name in files.values())
+    return files if are_languages and not any(path.is_dir() and path not in files for path in paths) else {}
+
+
+def is_split(name: str) -> bool:
+    """Return whether a file's name is that of a split."""
+    return name.casefold() in _SPELLINGS
+
+
+def parts_of(data: Path) -> dict[Path, str]:
+    """Return the files of single data, each with the language that names it, or an empty text."""
+    return {data: ""} if data.is_file() or format_of(data) else files_of_languages(data)
 
 
 def find(task: Task, file: Path, language: str, split: Split, *, single_language: bool) -> DataSource:
@@ -59,20 +83,26 @@ def find(task: Task, file: Path, language: str, split: Split, *, single_language
             f"{file} has no {split} rows in {language}; it has {' and '.join(have)} rows ({by}); add rows, or give a "
             f"folder with {language}/train, {language}/validation and {language}/test"
         )
+    files = {path: code for path, code in parts_of(file).items() if not code or same(code, language)}
+    if len(files) != 1:
+        names = ", ".join(path.name for path in files or parts_of(file))
+        problem = "several files for" if files else "no file for"
+        raise UserError(f"{file} has {problem} the language {language}: it has {names}; rename or add a file")
+    (path,) = files
     is_only = len(task.languages) == 1 and same(next(iter(task.languages)), language)
     return DataSource(
-        files={file: str(file)},
-        origin=str(file),
+        files={path: str(path)},
+        origin=str(path),
         language=language,
         split=split,
         columns=dict(task.columns),
-        language_columns=(task.language_column,) if task.language_column else LANGUAGE_COLUMNS,
+        language_columns=() if files[path] else _language_columns(task),
         language_ends_at=task.language_ends_at,
         single_language=single_language or is_only,
         numbered=task.numbered_columns,
         plain_tags=KINDS[task.kind].plain_tags,
         tagged_text=task.tagged_text,
-        row_splits=contents.splits,
+        row_splits=None if contents.splits is None else contents.splits[path],
     )
 
 
@@ -80,7 +110,11 @@ def _splits_of(contents: Contents, language: str) -> set[Split]:
     """Return the splits of a language; without a column for it, those of the file."""
     if contents.languages:
         return {s for code, splits in contents.languages.items() if same(code, language) for s in splits}
-    return set(SPLITS if contents.splits is None else contents.splits.values())
+    return set(SPLITS) if contents.splits is None else {s for part in contents.splits.values() for s in part.values()}
+
+
+def _language_columns(task: Task) -> tuple[str, ...]:
+    return (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
 
 
 def coverage(task: Task, file: Path) -> dict[str, tuple[Split, ...]]:
@@ -92,6 +126,8 @@ def coverage(task: Task, file: Path) -> dict[str, tuple[Split, ...]]:
     return dict.fromkeys(task.languages, splits) if len(task.languages) == 1 else {}
 
 
+_Place = tuple[Path, int]
+"""A row: its file, and its number there."""
 _LAST: dict[str, Contents] = {}
 """The contents of the file that was read last, by its identity and how it is read."""
 
@@ -113,37 +149,77 @@ def contents_of(task: Task, file: Path) -> Contents:
     Raises:
         UserError: The file cannot be read, or the split of a row is none.
     """
-    check_format(file)
+    parts = parts_of(file)
+    for part in parts or {file: ""}:
+        check_format(part)
     try:
-        status = file.stat()
+        identities = [
+            (os.path.realpath(part), status.st_size, status.st_mtime_ns) for part in parts for status in [part.stat()]
+        ]
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror or error}") from error
     reading = (task.columns, task.language_column, task.language_ends_at, task.split_column, task.kind)
     dividing = (task.split_seed, task.split_rule)
-    key = json.dumps([os.path.realpath(file), status.st_size, status.st_mtime_ns, reading, dividing])
+    key = json.dumps([identities, reading, dividing])
     if key not in _LAST:
-        contents = _read(task, file)
+        contents = _read(task, parts)
         _LAST.clear()
         _LAST[key] = contents
     return _LAST[key]
 
 
-def _read(task: Task, file: Path) -> Contents:
+def _read(task: Task, parts: Mapping[Path, str]) -> Contents:
+    languages: dict[_Place, str] = {}
+    splits: dict[Path, dict[int, Split]] = {file: {} for file in parts}
+    undivided: dict[_Place, _Undivided] = {}
+    split_columns = {
+        file: _read_part(task, file, code, languages, splits[file], undivided) for file, code in parts.items()
+    }
+    for (file, _), (row, split) in zip(undivided, _divided(task, list(undivided.values())), strict=True):
+        splits[file][row.number] = split
+    has_splits = any(splits.values())
+    if any(split_columns.values()) and (without := [file for file in parts if not split_columns[file]]):
+        raise UserError(f"{without[0]} has no column of the split, which other files have; add it to all of them")
+    covered: dict[str, set[Split]] = {}
+    spelling = joined_spellings(Counter(languages.values()))
+    for (file, number), language in languages.items():
+        covered.setdefault(spelling[language], set()).update([splits[file][number]] if has_splits else SPLITS)
+    ordered = {language: tuple(split for split in SPLITS if split in covered[language]) for language in sorted(covered)}
+    return Contents(ordered, splits if has_splits else None, next(filter(None, split_columns.values()), ""))
+
+
+def _divided(task: Task, rows: Sequence["_Undivided"]) -> Iterator[tuple["_Undivided", Split]]:
+    """Yield rows of all files with their splits."""
+    if rows and task.split_seed is not None:
+        numbered = [row._replace(number=position) for position, row in enumerate(rows)]
+        splits = split_rows(_splittable(numbered), task.split_seed)
+        yield from ((row, splits[position]) for position, row in enumerate(rows))
+
+
+def _read_part(
+    task: Task,
+    file: Path,
+    code: str,
+    languages: dict["_Place", str],
+    splits: dict[int, Split],
+    undivided: dict["_Place", "_Undivided"],
+) -> str:
+    """Read the languages and splits of the rows of a file, and return the column of the split, if it has one.
+
+    Raises:
+        UserError: The file cannot be read, or the split of a row is none.
+    """
     mistakes = Mistakes(str(file))
     rows = _rows(task, file, mistakes)
     first = next(rows, None)
     if first is None:
         mistakes.raise_any()
         raise UserError(f"{file} contains no rows; a row needs {', '.join(_needed(task))}")
-    columns = [task.language_column] if task.language_column else [*LANGUAGE_COLUMNS]
-    language_column = next((column for column in columns if column in first[1]), "")
+    language_column = next((column for column in _language_columns(task) if column in first[1]), "")
     split_column = task.split_column or (SPLIT_COLUMN if SPLIT_COLUMN in first[1] else "")
-    languages: dict[int, str] = {}
-    splits: dict[int, Split] = {}
-    undivided: list[_Undivided] = []
     for number, raw in chain([first], rows):
-        if language := language_in(raw.get(language_column), task.language_ends_at):
-            languages[number] = language
+        if language := code or language_in(raw.get(language_column), task.language_ends_at):
+            languages[file, number] = language
         if split_column:
             if split := _split_in(raw.get(split_column)):
                 splits[number] = split
@@ -151,17 +227,10 @@ def _read(task: Task, file: Path) -> Contents:
                 reason = f"`{split_column}` is {quoted(raw.get(split_column))}; expected {listed(_SPELLINGS)}"
                 mistakes.add(f"{file}:{number}", reason)
         elif task.split_seed is not None:
-            undivided.append(_Undivided.of(task, number, raw, language or ""))
+            undivided[file, number] = _Undivided.of(task, number, raw, language or "")
     if split_column:
         mistakes.raise_any(_without_split(split_column))
-    elif task.split_seed is not None:
-        splits = split_rows(_splittable(undivided), task.split_seed)
-    covered: dict[str, set[Split]] = {}
-    spelling = joined_spellings(Counter(languages.values()))
-    for number, language in languages.items():
-        covered.setdefault(spelling[language], set()).update([splits[number]] if splits else SPLITS)
-    ordered = {language: tuple(split for split in SPLITS if split in covered[language]) for language in sorted(covered)}
-    return Contents(ordered, splits or None, split_column)
+    return split_column
 
 
 def _without_split(column: str) -> str:

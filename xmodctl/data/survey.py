@@ -64,8 +64,8 @@ class Survey:
         self.languages = joined
 
 
-def survey_rows(task: Task, files: Sequence[DataFileOf], languages: Sequence[str], *, is_single: bool) -> Survey:
-    """Read all rows once.
+def survey_rows(task: Task, files: Sequence[DataFileOf], languages: Sequence[str], single: Path | None) -> Survey:
+    """Read all rows once; `single` is the data if its files hold several splits.
 
     Raises:
         UserError: A file cannot be read, or the language of a row is empty.
@@ -74,7 +74,7 @@ def survey_rows(task: Task, files: Sequence[DataFileOf], languages: Sequence[str
     gold = task.columns.get(kind.gold_column)
     ids: dict[tuple[str, Split], set[str]] = {}
     is_source: dict[str, bool] = {}
-    for place, raw, language, split in _rows(task, files, languages, is_single=is_single):
+    for place, raw, language, split in _rows(task, files, languages, single):
         survey.languages.setdefault(language, Uses()).add(place)
         if language not in is_source:
             is_source[language] = any(same(language, source) for source in languages)
@@ -97,12 +97,13 @@ def survey_rows(task: Task, files: Sequence[DataFileOf], languages: Sequence[str
 
 
 def _rows(
-    task: Task, files: Sequence[DataFileOf], languages: Sequence[str], *, is_single: bool
+    task: Task, files: Sequence[DataFileOf], languages: Sequence[str], single: Path | None
 ) -> Iterator[tuple[str, Raw, str, Split]]:
     """Yield each row with its place, language, and split."""
     for path, folder_language, file_split in files:
         mistakes = Mistakes(str(path))
-        splits = single_file.contents_of(task, path).splits if is_single else None
+        divided = single_file.contents_of(task, single).splits if single else None
+        splits = divided[path] if divided else None
         file, rows = read_rows(
             path,
             str(path),
