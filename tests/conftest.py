@@ -22,6 +22,9 @@ os.environ.update(
     XMODCTL_CACHE=str(HOME / "cache"), HF_HOME=str(HOME / "hf"), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1"
 )
 
+# Test processes are told the size of a terminal that they do not have; tables in a pipe have no width.
+os.environ.pop("COLUMNS", None)
+
 # Each of several test processes has a core, so torch must not take two; before torch is imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
