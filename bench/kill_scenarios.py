@@ -3,6 +3,8 @@
 import json
 import random
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +103,13 @@ def write_kill_inputs(folder: Path, checkout: Path) -> None:
     texts = [path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.jsonl"))] + [zulu]
     write_small_model(folder / "model", texts)
     (folder / "killed").touch()
+
+
+def write_inputs_apart(folder: Path) -> None:
+    """Write the inputs in a process of its own, because tokenizers use threads, which do not survive a fork."""
+    program = f"from pathlib import Path; from {__name__} import write_kill_inputs as write; "
+    program += f"write(Path({str(folder)!r}), Path.cwd())"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def _row(name: str, draw: random.Random) -> dict[str, object]:

@@ -34,6 +34,10 @@ def test_a_head_is_trained_once_and_reproducibly(zulu, tmp_path, monkeypatch):
     assert trained.after < trained.before - 1
     again, same = run(arguments, tmp_path / "run")
     cached = of(HeadTrained, again)[0]
+    left = tmp_path / "run" / "seed-1" / "zu_ZA.training" / "step-5"
+    left.mkdir(parents=True)  # by a process that was killed after it wrote the package
+    run(arguments, tmp_path / "run")
+    assert not left.parent.exists()
     assert same[0].facts["head"] == package.facts["head"]
     assert (cached.known, cached.identity, cached.after) == (True, trained.identity, trained.after)
     monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))  # an empty cache

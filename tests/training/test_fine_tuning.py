@@ -129,6 +129,15 @@ def test_a_run_that_is_deleted_while_it_trains_is_one_sentence_and_not_made_anew
     assert not folder.exists()
 
 
+def test_what_is_left_when_a_training_dies_after_its_delta_is_removed(tiny_model, pairs, tmp_path):
+    job = Job(tiny_model, pairs, tmp_path / "run")
+    job.train()
+    for name in ("checkpoints", "kept"):
+        (job.run.folder / "seed-1" / name / "step-12").mkdir(parents=True)
+    job.train()
+    assert sorted(path.name for path in (job.run.folder / "seed-1").iterdir()) == ["delta.safetensors", "metrics.jsonl"]
+
+
 def test_a_training_that_died_goes_on_from_the_last_whole_epoch(tiny_model, pairs, tmp_path):
     whole = Job(tiny_model, pairs, tmp_path / "whole")
     whole.train()

@@ -307,6 +307,8 @@ def remembered_digest(file: Path, compute: Callable[[Path], str] = sha256_of, pu
         if record["state"] == state:
             return str(record["sha256"])
     digest = compute(file)
+    if any(part.endswith(PART) for part in file.parts):  # it will have another name
+        return digest
     with suppress(OSError):
         write_json(memory, {"file": str(file), "state": state, "sha256": digest})
     return digest

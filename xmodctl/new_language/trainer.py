@@ -5,6 +5,7 @@ adapter is the same whichever languages are added with it or before it, as long 
 (`sampling_alpha` 1).
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,6 +97,9 @@ def train_languages(
             for text in texts
             for seed in seeds
         }
+        for (language, seed), package in trained.items():
+            if package:  # what a command left that was killed right after it wrote the package
+                shutil.rmtree(run.checkpoints(language, seed), ignore_errors=True)
         unfinished = [text for text in texts if not all(trained[text.language, seed] for seed in seeds)]
         packages = [
             package

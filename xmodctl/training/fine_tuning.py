@@ -27,6 +27,9 @@ from xmodctl.training.validation import validate
 if TYPE_CHECKING:
     from xmodctl.model import ParameterReport, Source, Xmod
 
+CHECKPOINTS, KEPT_FOLDER = "checkpoints", "kept"
+"""Folders of a training that is not finished."""
+
 
 def fine_tune(
     run: Run, source: "Source", data: Sequence[TrainingData], listen: Listener, seeds: Sequence[int] | None = None
@@ -64,6 +67,10 @@ def fine_tune(
                 listen(SeedFinished(seed, step))
             for number in range(1, len(encoded)):
                 (run.stage_folder(seed, number) / DELTA).unlink(missing_ok=True)  # the seed's delta includes it
+            # What a command left that was killed between its delta and this.
+            for folder in (run.seed_folder(seed), *(run.stage_folder(seed, n) for n in range(1, len(encoded)))):
+                for name in (CHECKPOINTS, KEPT_FOLDER):
+                    shutil.rmtree(folder / name, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -129,8 +136,8 @@ class SeedTraining:
         recipe, stage = encoded.data.recipe, encoded.data.stage
         model = self.load_model(encoded, initial)
         training, parameters = self.prepare(model, encoded)
-        checkpoints, name = folder / "checkpoints", f"seed {self.seed}" + (f", stage {stage}" if stage else "")
-        kept = KeptWeights(folder / "kept", recipe, self.source, training.epoch_ends)
+        checkpoints, name = folder / CHECKPOINTS, f"seed {self.seed}" + (f", stage {stage}" if stage else "")
+        kept = KeptWeights(folder / KEPT_FOLDER, recipe, self.source, training.epoch_ends)
         if (damaged := kept.damaged(latest_checkpoint(checkpoints))) is not None:
             self.listen(Notice(f"{name}: {damaged} is damaged or missing; training restarts at step 0", caution=True))
             shutil.rmtree(checkpoints, ignore_errors=True)
