@@ -4,7 +4,7 @@ import os
 import pytest
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import cache_folder, check_empty, prune, whole_file, whole_folder, write_json
+from xmodctl.core.files import cache_folder, check_empty, disk_errors, prune, whole_file, whole_folder, write_json
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one_and_no_rest(tmp_path):
@@ -20,6 +20,21 @@ def test_a_file_that_fails_half_way_leaves_the_old_one_and_no_rest(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_that_a_library_reports_in_its_own_error_is_one_of_the_system(tmp_path):
+    from tokenizers import Tokenizer, models
+
+    def save(name):
+        with disk_errors(tmp_path / "model"), whole_folder(tmp_path / "model") as part:
+            Tokenizer(models.WordLevel({"a": 0}, "a")).save(str(part / name))
+
+    save("tokenizer.json")
+    (tmp_path / "model" / "tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"cannot write .*model: (No such file|Is a directory)"):
+        save("missing/tokenizer.json")
+    with pytest.raises(Exception, match=r"\(os error 2\)"):  # what the library raises
+        Tokenizer(models.WordLevel({"a": 0}, "a")).save(str(tmp_path / "missing" / "tokenizer.json"))
 
 
 def test_a_folder_that_fails_half_way_is_never_seen(tmp_path):

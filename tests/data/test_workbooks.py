@@ -1,6 +1,7 @@
 """Excel workbooks as data: the values of one sheet, by an extra."""
 
 import datetime
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -88,3 +89,12 @@ def test_a_damaged_workbook_is_one_sentence(tmp_path, content):
     pytest.importorskip("openpyxl")
     (tmp_path / "d.xlsx").write_bytes(content)
     assert "d.xlsx is damaged or is not an Excel workbook" in refusal(tmp_path / "d.xlsx")
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list open files there")
+def test_a_refused_workbook_is_closed_while_its_error_is_kept(tmp_path):
+    path = write_workbook(tmp_path / "d.xlsx", [HEADER, *tickets(), ("text", '="a"', "en", None)])
+    with pytest.raises(UserError, match="has a formula") as caught:
+        fit(library.task("classification"), path, ["en"])
+    assert caught.value.__traceback__
+    assert str(path) not in {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}

@@ -92,7 +92,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     os.close(handle)
     part = Path(name)
     try:
-        yield part
+        with _errors_of_libraries(path):
+            yield part
         with part.open("rb") as written:
             os.fsync(written.fileno())
         mask = os.umask(0)
@@ -111,7 +112,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     remove_leftovers(path.parent, f".{glob.escape(path.name)}.*{PART}")
     part = Path(tempfile.mkdtemp(dir=path.parent, prefix=part_prefix(path.name), suffix=PART))
     try:
-        yield part
+        with _errors_of_libraries(path):
+            yield part
         mask = os.umask(0)
         os.umask(mask)
         part.chmod(0o777 & ~mask)
@@ -121,6 +123,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _errors_of_libraries(path: Path) -> Iterator[None]:
+    """Raise a failure of the operating system that a Rust library states in its own error, as tokenizers does."""
+    try:
+        yield
+    except Exception as error:
+        stated = None if isinstance(error, OSError | UserError) else re.search(r"\(os error (\d+)\)", str(error))
+        if stated is None:
+            raise
+        raise OSError(int(stated[1]), os.strerror(int(stated[1])), str(path)) from error
 
 
 def part_prefix(name: str) -> str:

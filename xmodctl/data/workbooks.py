@@ -1,6 +1,7 @@
 """Excel workbooks as rows: one sheet with a header, values of formulas; read with openpyxl, which is an extra."""
 
 import datetime
+import io
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -36,11 +37,13 @@ def workbook_rows(file: DataFile) -> Numbered:
     check_regular(file.path)
     try:
         with zipfile.ZipFile(file.path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > LARGEST_DOCUMENT:
-                raise UserError(
-                    f"{file.name} is a workbook of more than {LARGEST_DOCUMENT // 2**20} MiB; save it as CSV in UTF-8"
-                )
-        values, formulas = (_opened(file, only_values=only_values) for only_values in (True, False))
+            size = sum(entry.file_size for entry in archive.infolist())
+        if max(size, file.path.stat().st_size) > LARGEST_DOCUMENT:
+            raise UserError(
+                f"{file.name} is a workbook of more than {LARGEST_DOCUMENT // 2**20} MiB; save it as CSV in UTF-8"
+            )
+        content = file.path.read_bytes()
+        values, formulas = (_opened(content, only_values=only_values) for only_values in (True, False))
         try:
             name = _only_sheet(file, values)
             yield from _numbered(file, zip(_rows(values[name]), _rows(formulas[name]), strict=False))
@@ -53,13 +56,16 @@ def workbook_rows(file: DataFile) -> Numbered:
         ) from error
 
 
-def _opened(file: DataFile, *, only_values: bool) -> Any:
-    """Open a workbook, with the values of formulas or with the formulas themselves."""
+def _opened(content: bytes, *, only_values: bool) -> Any:
+    """Open a workbook, with the values of formulas or with the formulas themselves.
+
+    It is read from memory: openpyxl leaves a file open where rows are not read to their end.
+    """
     import openpyxl
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is not read, such as styles
-        return openpyxl.load_workbook(file.path, read_only=True, data_only=only_values)
+        return openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=only_values)
 
 
 def _only_sheet(file: DataFile, workbook: Any) -> str:
