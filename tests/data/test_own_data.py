@@ -349,3 +349,19 @@ def test_what_stands_for_no_label_is_no_label_and_reported(tmp_path):
     assert fitted.task.labels == ("0", "1")
     assert "-1 stands for no label (8 training rows)" in fitted.cautions[0]
     assert remedied("classification", data, fitted.cautions[0]).task.labels == ("-1", "0", "1")
+
+
+@pytest.mark.parametrize("write", [lambda path: path.resolve(), lambda path: path, lambda path: Path("link") / path])
+@pytest.mark.parametrize("name", ["tickets.csv", "a-folder"])
+def test_a_path_may_be_written_in_another_way_than_before(name, write, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = [f"the text number {number},{'ab'[number % 2]},en" for number in range(40)]
+    Path("a-folder").mkdir()
+    Path("link").symlink_to(tmp_path)
+    for path in (Path("tickets.csv"), Path("a-folder/en.csv")):
+        path.write_text("\n".join(["text,label,language", *lines]) + "\n")
+    task = fit(library.task("classification"), Path(name), ["en"]).task
+    rows = {split: load_rows(task, "en", split, folder=Path(name)).fingerprint for split in ("train", "test")}
+    again = {split: load_rows(task, "en", split, folder=write(Path(name))).fingerprint for split in ("train", "test")}
+    assert again == rows
+    assert len(fit(task, write(Path(name)), ["en"]).task.labels) == 2

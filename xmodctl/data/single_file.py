@@ -37,8 +37,12 @@ class Contents:
     """What a single file holds."""
 
     languages: Mapping[str, tuple[Split, ...]]  # as the file spells them; empty if no column gives them
-    splits: Mapping[Path, Mapping[int, Split]] | None  # of each row of a file, by its number; None: of any split
+    splits: Mapping[str, Mapping[int, Split]] | None  # real path -> row number -> split; None: of any split
     split_column: str  # empty if no column gives the split
+
+    def splits_of(self, file: Path) -> Mapping[int, Split] | None:
+        """Return the split of each row of a file, however its path is written; None: of any split."""
+        return None if self.splits is None else self.splits[os.path.realpath(file)]
 
 
 def is_single(data: Path) -> bool:
@@ -102,7 +106,7 @@ def find(task: Task, file: Path, language: str, split: Split, *, single_language
         numbered=task.numbered_columns,
         plain_tags=KINDS[task.kind].plain_tags,
         tagged_text=task.tagged_text,
-        row_splits=None if contents.splits is None else contents.splits[path],
+        row_splits=contents.splits_of(path),
     )
 
 
@@ -185,7 +189,8 @@ def _read(task: Task, parts: Mapping[Path, str]) -> Contents:
     for (file, number), language in languages.items():
         covered.setdefault(spelling[language], set()).update([splits[file][number]] if has_splits else SPLITS)
     ordered = {language: tuple(split for split in SPLITS if split in covered[language]) for language in sorted(covered)}
-    return Contents(ordered, splits if has_splits else None, next(filter(None, split_columns.values()), ""))
+    of_rows = {os.path.realpath(file): rows for file, rows in splits.items()} if has_splits else None
+    return Contents(ordered, of_rows, next(filter(None, split_columns.values()), ""))
 
 
 def _divided(task: Task, rows: Sequence["_Undivided"]) -> Iterator[tuple["_Undivided", Split]]:

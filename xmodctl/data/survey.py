@@ -102,8 +102,7 @@ def _rows(
     """Yield each row with its place, language, and split."""
     for path, folder_language, file_split in files:
         mistakes = Mistakes(str(path))
-        divided = single_file.contents_of(task, single).splits if single else None
-        splits = divided[path] if divided else None
+        splits = single_file.contents_of(task, single).splits_of(path) if single else None
         file, rows = read_rows(
             path,
             str(path),
