@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.forked import preload
 from bench.kill_scenarios import Scenario, scenarios, write_inputs_apart
-from bench.kills import FOLDERS, Workplace, compare, whole
+from bench.kills import Workplace, compare, whole
 
 NAMES = (
     "nli",
@@ -68,12 +68,12 @@ def _system(program: str, *words: str) -> None:
     subprocess.run([shutil.which(program) or program, *words], check=True)
 
 
-def fill(place: "MountedWorkplace", disk: Disk, scenario: Scenario, share: float) -> tuple[str, list[str]]:
+def fill(place: Workplace, disk: Disk, scenario: Scenario, share: float) -> tuple[str, list[str]]:
     """Run a scenario on a disk that holds a share of what it writes; return how it ended, and what is wrong."""
     disk.remove()
     start, end, _ = whole(place, scenario)
     disk.resize(ROOM)
-    place.restore_into(start)
+    place.restore(start)
     before = disk.used
     needed = sum(path.stat().st_size for path in end.rglob("*") if path.is_file()) - sum(
         path.stat().st_size for path in start.rglob("*") if path.is_file()
@@ -99,16 +99,6 @@ def fill(place: "MountedWorkplace", disk: Disk, scenario: Scenario, share: float
     return ended, [*wrong, *compare(end, place.state)]
 
 
-class MountedWorkplace(Workplace):
-    """A workplace whose `state` is a mounted file system: its content is replaced, not the folder."""
-
-    def restore_into(self, copy: Path) -> None:
-        """Copy what a scenario begins with."""
-        shutil.copytree(copy, self.state, symlinks=True, dirs_exist_ok=True)
-        for name in FOLDERS:
-            (self.state / name).mkdir(parents=True, exist_ok=True)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the rounds, and return 1 if a command or a file is wrong."""
     parser = argparse.ArgumentParser(prog="python -m bench.disk_full", description=__doc__)
@@ -119,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.geteuid():
         print("skipped: only root can mount a file system of a given size")
         return 0
-    place = MountedWorkplace(options.out.resolve(), is_forked=True)
+    place = Workplace(options.out.resolve(), is_forked=True)
     disk, draw = Disk(place.state), random.Random(options.seed)
     disk.remove()
     write_inputs_apart(place.inputs)

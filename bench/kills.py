@@ -101,9 +101,10 @@ class Workplace:
 
     def restore(self, copy: Path | None) -> None:
         """Go back to a copy; None is a start without any file."""
-        shutil.rmtree(self.state, ignore_errors=True)
+        for name in FOLDERS:  # not the folder itself, which may be a file system of its own
+            shutil.rmtree(self.state / name, ignore_errors=True)
         if copy:
-            shutil.copytree(copy, self.state, symlinks=True)
+            shutil.copytree(copy, self.state, symlinks=True, dirs_exist_ok=True)
         for name in FOLDERS:
             (self.state / name).mkdir(parents=True, exist_ok=True)
 

@@ -316,8 +316,12 @@ class Task(Described):
         if is_corpus(language):
             return code == language
         if is_corpus(code):
-            return same(self.languages.get(code) or code, language)
-        return same(code, language) or same(self.languages.get(code) or code, language)
+            return same(self.language_of(code), language)
+        return same(code, language) or same(self.language_of(code), language)
+
+    def language_of(self, code: str) -> str:
+        """Return the language of the benchmark's data under `code`, in a spelling that `xmodctl.languages` reads."""
+        return self.languages.get(code) or code
 
     def translated_among(self, languages: Iterable[str]) -> tuple[str, ...]:
         """Return the languages whose training data is machine-translated."""

@@ -17,6 +17,7 @@ __all__ = [
     "Data",
     "DryRun",
     "Json",
+    "KeepInput",
     "LanguageColumn",
     "Languages",
     "Limit",
@@ -35,6 +36,8 @@ __all__ = [
     "ShippedName",
     "Split",
     "Task",
+    "TextLanguage",
+    "Texts",
     "changes",
     "choice",
 ]
@@ -131,6 +134,20 @@ Data = Annotated[
         help="Your own data instead of the Hub's: one file, or a folder `DIR/LANGUAGE/SPLIT.jsonl`.",
         rich_help_panel=DATA,
     ),
+]
+TextLanguage = Annotated[
+    str | None,
+    typer.Option(
+        "--lang",
+        metavar="LANG",
+        help="The language of the texts: `de`, `de_DE`. Default: a column gives the language of each row.",
+    ),
+]
+Texts = Annotated[
+    list[str] | None, typer.Option("--text", metavar="TEXT", help="A text, in place of FILE; repeatable.")
+]
+KeepInput = Annotated[
+    bool, typer.Option("--keep-input", help="Write the columns of the input, too.", rich_help_panel=OUTPUT)
 ]
 LanguageColumn = Annotated[
     str | None,

@@ -1,6 +1,5 @@
 """How tasks are shown: the list by kind, and one task for people to read."""
 
-import os
 import re
 import sys
 import textwrap
@@ -128,9 +127,7 @@ def _locations(data: "HubData") -> Iterator[str]:
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    console = console_for(sys.stdout)
-    is_narrow = console.is_terminal or os.environ.get("COLUMNS", "").isdecimal()
-    width = min(console.width, WIDEST) if is_narrow else WIDEST
+    width = min(console_for(sys.stdout).width, WIDEST)
     following = indent + "  " * text.startswith("- ") + "   " * bool(re.match(r"\d+\. ", text))
     return textwrap.wrap(
         text, max(width, len(indent) + 20), initial_indent=indent, subsequent_indent=following, break_on_hyphens=False

@@ -1,7 +1,7 @@
 """Memory that does not suffice: how every library says so, in one place, and one sentence about it."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from xmodctl.core.errors import UserError
@@ -36,6 +36,22 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
+def memory_errors(as_error: Callable[[], Exception]) -> Iterator[None]:
+    """Turn each way of running out of memory into one error.
+
+    Args:
+        as_error: Makes that error.
+    """
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        error.__traceback__ = None  # it holds what fills the memory
+        raise as_error() from None
+
+
+@contextmanager
 def enough_memory(what: str, remedy: str = REMEDY) -> Iterator[None]:
     """Turn memory that does not suffice into one sentence.
 
@@ -46,10 +62,5 @@ def enough_memory(what: str, remedy: str = REMEDY) -> Iterator[None]:
     Raises:
         NotEnoughMemoryError: Memory does not suffice.
     """
-    try:
+    with memory_errors(lambda: NotEnoughMemoryError(f"memory does not hold {what}; {remedy}")):
         yield
-    except (MemoryError, OSError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        error.__traceback__ = None  # it holds what fills the memory
-        raise NotEnoughMemoryError(f"memory does not hold {what}; {remedy}") from None

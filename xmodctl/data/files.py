@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.jsonl import LONGEST_LINE
@@ -96,7 +96,22 @@ def _identity(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-COMPRESSIONS = (".gz", ".xz", ".bz2", ".zst")
+class Compression(NamedTuple):
+    """A form of compressed files."""
+
+    name: str
+    extension: str
+    magic: bytes  # how its files begin
+    program: str  # which prints their content
+
+
+COMPRESSED = (
+    Compression("gzip", ".gz", b"\x1f\x8b", "zcat"),
+    Compression("xz", ".xz", b"\xfd7zXZ", "xzcat"),
+    Compression("bzip2", ".bz2", b"BZh", "bzcat"),
+    Compression("zstd", ".zst", b"\x28\xb5\x2f\xfd", "zstdcat"),
+)
+COMPRESSIONS = tuple(each.extension for each in COMPRESSED)
 """Extensions that may follow a format's own."""
 
 
@@ -121,10 +136,7 @@ def open_bytes(path: Path) -> IO[bytes]:
 _MAGIC = {
     b"PK\x03\x04": "an Excel workbook or a ZIP archive; give a workbook a name that ends in .xlsx, unpack an archive",
     b"\xd0\xcf\x11\xe0": "a file of an old Office program; save it as CSV in UTF-8",
-    b"\x1f\x8b": "compressed with gzip; give it a name that ends in .gz",
-    b"BZh": "compressed with bzip2; give it a name that ends in .bz2",
-    b"\xfd7zXZ\x00": "compressed with xz; give it a name that ends in .xz",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd; give it a name that ends in .zst",
+    **{each.magic: f"compressed with {each.name}; give it a name that ends in {each.extension}" for each in COMPRESSED},
     b"PAR1": "a Parquet file; give it a name that ends in .parquet",
     b"ARROW1": "an Arrow file; give it a name that ends in .arrow",
     b"%PDF-": "a PDF document; save its content as CSV in UTF-8",

@@ -212,7 +212,7 @@ class _Places:
     def add(self, task: "Task", data: str | Path | None, facts: "Facts", model: str) -> None:
         """Add the languages that a task has data in."""
         for code in _codes(task, data):
-            language = task.languages.get(code) or code
+            language = task.language_of(code)
             try:
                 match = resolve(language, facts.languages or (), model=model, open_languages=facts.open_languages)
                 self.with_adapter.setdefault(match.adapter, []).append((task, code))

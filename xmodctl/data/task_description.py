@@ -68,9 +68,7 @@ def describe_task(task: str | Path, model: str | Path = DEFAULT_MODEL) -> TaskDe
 def adapter_of(task: Task, code: str, facts: "Facts", model: str) -> str | None:
     """Return the adapter that data of a language goes through, or None if the model has none."""
     try:
-        match = resolve(
-            task.languages.get(code) or code, facts.languages or (), model=model, open_languages=facts.open_languages
-        )
+        match = resolve(task.language_of(code), facts.languages or (), model=model, open_languages=facts.open_languages)
     except UserError:
         return None
     return match.adapter

@@ -22,7 +22,7 @@ from xmodctl.core.markup import MARKUP, MarkupRemover, without_markup
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import hub
-from xmodctl.data.files import DataFile, Numbered, guarded, open_bytes
+from xmodctl.data.files import COMPRESSED, DataFile, Numbered, guarded, open_bytes
 from xmodctl.data.readers import SAVED, format_of, read
 
 STANDARD_INPUT = "-"
@@ -44,10 +44,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SENTENCE_END = re.compile(r"[.!?。！？।؟።]\s*")
 _FORMATS = {
-    b"\x1f\x8b": "compressed with gzip: name it FILE.gz, or pipe it through zcat",
-    b"\xfd7zXZ": "compressed with xz: name it FILE.xz, or pipe it through xzcat",
-    b"BZh": "compressed with bzip2: name it FILE.bz2, or pipe it through bzcat",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd: name it FILE.zst, or pipe it through zstdcat",
+    **{
+        each.magic: f"compressed with {each.name}: name it FILE{each.extension}, or pipe it through {each.program}"
+        for each in COMPRESSED
+    },
     b"PK\x03\x04": "a zip archive or an office document: unpack it, or save it as plain text",
     b"%PDF": "a PDF: save its text as plain text",
     b"\xff\xfe": "UTF-16: save it as UTF-8",

@@ -283,8 +283,7 @@ def by_way(rows: Iterable[Row]) -> dict[Way, list[Row]]:
 
 def has_own(language: str, adapter: str | None, task: Task) -> bool:
     """Return whether an adapter is that of the data's own language."""
-    meant = task.languages.get(language) or language
-    return adapter is not None and (same(adapter, language) or same(adapter, meant))
+    return adapter is not None and (same(adapter, language) or same(adapter, task.language_of(language)))
 
 
 def _way(scored: Row | Score) -> Way:

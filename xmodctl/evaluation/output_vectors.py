@@ -1,11 +1,12 @@
 """Vectors as files: .npy and .safetensors hold the matrix and have a second file of its rows; Parquet, JSON Lines."""
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,17 +91,24 @@ def _logging_rows(parts: Iterable[VectorPart], file: Any) -> Iterator[NDArray[np
         yield part.vectors
 
 
+def _write_blocks(file: IO[bytes], blocks: Iterable[NDArray[np.float32]]) -> None:
+    for block in blocks:
+        file.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
+
+
+def _rows_in(file: IO[bytes], dimensions: int, *, after: int = 0) -> int:
+    """Return how many vectors a file holds after its first bytes."""
+    return (file.seek(0, os.SEEK_END) - after) // (4 * dimensions)
+
+
 def _write_npy(part: Path, blocks: Iterable[NDArray[np.float32]], dimensions: int) -> None:
     """Write the matrix; NumPy's header has room for the number of rows, which is known at the end."""
     with part.open("wb") as file:
         file.write(header := _npy_header(0, dimensions))
-        count = 0
         try:
-            for block in blocks:
-                file.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
-                count += len(block)
+            _write_blocks(file, blocks)
         finally:
-            final = _npy_header(count, dimensions)
+            final = _npy_header(_rows_in(file, dimensions, after=len(header)), dimensions)
             assert len(final) == len(header)
             file.seek(0)
             file.write(final)
@@ -123,15 +131,12 @@ def _write_safetensors(
 
     with tempfile.TemporaryFile(dir=part.parent) as file:
         raw: Any = file
-        count = 0
         try:
-            for block in blocks:
-                raw.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
-                count += len(block)
+            _write_blocks(raw, blocks)
         finally:
             raw.flush()
-            shape = (count, dimensions)
-            matrix = np.memmap(raw, dtype="<f4", mode="r+", shape=shape) if count else np.zeros(shape, "<f4")
+            shape = (_rows_in(raw, dimensions), dimensions)
+            matrix = np.memmap(raw, dtype="<f4", mode="r+", shape=shape) if shape[0] else np.zeros(shape, "<f4")
             tensor = torch.from_numpy(matrix)
             write_stream(part, {TENSOR: entry_of(tensor)}, [tensor], settings)
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 CONTROLS = ("source", "none")
-INPUT_FORMATS = ("text", "jsonl", "csv", "tsv", "json", "parquet", "conll")
+TEXT_FORMATS = ("text", "jsonl", "csv", "tsv", "json", "parquet")
+INPUT_FORMATS = (*TEXT_FORMATS, "conll")
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,16 @@ class ScoreRequest:
     listen: Listener | None = None
 
 
+def _check_input(request: "PredictRequest | EmbedRequest", formats: Sequence[str]) -> None:
+    """Refuse a format that is not read, or has no file, and parts of the input without a row."""
+    if request.format is not None:
+        check_choice("--format", request.format, formats)
+        if not isinstance(request.inputs, str | Path):
+            raise UserError(f"format={request.format}: it applies to a file; give a file, or omit the format")
+    if request.rows_at_a_time < 1:
+        raise UserError(f"rows_at_a_time={request.rows_at_a_time}: give a whole number of rows, at least 1")
+
+
 @dataclass(frozen=True)
 class PredictRequest:
     """Options of a prediction.
@@ -211,12 +222,7 @@ class PredictRequest:
 
     def __post_init__(self) -> None:
         check_choice("--precision", self.precision, PRECISIONS)
-        if self.format is not None:
-            check_choice("--format", self.format, INPUT_FORMATS)
-            if not isinstance(self.inputs, str | Path):
-                raise UserError(f"format={self.format}: it applies to a file; give a file, or omit the format")
-        if self.rows_at_a_time < 1:
-            raise UserError(f"rows_at_a_time={self.rows_at_a_time}: give a whole number of rows, at least 1")
+        _check_input(self, INPUT_FORMATS)
 
     @property
     def packages(self) -> tuple[str | Path, ...]:
@@ -280,18 +286,13 @@ class EmbedRequest:
         check_choice("--precision", self.precision, PRECISIONS)
         if self.pooling is not None:
             check_choice("--pooling", self.pooling, POOLINGS)
-        if self.format is not None:
-            check_choice("--format", self.format, tuple(name for name in INPUT_FORMATS if name != "conll"))
-            if not isinstance(self.inputs, str | Path):
-                raise UserError(f"format={self.format}: it applies to a file; give a file, or omit the format")
         if (self.model is None) == (self.run is None):
             raise UserError("give the model with --model MODEL, such as --model mini, or with --run DIR, not both")
         if self.seed is not None and self.run is None:
             raise UserError(f"--seed {self.seed}: a base model has no seeds; omit it, or give --run DIR")
         if self.max_length is not None and self.max_length < 3:
             raise UserError(f"--max-length {self.max_length}: give at least 3 tokens, two of which are special")
-        if self.rows_at_a_time < 1:
-            raise UserError(f"rows_at_a_time={self.rows_at_a_time}: give a whole number of rows, at least 1")
+        _check_input(self, TEXT_FORMATS)
 
     @property
     def packages(self) -> tuple[str | Path, ...]:

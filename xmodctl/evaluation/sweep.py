@@ -180,6 +180,7 @@ class Sweep:
         row = replace(
             row,
             truncated=encoded.counts["truncated"],
+            threshold=stamped_threshold(task),
             seconds=perf_counter() - started,
             predictions_sha256=write_predictions(path, predictions),
         )
@@ -242,7 +243,6 @@ class Sweep:
             folder=str(self.folder.resolve()) if self.folder else None,
             package_folder=str(package.folder.resolve()) if package else None,
             translated=plan.task.translated_among(plan.source_languages) if self.kind.trains else (),
-            threshold=stamped_threshold(trained.settled(self.task)),
         )
 
     def _report(self, row: Row, *, known: bool = False) -> None:

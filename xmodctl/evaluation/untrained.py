@@ -60,8 +60,9 @@ def untrained_run(request: EvaluationRequest, listen: Listener) -> Run:
     source, vectors = chosen.source, chosen.settings
     if trained is not None:
         vectors = replace(vectors, run=str(trained.folder.resolve()), run_digest=trained.plan.digest)
-    spelling = task.languages.get(task.source_language) or task.source_language
-    match = resolve(spelling, source.languages, model=name, open_languages=source.open_languages)
+    match = resolve(
+        task.language_of(task.source_language), source.languages, model=name, open_languages=source.open_languages
+    )
     plan = Plan(
         task=task,
         recipe=Recipe(name="untrained", title="no training", max_length=_length(settings, source)),

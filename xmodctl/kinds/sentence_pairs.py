@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from xmodctl.kinds.kind import Kind, TaskView, Usage
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, read_text, single_column
+from xmodctl.kinds.texts import tokenized
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,11 +87,9 @@ class SentencePairs(Kind):
         truncated = 0
         for batch in rows.select_columns(list(SIDES)).iter(batch_size=1000):
             texts = [batch[side][number] for number in range(len(batch["text"])) for side in SIDES]
-            whole = tokenizer(texts, add_special_tokens=True, truncation=False, return_attention_mask=False)
-            cut = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False)
-            pieces += [np.asarray(ids, dtype=np.int32) for ids in cut["input_ids"]]
-            lengths = np.array([len(ids) > max_length for ids in whole["input_ids"]]).reshape(-1, 2)
-            truncated += int(lengths.any(axis=1).sum())
+            sequences, is_cut = tokenized([texts], tokenizer, max_length=max_length)
+            pieces += sequences
+            truncated += int(is_cut.reshape(-1, 2).any(axis=1).sum())
         count = len(rows)
         return Encoded(
             input_ids=Ragged.of(pieces),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,11 +32,9 @@ def encode_texts(
     pieces: list[np.ndarray] = []
     truncated = 0
     for batch in rows.select_columns(list(columns)).iter(batch_size=1000):
-        texts = [batch[column] for column in columns]
-        whole = tokenizer(*texts, add_special_tokens=True, truncation=False, return_attention_mask=False)
-        cut = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
-        pieces += [np.asarray(ids, dtype=np.int32) for ids in cut["input_ids"]]
-        truncated += sum(len(ids) > max_length for ids in whole["input_ids"])
+        sequences, is_cut = tokenized([batch[column] for column in columns], tokenizer, max_length=max_length)
+        pieces += sequences
+        truncated += int(is_cut.sum())
     return Encoded(
         input_ids=Ragged.of(pieces),
         rows=np.arange(len(rows), dtype=np.int64),
@@ -44,6 +42,22 @@ def encode_texts(
         ragged={},
         counts={"truncated": truncated},
     )
+
+
+def tokenized(
+    texts: Sequence[Sequence[str]], tokenizer: Any, *, max_length: int
+) -> tuple[list[NDArray[np.int32]], NDArray[np.bool_]]:
+    """Return the ids of sequences, and which of them are cut.
+
+    Args:
+        texts: The texts of all sequences, and if they are pairs, the second texts.
+        tokenizer: The model's.
+        max_length: The most tokens of a sequence.
+    """
+    whole = tokenizer(*texts, add_special_tokens=True, truncation=False, return_attention_mask=False)
+    cut = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
+    sequences = [np.asarray(ids, dtype=np.int32) for ids in cut["input_ids"]]
+    return sequences, np.array([len(ids) > max_length for ids in whole["input_ids"]])
 
 
 def decode_labels(

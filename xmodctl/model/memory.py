@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Notice, report
-from xmodctl.core.memory import REMEDY, is_out_of_memory
+from xmodctl.core.memory import REMEDY, memory_errors
 
 if TYPE_CHECKING:
     import torch
@@ -32,19 +32,14 @@ class OutOfMemoryError(Exception):
 
 
 @contextmanager
-def memory_errors(part: Units) -> Iterator[None]:
+def batch_errors(part: Units) -> Iterator[None]:
     """Turn each way of running out of memory into `OutOfMemoryError`.
 
     Args:
         part: The numbers of the units of a batch.
     """
-    try:
+    with memory_errors(lambda: OutOfMemoryError(part)):
         yield
-    except (MemoryError, OSError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        error.__traceback__ = None  # it holds the tensors of the batch
-        raise OutOfMemoryError(part) from None
 
 
 @dataclass
@@ -114,7 +109,7 @@ def in_halves(
         while waiting:
             part = waiting.pop(0)
             try:
-                with memory_errors(part):
+                with batch_errors(part):
                     result = compute(part)
             except OutOfMemoryError:
                 size = padded_tokens(lengths, part)

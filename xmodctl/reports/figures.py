@@ -144,7 +144,7 @@ def _heat_map(study: "Study") -> "Figure":
     """Scores as shades: one row per run, one column per language."""
     import numpy as np
 
-    languages = [language for language in _by_score(study) if any(run.score(language.code) for run in study.runs)]
+    languages = _by_score(study)
     values = np.full((len(study.runs), len(languages)), np.nan)
     for number, run in enumerate(study.runs):
         for column, language in enumerate(languages):

@@ -1,10 +1,11 @@
 """Findings: what a check before a training reports."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.messages import counted
 from xmodctl.core.mistakes import SHOWN, MistakesError
 
 PLACES = 4
@@ -37,38 +38,39 @@ def unreadable(failures: Mapping[str, UserError]) -> Iterator[Finding]:
     Args:
         failures: Name of a file's rows, such as `de test` -> why they cannot be used.
     """
-    causes: dict[str, list[str]] = {}  # -> the files that have it
+    files: dict[str, dict[str, MistakesError]] = {}  # cause -> the files that have it
     for name, error in failures.items():
         if isinstance(error, MistakesError):
             for cause in error.findings:
-                causes.setdefault(cause, []).append(name)
-    alone = {name for name in failures if all(names == [name] for names in causes.values() if name in names)}
+                files.setdefault(cause, {})[name] = error
+    shared_names = {name for names in files.values() if len(names) > 1 for name in names}
     messages: dict[str, list[str]] = {}
-    for name in failures:
-        if name in alone:
-            messages.setdefault(str(failures[name]), []).append(name)
+    for name, error in failures.items():
+        if name not in shared_names:
+            messages.setdefault(str(error), []).append(name)
     for message, names in messages.items():
-        more = f" and {len(names) - PLACES} more" if len(names) > PLACES else ""
-        yield Finding("error", "rows", f"{', '.join(names[:PLACES])}{more}: {message}")
-    shared = {cause: names for cause, names in causes.items() if not alone.issuperset(names)}
-    texts = [_in_files(cause, {name: failures[name] for name in shared[cause]}) for cause in list(shared)[:SHOWN]]
+        yield Finding("error", "rows", f"{_first(names, '')}: {message}")
+    shared = {cause: errors for cause, errors in files.items() if shared_names & errors.keys()}
+    texts = [_in_files(cause, shared[cause]) for cause in list(shared)[:SHOWN]]
     for number, (text, remedy) in enumerate(texts):
         is_repeated = any(remedy == later for _, later in texts[number + 1 :])
         yield Finding("error", "rows", text if is_repeated else f"{text}{remedy}")
     if len(shared) > SHOWN:
-        rows = sum(_rows(failures[name], cause) for cause in list(shared)[SHOWN:] for name in shared[cause])
+        rows = sum(error.findings[cause][1] for cause in list(shared)[SHOWN:] for error in shared[cause].values())
         yield Finding("error", "rows", f"and {len(shared) - SHOWN:,} more causes: {rows:,} rows")
 
 
-def _in_files(cause: str, failures: Mapping[str, UserError]) -> tuple[str, str]:
+def _in_files(cause: str, errors: Mapping[str, MistakesError]) -> tuple[str, str]:
     """Return in which files a cause is, and in how many of their rows; and what to do."""
-    counts = [f"{_rows(error, cause):,} in {name}" for name, error in failures.items()]
-    counts[0] = counts[0].replace(" in ", " row in " if counts[0].startswith("1 ") else " rows in ", 1)
-    more = f" and {len(counts) - PLACES} more files" if len(counts) > PLACES else ""
-    first = next(error for error in failures.values() if isinstance(error, MistakesError))
-    remedy = max((error.remedy for error in failures.values() if isinstance(error, MistakesError)), key=len)
-    return f"{cause}: {', '.join(counts[:PLACES])}{more} (first: {first.findings[cause][0]})", remedy
+    (first, error), *others = errors.items()
+    place, count = error.findings[cause]
+    counts = [f"{counted(count, 'row')} in {first}"]
+    counts += [f"{other.findings[cause][1]:,} in {name}" for name, other in others]
+    remedy = max((each.remedy for each in errors.values()), key=len)
+    return f"{cause}: {_first(counts, ' files')} (first: {place})", remedy
 
 
-def _rows(error: UserError, cause: str) -> int:
-    return error.findings[cause][1] if isinstance(error, MistakesError) and cause in error.findings else 0
+def _first(names: Sequence[str], noun: str) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - PLACES} more{noun}" if len(names) > PLACES else ""
+    return f"{', '.join(names[:PLACES])}{more}"

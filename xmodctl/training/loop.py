@@ -16,7 +16,7 @@ from xmodctl.core.events import Listener, StepTaken, report
 from xmodctl.core.memory import enough_memory
 from xmodctl.model.batches import collate, sampled, training_batches
 from xmodctl.model.inference import best_device
-from xmodctl.model.memory import OutOfMemoryError, memory_errors, more_memory
+from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
 from xmodctl.model.precision import Precision, autocast
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
@@ -234,7 +234,7 @@ class Training:
         terms = sum(float(self.weights[part].sum()) for part in batch)
         total = 0.0
         for part in batch:
-            with memory_errors(part):
+            with batch_errors(part):
                 inputs = {
                     name: tensor.to(self.device, non_blocking=True) for name, tensor in self.collate(part).items()
                 }

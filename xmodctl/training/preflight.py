@@ -165,7 +165,7 @@ def _unknown(encoded: Encoded, tokenizer: "PreTrainedTokenizerBase") -> int:
 def _adapters(plan: Plan, model: "Source | Facts", languages: Mapping[str, Any]) -> Iterator[Finding]:
     lacking, unknown = [], []
     for code in languages:
-        language = plan.task.languages.get(code) or code
+        language = plan.task.language_of(code)
         if read(language) is None and language not in (model.languages or ()):
             unknown.append(code)
             continue
@@ -297,7 +297,7 @@ def _duplicates(facts: SplitFacts, task: Task) -> Iterator[str]:  # noqa: ARG001
 
 
 def _script(facts: SplitFacts, task: Task) -> Iterator[str]:
-    code = (task.languages.get(facts.language) or facts.language) if task.languages else facts.language
+    code = task.language_of(facts.language)
     if mismatch := script_mismatch(facts.scripts, code):
         yield (
             f"{_share(mismatch.in_expected, mismatch.total)} of the letters are in the script of {name(code)} "

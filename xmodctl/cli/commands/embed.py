@@ -8,24 +8,13 @@ import typer
 from xmodctl.cli import options
 from xmodctl.cli.loading import say_loading
 from xmodctl.cli.options import DATA, OUTPUT
-from xmodctl.evaluation.requests import INPUT_FORMATS
+from xmodctl.evaluation.requests import TEXT_FORMATS
 
 PANEL = "Models and adapters"
 ORDER = 2
 
 
 File = Annotated[str, typer.Argument(metavar="FILE|-", help="The texts; `-`, the default, is standard input.")]
-Language = Annotated[
-    str | None,
-    typer.Option(
-        "--lang",
-        metavar="LANG",
-        help="The language of the texts: `de`, `de_DE`. Default: a column gives the language of each row.",
-    ),
-]
-Texts = Annotated[
-    list[str] | None, typer.Option("--text", metavar="TEXT", help="A text, in place of FILE; repeatable.")
-]
 BaseModel = Annotated[
     str | None,
     typer.Option("--model", metavar="MODEL", help="A base model: a Hub id, a folder, or `mini`. Give this or `--run`."),
@@ -60,7 +49,7 @@ Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        metavar="|".join(name for name in INPUT_FORMATS if name != "conll"),
+        metavar="|".join(TEXT_FORMATS),
         help="The format of FILE. Default: inferred from its extension, or else text or JSON lines.",
         rich_help_panel=DATA,
     ),
@@ -68,9 +57,6 @@ Format = Annotated[
 TextColumn = Annotated[
     str | None,
     typer.Option("--text-column", metavar="NAME", help="The column with the text.", rich_help_panel=DATA),
-]
-KeepInput = Annotated[
-    bool, typer.Option("--keep-input", help="Write the columns of the input, too.", rich_help_panel=OUTPUT)
 ]
 Out = Annotated[
     Path | None,
@@ -85,8 +71,8 @@ Out = Annotated[
 
 def embed(
     file: File = "-",
-    lang: Language = None,
-    text: Texts = None,
+    lang: options.TextLanguage = None,
+    text: options.Texts = None,
     model: BaseModel = None,
     run: TrainedRun = None,
     seed: options.Seed = None,
@@ -100,7 +86,7 @@ def embed(
     format_: Format = None,
     text_column: TextColumn = None,
     language_column: options.LanguageColumn = None,
-    keep_input: KeepInput = False,
+    keep_input: options.KeepInput = False,
     out: Out = None,
 ) -> None:
     """Turn texts into vectors (sentence embeddings), each through the adapter of its language.

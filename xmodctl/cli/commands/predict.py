@@ -15,17 +15,6 @@ ORDER = 1
 
 
 File = Annotated[str, typer.Argument(metavar="FILE|-", help="The text; `-`, the default, is standard input.")]
-Language = Annotated[
-    str | None,
-    typer.Option(
-        "--lang",
-        metavar="LANG",
-        help="The language of the text: `de`, `de_DE`. Default: a column gives the language of each row.",
-    ),
-]
-Texts = Annotated[
-    list[str] | None, typer.Option("--text", metavar="TEXT", help="A text, in place of FILE; repeatable.")
-]
 Format = Annotated[
     str | None,
     typer.Option(
@@ -34,9 +23,6 @@ Format = Annotated[
         help="The format of FILE. Default: inferred from its extension, or else text or JSON lines.",
         rich_help_panel=DATA,
     ),
-]
-KeepInput = Annotated[
-    bool, typer.Option("--keep-input", help="Write the columns of the input, too.", rich_help_panel=OUTPUT)
 ]
 Out = Annotated[
     Path | None,
@@ -51,15 +37,15 @@ Out = Annotated[
 
 def predict(
     file: File = "-",
-    lang: Language = None,
-    text: Texts = None,
+    lang: options.TextLanguage = None,
+    text: options.Texts = None,
     run: options.RunFolder = None,
     seed: options.Seed = None,
     adapter: options.Adapters = None,
     precision: options.Precision = "auto",
     format_: Format = None,
     language_column: options.LanguageColumn = None,
-    keep_input: KeepInput = False,
+    keep_input: options.KeepInput = False,
     out: Out = None,
 ) -> None:
     """Predict labels or answers in any language of the model, row by row.
