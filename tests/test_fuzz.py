@@ -70,6 +70,20 @@ def test_the_fuzzer_finds_readers_that_are_slow(tmp_path, monkeypatch):
     assert fuzz("x", 1, tmp_path, seed=3).faults.keys() <= {"slow"}
 
 
+def test_the_fuzzer_finds_readers_that_hold_much_memory_whatever_the_process_holds(tmp_path, monkeypatch):
+    held = bytearray(64 * 2**20)
+
+    def read(folder: Path) -> int:
+        return len(bytearray((folder / "file.json").stat().st_size and 32 * 2**20))
+
+    monkeypatch.setattr("bench.fuzz_targets.TARGETS", {"x": Target(_write, ("file.json",), read)})
+    monkeypatch.setattr("bench.fuzz.BYTES", 48 * 2**20)
+    assert not fuzz("x", 20, tmp_path / "below").faults
+    monkeypatch.setattr("bench.fuzz.BYTES", 16 * 2**20)
+    assert fuzz("x", 20, tmp_path / "above").faults["memory"]
+    assert held
+
+
 def test_a_refusal_is_no_fault(tmp_path, monkeypatch):
     def read(folder: Path) -> None:
         try:
@@ -83,7 +97,7 @@ def test_a_refusal_is_no_fault(tmp_path, monkeypatch):
     assert count.refused
     assert count.read
     counts = {"x": {"files": 2, "refused": 1, "read": 1, "faults": {}, "slowest": 0.1, "largest": 10**9}}
-    assert list(table(counts))[-1] == "| total | 2 | 1 | 1 | 0 | 0.1 | 1.0 |"
+    assert list(table(counts))[-1] == "| total | 2 | 1 | 1 | 0 | 0.1 | 1.00 |"
 
 
 @settings(max_examples=30, derandomize=True)
