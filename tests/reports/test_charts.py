@@ -8,6 +8,7 @@ from xmodctl.evaluation.results import Score
 from xmodctl.reports import charts
 from xmodctl.reports.charts import Scale
 from xmodctl.reports.curves import TrainingCurve
+from xmodctl.reports.study import Average
 
 SCORE = Score("de", "de_DE", "own", 100, (60.0, 64.0), 58.0, 66.0, 33.3, False, 8.0)
 
@@ -80,3 +81,34 @@ def test_curves_share_their_axes():
     assert first.split()[0].startswith("10.0,")
     ends = [float(re.split("[ ,]", points)[-1]) for points in (first, second)]
     assert ends[0] < ends[1]  # a lower loss is lower on the page
+
+
+def test_a_common_baseline_is_a_line_through_all_lanes():
+    drawn = ElementTree.fromstring(charts.scores(Scale(0, 100, (0, 100)), [SCORE, SCORE], baseline=40.0))
+    lines = [line for line in drawn.iter("line") if line.get("class") == "baseline"]
+    assert [(line.get("x1"), line.get("y1"), line.get("y2")) for line in lines] == [("40.0%", "0", "100%")]
+
+
+def test_means_have_marks_and_intervals_where_there_are_any():
+    average = Average("all", ("de", "sw"), (60.0, 50.0), ((55.0, 64.0), None))
+    drawn = ElementTree.fromstring(charts.means(Scale(0, 100, (0, 100)), average))
+    marks = [mark.get("x") for mark in drawn.iter("svg") if "mark" in mark.get("class", "")]
+    assert marks == ["60.0%", "50.0%"]
+    spans = [(line.get("class"), line.get("x1"), line.get("x2")) for line in drawn.iter("line")]
+    assert ("interval c0", "55.0%", "64.0%") in spans
+    assert not [span for span in spans if span[0] == "interval c1"]
+
+
+@pytest.mark.parametrize(("value", "anchor"), [(3, "start"), (50, "middle"), (99, "end")])
+def test_a_label_stays_within_the_chart(value, anchor):
+    drawn = ElementTree.fromstring(charts.label_at(Scale(0, 100, (0, 100)), value, "here & there"))
+    text = next(drawn.iter("text"))
+    assert (text.get("x"), text.get("text-anchor"), text.text) == (f"{float(value)}%", anchor, "here & there")
+
+
+def test_a_curve_marks_the_step_whose_weights_were_kept():
+    seeds = [TrainingCurve(seed, 100, ((50, 1.0), (100, 0.5)), (), None) for seed in (1, 2)]
+    drawn = ElementTree.fromstring(charts.curve(seeds, validation=False, kept={2: 75}))
+    kept = [(line.get("class"), line.get("x1")) for line in drawn.iter("line") if "kept" in line.get("class", "")]
+    assert kept == [("kept c1", "75.0%")]
+    assert "optimizer step" in [text.text for text in drawn.iter("text")]

@@ -163,7 +163,64 @@ def test_every_part_is_there_when_the_rows_are(pages, runs):
     assert runs[0].versions["numpy"] in first.text
     assert len(re.findall('class="c[0-9]"', pages["one"])) >= 3  # bars and curves
     lanes = len([first for first in first.all("svg") if first.get("class") == "strip"])
-    assert lanes == 5 + 4 + 5  # scores, gaps, controls
+    assert lanes == 5 + 3 + 4 + 5  # scores, means, gaps, controls
+
+
+def labels(page: str, chart: str) -> list[str]:
+    """Return the labels of a chart's rows, from the top, without what is below them."""
+    start = page.index(f'<h2 id="{chart}">')
+    return re.findall(r'<div class="label">([^<]+?) ?<', page[start : page.index("</figure>", start)])
+
+
+def test_the_chart_begins_with_the_best_language_and_ends_with_the_means(pages, runs):
+    study = gather([runs[0].folder])
+    means = [score.mean for language in study.by_score if (score := study.runs[0].score(language.code))]
+    assert means == sorted(means, reverse=True)
+    shown = labels(pages["one"], "scores")
+    assert shown[:5] == [language.name for language in study.by_score]
+    assert shown[0] == "English"
+    assert shown[-3:] == ["mean, all", "mean, no source", "mean, own adapter"]
+    assert 'English <span class="tag">Indo-European</span>' in pages["one"]
+
+
+def test_a_majority_baseline_of_all_languages_is_one_labelled_line(pages):
+    assert pages["one"].count(">majority baseline 35.0</text>") == 1
+    start = pages["one"].index('<h2 id="scores">')
+    figure = pages["one"][start : pages["one"].index("</figure>", start)]
+    strips = figure.count('<svg class="strip"')
+    assert figure.count('class="baseline"') == strips == 8
+    assert figure.count('y2="100%" class="baseline"') == strips
+
+
+def test_majority_baselines_that_differ_stay_strokes_of_their_languages(tmp_path):
+    run = scored_run(tmp_path, kind="question-answering")
+    study = gather([run.folder])
+    page = render(study)
+    assert study.table.common_baseline is None
+    assert ">majority baseline " not in page
+    assert 'y2="100%" class="baseline"' not in page
+    assert page.count('class="baseline"') == 3
+
+
+def test_the_kept_step_is_marked_and_named(pages, runs):
+    steps = {row.seed: row.step for row in gather([runs[0].folder]).runs[0].rows}
+    assert f"seed 1, step {steps[1]}; seed 2, step {steps[2]}; seed 3, step {steps[3]}." in pages["one"]
+    assert len(re.findall('class="kept c[0-9]"', pages["one"])) == 2 * 3  # losses and validation scores
+
+
+def test_the_plan_shows_what_was_chosen_and_folds_what_is_at_its_default(pages):
+    page = pages["one"]
+    plan = page[page.index('<h2 id="plan">') : page.index("<h3>How scores were measured</h3>")]
+    chosen, *folded = plan.split("<details>")
+    task, defaults = folded
+    keys = [re.findall(r'<th scope="row">(\S+?)</th>', part) for part in (chosen, task, defaults)]
+    assert {"task.name", "recipe.learning_rate", "recipe.keep", "model", "source_languages", "precision"} <= set(
+        keys[0]
+    )
+    assert {"task.columns.text", "task.languages.en"} <= set(keys[1])
+    assert {"recipe.adam_beta1", "recipe.dropout", "task.metric_rules", "limit"} <= set(keys[2])
+    assert not set(keys[0]) & set(keys[1])
+    assert not set(keys[2]) & {*keys[0], *keys[1]}
 
 
 def test_values_that_differ_between_plans_are_marked(runs, tmp_path):
@@ -276,3 +333,14 @@ def test_rows_of_an_older_version_without_a_metric_are_shown_beside_newer_ones(t
     run.results.write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = render(gather([run.folder]))
     assert lines[0]["metric"] in page
+
+
+def test_sentences_begin_with_a_capital_and_keep_those_within(tmp_path):
+    page = render(gather([scored_run(tmp_path, kind="token-classification").folder]))
+    assert "Entity F1 in percent and its 95% interval" in page
+    assert "Entity f1" not in page
+
+
+def test_regions_of_several_runs_have_names_of_their_own(pages):
+    names = [region["aria-label"] for _, region in Page(pages["both"]).seen if region.get("role") == "region"]
+    assert len(names) == len(set(names))

@@ -5,14 +5,17 @@ are CSS variables of the page, so that a chart follows its light and dark scheme
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from markupsafe import Markup
 
 from xmodctl.evaluation.results import Score
 from xmodctl.reports.curves import TrainingCurve
+
+if TYPE_CHECKING:
+    from xmodctl.reports.study import Average
 
 LANE = 22
 """Height of one run's lane in a strip, pixels."""
@@ -45,7 +48,7 @@ class Scale:
         return round(100 * (min(max(value, self.low), self.high) - self.low) / (self.high - self.low), 2)
 
     def label(self, value: float) -> str:
-        """Return the label of a tick."""
+        """Return a value with the digits of the ticks."""
         step = self.ticks[1] - self.ticks[0]
         digits = max(0, -math.floor(math.log10(step) + 1e-9))
         return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
@@ -62,25 +65,58 @@ def axis(scale: Scale) -> Markup:
     return _svg("axis", 18, labels)
 
 
-def scores(scale: Scale, shown: Sequence[Score | None], *, reference: float | None = None) -> Markup:
-    """Return the strip of one language, with one lane per run: interval, seeds, mean, and majority baseline."""
-    parts = _grid(scale)
-    if reference is not None:
-        parts.append(_line(scale.at(reference), scale.at(reference), "0", "100%", "reference"))
+def label_at(scale: Scale, value: float, text: str) -> Markup:
+    """Return a text as a strip, where a value is on the scale."""
+    place = scale.at(value)
+    anchor = "start" if place < 20 else "end" if place > 80 else "middle"
+    label = Markup('<text x="{}%" y="14" text-anchor="{}">{}</text>').format(place, anchor, text)
+    return _svg("axis", 18, [label])
+
+
+def scores(
+    scale: Scale, shown: Sequence[Score | None], *, reference: float | None = None, baseline: float | None = None
+) -> Markup:
+    """Return the strip of one language, with one lane per run: interval, seeds, and mean.
+
+    Args:
+        scale: The scale of the chart.
+        shown: The score of each run; None where there is none.
+        reference: A score to compare with, in percent, as a line through all lanes.
+        baseline: The majority baseline of all languages, in percent, as a line through all lanes. None: each score has
+            a stroke at its own.
+    """
+    parts = _grid(scale) + _through(scale, reference, "reference") + _through(scale, baseline, "baseline")
     for number, score in enumerate(shown):
         if score is None:
             continue
         y = number * LANE + LANE / 2
-        color = number % COLORS
-        parts.append(_line(scale.at(score.baseline), scale.at(score.baseline), y - 6, y + 6, "baseline"))
-        parts.append(_line(scale.at(score.ci_low), scale.at(score.ci_high), y, y, f"interval c{color}"))
-        for end in (score.ci_low, score.ci_high):
-            parts.append(_line(scale.at(end), scale.at(end), y - 4, y + 4, f"interval c{color}"))
+        css = f"c{number % COLORS}"
+        if baseline is None:
+            parts.append(_line(scale.at(score.baseline), scale.at(score.baseline), y - 6, y + 6, "baseline"))
+        parts += _interval(scale, (score.ci_low, score.ci_high), y, css)
         if len(score.values) > 1:
             for value in score.values:
-                parts.append(_line(scale.at(value), scale.at(value), y - 7, y - 3, f"seed c{color}"))
-        parts.append(mark(scale.at(score.mean), y, number, f"c{color}"))
+                parts.append(_line(scale.at(value), scale.at(value), y - 7, y - 3, f"seed {css}"))
+        parts.append(mark(scale.at(score.mean), y, number, css))
     return _svg("strip", LANE * len(shown), parts)
+
+
+def means(scale: Scale, average: "Average", *, reference: float | None = None, baseline: float | None = None) -> Markup:
+    """Return the strip of a mean over languages, with one lane per run: interval and mean.
+
+    Args:
+        scale: The scale of the chart.
+        average: The mean.
+        reference: As in `scores`.
+        baseline: As in `scores`.
+    """
+    parts = _grid(scale) + _through(scale, reference, "reference") + _through(scale, baseline, "baseline")
+    for number, (value, ends) in enumerate(zip(average.values, average.intervals, strict=True)):
+        y = number * LANE + LANE / 2
+        if ends:
+            parts += _interval(scale, ends, y, f"c{number % COLORS}")
+        parts.append(mark(scale.at(value), y, number, f"c{number % COLORS}"))
+    return _svg("strip", LANE * len(average.values), parts)
 
 
 def gaps(scale: Scale, shown: Sequence[Score | None]) -> Markup:
@@ -146,8 +182,14 @@ def mark(x: float, y: float, number: int, css: str) -> Markup:
     )
 
 
-def curve(curves: Sequence[TrainingCurve], *, validation: bool) -> Markup:
-    """Return a panel with the training losses of all seeds, or with their validation scores."""
+def curve(curves: Sequence[TrainingCurve], *, validation: bool, kept: Mapping[int, int] | None = None) -> Markup:
+    """Return a panel with the training losses of all seeds, or with their validation scores.
+
+    Args:
+        curves: One per seed.
+        validation: Whether to show validation scores, in percent, instead of losses.
+        kept: Seed -> the step whose weights were kept, which a dashed line marks.
+    """
     lines = [seed.validations if validation else seed.losses for seed in curves]
     across = Scale.over([0, *(seed.total_steps for seed in curves)], ticks=4)
     along = Scale.over([value for line in lines for _, value in line], ticks=4)
@@ -164,6 +206,12 @@ def curve(curves: Sequence[TrainingCurve], *, validation: bool) -> Markup:
                 across.at(tick), height + 15, anchor, tick
             )
         )
+    parts += [_line(0, 0, 0, height, "axis-line"), _line(0, 100, height, height, "axis-line")]
+    parts.append(Markup('<text x="50%" y="{}" text-anchor="middle">optimizer step</text>').format(height + 33))
+    for number, seed in enumerate(curves):
+        if kept and seed.seed in kept:
+            x = across.at(kept[seed.seed])
+            parts.append(_line(x, x, 0, height, f"kept c{number % COLORS}"))
     for number, line in enumerate(lines):
         points = " ".join(f"{across.at(step)},{100 - along.at(value)}" for step, value in line)
         parts.append(
@@ -176,13 +224,24 @@ def curve(curves: Sequence[TrainingCurve], *, validation: bool) -> Markup:
             for step, value in line:
                 y = round(height * (100 - along.at(value)) / 100, 1)
                 parts.append(mark(across.at(step), y, number, f"c{number % COLORS}"))
-    return _svg("curve", height + 20, parts)
+    return _svg("curve", height + 38, parts)
 
 
 def _svg(css: str, height: int, parts: Sequence[Markup]) -> Markup:
     return Markup('<svg class="{}" width="100%" height="{}" aria-hidden="true">{}</svg>').format(
         css, height, Markup("").join(parts)
     )
+
+
+def _through(scale: Scale, value: float | None, css: str) -> list[Markup]:
+    """Return a line through all lanes of a strip; nothing for None."""
+    return [] if value is None else [_line(scale.at(value), scale.at(value), "0", "100%", css)]
+
+
+def _interval(scale: Scale, ends: tuple[float, float], y: float, css: str) -> list[Markup]:
+    low, high = map(scale.at, ends)
+    bars = [_line(end, end, y - 4, y + 4, f"interval {css}") for end in (low, high)]
+    return [_line(low, high, y, y, f"interval {css}"), *bars]
 
 
 def _grid(scale: Scale) -> list[Markup]:

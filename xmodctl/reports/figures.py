@@ -15,13 +15,11 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.visible import one_line
 from xmodctl.evaluation.results import MAJORITY_BASELINE
 from xmodctl.reports.requests import PLOTS
-from xmodctl.reports.score_table import BRIEF_MEANS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from xmodctl.reports.language import Language
     from xmodctl.reports.study import Study
 
 COLUMN_WIDTH = 3.35
@@ -85,16 +83,18 @@ def drawing() -> Iterator[None]:
 
 def _scores(study: "Study") -> "Figure":
     """Scores with their intervals, the best language first, and their unweighted means."""
-    languages = _by_score(study)
-    means = [(BRIEF_MEANS.get(average.name, average.name), average) for average in study.averages]
-    drawn, axes = _rows([language.code for language in languages] + [name for name, _ in means], len(study.runs))
+    languages = study.by_score
+    means = study.averages
+    drawn, axes = _rows(
+        [language.code for language in languages] + [average.brief for average in means], len(study.runs)
+    )
     common = study.table.common_baseline
     if common is not None:
         axes.axvline(common, color="#777777", linestyle=(0, (4, 2)), linewidth=0.8, label=MAJORITY_BASELINE)
     for number, run in enumerate(study.runs):
         shown = [(row, score) for row, language in enumerate(languages) if (score := run.score(language.code))]
         points = [(row, score.mean, (score.ci_low, score.ci_high)) for row, score in shown]
-        for row, (_, average) in enumerate(means, start=len(languages)):
+        for row, average in enumerate(means, start=len(languages)):
             value = average.values[number]
             points.append((row, value, average.intervals[number] or (value, value)))
         places = [_place(row, number, len(study.runs)) for row, _, _ in points]
@@ -144,7 +144,7 @@ def _heat_map(study: "Study") -> "Figure":
     """Scores as shades: one row per run, one column per language."""
     import numpy as np
 
-    languages = _by_score(study)
+    languages = study.by_score
     values = np.full((len(study.runs), len(languages)), np.nan)
     for number, run in enumerate(study.runs):
         for column, language in enumerate(languages):
@@ -215,16 +215,6 @@ def _rows(names: Sequence[str], runs: int) -> tuple["Figure", "Axes"]:
 def _place(row: int, number: int, runs: int) -> float:
     """Return where a run's mark is within the row of a language."""
     return row + (number - (runs - 1) / 2) * 0.7 / runs
-
-
-def _by_score(study: "Study") -> list["Language"]:
-    """Return the languages by the score of the first run that has one, the best first."""
-    means: dict[Language, float] = {}
-    for run in study.runs:
-        for language in study.languages:
-            if score := run.score(language.code):
-                means.setdefault(language, score.mean)
-    return sorted(means, key=lambda language: -means[language])
 
 
 def _titled(drawn: "Figure", axes: "Axes", study: "Study") -> "Figure":

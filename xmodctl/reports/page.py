@@ -3,9 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import to_jsonable_python
+
+from xmodctl.catalog.recipe import Recipe
+from xmodctl.catalog.task import Task
 from xmodctl.kinds import KINDS
 from xmodctl.reports.charts import Scale
 
@@ -27,6 +30,13 @@ MEASURED = {
     "xmodctl": "tool",
 }
 """What a table says about how scores were measured -> the field of a result row."""
+
+
+ABSENT = "none"
+"""How an empty value is written."""
+
+SHOWN = ("task.name", "recipe.learning_rate", "recipe.epochs", "recipe.batch_size", "recipe.keep", "recipe.freeze")
+"""Values of a plan that are shown first even at their defaults: whoever compares trainings looks for them."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +95,6 @@ class Page:
         return KINDS[self.study.task.kind]
 
     @property
-    def families(self) -> "list[tuple[str, list[Language]]]":
-        """The languages by family."""
-        return [
-            (family, list(members)) for family, members in groupby(self.study.languages, lambda member: member.family)
-        ]
-
-    @property
     def source(self) -> "Score | None":
         """The first run's score in its source language."""
         return next((score for score in self.study.runs[0].report.scores if score.is_source), None)
@@ -99,7 +102,12 @@ class Page:
     @property
     def score_scale(self) -> Scale:
         """The scale of the score chart, which holds every interval and majority baseline."""
-        values: list[float] = []
+        values = [
+            value
+            for average in self.study.averages
+            for ends in (average.values, *filter(None, average.intervals))
+            for value in ends
+        ]
         for score in self._scores():
             values += [score.ci_low, score.ci_high, score.baseline, *score.values]
         return Scale.over(values)
@@ -200,12 +208,27 @@ class Page:
                 total = total.plus(analysis.confusion) if total else analysis.confusion
         return total
 
+    @staticmethod
+    def kept_steps(run: "StudyRun") -> dict[int, int]:
+        """Return the step whose weights were scored, by seed, where the weights are those of one step of training."""
+        return {row.seed: row.step for row in run.rows if row.step}
+
     # Facts.
 
     @property
-    def plan(self) -> list[Fact]:
-        """Every value of the plans."""
-        return _facts([dict(_flat(run.run.plan.to_json())) for run in self.study.runs])
+    def plan(self) -> dict[str, list[Fact]]:
+        """Every value of the plans: `chosen` for this training, of the `task`, and those at their `default`."""
+        parts: dict[str, list[Fact]] = {"chosen": [], "task": [], "default": []}
+        defaults = _defaults()
+        for fact in _facts([dict(_flat(run.run.plan.to_json())) for run in self.study.runs]):
+            if fact.differs or fact.key in SHOWN:
+                part = "chosen"
+            elif fact.values[0] == defaults.get(fact.key, ABSENT) and not fact.key.startswith("task.languages."):
+                part = "default"
+            else:
+                part = "task" if fact.key.startswith("task.") else "chosen"
+            parts[part].append(fact)
+        return parts
 
     @property
     def versions(self) -> list[Fact]:
@@ -252,6 +275,19 @@ def _facts(runs: Sequence[Mapping[str, str]]) -> list[Fact]:
     return [Fact(key, tuple(values.get(key, "") for values in runs)) for key in keys]
 
 
+def _defaults() -> dict[str, str]:
+    """Return the default values of recipes and tasks under the keys of a plan."""
+    defaults: dict[str, str] = {}
+    for part, described in (("recipe", Recipe), ("task", Task)):
+        values = {
+            field.alias or name: field.get_default(call_default_factory=True)
+            for name, field in described.model_fields.items()
+            if not field.is_required()
+        }
+        defaults |= dict(_flat({part: to_jsonable_python(values, by_alias=True)}))
+    return defaults
+
+
 def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
     """Yield the values of nested mappings, and of lists of mappings, under dotted keys."""
     for key, inner in value.items():
@@ -266,7 +302,7 @@ def _flat(value: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]
 def _written(value: Any) -> str:
     match value:
         case None | "" | {} | []:
-            return "none"
+            return ABSENT
         case str():
             return value
         case float():

@@ -14,7 +14,7 @@ from xmodctl.evaluation.results import ALL, OWN_ADAPTER, WITHOUT_SOURCE, Report,
 from xmodctl.reports.curves import TrainingCurve
 from xmodctl.reports.error_analysis import ErrorAnalysis
 from xmodctl.reports.language import Language
-from xmodctl.reports.score_table import RunColumn, ScoreTable
+from xmodctl.reports.score_table import BRIEF_MEANS, RunColumn, ScoreTable
 from xmodctl.run.run import Run
 
 if TYPE_CHECKING:
@@ -76,6 +76,11 @@ class Average:
     values: tuple[float, ...]  # one per run, percent
     intervals: tuple[tuple[float, float] | None, ...]  # 95%, one per run; None where predictions are missing
 
+    @property
+    def brief(self) -> str:
+        """The head where there is little room."""
+        return BRIEF_MEANS.get(self.name, self.name)
+
 
 @dataclass(frozen=True, repr=False)
 class Study:
@@ -124,6 +129,17 @@ class Study:
     def shared(self) -> tuple[Language, ...]:
         """The languages that every run has a score in: only averages over these are comparable."""
         return tuple(language for language in self.languages if all(run.score(language.code) for run in self.runs))
+
+    @property
+    def by_score(self) -> tuple[Language, ...]:
+        """The languages that have a score, by that of the first run that has one, the best first."""
+        first = {
+            language: score.mean
+            for run in reversed(self.runs)
+            for language in self.languages
+            if (score := run.score(language.code))
+        }
+        return tuple(sorted((language for language in self.languages if language in first), key=lambda it: -first[it]))
 
     @property
     def averages(self) -> tuple[Average, ...]:

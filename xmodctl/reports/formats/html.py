@@ -72,6 +72,11 @@ def metric_name(metric: str) -> str:
     return metric.replace("_", " ").replace("f1", "F1")
 
 
+def sentence_case(text: str) -> str:
+    """Return text that begins with a capital; the rest stays as it is, as the F in `entity F1`."""
+    return text[:1].upper() + text[1:]
+
+
 @cache
 def environment() -> "Environment":
     """Return what renders the templates of pages: text is escaped, and hidden characters are marked."""
@@ -93,6 +98,7 @@ def environment() -> "Environment":
         "heat": heat,
         "interval": interval,
         "metric_name": metric_name,
+        "sentence_case": sentence_case,
     }
     environment.globals["charts"] = charts
     return environment
