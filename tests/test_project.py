@@ -4,11 +4,15 @@ import ast
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
+import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from xmodctl.cli.app import app
@@ -86,13 +90,85 @@ def test_ci_runs_the_readme_s_own_commands():
     assert "torch==" in (ROOT / "constraints.txt").read_text()
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_tasks_recipes_and_demonstration_and_no_generic_name(tmp_path):
+def test_the_citation_is_of_this_version_and_names_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["project"]["version"] == metadata.version("xmodctl")
+    assert citation["license"] == PROJECT["project"]["license"]
+    assert [reference["identifiers"][0]["value"] for reference in citation["references"]] == ["arXiv:2205.06266"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[0-9]*.yml")), ids=lambda it: it.stem
+)
+def test_issue_forms_have_what_such_forms_need(path):
+    form = yaml.safe_load(path.read_text())
+    assert form.keys() >= {"name", "description", "body"}
+    ids = [field["id"] for field in form["body"]]
+    assert len(ids) == len(set(ids))
+    assert all(field["type"] in ("input", "textarea") and field["attributes"]["label"] for field in form["body"])
+
+
+def test_what_is_checked_before_a_release_is_installed_through_the_constraints():
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert {"build", "check-wheel-contents", "twine"} == set(extras["release"]) <= pinned
+    assert " ".join(sorted(extras["release"])) in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory) -> Path:
+    """Return a folder with the source distribution and the wheel built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    source = tmp_path_factory.mktemp("source")
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=True, capture_output=True)
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)],
-        check=True, capture_output=True,
+        [sys.executable, "-m", "build", "--outdir", str(folder), str(source)], check=True, capture_output=True
+    )
+    return folder
+
+
+@pytest.mark.slow
+def test_the_source_distribution_holds_every_file_of_the_repository(distributions):
+    with tarfile.open(next(distributions.glob("*.tar.gz"))) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    committed = subprocess.run(
+        ["git", "ls-tree", "-r", "--name-only", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert not set(committed.stdout.splitlines()) - held
+
+
+@pytest.mark.slow
+def test_whoever_imports_the_wheel_gets_its_types(distributions, tmp_path):
+    site = tmp_path / "site"
+    zipfile.ZipFile(next(distributions.glob("*.whl"))).extractall(site)
+    consumer = tmp_path / "consumer.py"
+    consumer.write_text(
+        "from typing import assert_type\n\nimport xmodctl\n\n"
+        'run = xmodctl.finetune("xnli", "en_XX")\n'
+        "assert_type(run, xmodctl.Run)\n"
+        'assert_type(xmodctl.evaluate(run, "@task"), xmodctl.Report)\n'
+        'xmodctl.finetune("xnli", language=3)\n'
+    )
+    environment = tmp_path / "environment"
+    venv.create(environment, symlinks=True)
+    packages = next(environment.glob("lib/python*/site-packages"))
+    # What the wheel needs is installed here already; a path file lends it, and comes after the wheel.
+    (packages / "site.pth").write_text(f"{site}\n{Path(pytest.__file__).parents[1]}\n")
+    checked = subprocess.run(
+        [
+            sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--python-executable",
+            str(environment / "bin" / "python"), str(consumer),
+        ],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
-    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    lines = checked.stdout.splitlines()
+    assert [line.split(": error: ")[0] for line in lines if "error" in line][:-1] == ["consumer.py:8"], checked.stdout
+    assert "call-arg" in lines[0]
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_tasks_recipes_and_demonstration_and_no_generic_name(distributions):
+    names = zipfile.ZipFile(next(distributions.glob("*.whl"))).namelist()
     for wanted in (
         "xmodctl/tasks/xnli.yaml", "xmodctl/recipes/nli.yaml", "xmodctl/py.typed", "xmodctl/model/known.yaml",
         "xmodctl/languages/families.yaml", "xmodctl/data/demonstration/nli/en/train.jsonl",
