@@ -34,15 +34,56 @@ def adapter_name(layer: int, language: str, tensor: str) -> str:
     return f"roberta.encoder.layer.{layer}.output.adapter_modules.{language}.{tensor}"
 
 
-def adapter_shapes(language: str, config: Any) -> dict[str, tuple[int, ...]]:
+def bottleneck(config: Any) -> int:
+    """Return the width of a language's adapter; a mixture of several is a multiple of it wide."""
+    return int(config.hidden_size // config.adapter_reduction_factor)
+
+
+def adapter_shapes(language: str, config: Any, width: int | None = None) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes of the tensors of a language's adapter in a model with this configuration."""
-    wide, narrow = config.hidden_size, config.hidden_size // config.adapter_reduction_factor
+    wide, narrow = config.hidden_size, width or bottleneck(config)
     shapes = ((narrow, wide), (narrow,), (wide, narrow), (wide,))
     return {
         adapter_name(number, language, name): shape
         for number in range(config.num_hidden_layers)
         for name, shape in zip(ADAPTER_TENSORS, shapes, strict=True)
     }
+
+
+def check_adapter(language: str, tensors: Mapping[str, Tensor], config: Any, model: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of an adapter's tensors, after checking that they fit a model.
+
+    Raises:
+        UserError: The names or shapes are not those of an adapter of this model, or of a mixture of several.
+    """
+    usual = bottleneck(config)
+    bias = tensors.get(adapter_name(0, language, "dense1.bias"))
+    is_multiple = bias is not None and bias.numel() and bias.numel() % usual == 0
+    shapes = adapter_shapes(language, config, bias.numel() if bias is not None and is_multiple else usual)
+    if tensors.keys() != shapes.keys():
+        strange = min(tensors.keys() ^ shapes.keys())
+        raise UserError(f"this is not an adapter for {model}: {strange} is missing or unexpected")
+    for name, shape in shapes.items():
+        if tuple(tensors[name].shape) != shape:
+            raise UserError(
+                f"this adapter does not have the shape that {model} needs: "
+                f"{name} is {tuple(tensors[name].shape)}, not {shape}"
+            )
+    return shapes
+
+
+def adapter_module(config: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return an adapter in one layer with these tensors, by their names in `ADAPTER_TENSORS`; as wide as they are."""
+    with torch.device("meta"):
+        adapter: Any = modeling_xmod.XmodAdapter(config)
+        width, hidden = tensors["dense1.weight"].shape
+        if width != adapter.bottleneck_size:
+            adapter.bottleneck_size = width
+            adapter.dense1, adapter.dense2 = nn.Linear(hidden, width), nn.Linear(width, hidden)
+    adapter.load_state_dict(dict(tensors), assign=True)
+    prepare(adapter)
+    module: nn.Module = adapter
+    return module
 
 
 def build(

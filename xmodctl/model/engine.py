@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers.models.xmod.modeling_xmod import XmodAdapter, XmodCrossAttention, XmodSelfAttention
+from transformers.models.xmod.modeling_xmod import XmodCrossAttention, XmodSelfAttention
 
 from xmodctl.core.errors import UserError
-from xmodctl.model.building import ADAPTER_TENSORS, BODY, adapter_name, adapter_shapes, identity_adapter, read_tensors
+from xmodctl.model.building import (
+    ADAPTER_TENSORS,
+    BODY,
+    adapter_module,
+    adapter_name,
+    adapter_shapes,
+    check_adapter,
+    identity_adapter,
+    read_tensors,
+)
 from xmodctl.model.memory import BatchLimit
 from xmodctl.model.modules import RoutedMaskedLM, RoutedModel, RoutedQuestionAnswering, routed
-from xmodctl.model.routing import RoutedOutput, prepare
+from xmodctl.model.routing import RoutedOutput
 from xmodctl.model.source import Source, check_languages
 from xmodctl.model.weights import Checkpoint
 
@@ -149,25 +158,23 @@ class Xmod:
             if language not in languages and self.adapters_train:
                 self._kept[language] = self.adapter(language)
         arriving = [language for language in languages if language not in resident]
-        like = next(self.module.parameters())
-        tensors = {
-            name: tensor.to(device=like.device, dtype=like.dtype)
-            for name, tensor in self.stored_adapters(arriving).items()
-        }
+        tensors = self.stored_adapters(arriving)
         for number, output in enumerate(self._outputs()):
             modules = {language: output.adapter_modules[language] for language in resident if language in languages}
             for language in arriving:
-                with torch.device("meta"):
-                    adapter = XmodAdapter(self.module.config)
-                adapter.load_state_dict(
-                    {tensor: tensors[adapter_name(number, language, tensor)] for tensor in ADAPTER_TENSORS},
-                    assign=True,
-                )
-                prepare(adapter)
-                modules[language] = adapter.requires_grad_(self.adapters_train).train(output.training)
+                modules[language] = self._module(number, language, tensors).train(output.training)
             output.adapter_modules = nn.ModuleDict({language: modules[language] for language in languages})
         self.module.config.languages = list(languages)
         self.settle_active()
+
+    def _module(self, layer: int, language: str, tensors: Mapping[str, Tensor]) -> nn.Module:
+        """Return the module of an adapter in one layer."""
+        like = next(self.module.parameters())
+        own = {
+            name: tensors[adapter_name(layer, language, name)].to(device=like.device, dtype=like.dtype)
+            for name in ADAPTER_TENSORS
+        }
+        return adapter_module(self.module.config, own).requires_grad_(self.adapters_train)
 
     def use(self, language: str | None) -> None:
         """Activate `language`, swapping it in alone if it is not in memory; None skips the adapters."""
@@ -193,29 +200,29 @@ class Xmod:
         """Use these tensors as the adapter of `language` from now on, also after swapping it out and in.
 
         The language may be one the checkpoint lacks. Names are those of `adapter`; `package` is the sha256 of the
-        file they came in.
+        file they came in. A mixture's bottleneck is several times as wide as a language's.
 
         Raises:
             UserError: the names or shapes are not those of an adapter of this model.
         """
-        shapes = self.adapter_shapes(language)
-        if tensors.keys() != shapes.keys():
-            strange = min(tensors.keys() ^ shapes.keys())
-            raise UserError(f"this is not an adapter for {self.source.name}: {strange} is missing or unexpected")
-        for name, shape in shapes.items():
-            if tuple(tensors[name].shape) != shape:
-                raise UserError(
-                    f"this adapter does not have the shape that {self.source.name} needs: "
-                    f"{name} is {tuple(tensors[name].shape)}, not {shape}"
-                )
-        self._kept[language] = {name: tensor.detach() for name, tensor in tensors.items()}
+        shapes = check_adapter(language, tensors, self.module.config, self.source.name)
+        self._kept[language] = {name: tensors[name].detach() for name in shapes}
         self.packages.pop(language, None)
         if package is not None:
             self.packages[language] = package
         if language in self.languages:
             parameters = self.module.state_dict()
-            for name, tensor in tensors.items():
-                parameters[self.local_name(name)].copy_(tensor)
+            if any(parameters[self.local_name(name)].shape != shape for name, shape in shapes.items()):
+                self._replace(language)
+            else:
+                for name, tensor in tensors.items():
+                    parameters[self.local_name(name)].copy_(tensor)
+
+    def _replace(self, language: str) -> None:
+        """Put an adapter of another width in the place of the one that is in memory."""
+        tensors = {name: tensor.clone() for name, tensor in self._kept[language].items()}
+        for number, output in enumerate(self._outputs()):
+            output.adapter_modules[language] = self._module(number, language, tensors).train(output.training)
 
     def forget(self, language: str) -> None:
         """Discard an adapter that was added here, and its own embeddings; the checkpoint's, if any, is used again."""
@@ -356,6 +363,8 @@ class Xmod:
 
     def adapter_shapes(self, language: str) -> dict[str, tuple[int, ...]]:
         """Return the names and shapes of the tensors of a language's adapter in this model."""
+        if language in self._kept:
+            return {name: tuple(tensor.shape) for name, tensor in self._kept[language].items()}
         return adapter_shapes(language, self.module.config)
 
     def stored_adapters(self, languages: Sequence[str]) -> dict[str, Tensor]:

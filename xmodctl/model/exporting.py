@@ -13,7 +13,9 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.files import disk_errors, whole_folder, write_json
 from xmodctl.core.safetensors_io import Entry, dtype_of, entry_of, write_stream
 from xmodctl.model import weights
+from xmodctl.model.building import adapter_name, adapter_shapes, bottleneck
 from xmodctl.model.engine import Xmod
+from xmodctl.model.folding import widen
 from xmodctl.model.heads import ARCHITECTURES
 from xmodctl.model.source import TRAINED_ADAPTERS, Source
 
@@ -27,9 +29,10 @@ def export(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path,
     Languages that are not in memory come from the checkpoint, one tensor at a time. A folder of one language names it
     as the default; with several, stock X-MOD asks for `lang_ids`, because a default would be silently wrong for all
     others. A language with a vocabulary of its own is written alone, with its own embeddings; `tokenizer` is its own.
+    All adapters of a stock model are equally wide, so beside a mixture the others get units that add nothing.
 
     Raises:
-        UserError: such a language is among others, or the folder cannot be written.
+        UserError: such a language is among others, a mixture is too wide, or the folder cannot be written.
     """
     languages = tuple(dict.fromkeys(languages))
     if not languages:
@@ -91,26 +94,48 @@ def merge(
 
 
 def _write(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path, languages: Sequence[str]) -> None:
-    entries, tensors = _tensors(model, languages)
+    factor = _reduction_factor(model, languages)
+    entries, tensors = _tensors(model, languages, model.module.config.hidden_size // factor)
     with disk_errors(folder), whole_folder(folder) as part:
-        write_json(part / "config.json", _config(model, languages))
+        write_json(part / "config.json", _config(model, languages) | {"adapter_reduction_factor": factor})
         write_stream(part / "model.safetensors", entries, tensors)
         if tokenizer is not None:
             tokenizer.save_pretrained(part)
 
 
-def _tensors(model: Xmod, languages: Sequence[str]) -> tuple[dict[str, Entry], Iterator[Tensor]]:
+def _reduction_factor(model: Xmod, languages: Sequence[str]) -> int:
+    """Return the factor by which a stock model's adapters are narrower than its hidden states, with room for all.
+
+    Raises:
+        UserError: a mixture is wider than hidden states are.
+    """
+    hidden, usual = int(model.module.config.hidden_size), bottleneck(model.module.config)
+    widths = {
+        language: model.adapter_shapes(language)[adapter_name(0, language, "dense1.bias")][0] for language in languages
+    }
+    widest = max(widths, key=widths.__getitem__)
+    if widths[widest] == usual:
+        return int(model.module.config.adapter_reduction_factor)
+    if widths[widest] > hidden:
+        raise UserError(
+            f"{widest} is as wide as {widths[widest] // usual} adapters, and a transformers folder of "
+            f"{model.source.name} has room for {hidden // usual}: mix fewer adapters, or use it with `xmodctl predict`"
+        )
+    return hidden // widths[widest]
+
+
+def _tensors(model: Xmod, languages: Sequence[str], width: int) -> tuple[dict[str, Entry], Iterator[Tensor]]:
     shared = {name: parameter for name, parameter in model.module.named_parameters() if ".adapter_modules." not in name}
     entries = {name: entry_of(parameter) for name, parameter in shared.items()}
     dtype = next(iter(shared.values())).dtype
     for language in languages:
-        for name, shape in model.adapter_shapes(language).items():
+        for name, shape in adapter_shapes(language, model.module.config, width).items():
             entries[model.local_name(name)] = Entry(entry_of(torch.empty(0, dtype=dtype)).dtype, shape)
 
     def values() -> Iterator[Tensor]:
         yield from shared.values()
         for language in languages:
-            adapter = model.adapter(language)
+            adapter = widen(model.adapter(language), language, width)
             for name in model.adapter_shapes(language):
                 yield adapter[name].to(dtype)
 
