@@ -11,10 +11,11 @@ from additions import equal, run
 from xmodctl import model
 from xmodctl.core.errors import UserError
 from xmodctl.core.signals import Interrupted
-from xmodctl.new_language import adapter_initialization
-from xmodctl.new_language.adapter_initialization import candidate_adapters, initial_tensors, rank_adapters
-from xmodctl.new_language.held_out import HeldOutLoss
-from xmodctl.new_language.masking import pack
+from xmodctl.masked_lm import ranking
+from xmodctl.masked_lm.held_out import HeldOutLoss
+from xmodctl.masked_lm.masking import pack
+from xmodctl.masked_lm.ranking import candidate_adapters, rank_adapters
+from xmodctl.new_language.adapter_initialization import initial_tensors
 
 
 @pytest.fixture
@@ -93,8 +94,8 @@ def test_the_best_of_a_first_round_are_scored_on_more_text_and_the_best_comes_fi
         assert units[-1] >= len(encoded) * 0.7, "spread over the text"
         return HeldOutLoss(np.full(len(units), losses[scored.active]), np.ones(len(units), dtype=np.int64))
 
-    monkeypatch.setattr(adapter_initialization, "measure_held_out", measure)
-    monkeypatch.setattr(adapter_initialization, "FINALISTS", 2)
+    monkeypatch.setattr(ranking, "measure_held_out", measure)
+    monkeypatch.setattr(ranking, "FINALISTS", 2)
     ranked = rank_adapters(xmod, candidate_adapters(xmod), packed, None, precision="fp32", pad_id=1)
     assert [candidate.adapter for candidate in ranked] == sorted(losses, key=losses.get)
     assert [candidate.tokens for candidate in ranked] == [32, 32, 4, 4, 4, 4]
@@ -103,7 +104,7 @@ def test_the_best_of_a_first_round_are_scored_on_more_text_and_the_best_comes_fi
 
 def test_the_ranking_can_be_interrupted(zulu, tmp_path, monkeypatch):
     arguments, _, uninterrupted = zulu
-    measure, calls = adapter_initialization.measure_held_out, []
+    measure, calls = ranking.measure_held_out, []
 
     def stop_then_measure(*args, **options):
         calls.append(1)
@@ -111,7 +112,7 @@ def test_the_ranking_can_be_interrupted(zulu, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         return measure(*args, **options)
 
-    monkeypatch.setattr(adapter_initialization, "measure_held_out", stop_then_measure)
+    monkeypatch.setattr(ranking, "measure_held_out", stop_then_measure)
     with pytest.raises(Interrupted, match=r"^stopped; run the same command again"):
         run(arguments, tmp_path / "run")
     assert len(calls) == 2

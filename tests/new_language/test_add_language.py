@@ -24,9 +24,9 @@ from xmodctl.core.events import (
     VocabularyTrained,
 )
 from xmodctl.core.signals import Interrupted
+from xmodctl.masked_lm.masked_training import MaskedTraining
 from xmodctl.new_language.dry_run import plan_add_language
 from xmodctl.new_language.language_run import LanguageRun
-from xmodctl.new_language.masked_training import MaskedTraining
 from xmodctl.training import resumable
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.new_language.masking import MASKED_SHARE
+from xmodctl.masked_lm.masking import MASKED_SHARE
 from xmodctl.new_language.plan import Plan, share_steps
 from xmodctl.run.checkpoints import KEPT
 from xmodctl.training.cost import activations

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xmodctl.new_language.held_out import HeldOutLoss
-from xmodctl.new_language.language_text import PackedText
+from xmodctl.masked_lm.held_out import HeldOutLoss
+from xmodctl.masked_lm.packed_text import PackedText
 from xmodctl.statistics.resampling import bootstrap
 
 

@@ -28,30 +28,16 @@ from xmodctl.core.events import (
 from xmodctl.core.files import read_json, write_json
 from xmodctl.data.texts import Corpus
 from xmodctl.languages import related
+from xmodctl.masked_lm.heads import HeadText, HeadTraining, initial_head, reset_head
+from xmodctl.masked_lm.held_out import frequency_baseline
+from xmodctl.masked_lm.integrity import combined_sha256, digests_on_path, tensor_digests
+from xmodctl.masked_lm.packed_text import MODEL_VOCABULARY, OWN_VOCABULARY, PackedText, pack_head_text
+from xmodctl.masked_lm.ranking import IDENTITY, Candidate, candidate_adapters, is_identity, rank_adapters, use_adapter
 from xmodctl.model.inference import best_device
-from xmodctl.new_language.adapter_initialization import (
-    AUTO,
-    IDENTITY,
-    RANDOM,
-    Candidate,
-    candidate_adapters,
-    is_identity,
-    rank_adapters,
-    use_adapter,
-)
+from xmodctl.new_language.adapter_initialization import AUTO, RANDOM
 from xmodctl.new_language.adapter_training import AdapterTraining, PreparedLanguage, measure
-from xmodctl.new_language.heads import HeadText, HeadTraining, initial_head, reset_head
-from xmodctl.new_language.held_out import frequency_baseline
-from xmodctl.new_language.integrity import combined_sha256, digests_on_path, tensor_digests
 from xmodctl.new_language.language_run import LanguageRun
-from xmodctl.new_language.language_text import (
-    FIT_TEXTS,
-    MODEL_VOCABULARY,
-    OWN_VOCABULARY,
-    LanguageText,
-    PackedText,
-    pack_head_text,
-)
+from xmodctl.new_language.language_text import FIT_TEXTS, LanguageText
 from xmodctl.new_language.measurements import Measurement
 from xmodctl.new_language.plan import share_steps
 from xmodctl.new_language.vocabulary import train_vocabulary

@@ -8,8 +8,8 @@ import numpy as np
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.messages import listed
+from xmodctl.masked_lm.masking import Masker
 from xmodctl.model.precision import Precision
-from xmodctl.new_language.masking import Masker
 from xmodctl.training.loop import Training
 
 if TYPE_CHECKING:

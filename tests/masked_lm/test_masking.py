@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from xmodctl import model
+from xmodctl.masked_lm.masking import MASK_TOKEN_SHARE, RANDOM_TOKEN_SHARE, Masker, pack
 from xmodctl.model.batches import collate
-from xmodctl.new_language.masking import MASK_TOKEN_SHARE, RANDOM_TOKEN_SHARE, Masker, pack
 
 DOCUMENTS = ["the cat sleeps red", "a dog", "katze never runs the blue chat", "paka"] * 20
 
