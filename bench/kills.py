@@ -227,14 +227,15 @@ def _lasting(value: Any) -> Any:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the rounds, and return 1 if a file differs."""
+    """Run the rounds, and return 1 if a file differs, or if no round began."""
     parser = argparse.ArgumentParser(prog="python -m bench.kills", description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no round after so many minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios whose name contains it")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="holds inputs and runs")
     parser.add_argument("--forked", action="store_true", help="fork processes that have imported everything: faster")
-    options = parser.parse_args(arguments)
+    options, began = parser.parse_args(arguments), time.monotonic()
     place, draw = Workplace(options.out.resolve(), options.forked), random.Random(options.seed)
     write_inputs_apart(place.inputs)
     if options.forked:
@@ -243,22 +244,25 @@ def main(arguments: list[str]) -> int:
     plan = [scenario for scenario in scenarios() if options.only in scenario.name]
     for scenario in plan[: options.rounds]:
         whole(place, scenario)
-    failures = kills = unfinished = 0
+    rounds = failures = kills = unfinished = 0
     for number in range(options.rounds):
+        if time.monotonic() - began > 60 * options.minutes:
+            break
         scenario = plan[number % len(plan)]
         start, end, times = whole(place, scenario)
         place.restore(start)
         count, parts = broken(place, scenario, times, draw)
         differences = list(compare(end, place.state))
-        kills, unfinished, failures = kills + count, unfinished + parts, failures + bool(differences)
+        rounds, failures = number + 1, failures + bool(differences)
+        kills, unfinished = kills + count, unfinished + parts
         print(f"round {number + 1} {scenario.name}: {count} kills, {'; '.join(differences) or 'the same'}", flush=True)
         if differences:
             place.keep(f"failed/{number + 1}")
     print(
-        f"{options.rounds - failures} of {options.rounds} rounds the same after {kills} kills, "
+        f"{rounds - failures} of {rounds} rounds the same after {kills} kills, "
         f"{unfinished} of which left something unfinished"
     )
-    return 1 if failures else 0
+    return 1 if failures or not rounds else 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from xmodctl.core.arguments import as_seeds
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import DataEncoded, Event, Notice, SeedFinished, SeedStarted, StepTaken, Validated
+from xmodctl.core.files import sha256_of
 from xmodctl.core.safetensors_io import read_tensors, write_tensors
 from xmodctl.core.schema import parse_override
 from xmodctl.core.signals import Interrupted
@@ -207,6 +208,37 @@ def test_a_training_without_a_usable_checkpoint_says_that_it_restarts(tiny_model
     events = Job(tiny_model, pairs, tmp_path / "died").train()
     assert "no checkpoint can be used; training restarts at step 0" in notices(events)
     assert steps(events) == list(range(1, 19))
+
+
+def test_a_checkpoint_of_an_earlier_version_is_used_and_its_damage_is_noticed(tiny_model, pairs, tmp_path):
+    died = Job(tiny_model, pairs, tmp_path / "died")
+    die_after(died, 14)
+    saved = {step: died.run.folder / "seed-1" / "checkpoints" / f"step-{step}" for step in (6, 12)}
+    for folder in saved.values():
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["files"] = {name: sha256_of(folder / name) for name in manifest["files"]}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    flip(saved[12] / "trained.safetensors")
+    events = Job(tiny_model, pairs, tmp_path / "died").train()
+    assert "step-12 is not used, because it is damaged" in notices(events)
+    assert steps(events) == list(range(7, 19))
+
+
+def test_a_stopped_training_leaves_the_removal_of_checkpoints_to_the_command_that_continues(
+    tiny_model, pairs, tmp_path
+):
+    stopped = Job(tiny_model, pairs, tmp_path / "stopped", "save_steps=2")
+    folder = stopped.run.folder / "seed-1" / "checkpoints"
+    stop_after(stopped, 7)
+    assert sorted(path.name for path in folder.iterdir()) == ["step-4", "step-6", "step-7"]
+    seen = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, StepTaken) and not seen:
+            seen.extend(sorted(path.name for path in folder.iterdir()))
+
+    Job(tiny_model, pairs, tmp_path / "stopped", "save_steps=2").train(look)
+    assert seen == ["step-6", "step-7"]
 
 
 def test_a_damaged_line_of_the_log_costs_only_the_steps_after_it(tiny_model, pairs, tmp_path):

@@ -9,7 +9,7 @@ from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.core.errors import UserError
 from xmodctl.model import find, freeze, load
 from xmodctl.model.precision import resolve_precision
-from xmodctl.run.checkpoints import latest_checkpoint, save_checkpoint
+from xmodctl.run.checkpoints import latest_checkpoint, remove_others, save_checkpoint
 from xmodctl.training.loop import Training, adamw, schedule, total_steps
 
 RECIPE = Recipe(epochs=2, batch_size=8, learning_rate=1e-3, max_length=32, tokens_per_step=4096)
@@ -291,6 +291,7 @@ def test_the_last_two_checkpoints_are_kept_and_nothing_else_is_removed(tiny_mode
     (tmp_path / "step-99").mkdir()  # of an attempt that had come further
     for _ in job:
         save_checkpoint(tmp_path, job.progress(), job.trained(), job.optimizer_state())
+        remove_others(tmp_path, job.step)
     assert {path.name for path in tmp_path.iterdir()} == {"step-1 (copy)", f"step-{job.step - 1}", f"step-{job.step}"}
     assert latest_checkpoint(tmp_path).progress == job.progress()
 

@@ -1,20 +1,20 @@
 """Checkpoints of an unfinished training: trained tensors, optimizer state and progress.
 
-Tensors are safetensors. A checkpoint folder is written atomically; its manifest has the sha256 of each file in it. The
+Tensors are safetensors. A checkpoint folder is written atomically; its manifest has the digest of each file in it. The
 last two are kept, so that there is an older one if the newest is damaged.
 """
 
 import re
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xmodctl.core.blocks import PREFIX, block_digest
 from xmodctl.core.files import read_json, sha256_of, whole_folder, write_json
 from xmodctl.core.reading import inside
-from xmodctl.core.safetensors_io import Tensors, read_tensors, write_tensors
+from xmodctl.core.safetensors_io import Tensors, read_tensors, write_tensor_files
 from xmodctl.run.folder import validator
 
 if TYPE_CHECKING:
@@ -54,25 +54,21 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, progress: Progress, tensors: Tensors, optimizer: Tensors) -> Checkpoint:
-    """Save one moment under `folder/step-<n>`, then remove all others but the one before."""
+    """Save one moment under `folder/step-<n>`."""
     path = folder / f"step-{progress.step}"
     with whole_folder(path) as part:
-        with ThreadPoolExecutor() as threads:  # most of the time is that of the disk and of sha256
-            trained = threads.submit(_write, part / _TRAINED, tensors)
-            files = {_OPTIMIZER: _write(part / _OPTIMIZER, optimizer), _TRAINED: trained.result()}
+        digests = write_tensor_files({part / _OPTIMIZER: optimizer, part / _TRAINED: tensors})
+        files = {path.name: digest for path, digest in digests.items()}
         write_json(part / _MANIFEST, {"progress": asdict(progress), "files": files})
-    others = [(step, other) for step, other in _numbered(folder) if other != path]
-    earlier = [other for step, other in others if step < progress.step]
-    for _, other in others:
-        if other not in earlier[: KEPT - 1]:
-            shutil.rmtree(other)
     return Checkpoint(path, progress)
 
 
-def _write(path: Path, tensors: Tensors) -> str:
-    """Write tensors, and return the sha256 of the file."""
-    write_tensors(path, tensors)
-    return sha256_of(path)
+def remove_others(folder: Path, step: int) -> None:
+    """Remove all checkpoints under `folder` but that of `step` and the one before; it takes a second for each GB."""
+    kept = [path for number, path in _numbered(folder) if number <= step][:KEPT]
+    for _, path in _numbered(folder):
+        if path not in kept:
+            shutil.rmtree(path)
 
 
 def checkpoints(folder: Path) -> Iterator[tuple[Path, Checkpoint | None]]:
@@ -98,11 +94,16 @@ def _whole(path: Path, step: int) -> Checkpoint | None:
         files, progress = manifest["files"], validator(Progress).validate_python(manifest["progress"])
         if set(files) != {_TRAINED, _OPTIMIZER} or progress.step != step:
             return None
-        if any(sha256_of(inside(path, name)) != digest for name, digest in files.items()):
+        if any(_digest(inside(path, name), digest) != digest for name, digest in files.items()):
             return None
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return Checkpoint(path, progress)
+
+
+def _digest(path: Path, like: str) -> str:
+    """Return the digest of a file of the same kind as another: earlier versions wrote the sha256."""
+    return block_digest(path) if like.startswith(PREFIX) else sha256_of(path)
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:

@@ -14,7 +14,7 @@ from typing import Self
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice, StepTaken
 from xmodctl.core.signals import Interrupted, deferred, stop_signals
-from xmodctl.run.checkpoints import Checkpoint, checkpoints, newest_step, save_checkpoint
+from xmodctl.run.checkpoints import Checkpoint, checkpoints, newest_step, remove_others, save_checkpoint
 from xmodctl.run.folder import Folder
 from xmodctl.training.loop import Training
 from xmodctl.training.metrics_log import MetricsLog, logged_steps
@@ -67,6 +67,7 @@ class ResumableTraining:
             listen(Notice(f"{name}: {reason}", caution=True))
         if checkpoint:
             training.restore(checkpoint)
+            remove_others(folder, training.step)
         if reasons and checkpoint:
             listen(Notice(f"{name}: training resumes from the checkpoint before it, at step {training.step:,}"))
         elif reasons or (logged and not checkpoint):
@@ -96,6 +97,8 @@ class ResumableTraining:
                     listen(step)
                     if self.is_due(step):
                         self.save()
+                if self.is_due(step):
+                    remove_others(self.checkpoints, training.step)  # can take seconds, and a signal does not wait
             except KeyboardInterrupt as error:
                 self.save_interrupted(listen)
                 where = f"at step {training.step:,} of {training.total_steps:,} ({self.name})"
@@ -104,7 +107,10 @@ class ResumableTraining:
                 end_epoch()
 
     def save_interrupted(self, listen: Listener) -> None:
-        """Save the last step, unless it is the last of the training or is saved."""
+        """Save the last step, unless it is the last of the training or is saved.
+
+        Earlier checkpoints are left to the command that continues, so that this one ends sooner.
+        """
         training = self.training
         if newest_step(self.checkpoints) < training.step < training.total_steps:
             listen(Notice(f"saving step {training.step:,} of {training.total_steps:,} ({self.name}) ..."))
