@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from xmodctl.reports.plots import plot_curves, plot_gaps, plot_heat_map, plot_scores
     from xmodctl.reports.report import report
     from xmodctl.reports.study import Study
+    from xmodctl.run.averaging import average
     from xmodctl.run.listing import RunSummary, runs
     from xmodctl.run.loading import load
     from xmodctl.run.run import Run
@@ -61,6 +62,7 @@ __all__ = [
     "UserError",
     "adapters",
     "add_language",
+    "average",
     "cache",
     "check",
     "compare",
@@ -113,6 +115,7 @@ _HOMES = {
     "reports.plots": ("plot_curves", "plot_gaps", "plot_heat_map", "plot_scores"),
     "reports.report": ("report",),
     "reports.study": ("Study",),
+    "run.averaging": ("average",),
     "run.listing": ("RunSummary", "runs"),
     "run.loading": ("load",),
     "run.run": ("Run",),

@@ -71,6 +71,13 @@ class Recipe(Described):
         description="the weights to keep: the last (`last`), the best on source validation data (`source-dev`), or "
         "the mean of the weights after each of the last N epochs (`average:N`)",
     )
+    head_seed: int | None = Field(
+        None,
+        ge=0,
+        le=2**32 - 1,
+        description="the seed that the head is drawn from, the same for every seed of the run, so that their weights "
+        "can be averaged (`xmodctl runs average`); empty: each seed draws its own head",
+    )
     save_steps: int = Field(0, ge=0, description="steps between checkpoints; 0: one after each epoch")
 
     @model_validator(mode="after")

@@ -76,6 +76,7 @@ class Row:
     folder: str | None = None  # of local data, as --data takes it; None on the Hub, and in rows of earlier versions
     package_folder: str | None = None  # where the adapter's package was
     translated: tuple[str, ...] = ()  # source languages whose training data is machine-translated
+    members: int = 0  # models whose mean the weights are; 0: the weights were trained
     threshold: float | None = None  # the probability from which a label was predicted, of kinds that have one
 
     @property
@@ -345,7 +346,7 @@ def report(run: str, rows: Sequence[Row], failures: Sequence[Failure] = ()) -> R
         failures=tuple(failures),
         averages=averages,
         gap=gap,
-        notes=training_notes(shots, first.training_seed, first.translated),
+        notes=training_notes(shots, first.training_seed, first.translated, first.members),
         rows=tuple(rows),
     )
 

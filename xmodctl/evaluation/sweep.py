@@ -242,6 +242,7 @@ class Sweep:
             read_as="" if target in self.unasked else self.read_as,
             folder=str(self.folder.resolve()) if self.folder else None,
             package_folder=str(package.folder.resolve()) if package else None,
+            members=len(plan.average.members) if plan.average else 0,
             translated=plan.task.translated_among(plan.source_languages) if self.kind.trains else (),
         )
 

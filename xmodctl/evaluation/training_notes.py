@@ -3,15 +3,20 @@
 from collections.abc import Mapping, Sequence
 
 
-def training_notes(shots: Mapping[str, int], training_seed: int | None, translated: Sequence[str]) -> tuple[str, ...]:
+def training_notes(
+    shots: Mapping[str, int], training_seed: int | None, translated: Sequence[str], members: int
+) -> tuple[str, ...]:
     """Return which scores are not zero-shot, what the seeds of such a run are, and which data is translated.
 
     Args:
         shots: Examples of target languages that were trained on, by language.
         training_seed: The seed of the training if the run's seeds draw the shots.
         translated: Source languages whose training data is machine-translated.
+        members: Models whose mean the weights are; 0 if the weights were trained.
     """
     notes = []
+    if members:
+        notes.append(f"an average: the weights are the mean of those of {members} models, which run.json names")
     if shots:
         counts = ", ".join(f"{count} examples in {language}" for language, count in shots.items())
         notes.append(

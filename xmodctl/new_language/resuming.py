@@ -41,6 +41,7 @@ def resume(request: ResumeRequest) -> "Run | LanguageRun":
     """
     from xmodctl.evaluation.untrained import remake
     from xmodctl.new_language.language_run import LanguageRun
+    from xmodctl.run.averaging import averaging
     from xmodctl.run.run import Run
     from xmodctl.training.resuming import resume_run
 
@@ -48,6 +49,8 @@ def resume(request: ResumeRequest) -> "Run | LanguageRun":
     if (folder / LanguageRun.FILE).exists():
         return _resume_languages(LanguageRun.read(folder), request.seed, listen)
     run = Run.read(folder)
+    if run.plan.average is not None:
+        raise UserError(f"{run.folder} is an average, which is not trained; make it again: {averaging(run)}")
     if run.plan.vectors is not None:
         return remake(run, request.seed)
     return resume_run(run, request.seed, listen)

@@ -265,6 +265,10 @@ def _description(exported: Exported) -> dict[str, Any]:
         "shot_languages": ", ".join(_named([adapter for _, adapter in plan.shots.languages])) if plan.shots else "",
         "base": _base(exported.run),
         "seed": exported.seed,
+        "members": [
+            {"name": Path(member.run).name, "seed": member.seed, "sha256": code(member.delta_sha256[:16])}
+            for member in (plan.average.members if plan.average else ())
+        ],
         "languages": _named(exported.languages),
         "packages": [
             f"{code(language)} (sha256 {code(sha256[:16])})" for language, sha256 in exported.packages.items()

@@ -44,6 +44,27 @@ class Vectors:
 
 
 @dataclass(frozen=True)
+class AverageMember:
+    """A model whose weights are averaged."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    run: str  # its folder
+    seed: int
+    delta_sha256: str  # of the file of its weights
+
+
+@dataclass(frozen=True)
+class Average:
+    """The models whose weights a run is the mean of."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    members: tuple[AverageMember, ...]
+    head_seed: int  # which the heads of all of them were drawn from
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that decides what a fine-tuning computes; the same plan gives the same run."""
 
@@ -62,13 +83,16 @@ class Plan:
     shots: Shots | None = None
     rows: int | None = None  # trained on in total, equal numbers of each language
     vectors: Vectors | None = None  # of a run without training, which scores sentence embeddings
+    average: Average | None = None  # of a run that is the mean of others
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
         values = dict(validator(Plan).dump_python(self, mode="json", by_alias=True))
-        for key in ("vectors", "rows"):
+        for key in ("vectors", "rows", "average"):
             if values[key] is None:
                 values.pop(key)  # which older runs do not have, so that a plan keeps its digest
+        if values["recipe"]["head_seed"] is None:
+            values["recipe"].pop("head_seed")
         return values
 
     @property

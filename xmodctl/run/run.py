@@ -113,6 +113,10 @@ class Run(Folder):
 
     def retraining(self, seed: int) -> str:
         """Return how to make what is damaged of one seed again, as the end of a message."""
+        if self.plan.average is not None:
+            from xmodctl.run.averaging import averaging
+
+            return f"make it again: {averaging(self)}"
         if self.plan.vectors is not None:
             return f"make it again: {resuming(self.folder, seed)}"
         return super().retraining(seed)

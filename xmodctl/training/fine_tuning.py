@@ -84,7 +84,7 @@ class SeedTraining:
 
     @property
     def training_seed(self) -> int:
-        """The seed of the head and of the order of rows: with shots it is the same in every draw."""
+        """The seed of the order of rows, and of the head if the recipe names none; with shots, that of every draw."""
         shots = self.run.plan.shots
         return shots.training_seed if shots else self.seed
 
@@ -181,7 +181,7 @@ class SeedTraining:
         """Load the base with only the adapters in use, and the weights of the stage before, if there is one."""
         from xmodctl.model import apply_delta, load
 
-        task = encoded.data.task
+        task, recipe = encoded.data.task, encoded.data.recipe
         kind = KINDS[task.kind]
         outputs = kind.outputs(task)
         model = load(
@@ -191,7 +191,7 @@ class SeedTraining:
             num_labels=len(outputs),
             id2label=dict(enumerate(outputs)),
             problem_type=kind.problem_type,
-            seed=self.training_seed,
+            seed=self.training_seed if recipe.head_seed is None else recipe.head_seed,
         )
         if initial:
             tensors, _ = load_delta(initial, self.source)

@@ -1,12 +1,15 @@
-"""`xmodctl runs`."""
+"""`xmodctl runs`: list, average."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from xmodctl.cli import options
+from xmodctl.cli.loading import say_loading
 
 if TYPE_CHECKING:
     from xmodctl.run.listing import RunSummary
@@ -15,7 +18,23 @@ PANEL = "Explore"
 ORDER = 5
 
 
-def runs(
+class ListsByDefault(TyperGroup):
+    """`xmodctl runs [DIR]` is `xmodctl runs list [DIR]`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the name of the command in front, unless there is one."""
+        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+runs = typer.Typer(
+    cls=ListsByDefault, help="List runs (`xmodctl runs [DIR]`, newest first), and average the weights of several."
+)
+
+
+@runs.command("list")
+def list_(
     under: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs, or a run.")] = Path("runs"),
     json: options.Json = False,
 ) -> None:
@@ -56,6 +75,44 @@ def runs(
     sheet = display.sheet(columns, rows, right=("seeds", "scored"))
     brief = sheet.without("created")
     display.show(replace(sheet, narrower=(brief, brief.without("model"))))
+
+
+@runs.command("average")
+def average(
+    members: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Runs of one task, or one run with several seeds.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder of the new run.")],
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", metavar="N,N", help="Only these seeds of each run. Default: all.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Average the trained weights of seeds or runs into a new run, which other commands read like any run.
+
+    Bases, tasks, labels, and trained tensors must be the same, and heads must start from the same random weights: the
+    seeds of one run do if it was trained with `--set head_seed=1`.
+
+    Examples:
+
+    - `xmodctl runs average runs/three-seeds --out runs/mean`
+
+    - `xmodctl runs average runs/a runs/b runs/c --out runs/mean`, then `xmodctl eval-transfer --run runs/mean`
+    """
+    say_loading(out)
+    from xmodctl.cli import display
+    from xmodctl.run.averaging import average as average_runs
+
+    run = average_runs(members, out=out, seeds=seeds)
+    assert run.plan.average is not None
+    count = len(run.plan.average.members)
+    if json:
+        display.show_json({"run": str(run.folder), "members": run.to_json()["plan"]["average"]["members"]})
+        return
+    display.show_text(f"run: {run.folder}")
+    display.note(
+        f"the mean of {count} models; score it with: xmodctl eval-transfer --run {shlex.quote(str(run.folder))}"
+    )
 
 
 def _minute(created: str) -> str:
