@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xmodctl.evaluation.comparison import Comparison
     from xmodctl.evaluation.donors import DonorMatrix, donors
     from xmodctl.evaluation.embedding import Embeddings, embed
+    from xmodctl.evaluation.ensembles import Ensemble, ensemble
     from xmodctl.evaluation.evaluate import evaluate
     from xmodctl.evaluation.prediction import Predictions, predict
     from xmodctl.evaluation.rescoring import Rescored, score
@@ -48,6 +49,7 @@ __all__ = [
     "Demonstration",
     "DonorMatrix",
     "Embeddings",
+    "Ensemble",
     "Export",
     "Inspection",
     "LanguageCoverage",
@@ -71,6 +73,7 @@ __all__ = [
     "doctor",
     "donors",
     "embed",
+    "ensemble",
     "evaluate",
     "export",
     "finetune",
@@ -104,6 +107,7 @@ _HOMES = {
     "evaluation.rescoring": ("Rescored", "score"),
     "reports.demo": ("Demonstration", "demo"),
     "reports.export": ("Export", "export"),
+    "evaluation.ensembles": ("Ensemble", "ensemble"),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.results": ("Report",),
     "model.machine": ("MachineReport", "doctor"),

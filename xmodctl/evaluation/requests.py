@@ -175,6 +175,25 @@ class ScoreRequest:
     listen: Listener | None = None
 
 
+@dataclass(frozen=True)
+class EnsembleRequest:
+    """Options of an ensemble.
+
+    Args:
+        runs: One run with several seeds, or several runs of one task, or their folders.
+        split: The split whose scores are used.
+    """
+
+    runs: "Run | str | Path | Sequence[Run | str | Path]"
+    _: KW_ONLY
+    split: str = "test"
+
+    @property
+    def run_list(self) -> "tuple[Run | str | Path, ...]":
+        """The runs."""
+        return tuple(self.runs) if isinstance(self.runs, Sequence) and not isinstance(self.runs, str) else (self.runs,)
+
+
 def _check_input(request: "PredictRequest | EmbedRequest", formats: Sequence[str]) -> None:
     """Refuse a format that is not read, or has no file, and parts of the input without a row."""
     if request.format is not None:

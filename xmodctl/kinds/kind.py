@@ -229,6 +229,13 @@ class Kind(ABC):
 
         return Value("string"), Value("string")
 
+    has_probabilities: ClassVar[bool] = False
+    """Whether the scores of a prediction are the probabilities of every answer, of which ensembles take the mean."""
+
+    def most_probable(self, probabilities: np.ndarray, task: TaskView) -> Any:
+        """Return the answer that probabilities, in the order of a prediction's scores, make the most likely."""
+        raise NotImplementedError
+
     # Reports.
 
     def confusion(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> Confusion | None:

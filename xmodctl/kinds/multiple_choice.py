@@ -26,6 +26,7 @@ class MultipleChoice(Kind):
     name = "multiple-choice"
     required = ("choices", "label")
     optional = ("context", "question", "id")
+    has_probabilities = True
     headlines: ClassVar = {"accuracy": Metric("Accuracy", "accuracy", is_share=True)}
     task_keys = frozenset({"connectives", "data_labels"})
 
@@ -94,6 +95,10 @@ class MultipleChoice(Kind):
             shares = tuple((values / values.sum()).round(6).tolist())
             decoded.append((label, int(scores.argmax()), shares))
         return decoded
+
+    def most_probable(self, probabilities: np.ndarray, task: TaskView) -> int:
+        """Return the most likely answer."""
+        return int(probabilities.argmax())
 
     def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
         """Return for each row whether the choice is correct, and 1."""

@@ -27,6 +27,7 @@ class SequenceClassification(Kind):
         "macro_f1": Metric("Macro F1", "f1"),
     }
     needs_labels = True
+    has_probabilities = True
     task_keys = frozenset({"labels_mapped", "data_labels"})
 
     head = "sequence"
@@ -48,6 +49,10 @@ class SequenceClassification(Kind):
     ) -> list[tuple[str | None, str, tuple[float, ...]]]:
         """Return (gold label, predicted label, probabilities in the order of the labels) for each row."""
         return decode_labels(logits, rows, task.labels)
+
+    def most_probable(self, probabilities: np.ndarray, task: TaskView) -> str:
+        """Return the most likely answer."""
+        return task.labels[int(probabilities.argmax())]
 
     def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
         """Return for each row and label whether it is a true positive, a false positive, a false negative."""

@@ -1,6 +1,7 @@
 """`xmodctl score`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,6 +26,16 @@ def score(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble", help="Score the mean of the stored probabilities of all seeds, against its members."
+        ),
+    ] = False,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--with", metavar="DIR", help="Another run in the ensemble; repeat it for several."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Score a run's stored predictions again, without a model, and show where stored values differ.
@@ -37,11 +48,16 @@ def score(
     - `xmodctl score --run runs/my-run`
 
     - `xmodctl score --run runs/my-run --update`
+
+    - `xmodctl score --run runs/three-seeds --ensemble`
     """
+    _check(update=update, ensemble=ensemble, others=others)
+    if ensemble:
+        show_ensemble(run, others or [], json=json)
+        return
     from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.sweep_progress import SweepProgress
-    from xmodctl.core.errors import PartialFailureError
     from xmodctl.core.messages import counted
     from xmodctl.evaluation.rescoring import AS_STORED
     from xmodctl.evaluation.rescoring import score as score_again
@@ -56,6 +72,32 @@ def score(
         display.note(f"updated {counted(updated, 'row')}")
     if unchanged := sum(result.state == AS_STORED for result in results):
         display.note(f"{unchanged} of {counted(len(results), 'score')} match the stored values")
+    _report_wrong(results)
+
+
+def _check(*, update: bool, ensemble: bool, others: "Sequence[Path] | None") -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        UserError: They do not.
+    """
+    from xmodctl.core.errors import UserError
+
+    if ensemble and update:
+        raise UserError("--update stores scores again, and --ensemble stores none; give one of them")
+    if others and not ensemble:
+        raise UserError("--with names another run of an ensemble; add --ensemble")
+
+
+def _report_wrong(results: "Sequence[Rescored]") -> None:
+    """Report scores that do not match what is stored.
+
+    Raises:
+        PartialFailureError: There are some.
+    """
+    from xmodctl.core.errors import PartialFailureError
+    from xmodctl.core.messages import counted
+
     if wrong := [result for result in results if not result.is_settled]:
         reasons = [
             result.problem or f"{result.row.language}, {result.row.split}, seed {result.row.seed}: stored values differ"
@@ -64,6 +106,33 @@ def score(
         raise PartialFailureError(
             "\n  ".join([f"{len(wrong)} of {counted(len(results), 'score')} do not match the stored values:", *reasons])
         )
+
+
+def show_ensemble(run: Path | None, others: "Sequence[Path]", *, json: bool) -> None:
+    """Print one row per language: the mean score of the members, the ensemble, and their difference."""
+    from xmodctl.cli import display
+    from xmodctl.evaluation.ensembles import ensemble, runs_of
+
+    result = ensemble(runs_of(run, others))
+    if json:
+        display.show_json(result.to_json())
+        return
+    lines = [
+        (
+            score.language or "mean",
+            f"{score.n:,}",
+            str(score.models),
+            f"{score.members:.1f}",
+            f"{score.ensemble:.1f}",
+            f"{score.difference:+.1f}",
+            f"{score.ci_low:+.1f} to {score.ci_high:+.1f}",
+        )
+        for score in result.scores
+    ]
+    columns = ("language", "n", "models", "mean of members", "ensemble", "difference", "95% interval")
+    display.show(display.sheet(columns, lines, title=result.metric, right=columns[1:]))
+    for note in result.notes:
+        display.note(note)
 
 
 def show(results: "Sequence[Rescored]") -> None:

@@ -1,0 +1,160 @@
+"""`xmodctl score --ensemble` as a function: the mean of stored probabilities of several models, without a model."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xmodctl.core.errors import UserError
+from xmodctl.core.requests import command
+from xmodctl.evaluation.compared_rows import common_data_sets, refuse_different_tasks, rows_in_common
+from xmodctl.evaluation.example_statistics import ExampleStatistics, load_example_statistics, read_predictions
+from xmodctl.evaluation.requests import EnsembleRequest
+from xmodctl.evaluation.results import Row, own_rows
+from xmodctl.evaluation.scoring_commands import scoring_command
+from xmodctl.kinds import KINDS
+from xmodctl.kinds.scoring import Predicted, headline_of_draws
+from xmodctl.run.loading import find_run
+from xmodctl.run.run import Run
+from xmodctl.statistics.intervals import contrast
+from xmodctl.statistics.resampling import Scores, resample
+from xmodctl.statistics.significance import TEST_RESAMPLES
+
+
+@dataclass(frozen=True)
+class EnsembleScore:
+    """An ensemble against the mean score of its members, in one language or as a mean over languages."""
+
+    language: str | None  # None: the mean over languages
+    n: int
+    models: int
+    members: float  # mean score of the members, percent
+    ensemble: float  # percent
+    difference: float  # points
+    ci_low: float
+    ci_high: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the score as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The scores of an ensemble on one data set, and what you should know about them."""
+
+    metric: str
+    scores: tuple[EnsembleScore, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the ensemble as plain JSON values."""
+        return asdict(self)
+
+
+@command(EnsembleRequest)
+def ensemble(request: EnsembleRequest) -> Ensemble:
+    """Score the mean of the stored probabilities of the seeds of one or several runs, without a model.
+
+    Each difference from the mean score of the members has a 95% interval, paired by example; it is about these
+    members, and does not include the variance between trainings.
+
+    Raises:
+        UserError: The kind of task stores no probabilities of every answer, there are fewer than two models, or their
+            predictions are missing, changed, or of other rows.
+    """
+    runs = [find_run(run) for run in request.run_list]
+    if len(runs) > 1:
+        refuse_different_tasks(runs)
+    task = runs[0].plan.task
+    if not KINDS[task.kind].has_probabilities:
+        raise UserError(
+            f"{task.name} is {task.kind}, whose predictions do not hold the probability of every answer, so they have "
+            f"no mean; average the weights instead: xmodctl runs average {runs[0].folder} --out DIR"
+        )
+    stored, notes = rows_in_common(runs, request.split)
+    chosen, *others = common_data_sets(runs, stored)[0]
+    notes = [*notes, *(f"{each.name} is not shown; {chosen.name} has more languages" for each in others)]
+    by_run = [own_rows(rows) for rows in chosen.rows]
+    languages = [language for language in by_run[0] if all(language in rows for rows in by_run)]
+    notes += [f"{language} is skipped, because not every run was scored on it" for rows in by_run for language in rows
+              if language not in languages]  # fmt: skip
+    both = []
+    for language in languages:
+        models = [(run, row) for run, rows in zip(runs, by_run, strict=True) for row in rows[language]]
+        both.append(_scores_of(models))
+    scores = [_compared(language, *pair) for language, pair in zip(languages, both, strict=True)]
+    if len({score.models for score in scores}) > 1:
+        notes.append("there is no mean over languages, because not every language was scored with the same models")
+    elif len(scores) > 1:
+        members, combined, sizes = zip(*both, strict=True)
+        scores.append(_compared(None, Scores.mean(members), Scores.mean(combined), sizes[0]))
+    return Ensemble(task.headline, tuple(scores), tuple(dict.fromkeys(notes)))
+
+
+def _scores_of(models: Sequence[tuple[Run, Row]]) -> tuple[Scores, Scores, int]:
+    """Return the mean score of models, the score of their ensemble, both resampled together, and how many they are.
+
+    Raises:
+        UserError: There are too few, or their predictions do not fit together.
+    """
+    run, first = models[0]
+    if len(models) < 2:
+        raise UserError(
+            f"{run.folder} has one seed scored on {first.language}, and an ensemble needs two models; name another run "
+            "with --with DIR, or train and score more seeds with xmodctl finetune --seeds 1,2,3"
+        )
+    task, kind = run.plan.task, KINDS[run.plan.task.kind]
+    tables = [load_example_statistics(each.folder, row, task) for each, row in models]
+    for (each, row), table in zip(models[1:], tables[1:], strict=True):
+        if table.gold != tables[0].gold:
+            raise UserError(
+                f"{first.language}: {run.folder}, seed {first.seed}, and {each.folder}, seed {row.seed}, were not "
+                f"scored on the same rows; score them again: {scoring_command(each.folder, row, redo=True)}"
+            )
+    tables.append(ExampleStatistics.computed(_combined(models), task, first.language))
+    stream = tables[0].ids if task.parallel else f"{first.language} {tables[0].ids}"
+    drawn = resample(
+        [table.counts for table in tables],
+        lambda totals: kind.metrics(totals, task)[task.headline],
+        stream=stream,
+        resamples=TEST_RESAMPLES,
+        of_draws=headline_of_draws(kind, task),
+    )
+    observed = np.array([table.metrics(task)[task.headline] for table in tables])
+    examples = {stream: len(tables[0].counts)}
+    members = Scores((0,), observed[:-1].mean(keepdims=True), drawn[:, :-1].mean(axis=1, keepdims=True), examples)
+    return members, Scores((0,), observed[-1:], drawn[:, -1:], examples), len(models)
+
+
+def _combined(models: Sequence[tuple[Run, Row]]) -> list[Predicted]:
+    """Return the predictions that follow from the mean of stored probabilities."""
+    task = models[0][0].plan.task
+    files = []
+    for run, row in models:
+        remedy = f"score {row.language} again: {scoring_command(run.folder, row, redo=True)}"
+        path = row.predictions_in(run.folder)
+        predictions = {each.id: each for each in read_predictions(path, remedy=remedy)}
+        sizes = {len(each.scores) for each in predictions.values()}
+        if 0 in sizes:
+            raise UserError(f"{path} holds predictions without probabilities; {remedy}")
+        files.append(predictions)
+    combined = []
+    for name, first in files[0].items():
+        mean = np.mean([predictions[name].scores for predictions in files], axis=0)
+        answer = KINDS[task.kind].most_probable(mean, task)
+        combined.append(Predicted(name, first.gold, answer, tuple(mean.round(6).tolist())))
+    return combined
+
+
+def _compared(language: str | None, members: Scores, combined: Scores, models: int) -> EnsembleScore:
+    low, high = contrast(combined, members, paired=True).interval()
+    difference = combined.value - members.value
+    return EnsembleScore(language, members.count, models, members.value, combined.value, difference, low, high)
+
+
+def runs_of(run: Path | None, others: Sequence[Path]) -> tuple[Path | Run, ...]:
+    """Return the runs that a command names: `--run`, or the newest one, and those of `--with`."""
+    return (run if run is not None else find_run(None), *others)
