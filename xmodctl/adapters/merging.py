@@ -44,6 +44,11 @@ def merge_packages(source: "Source", packages: Sequence[Package], folder: str | 
                 f"{package.language} in {package.folder} has its own vocabulary, but a model folder holds only one; "
                 f"use the package with `--adapter {package.folder}`"
             )
+        if package.facts.get("mixture"):
+            raise UserError(
+                f"{package.folder} is a mixture, whose adapter is wider than those of a model folder; "
+                f"use it with `--adapter {package.folder}`"
+            )
     check_empty(folder)
     merge(source, load_tokenizer(source), folder, {package.language: package.tensors() for package in packages})
     return find(str(folder))

@@ -31,6 +31,9 @@ class AddingProgress(TrainingProgress):
                     self.say(f"{event.language}: trying the model's {event.candidates} adapters on the text")
             case events.AdaptersRanked():
                 self.say(_ranking_line(event))
+            case events.MixtureFound():
+                alone = f"{event.best_loss:.3f} through {event.best_adapter} alone"
+                self.say(f"{event.language}: {event.mixture}, loss {event.loss:.3f}, and {alone}")
             case events.VocabularyTrained():
                 self.say(
                     f"{event.language}: new vocabulary of {event.pieces:,} pieces, of which the model has "

@@ -122,7 +122,7 @@ Languages = Annotated[
         "--langs",
         metavar="LANGS",
         help="Languages: `de_DE,fr`, `all`, `@task`, `all,-zh_TW` to exclude one, `jv=id_ID` to pair data with "
-        "another language's adapter.",
+        "another language's adapter, `zu=0.7*sw+0.3*so` with a mixture of several.",
     ),
 ]
 Split = Annotated[str, typer.Option("--split", metavar="train|validation|test", help="The split to use.")]

@@ -215,6 +215,17 @@ class AdaptersRanked:
 
 
 @dataclass(frozen=True)
+class MixtureFound:
+    """The weights of a mixture were found on text of a language."""
+
+    language: str
+    mixture: str
+    loss: float  # nats per predicted token, on the text that the weights were found on
+    best_adapter: str
+    best_loss: float  # through this adapter alone
+
+
+@dataclass(frozen=True)
 class VocabularyTrained:
     """A language has its own vocabulary."""
 
@@ -270,6 +281,7 @@ Event = (
     | HeadTrained
     | AdaptersRanking
     | AdaptersRanked
+    | MixtureFound
     | VocabularyTrained
     | AdapterStarted
     | AdapterAdded

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xmodctl.adapters.attaching import available_languages, load_tokenizers
+from xmodctl.adapters.mixtures import one_adapter
 from xmodctl.adapters.store import choose_all
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
@@ -218,11 +219,11 @@ def embed(request: EmbedRequest) -> Embeddings:
     chosen = find_vector_model(
         request.model, request.run, request.seed, pooling=request.pooling, layer=request.layer, prefix=request.prefix
     )
-    packages = choose_all(request.packages, chosen.source)
+    lang, packages = one_adapter(request.lang or "", chosen.source, choose_all(request.packages, chosen.source), listen)
     languages = available_languages(chosen.source, packages)
     adapter_of = AdapterNames(languages, chosen.name, chosen.source.open_languages, listen)
     max_length = _max_length(request.max_length, chosen.source)
-    adapter = None if request.lang is None else adapter_of(request.lang)
+    adapter = None if request.lang is None else adapter_of(lang)
     task = Task(name="embed", title="Sentence embeddings", kind=TEXTS, columns={"text": "text", "id": "id"})
     maker = TextMaker(
         task, adapter, adapter_of, request.language_column or "", request.keep_input, listen,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from xmodctl.adapters.mixtures import with_mixtures
 from xmodctl.adapters.store import choose_all, unused_packages
 from xmodctl.catalog.locations import Split
 from xmodctl.core.arguments import as_overrides
@@ -20,10 +21,12 @@ from xmodctl.evaluation.results import report as summarize
 from xmodctl.evaluation.sweep import Sweep
 from xmodctl.evaluation.targets import evaluation_targets
 from xmodctl.evaluation.untrained import untrained_run
+from xmodctl.masked_lm.mixing import finder
 from xmodctl.run.folder import locked_unless_read_only
 from xmodctl.run.loading import find_base, find_run, refuse_unfinished
 
 if TYPE_CHECKING:
+    from xmodctl.adapters.mixtures import Attached
     from xmodctl.adapters.packages import Package
     from xmodctl.evaluation.comparison import Comparison
     from xmodctl.model import Source
@@ -63,9 +66,10 @@ def evaluate(request: EvaluationRequest) -> Report:
     source = find_base(run)
     packages = choose_all(request.packages, source)
     _report_packages(request.selection, source, packages, listen)
+    selection, attached = _mixed(request, run, source, packages, listen)
     split = as_split(request.split)
-    chosen = evaluation_targets(run, source, request.selection, folder, split, listen, packages=packages)
-    sweep = new_sweep(request, run, source, folder, packages, listen)
+    chosen = evaluation_targets(run, source, selection, folder, split, listen, packages=attached)
+    sweep = new_sweep(request, run, source, folder, attached, listen)
     sweep.unasked = chosen.unasked
     with locked_unless_read_only(run.folder):
         if request.on_exists == "error":
@@ -79,6 +83,16 @@ def evaluate(request: EvaluationRequest) -> Report:
         report = replace(report, control_comparison=compare_with_controls(run, sweep.rows, sweep.statistics, listen))
     listen(Notice(f"results: {run.results}"))
     return report
+
+
+def _mixed(
+    request: EvaluationRequest, run: "Run", source: "Source", packages: "Sequence[Package]", listen: Listener
+) -> "tuple[str, tuple[Attached, ...]]":
+    """Return the selection with mixtures under their names, and the packages and mixtures."""
+    stored = [row.mixture for row in read_rows(run.results) if row.mixture] if "@" in request.selection else []
+    find = finder(request.mix_files, source, packages, listen)
+    selection, mixtures = with_mixtures(request.selection, source, packages, listen, find=find, stored=stored)
+    return selection, (*packages, *mixtures)
 
 
 def scored_run(request: EvaluationRequest | DonorsRequest, overrides: Mapping[str, Any], listen: Listener) -> "Run":
@@ -135,7 +149,7 @@ def new_sweep(
     run: "Run",
     source: "Source",
     folder: Path | None,
-    packages: "Sequence[Package]",
+    packages: "Sequence[Attached]",
     listen: Listener,
 ) -> Sweep:
     """Return a sweep that follows a request."""

@@ -19,7 +19,7 @@ from xmodctl.run.plan import Plan
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from xmodctl.adapters.packages import Package
+    from xmodctl.adapters.mixtures import Attached
     from xmodctl.model import Source, Xmod
 
 
@@ -38,7 +38,7 @@ def encodings_of(
     return {adapter: encodings[adapter if adapter in tokenizers else None] for adapter in adapters}
 
 
-def pair_adapter(plan: Plan, code: str, source: "Source", packages: "Sequence[Package]") -> str | None:
+def pair_adapter(plan: Plan, code: str, source: "Source", packages: "Sequence[Attached]") -> str | None:
     """Return the adapter of `text_pair` in the data of a language, or None if it is that of `text`."""
     if language := plan.task.pair_languages.get(code):
         languages = available_languages(source, packages)

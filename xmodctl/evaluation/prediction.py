@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.adapters.attaching import available_languages, load_tokenizers
+from xmodctl.adapters.mixtures import one_adapter
 from xmodctl.adapters.store import choose_all
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
@@ -165,10 +166,10 @@ def predict(request: PredictRequest) -> Predictions:
         remedy = f"its vectors of the same rows: xmodctl embed --run {run.folder}"
         raise UserError(f"{run.folder} scores vectors, and predicts nothing; {remedy}")
     source = find_base(run)
-    packages = choose_all(request.packages, source)
+    lang, packages = one_adapter(request.lang or "", source, choose_all(request.packages, source), listen)
     languages = available_languages(source, packages)
     adapter_of = AdapterNames(languages, run.plan.model, source.open_languages, listen)
-    adapter = None if request.lang is None else adapter_of(request.lang)
+    adapter = None if request.lang is None else adapter_of(lang)
     column = request.language_column or ""
     maker = RowMaker(run.plan.task, adapter, adapter_of, column, request.keep_input, listen)
     rows = input_rows(request.inputs, request.format, maker)

@@ -81,6 +81,8 @@ class EvaluationRequest(SweepRequest):
             then the run whose trained body makes the vectors, or None for a base model.
         model: With `task`: the base model, a Hub id, a folder, or `mini`.
         out: With `task`: the folder to create; None is one under `runs/`.
+        mix_text: Text on which the weights of mixtures such as `zu=mix` are found: those with the lowest masked-LM
+            loss. `LANG=FILE`, or FILE for every such language.
     """
 
     ON_EXISTS = ("missing", "redo", "error")
@@ -91,6 +93,7 @@ class EvaluationRequest(SweepRequest):
     task: str | Path | None = None
     model: str | Path | None = None
     out: str | Path | None = None
+    mix_text: str | Path | Sequence[str | Path] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,6 +104,13 @@ class EvaluationRequest(SweepRequest):
             )
         for control in self.control_names:
             check_choice("--controls", control, CONTROLS)
+
+    @property
+    def mix_files(self) -> tuple[tuple[str, str], ...]:
+        """Each file of text with its language; an empty language is any."""
+        texts = [str(text) for text in as_paths(self.mix_text)]
+        parts = [("", "", text) if Path(text).exists() else text.rpartition("=") for text in texts]
+        return tuple((language, file) for language, _, file in parts)
 
     @property
     def control_names(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from xmodctl.adapters.mixtures import described_all
 from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
@@ -77,6 +78,7 @@ class Row:
     package_folder: str | None = None  # where the adapter's package was
     translated: tuple[str, ...] = ()  # source languages whose training data is machine-translated
     members: int = 0  # models whose mean the weights are; 0: the weights were trained
+    mixture: dict[str, Any] | None = None  # adapters whose outputs are mixed, their weights, and how these were found
     threshold: float | None = None  # the probability from which a label was predicted, of kinds that have one
 
     @property
@@ -346,7 +348,10 @@ def report(run: str, rows: Sequence[Row], failures: Sequence[Failure] = ()) -> R
         failures=tuple(failures),
         averages=averages,
         gap=gap,
-        notes=training_notes(shots, first.training_seed, first.translated, first.members),
+        notes=(
+            *training_notes(shots, first.training_seed, first.translated, first.members),
+            *described_all([row.mixture for row in rows if row.control == "own"]),
+        ),
         rows=tuple(rows),
     )
 

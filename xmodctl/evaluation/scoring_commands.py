@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from xmodctl.adapters.mixtures import parts_folders
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.results import Row, read_rows
 from xmodctl.languages import same
@@ -41,7 +42,8 @@ def scoring_command(
         words = ["xmodctl", "eval-transfer", "--run", str(folder)]
         words += ["--langs", ",".join([*_selected(group, [*rows, *stored]), *_excluded(group)]), "--split", split]
         words += ["--controls", ",".join(marked)] if marked else []
-        words += [word for place in _unique(row.package_folder for row in group) for word in ("--adapter", place)]
+        places = _unique(place for row in group for place in (row.package_folder, *_parts(row)))
+        words += [word for place in places for word in ("--adapter", place)]
         words += ["--precision", precision] if precision else []
         words += ["--data", data] if data else []
         words += [word for setting in settings_of(read_as) for word in ("--set", setting)]
@@ -99,6 +101,11 @@ def _excluded(group: Sequence[Row]) -> list[str]:
     if any(row.is_in_source for row in group):
         return []
     return _unique(f"-{source}" for row in group for source in row.source_languages)
+
+
+def _parts(row: Row) -> list[str]:
+    """Return the packages of the parts of a row's mixture, unless the mixture is a package itself."""
+    return [] if row.package_folder else parts_folders(row.mixture)
 
 
 def _precision(row: Row) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xmodctl.adapters.attaching import load_tokenizers
+from xmodctl.adapters.mixtures import record_of
+from xmodctl.adapters.packages import Package
 from xmodctl.catalog.locations import Split
 from xmodctl.catalog.task import Task
 from xmodctl.core.encoded import Encoded
@@ -45,7 +47,7 @@ from xmodctl.run.trained import Trained
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from xmodctl.adapters.packages import Package
+    from xmodctl.adapters.mixtures import Attached
     from xmodctl.model import Source
 
 Control = str
@@ -75,7 +77,7 @@ class Sweep:
     limit: int | None = None
     redo: bool = False
     precision: str = "auto"
-    packages: "Sequence[Package]" = ()
+    packages: "Sequence[Attached]" = ()
     unasked: Sequence[Target] = ()
     own_task: Task | None = None  # the task with the run's own settings; None is the task of `run`
     read_as: str = ""  # what is set for reading the data, in place of the run's own settings
@@ -90,7 +92,7 @@ class Sweep:
         explicit = self.precision not in ("auto", "fp32")
         self._resolved: Precision | None = resolve_precision(self.precision) if explicit else None
         self._stored = StoredRows(self.run)
-        self._packages: dict[str | None, Package] = {package.language: package for package in self.packages}
+        self._packages: dict[str | None, Attached] = {package.language: package for package in self.packages}
         self._tokenizers: Mapping[str | None, PreTrainedTokenizerBase] | None = None
         self._trained: Trained | None = None
         self._language_rows: tuple[str, Rows] | None = None
@@ -241,8 +243,9 @@ class Sweep:
             package=trained.model.package,
             read_as="" if target in self.unasked else self.read_as,
             folder=str(self.folder.resolve()) if self.folder else None,
-            package_folder=str(package.folder.resolve()) if package else None,
+            package_folder=str(package.folder.resolve()) if isinstance(package, Package) else None,
             members=len(plan.average.members) if plan.average else 0,
+            mixture=record_of(package),
             translated=plan.task.translated_among(plan.source_languages) if self.kind.trains else (),
         )
 
@@ -387,7 +390,7 @@ class Sweep:
 
         Where a score of other data has this path, the fingerprint is added.
         """
-        through = "" if same(target.adapter, target.data) else f".{target.adapter}"
+        through = "" if same(target.adapter, target.data) else f".{target.adapter.replace('*', 'x')}"
         limited = f".limit-{self.limit}" if self.limit else ""
         marked = "" if row.control == "own" else f".{row.control}"
         stem = f"predictions/{self.split}/{target.data}{through}{marked}{limited}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmodctl.adapters.attaching import available_languages
+from xmodctl.adapters.mixtures import Mixture
 from xmodctl.catalog.locations import Split
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice
@@ -14,7 +15,7 @@ from xmodctl.kinds import KINDS
 from xmodctl.languages import Target, expand, is_corpus, same
 
 if TYPE_CHECKING:
-    from xmodctl.adapters.packages import Package
+    from xmodctl.adapters.mixtures import Attached
     from xmodctl.catalog.task import Task
     from xmodctl.model import Source
     from xmodctl.run.run import Run
@@ -36,7 +37,7 @@ def evaluation_targets(
     split: Split,
     listen: Listener,
     *,
-    packages: "Sequence[Package]" = (),
+    packages: "Sequence[Attached]" = (),
 ) -> EvaluationTargets:
     """Return what an evaluation scores.
 
@@ -61,13 +62,10 @@ def evaluation_targets(
         languages = _with_corpora(task, covered, keep_absent="@task" in parts)
         _report_absent(task, parts, languages, folder, listen)
     expansion = expand(
-        langs,
-        available_languages(source, packages),
-        model=run.plan.model,
-        task_languages=languages,
-        open_languages=source.open_languages,
-        besides=run.plan.source_languages,
-    )
+        langs, available_languages(source, packages), model=run.plan.model, task_languages=languages,
+        open_languages=source.open_languages, besides=run.plan.source_languages,
+        mixtures=[package.language for package in packages if isinstance(package, Mixture)],
+    )  # fmt: skip
     for code, reason in expansion.missing:
         listen(Notice(f"{code} is skipped: {reason}", caution=True))
     targets = list(expansion.targets)
@@ -110,7 +108,7 @@ def donor_targets(
     folder: Path | None,
     listen: Listener,
     *,
-    packages: "Sequence[Package]" = (),
+    packages: "Sequence[Attached]" = (),
 ) -> list[Target]:
     """Return every text with every candidate adapter, text by text.
 

@@ -12,7 +12,7 @@ from xmodctl.run.loading import chosen_seed, find_base, find_run
 from xmodctl.run.plan import Vectors
 
 if TYPE_CHECKING:
-    from xmodctl.adapters.packages import Package
+    from xmodctl.adapters.mixtures import Attached
     from xmodctl.model import Source, Xmod
     from xmodctl.run.run import Run
 
@@ -28,7 +28,7 @@ class VectorModel:
     run: "Run | None" = None
     seed: int = 0
 
-    def load(self, adapter: str, packages: "Sequence[Package]", *, device: str | None = None) -> "Xmod":
+    def load(self, adapter: str, packages: "Sequence[Attached]", *, device: str | None = None) -> "Xmod":
         """Load it with one language and packages."""
         from xmodctl.model import apply_delta, load
         from xmodctl.model.inference import best_device

@@ -1,6 +1,6 @@
 """From the value of `--langs` to the languages of a sweep."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from xmodctl.core.errors import UserError
@@ -37,6 +37,7 @@ def expand(
     task_languages: Mapping[str, str | None],
     open_languages: bool = False,
     besides: Sequence[str] = (),
+    mixtures: Collection[str] = (),
 ) -> Expansion:
     """Return the languages a selection names: `de,fr_XX`, `all`, `@task`, `all,-zh_TW`, `jv=id_ID`.
 
@@ -51,11 +52,12 @@ def expand(
         task_languages: The benchmark's code -> X-MOD language, or None if the code is enough.
         open_languages: Whether the model accepts any language.
         besides: Languages that are scored without being selected; excluding one that is not selected is no error.
+        mixtures: Those of `adapters` that are no language, and so not part of `all`.
 
     Raises:
         UserError: Parts of the selection cannot be used; the message lists all of them.
     """
-    chooser = _Chooser(adapters, model, task_languages, open_languages, besides)
+    chooser = _Chooser(adapters, model, task_languages, open_languages, besides, mixtures)
     targets: list[Target] = []
     missing: dict[str, str] = {}
     mistakes: list[str] = []
@@ -113,12 +115,13 @@ class _Chooser:
     task_languages: Mapping[str, str | None]
     open_languages: bool
     besides: Sequence[str]
+    mixtures: Collection[str]
 
     def listed(self, word: str, missing: dict[str, str]) -> list[Target]:
         if not self.task_languages:
             if word == "@task":
                 raise UserError("@task cannot be used: the task lists no languages; name languages, or use `all`")
-            return [Target(adapter, adapter) for adapter in self.adapters]
+            return [Target(adapter, adapter) for adapter in self.adapters if adapter not in self.mixtures]
         targets = []
         for code in self.task_languages:
             try:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import quote
 
+from xmodctl.adapters.mixtures import described
 from xmodctl.catalog.locations import Split
 from xmodctl.core.errors import UserError
 from xmodctl.core.reading import read_text
@@ -73,6 +74,7 @@ def card(
     *,
     model_name: str,
     packages: Mapping[str, str] | None = None,
+    mixtures: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
     """Return the text of README.md, metadata included; the Hub library reads back the same metadata.
 
@@ -84,7 +86,8 @@ def card(
         seed: The seed whose weights are exported.
         languages: The adapters that are exported.
         model_name: The name of the model: the folder's name, or the repository's id.
-        packages: Languages whose adapters came in packages, and the packages' sha256.
+        packages: Languages whose adapters came in packages or are mixtures, and the sha256 of these.
+        mixtures: What is recorded about the mixtures among the adapters.
     """
     from huggingface_hub import ModelCard
 
@@ -105,6 +108,11 @@ def card(
         table_lines=table_lines,
         legend=legend,
         name=model_name,
+        mixtures=[
+            f"{code(language)} is a {escaped(described(record))}"
+            for language, record in (mixtures or {}).items()
+            if language in languages
+        ],
         scores=scores,
         usage=KINDS[run.plan.task.kind].usage(settled_task(run, seed)),
         label_limits=KINDS[run.plan.task.kind].limits(settled_task(run, seed)),

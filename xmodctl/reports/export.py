@@ -59,6 +59,7 @@ def export(request: ExportRequest) -> Export:
     _check_target(request, out)
     listen(ModelLoading(run.plan.model))
     from xmodctl.adapters.attaching import available_languages, load_tokenizers
+    from xmodctl.adapters.mixtures import Attached, record_of, with_mixtures
     from xmodctl.adapters.store import choose_all
     from xmodctl.kinds import KINDS
     from xmodctl.languages import expand
@@ -67,26 +68,27 @@ def export(request: ExportRequest) -> Export:
     from xmodctl.run.trained import Trained
 
     source = find_base(run)
-    packages = choose_all(request.packages, source)
+    selection, mixtures = with_mixtures(
+        request.selection, source, chosen := choose_all(request.packages, source), listen, is_bare=True
+    )
+    packages: tuple[Attached, ...] = (*chosen, *mixtures)
     expansion = expand(
-        request.selection,
+        selection,
         available_languages(source, packages),
         model=run.plan.model,
         task_languages=run.plan.task.languages if "@task" in request.selection else {},
         open_languages=source.open_languages,
+        mixtures=[mixture.language for mixture in mixtures],
     )
     for code, reason in expansion.missing:
         listen(Notice(f"{code} is skipped: {reason}", caution=True))
     languages = tuple(dict.fromkeys(target.adapter for target in expansion.targets))
     tokenizers = load_tokenizers(source, packages)
     text = card(
-        run,
-        look_up(source.name),
-        seed,
-        languages,
-        model_name=request.push or out.resolve().name,
+        run, look_up(source.name), seed, languages, model_name=request.push or out.resolve().name,
         packages={package.language: package.sha256 for package in packages},
-    )
+        mixtures={package.language: record for package in packages if (record := record_of(package))},
+    )  # fmt: skip
     trained = Trained.load(run, source, seed, run.plan.source_languages[0], device="cpu", packages=packages)
     write_model(trained.model, tokenizers.get(languages[0], tokenizers[None]), out, languages)
     write_text(out / "README.md", text)

@@ -55,7 +55,8 @@ def load(
 
     Args:
         run: A run or its folder; None is the newest run under `runs/`.
-        lang: The language whose adapter is active, in any spelling; by default the one that the run was trained in.
+        lang: The language whose adapter is active, in any spelling, or a mixture such as `0.7*sw+0.3*so`; by default
+            the one that the run was trained in.
         seed: The seed whose model to load; by default the first.
         device: The device; by default a GPU or another accelerator if there is one, else the CPU.
         adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
@@ -64,13 +65,15 @@ def load(
         UserError: The run is not finished, or has no such seed or language.
     """
     from xmodctl.adapters.attaching import available_languages, load_tokenizers
+    from xmodctl.adapters.mixtures import one_adapter
     from xmodctl.adapters.store import choose_all
+    from xmodctl.core.events import warn
     from xmodctl.run.trained import Trained
 
     run = find_run(run)
     chosen = chosen_seed(run, seed)
     source = find_base(run)
-    packages = choose_all(as_paths(adapters), source)
+    lang, packages = one_adapter(lang or "", source, choose_all(as_paths(adapters), source), warn)
     languages = available_languages(source, packages)
     adapter = adapter_of(run, source, lang, languages) if lang else run.plan.source_languages[0]
     trained = Trained.load(run, source, chosen, adapter, device=device, packages=packages)

@@ -12,7 +12,7 @@ from xmodctl.run.deltas import check_delta, load_delta
 from xmodctl.run.run import Run
 
 if TYPE_CHECKING:
-    from xmodctl.adapters.packages import Package
+    from xmodctl.adapters.mixtures import Attached
     from xmodctl.model import Source, Xmod
 from xmodctl.model.inference import best_device
 
@@ -36,7 +36,7 @@ class Trained:
         language: str,
         *,
         device: str | None = None,
-        packages: "Sequence[Package]" = (),
+        packages: "Sequence[Attached]" = (),
     ) -> Self:
         """Load the base with one language, the head of the run's task, the delta of one seed, and packages."""
         from xmodctl.adapters.attaching import attach

@@ -141,6 +141,55 @@ def merge_adapters(
     display.note(f"use it with --model {out}")
 
 
+@adapters.command("mix")
+def mix_adapters(
+    mixture: Annotated[
+        str, typer.Argument(metavar="LANG=MIXTURE", help="`zu=0.7*sw+0.3*so`, `zu=sw+so`, or `zu=mix`.")
+    ],
+    out: options.OutFolder,
+    model: options.Model = options.DEFAULT_MODEL,
+    adapter: options.Adapters = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text",
+            metavar="FILE",
+            help="For `mix`: text of the language. The weights are those with the lowest masked-LM loss on it.",
+        ),
+    ] = None,
+    head_text: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--head-text", metavar="FILE", help="Text to train a missing masked-LM head on. Default: that of --text."
+        ),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Write a mixture of adapters as a package: an adapter that adds the weighted sum of what they add.
+
+    Examples:
+
+    - `xmodctl adapters mix zu=0.7*sw+0.3*so --out my-adapters/zu_ZA`
+
+    - `xmodctl adapters mix zu=mix --text zu.txt --model mini --adapter runs/sw_KE --adapter runs/so_SO --out zu_ZA`
+    """
+    say_loading(model)
+    from xmodctl.cli import display
+    from xmodctl.cli.adding_progress import AddingProgress
+    from xmodctl.cli.drawing import Drawing
+    from xmodctl.masked_lm.mixing import mix
+
+    with Drawing(AddingProgress) as draw:
+        package = mix(
+            mixture, out, model=model, adapters=adapter or (), text=text or (), head_text=head_text or (), listen=draw
+        )
+    if json:
+        display.show_json(package.to_json())
+    else:
+        display.show_text(f"{package.language}: {package.facts['mixture']['name']}, {package.folder}")
+        display.note(f"use it with --adapter {package.folder}")
+
+
 @adapters.command("verify")
 def verify_adapter(
     folder: Folder,

@@ -48,6 +48,17 @@ BaseModel = Annotated[
 ]
 
 
+MixText = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mix-text",
+        metavar="[LANG=]FILE",
+        help="Text on which the weights of `LANG=mix` are found, those with the lowest masked-LM loss; repeatable.",
+        rich_help_panel=DATA,
+    ),
+]
+
+
 def eval_transfer(
     langs: options.Languages,
     run: options.RunFolder = None,
@@ -60,6 +71,7 @@ def eval_transfer(
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
     overrides: DataOverrides = None,
+    mix_text: MixText = None,
     limit: options.Limit = None,
     on_exists: options.OnExistingScores = "missing",
     out: options.RunOut = None,
@@ -78,6 +90,8 @@ def eval_transfer(
 
     - `xmodctl eval-transfer --langs all,-zh_TW,jv=id_ID --split validation --data data/panx`
 
+    - `xmodctl eval-transfer --langs zu=0.7*sw+0.3*so,zu=mix --mix-text zu=zu.txt`
+
     - `xmodctl eval-transfer --task tatoeba --model mini --langs de,sw`
 
     - `xmodctl eval-transfer --adapter runs/zu_ZA --langs zu --data masakhaner/zu --set labels_mapped.DATE=O`
@@ -90,22 +104,11 @@ def eval_transfer(
 
     with Drawing(SweepProgress) as draw:
         report = evaluate(
-            run,
-            langs,
-            split=split,
-            controls=controls,
-            precision=precision,
-            data=data,
-            language_column=language_column,
-            limit=limit,
-            on_exists=on_exists,
-            adapters=adapter or (),
-            overrides=dict(parse_override(text) for text in overrides or ()),
-            task=task,
-            model=model,
-            out=out,
-            listen=draw,
-        )
+            run, langs, split=split, controls=controls, precision=precision, data=data, limit=limit,
+            language_column=language_column, on_exists=on_exists, adapters=adapter or (),
+            overrides=dict(parse_override(text) for text in overrides or ()), task=task, model=model, out=out,
+            mix_text=mix_text or (), listen=draw,
+        )  # fmt: skip
     show(report, json=json)
     fail_if_any(report.failures)
 

@@ -1,0 +1,315 @@
+"""Mixtures of adapters: how they are written, named, and identified, and the adapter that they fold into.
+
+`sw+so` is even and `0.7*sw+0.3*so` is weighted; `none` in place of an adapter adds nothing. `mix` stands for weights
+that are to be found. A mixture is named by its parts and whole-number shares in lowest terms, `7*sw_KE+3*so_SO`, with
+the method behind `@` if the weights were found: `7*sw_KE+3*so_SO@text`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from math import gcd, lcm
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmodctl.adapters.packages import Package
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener, Notice
+from xmodctl.languages import resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from xmodctl.model import Source, Xmod
+
+MIX, NONE = "mix", "none"
+"""What stands for weights that are to be found, and for a part that adds nothing."""
+
+BY_TEXT = "text"
+"""Weights with the lowest masked-LM loss on text of the language."""
+
+_NUMBER = re.compile(r"\d+(\.\d{1,6})?|\.\d{1,6}")
+_NEGATIVE = re.compile(r"-\s*(\d+\.?\d*|\.\d+)\s*\*\s*([\w-]+)")
+
+Weights = Sequence[tuple[str, Fraction]]
+"""Adapters and their weights."""
+
+Finder = Callable[[str], "Mixture"]
+"""Finds the mixture for a language."""
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Adapters whose outputs are summed with weights, which add up to 1."""
+
+    shares: tuple[tuple[str, int], ...]  # adapter, share; the largest first
+    packages: Mapping[str, Package] = field(default_factory=dict)  # of those parts that came in one
+    by: str = ""  # the method that found the weights; empty: they were given
+    details: Mapping[str, Any] = field(default_factory=dict)  # of the search, as plain JSON values
+
+    @classmethod
+    def of(cls, weights: Weights, packages: Sequence[Package] = (), by: str = "", **details: Any) -> "Mixture":
+        """Return the mixture of adapters with these weights, which are scaled to add up to 1."""
+        total: dict[str, Fraction] = {}
+        for adapter, weight in weights:
+            total[adapter] = total.get(adapter, Fraction(0)) + weight
+        total = {adapter: weight for adapter, weight in total.items() if weight}
+        common = lcm(*(weight.denominator for weight in total.values()))
+        numbers = {adapter: int(weight * common) for adapter, weight in total.items()}
+        shared = gcd(*numbers.values())
+        shares = sorted(((adapter, number // shared) for adapter, number in numbers.items()), key=_largest_first)
+        used = {package.language: package for package in packages if package.language in total}
+        return cls(tuple(shares), used, by, details)
+
+    @property
+    def language(self) -> str:
+        """The mixture's name among the adapters of a model."""
+        is_even = len({share for _, share in self.shares}) == 1
+        parts = "+".join(adapter if is_even else f"{share}*{adapter}" for adapter, share in self.shares)
+        return f"{parts}@{self.by}" if self.by else parts
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each adapter."""
+        total = sum(share for _, share in self.shares)
+        return {adapter: share / total for adapter, share in self.shares}
+
+    @cached_property
+    def sha256(self) -> str:
+        """What identifies the mixture: its parts, their packages, and how its weights were found."""
+        parts = [(adapter, share, self._package(adapter)) for adapter, share in self.shares]
+        return hashlib.sha256(json.dumps([parts, self.by, self.details], sort_keys=True).encode()).hexdigest()
+
+    def _package(self, adapter: str) -> str | None:
+        return self.packages[adapter].sha256 if adapter in self.packages else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what rows and packages record about the mixture."""
+        return {
+            "name": self.language,
+            "weights": self.weights,
+            "by": self.by or "given",
+            "details": dict(self.details),
+            "packages": {
+                adapter: {"sha256": package.sha256, "folder": str(package.folder.resolve())}
+                for adapter, package in self.packages.items()
+            },
+        }
+
+    def fold(self, model: "Xmod", language: str) -> "dict[str, Tensor]":
+        """Return the adapter under the name of `language` that adds what the mixture adds.
+
+        The adapters are those that the model has now: the checkpoint's, those of packages, or those of a run.
+        """
+        from xmodctl.model.folding import fold
+
+        parts = [(weight, name, model.adapter(name)) for name, weight in self.weights.items() if name != NONE]
+        first = model.source.languages[0]
+        return fold(language, parts or [(0.0, first, model.adapter(first))])
+
+
+Attached = Package | Mixture
+"""Where adapters that a checkpoint lacks come from."""
+
+
+def record_of(package: Attached | None) -> dict[str, Any] | None:
+    """Return what a row records about the mixture that it went through, also if this came in a package."""
+    if isinstance(package, Mixture):
+        return package.to_json()
+    record: dict[str, Any] | None = package.facts.get("mixture") if package else None
+    return record
+
+
+def described(record: Mapping[str, Any]) -> str:
+    """Return what `Mixture.to_json` recorded, as notes and cards show it."""
+    weights = " + ".join(f"{weight:.3g} {adapter}" for adapter, weight in record["weights"].items())
+    if record["by"] != BY_TEXT:
+        return f"mixture {weights}, weights {record['by']}"
+    details = record["details"]
+    return f"mixture {weights}, weights found by masked-LM loss on {details['lines']:,} lines of {details['origins']}"
+
+
+def described_all(records: Sequence[Mapping[str, Any] | None]) -> tuple[str, ...]:
+    """Return a note for each mixture among the records of rows."""
+    return tuple(dict.fromkeys(described(record) for record in records if record))
+
+
+def is_mixture(text: str) -> bool:
+    """Return whether what follows `=` in a selection is a mixture, and not one adapter."""
+    return "+" in text or "*" in text or "@" in text or text.strip().casefold() == MIX
+
+
+def with_mixtures(
+    selection: str,
+    source: "Source",
+    packages: Sequence[Package],
+    listen: Listener,
+    *,
+    find: Finder | None = None,
+    stored: Sequence[Mapping[str, Any]] = (),
+    is_bare: bool = False,
+) -> tuple[str, tuple[Mixture, ...]]:
+    """Return a selection of languages with each mixture under its name, and the mixtures.
+
+    Args:
+        selection: What `--langs` takes: `de,zu=0.7*sw+0.3*so`.
+        source: The base model.
+        packages: Adapter packages that are used with it.
+        listen: Called with a notice about what a reader may not expect.
+        find: Finds the weights of `zu=mix`; None where they cannot be found.
+        stored: What the rows of a run record about mixtures, whose names with `@` can be used again.
+        is_bare: Whether the items are adapters, so that `sw+so` needs no language in front.
+
+    Raises:
+        UserError: A mixture cannot be used.
+    """
+    items, mixtures = [], []
+    for item in (part.strip() for part in selection.split(",")):
+        language, pairs, text = item.rpartition("=")
+        if not is_mixture(text) or (not pairs and not is_bare) or item.startswith("-"):
+            items.append(item)
+            continue
+        mixture: Mixture | str
+        if text.strip().casefold() == MIX:
+            mixture = _searched(language.strip(), item, find)
+        elif "@" in text:
+            mixture = _again(item, text.strip(), packages, stored)
+        else:
+            mixture = _weighted(item, text, source, packages, listen)
+        if isinstance(mixture, Mixture):
+            mixtures.append(mixture)
+        items.append(f"{language}{pairs}{mixture if isinstance(mixture, str) else mixture.language}")
+    return ",".join(items), tuple({mixture.language: mixture for mixture in mixtures}.values())
+
+
+def one_adapter(
+    lang: str, source: "Source", packages: Sequence[Package], listen: Listener
+) -> tuple[str, tuple[Attached, ...]]:
+    """Return the adapter of texts in one language, for `--lang sw+so` or `--lang zu=sw+so`, and what provides it.
+
+    Raises:
+        UserError: It is a mixture that cannot be used.
+    """
+    selection, mixtures = with_mixtures(lang, source, packages, listen, is_bare=True)
+    return (selection.rpartition("=")[2] if mixtures else selection), (*packages, *mixtures)
+
+
+def parsed(item: str, text: str) -> list[tuple[str, Fraction]]:
+    """Return the names and weights in a mixture as it is written.
+
+    Raises:
+        UserError: It is not a mixture; the message names `item`.
+    """
+    if negative := _NEGATIVE.search(text):
+        raise UserError(
+            f"{item}: the weight of {negative[2]} is negative; weights are at least 0, so give 0*{negative[2]}"
+        )
+    parts = [part.strip() for part in text.split("+")]
+    weighted = [part.rpartition("*") for part in parts]
+    if not all(name.strip() for _, _, name in weighted) or any("*" in weight for weight, _, _ in weighted):
+        raise UserError(f"{item} is not a mixture; write adapters between `+`, such as zu=sw+so or zu=0.7*sw+0.3*so")
+    if len({bool(star) for _, star, _ in weighted}) > 1:
+        raise UserError(f"{item}: give every adapter a weight, such as zu=0.7*sw+0.3*so, or none of them")
+    for weight, star, _ in weighted:
+        if star and not _NUMBER.fullmatch(weight.strip()):
+            raise UserError(
+                f"{item}: the weight {weight.strip()!r} is not a decimal number; give one with at most six digits "
+                "after the point, such as 0.7"
+            )
+    weights = [(name.strip(), Fraction(weight.strip()) if star else Fraction(1)) for weight, star, name in weighted]
+    if not any(weight for _, weight in weights):
+        raise UserError(f"{item}: all weights are 0; give at least one adapter a weight above 0, such as 1")
+    return weights
+
+
+def _weighted(item: str, text: str, source: "Source", packages: Sequence[Package], listen: Listener) -> "Mixture | str":
+    """Return a mixture with the weights that are written; the adapter's name if only one has a weight."""
+    written = parsed(item, text)
+    adapters = [(_part(item, name, source, packages, listen), weight) for name, weight in written]
+    mixture = Mixture.of(adapters, packages)
+    if "*" in text and (total := sum(weight for _, weight in written)) != 1:
+        scaled = ", ".join(f"{adapter} {weight:.4g}" for adapter, weight in mixture.weights.items())
+        listen(Notice(f"{item}: the weights sum to {float(total):.6g}, not 1; they are scaled: {scaled}", caution=True))
+    names = [adapter for adapter, _ in mixture.shares]
+    if names == [NONE]:
+        raise UserError(f"{item}: a mixture needs an adapter; `--controls none` scores a language without one")
+    return names[0] if len(names) == 1 else mixture
+
+
+def _part(item: str, name: str, source: "Source", packages: Sequence[Package], listen: Listener) -> str:
+    """Return the adapter that a part of a mixture names.
+
+    Raises:
+        UserError: There is none, or it has its own vocabulary.
+    """
+    if name.casefold() == NONE:
+        return NONE
+    languages = tuple(dict.fromkeys([*source.languages, *(package.language for package in packages)]))
+    try:
+        match = resolve(name, languages, model=source.name, open_languages=source.open_languages)
+    except UserError as error:
+        remedy = (
+            f"`--adapter DIR` adds the adapter of a package, and `xmodctl add-language {name} --text FILE` trains one"
+        )
+        raise UserError(f"{item}: {error}; {remedy}") from error
+    package = next((package for package in packages if package.language == match.adapter), None)
+    if package and package.vocabulary:
+        raise UserError(
+            f"{item}: {package.language} in {package.folder} has its own vocabulary, and a mixture reads text with the "
+            f"model's; remove {name} from the mixture"
+        )
+    if package is None and source.open_languages and match.adapter not in trained(source):
+        text = f"{item}: {match.adapter} is an untrained identity in {source.name} and adds nothing"
+        listen(Notice(f"{text}; --adapter DIR adds a trained one", caution=True))
+    return match.adapter
+
+
+def trained(source: "Source") -> frozenset[str]:
+    """Return the languages whose adapters in a checkpoint are not untrained identities."""
+    return frozenset(source.languages) - source.placeholders
+
+
+def _searched(language: str, item: str, find: Finder | None) -> Mixture:
+    if find is None:
+        raise UserError(
+            f"{item}: weights are found from text of the language, in a package of its own: `xmodctl adapters mix "
+            f"{language or 'LANG'}=mix --text FILE --model MODEL --out DIR`, which --adapter DIR then uses"
+        )
+    return find(language)
+
+
+def _again(item: str, name: str, packages: Sequence[Package], stored: Sequence[Mapping[str, Any]]) -> Mixture:
+    """Return a mixture whose weights were found before, from what a row records.
+
+    Raises:
+        UserError: There is no such row.
+    """
+    record = next((each for each in reversed(stored) if each["name"] == name), None)
+    shares, _, by = name.partition("@")
+    if record is None:
+        raise UserError(
+            f"{item}: no score of this run has a mixture of this name; write {item.partition('@')[0]} for weights of "
+            "your own, or `mix` to have them found"
+        )
+    mixture = replace(Mixture.of(parsed(item, shares), packages), by=by, details=record["details"])
+    if {name: package.sha256 for name, package in mixture.packages.items()} != {
+        name: package["sha256"] for name, package in record["packages"].items()
+    }:
+        folders = " ".join(f"--adapter {package['folder']}" for package in record["packages"].values())
+        raise UserError(
+            f"{item}: its weights were found for other adapters; give {folders}, or `mix` to find them anew"
+        )
+    return mixture
+
+
+def parts_folders(record: Mapping[str, Any] | None) -> list[str]:
+    """Return the folders of the packages that a row's mixture was mixture of."""
+    return [str(Path(package["folder"])) for package in record["packages"].values()] if record else []
+
+
+def _largest_first(part: tuple[str, int]) -> tuple[int, str]:
+    return -part[1], part[0]

@@ -1,0 +1,253 @@
+"""The weights of a mixture of adapters, found by the masked-LM loss on text of a language that has no adapter."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xmodctl.adapters.attaching import attach
+from xmodctl.adapters.mixtures import BY_TEXT, NONE, Mixture, with_mixtures
+from xmodctl.adapters.packages import Package, write_package
+from xmodctl.adapters.store import choose_all
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener, MixtureFound, ModelLoading, Notice, warn
+from xmodctl.data.texts import Corpus, gather
+from xmodctl.languages import related, resolve, same
+from xmodctl.masked_lm.heads import HeadText, HeadTraining, head_recipe
+from xmodctl.masked_lm.held_out import measure_held_out
+from xmodctl.masked_lm.integrity import combined_sha256, digests_on_path, tensor_digests
+from xmodctl.masked_lm.packed_text import MODEL_VOCABULARY, PackedText, pack_head_text
+from xmodctl.masked_lm.ranking import IDENTITY, Candidate, candidate_adapters, is_identity, rank_adapters
+from xmodctl.model.inference import best_device
+from xmodctl.model.precision import resolve_precision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from xmodctl.model import Source, Xmod
+
+MIXED = 4
+"""Adapters that a mixture has at most: the best of the ranking."""
+SEQUENCES = 32
+"""Sequences that weights are compared on, evenly spaced over the text."""
+PARTS = 10
+"""Weights are multiples of one part in this many."""
+STEPS = (3, 1)
+"""Parts that the search moves between two adapters: first many, then few."""
+
+Shares = tuple[int, ...]  # in parts, one per adapter
+
+
+def find_mixture(
+    language: str,
+    files: Sequence[str],
+    source: "Source",
+    packages: Sequence[Package],
+    listen: Listener,
+    *,
+    head_text: Sequence[str] = (),
+) -> Mixture:
+    """Find the mixture of a model's adapters with the lowest masked-LM loss on text.
+
+    The adapters are ranked as `add-language --init-from auto` ranks them. Between the best, the search moves parts of
+    the weights as long as the loss falls, from the best adapter alone and from even mixtures of the best.
+
+    Args:
+        language: What the text is written in.
+        files: The text; at least 20,000 characters, a few hundred lines.
+        source: The base model.
+        packages: Packages whose adapters take part, too.
+        listen: Called with each event.
+        head_text: Text to train a missing head on; by default the language's own.
+
+    Raises:
+        UserError: The text cannot be used.
+    """
+    model, tokenizer, text, corpus = prepared(language, files, source, listen, head_text)
+    usable = [package for package in packages if not package.vocabulary]
+    for package in usable:
+        attach(model, package)
+    pad_id = int(tokenizer.pad_token_id)
+    candidates = dict.fromkeys([*candidate_adapters(model), *(package.language for package in usable)])
+    precision = resolve_precision("auto")
+    ranked = rank_adapters(model, list(candidates), text.training, text.masker, precision=precision, pad_id=pad_id)
+    names = [NONE if each.adapter == IDENTITY else each.adapter for each in ranked[:MIXED]]
+    units = np.arange(0, len(text.training), max(1, len(text.training) // SEQUENCES))[:SEQUENCES]
+
+    def loss_of(shares: Shares) -> float:
+        probe = _mixture(names, shares)
+        model.put_adapter(BY_TEXT, probe.fold(model, BY_TEXT))
+        model.use(BY_TEXT)
+        return measure_held_out(model, text.training, text.masker, precision=precision, pad_id=pad_id, units=units).loss
+
+    shares, losses = search(len(names), loss_of)
+    weights = [(name, Fraction(share)) for name, share in zip(names, shares, strict=True)]
+    mixture = Mixture.of(
+        weights, usable, BY_TEXT, lines=corpus.counts.kept, text=corpus.fingerprint,
+        origins=", ".join(Path(origin).name for origin in corpus.origins), loss=round(losses[shares], 4),
+        ranking=_losses(ranked),
+    )  # fmt: skip
+    listen(MixtureFound(language, mixture.language, losses[shares], ranked[0].adapter, losses[_single(len(names), 0)]))
+    return mixture
+
+
+def prepared(
+    language: str, files: Sequence[str], source: "Source", listen: Listener, head_text: Sequence[str] = ()
+) -> "tuple[Xmod, PreTrainedTokenizerFast, PackedText, Corpus]":
+    """Return the model with a masked-LM head, its tokenizer, and the text, packed and as it was read.
+
+    Raises:
+        UserError: The text cannot be used.
+    """
+    from xmodctl.model import load, load_tokenizer
+
+    with TemporaryDirectory(prefix="xmodctl-") as folder:
+        corpus = gather(files, Path(folder) / "text")
+        head_corpus = gather(head_text, Path(folder) / "head") if head_text else None
+        listen(ModelLoading(source.name))
+        tokenizer = load_tokenizer(source)
+        model = load(source, "masked-lm", source.languages[:1], device=best_device())
+        text = PackedText.of(corpus, tokenizer, head_recipe(tokenizer).max_length, MODEL_VOCABULARY)
+        if model.initialized:
+            packed = pack_head_text(head_corpus or corpus, tokenizer)
+            _train_head(model, language, tokenizer, packed, listen, is_shared=bool(head_text))
+    return model, tokenizer, text, corpus
+
+
+def search(count: int, loss_of: Callable[[Shares], float]) -> tuple[Shares, dict[Shares, float]]:
+    """Return the shares with the lowest loss that a local search finds, and the losses of all that it tried."""
+    losses: dict[Shares, float] = {}
+
+    def known(shares: Shares) -> float:
+        if shares not in losses:
+            losses[shares] = loss_of(shares)
+        return losses[shares]
+
+    starts = [_single(count, 0), *(_even(count, among) for among in range(2, count + 1))]
+    best = min(starts, key=known)
+    for step in STEPS:
+        while (better := min([best, *_moved(best, step)], key=known)) != best:
+            best = better
+    return best, losses
+
+
+def _moved(shares: Shares, step: int) -> list[Shares]:
+    """Return the shares after moving some parts from one adapter to another, in every way."""
+    moved = []
+    for giver, has in enumerate(shares):
+        for taker in range(len(shares)):
+            if giver != taker and has >= step:
+                changed = list(shares)
+                changed[giver] -= step
+                changed[taker] += step
+                moved.append(tuple(changed))
+    return moved
+
+
+def _single(count: int, which: int) -> Shares:
+    return tuple(PARTS if number == which else 0 for number in range(count))
+
+
+def _even(count: int, among: int) -> Shares:
+    """Return about even shares of the first adapters; what is left over goes to the first."""
+    each = PARTS // among
+    return tuple(
+        each + (PARTS - each * among if number == 0 else 0) if number < among else 0 for number in range(count)
+    )
+
+
+def _mixture(names: Sequence[str], shares: Shares) -> Mixture:
+    return Mixture(tuple((name, share) for name, share in zip(names, shares, strict=True) if share))
+
+
+def _losses(ranked: Sequence[Candidate]) -> dict[str, float]:
+    return {each.adapter: round(each.loss, 4) for each in ranked[:MIXED]}
+
+
+def _train_head(
+    model: "Xmod",
+    language: str,
+    tokenizer: "PreTrainedTokenizerFast",
+    text: HeadText,
+    listen: Listener,
+    *,
+    is_shared: bool,
+) -> None:
+    """Give a checkpoint without a head the one that `add-language` trains, or trained before, on the same text."""
+    others = [other for other in model.source.languages if other != language]
+    nearest = next(iter(related(language, others) or others or model.source.languages))
+    through = model.source.languages[0] if is_shared else nearest
+    path = None if is_identity(model, through) else through
+    base = combined_sha256(digests_on_path(model, path, tensor_digests(model, language)))
+    listen(HeadTraining(model, path, text, tokenizer, base, resolve_precision("auto")).run(listen))
+
+
+def finder(
+    texts: Sequence[tuple[str, str]], source: "Source", packages: Sequence[Package], listen: Listener
+) -> Callable[[str], Mixture]:
+    """Return what finds the mixture for `zu=mix`, from (language, file) pairs; an empty language is any.
+
+    Raises:
+        UserError: Of the function: there is no text of the language.
+    """
+
+    def find(language: str) -> Mixture:
+        files = [file for written, file in texts if not written or same(written, language)]
+        if not files:
+            raise UserError(
+                f"{language}=mix needs text of {language}, a few hundred lines, to find weights on; "
+                f"add --mix-text {language}=FILE, or give weights, as in {language}=sw+so"
+            )
+        return find_mixture(language, files, source, packages, listen)
+
+    return find
+
+
+def mix(
+    mixture: str,
+    out: str | Path,
+    *,
+    model: str | Path,
+    adapters: Sequence[str | Path] = (),
+    text: Sequence[str] = (),
+    head_text: Sequence[str] = (),
+    listen: Listener = warn,
+) -> Package:
+    """Write a mixture as a package, as `xmodctl adapters mix` does.
+
+    Args:
+        mixture: The language and its mixture, `zu=0.7*sw+0.3*so`; or `zu=mix`, whose weights are found on `text`.
+        out: The folder to write.
+        model: The base: `mini`, a folder, or a Hub id.
+        adapters: Packages that may be parts.
+        text: Files with text of the language.
+        head_text: Text to train the head of a checkpoint without one; by default the language's own.
+        listen: Called with each event.
+
+    Raises:
+        UserError: The mixture or the text cannot be used, or the folder cannot be written.
+    """
+    from xmodctl.model import find as find_base
+    from xmodctl.model import load
+
+    source = find_base(str(model))
+    packages = choose_all(adapters, source)
+
+    def find(language: str) -> Mixture:
+        if not text:
+            raise UserError(f"{mixture} needs text of {language}, a few hundred lines; add --text FILE")
+        return find_mixture(language, text, source, packages, listen, head_text=head_text)
+
+    _, mixtures = with_mixtures(mixture, source, packages, listen, find=find)
+    if len(mixtures) != 1:
+        raise UserError(f"{mixture} is not a mixture for one language; write it as in zu=0.7*sw+0.3*so")
+    language = resolve(mixture.partition("=")[0], source.languages, model=source.name, open_languages=True).adapter
+    loaded = load(source, "none", source.languages[:1])
+    for package in packages:
+        attach(loaded, package)
+    listen(Notice(f"the adapter for {mixture.partition('=')[0]} is called {language}"))
+    facts = {"mixture": mixtures[0].to_json()}
+    return write_package(out, source, language, mixtures[0].fold(loaded, language), facts)
