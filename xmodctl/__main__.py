@@ -24,7 +24,7 @@ def main() -> None:
 
         sys.exit(fail_system(error))
     except SystemExit as error:
-        if error.code in STOPPED:
+        if error.code in (2, *STOPPED):  # where memory is scarce, Python's own end may wait for threads without end
             end_process(error.code)
         raise
 

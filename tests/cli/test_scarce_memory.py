@@ -105,7 +105,15 @@ def test_a_remedy_names_what_trains_less(tiny_model, pairs, tmp_path, monkeypatc
     assert "train fewer parameters with --set freeze=embeddings+adapters, or" in refused(result)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError(CUDA), OSError(12, "Cannot allocate memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(CUDA),
+        OSError(12, "Cannot allocate memory"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+    ],
+)
 def test_memory_that_does_not_suffice_anywhere_else_is_one_sentence(error, monkeypatch):
     def fail(*_, **__):
         raise error

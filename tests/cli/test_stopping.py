@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import shlex
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import run
+from tests.tiny import WORDS
 from xmodctl.cli.group import repeated
 from xmodctl.training.fine_tuning import SeedTraining
 
@@ -21,6 +23,21 @@ STAGES = {
     "loading": (signal.SIGXCPU, "Loading"),
     "training": (signal.SIGUSR1, "step"),
 }
+
+FORWARD = "xmodctl.model.modules.RoutedModel.forward"
+PLACES = {
+    "sweep": (FORWARD, 3, "eval-transfer --run {run} --data {data} --langs de,sw,fr"),
+    "donors": (FORWARD, 3, "donors --run {run} --data {data} --langs de,sw --split test"),
+    "predict": (FORWARD, 1, "predict --run {run} --lang de {rows} --out {out}/labels.jsonl"),
+    "embed": (FORWARD, 1, "embed --model {model} --lang de {text} --out {out}/vectors.npy"),
+    "encoding": ("xmodctl.data.encoding.tokenizer_identity", 1, "eval-transfer --run {run} --data {data} --langs de"),
+    "ranking": (
+        "xmodctl.masked_lm.ranking.use_adapter", 3,
+        "add-language --text zu={text} --model {model} --init-from auto --out {out}/added --recipe add-language-mini"
+        " --set epochs=0.1 --set max_length=32",
+    ),
+}  # fmt: skip
+"""Where a command is stopped: a function, the number of its call, and the command."""
 
 
 @pytest.fixture
@@ -48,6 +65,44 @@ def test_a_stopped_command_says_how_to_continue(words, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["state"] == "interrupted"
     _, _, command = " ".join(stopped.stderr.split()).partition("to continue, run: xmodctl ")
     assert shlex.split(command) == words
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_command_stops_where_it_is_and_the_command_that_it_shows_continues(
+    place, number, trained, tiny_model, tmp_path, monkeypatch, capfd
+):
+    folder, data = trained
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"{a} {b} {c}\n" for a in WORDS for b in WORDS for c in WORDS))
+    rows = data / "de" / "test.jsonl"
+    begins, calls, line = PLACES[place]
+    words = line.format(run=folder, data=data, model=tiny_model, text=text, rows=rows, out=tmp_path).split()
+    reached = []
+
+    def marked(original):
+        def call(*arguments, **options):
+            reached.append(begins)
+            if len(reached) == calls:
+                os.kill(os.getpid(), number)
+                time.sleep(5)
+                reached.append("after the signal")
+            return original(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        owner, _, name = begins.rpartition(".")
+        patch.setattr(begins, marked(getattr(pkgutil.resolve_name(owner), name)))
+        stopped = run(*words)
+    assert stopped.exit_code == (130 if number == signal.SIGINT else 143), stopped.output
+    assert reached == [begins] * calls, "it stops at once"
+    assert f"{signal.Signals(number).name} received" in capfd.readouterr().err
+    _, _, command = " ".join(stopped.stderr.split()).partition("to continue, run: xmodctl ")
+    assert shlex.split(command) == words
+    assert not list(tmp_path.rglob("*.part"))
+    again = run(*shlex.split(command))
+    assert again.exit_code == 0, again.output
 
 
 def test_the_command_that_continues_does_not_start_over():

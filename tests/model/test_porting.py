@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -248,3 +249,11 @@ def test_a_wrong_argument_is_told(encoder, tmp_path, words, message):
     folder = encoder("RobertaModel")
     words = [{"SOURCE": folder, "out": tmp_path / "out"}.get(word, word) for word in words]
     assert message in refused(run("convert", *words))
+
+
+def test_no_digest_of_a_temporary_file_is_remembered(encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))
+    out = tmp_path / "out"
+    assert run("convert", encoder("BertModel"), out, "--langs", "en").exit_code == 0
+    files = [json.loads(path.read_text())["file"] for path in (tmp_path / "cache" / "hashes").glob("*.json")]
+    assert [file for file in files if not Path(file).exists()] == []

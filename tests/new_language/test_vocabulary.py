@@ -57,6 +57,14 @@ def test_pieces_words_and_unknown_characters_are_counted(base):
     assert measured.pieces_per_word == 2
 
 
+def test_truncation_and_padding_that_the_tokenizer_stores_change_no_count(base):
+    texts = ["the cat", "umuntu ŋŋ. " * 20]
+    expected = measure_fit(base, texts)
+    base.backend_tokenizer.enable_truncation(8)
+    base.backend_tokenizer.enable_padding(length=500)
+    assert measure_fit(base, texts) == expected
+
+
 @pytest.mark.parametrize(
     ("counts", "verdict", "usable"),
     [

@@ -69,7 +69,7 @@ class Group(TyperGroup):
             except PartialFailureError as error:
                 _fail(str(error))
                 raise typer.Exit(1) from error
-            except (MemoryError, RuntimeError) as error:
+            except (MemoryError, RuntimeError, ImportError) as error:
                 if not is_out_of_memory(error):
                     raise
                 _fail(f"memory does not hold what this command needs; {REMEDY}")

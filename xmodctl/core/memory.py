@@ -15,6 +15,7 @@ _MESSAGES = (
     "cannot allocate memory",  # a file that cannot be mapped
     "not enough memory",  # DefaultCPUAllocator on other systems
     "bad_alloc",
+    "failed to map segment",  # a library that an import loads
 )
 
 
@@ -25,13 +26,14 @@ class NotEnoughMemoryError(UserError):
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory does not suffice: Python's, NumPy's, Arrow's, torch's or the system's.
 
-    Torch raises `RuntimeError` for it and for much else; only the message differs.
+    Torch raises `RuntimeError` for it and for much else, and an import that loads a library raises `ImportError`; only
+    the message differs.
     """
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(message in text for message in _MESSAGES)
+        isinstance(error, RuntimeError | ImportError) and any(message in text for message in _MESSAGES)
     )
 
 
@@ -44,7 +46,7 @@ def memory_errors(as_error: Callable[[], Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, OSError, RuntimeError) as error:
+    except (MemoryError, OSError, RuntimeError, ImportError) as error:
         if not is_out_of_memory(error):
             raise
         error.__traceback__ = None  # it holds what fills the memory

@@ -112,6 +112,8 @@ def measure_fit(tokenizer: "PreTrainedTokenizerFast", texts: Iterable[str]) -> V
         UserError: The texts contain no character.
     """
     backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # tokenizer.json may hold both, and transformers sets them with each of its own calls
+    backend.no_padding()
     count = words = characters = pieces = unknown = 0
     for batch in _batches(islice(texts, MAX_TEXTS)):
         for text, encoding in zip(batch, backend.encode_batch(batch, add_special_tokens=False), strict=True):
