@@ -146,11 +146,16 @@ def test_remedies_that_are_followed_mechanically_lead_to_a_plan(tiny_model, tmp_
             "none.csv is not a folder or a file",
         ),
         (("finetune", "--task", "classification", "--lang", "en", "--data", "book.xls"), "save it as CSV"),
+        (
+            ("finetune", "--task", "classification", "--lang", "en", "--data", "tickets"),
+            "rename it, such as to tickets.csv",
+        ),
     ],
 )
 def test_what_is_missing_is_said_before_anything_is_loaded(tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "book.xls").write_bytes(b"PK")
+    (tmp_path / "tickets").write_text("text,label\n")
     result = run(*words, "--model", "mini")
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())

@@ -144,7 +144,10 @@ def check_format(file: Path) -> None:
     """
     if not format_of(file):
         formats = ", ".join(extension for extension in FORMATS if extension != SAVED)
-        raise UserError(f"--data {file}: the extension of a data file is {formats}; save it as CSV or JSON Lines")
+        remedy = (
+            "save it as CSV or JSON Lines" if file.suffix else f"rename it, such as to {file.name}.csv if it is CSV"
+        )
+        raise UserError(f"--data {file}: the extension of a data file is {formats}; {remedy}")
 
 
 def contents_of(task: Task, file: Path) -> Contents:
