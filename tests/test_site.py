@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 
@@ -83,3 +84,28 @@ def test_the_site_builds_without_a_warning():
     assert built.returncode == 0, built.stdout + built.stderr
     page = (ROOT / "build" / "site-source" / "site" / "benchmarks" / "xnli" / "index.html").read_text()
     assert "CC BY-NC 4.0" in page
+
+
+def commands_in_pages() -> list[tuple[str, list[str]]]:
+    """Return each command line of the README and the pages, with the page that it is in."""
+    lines = []
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                for part in re.split(r" (?:\||&&) ", line):
+                    if part.startswith("xmodctl "):
+                        lines.append((page.name, shlex.split(part, comments=True)))
+    return lines
+
+
+def test_every_command_in_a_page_exists_and_has_the_options_that_it_is_shown_with():
+    commands = dict(command_names(typer.main.get_command(app)))
+    lines = commands_in_pages()
+    assert len(lines) > 50
+    for page, words in lines:
+        name = next((it for it in (" ".join(words[:3]), " ".join(words[:2])) if it in commands), None)
+        assert name, f"{page}: {' '.join(words)}"
+        known = {option for it in commands[name].params for option in (*it.opts, *it.secondary_opts)}
+        for word in words:
+            if re.match(r"--?[a-z]", word):
+                assert word.partition("=")[0] in known | {"--help", "-h"}, f"{page}: {' '.join(words)}"
