@@ -59,6 +59,7 @@ NAVIGATION: dict[str, str | dict[str, str]] = {
         "Python": "python.md",
         "Python functions": "reference/python.md",
     },
+    "Limits": "limits.md",
     "Development": {
         "Architecture": "architecture.md",
         "Extending": "extending.md",
