@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from xmodctl.model.identity import body_config_sha256, body_sha256
     from xmodctl.model.loading import load, read_adapter
     from xmodctl.model.porting import Ported, port
-    from xmodctl.model.source import Facts, Source, check_languages, config_download, find, longest_input, look_up
+    from xmodctl.model.source import (
+        Facts,
+        Source,
+        check_languages,
+        checkpoints,
+        config_download,
+        find,
+        longest_input,
+        look_up,
+    )
     from xmodctl.model.tokenizer import load_tokenizer, read_tokenizer
 
 __all__ = [
@@ -30,6 +39,7 @@ __all__ = [
     "body_config_sha256",
     "body_sha256",
     "check_languages",
+    "checkpoints",
     "config_download",
     "describe",
     "export",
@@ -56,7 +66,16 @@ _HOMES = {
     "identity": ("body_config_sha256", "body_sha256"),
     "loading": ("load", "read_adapter"),
     "porting": ("Ported", "port"),
-    "source": ("Facts", "Source", "check_languages", "config_download", "find", "longest_input", "look_up"),
+    "source": (
+        "Facts",
+        "Source",
+        "check_languages",
+        "checkpoints",
+        "config_download",
+        "find",
+        "longest_input",
+        "look_up",
+    ),
     "tokenizer": ("load_tokenizer", "read_tokenizer"),
 }
 

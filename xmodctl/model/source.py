@@ -285,6 +285,11 @@ def _parse(name: str) -> Path | tuple[str, str | None]:
     return repository, match["revision"]
 
 
+def checkpoints() -> tuple[str, ...]:
+    """Return the names of the published checkpoints that are known before anything is downloaded."""
+    return tuple(_known())
+
+
 @cache
 def _known() -> dict[str, dict[str, Any]]:
     import yaml
