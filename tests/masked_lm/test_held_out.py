@@ -17,16 +17,6 @@ from xmodctl.masked_lm.masking import Masker, pack
 DOCUMENTS = ["the cat sleeps red", "a dog", "katze never runs the blue chat", "paka"] * 20
 
 
-@pytest.fixture(scope="module")
-def source(tiny_model):
-    return model.find(str(tiny_model))
-
-
-@pytest.fixture(scope="module")
-def tokenizer(source):
-    return model.load_tokenizer(source)
-
-
 def test_held_out_loss_is_the_mean_over_predicted_tokens_with_a_softmax_over_the_texts_pieces(
     source, tokenizer, monkeypatch
 ):

@@ -1,24 +1,12 @@
 """Packing documents into sequences, and masking their tokens."""
 
 import numpy as np
-import pytest
 import torch
 
-from xmodctl import model
 from xmodctl.masked_lm.masking import MASK_TOKEN_SHARE, RANDOM_TOKEN_SHARE, Masker, pack
 from xmodctl.model.batches import collate
 
 DOCUMENTS = ["the cat sleeps red", "a dog", "katze never runs the blue chat", "paka"] * 20
-
-
-@pytest.fixture(scope="module")
-def source(tiny_model):
-    return model.find(str(tiny_model))
-
-
-@pytest.fixture(scope="module")
-def tokenizer(source):
-    return model.load_tokenizer(source)
 
 
 def test_documents_are_concatenated_with_a_boundary_between_them(tokenizer):
