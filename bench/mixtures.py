@@ -18,11 +18,11 @@ from xmodctl.adapters.attaching import attach
 from xmodctl.adapters.mixtures import Mixture, parsed
 from xmodctl.adapters.packages import read_package
 from xmodctl.data.texts import gather
-from xmodctl.masked_lm.held_out import measure_held_out
-from xmodctl.masked_lm.masking import Masker, pack
-from xmodctl.masked_lm.mixing import find_mixture, prepared
 from xmodctl.model import find
 from xmodctl.statistics.resampling import bootstrap
+from xmodctl.training.masked_lm.held_out import measure_held_out
+from xmodctl.training.masked_lm.masking import Masker, pack
+from xmodctl.training.masked_lm.mixing import find_mixture, prepared
 
 
 def main() -> None:

@@ -10,8 +10,6 @@ import transformers
 
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
-from xmodctl.masked_lm.masked_training import MaskedTraining
-from xmodctl.masked_lm.masking import Masker
 from xmodctl.model import Xmod, find, freeze, freeze_all_but, load
 from xmodctl.model.batches import collate
 from xmodctl.model.heads import ARCHITECTURES
@@ -19,6 +17,8 @@ from xmodctl.model.inference import predict
 from xmodctl.model.precision import Precision
 from xmodctl.new_language.adapter_initialization import initial_tensors
 from xmodctl.training.loop import Training
+from xmodctl.training.masked_lm.masked_training import MaskedTraining
+from xmodctl.training.masked_lm.masking import Masker
 
 PAD, MASK = 1, 4
 BATCH = 32

@@ -66,7 +66,7 @@ def stages(model: str) -> list[Stage]:
         Stage("training", finetune, "xmodctl.training.loop:Training.gradient", 8.0, 2),
         Stage("validation", (*finetune, "--limit", "8"), "xmodctl.training.fine_tuning:validate"),
         Stage("digests", add, "xmodctl.new_language.trainer:tensor_digests"),
-        Stage("head", add, "xmodctl.masked_lm.heads:HeadTraining.train", 6.0),
+        Stage("head", add, "xmodctl.training.masked_lm.heads:HeadTraining.train", 6.0),
         Stage("ranking", (*add, "--limit", "350"), "xmodctl.new_language.trainer:rank_adapters", 6.0),
         Stage("vocabulary", (*add, "--vocabulary", "new"), "xmodctl.new_language.trainer:train_vocabulary", 1.0),
         Stage("adapter", add, "xmodctl.training.loop:Training.update", 6.0, 120),

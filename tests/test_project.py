@@ -1,6 +1,7 @@
 """What the project says of itself is true: packages, file tree, commands, wheel."""
 
 import ast
+import configparser
 import re
 import subprocess
 import sys
@@ -47,6 +48,18 @@ def test_the_annotated_file_tree_is_the_tree():
     top = {line.split()[0].rstrip("/") for line in tree.splitlines() if line and not line.startswith(" ")}
     for name in top:
         assert (ROOT / name).is_dir(), name
+
+
+def test_the_architecture_page_shows_the_layers_that_are_checked_and_there_are_at_most_eight():
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter", encoding="utf-8")
+    checked = contracts["importlinter:contract:floors"]["layers"].split("\n")[1:]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| (\d+) \| (.+?) \|", page, flags=re.MULTILINE)
+    assert [(int(number), set(re.findall(r"`(\w+)`", names))) for number, names in shown] == [
+        (len(checked) - place, set(layer.split(" | "))) for place, layer in enumerate(checked)
+    ]
+    assert len(checked) <= 8
 
 
 def test_the_architecture_page_names_what_exists():

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any as _Any
 
     from xmodctl import adapters
+    from xmodctl.adapters.convert import convert
     from xmodctl.core import cache
     from xmodctl.core.errors import PartialFailureError, UserError
     from xmodctl.data.language_coverage import LanguageCoverage
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from xmodctl.evaluation.rescoring import Rescored, score
     from xmodctl.evaluation.results import Report
     from xmodctl.model.machine import MachineReport, doctor
-    from xmodctl.model.porting import convert
     from xmodctl.new_language.add_language import add_language
     from xmodctl.new_language.dry_run import plan_add_language
     from xmodctl.new_language.resuming import resume
@@ -111,7 +111,7 @@ _HOMES = {
     "evaluation.evaluate": ("evaluate",),
     "evaluation.results": ("Report",),
     "model.machine": ("MachineReport", "doctor"),
-    "model.porting": ("convert",),
+    "adapters.convert": ("convert",),
     "new_language.add_language": ("add_language",),
     "new_language.dry_run": ("plan_add_language",),
     "new_language.resuming": ("resume",),

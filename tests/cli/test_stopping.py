@@ -32,7 +32,7 @@ PLACES = {
     "embed": (FORWARD, 1, "embed --model {model} --lang de {text} --out {out}/vectors.npy"),
     "encoding": ("xmodctl.data.encoding.tokenizer_identity", 1, "eval-transfer --run {run} --data {data} --langs de"),
     "ranking": (
-        "xmodctl.masked_lm.ranking.use_adapter", 3,
+        "xmodctl.training.masked_lm.ranking.use_adapter", 3,
         "add-language --text zu={text} --model {model} --init-from auto --out {out}/added --recipe add-language-mini"
         " --set epochs=0.1 --set max_length=32",
     ),

@@ -11,11 +11,11 @@ from additions import equal, run
 from xmodctl import model
 from xmodctl.core.errors import UserError
 from xmodctl.core.signals import Interrupted
-from xmodctl.masked_lm import ranking
-from xmodctl.masked_lm.held_out import HeldOutLoss
-from xmodctl.masked_lm.masking import pack
-from xmodctl.masked_lm.ranking import candidate_adapters, rank_adapters
 from xmodctl.new_language.adapter_initialization import initial_tensors
+from xmodctl.training.masked_lm import ranking
+from xmodctl.training.masked_lm.held_out import HeldOutLoss
+from xmodctl.training.masked_lm.masking import pack
+from xmodctl.training.masked_lm.ranking import candidate_adapters, rank_adapters
 
 
 @pytest.fixture

@@ -24,10 +24,10 @@ from xmodctl.core.events import (
     VocabularyTrained,
 )
 from xmodctl.core.signals import Interrupted
-from xmodctl.masked_lm.masked_training import MaskedTraining
 from xmodctl.new_language.dry_run import plan_add_language
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.training import resumable
+from xmodctl.training.masked_lm.masked_training import MaskedTraining
 
 
 def test_the_new_adapter_predicts_held_out_text_better_than_every_baseline(zulu):

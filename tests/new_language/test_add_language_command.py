@@ -10,7 +10,7 @@ from command_line import refused, run
 from typer.testing import Result
 
 from xmodctl.evaluation.results import read_rows
-from xmodctl.masked_lm.masked_training import MaskedTraining
+from xmodctl.training.masked_lm.masked_training import MaskedTraining
 
 GUIDE = Path(__file__).parents[2] / "docs" / "add-language.md"
 SETTINGS = ("--recipe", "add-language-mini", "--set", "epochs=0.5", "--set", "max_length=32")

@@ -13,7 +13,7 @@ from xmodctl import model, resume
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import HeadStep, HeadTrained, Notice, StepTaken
 from xmodctl.core.signals import Interrupted
-from xmodctl.masked_lm.integrity import tensor_digests
+from xmodctl.training.masked_lm.integrity import tensor_digests
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import Described
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.answers import MetricRules
-from xmodctl.languages import is_corpus, same
+from xmodctl.languages import base, is_corpus, same
 
 Presence = Literal["required", "optional"]
 
@@ -322,6 +322,10 @@ class Task(Described):
     def language_of(self, code: str) -> str:
         """Return the language of the benchmark's data under `code`, in a spelling that `xmodctl.languages` reads."""
         return self.languages.get(code) or code
+
+    def base_language(self, language: str) -> str:
+        """Return the code of a language without script, region, or corpus: `de` for `de_DE`."""
+        return base(language)
 
     def translated_among(self, languages: Iterable[str]) -> tuple[str, ...]:
         """Return the languages whose training data is machine-translated."""

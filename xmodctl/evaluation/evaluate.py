@@ -21,9 +21,9 @@ from xmodctl.evaluation.results import report as summarize
 from xmodctl.evaluation.sweep import Sweep
 from xmodctl.evaluation.targets import evaluation_targets
 from xmodctl.evaluation.untrained import untrained_run
-from xmodctl.masked_lm.mixing import finder
 from xmodctl.run.folder import locked_unless_read_only
 from xmodctl.run.loading import find_base, find_run, refuse_unfinished
+from xmodctl.training.masked_lm.mixing import finder
 
 if TYPE_CHECKING:
     from xmodctl.adapters.mixtures import Attached

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Literal
 
 from xmodctl.core.errors import UserError
-from xmodctl.languages import same
 
 MetricRules = Literal["squad", "squad2", "mlqa", "tydiqa"]
 """The benchmarks whose scripts compare answers."""
@@ -34,7 +33,7 @@ class Rules:
     """
 
     def __init__(self, name: MetricRules, language: str) -> None:
-        """Choose the rules.
+        """Choose the rules; `language` is a code without script or region, such as `de`.
 
         Raises:
             UserError: MLQA has no rules for the language.
@@ -86,19 +85,18 @@ def mlqa(language: str) -> Normalize:
     Raises:
         UserError: MLQA's script has no rules for the language.
     """
-    code = next((code for code in _MLQA_ARTICLES if same(code, language)), None)
-    if code is None:
+    if language not in _MLQA_ARTICLES:
         raise UserError(
             f"MLQA's rules cover {', '.join(_MLQA_ARTICLES)}, not {language}; "
             "use the rules of SQuAD (--set metric_rules=squad)"
         )
-    articles = _MLQA_ARTICLES[code]
+    articles = _MLQA_ARTICLES[language]
 
     def normalize(text: str) -> str:
         text = "".join(character for character in text.lower() if not _is_punctuation(character))
         if articles is not None:
             text = articles.sub(" ", text)
-        if code == "zh":
+        if language == "zh":
             text = _CHINESE_CHARACTER.sub(r" \g<0> ", text)
         return " ".join(text.split())
 

@@ -171,7 +171,7 @@ class QuestionAnswering(Kind):
         Raises:
             UserError: The task's rules do not cover the language, or do not provide for questions without an answer.
         """
-        rules = Rules(task.metric_rules, language)
+        rules = Rules(task.metric_rules, task.base_language(language))
         counts = np.zeros((len(gold), 6))
         for row, (texts, text) in enumerate(zip(gold, predicted, strict=True)):
             score = rules.score(texts, text)

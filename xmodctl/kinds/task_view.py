@@ -46,6 +46,9 @@ class TaskView(Protocol):
     def metric_rules(self) -> MetricRules:
         """The benchmark whose script compares answers."""
 
+    def base_language(self, language: str) -> str:
+        """Return the code of a language without script, region, or corpus: `de` for `de_DE`."""
+
     @property
     def threshold(self) -> float | Literal["source-dev"]:
         """The probability from which a label is predicted, where a text may have several; or how it is chosen."""

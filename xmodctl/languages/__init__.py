@@ -4,12 +4,13 @@ from xmodctl.languages.frequent import frequent_words
 from xmodctl.languages.kinship import family, related
 from xmodctl.languages.resolution import Match, resolve, same
 from xmodctl.languages.selection import Expansion, Target, expand
-from xmodctl.languages.tags import is_corpus, name, script
+from xmodctl.languages.tags import base, is_corpus, name, script
 
 __all__ = [
     "Expansion",
     "Match",
     "Target",
+    "base",
     "expand",
     "family",
     "frequent_words",

@@ -83,6 +83,12 @@ def read(text: str) -> Tag | None:
     return _read_code(folded) or _read_name(folded) or _read_corpus(text)
 
 
+def base(text: str) -> str:
+    """Return the code that a spelling's language has alone (`de` for `de_DE`), or the text if it has none."""
+    tag = read(text)
+    return tag.language if tag else text
+
+
 def is_corpus(text: str) -> bool:
     """Return whether a spelling names a corpus of a language, such as the treebank `sv_talbanken`."""
     tag = read(text)

@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from xmodctl.core.arguments import as_selection
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import check_empty, disk_errors, whole_folder, write_json
-from xmodctl.core.requests import command
+from xmodctl.core.files import disk_errors, whole_folder, write_json
 from xmodctl.core.safetensors_io import entry_of, write_stream
-from xmodctl.languages import resolve
 from xmodctl.model import conversion, hub, weights
 from xmodctl.model.conversion import bare_name, check_convertible
 from xmodctl.model.loading import load
@@ -62,56 +59,6 @@ class Ported:
             "left_out": list(self.left_out),
             "largest_difference": self.largest_difference,
         }
-
-
-@dataclass(frozen=True)
-class ConvertRequest:
-    """Which encoder to convert, and to what.
-
-    Args:
-        source: The encoder: a folder, or a Hub id, optionally with `@REVISION`.
-        out: The folder to create; it must be new or empty.
-        langs: The languages of the adapters, in this order: a list, or names separated by commas.
-        reduction: The hidden size divided by the adapters' inner size.
-    """
-
-    source: str | Path
-    out: str | Path
-    langs: str | Sequence[str]
-    reduction: int = 4
-
-    def adapters(self) -> list[str]:
-        """Return the names of the adapters.
-
-        Raises:
-            UserError: `langs` names no language, an unknown one, or one twice.
-        """
-        languages = [part.strip() for part in as_selection(self.langs).split(",") if part.strip()]
-        if not languages:
-            raise UserError("--langs names no language; separate names with commas, as in en_XX,de_DE")
-        model = str(self.source)
-        names = [resolve(language, (), model=model, open_languages=True).adapter for language in languages]
-        if repeated := [name for number, name in enumerate(names) if name in names[:number]]:
-            raise UserError(f"--langs names {repeated[0]} twice; name each language once")
-        return names
-
-
-@command(ConvertRequest)
-def convert(request: ConvertRequest) -> Ported:
-    """Turn a BERT- or RoBERTa-style encoder into an X-MOD whose adapters are identities: it computes the same.
-
-    Both models encode the same sample text, and the folder appears only if their hidden states agree.
-
-    Returns:
-        The result of the conversion.
-
-    Raises:
-        UserError: The encoder cannot be found, read, or converted; the languages are wrong; or `out` is not empty.
-    """
-    adapters = request.adapters()
-    out = Path(request.out).expanduser()
-    check_empty(out)
-    return port(str(request.source), out, adapters, reduction_factor=request.reduction)
 
 
 def port(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from xmodctl.core.errors import UserError
 from xmodctl.languages import resolve
-from xmodctl.masked_lm.ranking import IDENTITY
+from xmodctl.training.masked_lm.ranking import IDENTITY
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,15 +10,15 @@ from xmodctl.adapters.vocabulary import NewVocabulary
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.events import AdapterAdded, AdapterStarted, HeadTrained, Listener
 from xmodctl.core.versions import versions
-from xmodctl.masked_lm.held_out import HeldOutLoss, measure_held_out
-from xmodctl.masked_lm.integrity import check_unchanged, combined_sha256, tensor_digests
-from xmodctl.masked_lm.masked_training import MaskedTraining
-from xmodctl.masked_lm.packed_text import PackedText
 from xmodctl.model.precision import Precision
 from xmodctl.new_language.adapter_initialization import initial_tensors
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import LanguageText
 from xmodctl.new_language.measurements import Comparison, Measurement, compare
+from xmodctl.training.masked_lm.held_out import HeldOutLoss, measure_held_out
+from xmodctl.training.masked_lm.integrity import check_unchanged, combined_sha256, tensor_digests
+from xmodctl.training.masked_lm.masked_training import MaskedTraining
+from xmodctl.training.masked_lm.packed_text import PackedText
 from xmodctl.training.resumable import ResumableTraining
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.masked_lm.masking import MASKED_SHARE
 from xmodctl.new_language.plan import Plan, share_steps
 from xmodctl.run.checkpoints import KEPT
 from xmodctl.training.cost import activations
 from xmodctl.training.loop import total_steps
+from xmodctl.training.masked_lm.masking import MASKED_SHARE
 
 if TYPE_CHECKING:
     from xmodctl.model import Facts, ParameterReport, Source

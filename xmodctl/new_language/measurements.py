@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xmodctl.masked_lm.held_out import HeldOutLoss
-from xmodctl.masked_lm.packed_text import PackedText
 from xmodctl.statistics.resampling import bootstrap
+from xmodctl.training.masked_lm.held_out import HeldOutLoss
+from xmodctl.training.masked_lm.packed_text import PackedText
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,6 @@ from xmodctl.core.events import (
 from xmodctl.core.files import read_json, write_json
 from xmodctl.data.texts import Corpus
 from xmodctl.languages import related
-from xmodctl.masked_lm.heads import HeadText, HeadTraining, initial_head, reset_head
-from xmodctl.masked_lm.held_out import frequency_baseline
-from xmodctl.masked_lm.integrity import combined_sha256, digests_on_path, tensor_digests
-from xmodctl.masked_lm.packed_text import MODEL_VOCABULARY, OWN_VOCABULARY, PackedText, pack_head_text
-from xmodctl.masked_lm.ranking import IDENTITY, Candidate, candidate_adapters, is_identity, rank_adapters, use_adapter
 from xmodctl.model.inference import best_device
 from xmodctl.new_language.adapter_initialization import AUTO, RANDOM
 from xmodctl.new_language.adapter_training import AdapterTraining, PreparedLanguage, measure
@@ -43,6 +38,18 @@ from xmodctl.new_language.plan import share_steps
 from xmodctl.new_language.vocabulary import train_vocabulary
 from xmodctl.new_language.vocabulary_fit import measure_fit
 from xmodctl.run.folder import validator
+from xmodctl.training.masked_lm.heads import HeadText, HeadTraining, initial_head, reset_head
+from xmodctl.training.masked_lm.held_out import frequency_baseline
+from xmodctl.training.masked_lm.integrity import combined_sha256, digests_on_path, tensor_digests
+from xmodctl.training.masked_lm.packed_text import MODEL_VOCABULARY, OWN_VOCABULARY, PackedText, pack_head_text
+from xmodctl.training.masked_lm.ranking import (
+    IDENTITY,
+    Candidate,
+    candidate_adapters,
+    is_identity,
+    rank_adapters,
+    use_adapter,
+)
 from xmodctl.training.resumable import interruptible
 
 if TYPE_CHECKING:

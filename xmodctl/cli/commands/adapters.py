@@ -177,7 +177,7 @@ def mix_adapters(
     from xmodctl.cli import display
     from xmodctl.cli.adding_progress import AddingProgress
     from xmodctl.cli.drawing import Drawing
-    from xmodctl.masked_lm.mixing import mix
+    from xmodctl.training.masked_lm.mixing import mix
 
     with Drawing(AddingProgress) as draw:
         package = mix(

@@ -42,8 +42,8 @@ def convert(
     - `xmodctl convert my-bert my-xmod --langs en`, then `xmodctl finetune --model my-xmod --task xnli --lang en`
     """
     say_loading(source)
+    from xmodctl.adapters.convert import convert as convert_encoder
     from xmodctl.cli import display
-    from xmodctl.model.porting import convert as convert_encoder
 
     result = convert_encoder(source, out, langs, reduction)
     if json:

@@ -8,9 +8,9 @@ import numpy as np
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.messages import listed
-from xmodctl.masked_lm.masking import Masker
 from xmodctl.model.precision import Precision
 from xmodctl.training.loop import Training
+from xmodctl.training.masked_lm.masking import Masker
 
 if TYPE_CHECKING:
     import torch

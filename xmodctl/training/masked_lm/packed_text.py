@@ -9,9 +9,9 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.versions import versions
 from xmodctl.data.encoding import cached, tokenizer_identity
 from xmodctl.data.texts import Corpus
-from xmodctl.masked_lm import heads
-from xmodctl.masked_lm.heads import HeadText
-from xmodctl.masked_lm.masking import Masker, pack
+from xmodctl.training.masked_lm import heads
+from xmodctl.training.masked_lm.heads import HeadText
+from xmodctl.training.masked_lm.masking import Masker, pack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

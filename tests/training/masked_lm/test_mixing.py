@@ -9,7 +9,7 @@ from command_line import refused, run
 
 from xmodctl import model
 from xmodctl.adapters.packages import read_package
-from xmodctl.masked_lm.mixing import search
+from xmodctl.training.masked_lm.mixing import search
 
 CYCLE = ("the", "cat", "red", "a", "dog")
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xmodctl.core.encoded import Encoded
-from xmodctl.masked_lm.held_out import measure_held_out
-from xmodctl.masked_lm.masking import Masker
 from xmodctl.model.precision import Precision
+from xmodctl.training.masked_lm.held_out import measure_held_out
+from xmodctl.training.masked_lm.masking import Masker
 
 if TYPE_CHECKING:
     from xmodctl.model import Xmod

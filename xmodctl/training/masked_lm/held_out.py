@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xmodctl.core.encoded import Encoded
-from xmodctl.masked_lm.masking import Ids, Masker
 from xmodctl.model.batches import IGNORED, evaluation_batches
 from xmodctl.model.inference import predicting
 from xmodctl.model.memory import in_halves
 from xmodctl.model.precision import Precision
+from xmodctl.training.masked_lm.masking import Ids, Masker
 
 if TYPE_CHECKING:
     from xmodctl.model import Xmod

@@ -15,10 +15,10 @@ from xmodctl.core.encoded import Encoded
 from xmodctl.core.events import HeadStep, HeadTrained, Listener, Notice
 from xmodctl.core.files import cache_folder, whole_file
 from xmodctl.core.safetensors_io import DamagedFileError, read_metadata, read_tensors, write_tensors
-from xmodctl.masked_lm.held_out import measure_held_out
-from xmodctl.masked_lm.masked_training import MaskedTraining
-from xmodctl.masked_lm.masking import Masker
 from xmodctl.model.precision import Precision
+from xmodctl.training.masked_lm.held_out import measure_held_out
+from xmodctl.training.masked_lm.masked_training import MaskedTraining
+from xmodctl.training.masked_lm.masking import Masker
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from xmodctl.masked_lm.masking import MASK_TOKEN_SHARE, RANDOM_TOKEN_SHARE, Masker, pack
 from xmodctl.model.batches import collate
+from xmodctl.training.masked_lm.masking import MASK_TOKEN_SHARE, RANDOM_TOKEN_SHARE, Masker, pack
 
 DOCUMENTS = ["the cat sleeps red", "a dog", "katze never runs the blue chat", "paka"] * 20
 

@@ -10,9 +10,9 @@ from torch.nn import functional
 from tests.scarce import Scarcity
 from xmodctl import model
 from xmodctl.core.events import listening
-from xmodctl.masked_lm import held_out
-from xmodctl.masked_lm.held_out import frequency_baseline, measure_held_out
-from xmodctl.masked_lm.masking import Masker, pack
+from xmodctl.training.masked_lm import held_out
+from xmodctl.training.masked_lm.held_out import frequency_baseline, measure_held_out
+from xmodctl.training.masked_lm.masking import Masker, pack
 
 DOCUMENTS = ["the cat sleeps red", "a dog", "katze never runs the blue chat", "paka"] * 20
 

@@ -16,13 +16,13 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, MixtureFound, ModelLoading, Notice, warn
 from xmodctl.data.texts import Corpus, gather
 from xmodctl.languages import related, resolve, same
-from xmodctl.masked_lm.heads import HeadText, HeadTraining, head_recipe
-from xmodctl.masked_lm.held_out import measure_held_out
-from xmodctl.masked_lm.integrity import combined_sha256, digests_on_path, tensor_digests
-from xmodctl.masked_lm.packed_text import MODEL_VOCABULARY, PackedText, pack_head_text
-from xmodctl.masked_lm.ranking import IDENTITY, Candidate, candidate_adapters, is_identity, rank_adapters
 from xmodctl.model.inference import best_device
 from xmodctl.model.precision import resolve_precision
+from xmodctl.training.masked_lm.heads import HeadText, HeadTraining, head_recipe
+from xmodctl.training.masked_lm.held_out import measure_held_out
+from xmodctl.training.masked_lm.integrity import combined_sha256, digests_on_path, tensor_digests
+from xmodctl.training.masked_lm.packed_text import MODEL_VOCABULARY, PackedText, pack_head_text
+from xmodctl.training.masked_lm.ranking import IDENTITY, Candidate, candidate_adapters, is_identity, rank_adapters
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
