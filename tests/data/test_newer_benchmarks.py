@@ -53,6 +53,15 @@ COMMENTS = [
     for i, (language, label) in enumerate((("de", "FAVOR"), ("it", "AGAINST"), ("it", "FAVOR")))
 ]
 TRANSLATED = [{"sentence1": f"Satz {i}", "sentence2": f"sentence {i}", "lang": "deu-eng"} for i in range(2)]
+MINED = [
+    {
+        "source_sentence": f"Satz {i}",
+        "target_sentence": f"sentence {i}",
+        "source_lang": f"de-{i}",
+        "target_lang": f"en-{i}",
+    }
+    for i in range(2)
+]
 SIMILAR = [{"sentence1": "a", "sentence2": "b", "score": score} for score in (4.5, 0.0)]
 
 
@@ -275,6 +284,44 @@ CASES = [
         gzip.compress(jsonl(SIMILAR)),
         [4.5, 0.0],
         ("en-de/test.jsonl.gz",),
+    ),
+    Case(
+        "sts17-cross-lingual",
+        "es",
+        "mteb/sts17-crosslingual-sts",
+        "es-en/test.jsonl.gz",
+        gzip.compress(jsonl(SIMILAR)),
+        [4.5, 0.0],
+        ("es-es/test.jsonl.gz",),
+        row={"text": "a", "text_pair": "b"},
+    ),
+    Case(
+        "sts17-cross-lingual",
+        "de-en",
+        "mteb/sts17-crosslingual-sts",
+        "en-de/test.jsonl.gz",
+        gzip.compress(jsonl(SIMILAR)),
+        [4.5, 0.0],
+        row={"text": "b", "text_pair": "a"},
+    ),
+    Case(
+        "bucc2018",
+        "zh",
+        "google/xtreme",
+        "bucc18.zh/test-00000-of-00001.parquet",
+        parquet(MINED),
+        ["sentence 0", "sentence 1"],
+        ("bucc18.zh/validation-00000-of-00001.parquet", "bucc18.de/test-00000-of-00001.parquet"),
+        row={"text": "Satz 0"},
+    ),
+    Case(
+        "bucc2018",
+        "de",
+        "google/xtreme",
+        "bucc18.de/validation/0000.parquet",
+        parquet(MINED),
+        ["sentence 0", "sentence 1"],
+        split="validation",
     ),
     Case(
         "sts17",

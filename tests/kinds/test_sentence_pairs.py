@@ -79,6 +79,78 @@ def test_of_equal_texts_only_the_first_is_found():
     assert kind.baseline(["a", "b", "c"], rows, task, "de") == pytest.approx(100 / 3)
 
 
+def xtreme_bucc_f1(x: np.ndarray, y: np.ndarray, sources: list[str], targets: list[str]) -> tuple[float, set[tuple]]:
+    """Return the F1 in percent, and the pairs, of mining as XTREME's script does; row i of both sides is a gold pair.
+
+    Written anew from `third_party/utils_retrieve.py` of google-research/xtreme: `mine_bitext(mode="mine",
+    retrieval="max", margin="ratio", neighborhood=4, dist="cosine")` keeps one vector of equal sentences (the last),
+    `read_sent2id` drops repeated sentences, `bucc_optimize` finds the threshold on the gold pairs, and `bucc_extract`
+    applies it.
+    """
+    x_of, y_of = (dict(zip(texts, side, strict=True)) for texts, side in ((sources, x), (targets, y)))
+    x, y = (np.array([v / np.linalg.norm(v) for v in side.values()]) for side in (x_of, y_of))
+    cosines = x @ y.T
+    x_near = [sorted(range(len(y)), key=lambda j: -cosines[i, j])[:4] for i in range(len(x))]
+    y_near = [sorted(range(len(x)), key=lambda i: -cosines[i, j])[:4] for j in range(len(y))]
+    x_mean = [np.mean([cosines[i, j] for j in near]) for i, near in enumerate(x_near)]
+    y_mean = [np.mean([cosines[i, j] for i in near]) for j, near in enumerate(y_near)]
+
+    def margin(i: int, j: int) -> float:
+        return cosines[i, j] / ((x_mean[i] + y_mean[j]) / 2)
+
+    found = [max((margin(i, j), i, j) for j in near) for i, near in enumerate(x_near)]
+    found += [max((margin(i, j), i, j) for i in near) for j, near in enumerate(y_near)]
+    seen: set[tuple[str, int]] = set()
+    candidates = []
+    for score, i, j in sorted(found, reverse=True):
+        if ("x", i) not in seen and ("y", j) not in seen:
+            seen |= {("x", i), ("y", j)}
+            source, target = [*x_of][i], [*y_of][j]
+            if sources.count(source) == targets.count(target) == 1:
+                candidates.append((score, (sources.index(source), targets.index(target))))
+    best, threshold, correct = 0.0, 0.0, 0
+    for number, (score, (i, j)) in enumerate(candidates):
+        correct += i == j
+        precision, recall = correct / (number + 1), correct / len(sources)
+        if correct and (f1 := 2 * precision * recall / (precision + recall)) > best:
+            best, threshold = f1, (score + candidates[min(number + 1, len(candidates) - 1)][0]) / 2
+    return 100 * best, {pair for score, pair in candidates if score >= threshold}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("repeats", [False, True])
+def test_f1_of_mined_pairs_is_xtremes(seed, repeats, monkeypatch):
+    monkeypatch.setattr("xmodctl.kinds.mining.ROWS_AT_A_TIME", 7)
+    kind, task = KINDS["sentence-retrieval"], described("sentence-retrieval", metric="f1")
+    texts, pairs = vectors(seed, 60, noise=0.9)
+    sides = {"text": [f"t{number}" for number in range(60)], "text_pair": [f"p{number}" for number in range(60)]}
+    if repeats:
+        for side, of_side in (("text", texts), ("text_pair", pairs)):
+            for first, second in ((3, 17), (3, 40), (8, 9)):
+                sides[side][second], of_side[second] = sides[side][first], of_side[first]
+    rows = Dataset.from_dict({"id": [f"r{number}" for number in range(60)], **sides})
+    predictions, statistics, metrics = score_predictions(kind, task, rows, "de", encoded(60), interleaved(texts, pairs))
+    expected, mined = xtreme_bucc_f1(texts, pairs, sides["text"], sides["text_pair"])
+    assert 20 < expected < 95
+    assert metrics["f1"] == pytest.approx(expected, abs=1e-9)
+    own = {(number, int(row.prediction[2][1:])) for number, row in enumerate(predictions) if row.prediction[2]}
+    assert own == mined
+    interval = headline_interval(kind, task, statistics)
+    assert interval.low < expected < interval.high
+
+
+@pytest.mark.parametrize(("count", "reversed_f1"), [(1, 100), (2, 0)])
+def test_few_pairs_are_mined_with_fewer_neighbors(count, reversed_f1):
+    kind, task = KINDS["sentence-retrieval"], described("sentence-retrieval", metric="f1")
+    texts = np.eye(3)[:count] + 0.1
+    rows = Dataset.from_dict({"id": ["a", "b"][:count]})
+    _, _, metrics = score_predictions(kind, task, rows, "de", encoded(count), interleaved(texts, texts))
+    assert metrics["f1"] == 100
+    reverse = interleaved(texts, texts[::-1])
+    _, _, metrics = score_predictions(kind, task, rows, "de", encoded(count), reverse)
+    assert metrics["f1"] == reversed_f1
+
+
 def test_an_interval_of_accuracy_is_one_of_a_share():
     kind, task = KINDS["sentence-retrieval"], described("sentence-retrieval")
     found = [["r", "x"]] * 45 + [["x", "r"]] * 5
