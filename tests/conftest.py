@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,12 @@ settings.load_profile("any machine")
 def _leave_nothing_behind() -> Iterator[None]:
     yield
     shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _draw_the_same_numbers_alone_and_among_other_tests() -> None:
+    if "torch" in sys.modules:  # importing it would cost tests that do not need it four seconds
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

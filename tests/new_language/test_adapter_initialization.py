@@ -32,7 +32,7 @@ def test_the_mean_of_several_adapters_leaves_them_as_they_are(xmod):
     tensors = initial_tensors(xmod, "en_XX+sw_KE", "zu_ZA", seed=1)
     assert list(tensors) == list(xmod.adapter_shapes("zu_ZA"))
     for number, tensor in enumerate(tensors.values()):
-        assert torch.allclose(tensor, (before["en_XX"][number] + before["sw_KE"][number]) / 2)
+        assert torch.allclose(tensor, (before["en_XX"][number] + before["sw_KE"][number]) / 2, atol=1e-6)
         tensor.fill_(7)
     for language, tensors in before.items():
         for old, now in zip(tensors, xmod.adapter(language).values(), strict=True):
