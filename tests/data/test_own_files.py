@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from xmodctl.catalog import catalog as library
 from xmodctl.core.errors import UserError
+from xmodctl.core.schema import parse_override
 from xmodctl.data import coverage, load_rows
 from xmodctl.data.own_data import FittedTask, fit
 from xmodctl.data.splitting import SplittableRow, split_rows
@@ -204,6 +206,18 @@ CELLS: dict[str, tuple[str, str, str, dict[str, object]]] = {
         {"answers": {"text": [], "answer_start": []}},
     ),
     "letters of choices": ("choices", "question,option_a,option_b,answer", "q {n},u,v,{l}", {"label": 0}),
+    "choices in columns of letters": (
+        "choices",
+        "question,B,A,C,answer",
+        "q {n},v,u,w,{l}",
+        {"choices": ["u", "v", "w"]},
+    ),
+    "names of choices": (
+        "choices",
+        "ending1,ending0,label",
+        "v {n},u,ending{f}",
+        {"choices": ["u", "v 0"], "label": 0},
+    ),
     "texts of choices": ("choices", "question,option_a,option_b,answer", "q {n},Z,Y,{t}", {"label": 1}),
 }
 
@@ -216,6 +230,18 @@ def test_cells_of_text_hold_lists_answers_and_choices(tmp_path, case):
     task = fit_file(tmp_path, "d.csv", document(f"{header},split", rows), kind).task
     first = load_rows(task, "en", "train", folder=tmp_path / "d.csv", single_language=True).table[0]
     assert {column: first[column] for column in expected} == expected
+
+
+def test_one_of_several_groups_of_choices_is_named_by_the_user(tmp_path):
+    data = document("A,B,choice1,choice2,label", [f"u,v {n},w,x,0" for n in range(20)])
+    with pytest.raises(
+        UserError, match="several groups of columns may be the choices: choice1, choice2; A, B;"
+    ) as error:
+        fit_file(tmp_path, "d.csv", data, "choices")
+    option, value = shlex.split(str(error.value).rpartition("with ")[2])
+    assert (option, value) == ("--set", 'columns.choices=["choice1", "choice2"]')
+    task = library.task("choices").with_values(dict((parse_override(value),)), origin="--set")
+    assert fit(task, tmp_path / "d.csv", ["en"]).task.columns["choices"] == ["choice1", "choice2"]
 
 
 def test_an_answer_that_occurs_twice_needs_its_offset(tmp_path):

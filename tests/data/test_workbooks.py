@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import shlex
 import sys
 import zipfile
 from pathlib import Path
@@ -61,9 +62,22 @@ def test_cells_keep_their_types(tmp_path):
     assert fit(library.task("classification"), path, ["en"]).task.labels == ("3", "10")
 
 
-def test_several_sheets_with_cells_are_refused_by_name(tmp_path):
-    path = write_workbook(tmp_path / "d.xlsx", [HEADER, *tickets()], [("notes",)])
-    assert "several sheets with cells: Sheet 1, Sheet 2; save the one" in refusal(path)
+def test_a_sheet_is_read_by_its_name_which_messages_give(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = write_workbook(Path("d.xlsx"), [HEADER, *tickets()], [("notes",)], [], [HEADER, *tickets(("c", "d"))])
+    message = refusal(path)
+    assert message.startswith("d.xlsx has several sheets with cells: Sheet 1, Sheet 2, Sheet 4; give one after a colon")
+    (named,) = shlex.split(message.rpartition(": ")[2])
+    assert fit(library.task("classification"), Path(named), ["en"]).task.labels == ("a", "b")
+    fourth = Path("d.xlsx:Sheet 4")
+    task = fit(library.task("classification"), fourth, ["en"]).task
+    assert task.labels == ("c", "d")
+    assert len(load_rows(task, "en", "train", folder=fourth)) == 16
+    assert 'the sheet "Sheet 3" is empty; give one of Sheet 1' in refusal(Path("d.xlsx:Sheet 3"))
+    assert (
+        "the sheet \"Tickets\" is not there; give one of Sheet 1, Sheet 2, Sheet 4, such as 'd.xlsx:Sheet 1'"
+        in refusal(Path("d.xlsx:Tickets"))
+    )
 
 
 def test_formulas_count_by_their_value_and_are_refused_without_one(tmp_path):

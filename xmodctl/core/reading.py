@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from io import BufferedReader
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -9,11 +10,23 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 LARGEST_JSON = 2**25
 """Bytes; descriptions, manifests and plans have far fewer, and a value takes up to 25 times its text in memory."""
 
+_WITH_SHEET = re.compile(r"(.+\.xlsx):([^/\\:?*\[\]]+)", re.IGNORECASE)
+"""A workbook and one of its sheets, whose name cannot have the other characters."""
+
 _NOT_REGULAR = "it is not a regular file but a folder, a pipe, a socket or a device"
 
 
 class OutsideFolderError(ValueError):
     """A name that a file gives leads out of the folder that it belongs to; the message shows the name."""
+
+
+def file_and_sheet(path: str | Path) -> tuple[Path, str]:
+    """Return the file that a path names, and the sheet: `book.xlsx:Tickets` is a sheet of a workbook.
+
+    The sheet is empty if the path names none, or if there is a file of that name.
+    """
+    match = _WITH_SHEET.fullmatch(str(path))
+    return (Path(match[1]), match[2]) if match and not os.path.exists(path) else (Path(path), "")
 
 
 def check_regular(path: str | Path) -> None:

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple, cast
 from xmodctl.core.errors import UserError
 from xmodctl.core.jsonl import LONGEST_LINE
 from xmodctl.core.mistakes import Mistakes
-from xmodctl.core.reading import check_regular, open_regular
+from xmodctl.core.reading import check_regular, file_and_sheet, open_regular
 from xmodctl.data.sources import names_of
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS
 from xmodctl.kinds.rows import Columns, Raw
@@ -92,7 +92,7 @@ def guarded(file: DataFile, rows: Callable[[DataFile], Numbered]) -> Numbered:
 
 
 def _identity(path: Path) -> tuple[int, int, int]:
-    status = path.stat()
+    status = file_and_sheet(path)[0].stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 

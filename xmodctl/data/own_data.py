@@ -183,7 +183,7 @@ def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
     for column, presence in task.missing.items():
         free = [name for name in header if name not in used]
         candidates = usual_columns(column, free, task.missing)
-        several = _several_columns(task, column, free, candidates, first)
+        several = _several_columns(task, column, free, candidates, first, path)
         if several:
             columns[column] = several
             used.update(several)
@@ -200,14 +200,26 @@ def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
     return ({"columns": {**task.columns, **columns}} if columns else {}), str(path)
 
 
-def _several_columns(task: Task, column: str, free: Sequence[str], candidates: Sequence[str], first: Raw) -> list[str]:
-    """Return the columns that are one of the kind's together, or an empty list."""
+def _several_columns(
+    task: Task, column: str, free: Sequence[str], candidates: Sequence[str], first: Raw, path: Path
+) -> list[str]:
+    """Return the columns that are one of the kind's together, or an empty list.
+
+    Raises:
+        UserError: Several groups of columns may be.
+    """
     if column == "answers":
         return parted_answers(free) if column not in candidates else []
     if candidates:
         return []
     if column == "choices":
-        return numbered_choices(free)
+        groups = numbered_choices(free)
+        if len(groups) > 1:
+            raise UserError(
+                f"{path}: several groups of columns may be the choices: {'; '.join(map(listed, groups))}; name one "
+                f"with --set {shlex.quote(f'columns.choices={json.dumps(groups[0])}')}"
+            )
+        return groups[0] if groups else []
     if column == KINDS[task.kind].gold_column and KINDS[task.kind].takes_flags:
         flags = [name for name in free if written_form(first[name]) in _FLAGS]
         return flags if len(flags) > 1 else []

@@ -15,7 +15,7 @@ from xmodctl.core.files import read_json
 from xmodctl.core.jsonl import parse_object, unique_object
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes, RowError
-from xmodctl.core.reading import check_regular, inside
+from xmodctl.core.reading import check_regular, file_and_sheet, inside
 from xmodctl.data.columns import checked_header
 from xmodctl.data.conll import conll_rows
 from xmodctl.data.delimited import csv_rows, tsv_rows
@@ -81,7 +81,7 @@ def format_of(path: Path) -> str:
     """Return the key of `FORMATS` for a file or a saved data set, or an empty string if there is none."""
     if path.is_dir():
         return SAVED if (path / "state.json").is_file() else ""
-    stem = path.name.lower()
+    stem = file_and_sheet(path)[0].name.lower()
     for suffix in COMPRESSIONS:
         stem = stem.removesuffix(suffix)
     return next((extension for extension in FORMATS if stem.endswith(extension)), "")

@@ -14,6 +14,7 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import listed, quoted
 from xmodctl.core.mistakes import Mistakes
+from xmodctl.core.reading import file_and_sheet
 from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
 from xmodctl.data.sources import SPLIT_NAMES, DataSource, joined_spellings, language_in
 from xmodctl.data.splitting import SplittableRow, split_rows
@@ -161,7 +162,9 @@ def contents_of(task: Task, file: Path) -> Contents:
         check_format(part)
     try:
         identities = [
-            (os.path.realpath(part), status.st_size, status.st_mtime_ns) for part in parts for status in [part.stat()]
+            (os.path.realpath(part), status.st_size, status.st_mtime_ns)
+            for part in parts
+            for status in [file_and_sheet(part)[0].stat()]
         ]
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror or error}") from error

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 
 LANGUAGE_COLUMNS = ("language", "lang", "locale", "language_code", "lang_code")
 """In files with several languages: the columns that may give the language, in the order in which they are tried."""
@@ -38,7 +39,9 @@ _ANSWER_STARTS = (
     "answer_offset", "start_position",
 )  # fmt: skip
 _RIGHT_CHOICES = ("label", "answer", "correct", "correct_answer", "answer_key", "answerkey", "gold")
-_NUMBERED_CHOICE = re.compile(r"(choice|option|ending|answer)_?([0-9]{1,2}|[a-e])")
+_NUMBERED_CHOICE = re.compile(r"(choice|option|ending|answer)_?([0-9]{1,2}|[a-j])")
+_LETTERS = "abcdefghij"
+"""Names of columns that hold a choice each; the first two at least, and none is missing."""
 
 
 def usual_columns(column: str, header: Sequence[str], wanted: Collection[str]) -> list[str]:
@@ -72,10 +75,16 @@ def parted_answers(header: Sequence[str]) -> list[str]:
     return [texts[0], starts[0]] if len(texts) == len(starts) == 1 else []
 
 
-def numbered_choices(header: Sequence[str]) -> list[str]:
-    """Return the columns that hold one choice each, such as `choice1` and `choice2`, or an empty list."""
-    columns = [name for name in header if _NUMBERED_CHOICE.fullmatch(_folded(name))]
-    return columns if len(columns) > 1 else []
+def numbered_choices(header: Sequence[str]) -> list[list[str]]:
+    """Return groups of columns that hold one choice each, in their order: `choice1` and `choice2`, or `A` to `D`."""
+    numbered: dict[str, dict[str, str]] = {}
+    for name in header:
+        if match := _NUMBERED_CHOICE.fullmatch(_folded(name)):
+            numbered.setdefault(match[1], {})[match[2].zfill(2)] = name
+    groups = [[group[number] for number in sorted(group)] for group in numbered.values()]
+    letters = {_folded(name): name for name in header}
+    groups.append([letters[letter] for letter in takewhile(letters.__contains__, _LETTERS)])
+    return [group for group in groups if len(group) > 1]
 
 
 def usual_language_columns(header: Sequence[str]) -> list[str]:

@@ -1,16 +1,18 @@
-"""Excel workbooks as rows: one sheet with a header, values of formulas; read with openpyxl, which is an extra."""
+"""Excel workbooks as rows: a sheet with a header, values of formulas; read with openpyxl, which is an extra."""
 
 import datetime
 import io
+import shlex
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import listed, quoted
-from xmodctl.core.reading import check_regular
+from xmodctl.core.reading import check_regular, file_and_sheet
 from xmodctl.data.columns import checked_header
 from xmodctl.data.files import LARGEST_DOCUMENT, DataFile, Numbered
 
@@ -23,10 +25,13 @@ Cells = Sequence[Any]
 
 
 def workbook_rows(file: DataFile) -> Numbered:
-    """Read the only sheet of a workbook that has cells; empty cells are empty text, as in CSV.
+    """Read the sheet that is named (`book.xlsx:Tickets`), or else the only one with cells.
+
+    Empty cells are empty text, as in CSV.
 
     Raises:
-        UserError: It cannot be read, several sheets have cells, or formulas have no stored values.
+        UserError: It cannot be read, several sheets have cells and none is named, the named one has none, or formulas
+            have no stored values.
     """
     try:
         import openpyxl  # noqa: F401  (whether it is there)
@@ -34,18 +39,19 @@ def workbook_rows(file: DataFile) -> Numbered:
         raise UserError(
             f"{file.name} is an Excel workbook, which needs an extra: pip install 'xmodctl[excel]'; or save it as CSV"
         ) from None
-    check_regular(file.path)
+    path, sheet = file_and_sheet(file.path)
+    check_regular(path)
     try:
-        with zipfile.ZipFile(file.path) as archive:
+        with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
-        if max(size, file.path.stat().st_size) > LARGEST_DOCUMENT:
+        if max(size, path.stat().st_size) > LARGEST_DOCUMENT:
             raise UserError(
                 f"{file.name} is a workbook of more than {LARGEST_DOCUMENT // 2**20} MiB; save it as CSV in UTF-8"
             )
-        content = file.path.read_bytes()
+        content = path.read_bytes()
         values, formulas = (_opened(content, only_values=only_values) for only_values in (True, False))
         try:
-            name = _only_sheet(file, values)
+            name = _chosen_sheet(file, path, sheet, values)
             yield from _numbered(file, zip(_rows(values[name]), _rows(formulas[name]), strict=False))
         finally:
             values.close()
@@ -68,21 +74,24 @@ def _opened(content: bytes, *, only_values: bool) -> Any:
         return openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=only_values)
 
 
-def _only_sheet(file: DataFile, workbook: Any) -> str:
-    """Return the name of the sheet with cells.
+def _chosen_sheet(file: DataFile, path: Path, sheet: str, workbook: Any) -> str:
+    """Return the name of the sheet to read.
 
     Raises:
-        UserError: There are several.
+        UserError: There is no such sheet, it is empty, or none is named and several have cells.
     """
-    sheets = [sheet.title for sheet in workbook.worksheets if any(map(_is_filled, _rows(sheet)))]
-    if len(sheets) > 1:
-        raise UserError(
-            f"{file.name} has several sheets with cells: {listed(sheets)}; save the one with the rows as a file of its "
-            "own, or remove the others"
-        )
-    if not sheets:
+    filled = [each.title for each in workbook.worksheets if any(map(_is_filled, _rows(each)))]
+    if not filled:
         raise UserError(f"{file.name} is empty; expected rows")
-    return str(sheets[0])
+    if sheet in filled:
+        return sheet
+    choice = shlex.quote(f"{path}:{filled[0]}")
+    if sheet:
+        problem = "is empty" if sheet in workbook.sheetnames else "is not there"
+        raise UserError(f"{path}: the sheet {quoted(sheet)} {problem}; give one of {listed(filled)}, such as {choice}")
+    if len(filled) > 1:
+        raise UserError(f"{path} has several sheets with cells: {listed(filled)}; give one after a colon: {choice}")
+    return str(filled[0])
 
 
 def _rows(sheet: Any) -> Iterator[Cells]:

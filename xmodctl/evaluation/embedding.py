@@ -18,6 +18,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.events import ModelLoading, warn
 from xmodctl.core.files import check_can_write, disk_errors, whole_file
 from xmodctl.core.messages import counted
+from xmodctl.core.reading import file_and_sheet
 from xmodctl.core.requests import command
 from xmodctl.evaluation.input_rows import TextMaker, input_rows
 from xmodctl.evaluation.input_tables import is_input
@@ -214,7 +215,11 @@ def embed(request: EmbedRequest) -> Embeddings:
             found before the model is loaded.
     """
     listen = request.listen or warn
-    if isinstance(request.inputs, str | Path) and str(request.inputs) != "-" and not Path(request.inputs).exists():
+    if (
+        isinstance(request.inputs, str | Path)
+        and str(request.inputs) != "-"
+        and not file_and_sheet(request.inputs)[0].exists()
+    ):
         raise UserError(f"there is no file {request.inputs}; give a file, or - for standard input")
     chosen = find_vector_model(
         request.model, request.run, request.seed, pooling=request.pooling, layer=request.layer, prefix=request.prefix

@@ -11,6 +11,7 @@ from xmodctl.catalog.locations import Split
 from xmodctl.core.arguments import as_overrides
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.events import Listener, Notice, warn
+from xmodctl.core.reading import file_and_sheet
 from xmodctl.core.requests import command
 from xmodctl.evaluation.compare import compare_controls
 from xmodctl.evaluation.data_sets import by_data_set
@@ -126,7 +127,7 @@ def data_folder(run: "Run", data: str | Path | None, split: str, listen: Listene
     if data is None and run.plan.data:
         data = run.plan.data
         listen(Notice(f"data: {data}, as in the run"))
-    if data is not None and not Path(data).exists():
+    if data is not None and not file_and_sheet(data)[0].exists():
         raise UserError(
             f"--data {data} is not a folder or a file; give a file, or a folder of files such as LANGUAGE/{split}.jsonl"
         )
@@ -139,7 +140,7 @@ def reading(run: "Run", folder: Path | None) -> "Run":
     if folder is None or (run.plan.data and folder.resolve() == Path(run.plan.data)):
         return run
     unknown: dict[str, Any] = {"languages": {}} if "languages" in task.from_data else {}
-    if folder.is_file() and task.split_seed is not None:
+    if file_and_sheet(folder)[0].is_file() and task.split_seed is not None:
         unknown["split_seed"] = None  # all rows of another file are of the split to score
     return run.with_task(unknown, origin="--data") if unknown else run
 

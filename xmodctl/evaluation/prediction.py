@@ -14,6 +14,7 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import ModelLoading, Notice, warn
 from xmodctl.core.files import check_can_write, whole_file
+from xmodctl.core.reading import file_and_sheet
 from xmodctl.core.requests import command
 from xmodctl.evaluation.input_rows import RowMaker, input_rows
 from xmodctl.evaluation.input_tables import is_input
@@ -159,7 +160,11 @@ def predict(request: PredictRequest) -> Predictions:
     run = find_run(request.run)
     if request.run is None:
         listen(Notice(f"run: {run.folder} (the newest; choose another one with --run)"))
-    if isinstance(request.inputs, str | Path) and str(request.inputs) != "-" and not Path(request.inputs).exists():
+    if (
+        isinstance(request.inputs, str | Path)
+        and str(request.inputs) != "-"
+        and not file_and_sheet(request.inputs)[0].exists()
+    ):
         raise UserError(f"there is no file {request.inputs}; give a file, or - for standard input")
     seed = chosen_seed(run, request.seed)
     if run.plan.vectors is not None:

@@ -11,6 +11,7 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.arguments import POOLINGS, check_choice
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.events import Listener, ModelLoading, Notice
+from xmodctl.core.reading import file_and_sheet
 from xmodctl.core.schema import keys_of
 from xmodctl.data.own_data import fit
 from xmodctl.evaluation.requests import EvaluationRequest
@@ -123,11 +124,12 @@ def _with_local_data(task: Task, request: EvaluationRequest, listen: Listener) -
             raise UserError(f"the task {task.name} is about data of your own; give it with --data FILE or --data DIR")
         return task
     folder = Path(data)
-    if not folder.exists():
+    file, _ = file_and_sheet(data)
+    if not file.exists():
         raise UserError(
             f"--data {data} is not a folder or a file; give a file, or a folder such as LANGUAGE/test.jsonl"
         )
-    if folder.is_file() and not task.split_column:
+    if file.is_file() and not task.split_column:
         task = task.with_values({"split_seed": None}, origin="--data")
     named = [part for part in request.selection.split(",") if part not in ("all", "@task") and part[:1] != "-"]
     fitted = fit(task, folder, [part.partition("=")[0].strip() for part in named] or (task.source_language,))
@@ -135,7 +137,7 @@ def _with_local_data(task: Task, request: EvaluationRequest, listen: Listener) -
         listen(Notice(text))
     for text in fitted.cautions:
         listen(Notice(text, caution=True))
-    if not folder.is_file() or fitted.task.language_column:
+    if not file.is_file() or fitted.task.language_column:
         return fitted.task
     if len(named) != 1:
         raise UserError(

@@ -244,7 +244,8 @@ class ChoiceReader(RowReader):
         else:
             choices = [read_text(raw, name, allow_empty=self._allow_empty) for name in self._choices]
         _check_choices(choices)
-        label = _position(cell(raw, self._label), choices, labels, self._label)
+        names = [] if isinstance(self._choices, str) else self._choices
+        label = _position(cell(raw, self._label), choices, labels, self._label, names)
         if label >= len(choices):
             first = labels.names[0] if labels.names else 0
             raise RowError(
@@ -271,14 +272,19 @@ class ChoiceReader(RowReader):
         return False
 
 
-def _position(value: Any, choices: Sequence[str], labels: Labels, column: str) -> int:
-    """Return the position of the correct choice, by its number or name; without names, also by its text or letter."""
+def _position(value: Any, choices: Sequence[str], labels: Labels, column: str, names: Sequence[str]) -> int:
+    """Return the position of the correct choice, by its number or name.
+
+    Without names of labels, also by its text, its letter, or the name of its column.
+    """
     text = value.strip() if isinstance(value, str) and not labels.names else ""
     places = [position for position, choice in enumerate(choices) if text and choice.strip() == text]
     if len(places) == 1 and not text.isdecimal():
         return places[0]
     if len(text) == 1 and "a" <= text.casefold() < chr(ord("a") + len(choices)):
         return ord(text.casefold()) - ord("a")
+    if text in names:
+        return names.index(text)
     return labels.id_of(value, column)
 
 

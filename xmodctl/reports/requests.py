@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from xmodctl.core.arguments import POOLINGS, as_paths, as_selection, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
+from xmodctl.core.reading import file_and_sheet
 from xmodctl.reports.formats import DEFAULT, format_names, format_of, is_figure
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class ReportRequest:
                 )
         if self.errors < 0:
             raise UserError(f"--errors {self.errors}: give 0 or more")
-        if self.data is not None and not Path(self.data).exists():
+        if self.data is not None and not file_and_sheet(self.data)[0].exists():
             raise UserError(
                 f"--data {self.data} is not a folder or a file; give a file, or a folder of LANGUAGE/{self.split}.jsonl"
             )

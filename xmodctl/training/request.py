@@ -9,6 +9,7 @@ from typing import Any
 from xmodctl.core.arguments import DEFAULT_MODEL, PRECISIONS, as_seeds, as_selection, check_choice, check_limit
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
+from xmodctl.core.reading import file_and_sheet
 from xmodctl.run.folder import RUNS
 
 ON_EXISTS = ("resume", "redo", "error")
@@ -54,7 +55,7 @@ class PlanRequest:
     def __post_init__(self) -> None:
         check_choice("--precision", self.precision, PRECISIONS)
         check_limit(self.limit)
-        if self.data is not None and not Path(self.data).expanduser().exists():
+        if self.data is not None and not file_and_sheet(Path(self.data).expanduser())[0].exists():
             raise UserError(
                 f"--data {self.data} is not a folder or a file; give a file, or a folder of LANGUAGE/train.jsonl"
             )
