@@ -96,6 +96,12 @@ def test_a_plan_finds_its_folder_although_descriptions_were_edited_since(tmp_pat
         assert Run.folder_of(other, tmp_path / "runs") == tmp_path / "runs" / other.folder_name
 
 
+def test_a_plan_that_is_made_before_a_download_names_the_same_folder(tmp_path):
+    assert replace(PLAN, revision=None, config_sha256=None).folder_name == PLAN.folder_name
+    folder = replace(PLAN, model=str(tmp_path))
+    assert replace(folder, config_sha256="1").folder_name != folder.folder_name
+
+
 def test_notes_on_a_task_leave_the_folder_as_older_versions_name_it():
     assert edited(notes=["Beware."], rows={"test": 5}).folder_name == edited(notes=[], rows={}).folder_name
 

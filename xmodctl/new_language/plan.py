@@ -1,7 +1,5 @@
 """From a request to the plan of adding languages: names, recipe and text files, each checked."""
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from xmodctl.languages import name, resolve, same
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.new_language.adapter_initialization import check_init_from
 from xmodctl.new_language.request import AddLanguageRequest
-from xmodctl.run.folder import validator
+from xmodctl.run.folder import name_digits, validator
 from xmodctl.training.planning import ResolvedPlan, check_length, origins
 
 if TYPE_CHECKING:
@@ -72,8 +70,7 @@ class Plan:
         values = self.to_json()
         if not self.strip_markup:  # as in plans of earlier versions, whose folders keep their names
             del values["strip_markup"]
-        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-        return f"add-{'+'.join(self.languages)}-{Path(self.model).name}-{digest[:6]}"
+        return f"add-{'+'.join(self.languages)}-{Path(self.model).name}-{name_digits(values)}"
 
 
 def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple[ResolvedPlan[Plan], M]:

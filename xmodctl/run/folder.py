@@ -1,6 +1,8 @@
 """Folders that keep what a plan produces, seed by seed; a file in each says which plan, and one process may use it."""
 
 import glob
+import hashlib
+import json
 import os
 import re
 import shlex
@@ -282,6 +284,22 @@ def differences(requested: StoredPlan, existing: StoredPlan, *, ignored: re.Patt
         for key in sorted({*new, *old}, key=lambda key: (key.startswith("earlier"), key))  # `stages` says the same
         if new.get(key) != old.get(key) and not ignored.fullmatch(key)
     ]
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """Return the sha256 of plain JSON values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def name_digits(values: Mapping[str, Any]) -> str:
+    """Return the six digits of a folder's name, which keep different plans apart; `values` are those of the plan.
+
+    Which revision of a model is used is known after its download. A plan that is made before has the same digits, so a
+    dry run names the folder of the training.
+    """
+    if os.path.isabs(values["model"]):
+        return digest_of(values)[:6]
+    return digest_of({**values, "revision": None, "config_sha256": None})[:6]
 
 
 def validator(kind: type) -> TypeAdapter[Any]:

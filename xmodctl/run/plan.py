@@ -1,7 +1,5 @@
 """A plan: everything that determines the result of a run."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +9,7 @@ from pydantic import ConfigDict, Field
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
 from xmodctl.model.precision import Precision
-from xmodctl.run.folder import validator
+from xmodctl.run.folder import digest_of, name_digits, validator
 
 
 @dataclass(frozen=True)
@@ -104,11 +102,14 @@ class Plan:
     @property
     def digest(self) -> str:
         """Sha256 of the plan without remarks on its tasks: equal for plans that compute the same."""
+        return digest_of(self._without_remarks())
+
+    def _without_remarks(self) -> dict[str, Any]:
         values = self.to_json()
         for task in (values["task"], *values["earlier"]):
             for key in ("notes", "rows", "translated"):  # which older versions do not have
                 task.pop(key, None)
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        return values
 
     @property
     def folder_name(self) -> str:
@@ -116,8 +117,9 @@ class Plan:
         model = Path(self.model).name
         shots = f"-{self.shots.count}shots" if self.shots else ""
         rows = f"-{self.rows}rows" if self.rows else ""
+        digits = name_digits(self._without_remarks())
         name = Path(self.data).name.partition(".")[0] if self.data and self.task.from_data else self.task.name
         if self.vectors is not None:
             body = f"{Path(self.vectors.run).name}-" if self.vectors.run else ""
-            return f"{name}-{body}{model}-{self.digest[:6]}"
-        return f"{name}-{'+'.join(self.source_languages)}{shots}{rows}-{model}-{self.digest[:6]}"
+            return f"{name}-{body}{model}-{digits}"
+        return f"{name}-{'+'.join(self.source_languages)}{shots}{rows}-{model}-{digits}"
