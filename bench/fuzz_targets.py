@@ -1,261 +1,27 @@
 """What `bench.fuzz` damages, and what reads it: every reader of files that others may have written."""
 
-import bz2
-import gzip
 import json
-import lzma
 import os
 import shutil
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
-
-from command_line import CHANGED, run
-from tiny import build_tiny_model
-
-from xmodctl.catalog.task import Task
-
-LABELS = ("entailment", "neutral", "contradiction")
-NLI = ("red", "blue", "never")
-
-TASKS: Mapping[str, dict[str, Any]] = {
-    "pairs": {
-        "kind": "sequence-classification", "labels": LABELS,
-        "columns": {"text": "premise", "text_pair": "hypothesis", "label": "label"},
-    },
-    "tags": {
-        "kind": "token-classification", "labels": ("O", "B-PER", "I-PER", "B-LOC", "I-LOC"),
-        "columns": {"tokens": "tokens", "tags": "tags"},
-    },
-    "questions": {
-        "kind": "question-answering", "metric_rules": "squad2",
-        "columns": {"context": "context", "question": "question", "answers": "answers", "id": "id"},
-    },
-    "choices": {
-        "kind": "multiple-choice",
-        "columns": {"context": "premise", "question": "question", "choices": ["choice1", "choice2"], "label": "label"},
-    },
-}  # fmt: skip
-
-
-class CrashError(Exception):
-    """A command ended in a traceback."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Files that are damaged one at a time, and what reads them.
-
-    `read` raises UserError for damage, and returns what it read otherwise. If `sealed`, no damaged file may be used:
-    what is read must be what was read before the damage.
-    """
-
-    build: Callable[[Path], None]
-    files: tuple[str, ...]  # patterns, relative to the folder that `build` fills
-    read: Callable[[Path], Any]
-    structured: bool = True
-    sealed: bool = False
-    writes: bool = False  # whether `read` changes files, so that all of them are restored
-
-
-def task_of(name: str) -> Task:
-    """Return a task of one kind."""
-    return Task(name=name, title=name, languages=["en", "de"], recipe="nli", **TASKS[name])
-
-
-def rows_of(name: str) -> list[dict[str, Any]]:
-    """Return rows of a task."""
-    match name:
-        case "pairs":
-            return [{"premise": f"the cat {number}", "hypothesis": NLI[number % 3], "label": LABELS[number % 3]}
-                    for number in range(6)]  # fmt: skip
-        case "tags":
-            return [{"tokens": ["the", "cat", "runs"], "tags": ["O", "B-PER", "I-PER"]} for _ in range(3)]
-        case "questions":
-            answers = {"text": ["cat"], "answer_start": [4]}
-            return [{"id": f"q{number}", "context": "the cat runs", "question": "red?", "answers": answers}
-                    for number in range(3)]  # fmt: skip
-        case _:
-            return [{"premise": "the cat", "question": "cause", "choice1": "red", "choice2": "blue",
-                     "label": number % 2}
-                    for number in range(3)]  # fmt: skip
-
-
-def command(*words: object) -> str:
-    """Run a command, and return what it printed.
-
-    Raises:
-        CrashError: It ended in a traceback.
-    """
-    result = run(*words)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    if result.exit_code not in (0, 1, 2) or "Usage:" in result.output:
-        raise CrashError(f"exit code {result.exit_code}: {result.output}")
-    if result.exit_code == 2:
-        _refused.append(result.output)
-    return result.stdout
-
-
-_refused: list[str] = []
-
-
-def commands(*calls: Sequence[object]) -> None:
-    """Run commands.
-
-    Raises:
-        UserError: At least one of them ended with exit code 2.
-        CrashError: One ended in a traceback.
-    """
-    from xmodctl.core.errors import UserError
-
-    _refused.clear()
-    for words in calls:
-        command(*words)
-    if _refused:
-        raise UserError(_refused[0])
-
-
-def data(name: str, extension: str) -> Target:
-    """Return the target of a data file of a task in one format."""
-
-    def build(folder: Path) -> None:
-        build_tiny_model(folder.parent / "tiny-model")
-        path = folder / "data" / "en" / f"test{extension}"
-        path.parent.mkdir(parents=True)
-        write_data(path, name, extension)
-
-    def read(folder: Path) -> object:
-        from xmodctl.data import load_rows
-        from xmodctl.kinds import KINDS
-        from xmodctl.model.tokenizer import read_tokenizer
-
-        task = task_of(name)
-        rows = load_rows(task, "en", "test", folder=folder / "data")
-        tokenizer = read_tokenizer(folder.parent / "tiny-model")
-        return len(KINDS[task.kind].encode(rows.table, tokenizer, max_length=32, stride=8).rows)
-
-    return Target(build, ("data/**/test*", "data/**/test/*"), read)
-
-
-def write_data(path: Path, name: str, extension: str) -> None:  # noqa: PLR0912 (a branch for each format)
-    """Write rows in a format."""
-    rows = rows_of(name)
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    match extension:
-        case ".jsonl":
-            path.write_text(lines)
-        case ".jsonl.gz":
-            path.write_bytes(gzip.compress(lines.encode()))
-        case ".jsonl.xz":
-            path.write_bytes(lzma.compress(lines.encode()))
-        case ".jsonl.bz2":
-            path.write_bytes(bz2.compress(lines.encode()))
-        case ".jsonl.zst":
-            import pyarrow
-
-            with pyarrow.output_stream(str(path), compression="zstd") as file:
-                file.write(lines.encode())
-        case ".json" if name == "questions":
-            paragraphs = [{"context": row["context"], "qas": [{key: row[key] for key in ("id", "question", "answers")}]}
-                          for row in rows]  # fmt: skip
-            for paragraph in paragraphs:
-                paragraph["qas"][0]["answers"] = [{"text": "cat", "answer_start": 4}]
-            path.write_text(json.dumps({"data": [{"title": "x", "paragraphs": paragraphs}]}))
-        case ".json":
-            path.write_text(json.dumps({"data": rows}))
-        case ".csv" | ".tsv":
-            mark = "," if extension == ".csv" else "\t"
-            path.write_text(
-                "\n".join([mark.join(rows[0]), *(mark.join(map(str, row.values())) for row in rows)]) + "\n"
-            )
-        case ".parquet":
-            import pyarrow
-            import pyarrow.parquet
-
-            pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-        case ".arrow":
-            import pyarrow
-
-            table = pyarrow.Table.from_pylist(rows)
-            with pyarrow.OSFile(str(path), "wb") as sink, pyarrow.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table)
-        case "":
-            import datasets
-
-            datasets.disable_progress_bars()
-            datasets.Dataset.from_list(rows).save_to_disk(path)
-        case _:
-            path.write_text("\n\n".join("the\tO\ncat\tB-PER\nruns\tI-PER" for _ in range(3)) + "\n")
-
-
-OWN: Mapping[str, tuple[str, str, str]] = {
-    "Label Studio": (
-        "entities", "file.json",
-        json.dumps([{"id": number, "data": {"text": "the cat runs"}, "annotations": [{"was_cancelled": False,
-            "result": [{"value": {"start": 4, "end": 7, "text": "cat", "labels": ["PER"]}, "type": "labels"}]}]}
-            for number in range(4)]),
-    ),
-    "Prodigy": (
-        "entities", "file.jsonl",
-        (json.dumps({"text": "the cat runs", "_input_hash": 1, "answer": "accept", "tokens": [{"text": "the", "id": 0}],
-                     "spans": [{"start": 4, "end": 7, "label": "PER"}]}) + "\n") * 4,
-    ),
-    "spaCy": ("entities", "file.json", json.dumps([["the cat runs", {"entities": [[4, 7, "PER"]]}]] * 4)),
-    "spaCy 2": (
-        "entities", "file.json",
-        json.dumps([{"id": 0, "paragraphs": [{"sentences": [{"tokens": [
-            {"orth": "cat", "ner": "U-PER"}, {"orth": "runs", "ner": "O"}]}]}]}] * 4),
-    ),
-    "classification": ("classification", "file.csv", "text,label\n" + "the cat,a\nthe dog,b\n" * 4),
-    "labels": (
-        "multi-label", "file.jsonl",
-        "".join(json.dumps({"text": f"the cat {labels}", "labels": labels}) + "\n"
-                for labels in (["a", "b"], ["b"], [], ["a"], ["b", "c"], ["a"], ["c"], ["b"])),
-    ),
-    "numbers": ("regression", "file.tsv", "text\tscore\n" + "".join(f"the cat {n}\t{n / 2}\n" for n in range(24))),
-    "words": ("tagging", "file.conllu", "the\tDET\ncat\tNOUN\n\n" * 8),
-    "questions": (
-        "answers", "file.jsonl",
-        "".join(json.dumps({"context": "the cat runs", "question": f"{word}?", "answers": [
-            {"text": word, "answer_start": "the cat runs".index(word)}]}) + "\n"
-                for word in ("cat", "the", "runs") * 3),
-    ),
-    "choices": (
-        "choices", "file.jsonl",
-        "".join(json.dumps({"question": f"{number}", "choices": ["red", "blue"], "label": number % 2}) + "\n"
-                for number in range(8)),
-    ),
-}  # fmt: skip
-"""Files of users: the task that finds their columns, the file, and its content."""
-
-
-def own(name: str) -> Target:
-    """Return the target of a user's file whose columns and labels are found by the task."""
-    task, file, content = OWN[name]
-
-    def build(folder: Path) -> None:
-        build_tiny_model(folder.parent / "tiny-model")
-        (folder / file).write_text(content)
-
-    def read(folder: Path) -> object:
-        model = folder.parent / "tiny-model"
-        options = ("--task", task, "--lang", "en", "--model", model, "--data", folder / file)
-        commands(("inspect", *options), ("check", *options))
-        return None
-
-    return Target(build, (file,), read)
-
+from bench.fuzz_data import DATA, rows_of, task_of
+from bench.fuzz_reading import CHANGED, Target, build_tiny_model, command, commands
 
 # Tasks, recipes and settings.
 
 
 def _write_yaml(folder: Path) -> None:
-    for place, name in (("tasks", "xnli"), ("tasks", "wikiann"), ("tasks", "xquad"), ("recipes", "nli")):
+    for place, name in (
+        ("tasks", "_sts"),
+        ("tasks", "sts17"),
+        ("tasks", "xnli"),
+        ("tasks", "wikiann"),
+        ("tasks", "xquad"),
+        ("recipes", "nli"),
+    ):
         source = Path(__file__).parents[1] / place / f"{name}.yaml"
         if source.exists():
             (folder / place).mkdir(parents=True, exist_ok=True)
@@ -269,6 +35,8 @@ def _read_yaml(folder: Path) -> object:
 
     problems = []
     for path in sorted(folder.rglob("*.yaml")):
+        if path.name.startswith("_"):  # what other files include
+            continue
         try:
             (catalog.task if path.parent.name == "tasks" else catalog.recipe)(str(path))
         except UserError as error:
@@ -409,6 +177,26 @@ def _use_run(folder: Path) -> object:
     return None
 
 
+def _write_seeds(folder: Path) -> None:
+    _write_run(folder)
+    settings = [word for change in (*CHANGED, "epochs=1", "head_seed=1") for word in ("--set", change)]
+    command("finetune", "--task", "xnli", "--lang", "en", "--model", folder / "model", "--data", folder / "data",
+            "--out", folder / "runs/b", "--seeds", "1,2", *settings)  # fmt: skip
+    command("eval-transfer", "--run", folder / "runs/b", "--langs", "en,de")
+
+
+def _use_seeds(folder: Path) -> object:
+    """Run what reads several seeds or runs, and what writes folders made from a run."""
+    seeds, mean, exported = folder / "runs/b", folder / "mean", folder / "exported"
+    for output in (mean, exported):
+        shutil.rmtree(output, ignore_errors=True)
+    commands(
+        ("score", "--run", seeds, "--ensemble"), ("compare", folder / "runs/a", seeds),
+        ("runs", "average", seeds, "--out", mean), ("export", "--run", seeds, "--langs", "de", "--out", exported),
+    )  # fmt: skip
+    return None
+
+
 def _sweep_run(folder: Path) -> object:
     commands(["eval-transfer", "--run", folder / "runs/a", "--langs", "en,de", "--json"])
     return None
@@ -494,13 +282,17 @@ def _write_text(folder: Path) -> None:
              for number in range(400)]  # fmt: skip
     (folder / "text.txt").write_text("\n".join(lines) + "\n")
     (folder / "text.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    marked = "\n".join(
+        f"<p>{line} [[link|{number}]] {{{{template}}}} &amp; &#x41;</p>" for number, line in enumerate(lines)
+    )
+    (folder / "text-marked.txt").write_text(marked + "\n")
 
 
 def _read_text(folder: Path) -> object:
     from xmodctl.data.texts import gather
 
     sources = [str(path) for path in sorted(folder.glob("text*"))]
-    return gather(sources, folder.parent / "gathered").counts.kept
+    return gather(sources, folder.parent / "gathered", strip_markup=True).counts.kept
 
 
 def _write_addition(folder: Path) -> None:
@@ -579,33 +371,8 @@ def _read_cached(folder: Path) -> object:
         os.environ["XMODCTL_CACHE"] = cache
 
 
-FORMATS = {
-    "pairs": (
-        ".jsonl",
-        ".json",
-        ".csv",
-        ".tsv",
-        ".parquet",
-        ".arrow",
-        "",
-        ".jsonl.gz",
-        ".jsonl.xz",
-        ".jsonl.bz2",
-        ".jsonl.zst",
-    ),
-    "tags": (".jsonl", ".json", ".parquet", ".txt", ".conll", ".conllu"),
-    "questions": (".jsonl", ".json", ".parquet", ".arrow"),
-    "choices": (".jsonl", ".csv", ".parquet"),
-}
-"""The formats in which each task's data is damaged."""
-
 TARGETS: Mapping[str, Target] = {
-    **{
-        f"data: {name}{extension or ', saved'}": data(name, extension)
-        for name in FORMATS
-        for extension in FORMATS[name]
-    },
-    **{f"own data: {name}": own(name) for name in OWN},
+    **DATA,
     "tasks and recipes": Target(_write_yaml, ("**/*.yaml",), _read_yaml),
     "--set": Target(_write_settings, ("*.setting",), _read_settings),
     "model: configuration": Target(_write_model, ("model/config.json",), _read_model),
@@ -618,6 +385,9 @@ TARGETS: Mapping[str, Target] = {
     ),
     "run: run.json": Target(_write_run, ("runs/a/run.json",), _use_run),
     "run: results": Target(_write_run, ("runs/a/results.jsonl",), _use_run),
+    "run: several seeds": Target(
+        _write_seeds, ("runs/b/*.json*", "runs/b/predictions/**/*", "runs/b/seed-*/*"), _use_seeds
+    ),
     "run: sweep": Target(_write_run, ("runs/a/results.jsonl", "runs/a/run.json"), _sweep_run, writes=True),
     "run: predictions": Target(_write_run, ("runs/a/predictions/**/*.jsonl",), _use_run),
     "run: logs": Target(_write_run, ("runs/a/seed-*/*.json*",), _use_run),

@@ -1,6 +1,7 @@
 """Averages of runs: the mean of the trained weights, as a run that every command reads."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,20 @@ def test_what_cannot_be_averaged_is_refused(
     ):
         assert reason in refused(run("runs", "average", *words, "--out", tmp_path / "out"))
     assert "holds another run" in refused(run("runs", "average", seeds, "--out", frozen))
+
+
+@pytest.mark.parametrize("place", [0, 20, -1])  # the length of the header, the header, the last weight
+def test_a_damaged_member_is_refused_with_the_command_that_trains_it_again(seeds: Path, tmp_path: Path, place: int):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(seeds, damaged)
+    path = Run.read(damaged).delta(2)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+    message = refused(run("runs", "average", damaged, "--out", tmp_path / "mean"))
+    assert str(path) in message
+    assert "damaged" in message
+    assert "xmodctl resume" in message
 
 
 def test_a_damaged_average_is_made_again_by_the_command_that_the_message_names(seeds: Path, mean: Path):

@@ -105,6 +105,7 @@ def average(request: AverageRequest) -> Run:
         _refuse_different(first, model)
     source = find_base(first.run)
     _refuse_different_settings(models, source)
+    _refuse_different_tensors(models)
     members = tuple(AverageMember(str(each.run.folder.resolve()), each.seed, sha256_of(each.path)) for each in models)
     if len({member.delta_sha256 for member in members}) < len(members):
         raise UserError("the same weights are given twice; name each run once")
@@ -178,18 +179,13 @@ def _refuse_different(first: _Model, other: _Model) -> None:
             f"the heads of {first} and {other} start from different random weights, so their mean is no model; train "
             "both from one head with `xmodctl finetune --set head_seed=1`"
         )
-    if read_entries(first.path) != read_entries(other.path):
-        raise UserError(
-            f"{first} and {other} trained different tensors; train both with the same `freeze`, and through the same "
-            "adapters where these are trained"
-        )
 
 
 def _refuse_different_settings(models: Sequence[_Model], source: "Source") -> None:
-    """Refuse models for which different values were chosen on validation data: the mean needs its own.
+    """Verify the deltas, and refuse models for which different values were chosen on validation data.
 
     Raises:
-        UserError: They were.
+        UserError: A delta is damaged, or the values differ: the mean needs its own.
     """
     settings = {json.dumps(model.settings(source), sort_keys=True) for model in models}
     if len(settings) > 1:
@@ -197,6 +193,21 @@ def _refuse_different_settings(models: Sequence[_Model], source: "Source") -> No
             f"the models chose different values on validation data ({' and '.join(sorted(settings))}); train them "
             "with one value for all, such as --set threshold=0.5"
         )
+
+
+def _refuse_different_tensors(models: Sequence[_Model]) -> None:
+    """Refuse models, whose deltas are verified, that trained different tensors.
+
+    Raises:
+        UserError: They did.
+    """
+    first = models[0]
+    for other in models[1:]:
+        if read_entries(first.path) != read_entries(other.path):
+            raise UserError(
+                f"{first} and {other} trained different tensors; train both with the same `freeze`, and through the "
+                "same adapters where these are trained"
+            )
 
 
 def _refuse_other(folder: Path, plan: Any) -> None:
