@@ -10,6 +10,7 @@ def main() -> None:
 
     import sys
 
+    from xmodctl.core.environment import ExitCode
     from xmodctl.core.signals import STOPPED, end_process, exit_on_signals
 
     exit_on_signals()
@@ -24,7 +25,10 @@ def main() -> None:
 
         sys.exit(fail_system(error))
     except SystemExit as error:
-        if error.code in (2, *STOPPED):  # where memory is scarce, Python's own end may wait for threads without end
+        if error.code in (
+            ExitCode.FIXABLE,
+            *STOPPED,
+        ):  # where memory is scarce, Python's own end may wait for threads without end
             end_process(error.code)
         raise
 

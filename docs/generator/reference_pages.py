@@ -1,4 +1,4 @@
-"""Reference pages, from the declarations: commands, Python, keys of recipes, files of recipes."""
+"""Reference pages, from the declarations: commands, Python, keys, recipes, environment variables, exit codes."""
 
 import inspect
 import re
@@ -13,7 +13,9 @@ from xmodctl.catalog.catalog import recipes
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
 from xmodctl.cli.app import app
+from xmodctl.cli.defaults import KEYS
 from xmodctl.cli.loader import PANELS
+from xmodctl.core.environment import VARIABLES, ExitCode
 from xmodctl.core.schema import Described
 
 _SECTIONS = re.compile(r"^(Args|Returns|Raises|Yields):$")
@@ -33,6 +35,7 @@ def pages() -> dict[str, str]:
             "Keys of a task", Task, "[Data and tasks](../tasks.md#keys) explains them with an example."
         ),
         "reference/recipes.md": _recipes(),
+        "reference/environment.md": _environment(),
     }
 
 
@@ -57,7 +60,8 @@ def _command_index(commands: dict[str, Any]) -> str:
         parts.append(section(panel, table(("command", "what it does"), rows)))
     others = (
         "[Python](python.md) · [keys of a recipe](recipe-keys.md) · [shipped recipes](recipes.md) · "
-        "[keys of a task](task-keys.md) · [files, environment variables, and exit codes](../guide.md#scripting)"
+        "[keys of a task](task-keys.md) · [environment variables and exit codes](environment.md) · "
+        "[files](../guide.md#files)"
     )
     return page(
         "Commands", "`xmodctl COMMAND --help` prints the same as these pages.", *parts, section("See also", others)
@@ -204,4 +208,23 @@ def _recipes() -> str:
     columns = ("recipe", "for", "epochs", "batch size", "learning rate", "length", "source of the settings")
     return page(
         "Shipped recipes", "`xmodctl recipes copy NAME FILE` makes a file of your own from one.", table(columns, rows)
+    )
+
+
+# The environment.
+
+
+def _environment() -> str:
+    variables = [(f"`{it.name}`", _marked(it.meaning), _marked(it.default)) for it in VARIABLES]
+    keys = [(f"`{key}`", _marked(variable.meaning), f"`{variable.name}`") for key, variable in KEYS.items()]
+    codes = [(str(code.value), plain(code.meaning)) for code in ExitCode]
+    return page(
+        "Environment variables and exit codes",
+        section("Environment variables", table(("variable", "meaning", "if it is not set"), variables)),
+        section(
+            "Keys of a project file",
+            "[Defaults](../guide.md#defaults) explains which file that is, and what comes before what.",
+            table(("key", "meaning", "variable that comes before it"), keys),
+        ),
+        section("Exit codes", table(("code", "meaning"), codes)),
     )

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from xmodctl.new_language.dry_run import DryRun
 
 
-def plan_tables(dry_run: "DryRun") -> list[Sheet]:
+def plan_tables(dry_run: "DryRun", origins: Mapping[str, str]) -> list[Sheet]:
     """Return the tables of a dry run: the plan with the origin of each value, text, parameters, and cost."""
     groups = [(name, f"{count:,}", "yes" if trains else "") for name, count, trains in dry_run.cost.parameters.groups]
     return [
-        sheet(("plan", "value", "from"), _plan_rows(dry_run)),
+        sheet(("plan", "value", "from"), _plan_rows(dry_run, origins)),
         *([_text_table(dry_run)] if dry_run.texts else []),
         sheet(("parameters", "count", "trains"), groups, right=("count",)),
         sheet(("cost", "estimate"), _cost_rows(dry_run)),
@@ -42,18 +42,18 @@ def held_out_table(language: str, facts: Mapping[str, Any]) -> Sheet:
     return Sheet(columns, tuple(rows), f"{language}, seed {facts['seed']}", frozenset(columns[2:]))
 
 
-def _plan_rows(dry_run: "DryRun") -> list[tuple[str, str, str]]:
+def _plan_rows(dry_run: "DryRun", options: Mapping[str, str]) -> list[tuple[str, str, str]]:
     plan, request, origins = dry_run.plan, dry_run.request, dry_run.resolved.origins
     return [
         ("languages", ", ".join(plan.languages), "CODE" if len(plan.languages) == 1 else "--text"),
-        ("model", f"{plan.model}{'@' + plan.revision[:12] if plan.revision else ''}", "--model"),
+        ("model", f"{plan.model}{'@' + plan.revision[:12] if plan.revision else ''}", options["model"]),
         ("initialized from", plan.init_from, "--init-from"),
         ("vocabulary", plan.vocabulary, "--vocabulary"),
         *([("markup", "removed", "--strip-markup")] if plan.strip_markup else ()),
         *([("limit", f"first {plan.limit:,} lines of each text", "--limit")] if plan.limit else ()),
         ("seeds", ", ".join(map(str, request.seed_numbers)), "--seeds"),
         ("precision", plan.precision, "device" if request.precision == "auto" else "--precision"),
-        ("folder", str(dry_run.folder), "--out" if request.out else "default"),
+        ("folder", str(dry_run.folder), options["run"]),
         *((key, recipe_value(getattr(plan.recipe, key)), origin) for key, origin in origins.items()),
     ]
 

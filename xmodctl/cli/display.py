@@ -18,6 +18,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from xmodctl.core.environment import COLUMNS
 from xmodctl.core.json_text import json_text
 from xmodctl.core.visible import printable, printable_json
 
@@ -176,7 +177,7 @@ def console_for(file: Any) -> Console:
     console = Console(file=file)
     if console.is_terminal:
         return console
-    columns = os.environ.get("COLUMNS", "")
+    columns = COLUMNS.value
     return Console(
         file=file, width=int(columns) if columns.isdecimal() and int(columns) else PLAIN_WIDTH, no_color=True
     )

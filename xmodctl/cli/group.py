@@ -1,4 +1,4 @@
-"""How a command ends: exit code 0 done, 1 a part failed, 2 an error you can fix, 130 or 143 stopped by a signal."""
+"""The group of all commands: gives them defaults, and turns errors that you can fix into a message and an exit code."""
 
 import errno
 import os
@@ -10,8 +10,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from xmodctl.cli.loader import Commands, hide_types
+from xmodctl.cli.loader import HELP_OPTIONS, Commands, hide_types
 from xmodctl.cli.screening import screened
+from xmodctl.core.environment import ExitCode
 from xmodctl.core.memory import REMEDY, is_out_of_memory
 
 FIXES = {
@@ -65,15 +66,15 @@ class Group(TyperGroup):
                     return result
             except UserError as error:
                 _fail(str(error))
-                raise typer.Exit(2) from error
+                raise typer.Exit(ExitCode.FIXABLE) from error
             except PartialFailureError as error:
                 _fail(str(error))
-                raise typer.Exit(1) from error
+                raise typer.Exit(ExitCode.PARTIAL) from error
             except (MemoryError, RuntimeError, ImportError) as error:
                 if not is_out_of_memory(error):
                     raise
                 _fail(f"memory does not hold what this command needs; {REMEDY}")
-                raise typer.Exit(2) from error
+                raise typer.Exit(ExitCode.FIXABLE) from error
             except OSError as error:
                 if error.errno is None:
                     raise
@@ -82,6 +83,15 @@ class Group(TyperGroup):
                 where = error.where if isinstance(error, Interrupted) else ""
                 _say_stopped(where, repeated(ctx.command_path, ctx.meta[ARGUMENTS]))
                 raise typer.Exit(stop.exit_code) from error
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the name of a command, the command, and its words, and give it its defaults; its help needs none."""
+        name, command, words = super().resolve_command(ctx, args)
+        if not ctx.resilient_parsing and not set(words) & set(HELP_OPTIONS):
+            from xmodctl.cli.defaults import give_defaults
+
+            give_defaults(ctx, command, words)
+        return name, command, words
 
 
 def repeated(program: str, words: list[str]) -> str:
@@ -116,10 +126,10 @@ def fail_system(error: OSError) -> int:
     except OSError:
         _discard_output()
     if error.errno == errno.EPIPE and not error.filename:  # the reader of the output has ended
-        return 1
+        return ExitCode.PARTIAL
     path = f"{error.filename}: " if error.filename else ""
     _fail(f"{path}{FIXES.get(error.errno or 0) or f'{error.strerror}; check the path and its disk'}")
-    return 2
+    return ExitCode.FIXABLE
 
 
 def _discard_output() -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from xmodctl.core import environment
 from xmodctl.core.arguments import DEFAULT_MODEL, check_choice
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Precision",
     "Recipe",
     "RecipeOverrides",
+    "RunData",
     "RunFolder",
     "RunOut",
     "Seed",
@@ -38,6 +40,7 @@ __all__ = [
     "Task",
     "TextLanguage",
     "Texts",
+    "TrainingData",
     "changes",
     "choice",
 ]
@@ -51,7 +54,12 @@ OUTPUT = "Output"
 Task = Annotated[str, typer.Option("--task", metavar="TASK", help="A shipped task or your own YAML file.")]
 Model = Annotated[
     str,
-    typer.Option("--model", metavar="MODEL", help="A Hub id (optionally with `@REVISION`), a folder, or `mini`."),
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        envvar=environment.MODEL.name,
+        help="A Hub id (optionally with `@REVISION`), a folder, or `mini`.",
+    ),
 ]
 Recipe = Annotated[
     str | None,
@@ -126,12 +134,31 @@ Languages = Annotated[
     ),
 ]
 Split = Annotated[str, typer.Option("--split", metavar="train|validation|test", help="The split to use.")]
+TrainingData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="FILE|DIR",
+        envvar=environment.DATA.name,
+        help="Your own data instead of the Hub's: one file, or a folder `DIR/LANGUAGE/SPLIT.jsonl`.",
+        rich_help_panel=DATA,
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
         metavar="FILE|DIR",
         help="Your own data instead of the Hub's: one file, or a folder `DIR/LANGUAGE/SPLIT.jsonl`.",
+        rich_help_panel=DATA,
+    ),
+]
+RunData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="FILE|DIR",
+        help="Your own data instead of the run's: one file, or a folder `DIR/LANGUAGE/SPLIT.jsonl`.",
         rich_help_panel=DATA,
     ),
 ]

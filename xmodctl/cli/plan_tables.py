@@ -1,10 +1,9 @@
 """The tables of a dry run: the plan with the origin of each value, the parameters, and the cost."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from xmodctl.cli.display import Sheet, sheet
-from xmodctl.core.arguments import DEFAULT_MODEL
 from xmodctl.core.messages import counted, size_text
 
 if TYPE_CHECKING:
@@ -27,12 +26,12 @@ class AnyDryRun(Protocol):
 D = TypeVar("D", bound=AnyDryRun)
 
 
-def plan_tables(dry_run: "DryRun") -> list[Sheet]:
-    """Return the tables of a dry run."""
+def plan_tables(dry_run: "DryRun", origins: Mapping[str, str]) -> list[Sheet]:
+    """Return the tables of a dry run, given the origins of the model, the data, and the folder."""
     parameters = dry_run.cost.parameters
     trainable, total = parameters.trainable / 1e6, parameters.total / 1e6
     return [
-        sheet(("plan", "value", "from"), _plan_rows(dry_run)),
+        sheet(("plan", "value", "from"), _plan_rows(dry_run, origins)),
         sheet(
             ("parameters", "count", "trains"),
             [(name, f"{count:,}", "yes" if trains else "") for name, count, trains in parameters.groups],
@@ -43,21 +42,24 @@ def plan_tables(dry_run: "DryRun") -> list[Sheet]:
     ]
 
 
-def show_dry_run(dry_run: D, tables: Callable[[D], list[Sheet]], *, as_json: bool) -> None:
+def show_dry_run(
+    dry_run: D, tables: Callable[[D, Mapping[str, str]], list[Sheet]], origins: Mapping[str, str], *, as_json: bool
+) -> None:
     """Print a dry run: its tables and notes, or one JSON document."""
     from xmodctl.cli import display
 
     if as_json:
-        display.show_json(dry_run.to_json())
+        document = dry_run.to_json()
+        display.show_json({**document, "origins": {**origins, **document["origins"]}})
         return
-    for table in tables(dry_run):
+    for table in tables(dry_run, origins):
         display.show(table)
     for text in dry_run.notes:
         display.warn(text)
     display.note("dry run: nothing was downloaded or written")
 
 
-def _plan_rows(dry_run: "DryRun") -> list[tuple[str, str, str]]:
+def _plan_rows(dry_run: "DryRun", options: Mapping[str, str]) -> list[tuple[str, str, str]]:
     plan, request, origins = dry_run.plan, dry_run.request, dry_run.resolved.origins
     rows = [("task", f"{plan.task.name} ({plan.task.kind})", "--task")]
     if plan.stage_tasks:
@@ -72,9 +74,9 @@ def _plan_rows(dry_run: "DryRun") -> list[tuple[str, str, str]]:
         (
             "model",
             f"{plan.model}{'@' + plan.revision[:12] if plan.revision else ''}",
-            "default" if request.model == DEFAULT_MODEL else "--model",
+            options["model"],
         ),
-        ("data", plan.data or "the Hub", "--data" if plan.data else "default"),
+        ("data", plan.data or "the Hub", options["data"]),
         _seeds(dry_run),
         ("precision", plan.precision, "device" if request.precision == "auto" else "--precision"),
     ]
@@ -82,7 +84,7 @@ def _plan_rows(dry_run: "DryRun") -> list[tuple[str, str, str]]:
         rows.append(("rows", f"{plan.rows:,} in total", "--rows"))
     if plan.limit:
         rows.append(("limit", f"{plan.limit:,} rows", "--limit"))
-    rows.append(("run", str(dry_run.folder), "--out" if request.out else "default"))
+    rows.append(("run", str(dry_run.folder), options["run"]))
     keys = [key for key in origins if key not in ("name", "stages")]
     return rows + [(key, recipe_value(getattr(plan.recipe, key)), origins[key]) for key in keys]
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from xmodctl.core.environment import CACHE, CACHE_HOME
 from xmodctl.core.errors import UserError
 from xmodctl.core.json_text import json_text
 from xmodctl.core.locks import remove_entry
@@ -26,9 +27,9 @@ DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, 
 
 def cache_folder() -> Path:
     """Return the cache folder: `XMODCTL_CACHE`, else `XDG_CACHE_HOME/xmodctl`, else `~/.cache/xmodctl`."""
-    if named := os.environ.get("XMODCTL_CACHE"):
-        return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xmodctl"
+    if CACHE.value:
+        return Path(CACHE.value).expanduser()
+    return Path(CACHE_HOME.value or Path.home() / ".cache") / "xmodctl"
 
 
 PART = ".part"

@@ -1,6 +1,5 @@
 """How long the Hub may take: a time limit on every request, and patience that ends without progress."""
 
-import os
 import sys
 import threading
 import time
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from xmodctl.core.environment import HUB_TIMEOUT, HUB_VERBOSITY
 from xmodctl.core.hub import HubError, classified, silent
 
 Result = TypeVar("Result")
@@ -122,15 +122,14 @@ def read_seconds() -> float:
     """Return how long to wait for the next packet; a user with a slow network can raise it."""
     from huggingface_hub import constants
 
-    named = os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT")
-    return float(constants.HF_HUB_DOWNLOAD_TIMEOUT) if named else LIMITS.read
+    return float(constants.HF_HUB_DOWNLOAD_TIMEOUT) if HUB_TIMEOUT.value else LIMITS.read
 
 
 def limit_client() -> None:
     """Give every request of the client a time limit; without one, some of its calls wait forever."""
     from huggingface_hub.utils import disable_progress_bars, get_session, logging  # type: ignore[attr-defined]
 
-    if "HF_HUB_VERBOSITY" not in os.environ:
+    if not HUB_VERBOSITY.value:
         # What fails is reported once, by xmodctl.
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     if not sys.stderr.isatty():

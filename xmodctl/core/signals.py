@@ -14,6 +14,8 @@ from time import monotonic
 from types import FrameType
 from typing import NoReturn
 
+from xmodctl.core.environment import ExitCode
+
 STOPPING = tuple(
     getattr(signal, name)
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
@@ -21,7 +23,7 @@ STOPPING = tuple(
 )
 """Ctrl-C; what `kill` and schedulers send; a closed terminal; SLURM's `--signal`; a limit on CPU time."""
 
-STOPPED = (130, 143)
+STOPPED = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 """What a command exits with that a signal stopped: after Ctrl-C, and after any other signal."""
 
 ECHO = 0.25

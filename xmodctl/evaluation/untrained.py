@@ -20,7 +20,8 @@ from xmodctl.kinds import KINDS
 from xmodctl.languages import resolve
 from xmodctl.model.precision import resolve_precision
 from xmodctl.run.deltas import body_tensors, is_delta, load_delta, save_delta
-from xmodctl.run.folder import RUNS, locked
+from xmodctl.run.folder import locked
+from xmodctl.run.home import runs_folder
 from xmodctl.run.loading import chosen_seed, find_base, find_run
 from xmodctl.run.plan import Plan
 from xmodctl.run.run import Run
@@ -76,7 +77,7 @@ def untrained_run(request: EvaluationRequest, listen: Listener) -> Run:
         precision=resolve_precision(request.precision),
         vectors=vectors,
     )
-    folder = RUNS / plan.folder_name if request.out is None else Path(request.out)
+    folder = runs_folder() / plan.folder_name if request.out is None else Path(request.out)
     run = _opened(folder, plan, source, trained)
     listen(Notice(f"run: {run.folder} (without training; vectors: {vectors})"))
     return run

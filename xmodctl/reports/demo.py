@@ -69,13 +69,13 @@ def demo(request: DemoRequest) -> Demonstration:
     """
     from xmodctl.catalog import catalog
     from xmodctl.evaluation.evaluate import evaluate
-    from xmodctl.run.folder import RUNS
+    from xmodctl.run.home import runs_folder
     from xmodctl.training.finetune import finetune
 
     data = demonstration_folder(request.task)
     run = finetune(
         catalog.task(request.task).name, SOURCE_LANGUAGE, model="mini", recipe=f"demo-{request.task}", data=data,
-        out=request.out or RUNS / f"demo-{request.task}", on_exists="redo" if request.redo else "resume",
+        out=request.out or runs_folder() / f"demo-{request.task}", on_exists="redo" if request.redo else "resume",
         listen=request.listen,
     )  # fmt: skip
     return Demonstration(run, evaluate(run, "all", data=data, listen=request.listen))

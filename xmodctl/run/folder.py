@@ -21,9 +21,7 @@ from xmodctl.core.files import folder_errors, in_use, read_json, remove_earlier_
 from xmodctl.core.locks import HeldLock, InUseError, holding
 from xmodctl.core.schema import problem
 from xmodctl.core.versions import versions
-
-RUNS = Path("runs")
-"""Where folders go if `--out` is not given."""
+from xmodctl.run.home import runs_folder
 
 LOCK_ATTEMPTS = 20
 """How often a folder is made again that another process removes before it is locked."""
@@ -199,13 +197,14 @@ class Folder:
         return existing
 
     @classmethod
-    def folder_of(cls, plan: StoredPlan, runs: Path = RUNS) -> Path:
+    def folder_of(cls, plan: StoredPlan, runs: Path | None = None) -> Path:
         """Return the default folder of a plan: an existing one of which only descriptions differ, or a new one.
 
         Args:
             plan: The plan.
-            runs: The folder that it is in.
+            runs: The folder that it is in; None is the folder of runs.
         """
+        runs = runs_folder() if runs is None else runs
         folder = runs / plan.folder_name
         if folder.exists():
             return folder
@@ -254,7 +253,7 @@ class Folder:
         return self
 
     @classmethod
-    def all(cls, under: str | Path = RUNS) -> list[Self]:
+    def all(cls, under: str | Path) -> list[Self]:
         """Return those in a folder that can be read, the last changed first."""
         folders: list[tuple[float, Self]] = []
         for path in Path(under).glob(f"*/{cls.FILE}"):

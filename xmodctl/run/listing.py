@@ -12,6 +12,7 @@ from xmodctl.core.files import read_json
 from xmodctl.core.requests import command
 from xmodctl.core.visible import one_line
 from xmodctl.run.data_sets import data_set_of, short_names
+from xmodctl.run.home import runs_folder
 
 _log = logging.getLogger(__name__)
 
@@ -26,10 +27,10 @@ class RunsRequest:
     """Which runs to list.
 
     Args:
-        under: The folder that holds the runs, or the folder of a run.
+        under: The folder that holds the runs, or the folder of a run; None is `runs/`.
     """
 
-    under: str | Path = "runs"
+    under: str | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def runs(request: RunsRequest) -> list[RunSummary]:
     Returns:
         One summary per run.
     """
-    under = Path(request.under).expanduser()
+    under = runs_folder() if request.under is None else Path(request.under).expanduser()
     return [
         *(_fine_tuning(folder, values) for folder, values in _readable(under, RUN_FILE)),
         *(_added_languages(folder, values) for folder, values in _readable(under, LANGUAGE_FILE)),

@@ -12,7 +12,8 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, warn
 from xmodctl.core.safetensors_io import read_entries
 from xmodctl.run.data_sets import fingerprint_of
-from xmodctl.run.folder import RUNS, Folder, differences, resuming
+from xmodctl.run.folder import Folder, differences, resuming
+from xmodctl.run.home import runs_folder
 from xmodctl.run.plan import Plan
 
 if TYPE_CHECKING:
@@ -168,12 +169,13 @@ class Run(Folder):
         return self.folder / "results.jsonl"
 
 
-def newest_run(under: str | Path = RUNS) -> Run:
-    """Return the run that was changed last.
+def newest_run(under: str | Path | None = None) -> Run:
+    """Return the run that was changed last, of those in a folder; None is the folder of runs.
 
     Raises:
         UserError: There is none.
     """
+    under = runs_folder() if under is None else under
     if runs := Run.all(under):
         return runs[0]
     raise UserError(

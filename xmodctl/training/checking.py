@@ -8,6 +8,7 @@ from typing import Any
 from xmodctl.core.arguments import as_selection
 from xmodctl.core.events import warn
 from xmodctl.core.requests import command
+from xmodctl.run.home import runs_folder
 from xmodctl.training.findings import Finding
 from xmodctl.training.finetune import report_notes
 from xmodctl.training.planning import resolve_plan
@@ -61,6 +62,6 @@ def check(request: CheckRequest) -> CheckReport:
         languages=[language for language in languages if language] if languages else None,
         tokenizer=load_tokenizer(find(str(request.model))) if is_local else None,
         look_at_data=reads_rows,
-        out=Path(request.out),
+        out=Path(request.out) if request.out is not None else runs_folder(),
     )
     return CheckReport(tuple(findings), complete=is_local and reads_rows)

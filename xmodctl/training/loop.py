@@ -1,7 +1,6 @@
 """The training loop: the method and nothing else. Saving, logging and drawing are up to the caller."""
 
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xmodctl.catalog.recipe import Recipe
+from xmodctl.core.environment import WORLD_SIZE
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, StepTaken, report
 from xmodctl.core.memory import enough_memory
@@ -81,7 +81,7 @@ class Training:
     ) -> None:
         import torch
 
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if int(WORLD_SIZE.value or "1") > 1:
             raise UserError("training runs in one process; start it without torchrun or accelerate launch")
         self.model, self.rows, self.weights, self.recipe, self.seed, self.precision, self.pad_id = (
             model, rows, weights, recipe, seed, precision, pad_id,

@@ -10,7 +10,7 @@ from xmodctl.core.arguments import DEFAULT_MODEL, PRECISIONS, as_seeds, as_selec
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 from xmodctl.core.reading import file_and_sheet
-from xmodctl.run.folder import RUNS
+from xmodctl.run.home import runs_folder
 
 ON_EXISTS = ("resume", "redo", "error")
 
@@ -144,7 +144,7 @@ class FinetuneRequest(PlanRequest):
     def out_folder(self) -> Path | None:
         """The run's folder, if it is named."""
         if self.name is not None:
-            return RUNS / self.name
+            return runs_folder() / self.name
         return Path(self.out).expanduser() if self.out is not None else None
 
     @property
@@ -189,7 +189,7 @@ class CheckRequest(PlanRequest):
     Args:
         langs: Check the data of these languages only; by default of all that the data has.
         download: Whether to download data and model from the Hub in order to check them.
-        out: Where the run would go.
+        out: Where the run would go; by default under `runs/`.
         listen: Called with each event; without it, cautions become Python warnings.
     """
 
@@ -197,7 +197,7 @@ class CheckRequest(PlanRequest):
     _: KW_ONLY
     langs: str | Sequence[str] | None = None
     download: bool = False
-    out: str | Path = "runs"
+    out: str | Path | None = None
     listen: Listener | None = None
 
 
@@ -208,6 +208,6 @@ def check_name(name: str, *, is_placed: bool) -> None:
         UserError: It is.
     """
     if is_placed:
-        raise UserError(f"--name {name} is a folder under {RUNS}/, and --out names another; give one of them")
+        raise UserError(f"--name {name} is a folder under {runs_folder()}/, and --out names another; give one of them")
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise UserError(f"--name {name}: give letters, digits, and - . _ +; for another folder, use --out DIR")

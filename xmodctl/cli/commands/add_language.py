@@ -93,6 +93,7 @@ HeadText = Annotated[
 
 
 def add_language(
+    ctx: typer.Context,
     code: Code = None,
     files: MoreFiles = None,
     text: TextFiles = None,
@@ -131,6 +132,7 @@ def add_language(
     say_loading(model)
     from xmodctl.cli.adding_progress import AddingProgress
     from xmodctl.cli.adding_tables import plan_tables
+    from xmodctl.cli.defaults import origins
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.plan_tables import show_dry_run
     from xmodctl.core.schema import parse_override
@@ -145,7 +147,7 @@ def add_language(
             overrides=changes, seeds=seeds, precision=precision, out=out, on_exists=on_exists, listen=listen,
         )  # fmt: skip
     if isinstance(result, DryRun):
-        show_dry_run(result, plan_tables, as_json=json)
+        show_dry_run(result, plan_tables, origins(ctx), as_json=json)
     else:
         _show_packages(result, as_json=json)
 

@@ -7,17 +7,18 @@ import typer
 
 from xmodctl.cli import options
 from xmodctl.cli.loading import say_loading
+from xmodctl.core.environment import ExitCode
 
 PANEL = "Train"
 ORDER = 3
 
 
 Out = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--out",
         metavar="DIR",
-        help="The folder for runs; its disk space is checked.",
+        help="The folder for runs; its disk space is checked. Default: `runs/`.",
         rich_help_panel=options.OUTPUT,
     ),
 ]
@@ -38,11 +39,11 @@ def check(
     download: Annotated[
         bool, typer.Option("--download", help="Download data and model from the Hub, and check them too.")
     ] = False,
-    data: options.Data = None,
+    data: options.TrainingData = None,
     language_column: options.LanguageColumn = None,
     limit: options.Limit = None,
     precision: options.Precision = "auto",
-    out: Out = Path("runs"),
+    out: Out = None,
     json: options.Json = False,
 ) -> None:
     """Check that task, data, recipe, model, and disk fit together before you train.
@@ -80,4 +81,4 @@ def check(
         counts = (f"{count} {level if count == 1 else plural[level]}" for level, count in report.counts.items())
         display.show_text(", ".join(counts))
     if report.counts["error"]:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.PARTIAL)

@@ -8,6 +8,7 @@ import typer
 
 from xmodctl.cli import options
 from xmodctl.cli.loading import say_loading
+from xmodctl.core.environment import ExitCode
 from xmodctl.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _probe(tasks: str | None, *, as_json: bool) -> None:
         if lost := dict.fromkeys(each.task for each in probes if not _has_alternative(each, whole)):
             display.warn(f"no location has all data of {', '.join(lost)}")
     if len(whole) < len(probes):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.PARTIAL)
 
 
 def _has_alternative(probe: "Probe", whole: "Sequence[Probe]") -> bool:
@@ -135,4 +136,4 @@ def _verify(run: Path, *, as_json: bool) -> None:
         for remedy in dict.fromkeys(finding.remedy for finding in findings if finding.remedy):
             display.note(one_line(f"to recover: {remedy}"))
     if any(finding.state == "damaged" for finding in findings):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.PARTIAL)

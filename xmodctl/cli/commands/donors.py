@@ -49,7 +49,7 @@ def donors(
     adapter: options.Adapters = None,
     split: options.Split = "validation",
     precision: options.Precision = "auto",
-    data: options.Data = None,
+    data: options.RunData = None,
     language_column: options.LanguageColumn = None,
     limit: options.Limit = None,
     on_exists: OnExisting = "missing",

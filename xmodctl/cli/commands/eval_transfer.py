@@ -68,7 +68,7 @@ def eval_transfer(
     controls: Controls = "",
     adapter: options.Adapters = None,
     precision: options.Precision = "auto",
-    data: options.Data = None,
+    data: options.RunData = None,
     language_column: options.LanguageColumn = None,
     overrides: DataOverrides = None,
     mix_text: MixText = None,

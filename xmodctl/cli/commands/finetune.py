@@ -71,6 +71,7 @@ Trackers = Annotated[
 
 
 def finetune(
+    ctx: typer.Context,
     task: options.Task,
     lang: Languages,
     model: options.Model = options.DEFAULT_MODEL,
@@ -81,7 +82,7 @@ def finetune(
     shot_langs: ShotLanguages = "",
     shot_seeds: ShotSeeds = 1,
     precision: options.Precision = "auto",
-    data: options.Data = None,
+    data: options.TrainingData = None,
     language_column: options.LanguageColumn = None,
     rows: TotalRows = None,
     limit: options.Limit = None,
@@ -112,6 +113,7 @@ def finetune(
     - `xmodctl finetune --task xnli --lang en --shots 10 --shot-langs de,sw --shot-seeds 5`
     """
     say_loading(model)
+    from xmodctl.cli.defaults import origins
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.plan_tables import plan_tables, show_dry_run
     from xmodctl.cli.training_progress import TrainingProgress
@@ -127,7 +129,10 @@ def finetune(
             shot_langs=shot_langs, shot_seeds=shot_seeds, name=name, out=out, on_exists=on_exists,
             track=track or (), listen=listen,
         )  # fmt: skip
-    _show_run(result, as_json=json) if isinstance(result, Run) else show_dry_run(result, plan_tables, as_json=json)
+    if isinstance(result, Run):
+        _show_run(result, as_json=json)
+    else:
+        show_dry_run(result, plan_tables, origins(ctx), as_json=json)
 
 
 def _show_run(run: "Run", *, as_json: bool) -> None:

@@ -24,7 +24,7 @@ def inspect(
     recipe: options.Recipe = None,
     overrides: options.Overrides = None,
     rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="How many rows to show.")] = 3,
-    data: options.Data = None,
+    data: options.TrainingData = None,
     language_column: options.LanguageColumn = None,
     json: options.Json = False,
 ) -> None:

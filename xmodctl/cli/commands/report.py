@@ -47,7 +47,7 @@ def report(
         int,
         typer.Option("--errors", metavar="N", min=0, help="Worst errors per language; 0 shows no text from the data."),
     ] = ERRORS,
-    data: options.Data = None,
+    data: options.RunData = None,
     out: Annotated[
         Path | None,
         typer.Option(

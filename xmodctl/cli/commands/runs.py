@@ -35,7 +35,9 @@ runs = typer.Typer(
 
 @runs.command("list")
 def list_(
-    under: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of runs, or a run.")] = Path("runs"),
+    under: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="A folder of runs, or a run. Default: `runs/`.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """List runs and added languages, newest first.
@@ -49,6 +51,7 @@ def list_(
     - `xmodctl runs my-experiments --json`
     """
     from xmodctl.cli import display
+    from xmodctl.run.home import runs_folder
     from xmodctl.run.listing import runs as list_runs
 
     summaries = list_runs(under)
@@ -56,7 +59,7 @@ def list_(
         display.show_json([summary.to_json() for summary in summaries])
         return
     if not summaries:
-        display.note(f"no runs under {under}/; create one with `xmodctl finetune` or `xmodctl demo`")
+        display.note(f"no runs under {under or runs_folder()}/; create one with `xmodctl finetune` or `xmodctl demo`")
         return
     rows = [
         (
