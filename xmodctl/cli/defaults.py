@@ -118,10 +118,10 @@ def origins(context: Any) -> dict[str, str]:
 
 
 def _of_project_file() -> dict[str, Default]:
-    found = _nearest()
-    if found is None:
+    file = _nearest()
+    if file is None:
         return {}
-    path, text, values, table = found
+    path, text, values, table = file
     shown = os.path.relpath(path)
     mistakes = []
     chosen = {}
@@ -147,8 +147,8 @@ def _nearest() -> tuple[Path, str, Mapping[str, Any], str] | None:
         if (path := folder / FILE).exists():
             text = _read(path)
             return path, text, _parsed(path, text), ""
-        if (path := folder / SHARED).is_file() and (found := _table_of(path)) is not None:
-            return path, *found, TABLE
+        if (path := folder / SHARED).is_file() and (table := _table_of(path)) is not None:
+            return path, *table, TABLE
         if (folder / ".git").exists():
             return None
     return None
@@ -216,8 +216,8 @@ def _resolved(key: str, value: str, folder: Path) -> str:
     path = folder / Path(value).expanduser()
     if key == "model" and not (("/" in value or value.startswith("~")) and path.is_dir()):
         return value
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    current = Path.cwd()
+    return str(path.relative_to(current)) if path.is_relative_to(current) else str(path)
 
 
 def _line_of(text: str, key: str, table: str) -> int | None:

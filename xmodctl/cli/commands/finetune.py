@@ -1,5 +1,6 @@
 """`xmodctl finetune`."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from xmodctl.cli.options import OUTPUT, TRAINING
 
 if TYPE_CHECKING:
     from xmodctl.run.run import Run
+    from xmodctl.training.dry_run import DryRun
 
 PANEL = "Train"
 ORDER = 1
@@ -115,10 +117,8 @@ def finetune(
     say_loading(model)
     from xmodctl.cli.defaults import origins
     from xmodctl.cli.drawing import Drawing
-    from xmodctl.cli.plan_tables import plan_tables, show_dry_run
     from xmodctl.cli.training_progress import TrainingProgress
     from xmodctl.core.schema import parse_override
-    from xmodctl.run.run import Run
     from xmodctl.training.dry_run import plan_finetune
     from xmodctl.training.finetune import finetune as train
 
@@ -129,15 +129,18 @@ def finetune(
             shot_langs=shot_langs, shot_seeds=shot_seeds, name=name, out=out, on_exists=on_exists,
             track=track or (), listen=listen,
         )  # fmt: skip
-    if isinstance(result, Run):
-        _show_run(result, as_json=json)
-    else:
-        show_dry_run(result, plan_tables, origins(ctx), as_json=json)
+    _show(result, origins(ctx), as_json=json)
 
 
-def _show_run(run: "Run", *, as_json: bool) -> None:
+def _show(run: "Run | DryRun", origins: Mapping[str, str], *, as_json: bool) -> None:
+    """Print what a fine-tuning made, or what it would make."""
     from xmodctl.cli import display
+    from xmodctl.cli.plan_tables import plan_tables, show_dry_run
+    from xmodctl.training.dry_run import DryRun
 
+    if isinstance(run, DryRun):
+        show_dry_run(run, plan_tables, origins, as_json=as_json)
+        return
     if as_json:
         display.show_json(
             {
