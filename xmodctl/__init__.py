@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from xmodctl.model.machine import MachineReport, doctor
     from xmodctl.new_language.add_language import add_language
     from xmodctl.new_language.dry_run import plan_add_language
+    from xmodctl.new_language.removing import RemovedRun, remove_runs
     from xmodctl.new_language.resuming import resume
     from xmodctl.reports.demo import Demonstration, demo
     from xmodctl.reports.export import Export, export
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from xmodctl.run.listing import RunSummary, runs
     from xmodctl.run.loading import load
     from xmodctl.run.run import Run
+    from xmodctl.run.showing import RunDetails, show_run
     from xmodctl.training.checking import CheckReport, check
     from xmodctl.training.dry_run import plan_finetune
     from xmodctl.training.finetune import finetune
@@ -56,9 +58,11 @@ __all__ = [
     "MachineReport",
     "PartialFailureError",
     "Predictions",
+    "RemovedRun",
     "Report",
     "Rescored",
     "Run",
+    "RunDetails",
     "RunSummary",
     "Study",
     "UserError",
@@ -87,10 +91,12 @@ __all__ = [
     "plot_heat_map",
     "plot_scores",
     "predict",
+    "remove_runs",
     "report",
     "resume",
     "runs",
     "score",
+    "show_run",
 ]
 
 _MODULES = {"adapters": "adapters", "cache": "core.cache"}
@@ -114,6 +120,7 @@ _HOMES = {
     "adapters.convert": ("convert",),
     "new_language.add_language": ("add_language",),
     "new_language.dry_run": ("plan_add_language",),
+    "new_language.removing": ("RemovedRun", "remove_runs"),
     "new_language.resuming": ("resume",),
     "reports.language_map": ("langs",),
     "reports.plots": ("plot_curves", "plot_gaps", "plot_heat_map", "plot_scores"),
@@ -123,6 +130,7 @@ _HOMES = {
     "run.listing": ("RunSummary", "runs"),
     "run.loading": ("load",),
     "run.run": ("Run",),
+    "run.showing": ("RunDetails", "show_run"),
     "training.checking": ("CheckReport", "check"),
     "training.dry_run": ("plan_finetune",),
     "training.finetune": ("finetune",),

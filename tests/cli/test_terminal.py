@@ -75,7 +75,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
 
 
 COMMANDS = [
-    ("runs", "RUNS"), ("runs", "RUNS", "--json"), ("report", "RUN", "--format", "terminal"),
+    ("runs", "RUNS"), ("runs", "RUNS", "--json"), ("runs", "show", "RUN"), ("report", "RUN", "--format", "terminal"),
     ("report", "RUN", "--format", "markdown"), ("report", "RUN", "--format", "latex"),
     ("report", "RUN", "--format", "csv"), ("report", "RUN", "--out", "PLACE/report.html"), ("report", "RUN", "--json"),
     ("score", "--run", "RUN"), ("score", "--run", "RUN", "--json"), ("compare", "RUN", "--json"), ("compare", "RUN"),

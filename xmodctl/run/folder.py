@@ -221,7 +221,7 @@ class Folder:
     @classmethod
     def kept(cls, folder: Path) -> list[str]:
         """Return the names of files in a folder that are the user's: they are never deleted."""
-        written = cls._written_paths(folder)
+        written = cls.written_paths(folder)
         return [
             str(path.relative_to(folder))
             for path in sorted(folder.rglob("*"))
@@ -231,13 +231,14 @@ class Folder:
         ]
 
     @classmethod
-    def _written_paths(cls, folder: Path) -> set[Path]:
+    def written_paths(cls, folder: Path) -> set[Path]:
+        """Return the files and folders in a folder that are written here."""
         return {path for pattern in cls.WRITTEN for path in folder.glob(pattern)}
 
     @classmethod
     def _delete_written(cls, folder: Path) -> None:
         """Delete what was written here, but for its own file, which is replaced; then the folders that are empty."""
-        written = cls._written_paths(folder) - {folder / cls.FILE}
+        written = cls.written_paths(folder) - {folder / cls.FILE}
         for path in written:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -1,18 +1,18 @@
 """`runs`: what a folder of runs holds. Reads their files as plain JSON, so that a listing loads nothing heavy."""
 
 import logging
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from xmodctl.core import jsonl
-from xmodctl.core.errors import UserError
 from xmodctl.core.files import read_json
 from xmodctl.core.requests import command
 from xmodctl.core.visible import one_line
-from xmodctl.run.data_sets import data_set_of, short_names
 from xmodctl.run.home import runs_folder
+from xmodctl.run.scored import Scored, headline, scored
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +47,10 @@ class RunSummary:
     created: str  # ISO 8601
     scored_languages: int | None  # None for added languages
     data_sets: tuple[str, ...] = ()  # those that it was scored on
+    metric: str = ""  # of the next two, which are of whole test data
+    source_score: float | None = None  # the mean over the source languages, in percent
+    transfer_score: float | None = None  # the mean over the other languages
+    size: int = 0  # bytes on disk
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as plain JSON values."""
@@ -120,7 +124,7 @@ def _fine_tuning(folder: Path, values: Mapping[str, Any]) -> RunSummary:
         task=str(plan["task"].get("name")),
         languages=() if plan.get("vectors") else plan.get("source_languages") or (),
         finished=[seed for seed in values["seeds"] if (folder / f"seed-{seed}" / "delta.safetensors").exists()],
-        scored=_scored_data(folder / RESULTS),
+        scores=scored(folder / RESULTS),
     )
 
 
@@ -129,7 +133,7 @@ def _added_languages(folder: Path, values: Mapping[str, Any]) -> RunSummary:
     finished = [
         seed for seed in values["seeds"] if all((folder / f"seed-{seed}" / language).exists() for language in languages)
     ]
-    return _summary(folder, values, task="add-language", languages=languages, finished=finished, scored=None)
+    return _summary(folder, values, task="add-language", languages=languages, finished=finished, scores=None)
 
 
 def _summary(
@@ -139,8 +143,9 @@ def _summary(
     task: str,
     languages: Any,
     finished: list[int],
-    scored: Mapping[str, set[str]] | None,
+    scores: Sequence[Scored] | None,
 ) -> RunSummary:
+    chosen = headline(scores or ())
     return RunSummary(
         run=str(folder),
         state=values["state"],
@@ -150,23 +155,20 @@ def _summary(
         seeds=tuple(values["seeds"]),
         finished_seeds=tuple(finished),
         created=values["created"],
-        scored_languages=None if scored is None else len(set().union(*scored.values())),
-        data_sets=tuple(short_names(list(scored or ())).values()),
+        scored_languages=None if scores is None else len({language for each in scores for language in each.languages}),
+        data_sets=tuple(dict.fromkeys(each.data_set for each in scores or ())),
+        metric=chosen.metric if chosen else "",
+        source_score=chosen.source if chosen else None,
+        transfer_score=chosen.transfer if chosen else None,
+        size=size_of(folder),
     )
 
 
-def _scored_data(path: Path) -> Mapping[str, set[str]]:
-    """Return the languages that have a score on each data set."""
-    if not path.exists():
-        return {}
-    remedy = "remove that line, and its language is scored again"
-    languages: dict[str, set[str]] = {}
-    try:
-        for number, row in jsonl.read(path, remedy=remedy, append_only=True):
-            if "language" not in row:
-                raise UserError(f"{path}:{number} is not a result; {remedy}")
-            data_set = data_set_of(str(row.get("data", "")), str(row["language"]), str(row.get("task", "")))
-            languages.setdefault(data_set, set()).add(str(row["language"]))
-    except (UserError, OSError) as error:  # one damaged run does not hide the others
-        _log.warning("%s", one_line(str(error)))
-    return languages
+def size_of(folder: Path) -> int:
+    """Return the bytes that a folder's files take; what a link leads to is not in the folder."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # removed meanwhile
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total

@@ -1,4 +1,4 @@
-"""`xmodctl runs`: list, average."""
+"""`xmodctl runs`: list, show, rm, average."""
 
 import shlex
 from dataclasses import replace
@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from xmodctl.cli import options
 from xmodctl.cli.loading import say_loading
+from xmodctl.core.environment import ExitCode
 
 if TYPE_CHECKING:
     from xmodctl.run.listing import RunSummary
@@ -29,7 +30,8 @@ class ListsByDefault(TyperGroup):
 
 
 runs = typer.Typer(
-    cls=ListsByDefault, help="List runs (`xmodctl runs [DIR]`, newest first), and average the weights of several."
+    cls=ListsByDefault,
+    help="List runs (`xmodctl runs [DIR]`, newest first), show or remove them, and average the weights of several.",
 )
 
 
@@ -42,6 +44,9 @@ def list_(
 ) -> None:
     """List runs and added languages, newest first.
 
+    `source` and `transfer` are the mean scores in percent on whole test data: over the source languages, and over the
+    other languages. `xmodctl runs show RUN` shows more.
+
     Examples:
 
     - `xmodctl runs`
@@ -50,7 +55,8 @@ def list_(
 
     - `xmodctl runs my-experiments --json`
     """
-    from xmodctl.cli import display
+    from xmodctl.cli import display, run_tables
+    from xmodctl.core.messages import size_text
     from xmodctl.run.home import runs_folder
     from xmodctl.run.listing import runs as list_runs
 
@@ -70,14 +76,101 @@ def list_(
             summary.model,
             f"{len(summary.finished_seeds)}/{len(summary.seeds)}",
             _scored(summary),
-            _minute(summary.created),
+            run_tables.score(summary.source_score),
+            run_tables.score(summary.transfer_score),
+            size_text(summary.size),
+            run_tables.ago(summary.created),
         )
         for summary in summaries
     ]
-    columns = ("run", "state", "task", "trained in", "model", "seeds", "scored", "created")
-    sheet = display.sheet(columns, rows, right=("seeds", "scored"))
-    brief = sheet.without("created")
-    display.show(replace(sheet, narrower=(brief, brief.without("model"))))
+    numbers = ("seeds", "scored", "source", "transfer", "size")
+    columns = ("run", "state", "task", "trained in", "model", *numbers, "created")
+    sheet = display.sheet(columns, rows, right=numbers)
+    brief = sheet.without("seeds", "scored", "model")
+    display.show(replace(sheet, narrower=(sheet.without("scored"), brief, brief.without("task", "trained in"))))
+
+
+@runs.command("show")
+def show(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or of added languages.")],
+    json: options.Json = False,
+) -> None:
+    """Show what a run is: its plan, the state of each seed, its scores, its size, and the commands that come next.
+
+    Examples:
+
+    - `xmodctl runs show runs/xnli-en_XX-mini-1a2b3c`
+
+    - `xmodctl runs show runs/xnli-en_XX-mini-1a2b3c --json`
+    """
+    from xmodctl.cli import display, run_tables
+    from xmodctl.run.showing import show_run
+
+    details = show_run(run)
+    if json:
+        display.show_json(details.to_json())
+        return
+    for table in run_tables.detail_tables(details):
+        display.show(table)
+    for purpose, command in details.commands.items():
+        display.show_text(f"to {purpose}: {command}")
+
+
+@runs.command("rm")
+def rm(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of added languages.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Remove runs, after a question.
+
+    Only files that xmodctl wrote are removed; others stay in the folder, and links are not followed. A run that a
+    command works on is refused. If you stop the command, run it again to finish.
+
+    Examples:
+
+    - `xmodctl runs rm runs/first runs/second`
+
+    - `xmodctl runs rm runs/old-* --dry-run`
+
+    - `xmodctl runs rm runs/first --yes`
+    """
+    from xmodctl.cli import display
+    from xmodctl.core.messages import counted, size_text
+    from xmodctl.new_language.removing import kept_text, remove_runs
+
+    removed = remove_runs(folders, dry_run=True)
+    if not json or not (yes or dry_run):
+        rows = [(each.run, size_text(each.size)) for each in removed]
+        display.show(display.sheet(("run", "size"), rows, right=("size",)))
+    whole = f"{counted(len(removed), 'run')}, {size_text(sum(each.size for each in removed))}"
+    if not dry_run:
+        if not yes and not _agrees(f"Remove {whole}?"):
+            display.note("nothing was removed")
+            raise typer.Exit(ExitCode.PARTIAL)
+        remove_runs(folders)
+    if json:
+        display.show_json([each.to_json() for each in removed])
+    for each in removed:
+        if text := kept_text(each):
+            display.note(text)
+    display.note(f"dry run: would remove {whole}" if dry_run else f"removed {whole}")
+
+
+def _agrees(question: str) -> bool:
+    """Return whether the user agrees.
+
+    Raises:
+        UserError: There is no terminal to ask on.
+    """
+    import sys
+
+    from xmodctl.core.errors import UserError
+
+    if not sys.stdin.isatty():
+        raise UserError("there is no terminal to ask on; to remove without a question, add --yes")
+    return typer.confirm(question, err=True)
 
 
 @runs.command("average")
@@ -116,16 +209,6 @@ def average(
     display.note(
         f"the mean of {count} models; score it with: xmodctl eval-transfer --run {shlex.quote(str(run.folder))}"
     )
-
-
-def _minute(created: str) -> str:
-    """Return an ISO 8601 time to the minute, in UTC; the text itself where it is not one."""
-    from datetime import UTC, datetime
-
-    try:
-        return f"{datetime.fromisoformat(created).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    except ValueError:
-        return created
 
 
 def _scored(summary: "RunSummary") -> str:
