@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from xmodctl.new_language.resuming import resume
     from xmodctl.reports.demo import Demonstration, demo
     from xmodctl.reports.export import Export, export
+    from xmodctl.reports.inspecting import Inspection, inspect
     from xmodctl.reports.language_map import langs
     from xmodctl.reports.plots import plot_curves, plot_gaps, plot_heat_map, plot_scores
     from xmodctl.reports.report import report
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from xmodctl.training.checking import CheckReport, check
     from xmodctl.training.dry_run import plan_finetune
     from xmodctl.training.finetune import finetune
-    from xmodctl.training.inspecting import Inspection, inspect
 
 __all__ = [
     "CheckReport",
@@ -122,6 +122,7 @@ _HOMES = {
     "new_language.dry_run": ("plan_add_language",),
     "new_language.removing": ("RemovedRun", "remove_runs"),
     "new_language.resuming": ("resume",),
+    "reports.inspecting": ("Inspection", "inspect"),
     "reports.language_map": ("langs",),
     "reports.plots": ("plot_curves", "plot_gaps", "plot_heat_map", "plot_scores"),
     "reports.report": ("report",),
@@ -134,7 +135,6 @@ _HOMES = {
     "training.checking": ("CheckReport", "check"),
     "training.dry_run": ("plan_finetune",),
     "training.finetune": ("finetune",),
-    "training.inspecting": ("Inspection", "inspect"),
 }
 """Where each public name is defined."""
 

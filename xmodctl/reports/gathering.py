@@ -18,6 +18,7 @@ from xmodctl.reports.curves import TrainingCurve, read_curve
 from xmodctl.reports.error_analysis import ErrorAnalyzer
 from xmodctl.reports.language import Language
 from xmodctl.reports.notes import Notes, listed
+from xmodctl.reports.parallel_errors import ParallelErrors
 from xmodctl.reports.requests import ERRORS
 from xmodctl.reports.study import Study, StudyRun
 from xmodctl.run.run import Run
@@ -184,10 +185,11 @@ def _with_details(run: StudyRun, data: Path | None, mistakes: int, notes: Notes)
         notes.add(f"in {run.name}, {note}", language)
 
     analyzer = ErrorAnalyzer(run.run, data, mistakes, add_note)
+    analyses = {language: analyzer.analyze(rows) for language, rows in run.own_rows.items()}
     return replace(
         run,
         control_comparison=_compare_controls(run, notes),
-        error_analyses={language: analyzer.analyze(rows) for language, rows in run.own_rows.items()},
+        error_analyses=ParallelErrors(analyzer, run.own_rows).completed(analyses),
         curves=_curves(run, notes),
     )
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xmodctl.kinds.breakdown import Confusion, Part
     from xmodctl.kinds.kind import Kind
     from xmodctl.reports.language import Language
+    from xmodctl.reports.parallel_errors import Overlap
     from xmodctl.reports.study import Study, StudyRun
 
 MEASURED = {
@@ -196,6 +197,15 @@ class Page:
         """Return the score on one part of a language's examples."""
         analysis = run.error_analyses.get(language.code)
         return next((part for part in analysis.parts if part.name == name), None) if analysis else None
+
+    def overlaps(self, run: "StudyRun") -> "list[tuple[Language, Overlap]]":
+        """Return how each language's errors relate to the source language's, on a parallel task."""
+        analyses = ((language, run.error_analyses.get(language.code)) for language in self.study.languages)
+        return [(language, analysis.overlap) for language, analysis in analyses if analysis and analysis.overlap]
+
+    def tag(self, code: str) -> str:
+        """Return the BCP 47 tag of a language of the study."""
+        return next((language.tag for language in self.study.languages if language.code == code), "")
 
     def confusion(self, run: "StudyRun") -> "Confusion | None":
         """Return a run's confusions over all languages, each through the adapter that represents it."""

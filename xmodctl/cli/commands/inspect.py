@@ -2,6 +2,8 @@
 
 import json as json_
 from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,15 +13,47 @@ from xmodctl.cli.loading import say_loading
 
 if TYPE_CHECKING:
     from xmodctl.data.inspection import InspectedRow, InspectedSequence
+    from xmodctl.reports.error_analysis import Mistake
 
 PANEL = "Explore"
 ORDER = 6
 
 
+DataLanguage = Annotated[
+    str, typer.Option("--lang", metavar="LANG", help="The language of the data; it needs no adapter.")
+]
+OptionalTask = Annotated[
+    str | None,
+    typer.Option("--task", metavar="TASK", help="A shipped task or your own YAML file. Default: that of --run."),
+]
+OfRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--run", metavar="DIR", help="Show only rows that this run got wrong, the worst first, with its predictions."
+    ),
+]
+Errors = Annotated[
+    str,
+    typer.Option(
+        "--errors",
+        metavar="all|right-in-source|wrong-everywhere",
+        help="With --run: which errors. All but the first need a parallel task, such as `xnli`.",
+    ),
+]
+OptionalSplit = Annotated[
+    str | None,
+    typer.Option(
+        "--split", metavar="train|validation|test", help="The split to use. Default: `train`; with --run, `test`."
+    ),
+]
+
+
 def inspect(
-    task: options.Task,
-    lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="The language of the data; it needs no adapter.")],
-    split: options.Split = "train",
+    lang: DataLanguage,
+    task: OptionalTask = None,
+    run: OfRun = None,
+    errors: Errors = "all",
+    split: OptionalSplit = None,
     model: options.Model = options.DEFAULT_MODEL,
     recipe: options.Recipe = None,
     overrides: options.Overrides = None,
@@ -30,29 +64,37 @@ def inspect(
 ) -> None:
     """Show rows as the model reads them: the data's columns, the tokens, and the label of each.
 
-    Each row is encoded exactly as `finetune` encodes it. A token's label follows it in brackets.
+    Each row is encoded exactly as `finetune` encodes it. A token's label follows it in brackets. With --run, the rows
+    are errors of the run. On a parallel task, each has the same row in the source language beside it.
 
     Examples:
 
     - `xmodctl inspect --task xnli --lang de --split test --model mini --data my-data`
 
     - `xmodctl inspect --task xnli --lang en --rows 10 --json`
+
+    - `xmodctl inspect --run runs/my-run --lang ur --errors right-in-source`
     """
-    say_loading(f"the tokenizer of {model}")
+    say_loading(f"the tokenizer of {model if run is None else run}")
     from xmodctl.cli import display
     from xmodctl.cli.drawing import draw_notice
     from xmodctl.core.schema import parse_override
-    from xmodctl.training.inspecting import inspect as inspect_rows
+    from xmodctl.reports.inspecting import inspect as inspect_rows
 
     inspection = inspect_rows(
-        task, lang, model=model, recipe=recipe, overrides=dict(parse_override(text) for text in overrides or ()),
-        data=data, language_column=language_column, split=split, rows=rows, listen=draw_notice,
+        task or _task_of(run), lang, model=model, recipe=recipe, data=data, language_column=language_column,
+        overrides=dict(parse_override(text) for text in overrides or ()), split=split, rows=rows, run=run,
+        errors=errors, listen=draw_notice,
     )  # fmt: skip
     if json:
         display.show_json(inspection.to_json())
         return
-    for row in inspection.rows:
-        display.show_text("\n".join(_lines(row)) + "\n")
+    for row, mistake in zip_longest(inspection.rows, inspection.mistakes):
+        display.show_text("\n".join([*_lines(row), *(_error_lines(mistake) if mistake else ())]) + "\n")
+    if run is not None and not inspection.rows:
+        display.show_text(f"no errors in {lang}" if errors == "all" else f"no errors in {lang} that are {errors}")
+    if inspection.overlap:
+        display.show_text(inspection.overlap.summary)
     display.note(
         f"{inspection.origin}; at most {inspection.max_length} tokens per sequence (recipe {inspection.recipe})"
     )
@@ -67,6 +109,27 @@ def _lines(row: "InspectedRow") -> Iterator[str]:
         label = f" -> {sequence.label}" if sequence.label else ""
         yield f"  sequence{position}, {len(sequence.tokens)} tokens{label}"
         yield f"    {_with_labels(sequence)}"
+
+
+def _error_lines(mistake: "Mistake") -> Iterator[str]:
+    seeds = f" (wrong with {mistake.wrong_seeds} of {mistake.seeds} seeds)" if mistake.seeds > 1 else ""
+    everywhere = "; wrong in every language" if mistake.is_wrong_everywhere else ""
+    yield f"  predicted {mistake.predicted}, gold is {mistake.gold}{seeds}{everywhere}"
+    if side := mistake.source:
+        verdict = "right" if side.is_right and not side.wrong_seeds else f"predicted {side.predicted}"
+        seeds = f" (wrong with {side.wrong_seeds} of {side.seeds} seeds)" if side.wrong_seeds and side.seeds > 1 else ""
+        yield f"  the same row in {side.language}: {verdict}{seeds}"
+        for column, text in side.texts:
+            yield f"    {column:<10} {text}"
+
+
+def _task_of(run: Path | None) -> str:
+    from xmodctl.core.errors import UserError
+    from xmodctl.run.run import Run
+
+    if run is None:
+        raise UserError("give the task with --task TASK, or a run with --run DIR")
+    return Run.read(run).plan.task.name
 
 
 def _with_labels(sequence: "InspectedSequence") -> str:
