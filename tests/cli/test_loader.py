@@ -67,7 +67,7 @@ def test_a_command_imports_the_file_of_no_other():
 def test_an_unknown_command_is_refused_with_the_nearest():
     result = CliRunner().invoke(app, ["finetun"])
     assert result.exit_code == 2
-    assert "Did you mean 'finetune'" in " ".join(result.stderr.split())
+    assert "did you mean finetune?" in " ".join(result.stderr.split())
 
 
 def test_completion_offers_the_commands():

@@ -86,6 +86,10 @@ class Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the name of a command, the command, and its words, and give it its defaults; its help needs none."""
+        if not ctx.resilient_parsing and args[0] not in self.commands and not args[0].startswith("-"):
+            from xmodctl.cli.suggestions import refuse_command
+
+            refuse_command(args, list(self.commands))
         name, command, words = super().resolve_command(ctx, args)
         if not ctx.resilient_parsing and not set(words) & set(HELP_OPTIONS):
             from xmodctl.cli.defaults import give_defaults

@@ -5,6 +5,7 @@ A file `my_command.py` defines the command `my-command`. It holds a function, or
 """
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -75,7 +76,16 @@ def _build(name: str, file: str, module: ModuleType) -> Any:
     command = get_command(holder).commands[name]  # type: ignore[attr-defined]
     for part in (command, *getattr(command, "commands", {}).values()):
         hide_types(part.get_params(typer.Context(part, help_option_names=HELP_OPTIONS)))
+        for parameter in part.params:
+            parameter.shell_complete = partial(_complete, name, parameter)
     return command
+
+
+def _complete(command: str, parameter: Any, context: Any, incomplete: str) -> list[Any]:
+    """Return values of an option or an argument, for the completion of a shell."""
+    from xmodctl.cli.completing import completions
+
+    return completions(command, parameter, context, incomplete)
 
 
 def hide_types(parameters: Iterable[Any]) -> None:
@@ -83,5 +93,12 @@ def hide_types(parameters: Iterable[Any]) -> None:
     for parameter in parameters:
         if parameter.param_type_name == "argument":
             parameter.display_type_rich = lambda ctx: None  # noqa: ARG005
+            parameter.get_usage_pieces = partial(_usage, parameter)
         elif parameter.is_flag:
             parameter.metavar = ""
+
+
+def _usage(parameter: Any, context: Any) -> list[str]:  # noqa: ARG001
+    """Return an argument as the line of usage shows it: `RUN`, `RUN...`, `[RUN]`, or `[RUN...]`."""
+    name = f"{parameter.metavar or parameter.name.upper()}{'' if parameter.nargs == 1 else '...'}"
+    return [name if parameter.required else f"[{name}]"]

@@ -33,6 +33,9 @@ def report(
         list[Path] | None,
         typer.Argument(metavar="RUN", help="Run folders, one column each. Default: the newest run under `runs/`."),
     ] = None,
+    named: Annotated[
+        list[Path] | None, typer.Option("--run", metavar="DIR", help="A run, as an option; repeatable.")
+    ] = None,
     format_: Annotated[
         str | None,
         typer.Option(
@@ -78,7 +81,8 @@ def report(
     from xmodctl.core.errors import PartialFailureError
     from xmodctl.reports.report import report as make_report
 
-    study = make_report(runs, format_, split, errors, data, out, write=not json, plot=plot)
+    runs = [*(runs or ()), *(named or ())]
+    study = make_report(runs or None, format_, split, errors, data, out, write=not json, plot=plot)
     _show(study, format_, newest=not runs, json=json)
     if study.skipped:
         reasons = "\n".join(f"  {reason}" for reason in study.skipped)

@@ -18,12 +18,26 @@ if TYPE_CHECKING:
 PANEL = "Explore"
 ORDER = 5
 
+OTHER_NAMES = {
+    **dict.fromkeys(("remove", "delete", "del", "clean"), "rm"),
+    **dict.fromkeys(("info", "describe", "view", "inspect"), "show"),
+    **dict.fromkeys(("mean", "merge", "soup"), "average"),
+    "ls": "list",
+}
+"""What people call the commands elsewhere."""
+
 
 class ListsByDefault(TyperGroup):
     """`xmodctl runs [DIR]` is `xmodctl runs list [DIR]`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the name of the command in front, unless there is one."""
+        if ctx.resilient_parsing:  # a shell asks what could come next
+            return super().parse_args(ctx, args)
+        if args and args[0] in OTHER_NAMES and not Path(args[0]).exists():
+            from xmodctl.core.errors import UserError
+
+            raise UserError(f"there is no command `runs {args[0]}`; use `xmodctl runs {OTHER_NAMES[args[0]]}`")
         if not args or args[0] not in (*self.commands, *ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
@@ -118,7 +132,7 @@ def show(
 
 @runs.command("rm")
 def rm(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of added languages.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs, or of added languages.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")] = False,
     json: options.Json = False,
@@ -176,7 +190,7 @@ def _agrees(question: str) -> bool:
 @runs.command("average")
 def average(
     members: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Runs of one task, or one run with several seeds.")
+        list[Path], typer.Argument(metavar="RUN", help="Runs of one task, or one run with several seeds.")
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder of the new run.")],
     seeds: Annotated[
