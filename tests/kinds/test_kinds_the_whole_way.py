@@ -1,8 +1,11 @@
 """From a task file to scores, a report, predictions, and an exported model: kinds that no other test covers."""
 
+import ast
 import json
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +119,24 @@ def test_a_kind_goes_the_whole_way(kind, tiny_model, tmp_path):
     predicted = json.loads(succeed("predict", "--run", trained, "--lang", "de", tmp_path / "in.jsonl"))
     assert case.is_prediction(predicted), predicted
     exported = tmp_path / "exported"
-    succeed("export", "--run", trained, "--langs", "en", "--out", exported)
+    lines = json.loads(succeed("export", "--run", trained, "--langs", "en", "--out", exported, "--json"))["lines"]
     key, value = case.in_config
     assert json.loads((exported / "config.json").read_text())[key] == value
-    check_pipeline(
-        exported, predicted, json.loads(succeed("predict", "--run", trained, "--lang", "en", tmp_path / "in.jsonl"))
-    )
+    english = json.loads(succeed("predict", "--run", trained, "--lang", "en", tmp_path / "in.jsonl"))
+    check_pipeline(exported, predicted, english)
+    check_lines(lines, english)
+
+
+def check_lines(lines: str, english: dict[str, Any]) -> None:
+    """Check that the lines that `export` prints give the prediction of `predict`."""
+    for example, text in (("A text of words .", "the cat runs"), ("Another text.", "the dog")):
+        lines = lines.replace(example, text)
+    lines = lines.replace("A text.", "the cat runs" if "scores" in english else "the cat")
+    with redirect_stdout(StringIO()) as printed:
+        exec(lines, {})
+    result = ast.literal_eval(printed.getvalue())
+    wanted = english["tags"] if "tags" in english else english["prediction"]
+    assert result == (pytest.approx(wanted, abs=1e-4) if isinstance(wanted, float) else wanted)
 
 
 def check_pipeline(exported: Path, german: dict[str, Any], english: dict[str, Any]) -> None:

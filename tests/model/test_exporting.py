@@ -102,3 +102,13 @@ def test_what_cannot_be_exported_leaves_nothing_behind(checkpoint, tmp_path, mon
     with pytest.raises(UserError, match=r"cannot write .*model: No space left on device; free some space"):
         model.export(ours, None, tmp_path / "new" / "model", ["de_DE"])
     assert not any((tmp_path / "new").glob("*"))
+
+
+def test_the_exported_tokenizer_makes_no_token_types(tiny_model, tmp_path):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]  # as BERT's has it
+    assert "token_type_ids" in tokenizer("the cat", "a dog")
+    model.export(model.load(model.find(str(tiny_model)), "sequence", ["de_DE"]), tokenizer, tmp_path / "m", ["de_DE"])
+    assert [*AutoTokenizer.from_pretrained(tmp_path / "m")("the cat", "a dog")] == ["input_ids", "attention_mask"]

@@ -59,7 +59,7 @@ def test_a_run_gives_the_vectors_of_its_trained_body(trained, tmp_path):
         app, ["export", "--format", FORMAT, "--run", str(folder), "--langs", "sw", "--out", str(tmp_path / "out")]
     )
     assert result.exit_code == 0, result.output
-    assert "sentence_transformers.SentenceTransformer(" in result.stderr
+    assert f"model = SentenceTransformer({str(tmp_path / 'out')!r})" in result.stderr
     wanted = xmodctl.embed(TEXTS, "sw", run=folder).vectors
     np.testing.assert_allclose(by_its_files(tmp_path / "out", TEXTS), wanted, atol=2e-6)
     assert not np.allclose(wanted, xmodctl.embed(TEXTS, "sw", model=xmodctl.Run.read(folder).plan.model).vectors)

@@ -127,6 +127,11 @@ def note(text: str) -> None:
     say(text, console_for(sys.stderr), style="dim")
 
 
+def verbatim(text: str) -> None:
+    """Print lines to be copied on standard error, as they are."""
+    print(printable(text), file=sys.stderr)  # noqa: T201
+
+
 def warn(text: str) -> None:
     """Print a caution on standard error."""
     say(text, console_for(sys.stderr), mark=("Note:", "yellow"))

@@ -45,11 +45,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class Usage:
-    """How an exported model is called in Python: what a model card shows."""
+    """How an exported model is called in Python: what `export` prints and a model card shows."""
 
     inputs: str  # the expression that makes `inputs`; may be followed by statements on lines of their own
-    output: str  # the statement that prints the prediction from `outputs`
+    output: str  # the statements that print the prediction from `outputs`
     note: str = ""  # what a reader must know besides
+    pipeline: str = ""  # statements that call a pipeline of transformers, named `predict`; empty if none suits the kind
+    settings: str = ""  # arguments of this pipeline, besides its task and the model
 
 
 class Kind(ABC):

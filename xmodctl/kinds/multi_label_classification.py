@@ -13,7 +13,7 @@ from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage, ValidationLogits
 from xmodctl.kinds.label_sets import LabelSets, separated
 from xmodctl.kinds.labels import Labels, written_form
 from xmodctl.kinds.rows import RowReader, SourceView
-from xmodctl.kinds.texts import encode_texts, text_columns
+from xmodctl.kinds.texts import encode_texts, text_columns, text_usage
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -223,11 +223,13 @@ class MultiLabelClassification(Kind):
 
     def usage(self, task: TaskView) -> Usage:
         """Return a call with one text, or with a pair."""
-        texts = '"A text.", "Another text."' if "text_pair" in task.columns else '"A text."'
-        return Usage(
-            inputs=f'tokenizer({texts}, return_tensors="pt")',
-            output="print([model.config.id2label[number] for number, share in enumerate(outputs.logits.sigmoid()[0]) "
-            f"if share >= {threshold_of(task):g}])",
+        least = f"{threshold_of(task):g}"
+        return text_usage(
+            task,
+            "print([model.config.id2label[number] for number, share in enumerate(outputs.logits.sigmoid()[0]) "
+            f"if share >= {least}])",
+            pipeline=f'print([each["label"] for each in result if each["score"] >= {least}])',
+            settings="top_k=None",
         )
 
 

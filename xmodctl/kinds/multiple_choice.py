@@ -185,10 +185,17 @@ class MultipleChoice(Kind):
 
     def usage(self, task: TaskView) -> Usage:
         """Return a call with two choices: the model reads (examples, choices, tokens)."""
+        context, question = ("context" in task.columns, "question" in task.columns)
+        asked = "because " if task.connectives else "A question? " if question and context else ""
+        choices = f'["{asked}One.", "{asked}Two."]'
+        first = '["A context."] * 2, ' if context else '["A question?"] * 2, ' if question else ""
         return Usage(
-            inputs='tokenizer(["A context."] * 2, ["One.", "Two."], padding=True, return_tensors="pt")\n'
+            inputs=f'tokenizer({first}{choices}, padding=True, return_tensors="pt")\n'
             "inputs = {key: value[None] for key, value in inputs.items()}",
-            output="print(int(outputs.logits.argmax(-1)))",
+            output="print(int(outputs.logits.argmax(-1)))  # the number of the choice; the first is 0",
+            note="Before each choice stands the connective of the text's language that the question names."
+            if task.connectives
+            else "",
         )
 
 

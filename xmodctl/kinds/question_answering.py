@@ -277,9 +277,20 @@ class QuestionAnswering(Kind):
 
     def usage(self, task: TaskView) -> Usage:
         """Return a call with a question and a context."""
+        output = [
+            "scores = outputs.start_logits[0][:, None] + outputs.end_logits[0]  # of each first and last token",
+            "inside = scores.new_tensor([number == 1 for number in inputs.sequence_ids()])  # the context's tokens",
+            f"allowed = inside.outer(inside).triu().tril({ANSWER_TOKENS - 1}).bool()",
+            'first, last = divmod(int(scores.masked_fill(~allowed, float("-inf")).argmax()), len(scores))',
+            "answer = context[inputs.token_to_chars(first).start : inputs.token_to_chars(last).end].strip()",
+        ]
+        if task.metric_rules == "squad2":
+            output.append('answer = "" if scores[0, 0] > scores[first, last] else answer')
         return Usage(
-            inputs='tokenizer("A question?", "A context.", return_tensors="pt")',
-            output="print(outputs.start_logits.argmax(-1), outputs.end_logits.argmax(-1))",
+            inputs='tokenizer(question := "A question?", context := "A context.", return_tensors="pt")',
+            output="\n".join([*output, "print(answer)"]),
+            note="These lines read one window. `xmodctl predict` reads a longer context in several, and its limit of "
+            f"{ANSWER_TOKENS} tokens for an answer does not count tokens without letters.",
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, all_predictions, count_confusion
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
-from xmodctl.kinds.texts import decode_labels, encode_texts, text_columns
+from xmodctl.kinds.texts import decode_labels, encode_texts, text_columns, text_usage
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -105,8 +105,5 @@ class SequenceClassification(Kind):
 
     def usage(self, task: TaskView) -> Usage:
         """Return a call with one text, or with a pair."""
-        texts = '"A text.", "Another text."' if "text_pair" in task.columns else '"A text."'
-        return Usage(
-            inputs=f'tokenizer({texts}, return_tensors="pt")',
-            output="print(model.config.id2label[int(outputs.logits.argmax(-1))])",
-        )
+        output = "print(model.config.id2label[int(outputs.logits.argmax(-1))])"
+        return text_usage(task, output, pipeline='print(result["label"])')

@@ -16,7 +16,7 @@ from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import Labels
 from xmodctl.kinds.rows import LabeledTexts, Raw, RowReader, SourceView, cell
-from xmodctl.kinds.texts import encode_texts, text_columns
+from xmodctl.kinds.texts import encode_texts, text_columns, text_usage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -201,5 +201,4 @@ class TextRegression(Kind):
 
     def usage(self, task: TaskView) -> Usage:
         """Return a call with one text, or with a pair."""
-        texts = '"A text.", "Another text."' if "text_pair" in task.columns else '"A text."'
-        return Usage(inputs=f'tokenizer({texts}, return_tensors="pt")', output="print(float(outputs.logits[0, 0]))")
+        return text_usage(task, "print(float(outputs.logits[0, 0]))", pipeline='print(result["score"])')

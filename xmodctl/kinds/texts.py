@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from xmodctl.kinds.kind import TaskView, Usage
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -18,6 +20,22 @@ TEXTS = "text-regression"
 def text_columns(rows: "Dataset") -> list[str]:
     """Return the columns of a text and of the text that it is paired with, as far as rows have them."""
     return [name for name in ("text", "text_pair") if name in rows.column_names]
+
+
+def text_usage(task: TaskView, output: str, *, pipeline: str, settings: str = "") -> Usage:
+    """Return how an exported model is called with one text, or with a pair.
+
+    Args:
+        task: Says which.
+        output: The statement that prints the prediction from `outputs`.
+        pipeline: The statement that prints the prediction from `result`, what a pipeline says of one text.
+        settings: Arguments of the pipeline.
+    """
+    is_pair = "text_pair" in task.columns
+    texts = '"A text.", "Another text."' if is_pair else '"A text."'
+    given = '{"text": "A text.", "text_pair": "Another text."}' if is_pair else texts
+    call = f"(result,) = predict([{given}])\n{pipeline}"
+    return Usage(f'tokenizer({texts}, return_tensors="pt")', output, pipeline=call, settings=settings)
 
 
 def encode_texts(

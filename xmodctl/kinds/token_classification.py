@@ -309,6 +309,12 @@ class TokenClassification(Kind):
         return Usage(
             inputs='tokenizer("A text.", return_tensors="pt")',
             output="print([model.config.id2label[int(tag)] for tag in outputs.logits.argmax(-1)[0]])",
+            pipeline='text = "A text of words ."\n'
+            "(pieces,) = predict([text.split()], is_split_into_words=True)\n"
+            f'pieces = [piece for piece in reversed(pieces) if piece["word"] not in {BLANKS}]\n'
+            'tags = {text.count(" ", 0, piece["start"]): piece["entity"] for piece in pieces}\n'
+            "print(list(tags.values())[::-1])",
+            settings="ignore_labels=[]",
             note="Pass words with `is_split_into_words=True`. A word's tag is that of its first piece with a character "
             "of the word: where the tokenizer writes the space before a word as a piece of its own (`▁`), that of the "
             "next piece.",

@@ -100,6 +100,8 @@ def _write(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path,
         write_json(part / "config.json", _config(model, languages) | {"adapter_reduction_factor": factor})
         write_stream(part / "model.safetensors", entries, tensors)
         if tokenizer is not None:
+            # The model is trained on and reads token types of 0 only, which it assumes where there are none.
+            tokenizer.model_input_names = ["input_ids", "attention_mask"]
             tokenizer.save_pretrained(part)
 
 

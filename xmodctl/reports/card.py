@@ -25,6 +25,7 @@ from xmodctl.reports.formats.markdown import code, escaped, legend, table_lines
 from xmodctl.reports.gathering import scored_rows
 from xmodctl.reports.notes import Notes
 from xmodctl.reports.score_table import ScoreTable
+from xmodctl.reports.serving import class_lines, pipeline_lines, served_model
 from xmodctl.run.run import Run
 from xmodctl.run.trained import settled_task
 
@@ -95,6 +96,7 @@ def card(
     exported = Exported(run, seed, tuple(languages), installed)
     scores = list(_scores(exported))
     base_license = license_of(facts)
+    served = served_model(run, seed, languages, model_name)
     data = _metadata(exported, base_license, scores, model_name)
     template = Path(__file__).with_suffix(".md.jinja")
     model_card = ModelCard.from_template(
@@ -117,7 +119,8 @@ def card(
         usage=KINDS[run.plan.task.kind].usage(settled_task(run, seed)),
         label_limits=KINDS[run.plan.task.kind].limits(settled_task(run, seed)),
         chosen_keys=KINDS[run.plan.task.kind].chosen_keys(run.plan.task),
-        auto_class=KINDS[run.plan.task.kind].auto_class,
+        class_lines=class_lines(served),
+        pipeline_lines=pipeline_lines(served),
         license=base_license,
     )
     assert str(model_card.data) == str(data), "the Hub's library reads other metadata than was written"
@@ -262,7 +265,6 @@ def _named(languages: Sequence[str]) -> list[str]:
 
 def _description(exported: Exported) -> dict[str, Any]:
     plan = exported.run.plan
-    source = plan.source_languages[0]
     return {
         "task": plan.task,
         "stages": [task.title for task in plan.stage_tasks],
@@ -281,7 +283,6 @@ def _description(exported: Exported) -> dict[str, Any]:
         "packages": [
             f"{code(language)} (sha256 {code(sha256[:16])})" for language, sha256 in exported.packages.items()
         ],
-        "first_language": source if source in exported.languages else exported.languages[0],
     }
 
 

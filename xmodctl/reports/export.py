@@ -1,5 +1,6 @@
 """`export`: a trained model as a plain transformers folder with a model card."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from xmodctl.core.files import check_can_write, check_empty, write_text
 from xmodctl.core.requests import command
 from xmodctl.reports.card import card
 from xmodctl.reports.requests import VECTORS, ExportRequest
+from xmodctl.reports.serving import served_model, serving_lines
 
 if TYPE_CHECKING:
     from xmodctl.run.run import Run
@@ -24,12 +26,14 @@ class Export:
     languages: tuple[str, ...]  # the adapters in it
     url: str | None = None  # the repository on the Hub, if it was uploaded
     auto_class: str = "AutoModel"  # the class of transformers, or SentenceTransformer, that loads it
+    lines: str = ""  # of Python, which load it and predict
+    one_language: str = ""  # the command that exports one of several languages alone
 
     def to_json(self) -> dict[str, Any]:
         """Return the export as plain JSON values."""
         return {
             "folder": str(self.folder), "languages": list(self.languages), "url": self.url,
-            "auto_class": self.auto_class,
+            "auto_class": self.auto_class, "lines": self.lines,
         }  # fmt: skip
 
 
@@ -93,17 +97,29 @@ def export(request: ExportRequest) -> Export:
     write_model(trained.model, tokenizers.get(languages[0], tokenizers[None]), out, languages)
     write_text(out / "README.md", text)
     url = hub.upload(out, request.push, private=request.private) if request.push else None
-    return Export(out, languages, url, KINDS[run.plan.task.kind].auto_class)
+    served = served_model(run, seed, languages, str(request.out))
+    return Export(
+        out, languages, url, KINDS[run.plan.task.kind].auto_class, serving_lines(served),
+        _one_language(request, run, served.language) if len(languages) > 1 else "",
+    )  # fmt: skip
+
+
+def _one_language(request: ExportRequest, run: "Run", language: str) -> str:
+    """Return the command that exports one language alone."""
+    words = ["xmodctl", "export", "--run", str(run.folder), "--langs", language, "--out", f"{request.out}-{language}"]
+    words += ["--seed", str(request.seed)] if request.seed is not None else []
+    words += [word for package in request.packages for word in ("--adapter", str(package))]
+    return shlex.join(words)
 
 
 def _export_vectors(request: ExportRequest, out: Path, listen: Listener) -> Export:
     """Write a folder of sentence-transformers."""
-    from xmodctl.reports.vector_export import write_vector_folder
+    from xmodctl.reports.vector_export import vector_lines, write_vector_folder
 
     _check_target(request, out)
     language = write_vector_folder(request, listen)
     url = hub.upload(out, request.push, private=request.private) if request.push else None
-    return Export(out, (language,), url, "SentenceTransformer")
+    return Export(out, (language,), url, "SentenceTransformer", vector_lines(str(request.out)))
 
 
 def _check_target(request: ExportRequest, out: Path) -> None:

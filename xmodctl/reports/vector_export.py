@@ -70,6 +70,14 @@ def write_vector_folder(request: ExportRequest, listen: Listener) -> str:
     return language
 
 
+def vector_lines(name: str) -> str:
+    """Return the lines of Python that load a folder, or a repository, and make vectors."""
+    return (
+        "from sentence_transformers import SentenceTransformer\n\n"
+        f'model = SentenceTransformer({name!r})\nprint(model.encode(["A text.", "Another text."]))'
+    )
+
+
 _NAMED = ("xmodctl", "transformers", "torch")
 
 
@@ -108,10 +116,7 @@ from {origin}{trained}. A vector is the {pooled} of the last layer,
 normalized to length 1. Texts are read{prefix}.
 
 ```python
-from sentence_transformers import SentenceTransformer
-
-model = SentenceTransformer({str(name)!r})
-print(model.encode(["A text.", "Another text."]))
+{vector_lines(name)}
 ```
 
 Vectors of texts in another language come from a folder that is exported for that language; both are in one space.

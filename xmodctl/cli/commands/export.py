@@ -70,6 +70,7 @@ def export(
     say_loading(run or model or NEWEST_RUN)
     from xmodctl.cli import display
     from xmodctl.cli.drawing import draw_notice
+    from xmodctl.core.messages import counted
     from xmodctl.reports.export import export as write_model
 
     exported = write_model(
@@ -82,8 +83,10 @@ def export(
     display.show_text(f"model: {exported.folder}")
     if exported.url:
         display.show_text(f"uploaded: {exported.url}")
-    count = len(exported.languages)
-    load = f"transformers.{exported.auto_class}.from_pretrained({str(exported.folder)!r})"
-    if exported.auto_class == "SentenceTransformer":
-        load = f"sentence_transformers.SentenceTransformer({str(exported.folder)!r})"
-    display.note(f"{count} language{'s' if count > 1 else ''}; load it with {load}")
+    languages = counted(len(exported.languages), "language")
+    choice = ", where set_default_language chooses the language of the texts" if exported.one_language else ""
+    display.note(f"{languages}. In Python{choice}:")
+    display.verbatim(f"\n{exported.lines}\n")
+    if exported.one_language:
+        display.note("A folder of one language needs no such choice:")
+        display.verbatim(exported.one_language)
