@@ -186,8 +186,8 @@ class MultipleChoice(Kind):
     def usage(self, task: TaskView) -> Usage:
         """Return a call with two choices: the model reads (examples, choices, tokens)."""
         context, question = ("context" in task.columns, "question" in task.columns)
-        asked = "because " if task.connectives else "A question? " if question and context else ""
-        choices = f'["{asked}One.", "{asked}Two."]'
+        prefix = "because " if task.connectives else "A question? " if question and context else ""
+        choices = f'["{prefix}One.", "{prefix}Two."]'
         first = '["A context."] * 2, ' if context else '["A question?"] * 2, ' if question else ""
         return Usage(
             inputs=f'tokenizer({first}{choices}, padding=True, return_tensors="pt")\n'

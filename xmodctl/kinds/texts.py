@@ -33,8 +33,8 @@ def text_usage(task: TaskView, output: str, *, pipeline: str, settings: str = ""
     """
     is_pair = "text_pair" in task.columns
     texts = '"A text.", "Another text."' if is_pair else '"A text."'
-    given = '{"text": "A text.", "text_pair": "Another text."}' if is_pair else texts
-    call = f"(result,) = predict([{given}])\n{pipeline}"
+    argument = '{"text": "A text.", "text_pair": "Another text."}' if is_pair else texts
+    call = f"(result,) = predict([{argument}])\n{pipeline}"
     return Usage(f'tokenizer({texts}, return_tensors="pt")', output, pipeline=call, settings=settings)
 
 
