@@ -1,6 +1,9 @@
 """The lines that `export` prints: pasted, with a row in place of the example, they give what `predict` gives."""
 
 import json
+import shutil
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ from command_line import run
 from tiny import WORDS
 
 import xmodctl
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Event
 
 FILLERS = [word for word in WORDS if word not in ("red", "blue", "never")]
 
@@ -65,31 +70,67 @@ def pasted(lines: str, row: dict[str, Any], prediction: dict[str, Any]) -> tuple
     return lines, str(prediction["prediction"])
 
 
-@pytest.mark.parametrize("task", MADE)
-def test_the_printed_lines_give_the_predictions_of_predict(task, tiny_model, tmp_path, monkeypatch, capsys):
+def fine_tuned(task: str, model: Path, place: Path) -> tuple[xmodctl.Run, list[dict[str, Any]]]:
+    """Return a run of a few steps, and its rows."""
     draw = np.random.default_rng(0)
     rows = [MADE[task](draw, number) for number in range(12)]
     for split in ("train", "validation"):
-        path = tmp_path / "data" / "en" / f"{split}.jsonl"
+        path = place / "data" / "en" / f"{split}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = {"epochs": 2, "batch_size": 4, "max_length": 32, "learning_rate": 0.01}
     settings |= {"xquad": {"stride": 8}, "xcopa": {"stages": []}}.get(task, {})
-    trained = xmodctl.finetune(
-        task, "en", model=tiny_model, data=tmp_path / "data", overrides=settings, out=tmp_path / "run"
-    )
+    return xmodctl.finetune(task, "en", model=model, data=place / "data", overrides=settings, out=place / "run"), rows
+
+
+def check(lines: str, run: xmodctl.Run, rows: list[dict[str, Any]]) -> None:
+    """Check that lines give the German predictions of `predict`."""
+    for row, prediction in zip(rows, xmodctl.predict(run, "de", rows), strict=True):
+        code, wanted = pasted(lines, row, prediction)
+        with redirect_stdout(StringIO()) as printed:
+            exec(code, {})
+        assert printed.getvalue().strip() == wanted.strip()
+
+
+@pytest.mark.parametrize("task", MADE)
+def test_the_printed_lines_give_the_predictions_of_predict(task, tiny_model, tmp_path, monkeypatch):
+    trained, rows = fine_tuned(task, tiny_model, tmp_path)
     monkeypatch.chdir(tmp_path)
     result = run("export", "--run", "run", "--langs", "en,de", "--out", "mine")
     assert result.exit_code == 0, result.output
     lines, command = result.stderr.split("In Python", 1)[1].split("\n", 2)[2].split("\n\nA folder of one language")
     assert f"{'predict.' if 'pipeline' in lines else ''}model.set_default_language('en_XX')" in lines
-    lines = lines.replace("'en_XX'", "'de_DE'")
-    predictions = list(xmodctl.predict(trained, "de", rows[:4]))
-    capsys.readouterr()
-    for row, prediction in zip(rows, predictions, strict=False):
-        code, wanted = pasted(lines, row, prediction)
-        exec(code, {})
-        assert capsys.readouterr().out.strip() == wanted.strip()
+    check(lines.replace("'en_XX'", "'de_DE'"), trained, rows[:4])
+    with_class = (tmp_path / "mine" / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    check(with_class.replace("'en_XX'", "'de_DE'"), trained, rows[:2])
     assert command.splitlines()[1].startswith("xmodctl export --run ")
     assert run(*command.splitlines()[1].split()[1:]).exit_code == 0
     assert json.loads(Path("mine-en_XX/config.json").read_text())["default_language"] == "en_XX"
+
+
+@pytest.mark.slow
+def test_a_graph_gives_the_predictions_of_predict(tiny_model, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    trained, rows = fine_tuned("xquad", tiny_model, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    events: list[Event] = []
+    exported = xmodctl.export("graph", run=trained, langs="de", format="onnx", listen=events.append)
+    assert {"model.onnx", "config.json", "tokenizer.json", "README.md"} == {
+        path.name for path in exported.folder.iterdir()
+    } - {"tokenizer_config.json"}
+    assert "checked: " in str(events[-1])
+    check(exported.lines, trained, rows[:4])
+    monkeypatch.setattr("xmodctl.model.onnx._export", lambda *given: shutil.copy("graph/model.onnx", given[-1]))
+    monkeypatch.setattr("xmodctl.model.onnx.TOLERANCE", 0)
+    with pytest.raises(UserError, match="the ONNX graph differs from the model"):
+        xmodctl.export("other", run=trained, langs="de", format="onnx")
+    assert not Path("other").exists()
+
+
+def test_a_missing_package_of_graphs_is_named_before_the_model_is_loaded(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr("xmodctl.model.onnx.PACKAGES", ("no_such_package",))
+    events: list[Event] = []
+    with pytest.raises(UserError, match=r"pip install 'xmodctl\[onnx\]'"):
+        xmodctl.export(tmp_path / "graph", run=trained[0], langs="de", format="onnx", listen=events.append)
+    assert not events

@@ -1,5 +1,6 @@
 """Multi-label classification: any number of labels for a text or a pair of texts."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -223,11 +224,12 @@ class MultiLabelClassification(Kind):
 
     def usage(self, task: TaskView) -> Usage:
         """Return a call with one text, or with a pair."""
-        least = f"{threshold_of(task):g}"
+        threshold = threshold_of(task)
+        least, odds = f"{threshold:g}", math.log(threshold / (1 - threshold))
         return text_usage(
             task,
-            "print([model.config.id2label[number] for number, share in enumerate(outputs.logits.sigmoid()[0]) "
-            f"if share >= {least}])",
+            "print([model.config.id2label[number] for number, logit in enumerate(outputs.logits[0]) "
+            f"if logit >= {odds:.6g}])  # a probability of {least} or more",
             pipeline=f'print([each["label"] for each in result if each["score"] >= {least}])',
             settings="top_k=None",
         )

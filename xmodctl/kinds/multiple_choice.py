@@ -192,7 +192,7 @@ class MultipleChoice(Kind):
         return Usage(
             inputs=f'tokenizer({first}{choices}, padding=True, return_tensors="pt")\n'
             "inputs = {key: value[None] for key, value in inputs.items()}",
-            output="print(int(outputs.logits.argmax(-1)))  # the number of the choice; the first is 0",
+            output="print(int(outputs.logits.argmax()))  # the number of the choice; the first is 0",
             note="Before each choice stands the connective of the text's language that the question names."
             if task.connectives
             else "",

@@ -278,14 +278,15 @@ class QuestionAnswering(Kind):
     def usage(self, task: TaskView) -> Usage:
         """Return a call with a question and a context."""
         output = [
-            "scores = outputs.start_logits[0][:, None] + outputs.end_logits[0]  # of each first and last token",
-            "inside = scores.new_tensor([number == 1 for number in inputs.sequence_ids()])  # the context's tokens",
-            f"allowed = inside.outer(inside).triu().tril({ANSWER_TOKENS - 1}).bool()",
-            'first, last = divmod(int(scores.masked_fill(~allowed, float("-inf")).argmax()), len(scores))',
+            "scores = (outputs.start_logits[0][:, None] + outputs.end_logits[0]).tolist()  # of first and last token",
+            "inside = [token for token, number in enumerate(inputs.sequence_ids()) if number == 1]  # the context's",
+            "spans = [(first, last) for first in inside for last in inside "
+            f"if first <= last < first + {ANSWER_TOKENS}]",
+            "first, last = max(spans, key=lambda span: scores[span[0]][span[1]])",
             "answer = context[inputs.token_to_chars(first).start : inputs.token_to_chars(last).end].strip()",
         ]
         if task.metric_rules == "squad2":
-            output.append('answer = "" if scores[0, 0] > scores[first, last] else answer')
+            output.append('answer = "" if scores[0][0] > scores[first][last] else answer')
         return Usage(
             inputs='tokenizer(question := "A question?", context := "A context.", return_tensors="pt")',
             output="\n".join([*output, "print(answer)"]),

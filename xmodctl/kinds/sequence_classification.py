@@ -105,5 +105,5 @@ class SequenceClassification(Kind):
 
     def usage(self, task: TaskView) -> Usage:
         """Return a call with one text, or with a pair."""
-        output = "print(model.config.id2label[int(outputs.logits.argmax(-1))])"
+        output = "print(model.config.id2label[int(outputs.logits.argmax())])"
         return text_usage(task, output, pipeline='print(result["label"])')

@@ -307,17 +307,19 @@ class TokenClassification(Kind):
     def usage(self, task: TaskView) -> Usage:
         """Return a call with one text."""
         return Usage(
-            inputs='tokenizer("A text.", return_tensors="pt")',
-            output="print([model.config.id2label[int(tag)] for tag in outputs.logits.argmax(-1)[0]])",
+            inputs='tokenizer("A text of words .".split(), is_split_into_words=True, return_tensors="pt")',
+            output="pieces = [*zip(inputs.tokens(), inputs.word_ids(), outputs.logits[0].argmax(-1).tolist())]\n"
+            "tags = {word: tag for piece, word, tag in reversed(pieces) "
+            f"if word is not None and piece not in {BLANKS}}}\n"
+            "print([model.config.id2label[tag] for tag in [*tags.values()][::-1]])",
+            note="A word's tag is that of its first piece with a character of the word: where the tokenizer writes the "
+            "space before a word as a piece of its own (`▁`), that of the next piece.",
             pipeline='text = "A text of words ."\n'
             "(pieces,) = predict([text.split()], is_split_into_words=True)\n"
             f'pieces = [piece for piece in reversed(pieces) if piece["word"] not in {BLANKS}]\n'
             'tags = {text.count(" ", 0, piece["start"]): piece["entity"] for piece in pieces}\n'
             "print(list(tags.values())[::-1])",
             settings="ignore_labels=[]",
-            note="Pass words with `is_split_into_words=True`. A word's tag is that of its first piece with a character "
-            "of the word: where the tokenizer writes the space before a word as a piece of its own (`▁`), that of the "
-            "next piece.",
         )
 
 

@@ -76,6 +76,7 @@ def card(
     model_name: str,
     packages: Mapping[str, str] | None = None,
     mixtures: Mapping[str, Mapping[str, Any]] | None = None,
+    is_graph: bool = False,
 ) -> str:
     """Return the text of README.md, metadata included; the Hub library reads back the same metadata.
 
@@ -89,6 +90,7 @@ def card(
         model_name: The name of the model: the folder's name, or the repository's id.
         packages: Languages whose adapters came in packages or are mixtures, and the sha256 of these.
         mixtures: What is recorded about the mixtures among the adapters.
+        is_graph: Whether the model is written as an ONNX graph.
     """
     from huggingface_hub import ModelCard
 
@@ -96,7 +98,7 @@ def card(
     exported = Exported(run, seed, tuple(languages), installed)
     scores = list(_scores(exported))
     base_license = license_of(facts)
-    served = served_model(run, seed, languages, model_name)
+    served = served_model(run, seed, languages, model_name, is_graph=is_graph)
     data = _metadata(exported, base_license, scores, model_name)
     template = Path(__file__).with_suffix(".md.jinja")
     model_card = ModelCard.from_template(

@@ -3,18 +3,21 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.core import hub
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, ModelLoading, Notice, warn
-from xmodctl.core.files import check_can_write, check_empty, write_text
+from xmodctl.core.files import PART, check_can_write, check_empty, make_parent, part_prefix, write_text
 from xmodctl.core.requests import command
 from xmodctl.reports.card import card
-from xmodctl.reports.requests import VECTORS, ExportRequest
+from xmodctl.reports.requests import ONNX, VECTORS, ExportRequest
 from xmodctl.reports.serving import served_model, serving_lines
 
 if TYPE_CHECKING:
+    from xmodctl.adapters.mixtures import Attached
+    from xmodctl.model import Source
     from xmodctl.run.run import Run
 
 
@@ -43,15 +46,17 @@ def export(request: ExportRequest) -> Export:
 
     The folder holds the weights as safetensors, the configuration, the labels, the tokenizer, and a model card with
     the run's scores. With the format `sentence-transformers`, it holds the body of a run or a base model, with the
-    adapter of one language, and gives the vectors that `embed` gives.
+    adapter of one language, and gives the vectors that `embed` gives. With the format `onnx`, it holds a graph of the
+    model with the adapter of one language, which has been compared with the model.
 
     Returns:
         The folder, its languages, and the address of the upload.
 
     Raises:
-        UserError: An option is wrong, the run is not trained to its end, `out` is not empty, or the upload fails.
+        UserError: An option is wrong, the run is not trained to its end, `out` is not empty, the graph differs from
+            the model, or the upload fails.
     """
-    from xmodctl.run.loading import chosen_seed, find_base, find_run
+    from xmodctl.run.loading import chosen_seed, find_run
 
     listen = request.listen or warn
     out = Path(request.out)
@@ -60,22 +65,59 @@ def export(request: ExportRequest) -> Export:
     run = find_run(request.run)
     seed = chosen_seed(run, request.seed)
     _refuse_untrained(run)
+    is_graph = request.format == ONNX
+    if is_graph:
+        from xmodctl.model.onnx import check_installed
+
+        check_installed()
     _check_target(request, out)
     listen(ModelLoading(run.plan.model))
-    from xmodctl.adapters.attaching import available_languages, load_tokenizers
-    from xmodctl.adapters.mixtures import Attached, record_of, with_mixtures
-    from xmodctl.adapters.store import choose_all
+    from xmodctl.adapters.mixtures import record_of
     from xmodctl.kinds import KINDS
-    from xmodctl.languages import expand
-    from xmodctl.model import export as write_model
     from xmodctl.model import look_up
-    from xmodctl.run.trained import Trained
+
+    chosen = _choose(request, run, listen)
+    text = card(
+        run, look_up(chosen.source.name), seed, chosen.languages, model_name=request.push or out.resolve().name,
+        packages={package.language: package.sha256 for package in chosen.packages},
+        mixtures={package.language: record for package in chosen.packages if (record := record_of(package))},
+        is_graph=is_graph,
+    )  # fmt: skip
+    _write(chosen, run, seed, out, is_graph=is_graph, listen=listen)
+    write_text(out / "README.md", text)
+    url = hub.upload(out, request.push, private=request.private) if request.push else None
+    served = served_model(run, seed, chosen.languages, str(request.out), is_graph=is_graph)
+    return Export(
+        out, chosen.languages, url, KINDS[run.plan.task.kind].auto_class, serving_lines(served),
+        _one_language(request, run, served.language) if len(chosen.languages) > 1 else "",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What of a run's model is exported."""
+
+    source: "Source"  # the base model
+    packages: "tuple[Attached, ...]"  # of languages that it lacks
+    languages: tuple[str, ...]  # the adapters
+
+
+def _choose(request: ExportRequest, run: "Run", listen: Listener) -> Chosen:
+    """Find the base model and the adapters that are exported.
+
+    Raises:
+        UserError: An adapter does not exist.
+    """
+    from xmodctl.adapters.attaching import available_languages
+    from xmodctl.adapters.mixtures import with_mixtures
+    from xmodctl.adapters.store import choose_all
+    from xmodctl.languages import expand
+    from xmodctl.run.loading import find_base
 
     source = find_base(run)
-    selection, mixtures = with_mixtures(
-        request.selection, source, chosen := choose_all(request.packages, source), listen, is_bare=True
-    )
-    packages: tuple[Attached, ...] = (*chosen, *mixtures)
+    chosen = choose_all(request.packages, source)
+    selection, mixtures = with_mixtures(request.selection, source, chosen, listen, is_bare=True)
+    packages = (*chosen, *mixtures)
     expansion = expand(
         selection,
         available_languages(source, packages),
@@ -86,22 +128,31 @@ def export(request: ExportRequest) -> Export:
     )
     for code, reason in expansion.missing:
         listen(Notice(f"{code} is skipped: {reason}", caution=True))
-    languages = tuple(dict.fromkeys(target.adapter for target in expansion.targets))
-    tokenizers = load_tokenizers(source, packages)
-    text = card(
-        run, look_up(source.name), seed, languages, model_name=request.push or out.resolve().name,
-        packages={package.language: package.sha256 for package in packages},
-        mixtures={package.language: record for package in packages if (record := record_of(package))},
-    )  # fmt: skip
-    trained = Trained.load(run, source, seed, run.plan.source_languages[0], device="cpu", packages=packages)
-    write_model(trained.model, tokenizers.get(languages[0], tokenizers[None]), out, languages)
-    write_text(out / "README.md", text)
-    url = hub.upload(out, request.push, private=request.private) if request.push else None
-    served = served_model(run, seed, languages, str(request.out))
-    return Export(
-        out, languages, url, KINDS[run.plan.task.kind].auto_class, serving_lines(served),
-        _one_language(request, run, served.language) if len(languages) > 1 else "",
-    )  # fmt: skip
+    return Chosen(source, packages, tuple(dict.fromkeys(target.adapter for target in expansion.targets)))
+
+
+def _write(chosen: Chosen, run: "Run", seed: int, out: Path, *, is_graph: bool, listen: Listener) -> None:
+    """Write the folder, or the graph of it."""
+    from xmodctl.adapters.attaching import load_tokenizers
+    from xmodctl.kinds import KINDS
+    from xmodctl.model import export as write_model
+    from xmodctl.run.trained import Trained
+
+    tokenizers = load_tokenizers(chosen.source, chosen.packages)
+    tokenizer = tokenizers.get(chosen.languages[0], tokenizers[None])
+    source_language = run.plan.source_languages[0]
+    trained = Trained.load(run, chosen.source, seed, source_language, device="cpu", packages=chosen.packages)
+    if not is_graph:
+        write_model(trained.model, tokenizer, out, chosen.languages)
+        return
+    from xmodctl.model.onnx import write_graph
+
+    make_parent(out)
+    with TemporaryDirectory(dir=out.parent, prefix=part_prefix(out.name), suffix=PART) as place:
+        write_model(trained.model, tokenizer, Path(place) / "model", chosen.languages)
+        del trained
+        difference = write_graph(Path(place) / "model", KINDS[run.plan.task.kind].head, out)
+    listen(Notice(f"checked: on generated sequences, no logit of the graph differs by more than {difference:.0e}"))
 
 
 def _one_language(request: ExportRequest, run: "Run", language: str) -> str:

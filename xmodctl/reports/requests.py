@@ -18,7 +18,8 @@ ERRORS = 20
 """Worst errors shown per language, unless said otherwise."""
 
 VECTORS = "sentence-transformers"
-EXPORT_FORMATS = ("transformers", VECTORS)
+ONNX = "onnx"
+EXPORT_FORMATS = ("transformers", VECTORS, ONNX)
 """What `export` writes."""
 
 PLOTS = ("scores", "gaps", "heat-map", "curves")
@@ -113,7 +114,8 @@ class ExportRequest:
         seed: Which seed; by default the first.
         push: Also upload the folder to this repository on the Hugging Face Hub, as OWNER/NAME.
         private: With `push`: create the repository as private.
-        format: `transformers`, or `sentence-transformers` for a folder that makes vectors of texts in one language.
+        format: `transformers`, `sentence-transformers` for a folder that makes vectors of texts in one language, or
+            `onnx` for a graph of the model in one language.
         model: With sentence-transformers: a base model, in place of a run.
         pooling: With sentence-transformers: what a vector is, `mean` or `cls`; None is as in `embed`.
         prefix: With sentence-transformers: what is put in front of each text; None is as in `embed`.
@@ -147,6 +149,11 @@ class ExportRequest:
         for option in ("model", "pooling", "prefix"):
             if self.format != VECTORS and getattr(self, option) is not None:
                 raise UserError(f"--{option} applies to vectors; add --format {VECTORS}")
+        if self.format != "transformers" and ("," in self.selection or self.selection in ("all", "@task")):
+            raise UserError(
+                f"--langs {self.selection}: a folder of {self.format} holds one language, because its texts go through "
+                "one adapter; name it, as in --langs de"
+            )
         if self.format == VECTORS and (self.model is None) == (self.run is None):
             raise UserError("give the model with --model MODEL, such as --model mini, or with --run DIR, not both")
         if self.model is not None and self.seed is not None:

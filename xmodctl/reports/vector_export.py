@@ -32,11 +32,6 @@ def write_vector_folder(request: ExportRequest, listen: Listener) -> str:
     from xmodctl.model import longest_input
     from xmodctl.model.sentence_folders import write_settings
 
-    if "," in request.selection or request.selection in ("all", "@task"):
-        raise UserError(
-            f"--langs {request.selection}: a folder of sentence-transformers holds one language, because its texts go "
-            "through one adapter; name it, as in --langs de"
-        )
     chosen = find_vector_model(request.model, request.run, request.seed, pooling=request.pooling, prefix=request.prefix)
     layers = int(chosen.source.config["num_hidden_layers"])
     if chosen.settings.layer not in (None, layers):

@@ -14,7 +14,10 @@ ORDER = 2
 Format = Annotated[
     str,
     typer.Option(
-        "--format", metavar="transformers|sentence-transformers", help="What loads the folder.", rich_help_panel=OUTPUT
+        "--format",
+        metavar="transformers|sentence-transformers|onnx",
+        help="What loads the folder.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 BaseModel = Annotated[
@@ -53,7 +56,8 @@ def export(
 
     `from_pretrained` loads it without xmodctl: weights as safetensors, configuration, labels, tokenizer, and a model
     card with the run's scores, which the Hub reads too. With `--format sentence-transformers`, the folder gives the
-    vectors that `xmodctl embed` gives, for one language, from a run or a base model.
+    vectors that `xmodctl embed` gives, for one language, from a run or a base model. With `--format onnx`, the folder
+    has a graph of the model in one language, for ONNX Runtime, which has been compared with the model.
 
     Examples:
 
@@ -64,6 +68,8 @@ def export(
     - `xmodctl export --out my-model --push my-name/my-model --private`
 
     - `xmodctl export --run runs/my-run --adapter runs/zu_ZA --langs zu_ZA --out my-zulu-model`
+
+    - `xmodctl export --run runs/my-run --format onnx --langs de --out my-graph`
 
     - `xmodctl export --format sentence-transformers --model mini --langs de --out german-vectors`
     """
