@@ -34,7 +34,7 @@ LARGEST = 1_500_000_000
 
 
 def check_installed() -> None:
-    """Refuse to go on without the packages that write and check a graph.
+    """Refuse an export without the packages that write and check a graph.
 
     Raises:
         UserError: One is missing.

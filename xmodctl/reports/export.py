@@ -117,7 +117,7 @@ def _choose(request: ExportRequest, run: "Run", listen: Listener) -> Chosen:
     source = find_base(run)
     chosen = choose_all(request.packages, source)
     selection, mixtures = with_mixtures(request.selection, source, chosen, listen, is_bare=True)
-    packages = (*chosen, *mixtures)
+    packages: tuple[Attached, ...] = (*chosen, *mixtures)
     expansion = expand(
         selection,
         available_languages(source, packages),

@@ -1,12 +1,15 @@
 """`xmodctl export`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from xmodctl.cli import options
 from xmodctl.cli.loading import NEWEST_RUN, say_loading
 from xmodctl.cli.options import OUTPUT
+
+if TYPE_CHECKING:
+    from xmodctl.reports.export import Export
 
 PANEL = "Models and adapters"
 ORDER = 2
@@ -76,7 +79,6 @@ def export(
     say_loading(run or model or NEWEST_RUN)
     from xmodctl.cli import display
     from xmodctl.cli.drawing import draw_notice
-    from xmodctl.core.messages import counted
     from xmodctl.reports.export import export as write_model
 
     exported = write_model(
@@ -86,6 +88,14 @@ def export(
     if json:
         display.show_json(exported.to_json())
         return
+    _show(exported)
+
+
+def _show(exported: "Export") -> None:
+    """Print where the model is, and how it is used."""
+    from xmodctl.cli import display
+    from xmodctl.core.messages import counted
+
     display.show_text(f"model: {exported.folder}")
     if exported.url:
         display.show_text(f"uploaded: {exported.url}")
