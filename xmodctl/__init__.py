@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xmodctl import adapters
     from xmodctl.adapters.convert import convert
     from xmodctl.core import cache
-    from xmodctl.core.errors import PartialFailureError, UserError
+    from xmodctl.core.errors import InProgressError, PartialFailureError, UserError
     from xmodctl.data.language_coverage import LanguageCoverage
     from xmodctl.evaluation.compare import compare
     from xmodctl.evaluation.comparison import Comparison
@@ -53,6 +53,7 @@ __all__ = [
     "Embeddings",
     "Ensemble",
     "Export",
+    "InProgressError",
     "Inspection",
     "LanguageCoverage",
     "MachineReport",
@@ -103,7 +104,7 @@ _MODULES = {"adapters": "adapters", "cache": "core.cache"}
 """Modules that are public as a whole."""
 
 _HOMES = {
-    "core.errors": ("PartialFailureError", "UserError"),
+    "core.errors": ("InProgressError", "PartialFailureError", "UserError"),
     "data.language_coverage": ("LanguageCoverage",),
     "evaluation.compare": ("compare",),
     "evaluation.comparison": ("Comparison",),

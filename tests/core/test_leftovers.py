@@ -11,7 +11,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.files import part_prefix, remove_leftovers, whole_file, whole_folder, write_text
 from xmodctl.core.jsonl import append
 from xmodctl.core.locks import holding
-from xmodctl.run.folder import locked
+from xmodctl.run.jobs import locked
 
 WRITER = """
 import sys, time

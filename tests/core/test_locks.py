@@ -11,7 +11,7 @@ from xmodctl.core import locks
 from xmodctl.core.cache import prune_cache
 from xmodctl.core.files import prune
 from xmodctl.core.locks import InUseError, has_name, holding, lock_of
-from xmodctl.run.folder import locked
+from xmodctl.run.jobs import locked
 
 HOLDER = """
 import sys
@@ -45,7 +45,7 @@ RIVAL = """
 import os, sys, time
 from pathlib import Path
 from xmodctl.core.errors import UserError
-from xmodctl.run.folder import locked
+from xmodctl.run.jobs import locked
 folder, mark = Path(sys.argv[1]) / "new" / "run", Path(sys.argv[1]) / "mark"
 print("ready", flush=True)
 sys.stdin.readline()
@@ -109,7 +109,7 @@ def test_a_folder_that_another_process_removes_before_it_is_locked_is_made_again
             raise FileNotFoundError(2, "No such file or directory", str(path))
         return holding(path, wait=wait)
 
-    monkeypatch.setattr("xmodctl.run.folder.holding", late)
+    monkeypatch.setattr("xmodctl.run.jobs.holding", late)
     with locked(folder):
         assert (folder / ".lock").exists()
     assert len(attempts) == 3

@@ -8,7 +8,7 @@ from command_line import refused, run
 
 import xmodctl
 from xmodctl.core.errors import UserError
-from xmodctl.run.folder import locked
+from xmodctl.run.jobs import locked
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from command_line import refused, run
 
 import xmodctl
 from xmodctl.cli.run_tables import ago
-from xmodctl.run.folder import locked
+from xmodctl.run.jobs import locked
 from xmodctl.run.scored import headline, scored
 
 

@@ -17,6 +17,7 @@ from xmodctl.core.schema import parse_override
 from xmodctl.core.signals import Interrupted
 from xmodctl.model import Source, find
 from xmodctl.run.deltas import load_delta
+from xmodctl.run.jobs import joined
 from xmodctl.run.run import Run
 from xmodctl.run.trained import Trained
 from xmodctl.training import resumable
@@ -49,7 +50,8 @@ class Job:
             events.append(event)
             listen(event)
 
-        fine_tune(self.run, self.source, self.data, record)
+        with joined(self.run.folder) as jobs:
+            fine_tune(self.run, self.source, self.data, record, jobs=jobs)
         return events
 
     def delta(self, seed: int = 1) -> dict[str, torch.Tensor]:

@@ -52,9 +52,10 @@ class Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command."""
+        from xmodctl.cli.display import warn
         from xmodctl.cli.drawing import draw_notice
         from xmodctl.cli.loading import announcing
-        from xmodctl.core.errors import PartialFailureError, UserError
+        from xmodctl.core.errors import InProgressError, PartialFailureError, UserError
         from xmodctl.core.events import listening
         from xmodctl.core.signals import STOPPING, Interrupted, stop_signals
 
@@ -67,6 +68,9 @@ class Group(TyperGroup):
             except UserError as error:
                 _fail(str(error))
                 raise typer.Exit(ExitCode.FIXABLE) from error
+            except InProgressError as error:
+                warn(str(error))
+                raise typer.Exit(ExitCode.IN_PROGRESS) from error
             except PartialFailureError as error:
                 _fail(str(error))
                 raise typer.Exit(ExitCode.PARTIAL) from error

@@ -35,12 +35,14 @@ __all__ = [
     "RunOut",
     "Seed",
     "Seeds",
+    "Shard",
     "ShippedName",
     "Split",
     "Task",
     "TextLanguage",
     "Texts",
     "TrainingData",
+    "Wait",
     "changes",
     "choice",
 ]
@@ -48,6 +50,7 @@ __all__ = [
 DATA = "Data"
 TRAINING = "Training"
 OUTPUT = "Output"
+JOBS = "Jobs"
 
 # What to train, and on what.
 
@@ -238,6 +241,27 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON document to standard output.", rich_help_panel=OUTPUT)
 ]
 
+
+# Which part of the work.
+
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do only this share of the work, as in `2/4`; without it, jobs with the same command share the work. "
+        "Default: that of the task of a SLURM array.",
+        rich_help_panel=JOBS,
+    ),
+]
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait",
+        help="Wait for what other jobs are doing, and do what they leave, so that the command ends when all is done.",
+        rich_help_panel=JOBS,
+    ),
+]
 
 # Files of tasks and recipes.
 

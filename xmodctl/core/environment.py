@@ -46,13 +46,18 @@ HUB_TIMEOUT = Variable(
 HUB_VERBOSITY = Variable(
     "HF_HUB_VERBOSITY", "What the Hub's client logs: `debug`, `info`, `warning`, `error`.", "`error`"
 )
+SLURM_JOB = Variable("SLURM_JOB_ID", "The SLURM job, which messages of other jobs on the same folder name.", "no job")
+SLURM_TASK = Variable(
+    "SLURM_ARRAY_TASK_ID", "The task of a SLURM array; with its COUNT, MIN, and STEP the default of `--shard`.",
+    "no array",
+)  # fmt: skip
 WORLD_SIZE = Variable("WORLD_SIZE", "Set by `torchrun`; above 1, training is refused, because it uses one device.", "1")
 VARIABLES = (
     MODEL, DATA, RUNS, CACHE, CACHE_HOME, COLUMNS, NO_COLOR,
     Variable("HF_HOME", "The folder for downloads from the Hub and for your token.", "`~/.cache/huggingface`"),
     Variable("HF_TOKEN", "The token for gated data and for `export --push`.", "the token that `hf auth login` saved"),
     Variable("HF_HUB_OFFLINE", "`1` uses only what is downloaded already.", "0"),
-    HUB_TIMEOUT, HUB_VERBOSITY, WORLD_SIZE,
+    HUB_TIMEOUT, HUB_VERBOSITY, SLURM_JOB, SLURM_TASK, WORLD_SIZE,
 )  # fmt: skip
 """All of them, in the order of the reference page."""
 
@@ -72,5 +77,6 @@ class ExitCode(IntEnum):
     SUCCESS = 0, "success"
     PARTIAL = 1, "part of the work failed, for example a language could not be scored; or a check found errors"
     FIXABLE = 2, "an error you can fix; the message says how"
+    IN_PROGRESS = 3, "other jobs are doing the rest of the work; repeat the command later, or add `--wait`"
     INTERRUPTED = 130, "stopped by Ctrl-C; the message is the command that continues"
     TERMINATED = 143, "stopped by another signal; the message is the command that continues"

@@ -12,6 +12,19 @@ class PartialFailureError(Exception):
     """The command ran and saved its finished work, but a part of it failed (exit code 1)."""
 
 
+class InProgressError(Exception):
+    """The command did what was free and saved it; other jobs are doing the rest (exit code 3).
+
+    Args:
+        message: Which parts, and who does them.
+        result: What the command returns for the parts that are done, if there is any.
+    """
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 LONGEST_WORD = 200
 """Characters; for longer words there are no suggestions."""
 

@@ -6,12 +6,15 @@ the meantime holds nothing that others would see: `filelock` notices this (the f
 file again, and so must code that locks in another way (`has_name`).
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+_log = logging.getLogger(__name__)
 
 
 class InUseError(Exception):
@@ -31,22 +34,22 @@ class HeldLock:
 
 
 @contextmanager
-def holding(path: Path, *, wait: bool = True) -> Iterator[HeldLock]:
+def holding(path: Path, *, wait: bool | float = True) -> Iterator[HeldLock]:
     """Hold a lock; its file stays, unless it is removed in the meantime.
 
     Args:
         path: The lock's file, in an existing folder.
-        wait: Whether to wait for another process that holds it.
+        wait: Whether to wait for another process that holds it, or for how many seconds.
 
     Raises:
-        InUseError: Another process holds the lock, and this one does not wait.
+        InUseError: Another process holds the lock, and this one does not wait any longer.
         OSError: The file cannot be made or opened.
     """
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=-1 if wait else 0)
+        lock.acquire(timeout=-1 if wait is True else float(wait))
     except Timeout:
         raise InUseError(str(path)) from None
     try:
@@ -83,6 +86,18 @@ def lock_of(entry: Path) -> Path:
             return entry.with_name(f"{entry.name}.lock")
         case _:
             return entry.with_suffix(".lock")
+
+
+@contextmanager
+def caching(entry: Path) -> Iterator[None]:
+    """Hold the lock of a file in the cache while it is read or made; without a lock if the cache cannot be written."""
+    with ExitStack() as stack:
+        try:
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(holding(lock_of(entry)))
+        except OSError as error:
+            _log.warning("nothing is cached in %s: %s", entry.parent, error)
+        yield
 
 
 def remove_entry(entry: Path) -> bool:

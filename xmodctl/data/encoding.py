@@ -5,7 +5,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.core.files import cache_folder, prune, whole_file
-from xmodctl.core.locks import holding, lock_of
+from xmodctl.core.locks import caching
 from xmodctl.core.safetensors_io import DamagedFileError, read_arrays, write_arrays
 from xmodctl.core.versions import versions
 from xmodctl.data.rows import Rows
@@ -45,7 +44,7 @@ def cached(key_parts: Mapping[str, str], make: Callable[[], Encoded]) -> Encoded
     folder = cache_folder() / "encodings"
     parts = json.dumps({**key_parts, "layout": LAYOUT}, sort_keys=True)
     path = folder / f"{hashlib.sha256(parts.encode()).hexdigest()}.safetensors"
-    with _locked(path):
+    with caching(path):
         if (encoded := _load(path)) is not None:
             return encoded
         encoded = make()
@@ -98,18 +97,6 @@ def _grouped(arrays: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, str, NDA
     for key, values in arrays.items():
         group, _, name = key.partition(".")
         yield group, name, values
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of one encoding, if the cache can be written."""
-    with ExitStack() as stack:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(holding(lock_of(path)))
-        except OSError as error:
-            _log.warning("encodings are not cached in %s: %s", path.parent, error)
-        yield
 
 
 def encode(

@@ -15,7 +15,7 @@ from xmodctl.evaluation.paired_tests import Pair
 from xmodctl.evaluation.requests import DonorsRequest
 from xmodctl.evaluation.results import Failure, Row
 from xmodctl.evaluation.targets import donor_targets
-from xmodctl.run.folder import locked_unless_read_only
+from xmodctl.run.jobs import joined_unless_read_only
 from xmodctl.run.loading import find_base, refuse_unfinished
 from xmodctl.run.run import Run
 from xmodctl.statistics.resampling import Scores
@@ -129,9 +129,9 @@ def donors(request: DonorsRequest) -> DonorMatrix:
     # Without an adapter, a text needs one forward pass, whichever adapter it is paired with.
     firsts = list({target.data: target for target in reversed(targets)}.values())[::-1]
     sweep = new_sweep(request, run, source, folder, packages, listen)
-    with locked_unless_read_only(run.folder):
-        sweep.score(firsts, ("none",))
-        sweep.score([target for target in targets if target not in firsts])
+    with joined_unless_read_only(run.folder, alone=request.on_exists == "redo") as jobs:
+        sweep.score(firsts, ("none",), jobs=jobs, wait=True)
+        sweep.score([target for target in targets if target not in firsts], jobs=jobs, wait=True)
     refuse_nothing(sweep.rows, sweep.failures)
     listen(Notice(f"results: {run.results}"))
     return donor_matrix(run, sweep.rows, sweep.failures, known=sweep.statistics)

@@ -22,8 +22,9 @@ from xmodctl.evaluation.results import report as summarize
 from xmodctl.evaluation.sweep import Sweep
 from xmodctl.evaluation.targets import evaluation_targets
 from xmodctl.evaluation.untrained import untrained_run
-from xmodctl.run.folder import locked_unless_read_only
+from xmodctl.run.jobs import joined_unless_read_only
 from xmodctl.run.loading import find_base, find_run, refuse_unfinished
+from xmodctl.run.shards import Shard
 from xmodctl.training.masked_lm.mixing import finder
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def evaluate(request: EvaluationRequest) -> Report:
 
     Raises:
         UserError: Nothing can be scored, or an option is wrong.
+        InProgressError: Other jobs are computing some of the scores.
     """
     listen = request.listen or warn
     if request.task is not None:
@@ -72,10 +74,15 @@ def evaluate(request: EvaluationRequest) -> Report:
     chosen = evaluation_targets(run, source, selection, folder, split, listen, packages=attached)
     sweep = new_sweep(request, run, source, folder, attached, listen)
     sweep.unasked = chosen.unasked
-    with locked_unless_read_only(run.folder):
+    shard = Shard.chosen(request.shard, listen)
+    alone = request.on_exists == "redo" and shard.count == 1
+    with joined_unless_read_only(run.folder, alone=alone) as jobs:
         if request.on_exists == "error":
-            refuse_stored(run, sweep.stored_rows(chosen.targets, request.control_names))
-        sweep.score(chosen.targets, request.control_names)
+            refuse_stored(run, sweep.stored_rows(chosen.targets, request.control_names, shard))
+        held = sweep.score(chosen.targets, request.control_names, jobs=jobs, shard=shard, wait=request.wait)
+        progress = jobs.in_progress(held) if held else None
+    if progress and not sweep.rows:
+        raise progress
     refuse_nothing(sweep.rows, sweep.failures)
     report = summarize(run.folder.name, sweep.rows, sweep.failures)
     report = with_intervals(report, run, sweep.rows, known=sweep.statistics)
@@ -83,6 +90,9 @@ def evaluate(request: EvaluationRequest) -> Report:
     if request.control_names:
         report = replace(report, control_comparison=compare_with_controls(run, sweep.rows, sweep.statistics, listen))
     listen(Notice(f"results: {run.results}"))
+    if progress:
+        progress.result = report
+        raise progress
     return report
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from xmodctl.core.arguments import POOLINGS, PRECISIONS, as_paths, as_selection, check_choice, check_limit
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
+from xmodctl.run.shards import check_shard
 
 if TYPE_CHECKING:
     from xmodctl.run.run import Run
@@ -81,6 +82,9 @@ class EvaluationRequest(SweepRequest):
             then the run whose trained body makes the vectors, or None for a base model.
         model: With `task`: the base model, a Hub id, a folder, or `mini`.
         out: With `task`: the folder to create; None is one under `runs/`.
+        shard: Score only this share of the seeds and languages, as in `2/4`; by default that of the task of a SLURM
+            array, or all.
+        wait: Wait for scores that other jobs compute, and compute what they leave.
         mix_text: Text on which the weights of mixtures such as `zu=mix` are found: those with the lowest masked-LM
             loss. `LANG=FILE`, or FILE for every such language.
     """
@@ -94,9 +98,12 @@ class EvaluationRequest(SweepRequest):
     model: str | Path | None = None
     out: str | Path | None = None
     mix_text: str | Path | Sequence[str | Path] = ()
+    shard: str | None = None
+    wait: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_shard(self.shard)
         if self.task is None and (self.model is not None or self.out is not None):
             option = "--model" if self.model is not None else "--out"
             raise UserError(

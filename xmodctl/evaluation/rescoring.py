@@ -17,7 +17,7 @@ from xmodctl.evaluation.results import Row, append_row, read_rows
 from xmodctl.evaluation.scoring_commands import first_scores_command, scoring_command
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import headline_interval
-from xmodctl.run.folder import locked
+from xmodctl.run.jobs import locked
 from xmodctl.run.loading import find_run
 
 AS_STORED = "as stored"

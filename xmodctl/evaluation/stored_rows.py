@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xmodctl.evaluation.results import Row, read_rows
+from xmodctl.evaluation.results import Row, append_row, read_rows
 from xmodctl.languages import same
 from xmodctl.run.data_sets import HUB
 from xmodctl.run.run import Run
 
 Key = tuple[Any, ...]
+State = tuple[int, int]
 
 
 class StoredRows:
@@ -17,17 +18,42 @@ class StoredRows:
 
     def __init__(self, run: Run) -> None:
         """Read the rows of a run."""
-        self._rows: dict[Key, dict[str, Row]] = {}  # key without the fingerprint -> fingerprint -> row
+        self._run = run
         self._languages: dict[str, set[str]] = {}  # fingerprint -> languages
         self._reported: set[frozenset[str]] = set()  # pairs of languages with equal rows
-        self._files: dict[str, Key] = {}  # file of predictions -> key
-        for row in read_rows(run.results):
-            self._files[row.predictions] = row.key  # a missing file keeps its name, because it may be restored
-            if row.predictions_in(run.folder).exists():
-                self.add(row)
+        self._state: State = (-1, -1)
+        self.reload()
 
-    def add(self, row: Row) -> None:
-        """Add a row that is stored."""
+    def reload(self) -> None:
+        """Read the rows again if another job has stored some."""
+        state = self._file_state()
+        if state == self._state:
+            return
+        self._state = state
+        self._rows: dict[Key, dict[str, Row]] = {}  # key without the fingerprint -> fingerprint -> row
+        self._files: dict[str, Key] = {}  # file of predictions -> key
+        for row in read_rows(self._run.results):
+            self._files[row.predictions] = row.key  # a missing file keeps its name, because it may be restored
+            if row.predictions_in(self._run.folder).exists():
+                self._add(row)
+
+    def append(self, row: Row) -> None:
+        """Store a row; no other job appends now."""
+        is_current = self._file_state() == self._state
+        append_row(self._run.results, row)
+        self._add(row)
+        if is_current:
+            self._state = self._file_state()
+
+    def _file_state(self) -> State:
+        """Return the size and the time of the file of rows."""
+        try:
+            status = self._run.results.stat()
+        except OSError:
+            return 0, 0
+        return status.st_size, status.st_mtime_ns
+
+    def _add(self, row: Row) -> None:
         rows = self._rows.setdefault(row.key[:-1], {})
         rows.pop(row.fingerprint, None)
         rows[row.fingerprint] = row

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodctl.adapters.attaching import load_tokenizers
 from xmodctl.adapters.mixtures import record_of
 from xmodctl.adapters.packages import Package
 from xmodctl.catalog.locations import Split
@@ -26,32 +26,43 @@ from xmodctl.core.events import (
 )
 from xmodctl.core.memory import NotEnoughMemoryError
 from xmodctl.core.versions import versions
-from xmodctl.data import Rows, load_rows
-from xmodctl.data.rows import load_examples
+from xmodctl.data import Rows
 from xmodctl.evaluation.agreement import disagreement
 from xmodctl.evaluation.example_statistics import ExampleStatistics, cache_example_statistics
 from xmodctl.evaluation.measurements import Statistics
-from xmodctl.evaluation.outputs import encodings_of, outputs_of, pair_adapter
-from xmodctl.evaluation.results import Failure, Row, append_row, write_predictions
+from xmodctl.evaluation.outputs import outputs_of, pair_adapter
+from xmodctl.evaluation.results import Failure, Row, write_predictions
+from xmodctl.evaluation.row_order import count_rows, put_in_order
 from xmodctl.evaluation.stored_rows import StoredRows
+from xmodctl.evaluation.sweep_data import SweepData
+from xmodctl.evaluation.sweep_model import SweepModel
 from xmodctl.evaluation.thresholds import stamped_threshold
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted, headline_interval, score_predictions
 from xmodctl.languages import Target, same
-from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.folder import refuse_read_only
-from xmodctl.run.run import Run
+from xmodctl.run.jobs import Jobs, Piece
+from xmodctl.run.run import ROWS_BEFORE, Run
+from xmodctl.run.shards import EVERYTHING, Shard
 from xmodctl.run.shots import refuse_shots, shots_of
 from xmodctl.run.trained import Trained
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from xmodctl.adapters.mixtures import Attached
     from xmodctl.model import Source
 
 Control = str
 """Which adapter a text goes through: its `own`, the `source` language's, or `none`."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of a sweep."""
+
+    seed: int
+    target: Target
+    control: Control
+    controls: Sequence[Control]  # all of the sweep
 
 
 @dataclass
@@ -88,75 +99,119 @@ class Sweep:
     def __post_init__(self) -> None:
         self.task = self.run.plan.task
         self.kind = KINDS[self.task.kind]
-        # A device that lacks a precision is refused at once; the others are resolved when the model is loaded.
-        explicit = self.precision not in ("auto", "fp32")
-        self._resolved: Precision | None = resolve_precision(self.precision) if explicit else None
         self._stored = StoredRows(self.run)
         self._packages: dict[str | None, Attached] = {package.language: package for package in self.packages}
-        self._tokenizers: Mapping[str | None, PreTrainedTokenizerBase] | None = None
-        self._trained: Trained | None = None
-        self._language_rows: tuple[str, Rows] | None = None
-        self._fingerprints: dict[str, str] = {}
+        self._model = SweepModel(self.run, self.source, self.packages, self.precision)
+        self._data = SweepData(self.task, self.own_task, self.split, self.folder, self.limit)
+        self._failed: set[tuple[int, Target]] = set()
         self._absent: set[str] = set()  # reasons that were reported
 
-    def score(self, targets: Sequence[Target], controls: Sequence[Control] = ()) -> None:
-        """Score every target with every finished seed, through its own adapter and the controls `source` and `none`."""
-        # A folder that does not say which language its files are in can hold only one language.
-        single_language = len({target.data for target in targets}) == 1
-        for seed in self.run.finished_seeds:
-            for target in targets:
-                try:
-                    self._score_target(seed, target, ("own", *controls), single_language)
-                except NotEnoughMemoryError:
-                    raise
-                except UserError as error:
-                    if target in self.unasked:
-                        self._report_absent_source(target, str(error))
-                        continue
-                    failure = Failure(target.data, target.adapter, seed, str(error))
-                    self.failures.append(failure)
-                    self.listen(LanguageFailed(failure.language, failure.adapter, seed, failure.reason))
+    def score(
+        self,
+        targets: Sequence[Target],
+        controls: Sequence[Control] = (),
+        *,
+        jobs: Jobs,
+        shard: Shard = EVERYTHING,
+        wait: bool = False,
+    ) -> list[Piece[Score]]:
+        """Score targets with every finished seed, through their own adapter and the controls `source` and `none`.
 
-    def stored_rows(self, targets: Sequence[Target], controls: Sequence[Control]) -> list[Row]:
-        """Return the scores of targets that exist."""
+        Args:
+            targets: The languages.
+            controls: The controls.
+            jobs: Those on the run's folder; scores that another one computes are passed over.
+            shard: Score only this share of the seeds and targets.
+            wait: Whether to wait for scores that other jobs compute.
+
+        Returns:
+            The scores that other jobs are computing.
+        """
+        self._jobs, start = jobs, len(self.rows)
+        self._data.start(targets, self.unasked)
+        since = 0 if shard.count > 1 else jobs.note_first(ROWS_BEFORE, count_rows(self.run.results))
+        parts = [(seed, target) for seed in self.run.finished_seeds for target in targets]
+        names = ("own", *controls)
+        order = {self._key(*part, name): n for n, (part, name) in enumerate(product(parts, names))}
+        pieces = [
+            Piece(self._title(*part, name), (part[0], part[1].data), Score(*part, name, names))
+            for part in shard.of(parts)
+            for name in names
+        ]
+        held = jobs.share(pieces, self._score, wait=wait)
+        held = [piece for piece in held if not self._report_stored(piece.work)]
+        self.rows[start:] = sorted(self.rows[start:], key=lambda row: order[row.key[:-1]])
+        if jobs.is_shared:
+            with jobs.writing():
+                put_in_order(self.run.results, order, since)
+                if not held:
+                    jobs.forget(ROWS_BEFORE)
+        return held
+
+    def _score(self, score: "Score") -> None:
+        """Compute a score that does not exist; a failure is reported once for all scores of the seed and language."""
+        seed, target = score.seed, score.target
+        if (seed, target) in self._failed:
+            return
+        try:
+            if not self._report_stored(score):
+                self._compute(score)
+        except NotEnoughMemoryError:
+            raise
+        except UserError as error:
+            self._failed.add((seed, target))
+            if target in self.unasked:
+                self._report_absent_source(target, str(error))
+                return
+            failure = Failure(target.data, target.adapter, seed, str(error))
+            self.failures.append(failure)
+            self.listen(LanguageFailed(failure.language, failure.adapter, seed, failure.reason))
+
+    def stored_rows(self, targets: Sequence[Target], controls: Sequence[Control], shard: Shard) -> list[Row]:
+        """Return the scores of a share of the seeds and targets that exist."""
+        parts = [(seed, target) for seed in self.run.finished_seeds for target in targets]
         return [
             row
-            for seed in self.run.finished_seeds
-            for target in targets
+            for seed, target in shard.of(parts)
             for control in ("own", *controls)
             for row in self._stored.of_any_data(self._key(seed, target, control))
         ]
 
-    def _score_target(self, seed: int, target: Target, controls: Sequence[Control], single_language: bool) -> None:
-        """Score one language with one seed through each control that has no score yet."""
+    def _report_stored(self, score: "Score") -> bool:
+        """Report a score that exists, and return whether it does.
+
+        Raises:
+            UserError: Its data cannot be read, or was trained on.
+        """
+        self._stored.reload()
+        seed, target, controls = score.seed, score.target, score.controls
         if target in self.unasked and (known := self._source_rows(seed, target, controls)):
-            for stored in known:
-                self._report(stored, known=True)
-            return
-        fingerprint = self._checked_fingerprint(seed, target, controls, single_language)
-        missing = []
-        for control in controls:
-            row = self._stored_row(seed, target, control, fingerprint)
-            if row is None:
-                missing.append(control)
-            else:
-                self._report(row, known=True)
-        if not missing:
-            return
+            for row in known:
+                if row.control == score.control:
+                    self._report(row, known=True)
+            return True
+        stored = self._stored_row(seed, target, score.control, self._checked_fingerprint(seed, target, controls))
+        if stored:
+            self._report(stored, known=True)
+        return stored is not None
+
+    def _compute(self, score: "Score") -> None:
+        """Compute a score and store it."""
         refuse_read_only(self.run.folder)
-        if self._trained is None or self._trained.seed != seed:
+        seed, target, control = score.seed, score.target, score.control
+        if not self._model.is_loaded(seed):
             self.listen(ModelLoading(self.run.plan.model))  # before the imports that this takes
-        rows = self._load_rows(target, single_language)
-        adapters = {control: self._adapter(target, control) for control in missing}
+        rows = self._data.load(target)
+        adapter = self._adapter(target, control)
         pair = pair_adapter(self.run.plan, target.data, self.source, self.packages)
-        used = {*adapters.values(), *([pair] if pair else [])}
-        encodings = encodings_of(self.kind, rows, self.run.plan, self._load_tokenizers(), used)
-        trained = self._load_model(seed, target)
-        for control, adapter in adapters.items():
-            encoded = encodings[adapter]
-            notes = (*rows.notes, *self.kind.unreachable_answers(encoded, len(rows)))
-            self.listen(LanguageStarted(target.data, adapter, control, seed, len(encoded), notes))
-            self._score_rows(trained, rows, encodings, target, control)
+        encodings = self._data.encode(
+            self.kind, rows, self.run.plan, self._model.tokenizers, {adapter, *([pair] if pair else [])}
+        )
+        trained = self._model.load(seed, target)
+        encoded = encodings[adapter]
+        notes = (*rows.notes, *self.kind.unreachable_answers(encoded, len(rows)))
+        self.listen(LanguageStarted(target.data, adapter, control, seed, len(encoded), notes))
+        self._score_rows(trained, rows, encodings, target, control)
 
     def _score_rows(
         self, trained: Trained, rows: Rows, encodings: Mapping[str | None, Encoded], target: Target, control: Control
@@ -170,8 +225,8 @@ class Sweep:
             encodings,
             (adapter, pair_adapter(self.run.plan, target.data, self.source, self.packages) or adapter),
             self.run.plan,
-            precision=self._precision(),
-            pad_id=int(self._load_tokenizers()[None].pad_token_id),
+            precision=self._model.precision,
+            pad_id=self._model.pad_id,
             on_batch=lambda units: self.listen(BatchScored(units)),
         )
         task = trained.settled(self.task)
@@ -186,8 +241,8 @@ class Sweep:
             seconds=perf_counter() - started,
             predictions_sha256=write_predictions(path, predictions),
         )
-        append_row(self.run.results, row)
-        self._stored.add(row)
+        with self._jobs.writing():
+            self._stored.append(row)
         statistics = self.statistics[row.key] = ExampleStatistics.of(predictions, counts)
         cache_example_statistics(statistics, row, self.task)
         self._report(row)
@@ -229,7 +284,7 @@ class Sweep:
             step=trained.step,
             selected_on=trained.selected_on,
             limited=self.limit,
-            precision=self._precision(),
+            precision=self._model.precision,
             device=str(trained.model.module.device),
             seconds=0.0,
             truncated=0,
@@ -254,75 +309,12 @@ class Sweep:
         self.rows.append(row)
         self.listen(
             LanguageScored(
-                language=row.language,
-                adapter=row.adapter,
-                control=row.control,
-                seed=row.seed,
-                metric=row.metric,
-                value=row.value,
-                ci_low=row.ci_low,
-                ci_high=row.ci_high,
-                rows=row.n,
-                seconds=row.seconds,
-                known=known,
+                row.language, row.adapter, row.control, row.seed, row.metric, row.value, row.ci_low, row.ci_high,
+                rows=row.n, seconds=row.seconds, known=known,
             )
-        )
+        )  # fmt: skip
 
-    def _load_rows(self, target: Target, single_language: bool) -> Rows:
-        """Return the rows of a language; those of the last language are in memory."""
-        if self._language_rows is None or self._language_rows[0] != target.data:
-            self._language_rows = None  # so that two languages are never in memory together
-            rows = load_rows(
-                self._task_of(target),
-                target.data,
-                self.split,
-                folder=self.folder,
-                limit=self.limit,
-                single_language=single_language,
-            )
-            self._language_rows = target.data, rows
-            self._fingerprints[target.data] = rows.fingerprint
-        return self._language_rows[1]
-
-    def _fingerprint(self, target: Target, single_language: bool) -> str:
-        """Return the fingerprint of a language's rows, which is cheaper than the rows."""
-        if target.data not in self._fingerprints:
-            _, self._fingerprints[target.data] = load_examples(
-                self._task_of(target),
-                target.data,
-                self.split,
-                (),
-                folder=self.folder,
-                limit=self.limit,
-                single_language=single_language,
-            )
-        return self._fingerprints[target.data]
-
-    def _load_tokenizers(self) -> "Mapping[str | None, PreTrainedTokenizerBase]":
-        """Return the base model's tokenizer under None, and those of packages under their language."""
-        if self._tokenizers is None:
-            self._tokenizers = load_tokenizers(self.source, self.packages)
-        return self._tokenizers
-
-    def _load_model(self, seed: int, target: Target) -> Trained:
-        """Return the model of a seed; that of the last seed is in memory."""
-        if self._trained is None or self._trained.seed != seed:
-            self._trained = None
-            self._trained = Trained.load(self.run, self.source, seed, target.adapter, packages=tuple(self.packages))
-        return self._trained
-
-    def _precision(self) -> Precision:
-        if self._resolved is None:
-            self._resolved = resolve_precision(self.precision)
-        return self._resolved
-
-    def _task_of(self, target: Target) -> Task:
-        """Return the task as the data of a target is read."""
-        return self.own_task if self.own_task is not None and target in self.unasked else self.task
-
-    def _checked_fingerprint(
-        self, seed: int, target: Target, controls: Sequence[Control], single_language: bool
-    ) -> str:
+    def _checked_fingerprint(self, seed: int, target: Target, controls: Sequence[Control]) -> str:
         """Return the fingerprint of a language's data, after checking that it can be scored.
 
         The rows are loaded at once if they are needed; else only the fingerprint is computed.
@@ -332,12 +324,12 @@ class Sweep:
         """
         shots = self.run.shots(seed)
         if shots.exists() or not any(self._stored.of_any_data(self._key(seed, target, name)) for name in controls):
-            rows = self._load_rows(target, single_language)
+            rows = self._data.load(target)
             if shots.exists():
                 refuse_shots(shots, rows.language, rows.split, rows.table)
             fingerprint = rows.fingerprint
         else:
-            fingerprint = self._fingerprint(target, single_language)
+            fingerprint = self._data.fingerprint(target)
         for other in self._stored.with_equal_rows(target.data, fingerprint):
             text = f"{other} and {target.data} have the same rows: is one of them read from the other's file, or from "
             self.listen(Notice(f"{text}the other's columns (--set columns.text=NAME)?", caution=True))
@@ -384,6 +376,14 @@ class Sweep:
     def _key(self, seed: int, target: Target, control: Control) -> tuple[Any, ...]:
         """Return the `Row.key` of a score, without the data."""
         return (seed, target.data, self._adapter(target, control), self.split, control, self.limit)
+
+    def _title(self, seed: int, target: Target, control: Control) -> str:
+        """Return the name of a score; with equal names, scores have equal names of predictions."""
+        through = "" if same(target.adapter, target.data) else f" through {target.adapter}"
+        limited = f", limit {self.limit}" if self.limit else ""
+        return (
+            f"{target.data}{through}{'' if control == 'own' else f' ({control})'}, {self.split}{limited}, seed {seed}"
+        )
 
     def _predictions_name(self, row: Row, target: Target) -> str:
         """Return the path of the predictions of a score, relative to the run's folder.

@@ -20,8 +20,8 @@ from xmodctl.kinds import KINDS
 from xmodctl.languages import resolve
 from xmodctl.model.precision import resolve_precision
 from xmodctl.run.deltas import body_tensors, is_delta, load_delta, save_delta
-from xmodctl.run.folder import locked
 from xmodctl.run.home import runs_folder
+from xmodctl.run.jobs import joined, locked
 from xmodctl.run.loading import chosen_seed, find_base, find_run
 from xmodctl.run.plan import Plan
 from xmodctl.run.run import Run
@@ -185,7 +185,7 @@ def _opened(folder: Path, plan: Plan, source: "Source", trained: Run | None) -> 
     else:
         chosen_seed(trained, None)  # refuses a run without one
         seeds = trained.finished_seeds
-    with locked(folder):
+    with joined(folder) as jobs, jobs.writing():
         return _filled(Run.open(folder, plan, seeds, {}, "resume"), seeds, source, trained)
 
 

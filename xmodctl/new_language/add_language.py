@@ -18,7 +18,8 @@ from xmodctl.new_language.language_text import LanguageText, read_head_text, rea
 from xmodctl.new_language.plan import Plan, resolve_plan
 from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.new_language.trainer import train_languages
-from xmodctl.run.folder import locked
+from xmodctl.run.jobs import joined
+from xmodctl.run.shards import EVERYTHING, Shard
 from xmodctl.training.cost import check_disk
 from xmodctl.training.planning import check_length
 
@@ -53,11 +54,22 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
     for note in resolved.notes:
         listen(Notice(note))
     folder = request.out_folder or LanguageRun.folder_of(resolved.plan)
-    return train_plan(resolved.plan, request.seed_numbers, source, folder, request.on_exists, listen)
+    shard = Shard.chosen(request.shard, listen)
+    return train_plan(
+        resolved.plan, request.seed_numbers, source, folder, request.on_exists, listen, shard=shard, wait=request.wait
+    )
 
 
 def train_plan(
-    plan: Plan, seeds: Sequence[int], source: "Source", folder: Path, on_exists: str, listen: Listener
+    plan: Plan,
+    seeds: Sequence[int],
+    source: "Source",
+    folder: Path,
+    on_exists: str,
+    listen: Listener,
+    *,
+    shard: Shard = EVERYTHING,
+    wait: bool = False,
 ) -> list[Package]:
     """Add the languages of a plan, and return the packages.
 
@@ -68,12 +80,18 @@ def train_plan(
         folder: Where to keep what is trained.
         on_exists: What to do with an existing folder: resume, redo, or error.
         listen: Is called with each event.
+        shard: Train this share of the adapters.
+        wait: Whether to wait for adapters that other jobs train.
+
+    Raises:
+        InProgressError: Other jobs train some of the adapters.
     """
     from xmodctl.model import load_tokenizer
 
+    shard.refuse_redo(on_exists)
     check_length(plan.recipe, source)
     with ExitStack() as resources:
-        resources.enter_context(locked(folder))
+        jobs = resources.enter_context(joined(folder))
         LanguageRun.check(folder, plan, on_exists)
         check_disk(folder, estimate(plan, source, None, len(seeds)).disk)
         unfinished = TemporaryDirectory(dir=folder, prefix=part_prefix("text"), suffix=PART)
@@ -81,10 +99,11 @@ def train_plan(
         tokenizer = load_tokenizer(source)
         texts = _read(plan, text_folder, tokenizer, listen)
         head = read_head_text(plan, text_folder)
-        run = LanguageRun.open(folder, plan, seeds, _fingerprints(texts, head), on_exists)
+        run = LanguageRun.open_shared(jobs, plan, seeds, _fingerprints(texts, head), on_exists)
         if on_exists == "redo" and (kept := LanguageRun.kept(folder)):
             listen(Notice(f"{folder} keeps files that xmodctl did not write: {listed(kept)}"))
-        return train_languages(run, seeds, source, texts, head, listen)
+        parts = shard.of([(text, seed) for text in texts for seed in seeds])
+        return train_languages(run, parts, source, texts, head, listen, jobs=jobs, wait=wait)
 
 
 def _read(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast", listen: Listener) -> list[LanguageText]:

@@ -11,11 +11,12 @@ from typing import Any
 from xmodctl.core.arguments import as_paths
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import remove_leftovers
-from xmodctl.core.locks import InUseError, holding, is_held
+from xmodctl.core.locks import InUseError, holding
 from xmodctl.core.messages import listed
 from xmodctl.core.requests import command
 from xmodctl.new_language.language_run import LanguageRun
-from xmodctl.run.folder import Folder, is_read_only
+from xmodctl.run.folder import Folder
+from xmodctl.run.jobs import clear, has_jobs, is_in_use, is_read_only
 from xmodctl.run.listing import size_of
 from xmodctl.run.run import Run
 
@@ -88,7 +89,7 @@ def _kind(folder: Path) -> type[Folder]:
         raise UserError(f"{folder} is not a run (it has no {Run.FILE}); `xmodctl runs` lists the runs")
     if is_read_only(folder):
         raise UserError(f"{folder} cannot be written; to remove it, first run: chmod u+w {shlex.quote(str(folder))}")
-    if is_held(folder / ".lock"):
+    if is_in_use(folder):
         raise UserError(_in_use(folder))
     return kind
 
@@ -118,6 +119,9 @@ def _remove(kind: type[Folder], folder: Path) -> None:
     mark = folder / f"{PREFIX}{kind.FILE}"
     try:
         with holding(folder / ".lock", wait=False) as lock:
+            if has_jobs(folder):
+                raise UserError(_in_use(folder))
+            clear(folder)
             if (folder / kind.FILE).exists():
                 (folder / kind.FILE).replace(mark)
             remove_leftovers(folder)

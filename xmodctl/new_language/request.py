@@ -9,6 +9,7 @@ from xmodctl.core.arguments import DEFAULT_MODEL, PRECISIONS, as_paths, as_seeds
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 from xmodctl.data.texts import STANDARD_INPUT
+from xmodctl.run.shards import check_shard
 from xmodctl.training.request import ON_EXISTS
 
 Files = str | Path | Sequence[str | Path]
@@ -36,6 +37,9 @@ class AddLanguageRequest:
         strip_markup: Whether to remove tags and entities of HTML and XML and the markup of wikis from texts.
         out: The folder for the adapters; by default under `runs/`.
         on_exists: What to do with adapters that exist already: resume, redo or error.
+        shard: Train only this share of the languages and seeds, as in `2/4`; by default that of the task of a SLURM
+            array, or all.
+        wait: Wait for adapters that other jobs train, and train what they leave.
         listen: Is called with each event; by default, cautions become Python warnings.
     """
 
@@ -55,6 +59,8 @@ class AddLanguageRequest:
     strip_markup: bool = False
     out: str | Path | None = None
     on_exists: str = "resume"
+    shard: str | None = None
+    wait: bool = False
     listen: Listener | None = None
 
     def __post_init__(self) -> None:
@@ -67,6 +73,7 @@ class AddLanguageRequest:
         check_choice("--vocabulary", self.vocabulary, VOCABULARIES)
         check_choice("--precision", self.precision, PRECISIONS)
         check_limit(self.limit)
+        check_shard(self.shard)
         as_seeds(self.seeds)
         if self.vocabulary_size is not None and self.vocabulary == "keep":
             raise UserError("--vocabulary-size is the size of a new vocabulary; add --vocabulary new")

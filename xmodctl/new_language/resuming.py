@@ -67,8 +67,4 @@ def _resume_languages(run: "LanguageRun", seed: int | None, listen: Listener) ->
     source = find(model_name(run.plan.model, run.plan.revision))
     plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
     train_plan(plan, chosen_seeds(run, seed), source, run.folder, "resume", listen)
-    trained = type(run).read(run.folder)
-    if trained.finished_seeds != trained.seeds:
-        trained = replace(trained, state="interrupted")
-        trained.write()
-    return trained
+    return type(run).read(run.folder)

@@ -38,6 +38,7 @@ from xmodctl.new_language.plan import share_steps
 from xmodctl.new_language.vocabulary import train_vocabulary
 from xmodctl.new_language.vocabulary_fit import measure_fit
 from xmodctl.run.folder import validator
+from xmodctl.run.jobs import Jobs, Piece
 from xmodctl.training.masked_lm.heads import HeadText, HeadTraining, initial_head, reset_head
 from xmodctl.training.masked_lm.held_out import frequency_baseline
 from xmodctl.training.masked_lm.integrity import combined_sha256, digests_on_path, tensor_digests
@@ -61,52 +62,57 @@ if TYPE_CHECKING:
 
 def train_languages(
     run: LanguageRun,
-    seeds: Sequence[int],
+    parts: Sequence[tuple[LanguageText, int]],
     source: "Source",
     texts: Sequence[LanguageText],
     head_corpus: Corpus | None,
     listen: Listener,
+    *,
+    jobs: Jobs,
+    wait: bool = False,
 ) -> list[Package]:
     """Train the adapters that are not trained yet.
 
     Args:
-        run: What to add; its folder is locked by this process.
-        seeds: Those of its seeds to train; earlier commands may have trained others.
+        run: What to add.
+        parts: The languages and seeds to train; earlier commands may have trained others.
         source: The base model.
         texts: The text of each language of the plan.
         head_corpus: Text to train a missing head on; None: each language's own.
         listen: Is called with each event.
+        jobs: Those on the run's folder; adapters that another one trains are passed over.
+        wait: Whether to wait for adapters that other jobs train.
 
     Returns:
-        The packages of all languages and seeds; languages that were finished before come first.
+        The packages of these languages and seeds; languages that were finished before come first.
 
     Raises:
         UserError: The checkpoint has a head although `head_corpus` is given.
+        InProgressError: Other jobs train some of the adapters.
         Interrupted: The user asked to stop; the last step that was taken is saved.
     """
-    with interruptible(run):
-        trained = {
-            (text.language, seed): finished_package(run, text.language, seed, listen)
-            for text in texts
-            for seed in seeds
-        }
-        for (language, seed), package in trained.items():
-            if package:  # what a command left that was killed right after it wrote the package
-                shutil.rmtree(run.checkpoints(language, seed), ignore_errors=True)
-        unfinished = [text for text in texts if not all(trained[text.language, seed] for seed in seeds)]
-        packages = [
-            package
-            for (language, seed), package in trained.items()
-            if package and language not in [text.language for text in unfinished]
-        ]
-        for package in packages:
+    packages: dict[tuple[str, int], Package] = {}
+    recipes = share_steps({text.language: text.corpus.counts.characters for text in texts}, run.plan.recipe)
+    trainer: LanguageTrainer | None = None
+
+    def train(part: tuple[LanguageText, int]) -> None:
+        nonlocal trainer
+        text, seed = part
+        package = finished_package(run, text.language, seed, listen)
+        if package:  # what a command left that was killed right after it wrote the package
+            shutil.rmtree(run.checkpoints(text.language, seed), ignore_errors=True)
             listen(added_before(package))
-        if unfinished:
-            recipes = share_steps({text.language: text.corpus.counts.characters for text in texts}, run.plan.recipe)
-            trainer = LanguageTrainer.load(run, seeds, source, head_corpus, listen)
-            for text in unfinished:
-                packages += trainer.add(text, recipes[text.language])
-    return packages
+        else:
+            trainer = trainer or LanguageTrainer.load(run, source, head_corpus, listen, jobs)
+            package = trainer.train(text, recipes[text.language], seed)
+        packages[text.language, seed] = package
+
+    with interruptible(run, jobs):
+        named = [Piece(f"{text.language}, seed {seed}", text.language, (text, seed)) for text, seed in parts]
+        held = jobs.share(named, train, wait=wait)
+    if held := [piece for piece in held if not run.is_finished(piece.work[0].language, piece.work[1])]:
+        raise jobs.in_progress(held, list(packages.values()))
+    return list(packages.values())
 
 
 def finished_package(run: LanguageRun, language: str, seed: int, listen: Listener) -> Package | None:
@@ -136,32 +142,28 @@ class LanguageTrainer:
 
     Args:
         run: The folder and its plan.
-        seeds: Those of its seeds to train.
         source: The base model.
         model: Loaded for masked-language modeling.
         tokenizer: The base model's.
         initial_head: Initial values of the head; none if the checkpoint has a head.
         shared_head_text: Text to train every language's head on; None: each language's own.
         listen: Is called with each event.
+        jobs: Those on the run's folder.
     """
 
     run: LanguageRun
-    seeds: Sequence[int]
     source: "Source"
     model: "Xmod"
     tokenizer: "PreTrainedTokenizerFast"
     initial_head: "Mapping[str, Tensor]"
     shared_head_text: HeadText | None
     listen: Listener
+    jobs: Jobs
+    prepared: PreparedLanguage | None = None  # the language in memory
 
     @classmethod
     def load(
-        cls,
-        run: LanguageRun,
-        seeds: Sequence[int],
-        source: "Source",
-        head_corpus: Corpus | None,
-        listen: Listener,
+        cls, run: LanguageRun, source: "Source", head_corpus: Corpus | None, listen: Listener, jobs: Jobs
     ) -> "LanguageTrainer":
         """Load the model.
 
@@ -176,10 +178,19 @@ class LanguageTrainer:
         if head_corpus and not model.initialized:
             raise UserError(f"{source.name} already has a masked-language-modeling head; remove --head-text")
         head_text = pack_head_text(head_corpus, tokenizer) if head_corpus else None
-        return cls(run, seeds, source, model, tokenizer, initial_head(model), head_text, listen)
+        return cls(run, source, model, tokenizer, initial_head(model), head_text, listen, jobs)
 
-    def add(self, text: LanguageText, recipe: Recipe) -> list[Package]:
-        """Add one language with every seed, and return its packages."""
+    def train(self, text: LanguageText, recipe: Recipe, seed: int) -> Package:
+        """Train the adapter of a language with one seed, and return its package."""
+        if self.prepared is None or self.prepared.text is not text:
+            if self.prepared:
+                self.unload(self.prepared.text.language)
+                self.prepared = None
+            self.prepared = self.prepare(text, recipe)
+        return AdapterTraining(self.run, self.source, self.model, self.prepared, seed, self.listen).train()
+
+    def prepare(self, text: LanguageText, recipe: Recipe) -> PreparedLanguage:
+        """Return what the seeds of a language have in common: head, initialization, baselines, vocabulary."""
         reset_head(self.model, self.initial_head)
         digests = tensor_digests(self.model, text.language)
         head = self.train_head(text, digests) if self.initial_head else None
@@ -197,12 +208,9 @@ class LanguageTrainer:
         frequencies = frequency_baseline(packed.training, packed.held_out, packed.masker)
         baselines.append(Measurement("frequencies", None, frequencies, packed))
 
-        prepared = PreparedLanguage(
+        return PreparedLanguage(
             text, packed, recipe, ranking.start, head, baselines, vocabulary, tokenizer.pad_token_id, digests
         )
-        packages = [self.train(prepared, seed) for seed in self.seeds]
-        self.unload(text.language)
-        return packages
 
     def train_head(self, text: LanguageText, digests: Mapping[str, str]) -> HeadTrained:
         """Train the head that the checkpoint lacks, or take it from the cache."""
@@ -232,19 +240,20 @@ class LanguageTrainer:
         return None if is_identity(self.model, through) else through
 
     def rank(self, language: str, text: PackedText) -> "Ranking":
-        """Try the model's adapters on a language's text, or read the results of an earlier command."""
+        """Try the model's adapters on a language's text, or read the results of another command."""
         path, init_from = self.run.ranking(language), self.run.plan.init_from
-        ranking = _stored_ranking(path)
-        known = ranking is not None
-        if ranking is None:
-            adapters = candidate_adapters(self.model)
-            self.listen(AdaptersRanking(language, len(adapters)))
-            candidates = rank_adapters(
-                self.model, adapters, text.training, text.masker,
-                precision=self.run.plan.precision, pad_id=self.tokenizer.pad_token_id,
-            )  # fmt: skip
-            ranking = Ranking(tuple(candidates), candidates[0].adapter if init_from == AUTO else init_from)
-            write_json(path, {"start": ranking.start, "candidates": [asdict(row) for row in ranking.candidates]})
+        with self.jobs.claim(f"{language}, ranking", wait=True):
+            ranking = _stored_ranking(path)
+            known = ranking is not None
+            if ranking is None:
+                adapters = candidate_adapters(self.model)
+                self.listen(AdaptersRanking(language, len(adapters)))
+                candidates = rank_adapters(
+                    self.model, adapters, text.training, text.masker,
+                    precision=self.run.plan.precision, pad_id=self.tokenizer.pad_token_id,
+                )  # fmt: skip
+                ranking = Ranking(tuple(candidates), candidates[0].adapter if init_from == AUTO else init_from)
+                write_json(path, {"start": ranking.start, "candidates": [asdict(row) for row in ranking.candidates]})
         losses = tuple((candidate.adapter, candidate.loss) for candidate in ranking.candidates)
         self.listen(AdaptersRanked(language, losses, ranking.start, known))
         return ranking
@@ -281,13 +290,6 @@ class LanguageTrainer:
         pieces = len(vocabulary.embeddings)
         self.listen(VocabularyTrained(text.language, pieces, vocabulary.copied, fit.pieces_per_word))
         return vocabulary
-
-    def train(self, prepared: PreparedLanguage, seed: int) -> Package:
-        """Train one seed's adapter, if no earlier command did."""
-        if package := finished_package(self.run, prepared.text.language, seed, lambda _: None):
-            self.listen(added_before(package))
-            return package
-        return AdapterTraining(self.run, self.source, self.model, prepared, seed, self.listen).train()
 
     def unload(self, language: str) -> None:
         """Remove a finished adapter from memory, so that memory is that of one language."""

@@ -20,7 +20,8 @@ from xmodctl.core.requests import command
 from xmodctl.core.safetensors_io import read_entries
 from xmodctl.kinds import KINDS
 from xmodctl.run.deltas import load_delta, save_delta
-from xmodctl.run.folder import differences, locked
+from xmodctl.run.folder import differences
+from xmodctl.run.jobs import locked
 from xmodctl.run.loading import find_base, find_run
 from xmodctl.run.plan import Average, AverageMember
 from xmodctl.run.run import Run

@@ -7,8 +7,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,14 +16,11 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from pydantic import TypeAdapter, ValidationError
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import folder_errors, in_use, read_json, remove_earlier_leftovers, remove_leftovers, write_json
-from xmodctl.core.locks import HeldLock, InUseError, holding
+from xmodctl.core.files import folder_errors, read_json, write_json
 from xmodctl.core.schema import problem
 from xmodctl.core.versions import versions
 from xmodctl.run.home import runs_folder
-
-LOCK_ATTEMPTS = 20
-"""How often a folder is made again that another process removes before it is locked."""
+from xmodctl.run.jobs import Jobs, is_read_only
 
 State = Literal["training", "interrupted", "finished"]
 
@@ -131,6 +127,11 @@ class Folder:
         """The folder of one seed: what it trained, its metrics, and its checkpoints."""
         return self.folder / f"seed-{seed}"
 
+    @property
+    def finished_seeds(self) -> tuple[int, ...]:
+        """The seeds whose training is finished."""
+        raise NotImplementedError
+
     def retraining(self, seed: int) -> str:
         """Return how to train one seed again, as the end of a message about a damaged file of it."""
         return f"train seed {seed} again: {resuming(self.folder, seed)}"
@@ -142,7 +143,7 @@ class Folder:
         """Open a folder to train in it: a new one, or an existing one that follows the same plan.
 
         Args:
-            folder: An existing folder, locked by this process.
+            folder: An existing folder, that no other process opens now.
             plan: The plan.
             seeds: Seeds to train; they are added to those of an existing folder.
             fingerprints: The fingerprints of the data.
@@ -163,6 +164,16 @@ class Folder:
                 "restore it, choose another folder with --out, or train again with --on-exists redo"
             )
         return replace(existing, seeds=tuple(dict.fromkeys([*existing.seeds, *seeds])), state="training")._written()
+
+    @classmethod
+    def open_shared(
+        cls, jobs: Jobs, plan: Any, seeds: Sequence[int], fingerprints: Mapping[str, str], on_exists: str
+    ) -> Self:
+        """Open a folder whose jobs share its work, as `open` does; `redo` needs it alone."""
+        with jobs.writing():
+            if on_exists == "redo":
+                jobs.refuse_others("--on-exists redo")
+            return cls.open(jobs.folder, plan, seeds, fingerprints, on_exists)
 
     @classmethod
     def check(cls, folder: Path, plan: Any, on_exists: str) -> Self | None:
@@ -307,66 +318,6 @@ def validator(kind: type) -> TypeAdapter[Any]:
     if kind not in _VALIDATORS:
         _VALIDATORS[kind] = TypeAdapter(kind)
     return _VALIDATORS[kind]
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process; the lock ends with the process, however it ends.
-
-    Folders that were created for this and stayed empty are removed.
-
-    Raises:
-        UserError: Another process holds it.
-    """
-    with ExitStack() as stack:
-        lock, created = _lock(folder, stack)
-        try:
-            remove_leftovers(folder)
-            remove_earlier_leftovers(folder)
-            with in_use(folder):
-                yield
-        finally:
-            if created:
-                with suppress(OSError):
-                    if all(path == lock.path for path in folder.iterdir()):
-                        lock.remove()
-                        for path in created:
-                            path.rmdir()
-
-
-def _lock(folder: Path, stack: ExitStack) -> tuple[HeldLock, list[Path]]:
-    """Hold the lock of a folder until `stack` ends, and return it and the folders that were created for this."""
-    with folder_errors(folder):
-        for _ in range(LOCK_ATTEMPTS - 1):
-            with suppress(FileNotFoundError):  # another process has removed the folder, which stayed empty
-                return _try_lock(folder, stack)
-        return _try_lock(folder, stack)
-
-
-def _try_lock(folder: Path, stack: ExitStack) -> tuple[HeldLock, list[Path]]:
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return stack.enter_context(holding(folder / ".lock", wait=False)), created
-    except InUseError:
-        raise UserError(
-            f"{folder} is in use by another xmodctl process; wait for it, or choose another folder with --out"
-        ) from None
-
-
-@contextmanager
-def locked_unless_read_only(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process; one on a disk that is read-only can only be shown, and needs no lock."""
-    if is_read_only(folder):
-        yield
-        return
-    with locked(folder):
-        yield
-
-
-def is_read_only(folder: Path) -> bool:
-    """Return whether a folder exists and this process cannot write to it."""
-    return folder.is_dir() and not os.access(folder, os.W_OK)
 
 
 def refuse_read_only(folder: Path) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 DELTA = "delta.safetensors"
 
+ROWS_BEFORE = ".rows-before"
+"""The file that says how many rows there were before the jobs of an unfinished sweep."""
+
 SCORE_KEY = ["seed", "language", "adapter", "split", "control", "limited"]
 """The columns of a score that identify it, together with the fingerprint in `data`."""
 
@@ -41,7 +44,7 @@ class Run(Folder):
     NOUN = "a run"
     LIST_HINT = "`xmodctl runs` lists the runs"
     WRITTEN = (
-        "run.json", "results.jsonl", "report.html", "report.train.html", "report.validation.html",
+        "run.json", "results.jsonl", ROWS_BEFORE, "report.html", "report.train.html", "report.validation.html",
         "predictions/*/*.seed-*.jsonl", "tensorboard/seed-*/events.out.tfevents.*", "seed-*/shots.json",
         *(
             f"{folder}/{name}"

@@ -11,8 +11,8 @@ from typing import Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import read_json
-from xmodctl.core.locks import is_held
 from xmodctl.core.requests import command
+from xmodctl.run.jobs import is_in_use
 from xmodctl.run.listing import LANGUAGE_FILE, RESULTS, RUN_FILE, RunSummary, runs, size_of
 from xmodctl.run.scored import Scored, scored
 
@@ -95,7 +95,7 @@ def show_run(request: ShowRunRequest) -> RunDetails:
 
 
 def _is_in_use(folder: Path) -> bool:
-    return os.access(folder, os.W_OK) and is_held(folder / ".lock")
+    return os.access(folder, os.W_OK) and is_in_use(folder)
 
 
 def _plan(plan: Mapping[str, Any]) -> dict[str, str]:

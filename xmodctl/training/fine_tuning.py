@@ -14,6 +14,7 @@ from xmodctl.data import Rows
 from xmodctl.kinds import KINDS
 from xmodctl.run.checkpoints import latest_checkpoint
 from xmodctl.run.deltas import is_delta, load_delta, save_delta
+from xmodctl.run.jobs import Jobs, Piece
 from xmodctl.run.run import DELTA, Run
 from xmodctl.run.shots import DrawnShots, row_digests, write_shots
 from xmodctl.training.chosen_settings import choose_settings, chosen_text
@@ -32,18 +33,28 @@ CHECKPOINTS, KEPT_FOLDER = "checkpoints", "kept"
 
 
 def fine_tune(
-    run: Run, source: "Source", data: Sequence[TrainingData], listen: Listener, seeds: Sequence[int] | None = None
+    run: Run,
+    source: "Source",
+    data: Sequence[TrainingData],
+    listen: Listener,
+    seeds: Sequence[int] | None = None,
+    *,
+    jobs: Jobs,
+    wait: bool = False,
 ) -> None:
     """Train every seed of a run that is not finished, one after the other on the same encoded rows.
 
     Args:
-        run: Its folder is locked by this process.
+        run: The run.
         source: The base model.
         data: What `load_training_data` returns for the run's plan.
         listen: Is called with each event.
         seeds: Train only these of the run's seeds.
+        jobs: Those on the run's folder; seeds that another one trains are passed over.
+        wait: Whether to wait for seeds that other jobs train.
 
     Raises:
+        InProgressError: Other jobs train some of the seeds.
         Interrupted: The user asked to stop; the last step that was taken is saved.
     """
     from xmodctl.model import load_tokenizer, longest_input
@@ -56,21 +67,27 @@ def fine_tune(
         if encoded[-1].longest > longest_input(source.config):  # shorter texts fit whatever the recipe allows
             check_length(one_training.recipe, source)
         listen(encoded[-1].summary)
-    with interruptible(run):
-        for seed in run.seeds if seeds is None else seeds:
-            if is_delta(run.delta(seed)):
-                listen(SeedFinished(seed, step=0, known=True))
-            else:
-                training = SeedTraining(run, source, seed, listen)
-                training.report_damage(run.delta(seed))
-                step = training.train(encoded)
-                listen(SeedFinished(seed, step))
-            for number in range(1, len(encoded)):
-                (run.stage_folder(seed, number) / DELTA).unlink(missing_ok=True)  # the seed's delta includes it
-            # What a command left that was killed between its delta and this.
-            for folder in (run.seed_folder(seed), *(run.stage_folder(seed, n) for n in range(1, len(encoded)))):
-                for name in (CHECKPOINTS, KEPT_FOLDER):
-                    shutil.rmtree(folder / name, ignore_errors=True)
+
+    def train(seed: int) -> None:
+        if is_delta(run.delta(seed)):
+            listen(SeedFinished(seed, step=0, known=True))
+        else:
+            training = SeedTraining(run, source, seed, listen)
+            training.report_damage(run.delta(seed))
+            step = training.train(encoded)
+            listen(SeedFinished(seed, step))
+        for number in range(1, len(encoded)):
+            (run.stage_folder(seed, number) / DELTA).unlink(missing_ok=True)  # the seed's delta includes it
+        # What a command left that was killed between its delta and this.
+        for folder in (run.seed_folder(seed), *(run.stage_folder(seed, n) for n in range(1, len(encoded)))):
+            for name in (CHECKPOINTS, KEPT_FOLDER):
+                shutil.rmtree(folder / name, ignore_errors=True)
+
+    with interruptible(run, jobs):
+        pieces = [Piece(f"seed {seed}", seed, seed) for seed in (run.seeds if seeds is None else seeds)]
+        held = jobs.share(pieces, train, wait=wait)
+    if held := [piece for piece in held if not is_delta(run.delta(piece.work))]:
+        raise jobs.in_progress(held, run)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from xmodctl.core.events import Event, Listener, Notice, RunOpened, warn
 from xmodctl.core.messages import listed
 from xmodctl.core.requests import command
+from xmodctl.run.shards import EVERYTHING, Shard
 from xmodctl.training.request import FinetuneRequest
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def finetune(request: FinetuneRequest) -> "Run":
     report_notes(resolved, listen)
     plan = resolved.plan
     folder = run_folder(request, plan)
-    return train_plan(plan, seeds, source, folder, request.on_exists, request.trackers, listen)
+    shard = Shard.chosen(request.shard, listen)
+    return train_plan(
+        plan, seeds, source, folder, request.on_exists, request.trackers, listen, shard=shard, wait=request.wait
+    )
 
 
 def train_plan(
@@ -48,6 +52,8 @@ def train_plan(
     listen: Listener,
     *,
     only: Sequence[int] | None = None,
+    shard: Shard = EVERYTHING,
+    wait: bool = False,
 ) -> "Run":
     """Train a plan in a folder, and return the run.
 
@@ -60,20 +66,27 @@ def train_plan(
         trackers: Names of experiment trackers.
         listen: Is called with each event.
         only: Train these seeds only.
+        shard: Train this share of the seeds.
+        wait: Whether to wait for seeds that other jobs train.
+
+    Raises:
+        InProgressError: Other jobs train some of the seeds.
     """
-    from xmodctl.run.folder import locked
+    from xmodctl.run.jobs import joined
     from xmodctl.run.run import Run
     from xmodctl.training.cost import check_disk, estimate
     from xmodctl.training.fine_tuning import fine_tune
     from xmodctl.training.trackers import Trackers
     from xmodctl.training.training_data import load_training_data
 
-    with locked(folder):
+    shard.refuse_redo(on_exists)
+    chosen = shard.of(seeds if only is None else only)
+    with joined(folder) as jobs:
         Run.check(folder, plan, on_exists)
         data = load_training_data(plan, folder=Path(plan.data) if plan.data else None)
         check_disk(folder, estimate(plan, source, [part.rows for part in data], len(seeds)).disk)
         fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
-        run = Run.open(folder, plan, seeds, fingerprints, on_exists)
+        run = Run.open_shared(jobs, plan, seeds, fingerprints, on_exists)
         if on_exists == "redo" and (kept := Run.kept(folder)):
             listen(Notice(f"{folder} keeps files that xmodctl did not write: {listed(kept)}"))
         listen(RunOpened(run.folder, plan.task.title, plan.source_languages, plan.model, plan.recipe.name))
@@ -83,7 +96,7 @@ def train_plan(
                 for listener in (tracking, listen):
                     listener(event)
 
-            fine_tune(run, source, data, listen_all, only)
+            fine_tune(run, source, data, listen_all, chosen, jobs=jobs, wait=wait)
     return Run.read(folder)
 
 

@@ -11,6 +11,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.run.home import runs_folder
+from xmodctl.run.shards import check_shard
 
 ON_EXISTS = ("resume", "redo", "error")
 
@@ -102,6 +103,8 @@ class FinetuneRequest(PlanRequest):
         name: The run's name: its folder under `runs/`, in place of `out`.
         on_exists: What to do if the run exists: `resume` continues it, `redo` trains again, `error` refuses.
         track: Experiment trackers that receive the curves: tensorboard, wandb, trackio, mlflow.
+        shard: Train only this share of the seeds, as in `2/4`; by default that of the task of a SLURM array, or all.
+        wait: Wait for seeds that other jobs train, and train what they leave.
         listen: Called with each event; without it, cautions become Python warnings.
     """
 
@@ -116,12 +119,15 @@ class FinetuneRequest(PlanRequest):
     name: str | None = None
     on_exists: str = "resume"
     track: str | Sequence[str] = ()
+    shard: str | None = None
+    wait: bool = False
     listen: Listener | None = None
 
     def __post_init__(self) -> None:
         from xmodctl.training.trackers import check_trackers
 
         check_choice("--on-exists", self.on_exists, ON_EXISTS)
+        check_shard(self.shard)
         check_trackers(self.trackers)
         self._check_shots()
         if self.rows is not None and self.rows < 1:

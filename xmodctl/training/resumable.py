@@ -16,22 +16,31 @@ from xmodctl.core.events import Listener, Notice, StepTaken
 from xmodctl.core.signals import Interrupted, deferred, stop_signals
 from xmodctl.run.checkpoints import Checkpoint, checkpoints, newest_step, remove_others, save_checkpoint
 from xmodctl.run.folder import Folder
+from xmodctl.run.jobs import Jobs
 from xmodctl.training.loop import Training
 from xmodctl.training.metrics_log import MetricsLog, logged_steps
 
 
 @contextmanager
-def interruptible(folder: Folder) -> Iterator[None]:
+def interruptible(folder: Folder, jobs: Jobs) -> Iterator[None]:
     """Honor Ctrl-C and SIGTERM, and record in the folder's file whether the work was interrupted or finished."""
     with stop_signals():
         try:
             yield
         except KeyboardInterrupt:
             if folder.folder.exists():
-                with suppress(UserError):
-                    replace(folder, state="interrupted").write()
+                with suppress(UserError, OSError):
+                    _record_state(folder, jobs)
             raise
-        replace(folder, state="finished").write()
+        _record_state(folder, jobs)
+
+
+def _record_state(folder: Folder, jobs: Jobs) -> None:
+    """Record the state that a job leaves: finished if all seeds are, else interrupted if this is the last job."""
+    with jobs.writing():
+        now = type(folder).read(folder.folder) if (folder.folder / folder.FILE).exists() else folder
+        is_finished = now.finished_seeds == now.seeds
+        replace(now, state="finished" if is_finished else "training" if jobs.others() else "interrupted").write()
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,7 @@ def resume_run(run: Run, seed: int | None, listen: Listener) -> Run:
     source = find_base(run)
     plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
     seeds = chosen_seeds(run, seed)
-    trained = train_plan(plan, run.seeds, source, run.folder, "resume", (), listen, only=seeds)
-    if trained.finished_seeds != trained.seeds:
-        trained = replace(trained, state="interrupted")
-        trained.write()
-    return trained
+    return train_plan(plan, run.seeds, source, run.folder, "resume", (), listen, only=seeds)
 
 
 def chosen_seeds(folder: Folder, seed: int | None) -> Sequence[int]:

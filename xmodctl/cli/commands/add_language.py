@@ -111,14 +111,15 @@ def add_language(
     precision: options.Precision = "auto",
     out: options.RunOut = None,
     on_exists: options.OnExistingRun = "resume",
+    shard: options.Shard = None,
+    wait: options.Wait = False,
     dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> None:
     """Add a language that the model was not pre-trained on: train an adapter for it on plain text.
 
     Only the adapter trains, to predict masked words. All other weights stay bit-identical: the scores of other
-    languages do not change, and any run of the same model can use the new adapter at once. To resume an interrupted
-    command, run it again.
+    languages do not change, and any run of the same model can use the new adapter. To resume, run the command again.
 
     Examples:
 
@@ -144,7 +145,8 @@ def add_language(
         result = (plan_add_language if dry_run else train)(
             texts, column=column, limit=limit, strip_markup=strip_markup, model=model, init_from=init_from,
             vocabulary=vocabulary, vocabulary_size=vocabulary_size, head_text=head_text or (), recipe=recipe,
-            overrides=changes, seeds=seeds, precision=precision, out=out, on_exists=on_exists, listen=listen,
+            overrides=changes, seeds=seeds, precision=precision, out=out, on_exists=on_exists, shard=shard,
+            wait=wait, listen=listen,
         )  # fmt: skip
     if isinstance(result, DryRun):
         show_dry_run(result, plan_tables, origins(ctx), as_json=json)

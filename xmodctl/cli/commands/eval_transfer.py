@@ -1,7 +1,7 @@
 """`xmodctl eval-transfer`."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,7 @@ from xmodctl.cli.loading import NEWEST_RUN, say_loading
 from xmodctl.cli.options import DATA
 
 if TYPE_CHECKING:
+    from xmodctl.core.errors import InProgressError
     from xmodctl.evaluation.results import Failure, Report
 
 PANEL = "Evaluate"
@@ -75,12 +76,15 @@ def eval_transfer(
     limit: options.Limit = None,
     on_exists: options.OnExistingScores = "missing",
     out: options.RunOut = None,
+    shard: options.Shard = None,
+    wait: options.Wait = False,
     json: options.Json = False,
 ) -> None:
     """Score a run in other languages, each through its own adapter.
 
     The shared weights are loaded once; each language brings its own adapter. A second call scores only what is
     missing. The source language is always scored, because gaps are measured from it (exclude it with `-en_XX`).
+    Several jobs with the same command share its languages, controls, and seeds.
 
     Examples:
 
@@ -100,17 +104,32 @@ def eval_transfer(
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.sweep_progress import SweepProgress
     from xmodctl.core.schema import parse_override
-    from xmodctl.evaluation.evaluate import evaluate
 
     with Drawing(SweepProgress) as draw:
-        report = evaluate(
+        report, progress = _evaluated(
             run, langs, split=split, controls=controls, precision=precision, data=data, limit=limit,
             language_column=language_column, on_exists=on_exists, adapters=adapter or (),
             overrides=dict(parse_override(text) for text in overrides or ()), task=task, model=model, out=out,
-            mix_text=mix_text or (), listen=draw,
+            mix_text=mix_text or (), shard=shard, wait=wait, listen=draw,
         )  # fmt: skip
     show(report, json=json)
     fail_if_any(report.failures)
+    if progress:
+        raise progress
+
+
+def _evaluated(*arguments: Any, **options: Any) -> "tuple[Report, InProgressError | None]":
+    """Return the report, and the error if other jobs compute some of its scores."""
+    from xmodctl.core.errors import InProgressError
+    from xmodctl.evaluation.evaluate import evaluate
+    from xmodctl.evaluation.results import Report
+
+    try:
+        return evaluate(*arguments, **options), None
+    except InProgressError as error:
+        if not isinstance(error.result, Report):
+            raise
+        return error.result, error
 
 
 def show(report: "Report", *, json: bool = False) -> None:

@@ -92,6 +92,8 @@ def finetune(
     out: options.RunOut = None,
     on_exists: options.OnExistingRun = "resume",
     track: Trackers = None,
+    shard: options.Shard = None,
+    wait: options.Wait = False,
     dry_run: options.DryRun = False,
     json: options.Json = False,
 ) -> None:
@@ -127,7 +129,7 @@ def finetune(
             task, lang, model=model, recipe=recipe, overrides=dict(map(parse_override, overrides or ())), data=data,
             language_column=language_column, rows=rows, limit=limit, precision=precision, seeds=seeds, shots=shots,
             shot_langs=shot_langs, shot_seeds=shot_seeds, name=name, out=out, on_exists=on_exists,
-            track=track or (), listen=listen,
+            track=track or (), shard=shard, wait=wait, listen=listen,
         )  # fmt: skip
     _show(result, origins(ctx), as_json=json)
 

@@ -14,6 +14,7 @@ from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.events import HeadStep, HeadTrained, Listener, Notice
 from xmodctl.core.files import cache_folder, whole_file
+from xmodctl.core.locks import caching
 from xmodctl.core.safetensors_io import DamagedFileError, read_metadata, read_tensors, write_tensors
 from xmodctl.model.precision import Precision
 from xmodctl.training.masked_lm.held_out import measure_held_out
@@ -86,8 +87,11 @@ class HeadTraining:
             Interrupted: The user asked to stop. Heads have no checkpoints: their training starts over.
         """
         assert self.model.initialized, "the checkpoint has a head"
-        if (cached := self.read(listen)) is not None:
-            return cached
+        with caching(self.path):  # other processes wait for the head, and read it
+            return self.read(listen) or self.trained(listen)
+
+    def trained(self, listen: Listener) -> HeadTrained:
+        """Train a head, put it into the model, and cache it."""
         started = perf_counter()
         masker = Masker.of(self.tokenizer, self.text.training, self.text.held_out)
         self.model.use(self.through)
