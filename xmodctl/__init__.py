@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from xmodctl.new_language.removing import RemovedRun, remove_runs
     from xmodctl.new_language.resuming import resume
     from xmodctl.reports.demo import Demonstration, demo
+    from xmodctl.reports.explaining import explain
+    from xmodctl.reports.explanation import Explanation
     from xmodctl.reports.export import Export, export
     from xmodctl.reports.inspecting import Inspection, inspect
     from xmodctl.reports.language_map import langs
@@ -52,6 +54,7 @@ __all__ = [
     "DonorMatrix",
     "Embeddings",
     "Ensemble",
+    "Explanation",
     "Export",
     "InProgressError",
     "Inspection",
@@ -80,6 +83,7 @@ __all__ = [
     "embed",
     "ensemble",
     "evaluate",
+    "explain",
     "export",
     "finetune",
     "inspect",
@@ -113,6 +117,8 @@ _HOMES = {
     "evaluation.prediction": ("Predictions", "predict"),
     "evaluation.rescoring": ("Rescored", "score"),
     "reports.demo": ("Demonstration", "demo"),
+    "reports.explaining": ("explain",),
+    "reports.explanation": ("Explanation",),
     "reports.export": ("Export", "export"),
     "evaluation.ensembles": ("Ensemble", "ensemble"),
     "evaluation.evaluate": ("evaluate",),

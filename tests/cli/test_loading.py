@@ -25,6 +25,7 @@ LOADING = {
     "demo": (),
     "eval-transfer": ("--langs", "de", "--run", "run"),
     "donors": ("--langs", "de", "--run", "run"),
+    "explain": ("run", "--lang", "de"),
     "predict": ("--lang", "de", "--run", "run"),
     "langs --fertility": ("--task", "xnli", *MODEL),
     "embed": ("--lang", "de", *MODEL),

@@ -82,6 +82,7 @@ COMMANDS = [
     ("doctor", "--run", "RUN"), ("eval-transfer", "--run", "RUN", "--langs", "en,de", "--json"),
     ("inspect", "--task", "TASK", "--lang", "en", "--model", "MODEL", "--data", "DATA"),
     ("inspect", "--task", "TASK", "--lang", "en", "--model", "MODEL", "--data", "DATA", "--json"),
+    ("explain", "RUN", "--lang", "de"), ("inspect", "--run", "RUN", "--lang", "de"),
     ("check", "--task", "TASK", "--lang", "en", "--model", "MODEL", "--data", "DATA"),
     ("finetune", "--task", "TASK", "--lang", "en", "--model", "MODEL", "--data", "DATA", "--dry-run"),
     ("langs", "--model", "MODEL"), ("langs", "--model", "MODEL", "--task", "TASK", "--data", "DATA"),

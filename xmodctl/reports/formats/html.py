@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from xmodctl.core.visible import pieces, plain
+from xmodctl.kinds import KINDS
 from xmodctl.reports import charts, numbers
+from xmodctl.reports.language import Language
 from xmodctl.reports.page import Page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from xmodctl.reports.explanation import Explanation
     from xmodctl.reports.score_table import ScoreTable
     from xmodctl.reports.study import Study
 
@@ -34,6 +37,15 @@ def render(study: "Study") -> str:
 def render_table(table: "ScoreTable") -> str:
     """Return the score table alone, with its style, as notebooks show it."""
     return environment().get_template("notebook.html.jinja").render(table=table, style=style("notebook.css"))
+
+
+def render_explanation(explanation: "Explanation") -> str:
+    """Return the explanation of one language as one HTML document."""
+    template = environment().get_template("explain.html.jinja")
+    return template.render(
+        explanation=explanation, language=Language(explanation.language), kind=KINDS[explanation.kind],
+        tag=lambda code: Language(code).tag, style=style("report.css"),
+    ).lstrip()  # fmt: skip
 
 
 def marked(text: str) -> Markup:

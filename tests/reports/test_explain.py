@@ -1,0 +1,155 @@
+"""`explain`: one language of a run, its possible causes, and recommendations that rest on figures."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from command_line import refused, run
+from rich.cells import cell_len
+
+import xmodctl
+from xmodctl.evaluation.results import read_rows
+from xmodctl.reports.explanation import Figure, Section, difference, ranked, ratio, share
+from xmodctl.reports.parallel_errors import Overlap
+from xmodctl.reports.recommending import recommendations
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def scored(finished_run, tmp_path_factory) -> Path:
+    """Return a run that was scored in three languages; in German, most contradictions are lost."""
+    folder, data = finished_run
+    place = tmp_path_factory.mktemp("explained")
+    shutil.copytree(folder, place / "run")
+    for language in ("en", "de", "sw"):
+        lines = [json.loads(line) for line in (data / language / "test.jsonl").read_text().splitlines()]
+        if language == "de":
+            words = {line["label"]: line["hypothesis"] for line in lines}
+            for line in [line for line in lines if line["label"] == "contradiction"][:7]:
+                line |= {"hypothesis": words["entailment"], "premise": f"{line['premise']} {EVIL}"}
+        path = place / "data" / language / "test.jsonl"
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ("--langs", "en,de,sw", "--data", place / "data", "--controls", "none")
+    assert run("eval-transfer", "--run", place / "run", *words).exit_code == 0
+    return place / "run"
+
+
+def test_a_page_holds_the_scores_the_causes_and_at_most_three_recommendations(scored, tmp_path):
+    explanation = xmodctl.explain(scored, "de", out=tmp_path / "de.html")
+    row = next(row for row in read_rows(scored / "results.jsonl") if (row.language, row.control) == ("de", "own"))
+    score = explanation.standing.figures[0]
+    assert score.value == row.value
+    assert score.ci == pytest.approx((row.ci_low, row.ci_high))
+    assert [section.title for section in explanation.sections] == ["Tokenizer", "Adapter", "Data", "Errors"]
+    figures = {figure.name: figure for section in explanation.sections for figure in section.figures}
+    assert {"pieces per word", "points above no adapter", "accuracy, long rows"} <= set(figures)
+    lost = figures["right, gold contradiction"]
+    assert lost.value < lost.source
+    assert explanation.overlap.n == 24
+    assert figures["wrong here, right in en, of all rows"].value == pytest.approx(
+        100 * len(explanation.overlap.right_in_source) / 24
+    )
+    assert len(explanation.recommendations) <= 3
+    assert all(any(map(str.isdigit, each.evidence)) for each in explanation.recommendations)
+    assert any("--text FILE" in text for text in explanation.undetermined)
+    page = (tmp_path / "de.html").read_text()
+    assert page == explanation.to_html()
+    assert "What could not be determined" in page
+    assert EVIL not in page
+    assert json.loads(json.dumps(explanation.to_json()))["language"] == "de"
+
+
+def test_the_terminal_shows_the_page_in_80_columns(scored):
+    result = run("explain", scored, "--lang", "de")
+    assert result.exit_code == 0, result.output
+    commands = ("xmodctl", "--")  # which are not broken
+    lines = [line for line in result.stdout.splitlines() if not any(word in line for word in commands)]
+    assert max(map(cell_len, lines)) <= 80
+    for part in ("Score", "Tokenizer", "Adapter", "Data", "Errors", "Examples", "What to try"):
+        assert part in result.stdout
+    assert json.loads(run("explain", scored, "--lang", "de", "--json").stdout)["source"] == "en"
+
+
+def test_text_adds_the_loss_through_each_adapter(scored, tmp_path):
+    draw = random.Random(0)
+    lines = (" ".join(draw.choices(("the", "cat", "red", "a", "dog"), k=20)) for _ in range(450))
+    (tmp_path / "de.txt").write_text("\n".join(lines))
+    explanation = xmodctl.explain(scored, "de", text=tmp_path / "de.txt", errors=0, listen=lambda _: None)
+    assert explanation.mistakes == ()
+    section = next(section for section in explanation.sections if section.title == "Text")
+    losses = {figure.name: figure for figure in section.figures}
+    assert {"through no adapter", "through de_DE", "through en_XX", "saved by de_DE, same masks"} <= set(losses)
+    saved = losses["saved by de_DE, same masks"]
+    assert saved.value == pytest.approx(losses["through no adapter"].value - losses["through de_DE"].value)
+    assert saved.ci[0] <= saved.value <= saved.ci[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--lang", "fr"), "has no scores of fr on the split test; it has en, de, sw"),
+        (("--lang", "en"), "en is the source language"),
+        (("--lang", "de", "--split", "tset"), "--split tset"),
+        (("--lang", "de", "--data", "nowhere"), "--data nowhere"),
+        (("--lang", "de", "--out", "."), "--out ."),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(words, message, scored):
+    assert message in refused(run("explain", scored, *words))
+
+
+def test_without_a_score_of_the_source_language_the_command_that_makes_one_is_named(finished_run, tmp_path):
+    folder, data = finished_run
+    shutil.copytree(folder, tmp_path / "run")
+    only = tmp_path / "data" / "de"
+    only.mkdir(parents=True)
+    shutil.copy(data / "de" / "test.jsonl", only)
+    assert run("eval-transfer", "--run", tmp_path / "run", "--langs", "de", "--data", tmp_path / "data").exit_code == 0
+    assert "--langs en_XX --split test" in refused(run("explain", tmp_path / "run", "--lang", "de"))
+
+
+def recommended(*figures: Figure, title: str = "Errors", overlap: Overlap | None = None):
+    gap = Section("Score", (Figure("gap to en, points", 5.0, "points", (1.0, 9.0)),))
+    sections = [gap, Section(title, figures), *([Section("Errors")] if title != "Errors" else [])]
+    return ranked([*recommendations(sections, overlap, "ur", "en")])
+
+
+def test_a_better_way_that_was_measured_comes_before_what_is_only_possible():
+    better = Figure("points above no adapter", -4.0, "points", (-7.0, -1.0))
+    fine = Figure("pieces per word", 3.0, "", (2.9, 3.1), 1.3, (1.2, 1.4))
+    weak = Figure("accuracy, long rows", 40.0, "%", (30.0, 50.0), 70.0, (60.0, 80.0))
+    assert [each.action.split()[0] for each in recommended(fine, weak, better)] == ["use", "look", "try"]
+    assert "4.0 points more (1.0 to 7.0)" in recommended(better)[0].evidence
+
+
+def test_differences_that_may_be_chance_are_not_recommended():
+    assert recommended(
+        Figure("points above no adapter", -4.0, "points", (-9.0, 1.0)),
+        Figure("accuracy, long rows", 50.0, "%", (35.0, 65.0), 70.0, (60.0, 80.0)),
+        Figure("accuracy, short rows", 64.0, "%", (63.0, 65.0), 70.0, (69.0, 71.0)),  # the gap of all rows
+        Figure("label LOC", 33.0, "%", (32.0, 34.0), 30.0, (29.0, 31.0)),
+        share("rows that lose text to the length limit", (3, 300), (0, 300)),
+    ) == ()  # fmt: skip
+
+
+def test_errors_that_are_right_in_the_source_language_and_everywhere_else_have_a_remedy_each():
+    ids = tuple(map(str, range(100)))
+    transfer, task = recommended(overlap=Overlap("ur", "en", 200, 5, ids, ids[:60], ids[60:], 10))
+    assert transfer.action.startswith("improve the transfer")
+    assert "60 rows, against 10 the other way, so 25.0 points at most" in transfer.evidence
+    assert "40 of 100 errors (20.0% of the rows) are wrong in all 5 languages" in task.evidence
+
+
+def test_figures_have_the_intervals_of_their_kind():
+    figure = share("x", (20, 100), (50, 100))
+    assert (figure.value, figure.source) == (20, 50)
+    assert figure.ci == pytest.approx((13.3, 28.9), abs=0.1)  # Wilson
+    low, high = difference((20, 100), (50, 100))
+    assert low < -30 < high < 0
+    value, (low, high) = ratio([2, 4, 6] * 50, [1, 2, 3] * 50)
+    assert value == pytest.approx(low) == pytest.approx(high) == pytest.approx(2)
+    assert figure.written == "20.0% (13.3 to 28.9)"

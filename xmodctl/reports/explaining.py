@@ -1,0 +1,243 @@
+"""`explain`: why one language of a run is weak, from stored predictions, the data, and the tokenizer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from xmodctl.adapters.mixtures import described_all
+from xmodctl.catalog.locations import Split
+from xmodctl.core.arguments import as_paths, check_choice
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener, ModelLoading, warn
+from xmodctl.core.files import check_can_write, whole_file
+from xmodctl.core.requests import command
+from xmodctl.evaluation.compare import compare_controls
+from xmodctl.evaluation.measurements import has_own, with_intervals
+from xmodctl.evaluation.results import Report, Row, Score, own_rows
+from xmodctl.evaluation.results import report as summarized
+from xmodctl.evaluation.scoring_commands import scoring_command
+from xmodctl.languages import name, same
+from xmodctl.reports.error_analysis import ErrorAnalyzer
+from xmodctl.reports.explained_causes import Side, data_section, error_section, tokenizer_section
+from xmodctl.reports.explained_text import text_section
+from xmodctl.reports.explanation import Explanation, Figure, Section, ranked, share
+from xmodctl.reports.gathering import scored_rows
+from xmodctl.reports.notes import Notes
+from xmodctl.reports.parallel_errors import Overlap, ParallelErrors
+from xmodctl.reports.recommending import recommendations
+from xmodctl.run.loading import find_base, find_run
+from xmodctl.run.run import Run
+
+if TYPE_CHECKING:
+    from xmodctl.model import Source
+
+ERRORS = 3
+"""Errors shown, unless said otherwise."""
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """Which language of which run is explained.
+
+    Args:
+        run: A run or its folder; None is the newest under `runs/`.
+        lang: The language, in any spelling.
+        split: The split whose scores are explained.
+        data: Where the data is now, if it was moved since it was scored.
+        text: Files with text of the language, at least 20,000 characters: adds the masked-LM loss through each adapter.
+        errors: The most errors shown, with their texts.
+        out: Also write the page as HTML to this file.
+        listen: Called with each event; without it, cautions become Python warnings.
+    """
+
+    run: "Run | str | Path | None"
+    lang: str
+    _: KW_ONLY
+    split: str = "test"
+    data: str | Path | None = None
+    text: str | Path | Sequence[str | Path] = ()
+    errors: int = ERRORS
+    out: str | Path | None = None
+    listen: Listener | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse options that make no sense.
+
+        Raises:
+            UserError: One does not; the message names it.
+        """
+        check_choice("--split", self.split, get_args(Split))
+        if self.errors < 0:
+            raise UserError(f"--errors {self.errors}: give 0 or more")
+        if self.data is not None and not Path(self.data).expanduser().exists():
+            raise UserError(f"--data {self.data} is not a folder or a file")
+        if self.out is not None:
+            check_can_write(Path(self.out), "--out")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The language that is explained, and what its run has scored."""
+
+    run: Run
+    rows: tuple[Row, ...]  # of the split, of all languages
+    code: str
+    source: str
+    report: Report
+    analyzer: ErrorAnalyzer
+    notes: Notes
+    base: "Source"
+
+    @property
+    def own(self) -> list[Row]:
+        """The rows that represent the language, one per seed."""
+        return own_rows(self.rows)[self.code]
+
+    @property
+    def score(self) -> Score:
+        """The language's score."""
+        adapter = self.own[0].adapter
+        scores = (score for score in self.report.scores if (score.language, score.control) == (self.code, "own"))
+        return next(score for score in scores if score.adapter == adapter)
+
+
+@command(ExplainRequest)
+def explain(request: ExplainRequest) -> Explanation:
+    """Explain one language of a run: where it stands, possible causes, each measured, and what to try.
+
+    Results are read, never changed. Without `text`, no model is loaded, only its tokenizer.
+
+    Returns:
+        The explanation.
+
+    Raises:
+        UserError: An option is wrong, or the run has no scores of the language or of the source language.
+    """
+    subject = _subject(request)
+    listen = request.listen or warn
+    listen(ModelLoading(f"the tokenizer of {subject.run.plan.model}"))
+    from xmodctl.model import load_tokenizer
+
+    tokenizer = load_tokenizer(subject.base)
+    rows = own_rows(subject.rows)
+    side, source = (Side.read(subject.analyzer, rows[code], tokenizer) for code in (subject.code, subject.source))
+    task = subject.run.plan.task
+    parallel = ParallelErrors(subject.analyzer, rows)
+    overlap = parallel.overlap(subject.code)
+    undetermined: list[str] = []
+    sections = [
+        tokenizer_section(side, source, task),
+        _adapter_section(subject, undetermined.append),
+        *text_section(subject.base, subject.own[0], as_paths(request.text), listen, undetermined.append),
+        data_section(side, source),
+        _with_overlap(error_section(side, source, task), overlap),
+    ]
+    mistakes = subject.analyzer.worst(rows[subject.code], overlap.right_in_source if overlap else None)
+    if overlap:
+        (mistakes,) = parallel.beside([mistakes])
+    else:
+        undetermined.append(f"which errors are right in {subject.source}: rows of {task.name} are not parallel")
+    undetermined.append(
+        f"what a few examples in {subject.code} would bring: train again with --shots 10 --shot-langs {subject.code}"
+    )
+    standing = _standing(subject)
+    explanation = Explanation(
+        str(subject.run.folder), task.name, task.kind, task.headline, request.split, subject.own[0].limited,
+        subject.code, name(subject.code), subject.source, subject.own[0].adapter, standing, tuple(sections), overlap,
+        mistakes, ranked([*recommendations([standing, *sections], overlap, subject.code, subject.source)]),
+        (*undetermined, *subject.notes.lines),
+    )  # fmt: skip
+    if request.out is not None:
+        with whole_file(Path(request.out)) as part:
+            part.write_text(explanation.to_html(), encoding="utf-8", errors="backslashreplace")
+    return explanation
+
+
+def _subject(request: ExplainRequest) -> Subject:
+    """Return the language with the scores of its run."""
+    run, notes = find_run(request.run), Notes()
+    rows = scored_rows(run, request.split, notes)
+    languages = own_rows(rows)
+    code = next((code for code in languages if same(code, request.lang)), None)
+    if code is None:
+        listed = ", ".join(languages)
+        raise UserError(f"{run.folder} has no scores of {request.lang} on the split {request.split}; it has {listed}")
+    source = next((code for code, each in languages.items() if each[0].is_in_source), None)
+    if source is None:
+        trained = run.plan.source_languages[0] if run.plan.source_languages else run.plan.task.source_language
+        raise UserError(
+            f"{run.folder} has no scores of the source language {trained} on the split {request.split}, beside which "
+            f"{code} is explained; score it: xmodctl eval-transfer --run {run.folder} --langs {trained} --split "
+            f"{request.split}" + (f" --limit {languages[code][0].limited}" if languages[code][0].limited else "")
+        )
+    if source == code:
+        others = ", ".join(other for other in languages if other != source)
+        raise UserError(f"{code} is the source language of {run.folder}; explain another one: {others or 'score some'}")
+    data = Path(request.data).expanduser() if request.data is not None else None
+    return Subject(
+        run, tuple(rows), code, source, with_intervals(summarized(run.folder.name, rows), run, rows),
+        ErrorAnalyzer(run, data, request.errors, notes.add), notes, find_base(run),
+    )  # fmt: skip
+
+
+def _standing(subject: Subject) -> Section:
+    """Return the score, the gap, and the place among the languages."""
+    score, report = subject.score, subject.report
+    source = next(each for each in report.scores if each.is_source)
+    ends = (score.ci_low, score.ci_high)
+    figures = [
+        Figure(report.metric, score.mean, "%", ends, source.mean, (source.ci_low, source.ci_high)),
+        Figure("majority baseline", score.baseline, "%", None, source.baseline),
+    ]
+    if score.gap is not None:
+        figures.append(Figure(f"gap to {subject.source}, points", score.gap, "points", score.gap_ci))
+    means = [sum(row.value for row in rows) / len(rows) for rows in own_rows(subject.rows).values()]
+    lower = sum(mean < score.mean for mean in means)
+    remarks = [f"{lower} of the {len(means) - 1} other languages scored are lower"]
+    if len(report.seeds) == 1:
+        remarks.append("one seed: intervals do not include the variance between training runs")
+    return Section("Score", tuple(figures), tuple(remarks))
+
+
+def _adapter_section(subject: Subject, add: Callable[[str], None]) -> Section:
+    """Say which adapter the text went through, and test it against others that were scored."""
+    row = subject.own[0]
+    remarks: list[str] = []
+    if row.mixture:
+        remarks += described_all([row.mixture])
+    elif row.adapter is None:
+        remarks.append("no adapter")
+    else:
+        own = has_own(subject.code, row.adapter, subject.run.plan.task)
+        trained = "an identity, not trained" if row.adapter in subject.base.placeholders else "trained"
+        remarks.append(f"{'its own' if own else 'that of another language'}: {row.adapter}, {trained}")
+    figures = []
+    names = {"source": f"the adapter of {subject.source}", "none": "no adapter"}
+    if any(each.control != "own" and each.language == subject.code for each in subject.rows):
+        comparison = compare_controls(subject.run, subject.rows, languages=subject.code)
+        for difference in comparison.differences:
+            if difference.language is not None:
+                title = f"points above {names[difference.against]}"
+                figures.append(Figure(title, difference.value, "points", difference.ci))
+    else:
+        controls = scoring_command(subject.run.folder, subject.own, controls=("source", "none"))
+        add(f"whether another adapter is better; score it with: {controls}")
+    for score in subject.report.scores:
+        if score.language == subject.code and score.control == "own" and score.adapter != row.adapter:
+            title = f"{subject.report.metric} through {score.adapter or 'no adapter'}"
+            figures.append(Figure(title, score.mean, "%", (score.ci_low, score.ci_high)))
+    return Section("Adapter", tuple(figures), tuple(remarks))
+
+
+def _with_overlap(section: Section, overlap: Overlap | None) -> Section:
+    """Return the section of errors, which begins with those that the transfer loses."""
+    if overlap is None or not overlap.wrong:
+        return section
+    counts = [
+        (f"wrong here, right in {overlap.source}", len(overlap.right_in_source)),
+        (f"wrong in all {overlap.languages} languages", len(overlap.wrong_everywhere)),
+        (f"right here, wrong in {overlap.source}", overlap.only_right_here),
+    ]
+    figures = tuple(share(f"{title}, of all rows", (count, overlap.n)) for title, count in counts)
+    return replace(section, figures=(*figures, *section.figures))

@@ -1,0 +1,161 @@
+"""What to try for a weak language: each recommendation rests on a figure that was measured."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from xmodctl.languages.scripts import FOREIGN_LETTERS
+from xmodctl.reports.explanation import EXPECTED, MEASURED, POSSIBLE, Figure, Recommendation, Section
+from xmodctl.reports.parallel_errors import Overlap
+
+PREMIUM = 1.5
+"""A language with this many times the pieces of the source language, per row or word, is split finely."""
+LEAST = 2.0
+"""Points, or percent of the rows, below which nothing is recommended."""
+DUPLICATES, SHIFT = 5.0, 10.0
+"""Percent of the rows that are duplicates, and points between the shares of a label, below which it does not matter."""
+
+
+def recommendations(
+    sections: Sequence[Section], overlap: Overlap | None, language: str, source: str
+) -> Iterator[Recommendation]:
+    """Yield what the figures speak for.
+
+    Args:
+        sections: What was measured.
+        overlap: The errors beside those in the source language.
+        language: The language.
+        source: The source language.
+    """
+    figures = {figure.name: figure for section in sections for figure in section.figures}
+    yield from _adapters(figures)
+    yield from _errors(overlap, language, source)
+    yield from _rows(figures, language, source)
+    yield from _weak_part(sections, language, source)
+    yield from _labels(figures, language, source)
+    yield from _pieces(figures, language, source)
+    yield from _script(sections)
+
+
+def _adapters(figures: Mapping[str, Figure]) -> Iterator[Recommendation]:
+    """Yield another way through the model if it is significantly better."""
+    for title, figure in figures.items():
+        if title.startswith("points above ") and figure.ci and figure.ci[1] < 0:
+            other = title.removeprefix("points above ")
+            low, high = -figure.ci[1], -figure.ci[0]
+            yield Recommendation(
+                f"use {other}", f"it scores {-figure.value:.1f} points more ({low:.1f} to {high:.1f})", MEASURED, low
+            )
+
+
+def _errors(overlap: Overlap | None, language: str, source: str) -> Iterator[Recommendation]:
+    """Yield what the errors beside those in the source language speak for."""
+    if overlap is None or not overlap.wrong:
+        return
+    lost, everywhere = len(overlap.right_in_source), len(overlap.wrong_everywhere)
+    low, high = overlap.share_ci or (0.0, 0.0)
+    net = 100 * (lost - overlap.only_right_here) / overlap.n
+    if net >= LEAST:
+        yield Recommendation(
+            f"improve the transfer: train also on a few rows of {language} (--shots 10 --shot-langs {language}), or on "
+            "text of it (add-language)",
+            f"{overlap.share:.0f}% ({low:.0f} to {high:.0f}) of the errors are right in {source}: {lost} rows, against "
+            f"{overlap.only_right_here} the other way, so {net:.1f} points at most",
+            EXPECTED,
+            net,
+        )
+    size = 100 * everywhere / overlap.n
+    if overlap.languages > 2 and size >= LEAST:
+        yield Recommendation(
+            f"improve the task itself in {source} (more rows, another recipe), and read some of these rows, whose gold "
+            "answers may be wrong",
+            f"{everywhere} of {len(overlap.wrong)} errors ({size:.1f}% of the rows) are wrong in all "
+            f"{overlap.languages} languages scored, {source} included",
+            EXPECTED,
+            size / overlap.languages,  # no matter of this language alone
+        )
+
+
+def _rows(figures: Mapping[str, Figure], language: str, source: str) -> Iterator[Recommendation]:
+    """Yield what is wrong with more rows than in the source language."""
+    actions = {
+        "rows that lose text to the length limit": ("train and score with a larger max_length", EXPECTED, LEAST),
+        "rows with the texts of an earlier row": (f"remove duplicates from {language}", POSSIBLE, DUPLICATES),
+    }
+    for title, (action, basis, least) in actions.items():
+        figure = figures.get(title)
+        if figure and figure.ci and figure.source_ci and figure.value >= least and figure.ci[0] > figure.source_ci[1]:
+            excess = figure.value - (figure.source or 0)
+            evidence = f"{title}: {figure.written}, in {source} {figure.source_written}"
+            yield Recommendation(action, evidence, basis, excess)
+
+
+def _weak_part(sections: Sequence[Section], language: str, source: str) -> Iterator[Recommendation]:
+    """Yield the label or length whose rows fall further behind the source language than all rows do."""
+    gap = next((each.value for section in sections for each in section.figures if each.name.startswith("gap to ")), 0.0)
+    errors = next(section for section in sections if section.title == "Errors")
+    parts = [figure for figure in errors.figures if figure.source is not None]
+    falls = []
+    for figure in parts:
+        is_clear = figure.ci is None or figure.source_ci is None or figure.ci[1] < figure.source_ci[0]
+        if is_clear and (excess := (figure.source or 0.0) - figure.value - max(gap, 0.0)) >= LEAST:
+            falls.append((excess, figure))
+    if falls:
+        excess, figure = max(falls, key=lambda each: each[0])
+        yield Recommendation(
+            f"look at these rows of {language} first, and draw shots among them: {figure.name.partition(', ')[2]}",
+            f"{figure.name.partition(', ')[0]} is {figure.written}, in {source} {figure.source_written}, a gap that is "
+            f"{excess:.1f} points wider than that of all rows",
+            EXPECTED,
+            excess / len(parts),
+        )
+
+
+def _labels(figures: Mapping[str, Figure], language: str, source: str) -> Iterator[Recommendation]:
+    """Yield the label whose share differs most from the source language's."""
+    shifts = {
+        abs(figure.value - figure.source): figure
+        for title, figure in figures.items()
+        if title.startswith("label ") and figure.source is not None
+    }
+    if shifts and max(shifts) >= SHIFT:
+        largest = shifts[max(shifts)]
+        yield Recommendation(
+            f"do not read the whole gap as lost transfer: labels are in other shares in {language} than in {source}",
+            f"{largest.name.removeprefix('label ')} is {largest.written} of the labels, in {source} "
+            f"{largest.source_written}",
+            POSSIBLE,
+            max(shifts),
+        )
+
+
+def _pieces(figures: Mapping[str, Figure], language: str, source: str) -> Iterator[Recommendation]:
+    """Yield what the tokenizer speaks for."""
+    unknown = figures.get("unknown pieces")
+    if unknown and unknown.ci and unknown.ci[0] >= LEAST:
+        yield Recommendation(
+            f"give {language} a vocabulary of its own: add-language --vocabulary new",
+            f"{unknown.written} of the pieces are unknown, in {source} {unknown.source_written}",
+            EXPECTED,
+            unknown.value,
+        )
+        return
+    premium = figures.get(f"pieces per piece of the same row in {source}")
+    words = figures.get("pieces per word")
+    times = premium.value if premium else words.value / words.source if words and words.source else 0.0
+    if times >= PREMIUM:
+        measured = premium or words
+        assert measured is not None
+        beside = f"the pieces of the same rows in {source}" if premium else f"pieces per word, in {source}"
+        yield Recommendation(
+            f"try add-language --vocabulary new with text of {language}, which is split finely, and compare",
+            f"{measured.written} {'times ' if premium else ''}{beside} {measured.source_written}".strip(),
+            POSSIBLE,
+            times,
+        )
+
+
+def _script(sections: Sequence[Section]) -> Iterator[Recommendation]:
+    """Yield what is wrong with the text itself."""
+    for section in sections:
+        for remark in section.remarks:
+            if "is this the right text?" in remark:
+                yield Recommendation("check the file of this language first", remark, EXPECTED, 100 * FOREIGN_LETTERS)
