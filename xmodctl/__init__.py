@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from xmodctl.reports.language_map import langs
     from xmodctl.reports.plots import plot_curves, plot_gaps, plot_heat_map, plot_scores
     from xmodctl.reports.report import report
+    from xmodctl.reports.reproducing import Reproduction, reproduce
     from xmodctl.reports.study import Study
     from xmodctl.run.averaging import average
     from xmodctl.run.listing import RunSummary, runs
@@ -64,6 +65,7 @@ __all__ = [
     "Predictions",
     "RemovedRun",
     "Report",
+    "Reproduction",
     "Rescored",
     "Run",
     "RunDetails",
@@ -98,6 +100,7 @@ __all__ = [
     "predict",
     "remove_runs",
     "report",
+    "reproduce",
     "resume",
     "runs",
     "score",
@@ -133,6 +136,7 @@ _HOMES = {
     "reports.language_map": ("langs",),
     "reports.plots": ("plot_curves", "plot_gaps", "plot_heat_map", "plot_scores"),
     "reports.report": ("report",),
+    "reports.reproducing": ("Reproduction", "reproduce"),
     "reports.study": ("Study",),
     "run.averaging": ("average",),
     "run.listing": ("RunSummary", "runs"),

@@ -47,6 +47,7 @@ LIGHT = {
     "doctor": (),
     "compare": ("run",),
     "report": ("run",),
+    "reproduce": ("mini-xnli",),
     "score": ("--run", "run"),
 }
 

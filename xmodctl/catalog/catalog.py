@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from xmodctl.catalog.recipe import Recipe
+from xmodctl.catalog.table import PublishedTable
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.files import write_text
@@ -17,7 +18,7 @@ SHARED = "_"
 
 
 def shipped_folder(name: str) -> Path:
-    """Return the folder `tasks` or `recipes`: inside the package when installed, beside it in a checkout."""
+    """Return the folder `tasks`, `recipes`, or `tables`: inside the package when installed, beside it in a checkout."""
     package = Path(__file__).parents[1]
     return package / name if (package / name).is_dir() else package.parent / name
 
@@ -77,6 +78,30 @@ def recipe(name: str) -> Recipe:
     if _folded(name) in by_key:
         return by_key[_folded(name)]
     raise UserError(_unknown("recipe", name, list(recipes())))
+
+
+@cache
+def published_tables() -> dict[str, PublishedTable]:
+    """Return the shipped tables of published scores by name."""
+    paths = sorted(shipped_folder("tables").glob("*.yaml"))
+    return {path.stem: read(PublishedTable, path, name=path.stem) for path in paths}
+
+
+def published_table(name: str) -> PublishedTable:
+    """Return the table called `name`: a shipped one by name, or a YAML file by path.
+
+    Raises:
+        UserError: There is no such table, or the file has mistakes.
+    """
+    if _is_path(name):
+        return read(PublishedTable, Path(name).expanduser(), name=Path(name).stem)
+    if name in published_tables():
+        return published_tables()[name]
+    guess = did_you_mean(name, list(published_tables()))
+    raise UserError(
+        f"there is no table `{name}`{guess}; `xmodctl reproduce` lists the tables; to use a file of your own, give its "
+        "path (./table.yaml)"
+    )
 
 
 def shipped_file(folder: str, name: str) -> Path:

@@ -1,0 +1,122 @@
+"""`reproduce`: verdicts on scores that differ by chance, and on scores that do not; the shipped tables are right."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import refused, run
+from scored import labels, make_run, score
+
+import xmodctl
+from xmodctl.catalog.catalog import published_tables, task
+from xmodctl.languages import same
+
+RESULTS = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+ROWS = 1000
+PUBLISHED = {"en": (70.0, 71.0), "de": (60.0, 61.0), "sw": (50.0, 52.0)}
+
+
+@pytest.fixture
+def table(tmp_path) -> Path:
+    path = tmp_path / "mine.yaml"
+    scores = "".join(f"  {language}: [{', '.join(map(str, values))}]\n" for language, values in PUBLISHED.items())
+    path.write_text(
+        "title: Mine\nsource: here\ntask: xnli\nmodel: mini\nmetric: accuracy\ntrained_in: en\n"
+        f"commands: [xmodctl finetune --task xnli --lang en]\nrows: {ROWS}\nscores:\n{scores}"
+    )
+    return path
+
+
+def scored(folder: Path, shares: dict[str, tuple[float, ...]]):
+    made = make_run(folder)
+    for language, values in shares.items():
+        for seed, share in enumerate(values, start=1):
+            score(made, language, labels(np.arange(ROWS) < round(ROWS * share / 100)), seed=seed)
+    return made
+
+
+def test_scores_within_the_tolerance_are_reproduced_and_the_tolerance_is_that_of_seeds_and_rows(table, tmp_path):
+    made = scored(tmp_path / "run", {"en": (71.0, 70.0), "de": (59.0, 60.5), "sw": (52.5, 51.5)})
+    compared = xmodctl.reproduce(table, run=made)
+    assert compared.is_reproduced
+    assert [verdict.verdict for verdict in compared.verdicts] == ["reproduced"] * 4
+    english = compared.verdicts[0]
+    assert (english.published, english.value) == (70.5, 70.5)
+    variances = [np.var(values, ddof=1) for values in (*PUBLISHED.values(), (71, 70), (59, 60.5), (52.5, 51.5))]
+    error = 100 * math.sqrt(0.705 * 0.295 / ROWS)
+    assert compared.seed_sd == pytest.approx(math.sqrt(np.mean(variances)))
+    assert english.tolerance == pytest.approx(1.96 * math.sqrt(np.mean(variances) + error**2), rel=0.01)
+    assert compared.verdicts[-1].difference == pytest.approx(compared.verdicts[-1].value - 364 / 6)
+    assert json.loads(json.dumps(compared.to_json()))["reproduced"] is True
+
+
+def test_scores_that_neither_seeds_nor_rows_explain_are_not(table, tmp_path):
+    made = scored(tmp_path / "run", {"en": (70.0, 71.0), "de": (50.0, 51.0), "sw": (61.0, 60.0)})
+    compared = xmodctl.reproduce(table, run=made)
+    assert [verdict.verdict for verdict in compared.verdicts[:3]] == ["reproduced", "lower", "higher"]
+    assert not compared.is_reproduced
+    assert compared.outside == 2 > compared.expected
+    result = run("reproduce", table, "--run", made.folder)
+    assert result.exit_code == 1
+    assert "not reproduced: the mean is reproduced, and 2 of 3 languages are outside" in result.stdout
+
+
+def test_what_differs_besides_the_scores_is_a_note(table, tmp_path):
+    made = scored(tmp_path / "run", {"de": (60.0,)})
+    compared = xmodctl.reproduce(table, run=made)
+    assert [verdict.verdict for verdict in compared.verdicts] == ["not scored", "reproduced", "not scored"]
+    assert compared.is_reproduced is None  # one language has no mean
+    other = table.with_name("other.yaml")
+    other.write_text(table.read_text().replace("model: mini", "model: large").replace("rows: 1000", "rows: 5010"))
+    notes = " ".join(xmodctl.reproduce(other, run=made).notes)
+    assert "the model of the run is mini, that of the table large" in notes
+    assert "de: scored on 1,000 rows, in the table on 5,010" in notes
+    single = table.with_name("single.yaml")
+    single.write_text("".join(line.split(",")[0] + "]\n" if ": [" in line and line.startswith("  ") else line
+                              for line in table.read_text().splitlines(keepends=True)))  # fmt: skip
+    assert any("neither has two seeds" in note for note in xmodctl.reproduce(single, run=made).notes)
+
+
+def test_what_cannot_be_compared_is_refused(table, tmp_path):
+    made = scored(tmp_path / "run", {"fr": (60.0,)})
+    assert "of none of the table's languages" in refused(run("reproduce", table, "--run", made.folder))
+    assert "is xnli, that of the table mini-xcopa is xcopa" in refused(
+        run("reproduce", "mini-xcopa", "--run", made.folder)
+    )
+    assert "there is no table `mini-xnil` (did you mean mini-xnli" in refused(run("reproduce", "mini-xnil"))
+    assert "name the table" in refused(run("reproduce", "--run", made.folder))
+    table.write_text(table.read_text().replace("70.0, 71.0", "70.0").replace("rows: 1000", "rows: 0"))
+    assert "rows" in refused(run("reproduce", table))
+
+
+@pytest.mark.parametrize("name", sorted(published_tables()))
+def test_a_shipped_table_is_of_its_task_and_its_commands_are_commands(name):
+    table = published_tables()[name]
+    languages = task(table.task).languages
+    assert all(any(same(language, each) for each in languages) for language in table.scores)
+    assert task(table.task).headline == table.metric
+    assert set(table.rows_of) <= set(table.scores)
+    for command in table.commands:
+        assert run(*command.split()[1:], "--help").exit_code == 0, command  # options are parsed before it is shown
+    listed, printed = run("reproduce"), run("reproduce", name)
+    assert name in listed.stdout
+    assert printed.stdout.splitlines() == list(table.commands)
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(published_tables()) if name.startswith("mini-")])
+def test_the_tables_of_mini_are_those_of_the_results_page(name):
+    table = published_tables()[name]
+    rows = [
+        [float(cell) for cell in line.strip("|").split("|")[1:-1]]
+        for line in RESULTS.splitlines() if line.startswith("| seed ")
+    ]  # fmt: skip
+    for seed in range(table.seeds):
+        assert [values[seed] for values in table.scores.values()] in rows
+
+
+def test_the_table_of_xlm_r_has_the_published_average():
+    scores = [values[0] for values in published_tables()["xnli-xlmr-base"].scores.values()]
+    assert len(scores) == 15
+    assert np.mean(scores) == pytest.approx(76.2, abs=0.05)

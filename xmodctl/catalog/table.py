@@ -1,0 +1,43 @@
+"""A published table of scores (`tables/*.yaml`): what a run is compared with by `reproduce`."""
+
+from pydantic import Field, model_validator
+
+from xmodctl.core.schema import Described
+
+
+class PublishedTable(Described):
+    """Scores that were published, by language and seed, and how they were obtained."""
+
+    name: str = Field("custom", description="the file's name without .yaml")
+    title: str = Field(description="what was scored, in one line")
+    source: str = Field(description="where the scores were published")
+    task: str = Field(description="the shipped task")
+    model: str = Field(description="the model that was scored")
+    metric: str = Field(description="the metric of the scores, in percent")
+    split: str = Field("test", description="the split that was scored")
+    trained_in: str = Field(description="the language that the model was trained in")
+    commands: tuple[str, ...] = Field(
+        description="the commands that train and score; DIR is the data, RUN the run's folder"
+    )
+    rows: int = Field(gt=0, description="rows of a language that were scored")
+    rows_of: dict[str, int] = Field({}, description="the same of languages with another number")
+    notes: tuple[str, ...] = Field((), description="what a reader of a comparison must know")
+    scores: dict[str, tuple[float, ...]] = Field(description="language -> its scores, one per seed")
+
+    @model_validator(mode="after")
+    def _seeds_are_the_same(self) -> "PublishedTable":
+        counts = {len(values) for values in self.scores.values()}
+        if counts in (set(), {0}) or len(counts) > 1:
+            raise ValueError("`scores` needs languages that all have the same number of seeds, at least one")
+        if any(not 0 <= value <= 100 for values in self.scores.values() for value in values):
+            raise ValueError("`scores` must be between 0 and 100, in percent")
+        return self
+
+    @property
+    def seeds(self) -> int:
+        """The number of seeds."""
+        return len(next(iter(self.scores.values())))
+
+    def rows_in(self, language: str) -> int:
+        """Return the number of rows that were scored in a language."""
+        return self.rows_of.get(language, self.rows)

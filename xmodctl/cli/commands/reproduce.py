@@ -1,0 +1,70 @@
+"""`xmodctl reproduce`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xmodctl.cli import options
+
+PANEL = "Evaluate"
+ORDER = 9
+
+
+def reproduce(
+    table: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TABLE", help="A shipped table or the path of your own YAML file. Default: list the shipped tables."
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="The run to compare. Default: print the commands.")
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Compare a run with a published table of scores, or print the commands that train and score one.
+
+    Each language gets a verdict: reproduced, lower, or higher, by a tolerance from the variation between seeds and the
+    test rows. The exit code is 1 if the table is not reproduced.
+
+    Examples:
+
+    - `xmodctl reproduce`
+
+    - `xmodctl reproduce mini-xnli`
+
+    - `xmodctl reproduce mini-xnli --run runs/my-run`
+    """
+    from xmodctl.catalog.catalog import published_tables
+    from xmodctl.cli import display
+    from xmodctl.core.errors import PartialFailureError, UserError
+    from xmodctl.reports.reproducing import reproduce as compare_with_table
+    from xmodctl.reports.reproducing import written
+
+    if table is None:
+        if run is not None:
+            raise UserError(f"--run {run}: name the table that it is compared with, as in xmodctl reproduce mini-xnli")
+        tables = published_tables().values()
+        if json:
+            display.show_json([each.model_dump(mode="json") for each in tables])
+            return
+        rows = [(each.name, each.title, str(len(each.scores)), str(each.seeds), each.source) for each in tables]
+        heads = ("table", "scores", "languages", "seeds", "published in")
+        display.show(display.sheet(heads, rows, right=heads[2:4]))
+        return
+    reproduction = compare_with_table(table, run=run)
+    if json:
+        display.show_json(reproduction.to_json())
+    elif reproduction.run is None:
+        display.show_text("\n".join(reproduction.commands))
+        display.note(f"{reproduction.title}: {reproduction.source}; then: xmodctl reproduce {table} --run RUN")
+    else:
+        columns = ("language", "published", "run", "difference", "tolerance", "verdict")
+        title = f"{reproduction.title}, in percent, against {reproduction.run}"
+        display.show(display.sheet(columns, map(written, reproduction.verdicts), title=title, right=columns[1:5]))
+        display.show_text(reproduction.conclusion)
+    for note in reproduction.notes:
+        display.warn(note)
+    if reproduction.is_reproduced is False:
+        raise PartialFailureError(f"{reproduction.run} does not reproduce {table}")

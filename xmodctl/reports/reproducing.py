@@ -1,0 +1,230 @@
+"""`reproduce`: does a run give the scores of a published table, within what seeds and test rows explain?"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xmodctl.catalog.catalog import published_table
+from xmodctl.catalog.table import PublishedTable
+from xmodctl.core.errors import UserError
+from xmodctl.core.requests import command
+from xmodctl.evaluation.notebook import html_table
+from xmodctl.evaluation.results import Row, own_rows
+from xmodctl.languages import same
+from xmodctl.reports.gathering import scored_rows
+from xmodctl.reports.notes import Notes
+from xmodctl.run.loading import find_run
+from xmodctl.statistics.student import t_quantile
+
+if TYPE_CHECKING:
+    from xmodctl.run.run import Run
+
+REPRODUCED, LOWER, HIGHER, MISSING = "reproduced", "lower", "higher", "not scored"
+"""The verdicts."""
+TAIL = 0.025
+
+
+@dataclass(frozen=True)
+class ReproduceRequest:
+    """Which published table is compared with which run.
+
+    Args:
+        table: A shipped table, or the path of a YAML file.
+        run: A run or its folder; without one, only the commands that train and score are returned.
+    """
+
+    table: str | Path
+    _: KW_ONLY
+    run: "Run | str | Path | None" = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The published score of one language, or the mean over languages, beside that of the run."""
+
+    language: str | None  # None: the mean over the languages that both have
+    published: float  # percent, mean over seeds
+    value: float | None  # of the run
+    tolerance: float | None  # points: a difference up to this is what seeds and test rows explain in 95% of cases
+    verdict: str
+
+    @property
+    def difference(self) -> float | None:
+        """The run's score minus the published one, points."""
+        return None if self.value is None else self.value - self.published
+
+
+@dataclass(frozen=True, repr=False)
+class Reproduction:
+    """A published table beside a run."""
+
+    table: str
+    title: str
+    source: str
+    metric: str
+    commands: tuple[str, ...]
+    run: str | None
+    seeds: tuple[int, int] | None  # of the table and of the run
+    seed_sd: float | None  # points between seeds, pooled over languages; None where neither has two seeds
+    verdicts: tuple[Verdict, ...]  # languages in the table's order, then the mean
+    expected: int  # verdicts outside the tolerance that chance explains in 95% of cases
+    notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<Reproduction {self.table}: {self.conclusion}>"
+
+    def _repr_html_(self) -> str:
+        columns = ("language", "published", "run", "difference", "tolerance", "verdict")
+        return html_table(self.title, columns, list(map(written, self.verdicts)), [self.conclusion, *self.notes])
+
+    @property
+    def outside(self) -> int:
+        """The number of languages outside their tolerance."""
+        return sum(each.language is not None and each.verdict in (LOWER, HIGHER) for each in self.verdicts)
+
+    @property
+    def is_reproduced(self) -> bool | None:
+        """Whether the mean is within its tolerance, and no more languages are outside theirs than chance explains."""
+        mean = next((each for each in self.verdicts if each.language is None), None)
+        return None if mean is None else mean.verdict == REPRODUCED and self.outside <= self.expected
+
+    @property
+    def conclusion(self) -> str:
+        """The result in one sentence."""
+        if self.is_reproduced is None:
+            return "no run was compared"
+        compared = sum(each.language is not None and each.value is not None for each in self.verdicts)
+        return (
+            f"{'reproduced' if self.is_reproduced else 'not reproduced'}: the mean is {self.verdicts[-1].verdict}, and "
+            f"{self.outside} of {compared} languages are outside their tolerance (up to {self.expected} by chance)"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values as plain JSON, with the conclusion."""
+        value = asdict(self)
+        for entry, verdict in zip(value["verdicts"], self.verdicts, strict=True):
+            entry["difference"] = verdict.difference
+        return {**value, "reproduced": self.is_reproduced, "conclusion": self.conclusion}
+
+
+@command(ReproduceRequest)
+def reproduce(request: ReproduceRequest) -> Reproduction:
+    """Compare a run with a published table, language by language, or say with which commands to train one.
+
+    No model is loaded. The tolerance of a language is 1.96 standard errors of the difference: those of the means over
+    seeds, with the standard deviation between seeds pooled over languages, and that of one test set.
+
+    Raises:
+        UserError: There is no such table, or the run is of another task or metric, or has no scores of the languages.
+    """
+    table = published_table(str(request.table))
+    if request.run is None:
+        return Reproduction(
+            table.name, table.title, table.source, table.metric, table.commands, None, None, None, (), 0, table.notes
+        )
+    run = find_run(request.run)
+    for fact, expected, actual in (
+        ("task", table.task, run.plan.task.name), ("metric", table.metric, run.plan.task.headline),
+    ):  # fmt: skip
+        if expected != actual:
+            raise UserError(f"the {fact} of {run.folder} is {actual}, that of the table {table.name} is {expected}")
+    notes = Notes()
+    rows = own_rows(scored_rows(run, table.split, notes))
+    matched = {
+        language: next((each for code, each in rows.items() if same(code, language)), None) for language in table.scores
+    }
+    scored = {language: each for language, each in matched.items() if each}
+    if not scored:
+        raise UserError(f"{run.folder} has scores of none of the table's languages: {', '.join(table.scores)}")
+    _note_differences(table, run, scored, notes)
+    sd = _seed_sd([*table.scores.values(), *([row.value for row in each] for each in scored.values())])
+    if sd is None:
+        notes.add("neither has two seeds, so the tolerance is of test rows alone, and too small; train several seeds")
+    verdicts = [_verdict(table, language, matched[language], sd) for language in table.scores]
+    seeds = table.seeds, max(len(each) for each in scored.values())
+    if len(scored) > 1:
+        verdicts.append(_mean(table, scored, sd))
+    return Reproduction(
+        table.name, table.title, table.source, table.metric, table.commands, str(run.folder), seeds, sd,
+        tuple(verdicts), _by_chance(len(scored)), (*table.notes, *notes.lines),
+    )  # fmt: skip
+
+
+def _note_differences(table: PublishedTable, run: "Run", scored: dict[str, list[Row]], notes: Notes) -> None:
+    if run.plan.model != table.model:
+        notes.add(f"the model of the run is {run.plan.model}, that of the table {table.model}")
+    if not all(same(source, table.trained_in) for source in run.plan.source_languages):
+        notes.add(f"the run was trained in {', '.join(run.plan.source_languages)}, the table in {table.trained_in}")
+    for language, rows in scored.items():
+        if rows[0].n != table.rows_in(language):
+            notes.add(f"scored on {rows[0].n:,} rows, in the table on {table.rows_in(language):,}", language)
+
+
+def _seed_sd(seeds: Sequence[Sequence[float]]) -> float | None:
+    """Return the standard deviation between seeds, pooled over languages and both sides."""
+    several = [np.asarray(values) for values in seeds if len(values) > 1]
+    freedom = sum(len(values) - 1 for values in several)
+    return (
+        math.sqrt(sum(float(values.var(ddof=1)) * (len(values) - 1) for values in several) / freedom)
+        if freedom
+        else None
+    )
+
+
+def _verdict(table: PublishedTable, language: str, rows: Sequence[Row] | None, sd: float | None) -> Verdict:
+    published = float(np.mean(table.scores[language]))
+    if not rows:
+        return Verdict(language, published, None, None, MISSING)
+    value = sum(row.value for row in rows) / len(rows)
+    tolerance = _tolerance(sd, table.seeds, len(rows), _test_error(rows))
+    return Verdict(language, published, value, tolerance, _judged(value - published, tolerance))
+
+
+def _mean(table: PublishedTable, scored: dict[str, list[Row]], sd: float | None) -> Verdict:
+    """Return the verdict on the mean over the languages that both have.
+
+    Seeds are taken to shift all languages together, and rows too, as those of a parallel task do.
+    """
+    published = float(np.mean([np.mean(table.scores[language]) for language in scored]))
+    value = float(np.mean([np.mean([row.value for row in rows]) for rows in scored.values()]))
+    error = float(np.mean([_test_error(rows) for rows in scored.values()]))
+    tolerance = _tolerance(sd, table.seeds, min(len(rows) for rows in scored.values()), error)
+    return Verdict(None, published, value, tolerance, _judged(value - published, tolerance))
+
+
+def _test_error(rows: Sequence[Row]) -> float:
+    """Return the standard error of a score because of its test rows, from its stored interval."""
+    return float(np.mean([(row.ci_high - row.ci_low) / (2 * t_quantile(TAIL)) for row in rows]))
+
+
+def _tolerance(sd: float | None, published_seeds: int, seeds: int, error: float) -> float:
+    between = 0.0 if sd is None else sd**2 * (1 / published_seeds + 1 / seeds)
+    return t_quantile(TAIL) * math.sqrt(between + error**2)
+
+
+def _judged(difference: float, tolerance: float) -> str:
+    if abs(difference) <= tolerance:
+        return REPRODUCED
+    return LOWER if difference < 0 else HIGHER
+
+
+def _by_chance(languages: int) -> int:
+    """Return how many of the languages may be outside their tolerances in 95% of cases, if these are independent."""
+    probability, count = 0.0, 0
+    while True:
+        probability += math.comb(languages, count) * (2 * TAIL) ** count * (1 - 2 * TAIL) ** (languages - count)
+        if probability >= 1 - 2 * TAIL:
+            return count
+        count += 1
+
+
+def written(verdict: Verdict) -> tuple[str, ...]:
+    """Return a verdict as the cells of a table."""
+    numbers = (verdict.published, verdict.value, verdict.difference, verdict.tolerance)
+    formats = ("{:.1f}", "{:.1f}", "{:+.1f}", "{:.1f}")
+    cells = ["" if number is None else form.format(number) for number, form in zip(numbers, formats, strict=True)]
+    return (verdict.language or "mean over languages", *cells, verdict.verdict)
