@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xmodctl.evaluation.prediction import Predictions, predict
     from xmodctl.evaluation.rescoring import Rescored, score
     from xmodctl.evaluation.results import Report
+    from xmodctl.evaluation.sources import SourceRanking, sources
     from xmodctl.model.machine import MachineReport, doctor
     from xmodctl.new_language.add_language import add_language
     from xmodctl.new_language.dry_run import plan_add_language
@@ -70,6 +71,7 @@ __all__ = [
     "Run",
     "RunDetails",
     "RunSummary",
+    "SourceRanking",
     "Study",
     "UserError",
     "adapters",
@@ -105,6 +107,7 @@ __all__ = [
     "runs",
     "score",
     "show_run",
+    "sources",
 ]
 
 _MODULES = {"adapters": "adapters", "cache": "core.cache"}
@@ -126,6 +129,7 @@ _HOMES = {
     "evaluation.ensembles": ("Ensemble", "ensemble"),
     "evaluation.evaluate": ("evaluate",),
     "evaluation.results": ("Report",),
+    "evaluation.sources": ("SourceRanking", "sources"),
     "model.machine": ("MachineReport", "doctor"),
     "adapters.convert": ("convert",),
     "new_language.add_language": ("add_language",),

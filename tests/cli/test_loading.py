@@ -26,6 +26,7 @@ LOADING = {
     "eval-transfer": ("--langs", "de", "--run", "run"),
     "donors": ("--langs", "de", "--run", "run"),
     "explain": ("run", "--lang", "de"),
+    "sources": ("--task", "xnli", "--langs", "de", *MODEL),
     "predict": ("--lang", "de", "--run", "run"),
     "langs --fertility": ("--task", "xnli", *MODEL),
     "embed": ("--lang", "de", *MODEL),

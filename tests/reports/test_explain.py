@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rich.cells import cell_len
 
 import xmodctl
 from xmodctl.evaluation.results import read_rows
+from xmodctl.reports.explained_causes import Side
 from xmodctl.reports.explanation import Figure, Section, difference, ranked, ratio, share
 from xmodctl.reports.parallel_errors import Overlap
 from xmodctl.reports.recommending import recommendations
@@ -138,10 +140,25 @@ def test_differences_that_may_be_chance_are_not_recommended():
 
 def test_errors_that_are_right_in_the_source_language_and_everywhere_else_have_a_remedy_each():
     ids = tuple(map(str, range(100)))
+    even = Overlap("ur", "en", 200, 2, ids, ids[:50], (), 40)  # 10 of 90 rows more, which may be chance
+    assert recommended(overlap=even) == ()
     transfer, task = recommended(overlap=Overlap("ur", "en", 200, 5, ids, ids[:60], ids[60:], 10))
     assert transfer.action.startswith("improve the transfer")
     assert "60 rows, against 10 the other way, so 25.0 points at most" in transfer.evidence
     assert "40 of 100 errors (20.0% of the rows) are wrong in all 5 languages" in task.evidence
+
+
+def test_rows_in_another_script_are_counted_and_are_to_be_read():
+    urdu = "یہ ایک جملہ ہے"
+    texts = ((urdu, "yeh aik airbase se tha"), (urdu, "US"), (urdu,))
+    side = Side(
+        "ur", ("1", "2", "3"), texts, ((),) * 3, (None,) * 3, 0, (), None,
+    )  # fmt: skip
+    assert side.in_another_script == 1
+    words = replace(side, texts=(("یہ", "ایک", "کیوبا", "ہندوستان", "airbase-base"),), is_words=True)
+    assert words.in_another_script == 0  # one word of many
+    figure = share("rows with a text in another script", (30, 300), (0, 300))
+    assert recommended(figure, title="Data")[0].action == "read these rows of ur, and correct or exclude them"
 
 
 def test_figures_have_the_intervals_of_their_kind():

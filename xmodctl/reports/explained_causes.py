@@ -14,6 +14,7 @@ from xmodctl.kinds.annotations import word_offsets
 from xmodctl.kinds.breakdown import SeedPredictions
 from xmodctl.kinds.scoring import headline_of_draws
 from xmodctl.languages import name
+from xmodctl.languages.scripts import script_mismatch, script_of
 from xmodctl.languages.text_check import cautions
 from xmodctl.reports.error_analysis import ErrorAnalyzer
 from xmodctl.reports.explanation import Figure, Section, difference, ratio, share
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 SAMPLE = 500
 """Rows whose script and words are checked."""
+LETTERS = 10
+"""Letters of a text without which its script is not judged."""
 BINS = ("short", "medium", "long")
 """Thirds of a language's rows by their length in pieces."""
 LABELS_SHOWN = 8
@@ -44,6 +47,7 @@ class Side:
     truncated: int  # rows
     seeds: tuple[SeedPredictions, ...]
     tokenizer: "PreTrainedTokenizerBase"
+    is_words: bool = False  # whether the texts of a row are its words
 
     @classmethod
     def read(cls, analyzer: ErrorAnalyzer, rows: Sequence["Row"], tokenizer: "PreTrainedTokenizerBase") -> "Side":
@@ -59,6 +63,7 @@ class Side:
         return cls(
             rows[0].language, tuple(table.table["id"]), tuple(tuple(texts) for _, texts in both), labels,
             tuple(gold for gold, _ in both), rows[0].truncated, tuple(analyzer.seeds(rows)), tokenizer,
+            "tokens" in kind.required,
         )  # fmt: skip
 
     @cached_property
@@ -92,6 +97,12 @@ class Side:
         return [row.count(self.tokenizer.unk_token_id) for row in self.pieces]
 
     @property
+    def in_another_script(self) -> int:
+        """The number of rows with a text that has most of its letters in another script than the language's."""
+        rows = ([" ".join(texts)] if self.is_words else texts for texts in self.texts)
+        return sum(any(_is_in_another_script(text, self.language) for text in texts) for texts in rows)
+
+    @property
     def duplicates(self) -> int:
         """The number of rows whose texts are those of an earlier row."""
         return len(self.texts) - len(set(self.texts))
@@ -100,6 +111,12 @@ class Side:
     def characters(self) -> float:
         """The median number of characters of a row."""
         return float(np.median([sum(map(len, texts)) for texts in self.texts]))
+
+
+def _is_in_another_script(text: str, language: str) -> bool:
+    letters = Counter(filter(None, map(script_of, text)))
+    mismatch = script_mismatch(letters, language)
+    return mismatch is not None and mismatch.total >= LETTERS and mismatch.in_expected < mismatch.total / 2
 
 
 def _beside(title: str, tops: str, bottoms: str, side: Side, source: Side, unit: str = "", digits: int = 2) -> Figure:
@@ -137,6 +154,9 @@ def _paired(side: Side, source: Side) -> tuple[list[int], list[int]] | None:
 def data_section(side: Side, source: Side) -> Section:
     """Compare the rows of the language with those of the source language."""
     figures = [
+        share(
+            "rows with a text in another script", *((each.in_another_script, len(each.ids)) for each in (side, source))
+        ),
         share("rows with the texts of an earlier row", *((each.duplicates, len(each.ids)) for each in (side, source))),
         Figure("characters per row, median", side.characters, "", None, source.characters, digits=0),
         Figure(
@@ -150,7 +170,7 @@ def data_section(side: Side, source: Side) -> Section:
     ]
     remarks = [*cautions(side.language, [text for texts in side.texts[:SAMPLE] for text in texts])]
     remarks = remarks or [
-        f"the script is that of {name(side.language)}, and no other language's frequent words prevail"
+        f"most letters are in the script of {name(side.language)}, and no other language's frequent words prevail"
     ]
     if any(side.labels):
         figures += label_shift(side, source)

@@ -186,6 +186,7 @@ def _standing(subject: Subject) -> Section:
     score, report = subject.score, subject.report
     source = next(each for each in report.scores if each.is_source)
     ends = (score.ci_low, score.ci_high)
+    is_open = score.gap_ci is not None and score.gap_ci[0] <= 0 <= score.gap_ci[1]
     figures = [
         Figure(report.metric, score.mean, "%", ends, source.mean, (source.ci_low, source.ci_high)),
         Figure("majority baseline", score.baseline, "%", None, source.baseline),
@@ -195,6 +196,8 @@ def _standing(subject: Subject) -> Section:
     means = [sum(row.value for row in rows) / len(rows) for rows in own_rows(subject.rows).values()]
     lower = sum(mean < score.mean for mean in means)
     remarks = [f"{lower} of the {len(means) - 1} other languages scored are lower"]
+    if is_open:
+        remarks.append("the gap may be chance: its interval includes 0")
     if len(report.seeds) == 1:
         remarks.append("one seed: intervals do not include the variance between training runs")
     return Section("Score", tuple(figures), tuple(remarks))

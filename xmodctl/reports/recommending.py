@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
+from xmodctl.evaluation.comparison import LEVEL
 from xmodctl.languages.scripts import FOREIGN_LETTERS
 from xmodctl.reports.explanation import EXPECTED, MEASURED, POSSIBLE, Figure, Recommendation, Section
 from xmodctl.reports.parallel_errors import Overlap
+from xmodctl.statistics.significance import mcnemar
 
 PREMIUM = 1.5
 """A language with this many times the pieces of the source language, per row or word, is split finely."""
@@ -53,7 +57,8 @@ def _errors(overlap: Overlap | None, language: str, source: str) -> Iterator[Rec
     lost, everywhere = len(overlap.right_in_source), len(overlap.wrong_everywhere)
     low, high = overlap.share_ci or (0.0, 0.0)
     net = 100 * (lost - overlap.only_right_here) / overlap.n
-    if net >= LEAST:
+    is_lost = np.arange(lost + overlap.only_right_here) < lost  # the rows that are right on one side only
+    if net >= LEAST and mcnemar(is_lost, ~is_lost) < LEVEL:
         yield Recommendation(
             f"improve the transfer: train also on a few rows of {language} (--shots 10 --shot-langs {language}), or on "
             "text of it (add-language)",
@@ -77,6 +82,11 @@ def _errors(overlap: Overlap | None, language: str, source: str) -> Iterator[Rec
 def _rows(figures: Mapping[str, Figure], language: str, source: str) -> Iterator[Recommendation]:
     """Yield what is wrong with more rows than in the source language."""
     actions = {
+        "rows with a text in another script": (
+            f"read these rows of {language}, and correct or exclude them",
+            EXPECTED,
+            LEAST,
+        ),
         "rows that lose text to the length limit": ("train and score with a larger max_length", EXPECTED, LEAST),
         "rows with the texts of an earlier row": (f"remove duplicates from {language}", POSSIBLE, DUPLICATES),
     }

@@ -1,0 +1,245 @@
+"""`xmodctl sources` as a function: which languages to train in, before training, from the frozen model's vectors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xmodctl.catalog import catalog
+from xmodctl.catalog.task import Task
+from xmodctl.core.arguments import DEFAULT_MODEL, as_paths, as_selection
+from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener, Notice, warn
+from xmodctl.core.requests import command
+from xmodctl.data.files import open_bytes
+from xmodctl.data.own_data import fit
+from xmodctl.evaluation.embedding import embed
+from xmodctl.evaluation.notebook import html_table
+from xmodctl.kinds import KINDS
+from xmodctl.languages import same
+from xmodctl.statistics.resampling import bootstrap
+
+ROWS = 200
+"""Texts of each language, unless said otherwise."""
+LEAST = 20
+"""Texts of a language without which nothing is ranked."""
+NEIGHBORS = 5
+"""Nearest texts that count for each text of a target language."""
+LENGTH = 128
+"""Tokens of a text that are read."""
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class SourcesRequest:
+    """Which languages are ranked as sources, for which targets.
+
+    Args:
+        langs: The target languages, as the task's data spells them: `ur,sw`, or a list.
+        task: The task whose texts are compared; its labels are not used.
+        candidates: The languages that could be trained in; None is every other language of the task.
+        model: The frozen model: a Hub id, a folder, or `mini`.
+        data: A folder of files; None is the Hub.
+        text: `LANG=FILE`: text of a language, one text per line, in place of the task's.
+        rows: Texts of each language.
+        layer: The layer whose output is compared; None is the last.
+        listen: Called with each event; without it, cautions become Python warnings.
+    """
+
+    langs: str | Sequence[str]
+    _: KW_ONLY
+    task: str | Path
+    candidates: str | Sequence[str] | None = None
+    model: str | Path = DEFAULT_MODEL
+    data: str | Path | None = None
+    text: str | Path | Sequence[str | Path] = ()
+    rows: int = ROWS
+    layer: int | None = None
+    listen: Listener | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse options that make no sense.
+
+        Raises:
+            UserError: One does not; the message names it.
+        """
+        if self.rows < LEAST:
+            raise UserError(f"--rows {self.rows}: give at least {LEAST}, and better {ROWS}")
+        if self.data is not None and not Path(self.data).expanduser().exists():
+            raise UserError(f"--data {self.data} is not a folder or a file")
+        for written in as_paths(self.text):
+            language, separator, file = str(written).partition("=")
+            if not separator or not language:
+                raise UserError(f"--text {written}: write the language and the file, as in --text ur=ur.txt")
+            if not Path(file).expanduser().is_file():
+                raise UserError(f"--text {written}: there is no file {file}")
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of local data."""
+        return Path(self.data).expanduser() if self.data is not None else None
+
+
+@dataclass(frozen=True)
+class RankedSource:
+    """One candidate for one target."""
+
+    language: str
+    share: float  # percent of the target's nearest texts that are in this language
+    ci: tuple[float, float]  # 95%, over the target's texts
+
+
+@dataclass(frozen=True, repr=False)
+class SourceRanking:
+    """The candidate sources of each target language, the best first."""
+
+    task: str
+    model: str
+    rows: Mapping[str, int]  # texts that were compared, by language
+    targets: Mapping[str, tuple[RankedSource, ...]]
+    method: str
+
+    def __repr__(self) -> str:
+        best = ", ".join(f"{target}: {ranked[0].language}" for target, ranked in self.targets.items())
+        return f"<SourceRanking {self.task}, {self.model}: {best}>"
+
+    def _repr_html_(self) -> str:
+        lines = [
+            (target, each.language, f"{each.share:.1f}", f"{each.ci[0]:.1f} to {each.ci[1]:.1f}")
+            for target, ranked in self.targets.items()
+            for each in ranked
+        ]
+        return html_table(
+            f"{self.task}, {self.model}", ("target", "source", "share", "95% interval"), lines, [self.method]
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the ranking as plain JSON values."""
+        return asdict(self)
+
+
+@command(SourcesRequest)
+def sources(request: SourcesRequest) -> SourceRanking:
+    """Rank languages as sources to train in, from a few hundred texts of each and the frozen model.
+
+    A candidate's score is the share of the nearest texts of the target's texts that are in its language, among equally
+    many texts of each candidate: the idea of NN-Rank (arXiv 2510.03202). Nothing is trained, and no labels are used.
+
+    Raises:
+        UserError: An option is wrong, or a language has too few texts.
+    """
+    targets = [part.strip() for part in as_selection(request.langs).split(",") if part.strip()]
+    task = _task(request, targets)
+    texts_of = _Texts(request, task)
+    named = None if request.candidates is None else as_selection(request.candidates).split(",")
+    candidates = [part.strip() for part in (task.languages if named is None else named)]
+    texts: dict[str, list[str]] = {}
+    for language in dict.fromkeys([*targets, *candidates]):
+        if any(same(language, known) for known in texts):
+            continue
+        try:
+            texts[language] = texts_of(language)
+        except UserError as problem:
+            if language in targets or named is not None:
+                raise
+            (request.listen or warn)(Notice(f"{language} is not ranked: {problem}"))
+    candidates = [known for known in texts if any(same(known, language) for language in candidates)]
+    if len(candidates) < 2:
+        raise UserError("a ranking needs two languages that could be trained in; name them with --sources")
+    vectors = _vectors(texts, request)
+    # Each candidate has as many texts, so that none is near only because it has more.
+    count = min(len(texts[language]) for language in candidates)
+    rankings = {
+        target: ranked(
+            vectors[target], {name: vectors[name][:count] for name in candidates if not same(name, target)}
+        )
+        for target in targets
+    }  # fmt: skip
+    return SourceRanking(
+        task.name, str(request.model), {language: len(each) for language, each in texts.items()}, rankings,
+        f"share of the {NEIGHBORS} nearest of {count} texts per candidate; bootstrap over the target's texts",
+    )  # fmt: skip
+
+
+def ranked(target: NDArray[np.float32], candidates: Mapping[str, NDArray[np.float32]]) -> tuple[RankedSource, ...]:
+    """Return candidates by their share of the nearest texts, the best first.
+
+    Args:
+        target: The normalized vectors of the target's texts, (texts, dimensions).
+        candidates: Those of each candidate, with the same number of texts.
+    """
+    owners = np.repeat(np.arange(len(candidates)), [len(vectors) for vectors in candidates.values()])
+    nearness = target @ np.concatenate([*candidates.values()]).T
+    nearest = np.argsort(-nearness, axis=1, kind="stable")[:, :NEIGHBORS]
+    scores = []
+    for number, language in enumerate(candidates):
+        counts = (owners[nearest] == number).sum(axis=1)
+        statistics = np.column_stack([counts, np.full(len(counts), nearest.shape[1])]).astype(np.float64)
+        interval = bootstrap(statistics, lambda totals: 100 * totals[..., 0] / totals[..., 1], resamples=RESAMPLES)
+        scores.append(
+            RankedSource(language, float(100 * counts.mean() / nearest.shape[1]), (interval.low, interval.high))
+        )
+    return tuple(sorted(scores, key=lambda each: -each.share))
+
+
+def _task(request: SourcesRequest, targets: Sequence[str]) -> Task:
+    """Return the task as its data is read."""
+    task = catalog.task(str(request.task))
+    if request.folder is not None:
+        return fit(task, request.folder, targets).task
+    if task.is_open:
+        raise UserError(f"the task {task.name} is about data of your own; give it with --data DIR")
+    return task
+
+
+class _Texts:
+    """Reads the texts of a language: of its file, or of the task's data."""
+
+    def __init__(self, request: SourcesRequest, task: Task) -> None:
+        self.request, self.task = request, task
+        self.files = dict(str(written).split("=", 1) for written in as_paths(request.text))
+
+    def __call__(self, language: str) -> list[str]:
+        file = next((file for name, file in self.files.items() if same(name, language)), None)
+        texts = self._of_task(language) if file is None else self._of_file(Path(file).expanduser())
+        if len(texts) < LEAST:
+            place = f" in {file}" if file else ""
+            raise UserError(
+                f"{language} has {len(texts)} texts{place}, and a ranking needs at least {LEAST}; give more with "
+                f"--text {language}=FILE"
+            )
+        return texts
+
+    def _of_task(self, language: str) -> list[str]:
+        from xmodctl.data import load_rows
+
+        rows = load_rows(self.task, language, "test", folder=self.request.folder, limit=self.request.rows)
+        kind = KINDS[self.task.kind]
+        return [" ".join(kind.gold_and_texts(row, self.task)[1]) for row in rows.table]
+
+    def _of_file(self, file: Path) -> list[str]:
+        texts: list[str] = []
+        with open_bytes(file) as lines:
+            for line in lines:
+                if text := line.decode("utf-8", errors="replace").strip():
+                    texts.append(text)
+                if len(texts) == self.request.rows:
+                    break
+        return texts
+
+
+def _vectors(texts: Mapping[str, Sequence[str]], request: SourcesRequest) -> dict[str, NDArray[np.float32]]:
+    """Return the vectors of each language's texts, through its adapter."""
+    from xmodctl.model import find, longest_input
+
+    length = min(LENGTH, longest_input(find(str(request.model)).config))
+    rows = [{"text": text, "language": language} for language, each in texts.items() for text in each]
+    embedded = embed(
+        rows, language_column="language", text_column="text", model=request.model, layer=request.layer,
+        max_length=length, listen=request.listen,
+    ).vectors  # fmt: skip
+    ends = np.cumsum([len(each) for each in texts.values()])
+    return dict(zip(texts, np.split(embedded, ends[:-1]), strict=True))
