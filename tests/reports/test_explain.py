@@ -114,8 +114,8 @@ def test_without_a_score_of_the_source_language_the_command_that_makes_one_is_na
     assert "--langs en_XX --split test" in refused(run("explain", tmp_path / "run", "--lang", "de"))
 
 
-def recommended(*figures: Figure, title: str = "Errors", overlap: Overlap | None = None):
-    gap = Section("Score", (Figure("gap to en, points", 5.0, "points", (1.0, 9.0)),))
+def recommended(*figures: Figure, title: str = "Errors", overlap: Overlap | None = None, low: float = 1.0):
+    gap = Section("Score", (Figure("gap to en, points", 5.0, "points", (low, 9.0)),))
     sections = [gap, Section(title, figures), *([Section("Errors")] if title != "Errors" else [])]
     return ranked([*recommendations(sections, overlap, "ur", "en")])
 
@@ -136,6 +136,9 @@ def test_differences_that_may_be_chance_are_not_recommended():
         Figure("label LOC", 33.0, "%", (32.0, 34.0), 30.0, (29.0, 31.0)),
         share("rows that lose text to the length limit", (3, 300), (0, 300)),
     ) == ()  # fmt: skip
+    without_interval = Figure("f1, LOC", 40.0, "%", None, 70.0)
+    assert recommended(without_interval)
+    assert recommended(without_interval, low=-1.0) == ()
 
 
 def test_errors_that_are_right_in_the_source_language_and_everywhere_else_have_a_remedy_each():

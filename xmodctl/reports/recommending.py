@@ -100,12 +100,15 @@ def _rows(figures: Mapping[str, Figure], language: str, source: str) -> Iterator
 
 def _weak_part(sections: Sequence[Section], language: str, source: str) -> Iterator[Recommendation]:
     """Yield the label or length whose rows fall further behind the source language than all rows do."""
-    gap = next((each.value for section in sections for each in section.figures if each.name.startswith("gap to ")), 0.0)
+    of_gap = next((each for section in sections for each in section.figures if each.name.startswith("gap to ")), None)
+    gap = of_gap.value if of_gap else 0.0
+    has_gap = of_gap is not None and of_gap.ci is not None and of_gap.ci[0] > 0
     errors = next(section for section in sections if section.title == "Errors")
     parts = [figure for figure in errors.figures if figure.source is not None]
     falls = []
     for figure in parts:
-        is_clear = figure.ci is None or figure.source_ci is None or figure.ci[1] < figure.source_ci[0]
+        # A part without an interval counts only if the language is behind at all.
+        is_clear = figure.ci[1] < figure.source_ci[0] if figure.ci and figure.source_ci else has_gap
         if is_clear and (excess := (figure.source or 0.0) - figure.value - max(gap, 0.0)) >= LEAST:
             falls.append((excess, figure))
     if falls:
