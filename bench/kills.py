@@ -63,14 +63,22 @@ class Workplace:
         """What the last command has printed."""
         return self.folder / "errors.txt"
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables of a command, but for those of this process."""
+        return {
+            "XMODCTL_CACHE": str(self.state / "cache"), "TMPDIR": str(self.state / "temporary"),
+            "HF_HOME": str(self.folder / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
+        }  # fmt: skip
+
+    def placed(self, words: Words) -> Words:
+        """Return a command with the paths of this workplace."""
+        results = self.state / "results"
+        return tuple(word.replace("IN/", f"{self.inputs}/").replace("OUT/", f"{results}/") for word in words)
+
     def start(self, words: Words) -> "subprocess.Popen[bytes] | Forked":
         """Start a command."""
-        results, cache, temporary = (self.state / name for name in FOLDERS)
-        words = tuple(word.replace("IN/", f"{self.inputs}/").replace("OUT/", f"{results}/") for word in words)
-        environment = {
-            **os.environ, "XMODCTL_CACHE": str(cache), "TMPDIR": str(temporary), "HF_HOME": str(self.folder / "hf"),
-            "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
+        words, environment = self.placed(words), {**os.environ, **self.variables}
         if self.is_forked:
             return Forked(words, environment, self.errors)
         with self.errors.open("w") as errors:

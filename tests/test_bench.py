@@ -51,6 +51,25 @@ def test_loading_prints_seconds_and_memory(side):
 
 
 @pytest.mark.slow
+def test_a_round_of_jobs_on_one_run_of_which_one_is_killed_leaves_the_files_of_one_job(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "bench.jobs",
+        "--forked",
+        "--rounds",
+        "1",
+        "--only",
+        "training and",
+        "--out",
+        tmp_path,
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 rounds the same" in done.stdout
+
+
+@pytest.mark.slow
 def test_sides_that_differ_are_not_timed(capsys, monkeypatch):
     honest = sides.stock
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -195,6 +196,22 @@ def test_the_task_of_an_array_is_the_default_share_and_a_notice_names_it(monkeyp
         [] if count == "1" else [f"shard: {shard}, from {SLURM_TASK.name}={task}"]
     )
     assert Shard.chosen("1/1", events.append) == EVERYTHING
+
+
+def test_an_array_with_more_tasks_than_parts_does_not_divide_them():
+    array = Shard.of_array({"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "1"})
+    assert array is not None
+    assert array.of(["a", "b", "c"]) == ["a", "b", "c"]
+    assert array.of(["a", "b", "c", "d"]) == ["b"]
+
+
+def test_nothing_is_made_in_a_folder_that_was_deleted_while_a_job_uses_it(tmp_path):
+    with joined(tmp_path / "run") as jobs:
+        shutil.rmtree(tmp_path / "run")
+        for use in (jobs.writing(), jobs.claim("a")):
+            with pytest.raises(UserError, match="was deleted, moved or replaced"), use:
+                pass
+    assert not (tmp_path / "run").exists()
 
 
 def test_outside_an_array_everything_is_done_and_uneven_arrays_are_refused(monkeypatch):

@@ -67,7 +67,7 @@ def make_parent(path: Path) -> None:
         UserError: It is in a folder that was `in_use` and is gone: a new one would lack all that the old one had.
     """
     absolute = path.absolute()
-    for folder, inode in _in_use.items():
+    for folder, inode in list(_in_use.items()):  # other threads may add some
         if absolute.is_relative_to(folder) and _inode(folder) != inode:
             raise UserError(
                 f"{folder} was deleted, moved or replaced while this command worked in it, so nothing more is written; "

@@ -36,7 +36,7 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
     Only the new adapters train; nothing else of the model changes. What an earlier call trained is not trained again.
 
     Returns:
-        The packages of all languages and seeds; languages that were finished before come first.
+        The packages of all languages and seeds, in their order; with a share of them, only these.
 
     Raises:
         UserError: You can fix something in the request, the text or the environment.

@@ -20,11 +20,13 @@ class ResumeRequest:
     Args:
         run: The folder of a run, or of added languages.
         seed: Train only this seed; by default all that are not finished.
+        wait: Wait for what other jobs train, and train what they leave.
         listen: Called with each event; without it, cautions become Python warnings.
     """
 
     run: str | Path
     seed: int | None = None
+    wait: bool = False
     listen: Listener | None = None
 
 
@@ -37,6 +39,7 @@ def resume(request: ResumeRequest) -> "Run | LanguageRun":
 
     Raises:
         UserError: The folder is neither, or its data or its model has changed.
+        InProgressError: Other jobs train a part of it.
         KeyboardInterrupt: The training was interrupted; the same call resumes it.
     """
     from xmodctl.evaluation.untrained import remake
@@ -47,16 +50,16 @@ def resume(request: ResumeRequest) -> "Run | LanguageRun":
 
     folder, listen = Path(request.run).expanduser(), request.listen or warn
     if (folder / LanguageRun.FILE).exists():
-        return _resume_languages(LanguageRun.read(folder), request.seed, listen)
+        return _resume_languages(LanguageRun.read(folder), request, listen)
     run = Run.read(folder)
     if run.plan.average is not None:
         raise UserError(f"{run.folder} is an average, which is not trained; make it again: {averaging(run)}")
     if run.plan.vectors is not None:
         return remake(run, request.seed)
-    return resume_run(run, request.seed, listen)
+    return resume_run(run, request.seed, listen, wait=request.wait)
 
 
-def _resume_languages(run: "LanguageRun", seed: int | None, listen: Listener) -> "LanguageRun":
+def _resume_languages(run: "LanguageRun", request: ResumeRequest, listen: Listener) -> "LanguageRun":
     from xmodctl.model import find
     from xmodctl.new_language.add_language import train_plan
     from xmodctl.run.loading import model_name
@@ -66,5 +69,5 @@ def _resume_languages(run: "LanguageRun", seed: int | None, listen: Listener) ->
         raise UserError(f"{run.folder} was trained on standard input; repeat the add-language command with its text")
     source = find(model_name(run.plan.model, run.plan.revision))
     plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
-    train_plan(plan, chosen_seeds(run, seed), source, run.folder, "resume", listen)
+    train_plan(plan, chosen_seeds(run, request.seed), source, run.folder, "resume", listen, wait=request.wait)
     return type(run).read(run.folder)

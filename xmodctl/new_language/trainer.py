@@ -84,7 +84,7 @@ def train_languages(
         wait: Whether to wait for adapters that other jobs train.
 
     Returns:
-        The packages of these languages and seeds; languages that were finished before come first.
+        The packages of these languages and seeds; in the order of `parts`.
 
     Raises:
         UserError: The checkpoint has a head although `head_corpus` is given.
@@ -110,9 +110,10 @@ def train_languages(
     with interruptible(run, jobs):
         named = [Piece(f"{text.language}, seed {seed}", text.language, (text, seed)) for text, seed in parts]
         held = jobs.share(named, train, wait=wait)
+    done = [packages[key] for text, seed in parts if (key := (text.language, seed)) in packages]
     if held := [piece for piece in held if not run.is_finished(piece.work[0].language, piece.work[1])]:
-        raise jobs.in_progress(held, list(packages.values()))
-    return list(packages.values())
+        raise jobs.in_progress(held, done)
+    return done
 
 
 def finished_package(run: LanguageRun, language: str, seed: int, listen: Listener) -> Package | None:

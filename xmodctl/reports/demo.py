@@ -76,6 +76,6 @@ def demo(request: DemoRequest) -> Demonstration:
     run = finetune(
         catalog.task(request.task).name, SOURCE_LANGUAGE, model="mini", recipe=f"demo-{request.task}", data=data,
         out=request.out or runs_folder() / f"demo-{request.task}", on_exists="redo" if request.redo else "resume",
-        listen=request.listen,
+        shard="1/1", listen=request.listen,
     )  # fmt: skip
-    return Demonstration(run, evaluate(run, "all", data=data, listen=request.listen))
+    return Demonstration(run, evaluate(run, "all", data=data, shard="1/1", listen=request.listen))

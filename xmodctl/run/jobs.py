@@ -17,7 +17,14 @@ from typing import Generic, TypeVar
 
 from xmodctl.core.environment import SLURM_JOB
 from xmodctl.core.errors import InProgressError, UserError
-from xmodctl.core.files import folder_errors, in_use, remove_earlier_leftovers, remove_leftovers, write_text
+from xmodctl.core.files import (
+    folder_errors,
+    in_use,
+    make_parent,
+    remove_earlier_leftovers,
+    remove_leftovers,
+    write_text,
+)
 from xmodctl.core.locks import HeldLock, InUseError, holding, is_held, remove_unused_lock
 
 T = TypeVar("T")
@@ -68,7 +75,9 @@ class Jobs:
         if self.own is None:
             yield
             return
-        with holding(self.place / GATE):
+        gate = self.place / GATE
+        make_parent(gate)
+        with holding(gate):
             yield
 
     def others(self) -> list[str]:
@@ -117,6 +126,7 @@ class Jobs:
             yield True
             return
         path = self._lock_of(name)
+        make_parent(path)
         with ExitStack() as stack:
             try:
                 stack.enter_context(holding(path, wait=wait))
@@ -190,7 +200,8 @@ def joined(folder: Path) -> Iterator[Jobs]:
                 yield jobs
         finally:
             with suppress(OSError):
-                _leave(jobs)
+                if jobs.place.exists():
+                    _leave(jobs)
                 with suppress(InUseError), holding(folder / ".lock", wait=False) as lock:
                     _remove_empty(folder, lock, created)
 
@@ -303,7 +314,7 @@ def _try_join(folder: Path, stack: ExitStack) -> tuple[Jobs, list[Path]]:
 def _leave(jobs: Jobs) -> None:
     """Remove the lock of a job, and everything about jobs if it is the last one."""
     assert jobs.own is not None
-    with jobs.writing():
+    with holding(jobs.place / GATE):
         jobs.own.with_suffix(".by").unlink(missing_ok=True)
         jobs.own.unlink(missing_ok=True)
         if not _living(jobs.folder):

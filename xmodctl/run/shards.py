@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
 from xmodctl.core.environment import SLURM_TASK
@@ -23,6 +23,7 @@ class Shard:
 
     number: int = 1
     count: int = 1
+    is_default: bool = field(default=False, compare=False)  # nobody asked for it: it is that of a task of an array
 
     def __str__(self) -> str:
         return f"{self.number}/{self.count}"
@@ -60,7 +61,7 @@ class Shard:
                 f"the array's task {task} is no share of {count}, because the numbers of its tasks are not equally "
                 "spaced; give the share with --shard I/N, or --shard 1/1 for everything"
             )
-        return cls(number + 1, count)
+        return cls(number + 1, count, is_default=True)
 
     @classmethod
     def chosen(cls, text: str | None, listen: Listener) -> Self:
@@ -92,9 +93,13 @@ class Shard:
     def of(self, items: Sequence[T]) -> Sequence[T]:
         """Return this share of items: consecutive ones, because neighbors share a model or data.
 
+        An array with more tasks than there are items divides something else, or its jobs take what is free.
+
         Raises:
-            UserError: There are fewer items than shares, so that this one has none.
+            UserError: There are fewer items than the shares that were asked for, so that this one has none.
         """
+        if self.is_default and len(items) < self.count:
+            return items
         start, end = (len(items) * number // self.count for number in (self.number - 1, self.number))
         if items and start == end:
             raise UserError(

@@ -11,22 +11,24 @@ from xmodctl.run.run import Run
 from xmodctl.training.finetune import train_plan
 
 
-def resume_run(run: Run, seed: int | None, listen: Listener) -> Run:
+def resume_run(run: Run, seed: int | None, listen: Listener, *, wait: bool = False) -> Run:
     """Train what is not finished of a run, and return it.
 
     Args:
         run: The run.
         seed: Train only this seed.
         listen: Is called with each event.
+        wait: Whether to wait for seeds that other jobs train.
 
     Raises:
+        InProgressError: Other jobs train some of the seeds.
         UserError: The run has no such seed, or its data or base model has changed.
         KeyboardInterrupt: The training was interrupted; the same call resumes it.
     """
     source = find_base(run)
     plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
     seeds = chosen_seeds(run, seed)
-    return train_plan(plan, run.seeds, source, run.folder, "resume", (), listen, only=seeds)
+    return train_plan(plan, run.seeds, source, run.folder, "resume", (), listen, only=seeds, wait=wait)
 
 
 def chosen_seeds(folder: Folder, seed: int | None) -> Sequence[int]:

@@ -15,6 +15,7 @@ ORDER = 2.5
 def resume(
     run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run, or of added languages.")],
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Train only this seed.")] = None,
+    wait: options.Wait = False,
     json: options.Json = False,
 ) -> None:
     """Resume training in a folder of `finetune` or `add-language`: train what is unfinished or damaged.
@@ -37,7 +38,7 @@ def resume(
 
     is_language = (run.expanduser() / LanguageRun.FILE).exists()
     with Drawing(AddingProgress if is_language else TrainingProgress) as listen:
-        trained = train(run, seed, listen=listen)
+        trained = train(run, seed, wait=wait, listen=listen)
     finished = list(trained.finished_seeds)
     if json:
         display.show_json({"run": str(trained.folder), "state": trained.state, "finished_seeds": finished})
