@@ -1,5 +1,6 @@
 """The command line's entry point. The commands themselves are the files in `commands/` (see `loader`)."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,4 +33,16 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print details: defaults, versions, each hundredth of a training.")
+    ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-file",
+            metavar="FILE",
+            help="Append all messages to a file. This, -q, and -v go anywhere in a command.",
+        ),
+    ] = None,
 ) -> None: ...

@@ -67,6 +67,8 @@ def give_defaults(context: Any, command: Any, words: Sequence[str]) -> None:
     Raises:
         UserError: The project file has mistakes, or the command would use data that does not exist.
     """
+    from xmodctl.cli.display import detail
+
     chosen = context.meta[CHOSEN] = defaults()
     values = _default_map(command, chosen)
     is_given = any(word == "--data" or word.startswith("--data=") for word in words)
@@ -76,6 +78,8 @@ def give_defaults(context: Any, command: Any, words: Sequence[str]) -> None:
             "correct it, or give --data FILE or --data DIR"
         )
     context.default_map = {command.name: values}
+    for key, default in chosen.items():
+        detail(f"default of {key}: {default.value} ({default.origin})")
     if "runs" in chosen:
         context.with_resource(runs_in(Path(chosen["runs"].value)))
 
@@ -91,9 +95,18 @@ def _default_map(command: Any, chosen: Mapping[str, Default]) -> dict[str, Any]:
     return values | {name: _default_map(inner, chosen) for name, inner in getattr(command, "commands", {}).items()}
 
 
-def origin(context: Any, name: str) -> str:
-    """Return where the value of a command's option comes from: the option, a variable, a file, or the command."""
+def from_command_line(context: Any, name: str, default: Any) -> Any:
+    """Return the value of an option if the command line gives it, and else a default."""
     source = context.get_parameter_source(name)
+    return context.params[name] if source is not None and source.name == "COMMANDLINE" else default
+
+
+def origin(context: Any, name: str) -> str:
+    """Return where the value of a command's option comes from: the option, a variable, a file, or a run."""
+    source = context.get_parameter_source(name)
+    is_repeated = context.params.get("from_run") is not None
+    if is_repeated and (source is None or source.name != "COMMANDLINE"):
+        return "--from-run"
     match source.name if source else "":
         case "COMMANDLINE":
             return f"--{name}"
@@ -104,12 +117,11 @@ def origin(context: Any, name: str) -> str:
 
 
 def origins(context: Any) -> dict[str, str]:
-    """Return the origins of a command's model, data, and folder."""
+    """Return the origins of a command's model, data, seeds, and folder."""
     placed = next((key for key in ("out", "name") if context.params.get(key) is not None), None)
     runs = context.meta.get(CHOSEN, {}).get("runs")
     return {
-        "model": origin(context, "model"),
-        **({"data": origin(context, "data")} if "data" in context.params else {}),
+        **{name: origin(context, name) for name in ("model", "data", "seeds") if name in context.params},
         "run": f"--{placed}" if placed else runs.origin if runs else "default",
     }
 

@@ -18,6 +18,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from xmodctl.cli.output import current_output
 from xmodctl.core.environment import COLUMNS
 from xmodctl.core.json_text import json_text
 from xmodctl.core.visible import printable, printable_json
@@ -122,9 +123,15 @@ def show_text(text: str) -> None:
     print(printable(text))  # noqa: T201
 
 
-def note(text: str) -> None:
-    """Print something worth knowing on standard error."""
-    say(text, console_for(sys.stderr), style="dim")
+def note(text: str, *, always: bool = False) -> None:
+    """Print something worth knowing on standard error; with `always`, even if the output is quiet."""
+    say(text, console_for(sys.stderr), style="dim", always=always)
+
+
+def detail(text: str) -> None:
+    """Print something on standard error that only `-v` shows."""
+    if current_output().verbose:
+        note(text)
 
 
 def verbatim(text: str) -> None:
@@ -139,10 +146,12 @@ def warn(text: str) -> None:
 
 def fail(text: str) -> None:
     """Print an error on standard error."""
-    say(text, console_for(sys.stderr), mark=("Error:", "bold red"))
+    say(text, console_for(sys.stderr), mark=("Error:", "bold red"), always=True)
 
 
-def say(text: str, console: Console, *, mark: tuple[str, str] | None = None, style: str = "") -> None:
+def say(
+    text: str, console: Console, *, mark: tuple[str, str] | None = None, style: str = "", always: bool = False
+) -> None:
     """Print a message; its other lines are indented, so that a line break in a name cannot pass for another message.
 
     Args:
@@ -150,7 +159,12 @@ def say(text: str, console: Console, *, mark: tuple[str, str] | None = None, sty
         console: Where to print it.
         mark: What it begins with, and the style of that.
         style: The style of the text.
+        always: Whether to print it even if the output is quiet.
     """
+    output = current_output()
+    output.write(f"{mark[0]} {text}" if mark else text)
+    if output.quiet and not always:
+        return
     start = Text.assemble(mark, " ") if mark else Text()
     lines = re.sub(r"\n(?=\S)", "\n  ", printable(text))
     if console.is_terminal:

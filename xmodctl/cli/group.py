@@ -5,15 +5,19 @@ import os
 import shlex
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
 from xmodctl.cli.loader import HELP_OPTIONS, Commands, hide_types
+from xmodctl.cli.output import SWITCHES, hoisted, output_of
 from xmodctl.cli.screening import screened
 from xmodctl.core.environment import ExitCode
 from xmodctl.core.memory import REMEDY, is_out_of_memory
+
+if TYPE_CHECKING:
+    from xmodctl.core.signals import StopSignals
 
 FIXES = {
     errno.ENOSPC: "the disk is full; free some space, then run the same command again",
@@ -48,45 +52,67 @@ class Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Remember the words of the command: a message may show how to repeat it."""
         ctx.meta[ARGUMENTS] = list(args)
+        if any(word in SWITCHES or word.startswith("--log-file") for word in args):
+            args = hoisted(args, self._flags(args))
         return super().parse_args(ctx, args)
 
+    def _flags(self, args: list[str]) -> frozenset[str]:
+        """Return the options of a command line's command that take no value."""
+        command = next((self.commands[word] for word in args if word in self.commands), self)
+        parts = (command, *getattr(command, "commands", {}).values())
+        flags = [option for part in parts for option in part.params if getattr(option, "is_flag", False)]
+        return frozenset((*HELP_OPTIONS, *(name for flag in flags for name in (*flag.opts, *flag.secondary_opts))))
+
     def invoke(self, ctx: Any) -> Any:
-        """Invoke the command."""
+        """Invoke the command, and print what it says as its options ask for."""
+        from xmodctl.core.errors import UserError
+        from xmodctl.core.signals import STOPPING, stop_signals
+
+        words = ctx.meta[ARGUMENTS]
+        options = {name: ctx.params.get(name) for name in ("quiet", "verbose", "log_file")}
+        with stop_signals(acknowledge, STOPPING) as stop:
+            try:
+                with output_of([ctx.command_path, *words], **options):
+                    return self._invoke(ctx, stop)
+            except UserError as error:  # of these options
+                _fail(str(error))
+                raise typer.Exit(ExitCode.FIXABLE) from error
+
+    def _invoke(self, ctx: Any, stop: "StopSignals") -> Any:
         from xmodctl.cli.display import warn
         from xmodctl.cli.drawing import draw_notice
         from xmodctl.cli.loading import announcing
         from xmodctl.core.errors import InProgressError, PartialFailureError, UserError
         from xmodctl.core.events import listening
-        from xmodctl.core.signals import STOPPING, Interrupted, stop_signals
+        from xmodctl.core.signals import Interrupted
 
-        with stop_signals(acknowledge, STOPPING) as stop:
-            try:
-                with listening(draw_notice), announcing(), screened():
-                    result = super().invoke(ctx)
-                    sys.stdout.flush()
-                    return result
-            except UserError as error:
-                _fail(str(error))
-                raise typer.Exit(ExitCode.FIXABLE) from error
-            except InProgressError as error:
-                warn(str(error))
-                raise typer.Exit(ExitCode.IN_PROGRESS) from error
-            except PartialFailureError as error:
-                _fail(str(error))
-                raise typer.Exit(ExitCode.PARTIAL) from error
-            except (MemoryError, RuntimeError, ImportError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                _fail(f"memory does not hold what this command needs; {REMEDY}")
-                raise typer.Exit(ExitCode.FIXABLE) from error
-            except OSError as error:
-                if error.errno is None:
-                    raise
-                raise typer.Exit(fail_system(error)) from error
-            except KeyboardInterrupt as error:
-                where = error.where if isinstance(error, Interrupted) else ""
-                _say_stopped(where, repeated(ctx.command_path, ctx.meta[ARGUMENTS]))
-                raise typer.Exit(stop.exit_code) from error
+        try:
+            with listening(draw_notice), announcing(), screened():
+                result = super().invoke(ctx)
+                sys.stdout.flush()
+                return result
+        except UserError as error:
+            _fail(str(error))
+            raise typer.Exit(ExitCode.FIXABLE) from error
+        except InProgressError as error:
+            warn(str(error))
+            raise typer.Exit(ExitCode.IN_PROGRESS) from error
+        except PartialFailureError as error:
+            _fail(str(error))
+            raise typer.Exit(ExitCode.PARTIAL) from error
+        except (MemoryError, RuntimeError, ImportError) as error:
+            if not is_out_of_memory(error):
+                raise
+            _fail(f"memory does not hold what this command needs; {REMEDY}")
+            raise typer.Exit(ExitCode.FIXABLE) from error
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise typer.Exit(fail_system(error)) from error
+        except KeyboardInterrupt as error:
+            where = error.where if isinstance(error, Interrupted) else ""
+            _say_stopped(where, repeated(ctx.command_path, ctx.meta[ARGUMENTS]))
+            raise typer.Exit(stop.exit_code) from error
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the name of a command, the command, and its words, and give it its defaults; its help needs none."""
@@ -124,7 +150,7 @@ def _say_stopped(where: str, command: str) -> None:
 
     with suppress(OSError):
         sys.stdout.flush()
-        note(f"stopped{where and ' '}{where}; to continue, run: {command}")
+        note(f"stopped{where and ' '}{where}; to continue, run: {command}", always=True)
 
 
 def fail_system(error: OSError) -> int:

@@ -61,15 +61,19 @@ def show_dry_run(
 
 def _plan_rows(dry_run: "DryRun", options: Mapping[str, str]) -> list[tuple[str, str, str]]:
     plan, request, origins = dry_run.plan, dry_run.request, dry_run.resolved.origins
-    rows = [("task", f"{plan.task.name} ({plan.task.kind})", "--task")]
+
+    def chosen(option: str) -> str:
+        return "--from-run" if request.from_run else option
+
+    rows = [("task", f"{plan.task.name} ({plan.task.kind})", chosen("--task"))]
     if plan.stage_tasks:
         stages = zip(plan.stage_tasks, plan.recipe.stages, strict=True)
         names = [f"{task.name} ({plan.recipe.of_stage(stage).epochs:g} epochs)" for task, stage in stages]
         rows.append(("stages before", ", ".join(names), origins["stages"]))
-    rows.append(("language", ", ".join(plan.source_languages), "--lang"))
+    rows.append(("language", ", ".join(plan.source_languages), chosen("--lang")))
     if plan.shots:
         languages = ", ".join(language for language, _ in plan.shots.languages)
-        rows.append(("shots", f"{plan.shots.count} examples per language and draw: {languages}", "--shots"))
+        rows.append(("shots", f"{plan.shots.count} examples per language and draw: {languages}", chosen("--shots")))
     rows += [
         (
             "model",
@@ -77,24 +81,24 @@ def _plan_rows(dry_run: "DryRun", options: Mapping[str, str]) -> list[tuple[str,
             options["model"],
         ),
         ("data", plan.data or "the Hub", options["data"]),
-        _seeds(dry_run),
-        ("precision", plan.precision, "device" if request.precision == "auto" else "--precision"),
+        _seeds(dry_run, options),
+        ("precision", plan.precision, chosen("device") if request.precision == "auto" else "--precision"),
     ]
     if plan.rows:
-        rows.append(("rows", f"{plan.rows:,} in total", "--rows"))
+        rows.append(("rows", f"{plan.rows:,} in total", chosen("--rows")))
     if plan.limit:
-        rows.append(("limit", f"{plan.limit:,} rows", "--limit"))
+        rows.append(("limit", f"{plan.limit:,} rows", chosen("--limit")))
     rows.append(("run", str(dry_run.folder), options["run"]))
     keys = [key for key in origins if key not in ("name", "stages")]
     return rows + [(key, recipe_value(getattr(plan.recipe, key)), origins[key]) for key in keys]
 
 
-def _seeds(dry_run: "DryRun") -> tuple[str, str, str]:
+def _seeds(dry_run: "DryRun", options: Mapping[str, str]) -> tuple[str, str, str]:
     shots, seeds = dry_run.plan.shots, dry_run.request.run_seeds
     listed = ", ".join(map(str, seeds))
     if shots:
         return "draws of shots", f"{listed}; all trained with seed {shots.training_seed}", "--shot-seeds"
-    return "seeds", listed, "--seeds" if seeds != (1,) else "default"
+    return "seeds", listed, options["seeds"]
 
 
 def recipe_value(value: Any) -> str:

@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from xmodctl.cli.display import console_for, say
+from xmodctl.cli.output import current_output
 from xmodctl.core.visible import one_line
 
 
@@ -60,7 +61,7 @@ def _progress(console: Console, *text: TextColumn) -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or current_output().quiet,
     )
 
 

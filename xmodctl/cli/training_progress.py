@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from xmodctl.cli.output import current_output
 from xmodctl.cli.progress import Bar, duration
 from xmodctl.core import events
 from xmodctl.core.messages import counted
@@ -68,16 +69,18 @@ class TrainingProgress(Bar):
                     self.say(f"seed {event.seed}: already trained")
 
     def step(self, step: events.StepTaken) -> None:
-        """Move the bar; where there is none, say something every tenth of the way."""
+        """Move the bar; without one, and in a log, say something every tenth of the way, or in detail hundredth."""
         loss, speed = self.speed.add(step)
         fields: dict[str, Any] = {"loss": f"{loss:.3f}", "rate": f"{step.learning_rate:.1e}", "speed": f"{speed:.1f}"}
         if self.task is not None:
             self.bar.update(self.task, completed=step.step, **fields)
-        tenth = 10 * step.step // step.total_steps
-        if not self.console.is_terminal and tenth > self.steps_shown:
-            self.steps_shown = tenth
+        output = current_output()
+        part = (100 if output.verbose else 10) * step.step // step.total_steps
+        if part > self.steps_shown and (output.log or output.verbose or not self.console.is_terminal):
+            self.steps_shown = part
             remaining_seconds = (step.total_steps - step.step) * self.speed.seconds_per_step
-            self.say(
+            is_shown = output.verbose or not self.console.is_terminal
+            (self.say if is_shown else output.write)(
                 f"step {step.step:,} of {step.total_steps:,}, loss {loss:.3f}, learning rate {step.learning_rate:.1e}, "
                 f"{speed:.1f} examples/s, {duration(remaining_seconds)} left"
             )

@@ -66,8 +66,10 @@ def plan_finetune(request: FinetuneRequest) -> DryRun:
     from xmodctl.model import look_up
     from xmodctl.training.cost import estimate, row_counts
     from xmodctl.training.finetune import run_folder
-    from xmodctl.training.planning import resolve_plan
+    from xmodctl.training.repeating import resolve_request, with_seeds
 
-    resolved, model = resolve_plan(request, look_up, request.listen or warn)
-    cost = estimate(resolved.plan, model, row_counts(resolved.plan, request.data_folder), seeds=len(request.run_seeds))
+    request = with_seeds(request)
+    resolved, model = resolve_request(request, look_up, request.listen or warn)
+    folder = Path(resolved.plan.data) if resolved.plan.data else None
+    cost = estimate(resolved.plan, model, row_counts(resolved.plan, folder), seeds=len(request.run_seeds))
     return DryRun(request, resolved, model, cost, run_folder(request, resolved.plan))

@@ -1,6 +1,7 @@
 """`finetune`: from a request to a finished run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,17 +30,19 @@ def finetune(request: FinetuneRequest) -> "Run":
         KeyboardInterrupt: The training was interrupted; the same call resumes it.
     """
     from xmodctl.model import find
-    from xmodctl.training.planning import resolve_plan
+    from xmodctl.training.repeating import check_data, resolve_request, with_seeds
 
+    request = with_seeds(request)
     listen, seeds = request.listen or warn, request.run_seeds
-    resolved, source = resolve_plan(request, find, listen)
+    resolved, source = resolve_request(request, find, listen)
     report_notes(resolved, listen)
     plan = resolved.plan
     folder = run_folder(request, plan)
-    shard = Shard.chosen(request.shard, listen)
+    shard, check = Shard.chosen(request.shard, listen), partial(check_data, request)
     return train_plan(
-        plan, seeds, source, folder, request.on_exists, request.trackers, listen, shard=shard, wait=request.wait
-    )
+        plan, seeds, source, folder, request.on_exists, request.trackers, listen, shard=shard, wait=request.wait,
+        check=check,
+    )  # fmt: skip
 
 
 def train_plan(
@@ -54,6 +57,7 @@ def train_plan(
     only: Sequence[int] | None = None,
     shard: Shard = EVERYTHING,
     wait: bool = False,
+    check: Callable[[Mapping[str, str]], None] = lambda fingerprints: None,  # noqa: ARG005
 ) -> "Run":
     """Train a plan in a folder, and return the run.
 
@@ -68,6 +72,7 @@ def train_plan(
         only: Train these seeds only.
         shard: Train this share of the seeds.
         wait: Whether to wait for seeds that other jobs train.
+        check: Is called with the fingerprints of the data, before anything is trained.
 
     Raises:
         InProgressError: Other jobs train some of the seeds.
@@ -86,6 +91,7 @@ def train_plan(
         data = load_training_data(plan, folder=Path(plan.data) if plan.data else None)
         check_disk(folder, estimate(plan, source, [part.rows for part in data], len(seeds)).disk)
         fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
+        check(fingerprints)
         run = Run.open_shared(jobs, plan, seeds, fingerprints, on_exists)
         if on_exists == "redo" and (kept := Run.kept(folder)):
             listen(Notice(f"{folder} keeps files that xmodctl did not write: {listed(kept)}"))

@@ -76,8 +76,8 @@ def resolve_plan(
     languages = request.languages or (chosen.task.source_language,)
     _check_early(request, languages, chosen.recipe)
     chosen = fitted(chosen, request, languages)
-    recipe = _with_absolute_paths(chosen.recipe)
-    stage_tasks = _stage_tasks(chosen.task, recipe)
+    recipe = with_absolute_paths(chosen.recipe)
+    stage_tasks = stage_tasks_of(chosen.task, recipe)
     listen(ModelLoading(str(request.model)))
     precision = resolve_precision(request.precision)
     model = find(str(request.model))
@@ -135,8 +135,8 @@ def settings(request: PlanRequest) -> Settings:
     recipe = catalog.recipe(str(request.recipe) if request.recipe else task.recipe_for(str(request.model)))
     recipe_origin = f"recipe {recipe.name}"
     recipe_origins = origins(recipe, recipe_origin, request.changes, keys_of(Recipe))
-    task, recipe = _override(task, recipe, request.changes)
-    _check_task(task)
+    task, recipe = override(task, recipe, request.changes)
+    check_task(task)
     if task.is_open and request.data is None:
         raise UserError(f"the task {task.name} is about data of your own; give it with --data FILE or --data DIR")
     return Settings(task, recipe, recipe_origins)
@@ -151,7 +151,7 @@ def fitted(chosen: Settings, request: PlanRequest, languages: Sequence[str]) -> 
     if request.data_folder is None:
         return chosen
     task = fit(chosen.task, request.data_folder, languages)
-    _check_task(task.task)
+    check_task(task.task)
     own = replace(
         chosen, task=task.task, remarks=task.remarks, cautions=task.cautions, training_rows=task.training_rows
     )
@@ -170,7 +170,7 @@ def _for_few_rows(chosen: Settings, request: PlanRequest, languages: int) -> Set
     return replace(chosen, recipe=more.recipe, origins=origins, remarks=(*chosen.remarks, more.remark))
 
 
-def _check_task(task: Task) -> None:
+def check_task(task: Task) -> None:
     """Refuse what older runs may contain, but no new one should begin with.
 
     Raises:
@@ -204,7 +204,7 @@ def origins(recipe: Recipe, recipe_origin: str, overrides: Collection[str], keys
     return {key: "--set" if key in overrides else recipe_origin if key in written else "default" for key in keys}
 
 
-def _override(task: Task, recipe: Recipe, overrides: Mapping[str, Any]) -> tuple[Task, Recipe]:
+def override(task: Task, recipe: Recipe, overrides: Mapping[str, Any]) -> tuple[Task, Recipe]:
     """Apply each key of `--set` to the recipe or the task, whichever has it."""
     recipe_keys, task_keys = keys_of(Recipe), keys_of(Task)
     wrong = [key for key in overrides if key.split(".")[0] not in {*recipe_keys, *task_keys} - {"name", "title"}]
@@ -285,7 +285,7 @@ def _trained_on_corpus(task: Task, languages: Sequence[str], folder: Path | None
     return task.with_values({"source_language": corpora[0]}, origin="--lang")
 
 
-def _with_absolute_paths(recipe: Recipe) -> Recipe:
+def with_absolute_paths(recipe: Recipe) -> Recipe:
     """Return the recipe so that its stages find their local data from any working directory."""
     if not any(stage.data for stage in recipe.stages):
         return recipe
@@ -296,7 +296,7 @@ def _with_absolute_paths(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"stages": stages})
 
 
-def _stage_tasks(task: Task, recipe: Recipe) -> tuple[Task, ...]:
+def stage_tasks_of(task: Task, recipe: Recipe) -> tuple[Task, ...]:
     """Return the tasks of a recipe's stages; each must have the head of the run's own task."""
     kind, tasks = KINDS[task.kind], []
     for stage in recipe.stages:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,11 @@ from xmodctl.run.home import runs_folder
 from xmodctl.run.shards import check_shard
 
 ON_EXISTS = ("resume", "redo", "error")
+
+BESIDE_RUN = frozenset(
+    {"from_run", "overrides", "seeds", "precision", "out", "name", "on_exists", "track", "shard", "wait", "listen"}
+)
+"""Options of a fine-tuning that repeats the plan of a run."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,11 @@ class FinetuneRequest(PlanRequest):
     """Options of a fine-tuning.
 
     Args:
+        task: A shipped task, or the path of a YAML file.
         lang: The language to train in, in any spelling; several in a list or separated by commas.
-        seeds: One training run per seed.
+        from_run: The folder of a run whose plan is repeated, in place of task, language, model, recipe, and data;
+            `overrides` changes it.
+        seeds: One training run per seed; None is 1, or the seeds of `from_run`.
         rows: Train on this many rows in total, equal numbers of each language, drawn at random.
         shots: Train also on this many examples of each language in `shot_langs`.
         shot_langs: Target languages; shots are drawn from their training data, or else from their validation data.
@@ -108,9 +116,11 @@ class FinetuneRequest(PlanRequest):
         listen: Called with each event; without it, cautions become Python warnings.
     """
 
-    lang: str | Sequence[str]
+    task: str | Path = ""
+    lang: str | Sequence[str] = ""
     _: KW_ONLY
-    seeds: int | str | Sequence[int] = 1
+    from_run: str | Path | None = None
+    seeds: int | str | Sequence[int] | None = None
     rows: int | None = None
     shots: int | None = None
     shot_langs: str | Sequence[str] = ()
@@ -129,6 +139,7 @@ class FinetuneRequest(PlanRequest):
         check_choice("--on-exists", self.on_exists, ON_EXISTS)
         check_shard(self.shard)
         check_trackers(self.trackers)
+        self._check_origin()
         self._check_shots()
         if self.rows is not None and self.rows < 1:
             raise UserError(f"--rows {self.rows}: give a whole number of rows, at least 1")
@@ -139,7 +150,7 @@ class FinetuneRequest(PlanRequest):
     @property
     def run_seeds(self) -> tuple[int, ...]:
         """The seeds of the run: with shots, one per draw; else those of the training."""
-        return as_seeds(self.seeds) if self.shots is None else tuple(range(1, self.shot_seeds + 1))
+        return self._seeds if self.shots is None else tuple(range(1, self.shot_seeds + 1))
 
     @property
     def trackers(self) -> tuple[str, ...]:
@@ -158,15 +169,32 @@ class FinetuneRequest(PlanRequest):
         """The examples of target languages to train on."""
         if self.shots is None:
             return None
-        return ShotRequest(self.shots, as_selection(self.shot_langs), as_seeds(self.seeds)[0])
+        return ShotRequest(self.shots, as_selection(self.shot_langs), self._seeds[0])
 
     @property
     def requested_rows(self) -> int | None:
         """The number of rows to train on, over all languages."""
         return self.rows
 
+    @property
+    def _seeds(self) -> tuple[int, ...]:
+        return as_seeds(1 if self.seeds is None else self.seeds)
+
+    def _check_origin(self) -> None:
+        if self.from_run is None:
+            if not self.task or not self.lang:
+                raise UserError("give --task TASK and --lang LANG, or repeat the plan of a run with --from-run RUN")
+            return
+        for option in fields(self):
+            if option.name not in BESIDE_RUN and (getattr(self, option.name) or None) != (option.default or None):
+                name = "--lang-column" if option.name == "language_column" else f"--{option.name.replace('_', '-')}"
+                raise UserError(
+                    f"{name} cannot be combined with --from-run, which takes it from the run; change the plan with "
+                    f"--set KEY=VALUE, or give --task, --lang, and the other options in place of --from-run"
+                )
+
     def _check_shots(self) -> None:
-        seeds, langs = as_seeds(self.seeds), as_selection(self.shot_langs)
+        seeds, langs = self._seeds, as_selection(self.shot_langs)
         if self.shots is None:
             if self.shot_seeds != 1:
                 raise UserError(

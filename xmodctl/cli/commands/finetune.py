@@ -1,11 +1,13 @@
 """`xmodctl finetune`."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.defaults import from_command_line
 from xmodctl.cli.loading import say_loading
 from xmodctl.cli.options import OUTPUT, TRAINING
 
@@ -17,10 +19,30 @@ PANEL = "Train"
 ORDER = 1
 
 
+Task = Annotated[
+    str, typer.Option("--task", metavar="TASK", help="A shipped task or your own YAML file. Required with --lang.")
+]
 Languages = Annotated[
     str,
     typer.Option(
         "--lang", metavar="LANG", help="The language to train in: `en_XX`, `en`, `English`; or several: `en,de`."
+    ),
+]
+FromRun = Annotated[
+    Path | None,
+    typer.Option(
+        "--from-run",
+        metavar="RUN",
+        help="Repeat the plan of a run, with the changes of --set, in place of --task, --lang, and the other options.",
+    ),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds",
+        metavar="N[,N...]",
+        help="Comma-separated seeds; one training run per seed. Default: 1, or the seeds of --from-run.",
+        rich_help_panel=TRAINING,
     ),
 ]
 TotalRows = Annotated[
@@ -74,12 +96,13 @@ Trackers = Annotated[
 
 def finetune(
     ctx: typer.Context,
-    task: options.Task,
-    lang: Languages,
+    task: Task = "",
+    lang: Languages = "",
+    from_run: FromRun = None,
     model: options.Model = options.DEFAULT_MODEL,
     recipe: options.Recipe = None,
     overrides: options.Overrides = None,
-    seeds: options.Seeds = "1",
+    seeds: Seeds = None,
     shots: Shots = None,
     shot_langs: ShotLanguages = "",
     shot_seeds: ShotSeeds = 1,
@@ -115,23 +138,33 @@ def finetune(
     - `xmodctl finetune --task paws-x --lang en,de --set sampling_alpha=0.3`
 
     - `xmodctl finetune --task xnli --lang en --shots 10 --shot-langs de,sw --shot-seeds 5`
+
+    - `xmodctl finetune --from-run runs/my-run --set learning_rate=1e-5`
     """
-    say_loading(model)
+    if from_run is not None:  # the run's model and data come before those of the project
+        model, data = from_command_line(ctx, "model", options.DEFAULT_MODEL), from_command_line(ctx, "data", None)
+    say_loading(from_run or model)
+    from xmodctl.core.schema import parse_override
+
+    _train(
+        ctx, json, dry_run, task=task, lang=lang, from_run=from_run, model=model, recipe=recipe, data=data,
+        overrides=dict(map(parse_override, overrides or ())), language_column=language_column, rows=rows, limit=limit,
+        precision=precision, seeds=seeds, shots=shots, shot_langs=shot_langs, shot_seeds=shot_seeds, name=name, out=out,
+        on_exists=on_exists, track=track or (), shard=shard, wait=wait,
+    )  # fmt: skip
+
+
+def _train(ctx: typer.Context, as_json: bool, is_dry: bool, **request: Any) -> None:
+    """Train, or plan the training, and print what comes of it."""
     from xmodctl.cli.defaults import origins
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.training_progress import TrainingProgress
-    from xmodctl.core.schema import parse_override
     from xmodctl.training.dry_run import plan_finetune
     from xmodctl.training.finetune import finetune as train
 
     with Drawing(TrainingProgress) as listen:
-        result = (plan_finetune if dry_run else train)(
-            task, lang, model=model, recipe=recipe, overrides=dict(map(parse_override, overrides or ())), data=data,
-            language_column=language_column, rows=rows, limit=limit, precision=precision, seeds=seeds, shots=shots,
-            shot_langs=shot_langs, shot_seeds=shot_seeds, name=name, out=out, on_exists=on_exists,
-            track=track or (), shard=shard, wait=wait, listen=listen,
-        )  # fmt: skip
-    _show(result, origins(ctx), as_json=json)
+        result = (plan_finetune if is_dry else train)(**request, listen=listen)
+    _show(result, origins(ctx), as_json=as_json)
 
 
 def _show(run: "Run | DryRun", origins: Mapping[str, str], *, as_json: bool) -> None:
