@@ -153,6 +153,17 @@ def test_data_that_does_not_exist_is_refused_with_the_name_of_its_origin_unless_
     assert "XMODCTL_DATA names the data nope, which does not exist" in refused(run(*words))
 
 
+def test_a_command_with_a_run_does_not_take_the_model_and_data_of_the_environment(project, trained, monkeypatch):
+    folder, data = trained
+    assert run("eval-transfer", "--run", folder, "--langs", "en").exit_code == 0
+    monkeypatch.setenv("XMODCTL_DATA", "nope")
+    monkeypatch.setenv("XMODCTL_MODEL", "nope")
+    result = run("inspect", "--run", folder, "--lang", "en")
+    assert result.exit_code == 0, result.output
+    assert str(data) in result.stderr or "no errors in en" in result.stdout
+    assert run("finetune", "--from-run", folder, "--dry-run").exit_code == 0
+
+
 def test_python_functions_do_not_read_the_file(project):
     import xmodctl
 

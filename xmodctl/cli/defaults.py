@@ -71,7 +71,7 @@ def give_defaults(context: Any, command: Any, words: Sequence[str]) -> None:
 
     chosen = context.meta[CHOSEN] = defaults()
     values = _default_map(command, chosen)
-    is_given = any(word == "--data" or word.startswith("--data=") for word in words)
+    is_given = any(word.partition("=")[0] in ("--data", "--run", "--from-run") for word in words)
     if "data" in values and not is_given and not file_and_sheet(values["data"])[0].exists():
         raise UserError(
             f"{chosen['data'].origin} names the data {values['data']}, which does not exist; "

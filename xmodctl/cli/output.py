@@ -71,7 +71,7 @@ def output_of(
     token = _output.set(output)
     try:
         with _libraries(output):
-            output.write(f"$ {shlex.join(words)}")
+            output.write(f"$ {words[0]} {shlex.join(words[1:])}")
             if verbose:
                 _say_versions()
             yield output

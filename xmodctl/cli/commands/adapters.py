@@ -160,7 +160,9 @@ def mix_adapters(
     head_text: Annotated[
         list[str] | None,
         typer.Option(
-            "--head-text", metavar="FILE", help="Text to train a missing masked-LM head on. Default: that of --text."
+            "--head-text",
+            metavar="FILE",
+            help="Text to train a missing masked-LM head on. Default: the text of --text.",
         ),
     ] = None,
     json: options.Json = False,

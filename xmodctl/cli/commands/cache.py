@@ -52,11 +52,16 @@ def list_entries(json: options.Json = False) -> None:
 @cache.command()
 def prune(
     older_than: Annotated[
-        float | None, typer.Option("--older-than", metavar="DAYS", help="Remove what was not used for so many days.")
+        float | None,
+        typer.Option("--older-than", metavar="DAYS", help="Remove entries that were not used for this many days."),
     ] = None,
     max_size: Annotated[
         float | None,
-        typer.Option("--max-size", metavar="GB", help="Remove the least recently used until the rest is this small."),
+        typer.Option(
+            "--max-size",
+            metavar="GB",
+            help="Remove the least recently used entries until the rest takes at most this much.",
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, and show what would be removed.")] = False,
@@ -64,7 +69,7 @@ def prune(
 ) -> None:
     """Remove entries of the cache. They are made again when they are needed; imported adapters always stay.
 
-    What another process is writing stays, too.
+    Entries that another process is writing stay, too.
 
     Examples:
 

@@ -27,10 +27,11 @@ def doctor(
         typer.Option("--run", metavar="DIR", help="Verify the files of a run's folder instead of this machine."),
     ] = None,
     online: Annotated[
-        bool, typer.Option("--online", help="Ask the Hub whether it has every location of the tasks, instead.")
+        bool, typer.Option("--online", help="Check instead that the Hub has the data of every shipped task.")
     ] = False,
     task: Annotated[
-        str | None, typer.Option("--task", metavar="TASKS", help="With --online: only these tasks, between commas.")
+        str | None,
+        typer.Option("--task", metavar="TASKS", help="With --online: check only these tasks, separated by commas."),
     ] = None,
     json: options.Json = False,
 ) -> None:

@@ -30,7 +30,7 @@ DataOverrides = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Override how this data is written, as in `labels_mapped.DATE=O`; with `--task`, also `pooling`, `layer`, "
+        help="Override how the data is read, as in `labels_mapped.DATE=O`; with `--task`, also `pooling`, `layer`, "
         "`prefix`, `max_length`. Repeatable.",
         rich_help_panel=DATA,
     ),
@@ -54,7 +54,7 @@ MixText = Annotated[
     typer.Option(
         "--mix-text",
         metavar="[LANG=]FILE",
-        help="Text on which the weights of `LANG=mix` are found, those with the lowest masked-LM loss; repeatable.",
+        help="Text to choose the weights of `LANG=mix` on: those with the lowest masked-LM loss; repeatable.",
         rich_help_panel=DATA,
     ),
 ]

@@ -26,7 +26,7 @@ def explain(
     ] = None,
     lang: Annotated[str, typer.Option("--lang", metavar="LANG", help="The language to explain.")] = ...,  # type: ignore[assignment]
     split: options.Split = "test",
-    data: options.Data = None,
+    data: options.RunData = None,
     text: Annotated[
         list[Path] | None,
         typer.Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.defaults import from_command_line
 from xmodctl.cli.loading import say_loading
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ OptionalSplit = Annotated[
 
 
 def inspect(
+    ctx: typer.Context,
     lang: DataLanguage,
     task: OptionalTask = None,
     run: OfRun = None,
@@ -75,6 +77,8 @@ def inspect(
 
     - `xmodctl inspect --run runs/my-run --lang ur --errors right-in-source`
     """
+    if run is not None:  # its model and data come before those of the project
+        model, data = from_command_line(ctx, "model", options.DEFAULT_MODEL), from_command_line(ctx, "data", None)
     say_loading(f"the tokenizer of {model if run is None else run}")
     from xmodctl.cli import display
     from xmodctl.cli.drawing import draw_notice

@@ -19,7 +19,9 @@ def langs(
     model: options.Model = options.DEFAULT_MODEL,
     task: Annotated[
         str | None,
-        typer.Option("--task", metavar="TASKS", help="Also show which languages tasks (between commas) have data in."),
+        typer.Option(
+            "--task", metavar="TASKS", help="Tasks, separated by commas: also show which languages they have data in."
+        ),
     ] = None,
     data: options.Data = None,
     language_column: options.LanguageColumn = None,
@@ -27,7 +29,8 @@ def langs(
         bool | None,
         typer.Option(
             "--fertility/--no-fertility",
-            help="Measure how many pieces the tokenizer makes of a word, on data of this disk (default: for a map).",
+            help="Measure how many pieces the tokenizer makes of a word, on data that is on this disk. Default: for "
+            "several tasks, or with --out.",
         ),
     ] = None,
     out: Annotated[

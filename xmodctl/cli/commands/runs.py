@@ -109,7 +109,7 @@ def show(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or of added languages.")],
     json: options.Json = False,
 ) -> None:
-    """Show what a run is: its plan, the state of each seed, its scores, its size, and the commands that come next.
+    """Show a run: its plan, the state of each seed, its scores, its size, and the commands that come next.
 
     Examples:
 
@@ -133,14 +133,14 @@ def show(
 @runs.command("rm")
 def rm(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs, or of added languages.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Remove runs, after a question.
+    """Remove runs, after you confirm.
 
-    Only files that xmodctl wrote are removed; others stay in the folder, and links are not followed. A run that a
-    command works on is refused. If you stop the command, run it again to finish.
+    Only files that xmodctl wrote are removed; others stay in the folder, and links are not followed. A run that another
+    command is using is refused. If you stop the command, run it again to finish.
 
     Examples:
 
