@@ -8,10 +8,10 @@ from command_line import refused, run
 from scored_runs import scored_run
 
 import xmodctl
+from xmodctl.core.arguments import PLOTS
 from xmodctl.core.errors import UserError
 from xmodctl.reports.figures import COLUMN_WIDTH, image
 from xmodctl.reports.gathering import gather
-from xmodctl.reports.requests import PLOTS
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,21 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 POOLINGS = ("mean", "cls")
 """Values of `--pooling`: the mean over all tokens of a text, or its first token."""
 
+TEXT_FORMATS = ("text", "jsonl", "csv", "tsv", "json", "parquet")
+"""Formats of texts to embed."""
+
+INPUT_FORMATS = (*TEXT_FORMATS, "conll")
+"""Formats of rows to predict."""
+
+ERRORS = 20
+"""The worst errors per language that a report shows, unless `--errors` says otherwise."""
+
+PLOTS = ("scores", "gaps", "heat-map", "curves")
+"""The figures of a report."""
+
+TERMINAL = "terminal"
+"""What `--format` calls the table that the command line draws; it is never written to a file."""
+
 
 def check_choice(option: str, value: str, allowed: Sequence[str]) -> None:
     """Refuse a value that is not allowed.

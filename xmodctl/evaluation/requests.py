@@ -5,7 +5,16 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from xmodctl.core.arguments import POOLINGS, PRECISIONS, as_paths, as_selection, check_choice, check_limit
+from xmodctl.core.arguments import (
+    INPUT_FORMATS,
+    POOLINGS,
+    PRECISIONS,
+    TEXT_FORMATS,
+    as_paths,
+    as_selection,
+    check_choice,
+    check_limit,
+)
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 from xmodctl.run.shards import check_shard
@@ -15,8 +24,6 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 CONTROLS = ("source", "none")
-TEXT_FORMATS = ("text", "jsonl", "csv", "tsv", "json", "parquet")
-INPUT_FORMATS = (*TEXT_FORMATS, "conll")
 
 
 @dataclass(frozen=True)

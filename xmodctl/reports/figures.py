@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.core.arguments import check_choice
+from xmodctl.core.arguments import PLOTS, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.visible import one_line
 from xmodctl.evaluation.results import MAJORITY_BASELINE
-from xmodctl.reports.requests import PLOTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

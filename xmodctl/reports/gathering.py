@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from xmodctl.catalog.task import Task
+from xmodctl.core.arguments import ERRORS
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.agreement import agreeing
 from xmodctl.evaluation.compare import compare_controls, compare_rows
@@ -19,7 +20,6 @@ from xmodctl.reports.error_analysis import ErrorAnalyzer
 from xmodctl.reports.language import Language
 from xmodctl.reports.notes import Notes, listed
 from xmodctl.reports.parallel_errors import ParallelErrors
-from xmodctl.reports.requests import ERRORS
 from xmodctl.reports.study import Study, StudyRun
 from xmodctl.run.run import Run
 

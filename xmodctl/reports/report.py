@@ -3,11 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from xmodctl.core.arguments import TERMINAL
 from xmodctl.core.files import check_can_write, whole_file
 from xmodctl.core.requests import command
 from xmodctl.reports.formats import load_format
 from xmodctl.reports.gathering import gather
-from xmodctl.reports.requests import TERMINAL, ReportRequest
+from xmodctl.reports.requests import ReportRequest
 from xmodctl.reports.study import Study
 from xmodctl.run.run import newest_run
 

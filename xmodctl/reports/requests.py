@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from xmodctl.core.arguments import POOLINGS, as_paths, as_selection, check_choice
+from xmodctl.core.arguments import ERRORS, PLOTS, POOLINGS, TERMINAL, as_paths, as_selection, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 from xmodctl.core.reading import file_and_sheet
@@ -14,19 +14,10 @@ from xmodctl.reports.formats import DEFAULT, format_names, format_of, is_figure
 if TYPE_CHECKING:
     from xmodctl.run.run import Run
 
-ERRORS = 20
-"""Worst errors shown per language, unless said otherwise."""
-
 VECTORS = "sentence-transformers"
 ONNX = "onnx"
 EXPORT_FORMATS = ("transformers", VECTORS, ONNX)
 """What `export` writes."""
-
-PLOTS = ("scores", "gaps", "heat-map", "curves")
-"""The figures."""
-
-TERMINAL = "terminal"
-"""What `--format` calls the table that the command line draws; it is never written to a file."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import typer
 from xmodctl.cli import options
 from xmodctl.cli.loading import say_loading
 from xmodctl.cli.options import DATA, OUTPUT
-from xmodctl.evaluation.requests import TEXT_FORMATS
+from xmodctl.core.arguments import TEXT_FORMATS
 
 PANEL = "Models and adapters"
 ORDER = 2

@@ -8,7 +8,7 @@ import typer
 from xmodctl.cli import options
 from xmodctl.cli.loading import NEWEST_RUN, say_loading
 from xmodctl.cli.options import DATA, OUTPUT
-from xmodctl.evaluation.requests import INPUT_FORMATS
+from xmodctl.core.arguments import INPUT_FORMATS
 
 PANEL = "Models and adapters"
 ORDER = 1

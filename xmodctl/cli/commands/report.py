@@ -7,8 +7,8 @@ import typer
 
 from xmodctl.cli import options
 from xmodctl.cli.options import OUTPUT
+from xmodctl.core.arguments import ERRORS, PLOTS, TERMINAL
 from xmodctl.reports.formats import format_names
-from xmodctl.reports.requests import ERRORS, PLOTS, TERMINAL
 
 if TYPE_CHECKING:
     from xmodctl.reports.study import Study
