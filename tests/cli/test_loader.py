@@ -77,4 +77,4 @@ def test_completion_offers_the_commands():
         prog_name="xmodctl",
         env={"_XMODCTL_COMPLETE": "complete_bash", "COMP_WORDS": "xmodctl e", "COMP_CWORD": "1"},
     )
-    assert result.stdout.split() == ["eval-transfer", "embed", "export"]
+    assert result.stdout.split() == ["eval-transfer", "explain", "embed", "export"]
