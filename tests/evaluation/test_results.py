@@ -68,7 +68,9 @@ def test_a_line_that_is_no_prediction_is_refused_with_its_number(change, tmp_pat
 @pytest.mark.parametrize(
     ("key", "value"),
     [("seed", {}), ("language", ["en"]), ("metrics", []), ("value", "high"), ("limited", "x"),
-     ("source_languages", 3), ("metrics", {"accuracy": [1]}), ("predictions", None), ("n", None)],
+     ("source_languages", 3), ("metrics", {"accuracy": [1]}), ("predictions", None), ("n", None),
+     ("mixture", {}), ("mixture", {"name": "a", "weights": {"a": 1}, "by": "text", "details": {}, "packages": {}}),
+     ("mixture", {"name": "a", "weights": {"a": 1}, "by": "given", "details": {}, "packages": {"a": {}}})],
 )  # fmt: skip
 def test_a_row_with_a_value_of_the_wrong_type_is_refused_with_its_line(key, value, tmp_path):
     path = tmp_path / "results.jsonl"

@@ -124,6 +124,42 @@ def record_of(package: Attached | None) -> dict[str, Any] | None:
     return record
 
 
+@dataclass(frozen=True)
+class _Package:
+    sha256: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class _Record:
+    name: str
+    weights: dict[str, float]
+    by: str
+    details: dict[str, Any]
+    packages: dict[str, _Package]
+
+
+@dataclass(frozen=True)
+class _Text:
+    lines: int
+    origins: str
+
+
+def check_record(record: Any) -> None:
+    """Check that a record is one that `Mixture.to_json` made, or None.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if record is None:
+        return
+    from pydantic import TypeAdapter
+
+    checked = TypeAdapter(_Record).validate_python(record)
+    if checked.by == BY_TEXT:
+        TypeAdapter(_Text).validate_python(checked.details)
+
+
 def described(record: Mapping[str, Any]) -> str:
     """Return what `Mixture.to_json` recorded, as notes and cards show it."""
     weights = " + ".join(f"{weight:.3g} {adapter}" for adapter, weight in record["weights"].items())

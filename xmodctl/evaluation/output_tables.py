@@ -3,13 +3,17 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.json_text import json_text
 from xmodctl.core.messages import quoted
 from xmodctl.core.visible import without_formula
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -113,11 +117,32 @@ def _write_parquet(part: Path, parts: Iterable[Rows]) -> None:
     tables: list[pa.Table] = []
     try:
         for rows in parts:
-            tables.append(pa.Table.from_pylist([encodable(dict(row)) for row in rows]))
+            tables.append(arrow_table(rows))
     finally:
-        try:
+        with arrow_errors():
             table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
             pq.write_table(table, part)
-        except pa.ArrowException as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"the rows do not fit into one Parquet table ({reason}); write to a .jsonl file") from error
+
+
+def arrow_table(rows: Rows) -> "pa.Table":
+    """Return rows as a table, with the columns of the first one.
+
+    Raises:
+        UserError: A column has values that no type of Parquet holds together, such as numbers and objects.
+    """
+    import pyarrow as pa
+
+    with arrow_errors():
+        return pa.Table.from_pylist([encodable(dict(row)) for row in rows])
+
+
+@contextmanager
+def arrow_errors() -> Iterator[None]:
+    """Turn values that Parquet does not hold into one sentence."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the rows do not fit into one Parquet table ({reason}); write to a .jsonl file") from error

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation.output_tables import encodable, json_lines
+from xmodctl.evaluation.output_tables import arrow_errors, arrow_table, json_lines
 
 MATRICES = (".npy", ".safetensors")
 SUFFIXES = (*MATRICES, ".parquet", ".jsonl")
@@ -149,22 +149,17 @@ def _write_parquet(part: Path, parts: Iterable[VectorPart], dimensions: int, set
     writer: pq.ParquetWriter | None = None
     try:
         for each in parts:
-            table = pa.Table.from_pylist([encodable(row) for row in each.rows])
+            table = arrow_table(each.rows)
             vectors = pa.FixedSizeListArray.from_arrays(pa.array(each.vectors.reshape(-1)), dimensions)
             table = table.append_column("embedding", vectors)
             if writer is None:
                 fields = [item.with_type(pa.string()) if pa.types.is_null(item.type) else item for item in table.schema]
                 schema = pa.schema(fields, metadata={f"xmodctl.{key}": value for key, value in settings.items()})
                 writer = pq.ParquetWriter(part, schema)
-            try:
+            with arrow_errors():
                 if table.column_names != writer.schema.names:
                     raise pa.ArrowInvalid("later rows have other columns")
                 writer.write_table(table.cast(writer.schema))
-            except pa.ArrowException as error:
-                reason = str(error).splitlines()[0]
-                raise UserError(
-                    f"the rows do not fit into one Parquet table ({reason}); write to a .jsonl file"
-                ) from error
     finally:
         if writer is not None:
             writer.close()

@@ -6,7 +6,7 @@ from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from xmodctl.adapters.mixtures import described_all
+from xmodctl.adapters.mixtures import check_record, described_all
 from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
@@ -136,6 +136,7 @@ class Row:
         numbers = {name: _number(value[name]) for name in ("value", "baseline", "ci_low", "ci_high")}
         metrics = {name: _number(metric) for name, metric in value["metrics"].items()}
         kept = {name: inner for name, inner in value.items() if name in known}
+        check_record(kept.get("mixture"))
         row: Self = validator(cls).validate_python({**kept, **numbers, "metrics": metrics})
         return row
 
