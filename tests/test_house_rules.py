@@ -118,7 +118,7 @@ def vague_names() -> Iterator[str]:
 
 def old_phrases() -> Iterator[str]:
     pattern = re.compile("|".join(f"({phrase})" for phrase in PHRASES), re.IGNORECASE)
-    folders = [ROOT / name for name in ("xmodctl", "tasks", "recipes", "tables", "docs", "bench")]
+    folders = [ROOT / name for name in ("xmodctl", "tasks", "recipes", "docs", "bench")]
     paths = [path for folder in folders for path in folder.rglob("*")] + [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
     for path in sorted(path for path in paths if path.suffix in (".py", ".md", ".yaml", ".jinja")):
         if "demonstration" not in path.parts:

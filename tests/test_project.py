@@ -29,7 +29,7 @@ def packages() -> set[str]:
         for path in (ROOT / "xmodctl").rglob("*.py")
         if "__pycache__" not in path.parts
     }
-    return result | {"xmodctl.tasks", "xmodctl.recipes", "xmodctl.tables"}
+    return result | {"xmodctl.tasks", "xmodctl.recipes", "xmodctl.tasks.tables"}
 
 
 def test_the_list_of_packages_is_the_tree():
@@ -183,7 +183,7 @@ def test_whoever_imports_the_wheel_gets_its_types(distributions, tmp_path):
 def test_the_wheel_holds_tasks_recipes_and_demonstration_and_no_generic_name(distributions):
     names = zipfile.ZipFile(next(distributions.glob("*.whl"))).namelist()
     for wanted in (
-        "xmodctl/tasks/xnli.yaml", "xmodctl/recipes/nli.yaml", "xmodctl/tables/mini-xnli.yaml",
+        "xmodctl/tasks/xnli.yaml", "xmodctl/recipes/nli.yaml", "xmodctl/tasks/tables/mini-xnli.yaml",
         "xmodctl/py.typed", "xmodctl/model/known.yaml",
         "xmodctl/languages/families.yaml", "xmodctl/data/demonstration/nli/en/train.jsonl",
         "xmodctl/reports/card.md.jinja", "xmodctl/reports/formats/report.html.jinja",

@@ -18,7 +18,7 @@ SHARED = "_"
 
 
 def shipped_folder(name: str) -> Path:
-    """Return the folder `tasks`, `recipes`, or `tables`: inside the package when installed, beside it in a checkout."""
+    """Return the folder `tasks` or `recipes`: inside the package when installed, beside it in a checkout."""
     package = Path(__file__).parents[1]
     return package / name if (package / name).is_dir() else package.parent / name
 
@@ -83,7 +83,7 @@ def recipe(name: str) -> Recipe:
 @cache
 def published_tables() -> dict[str, PublishedTable]:
     """Return the shipped tables of published scores by name."""
-    paths = sorted(shipped_folder("tables").glob("*.yaml"))
+    paths = sorted((shipped_folder("tasks") / "tables").glob("*.yaml"))
     return {path.stem: read(PublishedTable, path, name=path.stem) for path in paths}
 
 

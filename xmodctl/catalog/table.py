@@ -1,4 +1,4 @@
-"""A published table of scores (`tables/*.yaml`): what a run is compared with by `reproduce`."""
+"""A published table of scores (`tasks/tables/*.yaml`): what a run is compared with by `reproduce`."""
 
 from pydantic import Field, model_validator
 
