@@ -327,7 +327,7 @@ def test_labels_that_count_from_one_are_named_by_the_task(tmp_path):
     ("change", "message"),
     [
         ({"label": 2}, "`label` is 2, but the row has 2 choices"),
-        ({"label": "first"}, '`label` is "first"; expected the number of the right choice'),
+        ({"label": "first"}, '`label` is "first"; expected the right choice: its number, from 0'),
         ({"choice2": ""}, "`choice2` is empty"),
         ({"choice2": None}, "`choice2` is empty (null)"),
     ],

@@ -199,7 +199,7 @@ def test_labels_that_differ_in_case_are_the_same_and_reported(tmp_path):
 def test_rows_in_no_known_language_are_counted(tmp_path):
     rows = [*tickets(), *[(f"odd {i}", "login", "x1") for i in range(3)]]
     fitted = fit(library.task("classification"), put(tmp_path, "d.csv", csv_text(rows)), ["en"])
-    assert "`x1` is no language that is known, and is used only if you name it (3 rows: " in fitted.cautions[0]
+    assert "`x1` is not the code or the name of a known language (3 rows: " in fitted.cautions[0]
 
 
 BAD: dict[str, tuple[str, str]] = {

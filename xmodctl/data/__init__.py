@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xmodctl.data.rows import Rows, coverage, load_examples, load_rows, offers, what_there_is
+    from xmodctl.data.rows import Rows, coverage, load_examples, load_rows, offers, unusable, what_there_is
 
 __all__ = [
     "Rows",
@@ -15,6 +15,7 @@ __all__ = [
     "load_examples",
     "load_rows",
     "offers",
+    "unusable",
     "what_there_is",
 ]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xmodctl.catalog import catalog
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import counted, listed, quoted, shell_setting
@@ -31,6 +32,8 @@ from xmodctl.languages.tags import read as read_language
 
 NO_LABEL = ("-", "-1", "-1.0")
 """What stands for no label in data."""
+_MISSING = ("nan", "none", "null", "n/a", "na", "#n/a")
+"""What programs write in place of a missing value."""
 _FLAGS = ("0", "1", "0.0", "1.0", "false", "true", "False", "True")
 """What says whether a row has the label of a column."""
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
@@ -166,8 +169,15 @@ def _first_row(task: Task, files: Sequence[DataFileOf]) -> Raw:
     raise UserError(f"{path} contains no rows; a row is an object, such as one with {_example(task)}")
 
 
-def _example(task: Task) -> str:
-    return ",".join([*(name for name in _provisional(task) if name != "id"), "language"])
+def _example(task: Task, fields: int = 0) -> str:
+    """Return a header line: with `fields` names if that is known and the kind has as many, else with all names."""
+    names = [name for name in _provisional(task) if name != "id"]
+    needed = [name for name in names if task.missing.get(name) != "optional"]
+    if "choices" in needed and fields > len(needed) + 1:
+        first = ["question"] if fields > len(needed) + 2 else []
+        letters = [chr(ord("A") + number) for number in range(fields - len(first) - len(needed))]
+        needed = [*first, *(name for column in needed for name in (letters if column == "choices" else [column]))]
+    return ",".join([*(needed if len(needed) + 1 == fields else names), "language"])
 
 
 def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
@@ -183,6 +193,7 @@ def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
     for column, presence in task.missing.items():
         free = [name for name in header if name not in used]
         candidates = usual_columns(column, free, task.missing)
+        others = {name for other in task.missing for name in usual_columns(other, free, task.missing)}
         several = _several_columns(task, column, free, candidates, first, path)
         if several:
             columns[column] = several
@@ -196,7 +207,7 @@ def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
                 f"{shell_setting(f'columns.{column}', candidates[0])}"
             )
         elif presence == "required":
-            raise UserError(_no_column(task, column, free, header, path))
+            raise UserError(_no_column(task, column, [name for name in free if name not in others], header, path))
     return ({"columns": {**task.columns, **columns}} if columns else {}), str(path)
 
 
@@ -229,12 +240,23 @@ def _several_columns(
 def _no_column(task: Task, column: str, free: Sequence[str], header: Sequence[str], path: Path) -> str:
     names = listed(map(str, header)) or "none"
     problem = f"{path}: no column is called {column} or similar (the columns are {names})"
-    if not free:
-        return f"{problem}; add one, or choose another task: `xmodctl tasks list`"
-    guess = nearest(column, free) or free[-1 if column == KINDS[task.kind].gold_column else 0]
-    remedy = f"name it with {shell_setting(f'columns.{column}', guess)}"
+    if len(free) < (2 if column == "choices" else 1):
+        others = [
+            f"--task {other.name}"
+            for other in catalog.tasks().values()
+            if other.kind == task.kind and not other.languages and column not in other.missing
+        ]
+        added = "columns for two choices or more" if column == "choices" else "one"
+        return f"{problem}; add {added}, or use {' or '.join(others) or 'another task: `xmodctl tasks list`'}"
+    if column == "choices":
+        choices = free[1:-1] if len(free) > 3 else free[: max(2, len(free) - 1)]
+        remedy = f"name them with --set {shlex.quote(f'columns.choices={json.dumps(choices, ensure_ascii=False)}')}"
+    else:
+        guess = nearest(column, free) or free[-1 if column == KINDS[task.kind].gold_column else 0]
+        remedy = f"name it with {shell_setting(f'columns.{column}', guess)}"
     if format_of(path) in (".csv", ".tsv"):
-        remedy += f", or, if the first line of the file is a row, add a header line above it, such as {_example(task)}"
+        example = _example(task, len(header))
+        remedy += f", or, if the first line of the file is a row, add a header line above it, such as {example}"
     return f"{problem}; {remedy}"
 
 
@@ -267,7 +289,8 @@ def _column_remarks(task: Task, data: Path, changes: dict[str, Any]) -> list[str
 def _language_cautions(data: Path, survey: Survey) -> list[str]:
     unknown = {code: uses for code, uses in survey.languages.items() if read_language(code) is None}
     return [
-        f"{data}: `{code}` is no language that is known, and is used only if you name it ({uses})"
+        f"{data}: `{code}` is not the code or the name of a known language ({uses}); correct it, or such rows are "
+        f"scored only with --langs {shlex.quote(f'{code}=ADAPTER')}"
         for code, uses in unknown.items()
     ]
 
@@ -312,7 +335,7 @@ def _labels(task: Task, data: Path, survey: Survey) -> tuple[str, ...]:
         have = listed(map(str, _shown_labels(labels))) or "none"
         if names and _are_numbers(names) != _are_numbers([*absent]) and all(map(_are_alike, (names, [*absent]))):
             words = [*absent] if _are_numbers(names) else names
-            order = shlex.quote(f"labels={json.dumps(sorted(words), ensure_ascii=False)}")
+            order = shlex.quote(f"labels={json.dumps(kind.labels_of(words), ensure_ascii=False)}")
             raise UserError(
                 f"{data}: labels are {'numbers' if _are_numbers(names) else 'words'} in the training rows ({have}) and "
                 f"{'words' if _are_numbers(names) else 'numbers'} in others ({shown}{more}); write the same labels in "
@@ -347,6 +370,11 @@ def _label_cautions(data: Path, survey: Survey, labels: Sequence[str]) -> list[s
         setting = shlex.quote(f"labels={json.dumps([name, *labels], ensure_ascii=False)}")
         count = counted(survey.trained[name], "training row")
         cautions.append(f"{data}: {name} stands for no label ({count}); if it is a label: --set {setting}")
+    for name in (name for name in survey.trained if name.casefold() in _MISSING):
+        count = counted(survey.trained[name], "training row")
+        cautions.append(
+            f"{data}: {quoted(name)} counts as a label ({count}); if it means that there is none, remove these rows"
+        )
     numbers = [name for name in labels if _are_numbers([name])]
     if numbers and len(numbers) < len(labels):
         cautions.append(f"{data}: some labels are numbers ({listed(numbers)}) and others are words; is that intended?")

@@ -1,7 +1,7 @@
 """Rows of one language and split in the columns of their kind of task, checked before anything is computed."""
 
 from collections.abc import Collection, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -135,6 +135,33 @@ def load_examples(
     examples = ExampleCollector(ids)
     _read_rows(source, reader, examples, limit=limit, training=split == "train")
     return examples.by_id, examples.fingerprint
+
+
+def unusable(task: Task, split: Split, folder: Path, *, limit: int | None = None) -> dict[str, UserError]:
+    """Return why rows of a split cannot be scored: language and split -> the error. Each file is read once.
+
+    All rows of a file with several languages are checked together, whatever `limit` says.
+
+    Raises:
+        UserError: The folder cannot be read at all.
+    """
+    failures: dict[str, UserError] = {}
+    seen: set[str] = set()
+    for language in (code for code, splits in coverage(task, folder).items() if split in splits):
+        name, most = f"{language} {split}", limit
+        try:
+            source = local.find(task, folder, language, split, single_language=True)
+            if source.language_columns:
+                if source.origin in seen:
+                    continue
+                seen.add(source.origin)
+                columns = {column: names for column, names in source.columns.items() if column != "id"}  # by language
+                source, name, most = replace(source, language_columns=(), columns=columns), split, None
+            reader = KINDS[task.kind].row_reader(task, source)
+            _read_rows(source, reader, ExampleCollector(()), limit=most, training=False)
+        except UserError as error:
+            failures[name] = error
+    return failures
 
 
 def _read_rows(

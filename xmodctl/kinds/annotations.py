@@ -17,7 +17,10 @@ _ALONE = (
 )  # fmt: skip
 """Letters of scripts without spaces between words, each of which is a word: Thai, Lao, Burmese, Khmer, Kana, Han."""
 
-_EXPECTED = 'expected spans, such as [[0, 4, "PER"]] or [{"start": 0, "end": 4, "label": "PER"}]'
+_EXPECTED = (
+    'expected spans, such as [[0, 4, "PER"]] or [{"start": 0, "end": 4, "label": "PER"}], or [] for none; correct or '
+    "remove the row"
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -161,8 +164,9 @@ def _trimmed(text: str, span: Annotation, column: str) -> Annotation:
     if not 0 <= span.start < span.end <= len(text):
         place = f"from {span.start} to {span.end}"
         raise RowError(
-            f"`{column}`: the {span.type} span {place} is not within the text, which has {len(text):,} characters",
-            f"`{column}`: a span is not within the text",
+            f"`{column}`: the {span.type} span {place} is not within the text, which has {len(text):,} characters; "
+            "correct it, or remove the row",
+            f"`{column}`: a span is not within the text; correct it, or remove the row",
         )
     piece = text[span.start : span.end]
     if piece.isspace():

@@ -143,13 +143,13 @@ class Labels:
         return f"; correct these rows, or name the labels of your data with --set {_labels_setting(labels)}"
 
     def _refusal(self, value: Any, written: str | None, column: str) -> str:
-        if not self.names:
-            return (
-                f"`{column}` is {quoted(value)}; expected the number of the right choice, from 0 "
-                "(for choices named by letters or otherwise: --set labels='[A, B, C, D]')"
-            )
         if written == "":
             return f"`{column}` is empty; fill it in or remove the row"
+        if not self.names:
+            return (
+                f"`{column}` is {quoted(value)}; expected the right choice: its number, from 0, its letter, or its "
+                "text; correct or remove the row"
+            )
         guess = did_you_mean(written or "", list(self.names))
         if self._without_ids and written:
             self._absent[written] = None

@@ -55,8 +55,9 @@ class TaggedWords(RowReader):
         if len(tokens) != len(tags):
             raise RowError(
                 f"{len(tokens)} words in `{self._tokens}`, but {len(tags)} tags in `{self._tags}`; "
-                "every word needs exactly one tag",
-                f"not as many tags in `{self._tags}` as words in `{self._tokens}`; every word needs exactly one tag",
+                "every word needs exactly one tag: correct or remove the row",
+                f"not as many tags in `{self._tags}` as words in `{self._tokens}`; every word needs exactly one tag: "
+                "correct or remove the row",
             )
         return {"tokens": tokens, "tags": self._ids(tags)}
 

@@ -89,6 +89,7 @@ def train_plan(
     with joined(folder) as jobs:
         Run.check(folder, plan, on_exists)
         data = load_training_data(plan, folder=Path(plan.data) if plan.data else None)
+        report_unusable(plan, listen)
         check_disk(folder, estimate(plan, source, [part.rows for part in data], len(seeds)).disk)
         fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
         check(fingerprints)
@@ -104,6 +105,17 @@ def train_plan(
 
             fine_tune(run, source, data, listen_all, chosen, jobs=jobs, wait=wait)
     return Run.read(folder)
+
+
+def report_unusable(plan: "Plan", listen: Listener) -> None:
+    """Report rows of local test data that cannot be scored, one caution per cause: there is time to correct them."""
+    from xmodctl.data import unusable
+    from xmodctl.training.findings import unreadable
+
+    if plan.data is None:
+        return
+    for finding in unreadable(unusable(plan.task, "test", Path(plan.data), limit=plan.limit)):
+        listen(Notice(f"test data that eval-transfer will refuse: {finding.text}", caution=True))
 
 
 def report_notes(resolved: "ResolvedPlan[Plan]", listen: Listener) -> None:
