@@ -19,6 +19,7 @@ from xmodctl.new_language.adapter_initialization import initial_tensors
 from xmodctl.training.loop import Training
 from xmodctl.training.masked_lm.masked_training import MaskedTraining
 from xmodctl.training.masked_lm.masking import Masker
+from xmodctl.training.world import World
 
 PAD, MASK = 1, 4
 BATCH = 32
@@ -95,10 +96,17 @@ def ours(folder: Path, head: str, languages: Sequence[str], device: str) -> Xmod
     return model
 
 
-def our_training(model: Xmod, rows: Encoded, precision: Precision, tokens: int = 4096, batch: int = BATCH) -> Training:
+def our_training(
+    model: Xmod,
+    rows: Encoded,
+    precision: Precision,
+    tokens: int = 4096,
+    batch: int = BATCH,
+    world: World = World(),  # noqa: B008 (frozen)
+) -> Training:
     """Return the training loop of `finetune`."""
     recipe = Recipe(batch_size=batch, learning_rate=1e-5, tokens_per_step=tokens)
-    return Training(model, rows, np.ones(len(rows)), recipe, seed=0, precision=precision, pad_id=PAD)
+    return Training(model, rows, np.ones(len(rows)), recipe, seed=0, precision=precision, pad_id=PAD, world=world)
 
 
 def our_adding(model: Xmod, rows: Encoded, recipe: Recipe, precision: Precision, pieces: int) -> Training:

@@ -5,7 +5,7 @@ import pytest
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
 from xmodctl.core.schema import parse
-from xmodctl.training.loop import schedule
+from xmodctl.training.optimization import schedule
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ from xmodctl.core.errors import UserError
 from xmodctl.model import find, freeze, load
 from xmodctl.model.precision import resolve_precision
 from xmodctl.run.checkpoints import latest_checkpoint, remove_others, save_checkpoint
-from xmodctl.training.loop import Training, adamw, schedule, total_steps
+from xmodctl.training.loop import Training
+from xmodctl.training.optimization import adamw, schedule, total_steps
+from xmodctl.training.world import World
 
 RECIPE = Recipe(epochs=2, batch_size=8, learning_rate=1e-3, max_length=32, tokens_per_step=4096)
 
@@ -190,6 +192,21 @@ def test_a_batch_that_memory_does_not_hold_is_halved_and_gives_the_same_weights(
     for batch in fits.remaining():
         fits.update(batch, fits.gradient(batch, notices.append))
     assert fits.module.failures == 0, "the remedy avoids the attempt"
+
+
+def test_a_batch_that_the_memory_of_another_process_does_not_hold_is_halved_in_all(tiny_model):
+    reports = [0]
+
+    class Neighbor(World):  # once, the memory of another process does not hold the first micro-batch
+        def least(self, number: int) -> int:
+            return min(number, reports.pop()) if reports else number
+
+    alone, together = training(tiny_model, dropout=0.0), training(tiny_model, dropout=0.0)
+    together.world, notices = Neighbor(), []
+    batch = next(iter(alone.remaining()))
+    assert together.gradient(batch, notices.append).loss == pytest.approx(alone.gradient(batch).loss, rel=1e-6)
+    assert len(notices) == 1
+    assert len(together.memory.fitting(batch)) == 2 * len(alone.memory.fitting(batch)) == 2
 
 
 def test_a_row_that_memory_does_not_hold_is_named(tiny_model):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
+from xmodctl.cli.launching import is_follower, silence_follower, speak
 from xmodctl.cli.loader import HELP_OPTIONS, Commands, hide_types
 from xmodctl.cli.output import SWITCHES, hoisted, output_of
 from xmodctl.cli.screening import screened
@@ -70,6 +71,8 @@ class Group(TyperGroup):
 
         words = ctx.meta[ARGUMENTS]
         options = {name: ctx.params.get(name) for name in ("quiet", "verbose", "log_file")}
+        if is_follower():  # the first process writes the log
+            options["log_file"] = None
         with stop_signals(acknowledge, STOPPING) as stop:
             try:
                 with output_of([ctx.command_path, *words], **options):
@@ -82,15 +85,18 @@ class Group(TyperGroup):
         from xmodctl.cli.display import warn
         from xmodctl.cli.drawing import draw_notice
         from xmodctl.cli.loading import announcing
-        from xmodctl.core.errors import InProgressError, PartialFailureError, UserError
+        from xmodctl.core.errors import InProgressError, LostProcessError, PartialFailureError, UserError
         from xmodctl.core.events import listening
         from xmodctl.core.signals import Interrupted
 
+        silence_follower()
         try:
             with listening(draw_notice), announcing(), screened():
                 result = super().invoke(ctx)
                 sys.stdout.flush()
                 return result
+        except LostProcessError as error:
+            raise typer.Exit(ExitCode.PARTIAL) from error
         except UserError as error:
             _fail(str(error))
             raise typer.Exit(ExitCode.FIXABLE) from error
@@ -177,6 +183,7 @@ def _discard_output() -> None:
 def _fail(text: str) -> None:
     from xmodctl.cli.display import fail
 
+    speak()
     with suppress(OSError):
         sys.stdout.flush()
     fail(text)

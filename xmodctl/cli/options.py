@@ -97,6 +97,16 @@ Seeds = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Processes = Annotated[
+    int,
+    typer.Option(
+        "--processes",
+        metavar="N",
+        min=1,
+        help="Train in N processes on this machine, which share each batch.",
+        rich_help_panel=TRAINING,
+    ),
+]
 Precision = Annotated[
     str,
     typer.Option(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from xmodctl.cli.launching import speak
 from xmodctl.core.visible import printable
 
 
@@ -38,4 +39,5 @@ def screened() -> Iterator[None]:
 
 def print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print the traceback of a bug, in place of `sys.excepthook`."""
+    speak()
     sys.stderr.write(printable("".join(traceback.format_exception(kind, error, trace))))

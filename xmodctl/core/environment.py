@@ -51,13 +51,16 @@ SLURM_TASK = Variable(
     "SLURM_ARRAY_TASK_ID", "The task of a SLURM array; with its COUNT, MIN, and STEP the default of `--shard`.",
     "no array",
 )  # fmt: skip
-WORLD_SIZE = Variable("WORLD_SIZE", "Set by `torchrun`; above 1, training is refused, because it uses one device.", "1")
+WORLD_SIZE = Variable("WORLD_SIZE", "How many processes train together; set by `--processes` and `torchrun`.", "1")
+RANK = Variable("RANK", "Which of these processes this one is; set by `--processes` and `torchrun`.", "0")
+MASTER = ("MASTER_ADDR", "MASTER_PORT")
+"""What a launcher sets to the address of the first process."""
 VARIABLES = (
     MODEL, DATA, RUNS, CACHE, CACHE_HOME, COLUMNS, NO_COLOR,
     Variable("HF_HOME", "The folder for downloads from the Hub and for your token.", "`~/.cache/huggingface`"),
     Variable("HF_TOKEN", "The token for gated data and for `export --push`.", "the token that `hf auth login` saved"),
     Variable("HF_HUB_OFFLINE", "`1` uses only what is downloaded already.", "0"),
-    HUB_TIMEOUT, HUB_VERBOSITY, SLURM_JOB, SLURM_TASK, WORLD_SIZE,
+    HUB_TIMEOUT, HUB_VERBOSITY, SLURM_JOB, SLURM_TASK, WORLD_SIZE, RANK,
 )  # fmt: skip
 """All of them, in the order of the reference page."""
 

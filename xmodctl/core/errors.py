@@ -25,6 +25,10 @@ class InProgressError(Exception):
         self.result = result
 
 
+class LostProcessError(Exception):
+    """Another process that works on the same has ended; its message, or its launcher's, says why (exit code 1)."""
+
+
 LONGEST_WORD = 200
 """Characters; for longer words there are no suggestions."""
 

@@ -145,6 +145,11 @@ def stop_signals(
             signal.signal(number, handler)
 
 
+def requested() -> int | None:
+    """Return the signal that asked this process to stop, and that is deferred; None if there is none."""
+    return _active.requested if _active else None
+
+
 @contextmanager
 def deferred() -> Iterator[None]:
     """Let the block finish before a signal is honored, unless the signal comes twice.

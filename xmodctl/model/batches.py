@@ -105,6 +105,16 @@ def _cut(
             start += fitting
 
 
+def features_of(encoded: Encoded, indices: NDArray[np.integer[Any]] | Sequence[int]) -> NDArray[np.int64]:
+    """Return the rows of `input_ids` of some units: one for each choice, of which all units have the same number."""
+    first = encoded.first[np.asarray(indices, dtype=np.int64)]
+    if not encoded.choices:
+        return first
+    (choices,) = set(encoded.sizes[indices].tolist())
+    features: NDArray[np.int64] = (first[:, None] + np.arange(choices)).reshape(-1)
+    return features
+
+
 def collate(
     encoded: Encoded, indices: NDArray[np.integer[Any]] | Sequence[int], *, pad_id: int
 ) -> "dict[str, torch.Tensor]":
@@ -116,11 +126,8 @@ def collate(
     """
     import torch
 
-    first = encoded.first[np.asarray(indices, dtype=np.int64)]
-    features, shape = first, first.shape
-    if encoded.choices:
-        (choices,) = set(encoded.sizes[indices].tolist())  # all units of a batch have the same number of choices
-        features, shape = (first[:, None] + np.arange(choices)).reshape(-1), (len(first), choices)
+    first, features = encoded.first[np.asarray(indices, dtype=np.int64)], features_of(encoded, indices)
+    shape = (len(first), len(features) // max(1, len(first))) if encoded.choices else first.shape
     input_ids, mask = _padded(encoded.input_ids, features, pad_id)
     arrays = {"input_ids": input_ids, "attention_mask": mask.astype(np.int64)}
     arrays |= {name: _padded(ragged, features, IGNORED)[0] for name, ragged in encoded.ragged.items()}

@@ -6,8 +6,10 @@ element-wise operations stay float32.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from xmodctl.model.parts import current_share
 
 for _limit in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
     # oneDNN and PyTorch's layer above it each keep the last 1,024 shapes of a product with their working memory, which
@@ -208,10 +212,22 @@ class _DroppedPlus(Function):
 
 def _mask(like: Tensor, share: float) -> Tensor:
     """Return zeros where `like` is dropped and elsewhere the factor that makes up for it, as float32."""
-    draws = torch.empty(-(-like.numel() // _LANES), dtype=torch.int64).random_(-(2**63), None)
-    lanes = draws.view(torch.int16)[: like.numel()].view(like.shape)
+    own = current_share()
+    lanes = _drawn(like.shape) if own is None else own.of(_drawn(own.draw_shape(like.shape)), like.shape)
     out_of = min(round(share * _RANGE), _RANGE - 1)
     return (lanes >= out_of - _RANGE // 2) * (_RANGE / (_RANGE - out_of))
+
+
+def _drawn(shape: Sequence[int]) -> Tensor:
+    """Return random 16-bit numbers."""
+    count = math.prod(shape)
+    draws = torch.empty(-(-count // _LANES), dtype=torch.int64).random_(-(2**63), None)
+    return draws.view(torch.int16)[:count].view(*shape)
+
+
+def skip_attention(samples: int, heads: int, queries: int, length: int) -> None:
+    """Draw what `attention_with_dropout` draws, for samples that another process computes."""
+    _drawn((samples * heads, queries, length))
 
 
 def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, share: float) -> Tensor:

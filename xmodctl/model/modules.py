@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from transformers.models.xmod.modeling_xmod import (
 )
 
 from xmodctl.core.errors import UserError
+from xmodctl.model import parts
 from xmodctl.model.packing import Packing, encode, pack
 from xmodctl.model.routing import Grouped, Route, Uniform, route
 
@@ -104,11 +106,13 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         positions = kwargs.get("position_ids")
         if positions is None:
             positions = self.embeddings.create_position_ids_from_input_ids(input_ids, self.config.pad_token_id, 0)
-        embedded = self.embeddings(
-            input_ids=packed(input_ids),
-            position_ids=packed(positions),
-            token_type_ids=packed(kwargs.get("token_type_ids")),
-        )
+        own = packing.of_tokens
+        with parts.dropping(None if own is None else replace(own, dimension=1)):
+            embedded = self.embeddings(
+                input_ids=packed(input_ids),
+                position_ids=packed(positions),
+                token_type_ids=packed(kwargs.get("token_type_ids")),
+            )
         hidden = encode(self.encoder.layer, embedded[0], packing, first=self.reads_first_token)
         if self.encoder.is_pre_norm:
             hidden = self.encoder.LayerNorm(hidden)

@@ -8,16 +8,16 @@ alone. The sums are stock's, in another order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xmodctl.model import kernels
+from xmodctl.model import kernels, parts
 from xmodctl.model.routing import Grouped, Route, grouped
 
 if TYPE_CHECKING:
@@ -35,6 +35,17 @@ class Packing:
     back: Tensor  # (samples,) puts samples into the batch's order
     route: Route  # of the tokens
     first_route: Route  # of the samples' first tokens
+    part: parts.PackedPart | None  # of a larger batch, which several processes share
+
+    @property
+    def of_tokens(self) -> parts.Share | None:
+        """The share of tensors of (tokens, hidden); None for a whole batch."""
+        return None if self.part is None else self.part.tokens
+
+    @property
+    def of_samples(self) -> parts.Share | None:
+        """The share of tensors of (samples, hidden); None for a whole batch."""
+        return None if self.part is None else self.part.samples
 
 
 def pack(attention_mask: Tensor, route: Route, languages: Sequence[str]) -> Packing | None:
@@ -54,7 +65,11 @@ def pack(attention_mask: Tensor, route: Route, languages: Sequence[str]) -> Pack
     lengths = lengths[order]
     first = lengths.cumsum(0) - lengths
     tokens = (order * width - first).repeat_interleave(lengths) + torch.arange(int(lengths.sum()))
-    runs = tuple((len(list(run)), length) for length, run in groupby(lengths.tolist()))
+    part = None if (current := parts.current_part()) is None else current.packed()
+    if part is None:
+        runs = tuple((len(list(run)), length) for length, run in groupby(lengths.tolist()))
+    else:  # of the whole batch: its runs may stand between samples of one length
+        runs = tuple((len(own), length) for _, length, own in part.runs if len(own))
     first_route = route
     if isinstance(route, Grouped):
         names = tuple(languages)
@@ -69,6 +84,7 @@ def pack(attention_mask: Tensor, route: Route, languages: Sequence[str]) -> Pack
         back=torch.argsort(order),
         route=route,
         first_route=first_route,
+        part=part,
     )
 
 
@@ -78,9 +94,11 @@ def encode(layers: Sequence[XmodLayer], hidden: Tensor, packing: Packing, *, fir
     That is (batch, 1, hidden) if only the `first` token of each sample is wanted, else (batch, length, hidden) with
     zeros where there is padding.
     """
-    for layer in layers[:-1]:
-        hidden = _layer(layer, hidden, packing, first=False)
-    hidden = _layer(layers[-1], hidden, packing, first=first)
+    with parts.dropping(packing.of_tokens):
+        for layer in layers[:-1]:
+            hidden = _layer(layer, hidden, packing, first=False)
+    with parts.dropping(packing.of_samples if first else packing.of_tokens):
+        hidden = _layer(layers[-1], hidden, packing, first=first)
     if first:
         return hidden.index_select(0, packing.back)[:, None]
     rows, width = packing.shape
@@ -97,7 +115,7 @@ def _layer(layer: XmodLayer, hidden: Tensor, packing: Packing, *, first: bool) -
         normed = normed.index_select(0, packing.first) if before else residual
     else:
         residual = hidden
-    attended = _attend(attention.self, attention.self.query(normed), keys, values, packing.runs, first=first)
+    attended = _attend(attention.self, attention.self.query(normed), keys, values, packing, first=first)
     hidden = attention.output(attended, residual)
     if not before:
         hidden = attention.output.LayerNorm(hidden)
@@ -109,20 +127,40 @@ def _layer(layer: XmodLayer, hidden: Tensor, packing: Packing, *, first: bool) -
 
 
 def _attend(
-    attention: XmodSelfAttention, queries: Tensor, keys: Tensor, values: Tensor, runs: Any, *, first: bool
+    attention: XmodSelfAttention, queries: Tensor, keys: Tensor, values: Tensor, packing: Packing, *, first: bool
 ) -> Tensor:
     """Attend within each sample: queries (tokens or samples, hidden), keys and values (tokens, hidden)."""
-    tokens = [samples * length for samples, length in runs]
-    queried = [samples for samples, _ in runs] if first else tokens
+    tokens = [samples * length for samples, length in packing.runs]
+    queried = [samples for samples, _ in packing.runs] if first else tokens
     heads = (attention.num_attention_heads, attention.attention_head_size)
     share = attention.dropout.p if attention.training else 0.0
-    parts = []
+    shares = _shares_of_runs(packing, heads[0], queries if share else None, first=first)
+    attended = []
     for (samples, _), query, key, value in zip(
-        runs, torch.split(queries, queried), torch.split(keys, tokens), torch.split(values, tokens), strict=True
+        packing.runs, torch.split(queries, queried), torch.split(keys, tokens), torch.split(values, tokens), strict=True
     ):
-        run = (part.view(samples, -1, *heads).transpose(1, 2) for part in (query, key, value))
-        parts.append(_attend_run(*run, share=share))
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+        run = (tensor.view(samples, -1, *heads).transpose(1, 2) for tensor in (query, key, value))
+        with parts.dropping(next(shares)):
+            attended.append(_attend_run(*run, share=share))
+    next(shares, None)  # draws for what follows the last run
+    return attended[0] if len(attended) == 1 else torch.cat(attended)
+
+
+def _shares_of_runs(
+    packing: Packing, heads: int, dropped: Tensor | None, *, first: bool
+) -> Iterator[parts.Share | None]:
+    """Yield the share of each run's attention weights; between them, draw those of runs that others compute.
+
+    `dropped` has the type of what is dropped; None where nothing is.
+    """
+    if packing.part is None:
+        yield from (None for _ in packing.runs)
+        return
+    for samples, length, own in packing.part.runs:
+        if len(own):
+            yield parts.Share(samples * heads, (own[:, None] * heads + torch.arange(heads)).reshape(-1))
+        elif dropped is not None and kernels.is_fp32_cpu(dropped):
+            kernels.skip_attention(samples, heads, 1 if first else length, length)
 
 
 def _attend_run(query: Tensor, key: Tensor, value: Tensor, *, share: float) -> Tensor:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from xmodctl.new_language.plan import Plan, share_steps
 from xmodctl.run.checkpoints import KEPT
 from xmodctl.training.cost import activations
-from xmodctl.training.loop import total_steps
 from xmodctl.training.masked_lm.masking import MASKED_SHARE
+from xmodctl.training.optimization import total_steps
 
 if TYPE_CHECKING:
     from xmodctl.model import Facts, ParameterReport, Source

@@ -20,14 +20,14 @@ class ResumeRequest:
     Args:
         run: The folder of a run, or of added languages.
         seed: Train only this seed; by default all that are not finished.
-        wait: Wait for what other jobs train, and train what they leave.
         listen: Called with each event; without it, cautions become Python warnings.
+        wait: Wait for what other jobs train, and train what they leave.
     """
 
     run: str | Path
     seed: int | None = None
-    wait: bool = False
     listen: Listener | None = None
+    wait: bool = False
 
 
 @command(ResumeRequest)

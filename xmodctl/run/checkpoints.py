@@ -34,7 +34,7 @@ class Progress:
     step: int
     total_steps: int
     epoch: float
-    world: int  # processes: another number would see other batches
+    world: int  # processes that trained together
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from xmodctl.kinds import KINDS
 from xmodctl.model.precision import Precision
 from xmodctl.run.checkpoints import KEPT
 from xmodctl.run.plan import Plan
-from xmodctl.training.loop import total_steps
+from xmodctl.training.optimization import total_steps
 from xmodctl.training.row_budget import shares
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.events import Listener, Notice, SeedFinished, SeedStarted
+from xmodctl.core.signals import deferred, stop_signals
 from xmodctl.data import Rows
 from xmodctl.kinds import KINDS
 from xmodctl.run.checkpoints import latest_checkpoint
@@ -24,6 +26,7 @@ from xmodctl.training.resumable import ResumableTraining, interruptible
 from xmodctl.training.target_scale import TargetScale
 from xmodctl.training.training_data import EncodedTrainingData, TrainingData, draw_shots
 from xmodctl.training.validation import validate
+from xmodctl.training.world import World
 
 if TYPE_CHECKING:
     from xmodctl.model import ParameterReport, Source, Xmod
@@ -41,6 +44,7 @@ def fine_tune(
     *,
     jobs: Jobs,
     wait: bool = False,
+    world: World = World(),  # noqa: B008 (frozen)
 ) -> None:
     """Train every seed of a run that is not finished, one after the other on the same encoded rows.
 
@@ -52,6 +56,7 @@ def fine_tune(
         seeds: Train only these of the run's seeds.
         jobs: Those on the run's folder; seeds that another one trains are passed over.
         wait: Whether to wait for seeds that other jobs train.
+        world: The processes that train together. The first one alone writes and calls `listen`.
 
     Raises:
         InProgressError: Other jobs train some of the seeds.
@@ -72,22 +77,52 @@ def fine_tune(
         if is_delta(run.delta(seed)):
             listen(SeedFinished(seed, step=0, known=True))
         else:
-            training = SeedTraining(run, source, seed, listen)
+            world.from_first(seed)
+            training = SeedTraining(run, source, seed, listen, world)
             training.report_damage(run.delta(seed))
             step = training.train(encoded)
             listen(SeedFinished(seed, step))
-        for number in range(1, len(encoded)):
-            (run.stage_folder(seed, number) / DELTA).unlink(missing_ok=True)  # the seed's delta includes it
-        # What a command left that was killed between its delta and this.
-        for folder in (run.seed_folder(seed), *(run.stage_folder(seed, n) for n in range(1, len(encoded)))):
-            for name in (CHECKPOINTS, KEPT_FOLDER):
-                shutil.rmtree(folder / name, ignore_errors=True)
+        remove_what_training_needed(run, seed, len(encoded) - 1)
 
-    with interruptible(run, jobs):
+    with interruptible(run, jobs), agreed_stops(world):
         pieces = [Piece(f"seed {seed}", seed, seed) for seed in (run.seeds if seeds is None else seeds)]
         held = jobs.share(pieces, train, wait=wait)
+        world.from_first(None)  # there is no other seed
+    world.wait()  # the others may read the run now
     if held := [piece for piece in held if not is_delta(run.delta(piece.work))]:
         raise jobs.in_progress(held, run)
+
+
+def remove_what_training_needed(run: Run, seed: int, stages: int) -> None:
+    """Remove the weights of stages, and what a command left that was killed between a seed's delta and its end."""
+    folders = [run.stage_folder(seed, number) for number in range(1, stages + 1)]
+    for folder in folders:
+        (folder / DELTA).unlink(missing_ok=True)  # the seed's delta includes it
+    for folder in (run.seed_folder(seed), *folders):
+        for name in (CHECKPOINTS, KEPT_FOLDER):
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def follow(run: Run, source: "Source", data: Sequence[TrainingData], world: World) -> None:
+    """Train the seeds that the first of several processes trains, and write nothing.
+
+    Raises:
+        Interrupted: One of the processes was asked to stop.
+        LostProcessError: Another process has ended.
+    """
+    from xmodctl.model import load_tokenizer
+
+    tokenizer = load_tokenizer(source)
+    encoded = [EncodedTrainingData.encode(one_training, tokenizer) for one_training in data]
+    with stop_signals(), agreed_stops(world):
+        while (seed := world.from_first(None)) is not None:
+            SeedTraining(run, source, seed, lambda _: None, world).train(encoded)
+    world.wait()
+
+
+def agreed_stops(world: World) -> AbstractContextManager[None]:
+    """Several processes stop together, between two steps; one alone stops at once."""
+    return deferred() if world.size > 1 else nullcontext()
 
 
 @dataclass(frozen=True)
@@ -98,6 +133,7 @@ class SeedTraining:
     source: "Source"
     seed: int
     listen: Listener
+    world: World = field(default_factory=World)
 
     @property
     def training_seed(self) -> int:
@@ -115,8 +151,9 @@ class SeedTraining:
         initial, steps_before = None, 0
         for number, stage in enumerate(stages, 1):
             folder = self.run.stage_folder(self.seed, number)
-            if not is_delta(folder / DELTA):
-                self.report_damage(folder / DELTA)
+            if not self.world.from_first(is_delta(folder / DELTA)):
+                if self.world.is_first:
+                    self.report_damage(folder / DELTA)
                 self.train_once(stage, folder, initial, steps_before)
             initial, steps_before = folder / DELTA, steps_before + stage.total_steps
         return self.train_once(self.with_shots(last), self.run.seed_folder(self.seed), initial, steps_before)
@@ -135,7 +172,8 @@ class SeedTraining:
             return encoded
         drawn = [draw_shots(pool.rows, shots.count, self.seed) for pool in encoded.data.pools]
         records = [_record(*pair, rows) for pair, rows in zip(shots.languages, drawn, strict=True)]
-        write_shots(self.run.shots(self.seed), records)
+        if self.world.is_first:
+            write_shots(self.run.shots(self.seed), records)
         return encoded.with_shots(drawn)
 
     def train_once(self, encoded: EncodedTrainingData, folder: Path, initial: Path | None, steps_before: int) -> int:
@@ -151,8 +189,10 @@ class SeedTraining:
             The step whose weights were kept.
         """
         recipe, stage = encoded.data.recipe, encoded.data.stage
-        model = self.load_model(encoded, initial)
+        model = self.load_model(encoded, initial if self.world.is_first else None)
         training, parameters = self.prepare(model, encoded)
+        if not self.world.is_first:
+            return self.follow(training)
         checkpoints, name = folder / CHECKPOINTS, f"seed {self.seed}" + (f", stage {stage}" if stage else "")
         kept = KeptWeights(folder / KEPT_FOLDER, recipe, self.source, training.epoch_ends)
         if (damaged := kept.damaged(latest_checkpoint(checkpoints))) is not None:
@@ -165,6 +205,7 @@ class SeedTraining:
             name=name,
             listen=self.listen,
         )
+        training.spread()
         shares = tuple(zip(encoded.adapters, training.shares, strict=True)) if len(encoded.adapters) > 1 else ()
         self.listen(
             SeedStarted(
@@ -192,7 +233,18 @@ class SeedTraining:
         save_delta(folder / DELTA, TargetScale.of(encoded).of_data(tensors), self.source, facts)
         shutil.rmtree(resumable.checkpoints, ignore_errors=True)
         kept.remove()
-        return step
+        return int(self.world.from_first(step))
+
+    def follow(self, training: Training) -> int:
+        """Take the steps that the first process takes, from its weights, and write nothing.
+
+        Returns:
+            The step whose weights the first process kept.
+        """
+        training.spread()
+        for batch in training.remaining():
+            training.take(batch)
+        return int(self.world.from_first(None))
 
     def load_model(self, encoded: EncodedTrainingData, initial: Path | None) -> "Xmod":
         """Load the base with only the adapters in use, and the weights of the stage before, if there is one."""
@@ -234,6 +286,7 @@ class SeedTraining:
             pad_id=encoded.tokenizer.pad_token_id,
             languages=languages,
             describe=encoded.describe,
+            world=self.world,
         )
         return training, parameters
 

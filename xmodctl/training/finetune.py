@@ -5,17 +5,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xmodctl.core.errors import UserError
 from xmodctl.core.events import Event, Listener, Notice, RunOpened, warn
-from xmodctl.core.messages import listed
+from xmodctl.core.messages import counted, listed
 from xmodctl.core.requests import command
 from xmodctl.run.shards import EVERYTHING, Shard
 from xmodctl.training.request import FinetuneRequest
+from xmodctl.training.world import World
 
 if TYPE_CHECKING:
     from xmodctl.model import Source
     from xmodctl.run.plan import Plan
     from xmodctl.run.run import Run
     from xmodctl.training.planning import ResolvedPlan
+    from xmodctl.training.training_data import TrainingData
 
 
 @command(FinetuneRequest)
@@ -32,16 +35,21 @@ def finetune(request: FinetuneRequest) -> "Run":
     from xmodctl.model import find
     from xmodctl.training.repeating import check_data, resolve_request, with_seeds
 
-    request = with_seeds(request)
-    listen, seeds = request.listen or warn, request.run_seeds
+    request, world = with_seeds(request), World.join()
+    listen, seeds = (request.listen or warn) if world.is_first else silent, request.run_seeds
+    if not world.is_first:
+        world.wait()  # the first process downloads the model's configuration
     resolved, source = resolve_request(request, find, listen)
     report_notes(resolved, listen)
     plan = resolved.plan
     folder = run_folder(request, plan)
+    if not world.is_first:
+        return follow_plan(plan, source, folder, world)
+    world.wait()
     shard, check = Shard.chosen(request.shard, listen), partial(check_data, request)
     return train_plan(
         plan, seeds, source, folder, request.on_exists, request.trackers, listen, shard=shard, wait=request.wait,
-        check=check,
+        check=check, world=world,
     )  # fmt: skip
 
 
@@ -58,6 +66,7 @@ def train_plan(
     shard: Shard = EVERYTHING,
     wait: bool = False,
     check: Callable[[Mapping[str, str]], None] = lambda fingerprints: None,  # noqa: ARG005
+    world: World = World(),  # noqa: B008 (frozen)
 ) -> "Run":
     """Train a plan in a folder, and return the run.
 
@@ -73,6 +82,7 @@ def train_plan(
         shard: Train this share of the seeds.
         wait: Whether to wait for seeds that other jobs train.
         check: Is called with the fingerprints of the data, before anything is trained.
+        world: The processes that train together, of which this is the first.
 
     Raises:
         InProgressError: Other jobs train some of the seeds.
@@ -82,14 +92,12 @@ def train_plan(
     from xmodctl.training.cost import check_disk, estimate
     from xmodctl.training.fine_tuning import fine_tune
     from xmodctl.training.trackers import Trackers
-    from xmodctl.training.training_data import load_training_data
 
     shard.refuse_redo(on_exists)
     chosen = shard.of(seeds if only is None else only)
     with joined(folder) as jobs:
         Run.check(folder, plan, on_exists)
-        data = load_training_data(plan, folder=Path(plan.data) if plan.data else None)
-        report_unusable(plan, listen)
+        data = _load_first(plan, world, listen)
         check_disk(folder, estimate(plan, source, [part.rows for part in data], len(seeds)).disk)
         fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
         check(fingerprints)
@@ -103,8 +111,19 @@ def train_plan(
                 for listener in (tracking, listen):
                     listener(event)
 
-            fine_tune(run, source, data, listen_all, chosen, jobs=jobs, wait=wait)
+            fine_tune(run, source, data, listen_all, chosen, jobs=jobs, wait=wait, world=world)
     return Run.read(folder)
+
+
+def _load_first(plan: "Plan", world: World, listen: Listener) -> "Sequence[TrainingData]":
+    """Load the data, before the other processes do."""
+    from xmodctl.training.training_data import load_training_data
+
+    data = load_training_data(plan, folder=Path(plan.data) if plan.data else None)
+    report_unusable(plan, listen)
+    world.wait()
+    check_processes(world, plan, data)
+    return data
 
 
 def report_unusable(plan: "Plan", listen: Listener) -> None:
@@ -116,6 +135,47 @@ def report_unusable(plan: "Plan", listen: Listener) -> None:
         return
     for finding in unreadable(unusable(plan.task, "test", Path(plan.data), limit=plan.limit)):
         listen(Notice(f"test data that eval-transfer will refuse: {finding.text}", caution=True))
+
+
+def follow_plan(plan: "Plan", source: "Source", folder: Path, world: World) -> "Run":
+    """Train a plan as one of several processes, but not the first: nothing is written.
+
+    Raises:
+        UserError: The plan or the data is not that of the first process.
+        LostProcessError: Another process has ended.
+    """
+    from xmodctl.run.run import Run
+    from xmodctl.training.fine_tuning import follow
+    from xmodctl.training.training_data import load_training_data
+
+    world.wait()  # the first process downloads the data
+    data = load_training_data(plan, folder=Path(plan.data) if plan.data else None)
+    check_processes(world, plan, data)
+    fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
+    run = Run.new(folder, plan, (), fingerprints)
+    follow(run, source, data, world)
+    return Run.read(folder) if (folder / Run.FILE).exists() else run  # on another machine, it may not
+
+
+def silent(event: Event) -> None:
+    """Do nothing with an event: the first process draws it."""
+
+
+def check_processes(world: World, plan: "Plan", data: "Sequence[TrainingData]") -> None:
+    """Refuse processes that would not train the same, or of which some would never have work.
+
+    Raises:
+        UserError: The plan or the data is not that of the first process, or a batch has fewer rows than processes.
+    """
+    fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
+    world.check_equal({key: value for key, value in plan.to_json().items() if key != "data"} | fingerprints)
+    for part in data:
+        rows = min(part.recipe.batch_size, part.rows)
+        if world.size > rows:
+            raise UserError(
+                f"{world.size} processes share batches of {counted(rows, 'row')}, so some would have none; "
+                f"use --processes {rows} or fewer"
+            )
 
 
 def report_notes(resolved: "ResolvedPlan[Plan]", listen: Listener) -> None:

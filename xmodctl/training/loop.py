@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +14,16 @@ from xmodctl.core.environment import WORLD_SIZE
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, StepTaken, report
 from xmodctl.core.memory import enough_memory
-from xmodctl.model.batches import collate, sampled, training_batches
+from xmodctl.core.signals import Interrupted, requested
+from xmodctl.model.batches import collate, features_of, sampled, training_batches
 from xmodctl.model.inference import best_device
 from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
+from xmodctl.model.parts import Part, computing
 from xmodctl.model.precision import Precision, autocast
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
+from xmodctl.training.optimization import adamw, schedule, seed_step, total_steps
+from xmodctl.training.world import World
 
 if TYPE_CHECKING:
     import torch
@@ -45,9 +49,10 @@ class Gradient:
 class Training:
     """The training of one seed: iterate over it to train. Between two steps, its state can be saved and restored.
 
-    It runs in one process. Matrix products are computed in `precision`; weights, gradients and the optimizer's state
-    are fp32. In fp16 the loss is scaled, so that small gradients do not vanish (Micikevicius et al., Mixed Precision
-    Training, ICLR 2018).
+    Several processes that train together each compute their share of every batch (`World`); all take the same steps, up
+    to rounding those of one process. Matrix products are computed in `precision`; weights, gradients and the
+    optimizer's state are fp32. In fp16 the loss is scaled, so that small gradients do not vanish (Micikevicius et al.,
+    Mixed Precision Training, ICLR 2018).
 
     Args:
         model: Frozen as the recipe says, with the training language's adapter active; with several languages, all
@@ -61,9 +66,10 @@ class Training:
         languages: With several languages, the number of each unit's language, shape (units,); `rows` then carry
             `lang_ids`, which select the adapter of each row.
         describe: Names units in messages.
+        world: The processes that train together.
 
     Raises:
-        UserError: The process is one of several that were launched together.
+        UserError: The process is one of several that were launched together, and `world` is not.
     """
 
     def __init__(
@@ -78,15 +84,16 @@ class Training:
         pad_id: int,
         languages: np.ndarray | None = None,
         describe: Callable[[np.ndarray], str] = lambda units: f"{len(units):,} units",
+        world: World = World(),  # noqa: B008 (frozen)
     ) -> None:
         import torch
 
-        if int(WORLD_SIZE.value or "1") > 1:
-            raise UserError("training runs in one process; start it without torchrun or accelerate launch")
+        if world.size == 1 and (WORLD_SIZE.value or "1") != "1":
+            raise UserError("this training runs in one process; start it without torchrun, accelerate launch, or srun")
         self.model, self.rows, self.weights, self.recipe, self.seed, self.precision, self.pad_id = (
             model, rows, weights, recipe, seed, precision, pad_id,
         )  # fmt: skip
-        self.describe, self.memory = describe, Memory(rows)
+        self.describe, self.memory, self.world = describe, Memory(rows), world
         model.leave_padding_out()
         self.device = torch.device(best_device())
         self.module = model.module.to(self.device)
@@ -169,11 +176,18 @@ class Training:
         while True:
             seed_step(self.seed, self.step)
             self.optimizer.zero_grad(set_to_none=True)
+            parts = self.memory.fitting(batch)
+            loss, too_large = 0.0, len(parts)
             try:
-                loss = self.accumulate(self.memory.fitting(batch))
-                break
+                loss = self.accumulate(parts)
             except OutOfMemoryError as error:
-                listen(self.memory.exceeded(error.part, self.step + 1, self.describe(error.part)))
+                too_large = next(number for number, part in enumerate(parts) if part is error.part)
+            too_large = self.world.least(too_large)  # all processes halve the same micro-batches
+            if too_large == len(parts):
+                break
+            listen(self.memory.exceeded(parts[too_large], self.step + 1, self.describe(parts[too_large])))
+        if self.world.size > 1:
+            loss = self.add_up(loss)
         with self.holding_optimizer():
             norm = self.clip()
         self.check_finite(batch, loss, norm)
@@ -234,15 +248,49 @@ class Training:
         terms = sum(float(self.weights[part].sum()) for part in batch)
         total = 0.0
         for part in batch:
-            with batch_errors(part):
-                inputs = {
-                    name: tensor.to(self.device, non_blocking=True) for name, tensor in self.collate(part).items()
-                }
+            own = part[self.world.share(self.rows.tokens[part])]
+            with batch_errors(part), computing(self.part(part, own)):
+                if not len(own):  # its random numbers are drawn, because those of the next part follow them
+                    self.skip(part[:1])
+                    continue
+                inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in self.collate(own).items()}
                 with autocast(self.device, self.precision):
                     loss = self.module(**inputs).loss
-                loss = loss.float() * (float(self.weights[part].sum()) / terms)
+                loss = loss.float() * (float(self.weights[own].sum()) / terms)
                 self.scaler.scale(loss).backward()
                 total += float(loss.detach())
+        return total
+
+    def part(self, part: np.ndarray, own: np.ndarray) -> Part | None:
+        """Return which rows of a micro-batch this process computes; None for all of them."""
+        if self.world.size == 1:
+            return None
+        import torch
+
+        features = features_of(self.rows, part)
+        owned = np.flatnonzero(np.isin(features, features_of(self.rows, own if len(own) else part[:1])))
+        languages = self.rows.scalars.get("lang_ids", np.zeros(len(self.rows.input_ids), dtype=np.int64))
+        return Part(*(torch.from_numpy(np.asarray(values, dtype=np.int64)) for values in (
+            owned, self.rows.input_ids.lengths[features], languages[features])))  # fmt: skip
+
+    def skip(self, part: np.ndarray) -> None:
+        """Draw the random numbers of a micro-batch without a gradient."""
+        import torch
+
+        with torch.no_grad(), autocast(self.device, self.precision):
+            self.module(**{name: tensor.to(self.device) for name, tensor in self.collate(part).items()})
+
+    def add_up(self, loss: float) -> float:
+        """Add up the gradients and losses of all processes, and return the loss of the whole batch.
+
+        Raises:
+            Interrupted: One of the processes was asked to stop; all of them stop before this step.
+            LostProcessError: Another process has ended.
+        """
+        trained = list(self.training_parameters().values())
+        total, stopping = self.world.add_up(trained, [loss, float(requested() is not None)])
+        if stopping:
+            raise Interrupted
         return total
 
     @contextmanager
@@ -268,7 +316,7 @@ class Training:
 
     def progress(self) -> Progress:
         """Return how far the training has come."""
-        return Progress(self.step, self.total_steps, self.epoch, world=1)
+        return Progress(self.step, self.total_steps, self.epoch, world=self.world.size)
 
     def training_parameters(self) -> dict[str, "torch.nn.Parameter"]:
         """Return the parameters that the optimizer changes."""
@@ -298,6 +346,31 @@ class Training:
             if parameter in state  # the adapter of a language has none until its first row was seen
         } | {f"scaler.{key}": torch.tensor(float(scaler[key])) for key in SCALER_STATE if scaler}
 
+    def spread(self) -> None:
+        """Give every process the weights, the optimizer's state, and the step of the first.
+
+        Raises:
+            LostProcessError: Another process has ended.
+        """
+        if self.world.size == 1:
+            return
+        import torch
+
+        parameters, state = self.training_parameters(), self.optimizer.state
+        held, scaler, self.step = self.world.from_first(
+            [[name for name, tensor in parameters.items() if tensor in state], self.scaler.state_dict(), self.step]
+        )
+        for name, parameter in parameters.items():
+            self.world.broadcast(parameter.data)
+            if name in held:
+                if not self.world.is_first:
+                    state[parameter] = {"step": torch.zeros((), device=self.device)} | {
+                        key: torch.empty_like(parameter) for key in OPTIMIZER_STATE[1:]
+                    }
+                for key in OPTIMIZER_STATE:
+                    self.world.broadcast(state[parameter][key])
+        self.scaler.load_state_dict(scaler)
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Resume from a checkpoint: weights, optimizer state and step.
 
@@ -305,10 +378,9 @@ class Training:
             UserError: It belongs to a training of another length.
         """
         saved = checkpoint.progress
-        if (saved.total_steps, saved.world) != (self.total_steps, 1):
-            processes = f" in {saved.world} processes" if saved.world > 1 else ""
+        if saved.total_steps != self.total_steps:
             raise UserError(
-                f"{checkpoint.folder} belongs to a training of {saved.total_steps:,} steps{processes}, but this one "
+                f"{checkpoint.folder} belongs to a training of {saved.total_steps:,} steps, but this one "
                 f"has {self.total_steps:,}; repeat the command that began it, or start over with --on-exists redo"
             )
         self.put(checkpoint.tensors())
@@ -323,52 +395,3 @@ class Training:
             scale, growth = (float(state[f"scaler.{key}"]) for key in SCALER_STATE)
             self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
         self.step = saved.step
-
-
-def adamw(module: "torch.nn.Module", recipe: Recipe) -> "torch.optim.Optimizer":
-    """Return fused AdamW over the parameters that train; biases and LayerNorms have no weight decay.
-
-    Frozen parameters are not in it, so that no decay can shrink them.
-    """
-    import torch
-
-    trained = [tensor for tensor in module.parameters() if tensor.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [tensor for tensor in trained if tensor.ndim >= 2], "weight_decay": recipe.weight_decay},
-        {"params": [tensor for tensor in trained if tensor.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=recipe.learning_rate,
-        betas=(recipe.adam_beta1, recipe.adam_beta2),
-        eps=recipe.adam_epsilon,
-        fused=True,
-    )
-
-
-def total_steps(rows: int, recipe: Recipe) -> int:
-    """Return the optimizer steps of a training over `rows` units."""
-    return max(1, round(recipe.epochs * math.ceil(rows / recipe.batch_size)))
-
-
-def schedule(recipe: Recipe, step: int, total_steps: int) -> float:
-    """Return the learning rate of a step (counted from 0) as a share of its peak."""
-    warm_up = recipe.warmup_steps(total_steps)
-    if step < warm_up:
-        return (step + 1) / (warm_up + 1)
-    remaining = (total_steps - step) / max(1, total_steps - warm_up)
-    match recipe.schedule:
-        case "linear":
-            return remaining
-        case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * (1 - remaining)))
-        case "constant":
-            return 1.0
-
-
-def seed_step(seed: int, step: int) -> None:
-    """Seed the random numbers of one step, so that a resumed run draws the same as one that was never stopped."""
-    import torch
-
-    # The third word is the rank of a process, as in runs of earlier versions.
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0] >> np.uint64(1)))

@@ -77,6 +77,14 @@ class ResumableTraining:
         if checkpoint:
             training.restore(checkpoint)
             remove_others(folder, training.step)
+            before, now = checkpoint.progress.world, training.world.size
+            if before != now:
+                listen(
+                    Notice(
+                        f"{name}: {before} at a time up to step {training.step:,}, {now} from here on: with another "
+                        "number of processes, the last bits of weights may differ"
+                    )
+                )
         if reasons and checkpoint:
             listen(Notice(f"{name}: training resumes from the checkpoint before it, at step {training.step:,}"))
         elif reasons or (logged and not checkpoint):

@@ -23,7 +23,7 @@ from xmodctl.data import Rows, load_rows, offers
 from xmodctl.data.encoding import encode
 from xmodctl.kinds import KINDS
 from xmodctl.run.plan import Plan
-from xmodctl.training.loop import total_steps
+from xmodctl.training.optimization import total_steps
 from xmodctl.training.row_budget import drawn
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import typer
 
 from xmodctl.cli import options
 from xmodctl.cli.defaults import from_command_line
+from xmodctl.cli.launching import launch_unless_launched
 from xmodctl.cli.loading import say_loading
 from xmodctl.cli.options import OUTPUT, TRAINING
 
@@ -111,6 +112,7 @@ def finetune(
     language_column: options.LanguageColumn = None,
     rows: TotalRows = None,
     limit: options.Limit = None,
+    processes: options.Processes = 1,
     name: RunName = None,
     out: options.RunOut = None,
     on_exists: options.OnExistingRun = "resume",
@@ -135,8 +137,6 @@ def finetune(
 
     - `xmodctl finetune --task xnli --lang de --recipe mine.yaml --set learning_rate=1e-5 --dry-run`
 
-    - `xmodctl finetune --task paws-x --lang en,de --set sampling_alpha=0.3`
-
     - `xmodctl finetune --task xnli --lang en --shots 10 --shot-langs de,sw --shot-seeds 5`
 
     - `xmodctl finetune --from-run runs/my-run --set learning_rate=1e-5`
@@ -144,6 +144,7 @@ def finetune(
     if from_run is not None:  # the run's model and data come before those of the project
         model, data = from_command_line(ctx, "model", options.DEFAULT_MODEL), from_command_line(ctx, "data", None)
     say_loading(from_run or model)
+    launch_unless_launched(ctx, 1 if dry_run else processes)
     from xmodctl.core.schema import parse_override
 
     _train(

@@ -1,0 +1,55 @@
+"""Commands in several processes: starting them, and which of them prints."""
+
+import os
+import sys
+from time import sleep
+from typing import Any
+
+import typer
+
+from xmodctl.core.environment import RANK, WORLD_SIZE
+
+PATIENCE = 3.0
+"""Seconds that a process waits with its message: if the first process has the same, all end before."""
+
+
+def launch_unless_launched(ctx: Any, processes: int) -> None:
+    """Run the command in several processes and exit with their exit code, unless this is one of them.
+
+    Raises:
+        UserError: A launcher started another number of processes, or one of them was killed.
+    """
+    from xmodctl.cli.group import ARGUMENTS
+    from xmodctl.training.launching import is_launched, launch
+
+    if processes > 1 and not is_launched(processes):
+        raise typer.Exit(launch(ctx.meta[ARGUMENTS], processes))
+
+
+def is_follower() -> bool:
+    """Return whether this process is one of several, and not the first."""
+    return WORLD_SIZE.value not in ("", "1") and RANK.value not in ("", "0")
+
+
+def silence_follower() -> None:
+    """Let what this process prints go nowhere, except its last message, unless it is the first or the only one."""
+    if not is_follower():
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _errors.append(os.dup(2))
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, 1)
+    os.dup2(sink, 2)
+    os.close(sink)
+
+
+def speak() -> None:
+    """Let the last message of a silent process be seen, if it still runs after a moment."""
+    while _errors:
+        sleep(PATIENCE)
+        os.dup2(_errors.pop(), 2)
+
+
+_errors: list[int] = []
+"""Where a silent process printed errors before."""

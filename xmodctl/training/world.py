@@ -1,0 +1,219 @@
+"""The processes that train together: each computes its share of every batch, and all take the same step.
+
+Gradients are added up, not averaged: each process weights its rows by their share of the whole batch's loss terms. The
+first process alone writes files and draws; the others follow it.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from time import sleep
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xmodctl.core.environment import MASTER, RANK, WORLD_SIZE
+from xmodctl.core.errors import LostProcessError, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+JOINING = timedelta(seconds=60)
+"""How long a process waits for the first one's address to answer."""
+
+WORKING = timedelta(days=2)
+"""How long processes wait for the first one, which alone validates. One that has ended is noticed at once."""
+
+GRACE = 5.0
+"""Seconds that a process waits after it lost another, whose launcher then ends it: that one has the message."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Which of how many processes this one is; one alone by default."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls) -> "World":
+        """Join the processes that a launcher started, if one did: `--processes`, `torchrun`, or `accelerate launch`.
+
+        Raises:
+            UserError: The launcher's variables make no sense, or the first process does not answer.
+        """
+        size, rank = _number(WORLD_SIZE.name, 1), _number(RANK.name, 0)
+        if size == 1:
+            return cls()
+        if not 0 <= rank < size:
+            raise UserError(f"{RANK.name}={rank} is none of {WORLD_SIZE.name}={size} processes; use torchrun")
+        _connect(rank, size)
+        return cls(rank, size)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and draws."""
+        return self.rank == 0
+
+    def share(self, sizes: np.ndarray) -> np.ndarray:
+        """Return which elements of a batch this process computes, ascending: the sizes of all shares are alike.
+
+        The largest elements are dealt first, each to the process with the least so far.
+        """
+        if self.size == 1:
+            return np.arange(len(sizes))
+        loads = np.zeros(self.size)
+        owner = np.empty(len(sizes), dtype=np.int64)
+        for element in np.argsort(-sizes, kind="stable"):
+            owner[element] = loads.argmin()
+            loads[owner[element]] += sizes[element]
+        return np.flatnonzero(owner == self.rank)
+
+    def add_up(self, parameters: "Sequence[torch.nn.Parameter]", numbers: Sequence[float]) -> list[float]:
+        """Add up the gradients of all processes in each of them, and return the sums of numbers.
+
+        A parameter that has a gradient in no process keeps none.
+
+        Raises:
+            LostProcessError: Another process has ended.
+        """
+        import torch
+
+        device = parameters[0].device
+        has_gradient = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.float64)
+        sums = torch.cat([has_gradient, torch.tensor(list(numbers), dtype=torch.float64)]).to(device)
+        _sum(sums)
+        held, totals = sums[: len(parameters)].tolist(), sums[len(parameters) :].tolist()
+        trained = [parameter for parameter, count in zip(parameters, held, strict=True) if count]
+        flat = torch.cat(
+            [
+                torch.zeros_like(parameter).flatten() if parameter.grad is None else parameter.grad.flatten()
+                for parameter in trained
+            ]
+        )
+        _sum(flat)
+        for parameter, gradient in zip(trained, torch.split(flat, [each.numel() for each in trained]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+        return totals
+
+    def least(self, number: int) -> int:
+        """Return the least of the numbers of all processes.
+
+        Raises:
+            LostProcessError: Another process has ended.
+        """
+        if self.size == 1:
+            return number
+        import torch
+        import torch.distributed as dist
+
+        value = torch.tensor(number)
+        with _noticing_losses():
+            dist.all_reduce(value, op=dist.ReduceOp.MIN)
+        return int(value)
+
+    def broadcast(self, tensor: "torch.Tensor") -> None:
+        """Fill a tensor of every process with that of the first.
+
+        Raises:
+            LostProcessError: Another process has ended.
+        """
+        import torch.distributed as dist
+
+        with _noticing_losses():
+            dist.broadcast(tensor, 0)
+
+    def from_first(self, value: Any) -> Any:
+        """Return the first process's value, a JSON value, in every process; the others' values are not used.
+
+        Raises:
+            LostProcessError: Another process has ended.
+        """
+        if self.size == 1:
+            return value
+        import torch
+        import torch.distributed as dist
+
+        text = np.frombuffer(json.dumps(value).encode() if self.is_first else b"", dtype=np.uint8)
+        length = torch.tensor([len(text)])
+        with _noticing_losses():
+            dist.broadcast(length, 0)
+            content = torch.from_numpy(text.copy()) if self.is_first else torch.empty(int(length), dtype=torch.uint8)
+            dist.broadcast(content, 0)
+        return json.loads(bytes(content.numpy()))
+
+    def wait(self) -> None:
+        """Wait for the first process.
+
+        Raises:
+            LostProcessError: Another process has ended.
+        """
+        self.from_first(None)
+
+    def check_equal(self, values: Mapping[str, Any]) -> None:
+        """Refuse processes that were started with other values.
+
+        Raises:
+            UserError: This process has other values than the first.
+            LostProcessError: Another process has ended.
+        """
+        firsts = self.from_first(dict(values))
+        own = json.loads(json.dumps(dict(values)))
+        if different := sorted(key for key in own.keys() | firsts.keys() if own.get(key) != firsts.get(key)):
+            raise UserError(
+                f"process {self.rank} was started with another plan than the first one ({', '.join(different)}); start "
+                "the same command with the same files in every process"
+            )
+
+
+def _number(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"{name}={text} is not a number; start the command with torchrun, or unset {name}") from None
+
+
+def _connect(rank: int, size: int) -> None:
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+
+    if dist.is_initialized():
+        return
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"  # NCCL does not send what is in the memory of the CPU
+        torch.cuda.set_device(_number("LOCAL_RANK", 0))
+    try:
+        store, rank, size = next(rendezvous("env://", rank, size, timeout=JOINING))
+        store.set_timeout(JOINING)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=WORKING)
+        dist.barrier()
+    except (RuntimeError, ValueError) as error:
+        address = ":".join(os.environ.get(name, "(not set)") for name in MASTER)
+        raise UserError(
+            f"process {rank} of {size} cannot reach the others at {address} within {JOINING.seconds} s "
+            f"({str(error).splitlines()[0][:200]}); check {' and '.join(MASTER)}, and that all processes are started"
+        ) from error
+
+
+def _sum(tensor: "torch.Tensor") -> None:
+    import torch.distributed as dist
+
+    with _noticing_losses():
+        dist.all_reduce(tensor)
+
+
+@contextmanager
+def _noticing_losses() -> Iterator[None]:
+    import torch.distributed as dist
+
+    try:
+        yield
+    except (dist.DistBackendError, RuntimeError) as error:
+        sleep(GRACE)
+        raise LostProcessError(str(error).splitlines()[0]) from error
