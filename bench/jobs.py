@@ -10,8 +10,6 @@ left, if anything is. Then:
 - every file equals that of a single job, as in `bench.kills`.
 """
 
-import argparse
-import os
 import random
 import re
 import subprocess
@@ -21,9 +19,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.forked import Forked, preload
-from bench.kill_scenarios import Scenario, Words, scenarios, write_inputs_apart
-from bench.kills import Workplace, compare, whole
+from bench.forked import Forked
+from bench.kill_scenarios import Scenario, Words, scenarios
+from bench.kills import Workplace, compare, parsed, whole
 
 NAMES = ("seeds", "sweep", "training and sweep", "two languages, heads not cached", "language, two seeds")
 """The scenarios, of `bench.kills`, that have several pieces."""
@@ -92,19 +90,9 @@ def problems_of(place: JobPlace, scenario: Scenario, draw: random.Random) -> tup
 
 def main(arguments: list[str]) -> int:
     """Run the rounds, and return 1 if anything is wrong, or if no round began."""
-    parser = argparse.ArgumentParser(prog="python -m bench.jobs", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no round after so many minutes")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios whose name contains it")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="holds inputs and runs")
-    parser.add_argument("--forked", action="store_true", help="fork processes that have imported everything: faster")
-    options, began = parser.parse_args(arguments), time.monotonic()
+    options, began = parsed("bench.jobs", __doc__, arguments, rounds=20), time.monotonic()
     place, draw = JobPlace(options.out.resolve(), options.forked), random.Random(options.seed)
-    write_inputs_apart(place.inputs)
-    if options.forked:
-        os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", HF_HOME=str(place.folder / "hf"))
-        preload()
+    place.prepare()
     known = {scenario.name: scenario for scenario in scenarios()}
     plan = [known[name] for name in NAMES if options.only in name]
     rounds = failures = jobs = kills = 0

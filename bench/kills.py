@@ -71,6 +71,13 @@ class Workplace:
             "HF_HOME": str(self.folder / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
         }  # fmt: skip
 
+    def prepare(self) -> None:
+        """Write what commands read; in a process that forks commands, import what they need."""
+        write_inputs_apart(self.inputs)
+        if self.is_forked:
+            os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", HF_HOME=str(self.folder / "hf"))
+            preload()
+
     def placed(self, words: Words) -> Words:
         """Return a command with the paths of this workplace."""
         results = self.state / "results"
@@ -242,21 +249,23 @@ def _lasting(value: Any) -> Any:
     return [_lasting(inner) for inner in value] if isinstance(value, list) else value
 
 
-def main(arguments: list[str]) -> int:
-    """Run the rounds, and return 1 if a file differs, or if no round began."""
-    parser = argparse.ArgumentParser(prog="python -m bench.kills", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=60)
+def parsed(program: str, description: str | None, arguments: list[str], *, rounds: int) -> argparse.Namespace:
+    """Return the options of a benchmark that runs rounds of scenarios."""
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
+    parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no round after so many minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios whose name contains it")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="holds inputs and runs")
     parser.add_argument("--forked", action="store_true", help="fork processes that have imported everything: faster")
-    options, began = parser.parse_args(arguments), time.monotonic()
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the rounds, and return 1 if a file differs, or if no round began."""
+    options, began = parsed("bench.kills", __doc__, arguments, rounds=60), time.monotonic()
     place, draw = Workplace(options.out.resolve(), options.forked), random.Random(options.seed)
-    write_inputs_apart(place.inputs)
-    if options.forked:
-        os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", HF_HOME=str(place.folder / "hf"))
-        preload()
+    place.prepare()
     plan = [scenario for scenario in scenarios() if options.only in scenario.name]
     for scenario in plan[: options.rounds]:
         whole(place, scenario)

@@ -8,11 +8,11 @@ import pytest
 from xmodctl import model
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
+from xmodctl.core.schema import validator
 from xmodctl.new_language.adapter_initialization import check_init_from
 from xmodctl.new_language.cost import estimate
 from xmodctl.new_language.plan import EXCLUDED_KEYS, Plan, name_language, resolve_plan, share_steps
 from xmodctl.new_language.request import AddLanguageRequest
-from xmodctl.run.folder import validator
 
 KNOWN = ("en_XX", "de_DE", "zh_CN", "zh_TW", "gsw")
 

@@ -7,7 +7,7 @@ import pytest
 
 from xmodctl.catalog import catalog as library
 from xmodctl.core.errors import UserError
-from xmodctl.run.folder import validator
+from xmodctl.core.schema import validator
 from xmodctl.run.jobs import locked
 from xmodctl.run.plan import Plan
 from xmodctl.run.run import Run, newest_run

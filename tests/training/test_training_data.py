@@ -12,8 +12,9 @@ from xmodctl.catalog.locations import HubData
 from xmodctl.catalog.recipe import Recipe, Stage
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
+from xmodctl.core.schema import validator
 from xmodctl.data import load_rows
-from xmodctl.run.folder import differences, validator
+from xmodctl.run.folder import differences
 from xmodctl.run.plan import Plan, Shots
 from xmodctl.run.shots import DrawnShots, refuse_shots, row_digests, shots_of, write_shots
 from xmodctl.training.training_data import draw_shots, load_training_data

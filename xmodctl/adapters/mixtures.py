@@ -153,11 +153,11 @@ def check_record(record: Any) -> None:
     """
     if record is None:
         return
-    from pydantic import TypeAdapter
+    from xmodctl.core.schema import validator
 
-    checked = TypeAdapter(_Record).validate_python(record)
+    checked = validator(_Record).validate_python(record)
     if checked.by == BY_TEXT:
-        TypeAdapter(_Text).validate_python(checked.details)
+        validator(_Text).validate_python(checked.details)
 
 
 def described(record: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from xmodctl.core.environment import RANK, WORLD_SIZE
+from xmodctl.core.environment import RANK, is_one_of_several
 
 PATIENCE = 3.0
 """Seconds that a process waits with its message: if the first process has the same, all end before."""
@@ -28,7 +28,7 @@ def launch_unless_launched(ctx: Any, processes: int) -> None:
 
 def is_follower() -> bool:
     """Return whether this process is one of several, and not the first."""
-    return WORLD_SIZE.value not in ("", "1") and RANK.value not in ("", "0")
+    return is_one_of_several() and RANK.value not in ("", "0")
 
 
 def silence_follower() -> None:

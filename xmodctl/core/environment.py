@@ -65,6 +65,11 @@ VARIABLES = (
 """All of them, in the order of the reference page."""
 
 
+def is_one_of_several() -> bool:
+    """Return whether a launcher started this process together with others."""
+    return WORLD_SIZE.value not in ("", "1")
+
+
 class ExitCode(IntEnum):
     """What a command exits with."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from xmodctl.core.errors import UserError, did_you_mean
@@ -189,3 +189,13 @@ def _quoted(value: Any) -> str:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+_VALIDATORS: dict[type, TypeAdapter[Any]] = {}
+
+
+def validator(kind: type) -> TypeAdapter[Any]:
+    """Return the converter of a dataclass to and from plain values; making one is slow, so it is kept."""
+    if kind not in _VALIDATORS:
+        _VALIDATORS[kind] = TypeAdapter(kind)
+    return _VALIDATORS[kind]

@@ -11,12 +11,12 @@ from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
 from xmodctl.core.reading import OutsideFolderError, inside
+from xmodctl.core.schema import validator
 from xmodctl.evaluation.notebook import data_frame, html_table
 from xmodctl.evaluation.training_notes import training_notes
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.languages import same
 from xmodctl.run.data_sets import data_set_of, fingerprint_of
-from xmodctl.run.folder import validator
 
 if TYPE_CHECKING:
     import pandas

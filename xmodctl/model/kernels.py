@@ -20,7 +20,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from xmodctl.model.parts import current_share
+from xmodctl.model.parts import Share, current_share
 
 for _limit in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
     # oneDNN and PyTorch's layer above it each keep the last 1,024 shapes of a product with their working memory, which
@@ -178,9 +178,9 @@ def linear_plus(linear: Linear, dropout: Dropout, x: Tensor, residual: Tensor) -
     return out
 
 
-def dropped(x: Tensor, share: float) -> Tensor:
+def dropped(x: Tensor, share: float, own: Share | None = None) -> Tensor:
     """Return x with this share of its elements zero and the others scaled up."""
-    out: Tensor = _Dropped.apply(x, _mask(x, share))  # type: ignore[no-untyped-call]
+    out: Tensor = _Dropped.apply(x, _mask(x, share, own))  # type: ignore[no-untyped-call]
     return out
 
 
@@ -210,9 +210,9 @@ class _DroppedPlus(Function):
         return gradient * mask, gradient, None
 
 
-def _mask(like: Tensor, share: float) -> Tensor:
+def _mask(like: Tensor, share: float, own: Share | None = None) -> Tensor:
     """Return zeros where `like` is dropped and elsewhere the factor that makes up for it, as float32."""
-    own = current_share()
+    own = own or current_share()
     lanes = _drawn(like.shape) if own is None else own.of(_drawn(own.draw_shape(like.shape)), like.shape)
     out_of = min(round(share * _RANGE), _RANGE - 1)
     return (lanes >= out_of - _RANGE // 2) * (_RANGE / (_RANGE - out_of))
@@ -230,15 +230,17 @@ def skip_attention(samples: int, heads: int, queries: int, length: int) -> None:
     _drawn((samples * heads, queries, length))
 
 
-def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, share: float) -> Tensor:
+def attention_with_dropout(query: Tensor, key: Tensor, value: Tensor, share: float, own: Share | None = None) -> Tensor:
     """Return softmax(Q K^T / sqrt(size)) V with a share of the weights dropped, for (samples, heads, length, size).
+
+    `own` is the share that these samples have of a run of samples, which several processes compute.
 
     The fused kernel of the CPU takes no dropout.
     """
     samples, heads, length, size = query.shape
     flat = [tensor.reshape(samples * heads, -1, size) for tensor in (query, key, value)]
     weights = torch.baddbmm(query.new_empty(1), flat[0], flat[1].transpose(1, 2), beta=0, alpha=size**-0.5).softmax(-1)
-    return torch.bmm(dropped(weights, share), flat[2]).to(query.dtype).view(samples, heads, length, size)
+    return torch.bmm(dropped(weights, share, own), flat[2]).to(query.dtype).view(samples, heads, length, size)
 
 
 def install_fast_kernels(module: nn.Module) -> None:

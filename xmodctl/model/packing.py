@@ -140,8 +140,7 @@ def _attend(
         packing.runs, torch.split(queries, queried), torch.split(keys, tokens), torch.split(values, tokens), strict=True
     ):
         run = (tensor.view(samples, -1, *heads).transpose(1, 2) for tensor in (query, key, value))
-        with parts.dropping(next(shares)):
-            attended.append(_attend_run(*run, share=share))
+        attended.append(_attend_run(*run, share=share, own=next(shares)))
     next(shares, None)  # draws for what follows the last run
     return attended[0] if len(attended) == 1 else torch.cat(attended)
 
@@ -163,10 +162,10 @@ def _shares_of_runs(
             kernels.skip_attention(samples, heads, 1 if first else length, length)
 
 
-def _attend_run(query: Tensor, key: Tensor, value: Tensor, *, share: float) -> Tensor:
+def _attend_run(query: Tensor, key: Tensor, value: Tensor, *, share: float, own: parts.Share | None) -> Tensor:
     """Attend in samples of one length: (samples, heads, length, size) each, result (samples x queries, hidden)."""
     if share > 0.0 and kernels.is_fp32_cpu(query):
-        attended = kernels.attention_with_dropout(query, key, value, share)
+        attended = kernels.attention_with_dropout(query, key, value, share, own)
     else:
         attended = functional.scaled_dot_product_attention(query, key, value, dropout_p=share)
     return attended.to(query.dtype).transpose(1, 2).reshape(-1, query.shape[1] * query.shape[3])

@@ -11,12 +11,12 @@ from pydantic import ConfigDict
 from xmodctl.catalog import catalog
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError, did_you_mean
-from xmodctl.core.schema import keys_of
+from xmodctl.core.schema import keys_of, validator
 from xmodctl.languages import name, resolve, same
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.new_language.adapter_initialization import check_init_from
 from xmodctl.new_language.request import AddLanguageRequest
-from xmodctl.run.folder import name_digits, validator
+from xmodctl.run.folder import name_digits
 from xmodctl.training.planning import ResolvedPlan, check_length, origins
 
 if TYPE_CHECKING:

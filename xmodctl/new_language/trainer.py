@@ -26,6 +26,7 @@ from xmodctl.core.events import (
     VocabularyTrained,
 )
 from xmodctl.core.files import read_json, write_json
+from xmodctl.core.schema import validator
 from xmodctl.data.texts import Corpus
 from xmodctl.languages import related
 from xmodctl.model.inference import best_device
@@ -37,7 +38,6 @@ from xmodctl.new_language.measurements import Measurement
 from xmodctl.new_language.plan import share_steps
 from xmodctl.new_language.vocabulary import train_vocabulary
 from xmodctl.new_language.vocabulary_fit import measure_fit
-from xmodctl.run.folder import validator
 from xmodctl.run.jobs import Jobs, Piece
 from xmodctl.training.masked_lm.heads import HeadText, HeadTraining, initial_head, reset_head
 from xmodctl.training.masked_lm.held_out import frequency_baseline

@@ -89,7 +89,7 @@ class ErrorAnalyzer:
         if not seeds:
             return ErrorAnalysis()
         try:
-            return ErrorAnalysis(kind.confusion(task, seeds), kind.parts(task, seeds), self.worst(rows))
+            return ErrorAnalysis(kind.confusion(task, seeds), kind.parts(task, seeds), self._worst(rows[0], seeds))
         except NOT_OF_THE_TASK as error:
             self.add_note(
                 f"the errors are not shown: the predictions do not fit the task ({error!r})", rows[0].language
@@ -114,7 +114,11 @@ class ErrorAnalyzer:
 
     def worst(self, rows: Sequence[Row], ids: Sequence[str] | None = None) -> tuple[Mistake, ...]:
         """Return the worst errors of one language, at most `most`; with `ids`, only among these examples."""
-        seeds = self.seeds(rows)
+        return self._worst(rows[0], self.seeds(rows), ids) if self.most else ()
+
+    def _worst(
+        self, row: Row, seeds: Sequence[SeedPredictions], ids: Sequence[str] | None = None
+    ) -> tuple[Mistake, ...]:
         if not seeds or not self.most:
             return ()
         wrongness = self._wrongness(seeds)
@@ -125,7 +129,7 @@ class ErrorAnalyzer:
             for index in np.argsort(-mean, kind="stable")
             if mean[index] > 0 and (wanted is None or seeds[0].predictions[index].id in wanted)
         ]
-        return self._described(rows[0], seeds, wrongness, worst[: self.most])
+        return self._described(row, seeds, wrongness, worst[: self.most])
 
     def described(self, rows: Sequence[Row], ids: Sequence[str]) -> tuple[Mistake, ...]:
         """Return examples of one language, right or wrong, with what most seeds predict."""

@@ -15,7 +15,7 @@ from xmodctl.core.blocks import PREFIX, block_digest
 from xmodctl.core.files import read_json, sha256_of, whole_folder, write_json
 from xmodctl.core.reading import inside
 from xmodctl.core.safetensors_io import Tensors, read_tensors, write_tensor_files
-from xmodctl.run.folder import validator
+from xmodctl.core.schema import validator
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ from xmodctl.core.safetensors_io import (
     read_tensors,
     write_tensors,
 )
-from xmodctl.run.folder import validator
+from xmodctl.core.schema import validator
 
 if TYPE_CHECKING:
     import torch

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import folder_errors, read_json, write_json
-from xmodctl.core.schema import problem
+from xmodctl.core.schema import problem, validator
 from xmodctl.core.versions import versions
 from xmodctl.run.home import runs_folder
 from xmodctl.run.jobs import Jobs, is_read_only
@@ -34,8 +34,6 @@ LOCATIONS = re.compile(r"(task|earlier\.\d+)\.(training|evaluation)\.locations\.
 """Keys that say where data is; whether it is the same data is known from its fingerprint."""
 
 NOT_COMPARED = re.compile(f"{DESCRIPTIONS.pattern}|{LOCATIONS.pattern}")
-
-_VALIDATORS: dict[type, TypeAdapter[Any]] = {}
 
 
 class StoredPlan(Protocol):
@@ -311,13 +309,6 @@ def name_digits(values: Mapping[str, Any]) -> str:
     if os.path.isabs(values["model"]):
         return digest_of(values)[:6]
     return digest_of({**values, "revision": None, "config_sha256": None})[:6]
-
-
-def validator(kind: type) -> TypeAdapter[Any]:
-    """Return the converter of a dataclass to and from plain values; making one is slow, so it is kept."""
-    if kind not in _VALIDATORS:
-        _VALIDATORS[kind] = TypeAdapter(kind)
-    return _VALIDATORS[kind]
 
 
 def refuse_read_only(folder: Path) -> None:

@@ -8,8 +8,9 @@ from pydantic import ConfigDict, Field
 
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
+from xmodctl.core.schema import validator
 from xmodctl.model.precision import Precision
-from xmodctl.run.folder import digest_of, name_digits, validator
+from xmodctl.run.folder import digest_of, name_digits
 
 
 @dataclass(frozen=True)

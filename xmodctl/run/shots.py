@@ -9,8 +9,8 @@ from typing import Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import read_json, write_json
+from xmodctl.core.schema import validator
 from xmodctl.languages import same
-from xmodctl.run.folder import validator
 from xmodctl.run.plan import Plan
 
 

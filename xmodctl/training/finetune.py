@@ -99,7 +99,7 @@ def train_plan(
         Run.check(folder, plan, on_exists)
         data = _load_first(plan, world, listen)
         check_disk(folder, estimate(plan, source, [part.rows for part in data], len(seeds)).disk)
-        fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
+        fingerprints = fingerprints_of(data)
         check(fingerprints)
         run = Run.open_shared(jobs, plan, seeds, fingerprints, on_exists)
         if on_exists == "redo" and (kept := Run.kept(folder)):
@@ -151,8 +151,7 @@ def follow_plan(plan: "Plan", source: "Source", folder: Path, world: World) -> "
     world.wait()  # the first process downloads the data
     data = load_training_data(plan, folder=Path(plan.data) if plan.data else None)
     check_processes(world, plan, data)
-    fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
-    run = Run.new(folder, plan, (), fingerprints)
+    run = Run.new(folder, plan, (), fingerprints_of(data))
     follow(run, source, data, world)
     return Run.read(folder) if (folder / Run.FILE).exists() else run  # on another machine, it may not
 
@@ -167,8 +166,9 @@ def check_processes(world: World, plan: "Plan", data: "Sequence[TrainingData]") 
     Raises:
         UserError: The plan or the data is not that of the first process, or a batch has fewer rows than processes.
     """
-    fingerprints = {name: value for part in data for name, value in part.fingerprints.items()}
-    world.check_equal({key: value for key, value in plan.to_json().items() if key != "data"} | fingerprints)
+    if world.size == 1:
+        return
+    world.check_equal({key: value for key, value in plan.to_json().items() if key != "data"} | fingerprints_of(data))
     for part in data:
         rows = min(part.recipe.batch_size, part.rows)
         if world.size > rows:
@@ -176,6 +176,11 @@ def check_processes(world: World, plan: "Plan", data: "Sequence[TrainingData]") 
                 f"{world.size} processes share batches of {counted(rows, 'row')}, so some would have none; "
                 f"use --processes {rows} or fewer"
             )
+
+
+def fingerprints_of(data: "Sequence[TrainingData]") -> dict[str, str]:
+    """Return the fingerprints of all data of a training, by name."""
+    return {name: value for part in data for name, value in part.fingerprints.items()}
 
 
 def report_notes(resolved: "ResolvedPlan[Plan]", listen: Listener) -> None:

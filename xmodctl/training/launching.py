@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from xmodctl.core.environment import WORLD_SIZE
+from xmodctl.core.environment import WORLD_SIZE, is_one_of_several
 from xmodctl.core.errors import UserError
 from xmodctl.core.signals import STOPPING, exit_code
 
@@ -19,10 +19,9 @@ def is_launched(processes: int) -> bool:
     Raises:
         UserError: There are not as many as were asked for.
     """
-    present = WORLD_SIZE.value or "1"
-    if processes > 1 and present not in ("1", str(processes)):
-        raise UserError(f"--processes {processes} contradicts {WORLD_SIZE.name}={present}; omit --processes")
-    return present != "1"
+    if processes > 1 and is_one_of_several() and WORLD_SIZE.value != str(processes):
+        raise UserError(f"--processes {processes} contradicts {WORLD_SIZE.name}={WORLD_SIZE.value}; omit --processes")
+    return is_one_of_several()
 
 
 def launch(words: Sequence[str], processes: int) -> int:

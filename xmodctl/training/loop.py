@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xmodctl.catalog.recipe import Recipe
-from xmodctl.core.environment import WORLD_SIZE
+from xmodctl.core.environment import is_one_of_several
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, StepTaken, report
 from xmodctl.core.memory import enough_memory
@@ -88,7 +88,7 @@ class Training:
     ) -> None:
         import torch
 
-        if world.size == 1 and (WORLD_SIZE.value or "1") != "1":
+        if world.size == 1 and is_one_of_several():
             raise UserError("this training runs in one process; start it without torchrun, accelerate launch, or srun")
         self.model, self.rows, self.weights, self.recipe, self.seed, self.precision, self.pad_id = (
             model, rows, weights, recipe, seed, precision, pad_id,
@@ -248,7 +248,7 @@ class Training:
         terms = sum(float(self.weights[part].sum()) for part in batch)
         total = 0.0
         for part in batch:
-            own = part[self.world.share(self.rows.tokens[part])]
+            own = part if self.world.size == 1 else part[self.world.share(self.rows.tokens[part])]
             with batch_errors(part), computing(self.part(part, own)):
                 if not len(own):  # its random numbers are drawn, because those of the next part follow them
                     self.skip(part[:1])
@@ -269,9 +269,10 @@ class Training:
 
         features = features_of(self.rows, part)
         owned = np.flatnonzero(np.isin(features, features_of(self.rows, own if len(own) else part[:1])))
-        languages = self.rows.scalars.get("lang_ids", np.zeros(len(self.rows.input_ids), dtype=np.int64))
+        ids = self.rows.scalars.get("lang_ids")
+        languages = np.zeros_like(features) if ids is None else ids[features]
         return Part(*(torch.from_numpy(np.asarray(values, dtype=np.int64)) for values in (
-            owned, self.rows.input_ids.lengths[features], languages[features])))  # fmt: skip
+            owned, self.rows.input_ids.lengths[features], languages)))  # fmt: skip
 
     def skip(self, part: np.ndarray) -> None:
         """Draw the random numbers of a micro-batch without a gradient."""
