@@ -92,10 +92,12 @@ class TimedWorld(World):
 
     waited = 0.0
 
-    def add_up(self, parameters: Sequence[torch.nn.Parameter], numbers: Sequence[float]) -> list[float]:
+    def add_up(
+        self, parameters: Sequence[torch.nn.Parameter], stopping: float, loss: float | torch.Tensor
+    ) -> tuple[float, float | torch.Tensor]:
         """Add up gradients, as training does."""
         start = time.perf_counter()
-        sums = super().add_up(parameters, numbers)
+        sums = super().add_up(parameters, stopping, loss)
         TimedWorld.waited += time.perf_counter() - start
         return sums
 
@@ -115,7 +117,7 @@ def work(options: argparse.Namespace) -> None:
         chosen = sides.typical(loop.batches(number), rows, options.steps, number)
         TimedWorld.waited = 0.0
         start, cpu_start = time.perf_counter(), time.process_time()
-        losses = [loop.take(parts).loss for parts in chosen]
+        losses = [step.loss for parts in chosen for step in loop.take(parts)]
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         tokens = sum(int(rows.tokens[part].sum()) for parts in chosen for part in parts)
         print(json.dumps(asdict(Turn(tokens, seconds, cpu_seconds, TimedWorld.waited, losses[-1]))), flush=True)

@@ -20,6 +20,7 @@ from xmodctl.model.memory import in_halves
 from xmodctl.model.modules import routed
 from xmodctl.model.precision import Precision
 from xmodctl.model.source import Source
+from xmodctl.model.transfer import on_device, one_behind
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,19 @@ def vectors_of(
     lengths = encoded.lengths[chosen]
     vectors = np.zeros((len(chosen), model.module.config.hidden_size), dtype=np.float32)
 
-    def vectors_of_batch(units: NDArray[np.int64]) -> NDArray[np.float32]:
+    def vectors_of_batch(units: NDArray[np.int64]) -> Tensor:
         batch = collate(encoded, chosen[units], pad_id=pad_id)
-        inputs = {name: batch[name].to(model.device) for name in ("input_ids", "attention_mask")}
+        inputs = on_device({name: batch[name] for name in ("input_ids", "attention_mask")}, model.device)
         with predicting(model.device, precision), _whole_sequences(model):
             hidden = _hidden_states(model, inputs, pooling.layer).float()
-        return pooled(hidden, inputs["attention_mask"], pooling).cpu().numpy()
+        return pooled(hidden, inputs["attention_mask"], pooling)
 
     batches = evaluation_batches(lengths, tokens_per_step=TOKENS_PER_STEP)
-    for units, values in in_halves(
+    computed = in_halves(
         batches, lengths, model.batch_limit, vectors_of_batch, device=model.device, shorter="--max-length "
-    ):
-        vectors[units] = values
+    )
+    for units, values in one_behind(computed, model.device):
+        vectors[units] = values.cpu().numpy()
         if on_batch:
             on_batch(len(units))
     return vectors

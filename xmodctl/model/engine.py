@@ -134,7 +134,8 @@ class Xmod:
         if isinstance(self.module, RoutedMaskedLM):
             routed(self.module).reads_padding = False
             self.module.labeled_only = True
-            self.module.candidates = None if candidates is None else torch.tensor(sorted(set(candidates)))
+            chosen = None if candidates is None else torch.tensor(sorted(set(candidates))).to(self.device)
+            self.module.candidates = chosen
 
     def ids(self, languages: Sequence[str]) -> Tensor:
         """Return the ids by which `lang_ids` names these languages: int64, (len(languages),).

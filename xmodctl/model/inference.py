@@ -10,6 +10,7 @@ from xmodctl.core.encoded import Encoded
 from xmodctl.model.batches import collate, evaluation_batches
 from xmodctl.model.memory import in_halves
 from xmodctl.model.precision import Precision
+from xmodctl.model.transfer import on_device, one_behind
 
 if TYPE_CHECKING:
     import torch
@@ -59,18 +60,20 @@ def predict(
     model.leave_padding_out()
     model.module.eval()
 
-    def logits_of_batch(units: np.ndarray) -> list[np.ndarray]:
+    def logits_of_batch(units: np.ndarray) -> "torch.Tensor":
         batch = collate(encoded, units, pad_id=pad_id)
-        inputs = {name: batch[name].to(device) for name in ("input_ids", "attention_mask")}
+        inputs = on_device({name: batch[name] for name in ("input_ids", "attention_mask")}, device)
         with predicting(device, precision):
             outputs = model.module(**inputs)
             # The span head returns its two logits per token separately.
             spans = (outputs.start_logits, outputs.end_logits) if "start_logits" in outputs else None
             logits = torch.stack(spans, dim=-1) if spans else outputs.logits
-        return list(logits.float().cpu().numpy())
+        return logits.float()
 
     batches = evaluation_batches(encoded.lengths, choices=encoded.sizes, tokens_per_step=tokens)
-    yield from in_halves(batches, encoded.lengths, model.batch_limit, logits_of_batch, device=device, shorter=shorter)
+    computed = in_halves(batches, encoded.lengths, model.batch_limit, logits_of_batch, device=device, shorter=shorter)
+    for units, logits in one_behind(computed, device):
+        yield units, list(logits.cpu().numpy())
 
 
 def logits_of(

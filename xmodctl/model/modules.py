@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,7 +25,9 @@ from transformers.models.xmod.modeling_xmod import (
 from xmodctl.core.errors import UserError
 from xmodctl.model import parts
 from xmodctl.model.packing import Packing, encode, pack
-from xmodctl.model.routing import Grouped, Route, Uniform, route
+from xmodctl.model.padded import encode_padded
+from xmodctl.model.routing import Grouped, Route, Uniform, grouped, route
+from xmodctl.model.transfer import copied, host_values
 
 
 class RoutedModel(XmodModel):  # type: ignore[misc]
@@ -32,8 +35,10 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
 
     `reads_first_token` says that nobody reads more of the last layer than each sample's first token; the output is
     then (batch, 1, hidden) wherever that saves work. `reads_padding` says that what the model makes of padding matters;
-    where it does not, it may be anything.
+    where it does not, it may be anything. On the devices of `packs_on`, batches are computed without padding.
     """
+
+    packs_on = frozenset({"cpu"})
 
     def __init__(self, config: Any, add_pooling_layer: bool = True) -> None:
         super().__init__(config, add_pooling_layer=add_pooling_layer)
@@ -68,7 +73,9 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
                 self._check_length(input_ids)
             if attention_mask is None and not self.config.is_decoder:
                 attention_mask = input_ids.ne(self.config.pad_token_id)
-            if attention_mask is not None and self._may_pack(input_ids, attention_mask, kwargs):
+            if attention_mask is not None and self._may_shorten(attention_mask, kwargs):
+                if input_ids.device.type not in self.packs_on or torch.compiler.is_compiling():
+                    return self._padded(input_ids, attention_mask, route, kwargs)
                 packing = pack(attention_mask, route, tuple(self.encoder.layer[0].output.adapter_modules))
                 if packing is not None:
                     return self._packed(input_ids, packing, kwargs)
@@ -82,13 +89,11 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         finally:
             self.config._attn_implementation = usual
 
-    def _may_pack(self, input_ids: Tensor, attention_mask: Tensor, kwargs: dict[str, Any]) -> bool:
-        """Return whether packing gives all requested outputs; on an accelerator it would cost more than it saves."""
+    def _may_shorten(self, attention_mask: Tensor, kwargs: dict[str, Any]) -> bool:
+        """Return whether an encoder that skips what nobody reads gives all requested outputs."""
         return (
             (self.reads_first_token or not self.reads_padding)
             and not self.config.is_decoder
-            and input_ids.device.type == "cpu"
-            and not torch.compiler.is_compiling()
             and attention_mask.dim() == 2
             and self.config._attn_implementation == "sdpa"
             and not any(self._asks_for(kwargs, name) for name in ("output_hidden_states", "output_attentions"))
@@ -114,6 +119,21 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
                 token_type_ids=packed(kwargs.get("token_type_ids")),
             )
         hidden = encode(self.encoder.layer, embedded[0], packing, first=self.reads_first_token)
+        return self._output(hidden, kwargs)
+
+    def _padded(self, input_ids: Tensor, attention_mask: Tensor, route: Route, kwargs: dict[str, Any]) -> Any:
+        names = ("position_ids", "token_type_ids")
+        embedded = self.embeddings(input_ids=input_ids, **{name: kwargs.get(name) for name in names})
+        first_route = route
+        if isinstance(route, Grouped) and route.ids.dim() == 2:
+            languages = tuple(self.encoder.layer[0].output.adapter_modules)
+            first_route = grouped(route.ids[:, 0], languages, input_ids.device)
+        hidden = encode_padded(
+            self.encoder.layer, embedded, attention_mask, route, first_route, first=self.reads_first_token
+        )
+        return self._output(hidden, kwargs)
+
+    def _output(self, hidden: Tensor, kwargs: dict[str, Any]) -> Any:
         if self.encoder.is_pre_norm:
             hidden = self.encoder.LayerNorm(hidden)
         output = BaseModelOutputWithPoolingAndCrossAttentions(
@@ -129,7 +149,8 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
             if not first.chosen:
                 raise UserError(_unchosen(list(first.adapter_modules)))
             return Uniform(first.active)
-        selected = route(lang_ids, None if batch is None else tuple(batch.shape[:2]), tuple(first.adapter_modules))
+        shape, device = (None, None) if batch is None else (tuple(batch.shape[:2]), batch.device)
+        selected = route(lang_ids, shape, tuple(first.adapter_modules), device)
         self._check_vocabularies((selected.language,) if isinstance(selected, Uniform) else selected.languages)
         return selected
 
@@ -246,14 +267,16 @@ class RoutedMaskedLM(XmodForMaskedLM):  # type: ignore[misc]
     def forward(self, input_ids: Tensor | None = None, labels: Tensor | None = None, **kwargs: Any) -> Any:
         """Score the vocabulary: logits are (batch, length, vocabulary), or (labeled tokens, vocabulary or candidates).
 
-        Labels are pieces, whatever the logits count.
+        Labels are pieces, whatever the logits count. Those in the host's memory cost no wait for the device.
         """
         if not self.labeled_only or labels is None:
             return super().forward(input_ids=input_ids, labels=labels, **kwargs)
         return_dict = kwargs.pop("return_dict", None)
         outputs = self.roberta(input_ids, return_dict=True, **kwargs)
-        labeled = labels != -100
-        hidden, labels = outputs.last_hidden_state[labeled], labels[labeled]
+        hidden, values = outputs.last_hidden_state, host_values(labels).reshape(-1)
+        places = np.flatnonzero(values != -100)
+        labels = copied(torch.from_numpy(values[places]), hidden.device)
+        hidden = hidden.flatten(0, 1).index_select(0, copied(torch.from_numpy(places), hidden.device))
         if self.candidates is None:
             logits = self.lm_head(hidden)
         else:

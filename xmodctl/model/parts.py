@@ -10,6 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from xmodctl.core.encoded import Encoded
+from xmodctl.model.batches import features_of
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -44,6 +50,18 @@ class Part:
     rows: Tensor  # (own rows,) int64, ascending: their numbers in the batch
     lengths: Tensor  # (rows of the batch,) their tokens
     languages: Tensor  # (rows of the batch,) the ids of their languages; zeros for a single one
+
+    @classmethod
+    def of(cls, encoded: Encoded, units: NDArray[np.int64], own: NDArray[np.int64]) -> Part:
+        """Return the part of the batch of `units` that has the units `own`; if there are none, that of the first."""
+        import torch
+
+        features = features_of(encoded, units)
+        owned = np.flatnonzero(np.isin(features, features_of(encoded, own if len(own) else units[:1])))
+        ids = encoded.scalars.get("lang_ids")
+        languages = np.zeros_like(features) if ids is None else ids[features]
+        values = (owned, encoded.input_ids.lengths[features], languages)
+        return cls(*(torch.from_numpy(np.asarray(each, dtype=np.int64)) for each in values))
 
     @property
     def of_rows(self) -> Share:

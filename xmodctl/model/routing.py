@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.activations import GELUActivation
@@ -13,6 +12,7 @@ from transformers.models.xmod.modeling_xmod import XmodAdapter, XmodIntermediate
 
 from xmodctl.core.errors import UserError
 from xmodctl.model import kernels
+from xmodctl.model.transfer import copied, host_values
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,12 @@ def prepare(module: nn.Module) -> None:
             part.__class__ = Adapter
 
 
-def route(lang_ids: Tensor, shape: tuple[int, ...] | None, languages: tuple[str, ...]) -> Route:
+def route(
+    lang_ids: Tensor, shape: tuple[int, ...] | None, languages: tuple[str, ...], device: torch.device | None = None
+) -> Route:
     """Turn language ids into the route of a batch of `shape` (batch, length); ids count `languages`.
+
+    Ids in the host's memory cost no wait for `device`, which the batch is on.
 
     Raises:
         UserError: an id is of no resident language, or the ids' type or shape does not fit the batch.
@@ -142,28 +146,27 @@ def route(lang_ids: Tensor, shape: tuple[int, ...] | None, languages: tuple[str,
             f"lang_ids have the shape {tuple(lang_ids.shape)}, but a batch of {shape} takes one id, "
             "one per sample (batch,), or one per token (batch, length)"
         )
-    numbers: list[int] = lang_ids.reshape(-1).tolist()
-    if wrong := [number for number in numbers if not 0 <= number < len(languages)]:
+    numbers = host_values(lang_ids)
+    if (wrong := numbers[(numbers < 0) | (numbers >= len(languages))]).size:
         raise UserError(
             f"lang_ids hold {wrong[0]}, but ids go from 0 to {len(languages) - 1} "
             f"({', '.join(languages)}): make them with `ids([...])`"
         )
-    return grouped(lang_ids, languages)
+    return grouped(lang_ids, languages, device)
 
 
-def grouped(ids: Tensor, languages: tuple[str, ...]) -> Route:
-    """Return the route of rows with these ids, (rows,) or (batch, length)."""
-    flat = ids.reshape(-1)
-    numbers: list[int] = flat.tolist()
-    counts = sorted(Counter(numbers).items())
-    if len(counts) == 1:
-        return Uniform(languages[numbers[0]])
-    is_sorted = all(a <= b for a, b in pairwise(numbers))
-    order = None if is_sorted else torch.argsort(flat, stable=True)
+def grouped(ids: Tensor, languages: tuple[str, ...], device: torch.device | None = None) -> Route:
+    """Return the route of rows with these ids, (rows,) or (batch, length), which are on `device`: that of the ids."""
+    device = ids.device if device is None else device
+    flat = host_values(ids).reshape(-1)
+    present, sizes = np.unique(flat, return_counts=True)
+    if len(present) == 1:
+        return Uniform(languages[present[0]])
+    order = None if (flat[:-1] <= flat[1:]).all() else np.argsort(flat, kind="stable")
     return Grouped(
         ids=ids,
-        languages=tuple(languages[number] for number, _ in counts),
-        sizes=tuple(size for _, size in counts),
-        order=order,
-        inverse=None if order is None else torch.argsort(order),
+        languages=tuple(languages[number] for number in present),
+        sizes=tuple(sizes.tolist()),
+        order=None if order is None else copied(torch.from_numpy(order), device),
+        inverse=None if order is None else copied(torch.from_numpy(np.argsort(order)), device),
     )

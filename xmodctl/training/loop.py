@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -15,14 +14,16 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, StepTaken, report
 from xmodctl.core.memory import enough_memory
 from xmodctl.core.signals import Interrupted, requested
-from xmodctl.model.batches import collate, features_of, sampled, training_batches
+from xmodctl.model.batches import collate, sampled, training_batches
 from xmodctl.model.inference import best_device
 from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
 from xmodctl.model.parts import Part, computing
 from xmodctl.model.precision import Precision, autocast
+from xmodctl.model.transfer import HOST, on_device
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
 from xmodctl.training.optimization import adamw, schedule, seed_step, total_steps
+from xmodctl.training.readings import Batch, Gradient, Readings
 from xmodctl.training.world import World
 
 if TYPE_CHECKING:
@@ -32,18 +33,8 @@ if TYPE_CHECKING:
     from xmodctl.model import Xmod
 
 
-Batch = list[np.ndarray]  # one optimizer step: micro-batches of unit numbers
 OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per parameter
 SCALER_STATE = ("scale", "_growth_tracker")  # what changes in the scaler of fp16
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """A gradient that lies in the parameters."""
-
-    loss: float  # mean over the batch
-    norm: float  # before clipping
-    started: float  # by `perf_counter`, when its computation began
 
 
 class Training:
@@ -52,7 +43,8 @@ class Training:
     Several processes that train together each compute their share of every batch (`World`); all take the same steps, up
     to rounding those of one process. Matrix products are computed in `precision`; weights, gradients and the
     optimizer's state are fp32. In fp16 the loss is scaled, so that small gradients do not vanish (Micikevicius et al.,
-    Mixed Precision Training, ICLR 2018).
+    Mixed Precision Training, ICLR 2018). On an accelerator no step waits for the device: losses are read every few
+    steps (`Readings`).
 
     Args:
         model: Frozen as the recipe says, with the training language's adapter active; with several languages, all
@@ -71,6 +63,8 @@ class Training:
     Raises:
         UserError: The process is one of several that were launched together, and `world` is not.
     """
+
+    host: tuple[str, ...] = HOST  # inputs that stay in the host's memory
 
     def __init__(
         self,
@@ -96,6 +90,7 @@ class Training:
         self.describe, self.memory, self.world = describe, Memory(rows), world
         model.leave_padding_out()
         self.device = torch.device(best_device())
+        self.readings = Readings.of(self.device)
         self.module = model.module.to(self.device)
         self.optimizer = adamw(self.module, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
@@ -108,7 +103,9 @@ class Training:
 
     def __iter__(self) -> Iterator[StepTaken]:
         """Train from the present step to the last."""
-        return map(self.take, self.remaining())
+        for batch in self.remaining():
+            self.update(batch, self.gradient(batch))
+            yield from self.read()
 
     def remaining(self) -> Iterator[Batch]:
         """Yield the batches from the present step to the last; each step is taken before the next batch."""
@@ -154,9 +151,10 @@ class Training:
         counts: list[int] = np.bincount(self.languages[self.sampled(0)], minlength=self.language_count).tolist()
         return counts
 
-    def take(self, batch: Batch) -> StepTaken:
-        """Take one optimizer step; the gradient is that of the mean loss over the whole batch."""
-        return self.update(batch, self.gradient(batch))
+    def take(self, batch: Batch) -> list[StepTaken]:
+        """Take one optimizer step with the gradient of the mean loss over the whole batch; return the steps read."""
+        self.update(batch, self.gradient(batch))
+        return list(self.read())
 
     def gradient(self, batch: Batch, listen: Listener = report) -> Gradient:
         """Compute the gradient of the mean loss over a batch, and clip it.
@@ -177,7 +175,7 @@ class Training:
             seed_step(self.seed, self.step)
             self.optimizer.zero_grad(set_to_none=True)
             parts = self.memory.fitting(batch)
-            loss, too_large = 0.0, len(parts)
+            too_large, loss = len(parts), self.readings.zero(self.device)
             try:
                 loss = self.accumulate(parts)
             except OutOfMemoryError as error:
@@ -188,30 +186,30 @@ class Training:
             listen(self.memory.exceeded(parts[too_large], self.step + 1, self.describe(parts[too_large])))
         if self.world.size > 1:
             loss = self.add_up(loss)
+        scale = self.readings.scale(self.scaler, self.device)
         with self.holding_optimizer():
             norm = self.clip()
-        self.check_finite(batch, loss, norm)
-        return Gradient(loss, norm, started)
+        gradient = Gradient(loss, norm, scale, started)
+        if self.readings.at_once:
+            self.check_finite(batch, gradient, self.step + 1)
+        return gradient
 
-    def check_finite(self, batch: Batch, loss: float, norm: float) -> None:
-        """Refuse a loss or gradient that is not finite, before the optimizer uses it.
+    def check_finite(self, batch: Batch, gradient: Gradient, step: int) -> None:
+        """Refuse a loss or gradient that is not finite: on a CPU, before the optimizer uses it.
 
-        In fp16 a gradient may overflow: the scaler then skips the step and halves the scale of the loss. It is refused
-        when even a loss that is not scaled up overflows.
+        In fp16 a gradient may overflow: the scaler then skips the step and halves the scale of the loss, down to 1.
         """
-        is_scaled = self.scaler.is_enabled() and self.scaler.get_scale() > 1
-        if math.isfinite(loss) and (math.isfinite(norm) or is_scaled):
+        if not (value := gradient.flaw):
             return
-        value = f"the gradient (norm {norm})" if math.isfinite(loss) else f"the loss ({loss})"
         rate = f"--set learning_rate={self.recipe.learning_rate / 3:.1g}"
         precision = "" if self.precision == "fp32" else ", train with --precision fp32"
         raise UserError(
-            f"{value} is not finite at step {self.step + 1:,} of {self.total_steps:,} with seed {self.seed}, in a "
+            f"{value} is not finite at step {step:,} of {self.total_steps:,} with seed {self.seed}, in a "
             f"batch of {self.describe(np.concatenate(batch))}; use a lower learning rate ({rate}){precision}, or "
             "remove these rows if their texts are damaged"
         )
 
-    def update(self, batch: Batch, gradient: Gradient) -> StepTaken:
+    def update(self, batch: Batch, gradient: Gradient) -> None:
         """Take one optimizer step with the gradient that `gradient` left in the parameters.
 
         Raises:
@@ -226,62 +224,66 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         units = np.concatenate(batch)
-        return StepTaken(
+        step = StepTaken(
             step=self.step,
             total_steps=self.total_steps,
             epoch=self.epoch,
-            loss=gradient.loss,
+            loss=math.nan,
             learning_rate=learning_rate,
-            gradient_norm=gradient.norm,
+            gradient_norm=math.nan,
             examples=len(units),
             tokens=int(self.rows.tokens[units].sum()),
             seconds=perf_counter() - gradient.started,
             ends_epoch=self.ends_epoch,
         )
+        self.readings.add(step, batch, gradient)
 
-    def accumulate(self, batch: Batch) -> float:
+    def read(self, *, early: bool = False) -> Iterator[StepTaken]:
+        """Yield the steps that were taken since the last reading, with their losses.
+
+        On a CPU that is the last step; on an accelerator, several or none.
+
+        Args:
+            early: Do not wait until it is time to read.
+
+        Raises:
+            UserError: A loss or a gradient is not finite; the steps before it were yielded.
+        """
+        if early or self.ends_epoch or self.readings.are_due:
+            for step, batch, gradient in self.readings.read():
+                self.check_finite(batch, gradient, step.step)
+                yield step
+
+    def accumulate(self, batch: Batch) -> "float | torch.Tensor":
         """Add up the gradients of the micro-batches, each weighted by its share of the batch's loss terms.
 
         Raises:
             OutOfMemoryError: A micro-batch does not fit into memory.
         """
         terms = sum(float(self.weights[part].sum()) for part in batch)
-        total = 0.0
+        total = self.readings.zero(self.device)
         for part in batch:
             own = part if self.world.size == 1 else part[self.world.share(self.rows.tokens[part])]
-            with batch_errors(part), computing(self.part(part, own)):
+            with batch_errors(part), computing(None if own is part else Part.of(self.rows, part, own)):
                 if not len(own):  # its random numbers are drawn, because those of the next part follow them
                     self.skip(part[:1])
                     continue
-                inputs = {name: tensor.to(self.device, non_blocking=True) for name, tensor in self.collate(own).items()}
+                inputs = on_device(self.collate(own), self.device, host=self.host)
                 with autocast(self.device, self.precision):
                     loss = self.module(**inputs).loss
                 loss = loss.float() * (float(self.weights[own].sum()) / terms)
                 self.scaler.scale(loss).backward()
-                total += float(loss.detach())
+                total = total + self.readings.number(loss)
         return total
-
-    def part(self, part: np.ndarray, own: np.ndarray) -> Part | None:
-        """Return which rows of a micro-batch this process computes; None for all of them."""
-        if self.world.size == 1:
-            return None
-        import torch
-
-        features = features_of(self.rows, part)
-        owned = np.flatnonzero(np.isin(features, features_of(self.rows, own if len(own) else part[:1])))
-        ids = self.rows.scalars.get("lang_ids")
-        languages = np.zeros_like(features) if ids is None else ids[features]
-        return Part(*(torch.from_numpy(np.asarray(values, dtype=np.int64)) for values in (
-            owned, self.rows.input_ids.lengths[features], languages)))  # fmt: skip
 
     def skip(self, part: np.ndarray) -> None:
         """Draw the random numbers of a micro-batch without a gradient."""
         import torch
 
         with torch.no_grad(), autocast(self.device, self.precision):
-            self.module(**{name: tensor.to(self.device) for name, tensor in self.collate(part).items()})
+            self.module(**on_device(self.collate(part), self.device, host=self.host))
 
-    def add_up(self, loss: float) -> float:
+    def add_up(self, loss: "float | torch.Tensor") -> "float | torch.Tensor":
         """Add up the gradients and losses of all processes, and return the loss of the whole batch.
 
         Raises:
@@ -289,7 +291,7 @@ class Training:
             LostProcessError: Another process has ended.
         """
         trained = list(self.training_parameters().values())
-        total, stopping = self.world.add_up(trained, [loss, float(requested() is not None)])
+        stopping, total = self.world.add_up(trained, float(requested() is not None), loss)
         if stopping:
             raise Interrupted
         return total
@@ -303,13 +305,13 @@ class Training:
         with enough_memory(what, f"{fewer}{more_memory(self.device)}; the last checkpoint stays"):
             yield
 
-    def clip(self) -> float:
+    def clip(self) -> "float | torch.Tensor":
         """Clip the norm of the gradient as the recipe says, and return what it was."""
         import torch
 
         self.scaler.unscale_(self.optimizer)
         limit = self.recipe.gradient_clip or math.inf
-        return float(torch.nn.utils.clip_grad_norm_(self.training_parameters().values(), limit))
+        return self.readings.number(torch.nn.utils.clip_grad_norm_(self.training_parameters().values(), limit))
 
     def collate(self, part: np.ndarray) -> dict[str, "torch.Tensor"]:
         """Return a padded micro-batch."""

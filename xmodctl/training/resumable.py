@@ -5,7 +5,7 @@ never stopped: batches, masks and dropout depend on seed and step alone.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -109,18 +109,17 @@ class ResumableTraining:
             try:
                 gradient = training.gradient(batch, listen)
                 with deferred():
-                    step = training.update(batch, gradient)
-                    self.log.add(asdict(step))
-                    listen(step)
-                    if self.is_due(step):
-                        self.save()
-                if self.is_due(step):
+                    training.update(batch, gradient)
+                    self.record(training.read(), listen)
+                    if self.is_due:
+                        self.save(listen)
+                if self.is_due:
                     remove_others(self.checkpoints, training.step)  # can take seconds, and a signal does not wait
             except KeyboardInterrupt as error:
                 self.save_interrupted(listen)
                 where = f"at step {training.step:,} of {training.total_steps:,} ({self.name})"
                 raise Interrupted(where) from error
-            if step.ends_epoch:
+            if training.ends_epoch:
                 end_epoch()
 
     def save_interrupted(self, listen: Listener) -> None:
@@ -131,16 +130,24 @@ class ResumableTraining:
         training = self.training
         if newest_step(self.checkpoints) < training.step < training.total_steps:
             listen(Notice(f"saving step {training.step:,} of {training.total_steps:,} ({self.name}) ..."))
-            self.save()
+            self.save(listen)
 
-    def is_due(self, step: StepTaken) -> bool:
-        """Return whether a checkpoint is saved after this step: every `save_steps`, or at the end of each epoch."""
-        save_steps = self.training.recipe.save_steps
-        return step.step % save_steps == 0 if save_steps else step.ends_epoch
+    @property
+    def is_due(self) -> bool:
+        """Whether a checkpoint is saved after the present step: every `save_steps`, or at the end of each epoch."""
+        training, save_steps = self.training, self.training.recipe.save_steps
+        return training.step % save_steps == 0 if save_steps else training.ends_epoch
 
-    def save(self) -> None:
-        """Save the present step."""
+    def record(self, steps: Iterable[StepTaken], listen: Listener) -> None:
+        """Log steps and report them."""
+        for step in steps:
+            self.log.add(asdict(step))
+            listen(step)
+
+    def save(self, listen: Listener) -> None:
+        """Save the present step, after the losses up to it were read: none of them may be infinite."""
         training = self.training
+        self.record(training.read(early=True), listen)
         save_checkpoint(self.checkpoints, training.progress(), training.trained(), training.optimizer_state())
 
 

@@ -72,21 +72,24 @@ class World:
             loads[owner[element]] += sizes[element]
         return np.flatnonzero(owner == self.rank)
 
-    def add_up(self, parameters: "Sequence[torch.nn.Parameter]", numbers: Sequence[float]) -> list[float]:
-        """Add up the gradients of all processes in each of them, and return the sums of numbers.
+    def add_up(
+        self, parameters: "Sequence[torch.nn.Parameter]", stopping: float, loss: "float | torch.Tensor"
+    ) -> "tuple[float, float | torch.Tensor]":
+        """Add up the gradients of all processes in each of them, and return the sums of both numbers.
 
-        A parameter that has a gradient in no process keeps none.
+        A parameter that has a gradient in no process keeps none. A loss that is a tensor stays on its device, so that
+        nothing waits for it: what the host must know travels through the host's memory.
 
         Raises:
             LostProcessError: Another process has ended.
         """
         import torch
 
-        device = parameters[0].device
-        has_gradient = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.float64)
-        sums = torch.cat([has_gradient, torch.tensor(list(numbers), dtype=torch.float64)]).to(device)
+        is_read = not isinstance(loss, torch.Tensor)
+        numbers = [*(float(parameter.grad is not None) for parameter in parameters), stopping, *([loss] * is_read)]
+        sums = torch.tensor(numbers, dtype=torch.float64)
         _sum(sums)
-        held, totals = sums[: len(parameters)].tolist(), sums[len(parameters) :].tolist()
+        held, (stopping, *total) = sums[: len(parameters)].tolist(), sums[len(parameters) :].tolist()
         trained = [parameter for parameter, count in zip(parameters, held, strict=True) if count]
         flat = torch.cat(
             [
@@ -97,7 +100,9 @@ class World:
         _sum(flat)
         for parameter, gradient in zip(trained, torch.split(flat, [each.numel() for each in trained]), strict=True):
             parameter.grad = gradient.view_as(parameter)
-        return totals
+        if isinstance(loss, torch.Tensor):
+            _sum(loss)
+        return stopping, (loss if isinstance(loss, torch.Tensor) else total[0])
 
     def least(self, number: int) -> int:
         """Return the least of the numbers of all processes.

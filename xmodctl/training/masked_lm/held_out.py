@@ -12,6 +12,7 @@ from xmodctl.model.batches import IGNORED, evaluation_batches
 from xmodctl.model.inference import predicting
 from xmodctl.model.memory import in_halves
 from xmodctl.model.precision import Precision
+from xmodctl.model.transfer import copied, on_device
 from xmodctl.training.masked_lm.masking import Ids, Masker
 
 if TYPE_CHECKING:
@@ -60,13 +61,14 @@ def measure_held_out(
 
     def token_losses_of(part: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         inputs = masker.batch(encoded, part, seed=0, step=0, pad_id=pad_id)
-        inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-        is_predicted = inputs["labels"] != IGNORED
+        is_predicted = inputs["labels"].numpy() != IGNORED
+        labels = torch.from_numpy(inputs["labels"].numpy()[is_predicted])
+        inputs = on_device(inputs, device, host=("labels",))
         with predicting(device, precision):
             logits = model.module(**inputs).logits
-        targets = torch.searchsorted(candidates, inputs["labels"][is_predicted])
+        targets = torch.searchsorted(candidates, copied(labels, device))
         token_losses = functional.cross_entropy(logits.float(), targets, reduction="none")
-        return is_predicted.nonzero()[:, 0].cpu().numpy(), token_losses.double().cpu().numpy()
+        return np.nonzero(is_predicted)[0], token_losses.double().cpu().numpy()
 
     for part, (row, values) in in_halves(
         _batches(encoded, units), encoded.lengths, model.batch_limit, token_losses_of,

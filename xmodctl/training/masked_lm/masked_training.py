@@ -9,6 +9,7 @@ from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.messages import listed
 from xmodctl.model.precision import Precision
+from xmodctl.model.transfer import HOST
 from xmodctl.training.loop import Training
 from xmodctl.training.masked_lm.masking import Masker
 
@@ -24,6 +25,8 @@ class MaskedTraining(Training):
     The mask of a sequence depends on seed, step and sequence alone, so that a resumed training draws the same masks as
     one that was never stopped, however its batches are cut.
     """
+
+    host = (*HOST, "labels")
 
     def __init__(
         self,

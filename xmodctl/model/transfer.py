@@ -1,0 +1,63 @@
+"""Batches on their way to a device and results on their way back: nothing waits for an accelerator before it must."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+HOST = ("lang_ids",)
+"""Inputs that stay in the host's memory: their values decide which modules are called, and with which shapes."""
+
+Item = TypeVar("Item")
+
+
+def on_device(
+    batch: "Mapping[str, torch.Tensor]", device: "torch.device", *, host: Iterable[str] = HOST
+) -> "dict[str, torch.Tensor]":
+    """Return the tensors of a batch on a device; the copy runs while the device still computes the batch before.
+
+    Args:
+        batch: What `collate` returns.
+        device: The device of the model.
+        host: The names of tensors that stay where they are.
+    """
+    stays = frozenset(host)
+    return {name: tensor if name in stays else copied(tensor, device) for name, tensor in batch.items()}
+
+
+def copied(tensor: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
+    """Return a tensor of the host on a device. CUDA copies pinned memory without waiting."""
+    if device.type == "cuda":
+        tensor = pinned(tensor)
+    return tensor.to(device, non_blocking=True)
+
+
+def host_values(tensor: "torch.Tensor") -> "NDArray[np.int64]":
+    """Return the values of a tensor of whole numbers; those of a tensor in the host's memory cost no wait."""
+    values: NDArray[np.int64] = (tensor if tensor.device.type == "cpu" else tensor.cpu()).numpy()
+    return values
+
+
+def pinned(tensor: "torch.Tensor") -> "torch.Tensor":
+    """Return a tensor of the host in memory that CUDA can read by itself."""
+    return tensor.pin_memory()
+
+
+def one_behind(items: Iterable[Item], device: "torch.device") -> Iterator[Item]:
+    """Yield each item after the next one was made, so that an accelerator computes while results are read.
+
+    On the CPU, each comes at once.
+    """
+    if device.type == "cpu":
+        yield from items
+        return
+    waiting: list[Item] = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting
