@@ -101,3 +101,22 @@ def test_what_is_not_there_is_not_drawn(tmp_path):
     (alone.seed_folder(1) / "metrics.jsonl").unlink()
     with pytest.raises(UserError, match="there are no training curves to show"):
         xmodctl.plot_curves(alone.folder)
+
+
+def test_curves_are_drawn_of_a_run_that_has_no_scores_and_a_damaged_log_is_refused(tmp_path):
+    alone = scored_run(tmp_path, qualities={"en": 0.9}, seeds=(1,))
+    alone.results.unlink()
+    loss, validation = xmodctl.plot_curves(alone.folder).axes
+    assert [len(panel.get_lines()) for panel in (loss, validation)] == [1, 1]
+    with (alone.seed_folder(1) / "metrics.jsonl").open("a", encoding="utf-8") as log:
+        log.write('{"step": "one"}\n{}\n')
+    with pytest.raises(UserError, match=r"metrics\.jsonl:\d+ is not a line of a training log; remove that line"):
+        xmodctl.plot_curves([alone])
+
+
+def test_a_notebook_shows_a_figure_that_a_cell_returns(study):
+    for drawn in (xmodctl.plot_scores(study), xmodctl.plot_curves(study)):
+        picture, shown = drawn._repr_png_()
+        width = int.from_bytes(picture[16:20])
+        assert picture.startswith(b"\x89PNG")
+        assert width == pytest.approx(2 * shown["width"], abs=2), "sharp on screens of two pixels per point"

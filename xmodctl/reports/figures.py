@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from xmodctl.catalog.task import Task
 from xmodctl.core.arguments import PLOTS, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.visible import one_line
 from xmodctl.evaluation.results import MAJORITY_BASELINE
+from xmodctl.reports.curves import TrainingCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,22 +169,35 @@ def _heat_map(study: "Study") -> "Figure":
 
 def _curves(study: "Study") -> "Figure":
     """Training loss and validation scores of each seed."""
-    curves = [(run, curve) for run in study.runs for curve in run.curves]
+    return _drawn_curves([(run.name, curve) for run in study.runs for curve in run.curves], study.task)
+
+
+def curves_figure(curves: Sequence[tuple[str, TrainingCurve]], task: Task) -> "Figure":
+    """Return the training loss and the validation scores of seeds, given with the names of their runs.
+
+    Raises:
+        UserError: There are none, or matplotlib is not installed.
+    """
+    with drawing():
+        return _drawn_curves(curves, task)
+
+
+def _drawn_curves(curves: Sequence[tuple[str, TrainingCurve]], task: Task) -> "Figure":
     if not curves:
         raise UserError("there are no training curves to show: the runs have no metrics.jsonl")
     drawn, axes = _canvas(PAGE_WIDTH, 2.1, columns=2)
-    for number, (run, curve) in enumerate(curves):
-        style = {"color": COLORS[number % 6], "label": f"{one_line(run.name)}, seed {curve.seed}"}
+    for number, (name, curve) in enumerate(curves):
+        style = {"color": COLORS[number % 6], "label": f"{one_line(name)}, seed {curve.seed}"}
         axes[0].plot(*zip(*curve.losses, strict=True), linestyle=("-", "--", ":", "-.")[number // 6 % 4], **style)
         if curve.validations:
             axes[1].plot(*zip(*curve.validations, strict=True), marker=MARKERS[number % 6], markersize=3, **style)
     axes[0].set(xlabel="step", ylabel="training loss")
-    metric = next((curve.metric for _, curve in curves if curve.metric), study.metric)
+    metric = next((curve.metric for _, curve in curves if curve.metric), task.headline)
     axes[1].set(xlabel="step", ylabel=f"{metric}, validation, %")
     for panel in axes:
         panel.grid(axis="y")
     axes[0].legend(frameon=False)
-    drawn.suptitle(_title(study), fontsize=7.5, x=0.01, ha="left")
+    drawn.suptitle(one_line(task.title), fontsize=7.5, x=0.01, ha="left")
     return drawn
 
 
@@ -192,9 +207,10 @@ DRAWN_BY: dict[str, Callable[["Study"], "Figure"]] = dict(zip(PLOTS, (_scores, _
 
 def _canvas(width: float, height: float, columns: int = 1) -> tuple["Figure", Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(width, height), layout="constrained")
+    from xmodctl.reports.notebook_figure import NotebookFigure
+
+    drawn = NotebookFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(drawn)
     return drawn, drawn.subplots(1, columns)
 

@@ -58,7 +58,7 @@ def gather(
     if not scored:
         raise skipped[0]
     _check_same_task([run for run, _ in scored])
-    names = _unique_names([run.folder.resolve() for run, _ in scored])
+    names = unique_names([run.folder.resolve() for run, _ in scored])
     sets = by_data_set(*(rows for _, rows in scored))
     if len(sets) > 1:
         others = "; ".join(f"{each.name} ({listed(each.languages)})" for each in sets[1:])
@@ -246,7 +246,7 @@ def _check_examples(runs: Sequence[StudyRun], notes: Notes) -> None:
             notes.add(f"not scored by {listed(missing)}, so excluded from every average", language)
 
 
-def _unique_names(folders: Sequence[Path]) -> list[str]:
+def unique_names(folders: Sequence[Path]) -> list[str]:
     """Return the folders' names, with as much of the path as makes them unique."""
     depth = 1
     while len({folder.parts[-depth:] for folder in folders}) < len(folders):
