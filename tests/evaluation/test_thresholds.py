@@ -84,7 +84,7 @@ def test_a_chosen_threshold_is_in_rows_reports_cards_and_predictions(keep, folde
     card = (folder / "exported" / "README.md").read_text()
     assert f"A label is predicted if its probability is at least {chosen[2]:g}" in card
     assert "The threshold was chosen on the validation data of the training languages" in card
-    assert f"if share >= {chosen[2]:g}" in card
+    assert f'if each["score"] >= {chosen[2]:g}]' in card
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,8 @@ from xmodctl.run.trained import Trained
 from xmodctl.training import resumable
 from xmodctl.training.fine_tuning import SeedTraining, fine_tune
 from xmodctl.training.finetune import finetune
+from xmodctl.training.kept_weights import KeptWeights
+from xmodctl.training.loop import Training
 from xmodctl.training.planning import resolve_plan
 from xmodctl.training.request import FinetuneRequest
 from xmodctl.training.training_data import EncodedTrainingData, load_training_data
@@ -241,6 +244,27 @@ def test_a_stopped_training_leaves_the_removal_of_checkpoints_to_the_command_tha
 
     Job(tiny_model, pairs, tmp_path / "stopped", "save_steps=2").train(look)
     assert seen == ["step-6", "step-7"]
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_training_that_is_stopped_in_a_validation_loses_no_step(epoch, tiny_model, pairs, tmp_path, monkeypatch):
+    settings = "keep=source-dev", "save_steps=100"
+    whole, stopped = (Job(tiny_model, pairs, tmp_path / name, *settings) for name in ("whole", "stopped"))
+    whole.train()
+    with monkeypatch.context() as patch:
+        validated = KeptWeights.validated
+
+        def stop(kept: KeptWeights, training: Training, *scores: Any) -> None:
+            if training.step == 6 * epoch:
+                os.kill(os.getpid(), signal.SIGTERM)
+            validated(kept, training, *scores)
+
+        patch.setattr(KeptWeights, "validated", stop)
+        with pytest.raises(Interrupted):
+            stopped.train()
+    events = Job(tiny_model, pairs, tmp_path / "stopped", *settings).train()
+    assert steps(events) == list(range(6 * epoch + 1, 19))
+    assert same(whole.delta(), stopped.delta())
 
 
 def test_a_damaged_line_of_the_log_costs_only_the_steps_after_it(tiny_model, pairs, tmp_path):

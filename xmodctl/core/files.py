@@ -42,22 +42,18 @@ _TEXTS = {"training.txt", "held-out.txt"}
 _DAY = 24 * 3600  # seconds
 _STARTED = time.time() - 1  # file systems may round the time of a change down to a second
 
-_in_use: dict[Path, tuple[int, int]] = {}  # folder that this process has locked -> its device and inode
+_in_use: dict[object, tuple[Path, tuple[int, int]]] = {}  # use -> a folder that this process uses, its device and inode
 
 
 @contextmanager
 def in_use(folder: Path) -> Iterator[None]:
     """Let no file be written in a folder that is deleted, moved or replaced while the block works in it."""
-    folder = folder.absolute()
-    before = _in_use.get(folder)
-    _in_use[folder] = _inode(folder) or (0, 0)
+    folder, use = folder.absolute(), object()  # a use of its own, because other threads may use the folder, too
+    _in_use[use] = folder, _inode(folder) or (0, 0)
     try:
         yield
     finally:
-        if before:
-            _in_use[folder] = before
-        else:
-            del _in_use[folder]
+        del _in_use[use]
 
 
 def make_parent(path: Path) -> None:
@@ -67,7 +63,7 @@ def make_parent(path: Path) -> None:
         UserError: It is in a folder that was `in_use` and is gone: a new one would lack all that the old one had.
     """
     absolute = path.absolute()
-    for folder, inode in list(_in_use.items()):  # other threads may add some
+    for folder, inode in dict(list(_in_use.values())).items():  # other threads may add some
         if absolute.is_relative_to(folder) and _inode(folder) != inode:
             raise UserError(
                 f"{folder} was deleted, moved or replaced while this command worked in it, so nothing more is written; "

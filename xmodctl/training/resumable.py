@@ -19,6 +19,7 @@ from xmodctl.run.folder import Folder
 from xmodctl.run.jobs import Jobs
 from xmodctl.training.loop import Training
 from xmodctl.training.metrics_log import MetricsLog, logged_steps
+from xmodctl.training.readings import Batch
 
 
 @contextmanager
@@ -103,32 +104,41 @@ class ResumableTraining:
             Interrupted: The user asked to stop; the last step that was taken is saved.
         """
         training = self.training
-        if training.step and training.ends_epoch:
-            end_epoch()
-        for batch in training.remaining():
-            try:
-                gradient = training.gradient(batch, listen)
-                with deferred():
-                    training.update(batch, gradient)
-                    self.record(training.read(), listen)
-                    if self.is_due:
-                        self.save(listen)
-                if self.is_due:
-                    remove_others(self.checkpoints, training.step)  # can take seconds, and a signal does not wait
-            except KeyboardInterrupt as error:
-                self.save_interrupted(listen)
-                where = f"at step {training.step:,} of {training.total_steps:,} ({self.name})"
-                raise Interrupted(where) from error
-            if training.ends_epoch:
+        try:
+            if training.step and training.ends_epoch:
                 end_epoch()
+            for batch in training.remaining():
+                self.take_step(batch, listen)
+                if training.ends_epoch:
+                    end_epoch()
+        except KeyboardInterrupt as error:
+            self.save_interrupted(listen)
+            where = f"at step {training.step:,} of {training.total_steps:,} ({self.name})"
+            raise Interrupted(where) from error
+
+    def take_step(self, batch: Batch, listen: Listener) -> None:
+        """Train on a batch, log what has been read of earlier steps, and save a checkpoint if one is due.
+
+        Raises:
+            KeyboardInterrupt: The user asked to stop.
+        """
+        training = self.training
+        gradient = training.gradient(batch, listen)
+        with deferred():
+            training.update(batch, gradient)
+            self.record(training.read(), listen)
+            if self.is_due:
+                self.save(listen)
+        if self.is_due:
+            remove_others(self.checkpoints, training.step)  # can take seconds, and a signal does not wait
 
     def save_interrupted(self, listen: Listener) -> None:
-        """Save the last step, unless it is the last of the training or is saved.
+        """Save the last step, unless it is saved.
 
         Earlier checkpoints are left to the command that continues, so that this one ends sooner.
         """
         training = self.training
-        if newest_step(self.checkpoints) < training.step < training.total_steps:
+        if newest_step(self.checkpoints) < training.step:
             listen(Notice(f"saving step {training.step:,} of {training.total_steps:,} ({self.name}) ..."))
             self.save(listen)
 
