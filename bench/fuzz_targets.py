@@ -136,11 +136,11 @@ def _write_converted(folder: Path) -> None:
 
 def _read_converted(folder: Path) -> object:
     from xmodctl import model
-    from xmodctl.model.weights import Checkpoint
+    from xmodctl.model.weights import CheckpointTensors
 
     source = model.find(str(folder / "model"))
     model.load(source, "none", ["en_XX"])
-    checkpoint = Checkpoint(source.folder, "model")
+    checkpoint = CheckpointTensors(source.folder, "model")
     return _digest(checkpoint.read(checkpoint.entries))
 
 

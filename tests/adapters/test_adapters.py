@@ -262,7 +262,7 @@ def test_a_merged_model_has_the_new_language_and_every_tensor_that_was_there(bas
     assert "new: zu_ZA" in result.stderr
     merged = model.find(str(tmp_path / "merged"))
     assert merged.languages == (*base.languages, "zu_ZA")
-    base_checkpoint, merged_checkpoint = (weights.Checkpoint(item.folder, item.name) for item in (base, merged))
+    base_checkpoint, merged_checkpoint = (weights.CheckpointTensors(item.folder, item.name) for item in (base, merged))
     before, after = base_checkpoint.read(base_checkpoint.entries), merged_checkpoint.read(merged_checkpoint.entries)
     assert all(torch.equal(after.pop(name), tensor) for name, tensor in before.items())
     assert after.keys() == package.tensors().keys()

@@ -304,4 +304,4 @@ def test_pickled_weights_that_cannot_be_followed_are_damaged(content, tiny_model
     with pytest.raises(
         UserError, match=r"pytorch_model\.bin is damaged or is not a PyTorch file|holds something other"
     ):
-        weights.Checkpoint(tmp_path / "model", "model")
+        weights.CheckpointTensors(tmp_path / "model", "model")

@@ -11,7 +11,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.schema import validator
 from xmodctl.new_language.adapter_initialization import check_init_from
 from xmodctl.new_language.cost import estimate
-from xmodctl.new_language.plan import EXCLUDED_KEYS, Plan, name_language, resolve_plan, share_steps
+from xmodctl.new_language.plan import EXCLUDED_KEYS, LanguagePlan, name_language, resolve_plan, share_steps
 from xmodctl.new_language.request import AddLanguageRequest
 
 KNOWN = ("en_XX", "de_DE", "zh_CN", "zh_TW", "gsw")
@@ -49,7 +49,7 @@ def test_the_placeholders_of_an_open_model_may_be_replaced():
         name_language("de", KNOWN, [adapter for adapter in KNOWN if adapter != "de_DE"], model="mini-de")
 
 
-def plan_of(tiny_model, *texts: tuple[str, str], **more) -> Plan:
+def plan_of(tiny_model, *texts: tuple[str, str], **more) -> LanguagePlan:
     return resolve_plan(AddLanguageRequest(texts or (("zu", "a.txt"),), model=tiny_model, **more), model.look_up)[
         0
     ].plan
@@ -63,7 +63,7 @@ def test_text_of_a_language_in_two_spellings_is_one_language(tiny_model):
 
 def test_a_plan_survives_its_json(tiny_model):
     plan = plan_of(tiny_model, init_from="sw+en", vocabulary="new", overrides={"epochs": 2}, limit=9)
-    assert validator(Plan).validate_python(plan.to_json()) == plan
+    assert validator(LanguagePlan).validate_python(plan.to_json()) == plan
     assert (plan.init_from, plan.vocabulary_size, plan.recipe.epochs) == ("sw_KE+en_XX", 32_000, 2)
 
 
@@ -71,7 +71,7 @@ def test_a_plan_of_an_earlier_version_is_the_same_plan_in_the_same_folder(tiny_m
     plan = plan_of(tiny_model)
     values = plan.to_json()
     del values["strip_markup"]
-    earlier = validator(Plan).validate_python(values)
+    earlier = validator(LanguagePlan).validate_python(values)
     assert earlier == plan
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
     assert plan.folder_name.endswith(digest[:6])

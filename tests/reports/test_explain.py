@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 import xmodctl
 from xmodctl.evaluation.results import read_rows
-from xmodctl.reports.explained_causes import Side
+from xmodctl.reports.explained_causes import LanguageRows
 from xmodctl.reports.explanation import Figure, Section, difference, ranked, ratio, share
 from xmodctl.reports.parallel_errors import Overlap
 from xmodctl.reports.recommending import recommendations
@@ -154,7 +154,7 @@ def test_errors_that_are_right_in_the_source_language_and_everywhere_else_have_a
 def test_rows_in_another_script_are_counted_and_are_to_be_read():
     urdu = "یہ ایک جملہ ہے"
     texts = ((urdu, "yeh aik airbase se tha"), (urdu, "US"), (urdu,))
-    side = Side(
+    side = LanguageRows(
         "ur", ("1", "2", "3"), texts, ((),) * 3, (None,) * 3, 0, (), None,
     )  # fmt: skip
     assert side.in_another_script == 1

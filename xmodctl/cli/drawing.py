@@ -10,7 +10,7 @@ from xmodctl.core.events import Event, ModelLoading, Notice, RunOpened
 NOTICES = Notice | ModelLoading | RunOpened
 
 
-class Progress(Protocol):
+class ProgressDisplay(Protocol):
     """A progress display; it is entered before its first event."""
 
     def __enter__(self) -> Self:
@@ -31,9 +31,9 @@ class Progress(Protocol):
 class Drawing(AbstractContextManager["Drawing"]):
     """Notices as they come, and a progress display from the first other event on, so that no download draws over it."""
 
-    def __init__(self, make_progress: Callable[[], Progress]) -> None:
+    def __init__(self, make_progress: Callable[[], ProgressDisplay]) -> None:
         self.make_progress = make_progress
-        self.progress: Progress | None = None
+        self.progress: ProgressDisplay | None = None
         self.stack = ExitStack()
 
     def __exit__(

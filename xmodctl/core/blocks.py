@@ -25,14 +25,14 @@ _MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
-class Part:
+class Block:
     """Bytes of a file: how many there are, and a function that returns those from `start` to `end`."""
 
     size: int
     read: Callable[[int, int], memoryview]
 
 
-def write_blocks(files: Mapping[Path, Sequence[Part]]) -> dict[Path, str]:
+def write_blocks(files: Mapping[Path, Sequence[Block]]) -> dict[Path, str]:
     """Write files whose parts follow each other; return the digest of each, as `block_digest` computes it.
 
     Raises:
@@ -67,9 +67,9 @@ def _combined(digests: Iterable[bytes]) -> str:
     return PREFIX + hashlib.sha512(b"".join(digests)).hexdigest()
 
 
-def _cut(parts: Sequence[Part]) -> Iterator[list[tuple[Part, int, int]]]:
+def _cut(parts: Sequence[Block]) -> Iterator[list[tuple[Block, int, int]]]:
     """Yield what each block consists of: parts, and from where to where in each."""
-    block: list[tuple[Part, int, int]] = []
+    block: list[tuple[Block, int, int]] = []
     room = BLOCK
     for part in parts:
         start = 0
@@ -85,7 +85,7 @@ def _cut(parts: Sequence[Part]) -> Iterator[list[tuple[Part, int, int]]]:
         yield block
 
 
-def _write_block(write: tuple[Path, int, list[tuple[Part, int, int]]]) -> bytes:
+def _write_block(write: tuple[Path, int, list[tuple[Block, int, int]]]) -> bytes:
     path, offset, pieces = write
     digest = hashlib.sha512()
     try:

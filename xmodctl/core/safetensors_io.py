@@ -17,7 +17,7 @@ from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xmodctl.core.blocks import Part, write_blocks
+from xmodctl.core.blocks import Block, write_blocks
 from xmodctl.core.files import remembered_digest
 from xmodctl.core.reading import check_regular, open_regular
 
@@ -220,14 +220,14 @@ def write_tensor_files(files: Mapping[Path, Tensors]) -> dict[Path, str]:
     return write_blocks({path: list(_parts(tensors)) for path, tensors in files.items()})
 
 
-def _parts(tensors: Tensors) -> Iterator[Part]:
+def _parts(tensors: Tensors) -> Iterator[Block]:
     """Yield the header and the tensors; copied is only what is on a device or is not contiguous."""
     order = _library_order({name: entry_of(tensor) for name, tensor in tensors.items()})
     raw = memoryview(_Header(order, {}, sealed=False, alignment=_LIBRARY_ALIGNMENT).encoded())
-    yield Part(len(raw), lambda start, end: raw[start:end])
+    yield Block(len(raw), lambda start, end: raw[start:end])
     for name in order:
         flat = _flat(tensors[name])
-        yield Part(len(flat), partial(_range_of, flat))
+        yield Block(len(flat), partial(_range_of, flat))
 
 
 def _range_of(flat: "Tensor", start: int, end: int) -> memoryview:

@@ -13,7 +13,7 @@ _BLANK = frozenset("\u2028\u2029\u034f\u115f\u1160\u3164\uffa0")  # separators a
 
 
 @dataclass(frozen=True)
-class Piece:
+class VisiblePiece:
     """A piece of visible text, or an invisible character by its code."""
 
     text: str
@@ -21,7 +21,7 @@ class Piece:
     title: str = ""  # the character's name
 
 
-def pieces(text: str) -> Iterator[Piece]:
+def pieces(text: str) -> Iterator[VisiblePiece]:
     """Split a text into visible and invisible pieces: controls, zero-width and direction marks, lone surrogates.
 
     Joiners count as visible where they shape a letter or an emoji: after a character of a script that uses them.
@@ -32,11 +32,13 @@ def pieces(text: str) -> Iterator[Piece]:
             visible += character
             continue
         if visible:
-            yield Piece(visible)
+            yield VisiblePiece(visible)
         visible = ""
-        yield Piece(f"U+{ord(character):04X}", hidden=True, title=unicodedata.name(character, "control character"))
+        yield VisiblePiece(
+            f"U+{ord(character):04X}", hidden=True, title=unicodedata.name(character, "control character")
+        )
     if visible:
-        yield Piece(visible)
+        yield VisiblePiece(visible)
 
 
 def plain(text: str) -> str:

@@ -39,7 +39,7 @@ _NO_VALUE = (ValueError, OverflowError, LookupError)
 
 
 @dataclass(frozen=True)
-class Format:
+class FileFormat:
     """How to read files of one format."""
 
     rows: Callable[[DataFile], Numbered]
@@ -343,19 +343,19 @@ def _first_line(error: BaseException) -> str:
 
 
 SAVED = "/"  # a folder that `save_to_disk` wrote
-FORMATS: dict[str, Format] = {
-    ".jsonl": Format(_jsonl),
-    ".json": Format(_json, place="{name} row {number}"),
-    ".csv": Format(csv_rows),
-    ".tsv": Format(tsv_rows),
-    ".parquet": Format(_parquet, place="{name} row {number}"),
-    ".xlsx": Format(workbook_rows, place="{name} row {number}"),
-    ".arrow": Format(_arrow, place="{name} row {number}"),
-    ".txt": Format(conll_rows),
-    ".conll": Format(conll_rows),
-    ".conllu": Format(conll_rows),
-    ".iob2": Format(conll_rows),
-    ".bio": Format(conll_rows),
-    SAVED: Format(_saved, place="{name} row {number}"),
+FORMATS: dict[str, FileFormat] = {
+    ".jsonl": FileFormat(_jsonl),
+    ".json": FileFormat(_json, place="{name} row {number}"),
+    ".csv": FileFormat(csv_rows),
+    ".tsv": FileFormat(tsv_rows),
+    ".parquet": FileFormat(_parquet, place="{name} row {number}"),
+    ".xlsx": FileFormat(workbook_rows, place="{name} row {number}"),
+    ".arrow": FileFormat(_arrow, place="{name} row {number}"),
+    ".txt": FileFormat(conll_rows),
+    ".conll": FileFormat(conll_rows),
+    ".conllu": FileFormat(conll_rows),
+    ".iob2": FileFormat(conll_rows),
+    ".bio": FileFormat(conll_rows),
+    SAVED: FileFormat(_saved, place="{name} row {number}"),
 }
 """Extension -> how to read files of the format."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Cell:
+class DonorScore:
     """The score of one language's text through one adapter."""
 
     language: str
@@ -62,7 +62,7 @@ class DonorMatrix:
     seeds: tuple[int, ...]
     languages: tuple[str, ...]
     adapters: tuple[str | None, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[DonorScore, ...]
     donors: tuple[Donor, ...]
     method: str
     rows: tuple[Row, ...] = ()  # what the matrix was made from
@@ -90,7 +90,7 @@ class DonorMatrix:
             for cell in self.cells
         )
 
-    def cell(self, language: str, adapter: str | None) -> Cell | None:
+    def cell(self, language: str, adapter: str | None) -> DonorScore | None:
         """Return one score, or None if there is none."""
         return next((cell for cell in self.cells if (cell.language, cell.adapter) == (language, adapter)), None)
 
@@ -166,7 +166,7 @@ def donor_matrix(
     drawn = resampled([*measurements.values()], seed=seed, resamples=resamples)
     scores = dict(zip(measurements, drawn, strict=True))
     cells = tuple(
-        Cell(
+        DonorScore(
             language,
             adapter,
             measurement.n,
@@ -210,7 +210,7 @@ def _measurements(run: Run, rows: Sequence[Row], known: Statistics) -> dict[tupl
 
 def _best_donor(
     language: str,
-    cells: Sequence[Cell],
+    cells: Sequence[DonorScore],
     measurements: Mapping[tuple[str, str | None], Measurement],
     scores: Mapping[tuple[str, str | None], Scores],
 ) -> Donor | None:

@@ -33,7 +33,7 @@ class Annotation:
 
 
 @dataclass(frozen=True)
-class TaggedText:
+class AnnotatedWords:
     """The words of a text, their IOB2 tags, and how many spans begin or end inside a word, which is divided there."""
 
     tokens: list[str]
@@ -42,7 +42,7 @@ class TaggedText:
     cut: int
 
 
-def tagged_text(text: str, value: Any, column: str) -> TaggedText:
+def tagged_text(text: str, value: Any, column: str) -> AnnotatedWords:
     """Return the words and tags of a text with spans.
 
     Args:
@@ -71,7 +71,7 @@ def tagged_text(text: str, value: Any, column: str) -> TaggedText:
             raise RowError(f"`{column}`: the {span.type} span at {span.start} {reason}", f"`{column}`: a span {reason}")
         for number in inside:
             tags[number] = f"{'B' if number == inside[0] else 'I'}-{span.type}"
-    return TaggedText([text[start:end] for start, end in words], tags, len(spans), cut)
+    return AnnotatedWords([text[start:end] for start, end in words], tags, len(spans), cut)
 
 
 def word_offsets(text: str) -> list[tuple[int, int]]:

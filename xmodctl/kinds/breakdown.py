@@ -30,21 +30,21 @@ class Confusion:
         pairs = zip(self.counts, other.counts, strict=True)
         return type(self)(self.labels, tuple(tuple(a + b for a, b in zip(*rows, strict=True)) for rows in pairs))
 
-    def recalls(self, seeds: int) -> "tuple[Part, ...]":
+    def recalls(self, seeds: int) -> "tuple[Subset, ...]":
         """Return the share of each label's examples that were labeled right, in percent.
 
         Args:
             seeds: The number of seeds that were counted.
         """
         return tuple(
-            Part(label, sum(row) // seeds, 100 * row[number] / sum(row))
+            Subset(label, sum(row) // seeds, 100 * row[number] / sum(row))
             for number, (label, row) in enumerate(zip(self.labels, self.counts, strict=True))
             if sum(row)
         )
 
 
 @dataclass(frozen=True)
-class Part:
+class Subset:
     """The headline metric on a part of a language's examples."""
 
     name: str

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts
+from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, Texts
 from xmodctl.kinds.inputs import InputRow, joined_texts, text_input
 from xmodctl.kinds.labels import Labels, sorted_labels, written_form
 from xmodctl.kinds.rows import LabeledTexts, Raw, RowReader, SourceView
@@ -244,7 +244,7 @@ class Kind(ABC):
         """Return how often each gold label was given each label, or None where answers are not labels."""
         return None
 
-    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Subset, ...]:
         """Return the headline metric on parts of the examples."""
         return ()
 

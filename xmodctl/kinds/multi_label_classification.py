@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xmodctl.core.mistakes import RowError
-from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
+from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage, ValidationLogits
 from xmodctl.kinds.label_sets import LabelSets, separated
@@ -170,14 +170,14 @@ class MultiLabelClassification(Kind):
 
         return List(Value("string")), List(Value("string"))
 
-    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Subset, ...]:
         """Return the F1 of each label that occurs, and the rows that have it."""
         totals = np.stack([seed.statistics.sum(axis=0) for seed in seeds])
         counts = np.stack(np.split(totals[:, 2:], 3, axis=-1)).astype(np.float64)
         values = 100 * _f1(counts).mean(axis=0)
         hit, _, missed = counts[:, 0].astype(np.int64)
         return tuple(
-            Part(label, int(hit[number] + missed[number]), float(values[number]))
+            Subset(label, int(hit[number] + missed[number]), float(values[number]))
             for number, label in enumerate(task.labels)
             if counts[..., number].any()
         )

@@ -7,7 +7,7 @@ import numpy as np
 
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import RowError
-from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts, all_predictions, count_confusion
+from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, Texts, all_predictions, count_confusion
 from xmodctl.kinds.inputs import InputRow, joined_texts, name_in_row
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import Labels
@@ -127,7 +127,7 @@ class MultipleChoice(Kind):
         pairs = ((_choice(row.gold), _choice(row.prediction)) for row in all_predictions(seeds))
         return count_confusion(pairs, [_choice(number) for number in range(most)])
 
-    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Subset, ...]:
         """Return the accuracy for each position of the correct choice."""
         return self.confusion(task, seeds).recalls(len(seeds))
 

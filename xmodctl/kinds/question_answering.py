@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xmodctl.kinds.answers import Rules
-from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
+from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
 from xmodctl.kinds.contexts import Context, Ints
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
@@ -208,7 +208,7 @@ class QuestionAnswering(Kind):
 
         return Value("string"), List(Value("string"))
 
-    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Subset, ...]:
         """Return the metric on the shortest to longest quarters of the answers, and on questions without an answer."""
         lengths = np.array([len(row.gold[0]) if row.gold else 0 for row in seeds[0].predictions])
         answered = lengths > 0
@@ -220,7 +220,7 @@ class QuestionAnswering(Kind):
             if inside.any():
                 totals = [seed.statistics[inside].sum(axis=0) for seed in seeds]
                 values = [self.metrics(total, task)[task.headline] for total in totals]
-                parts.append(Part(name, int(inside.sum()), float(np.mean(values))))
+                parts.append(Subset(name, int(inside.sum()), float(np.mean(values))))
         return tuple(parts)
 
     def wrongness(self, task: TaskView, seed: SeedPredictions) -> np.ndarray:

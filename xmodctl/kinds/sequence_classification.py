@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, all_predictions, count_confusion
+from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, all_predictions, count_confusion
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.texts import decode_labels, encode_texts, text_columns, text_usage
@@ -86,7 +86,7 @@ class SequenceClassification(Kind):
         """Count gold labels against predicted labels."""
         return count_confusion(((row.gold, row.prediction) for row in all_predictions(seeds)), task.labels)
 
-    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Subset, ...]:
         """Return the recall of each label."""
         return self.confusion(task, seeds).recalls(len(seeds))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xmodctl.kinds.annotations import is_spans, types_of_spans, word_offsets
-from xmodctl.kinds.breakdown import Part, SeedPredictions, Texts
+from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
 from xmodctl.kinds.inputs import InputRow, name_in_row
 from xmodctl.kinds.kind import LABEL_NUMBERS, Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import sorted_labels
@@ -218,12 +218,12 @@ class TokenClassification(Kind):
 
         return List(Value("string")), List(Value("string"))
 
-    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Subset, ...]:
         """Return the F1 of each entity type."""
         prefix = "entity_f1."
         names = [name for name in seeds[0].metrics if name.startswith(prefix)]
         return tuple(
-            Part(name.removeprefix(prefix), None, sum(seed.metrics[name] for seed in seeds) / len(seeds))
+            Subset(name.removeprefix(prefix), None, sum(seed.metrics[name] for seed in seeds) / len(seeds))
             for name in names
         )
 

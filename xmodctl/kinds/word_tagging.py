@@ -8,7 +8,7 @@ import numpy as np
 
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import NoGoldError, RowError
-from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts, all_predictions, count_confusion
+from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, Texts, all_predictions, count_confusion
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Metric, TaskView
 from xmodctl.kinds.labels import Labels, sorted_labels, written_form
@@ -188,12 +188,12 @@ class WordTagging(TokenClassification):
             (pair for row in rows for pair in zip(row.gold, row.prediction, strict=True)), task.labels
         )
 
-    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Part, ...]:
+    def parts(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> tuple[Subset, ...]:
         """Return the F1 of each tag that occurs."""
         totals = np.stack([seed.statistics.sum(axis=0) for seed in seeds])
         _, f1, occurs = _scores(totals)
         return tuple(
-            Part(label, None, float(100 * f1[:, number].mean()))
+            Subset(label, None, float(100 * f1[:, number].mean()))
             for number, label in enumerate(task.labels)
             if occurs[:, number].any()
         )

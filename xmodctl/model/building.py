@@ -18,7 +18,7 @@ from xmodctl.model.heads import ARCHITECTURES, READS_FIRST_TOKEN, check_head
 from xmodctl.model.modules import ROUTED, RoutedModel, routed
 from xmodctl.model.routing import prepare
 from xmodctl.model.source import Source
-from xmodctl.model.weights import Checkpoint
+from xmodctl.model.weights import CheckpointTensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -161,7 +161,7 @@ def _configuration(
 
 
 def fill(
-    module: PreTrainedModel, source: Source, checkpoint: Checkpoint, *, dtype: torch.dtype, seed: int
+    module: PreTrainedModel, source: Source, checkpoint: CheckpointTensors, *, dtype: torch.dtype, seed: int
 ) -> tuple[str, ...]:
     """Give every tensor of a module on the meta device its value.
 
@@ -198,7 +198,7 @@ def fill(
 
 def _fitting(
     source: Source,
-    checkpoint: Checkpoint,
+    checkpoint: CheckpointTensors,
     expected: Mapping[str, Tensor],
     identities: Mapping[str, Tensor],
     head: Sequence[str],
@@ -251,7 +251,7 @@ def _draw_head(module: PreTrainedModel, prefix: str, expected: Mapping[str, Tens
     return drawn
 
 
-def read_tensors(checkpoint: Checkpoint, names: Sequence[str]) -> dict[str, Tensor]:
+def read_tensors(checkpoint: CheckpointTensors, names: Sequence[str]) -> dict[str, Tensor]:
     """Read tensors of a checkpoint.
 
     Raises:

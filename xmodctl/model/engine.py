@@ -25,7 +25,7 @@ from xmodctl.model.memory import BatchLimit
 from xmodctl.model.modules import RoutedMaskedLM, RoutedModel, RoutedQuestionAnswering, routed
 from xmodctl.model.routing import RoutedOutput
 from xmodctl.model.source import Source, check_languages
-from xmodctl.model.weights import Checkpoint
+from xmodctl.model.weights import CheckpointTensors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,7 +44,7 @@ class Vocabulary:
 class Xmod:
     """A stock X-MOD module with direct routing, of which only the languages in use are in memory."""
 
-    def __init__(self, module: PreTrainedModel, source: Source, head: str, checkpoint: Checkpoint) -> None:
+    def __init__(self, module: PreTrainedModel, source: Source, head: str, checkpoint: CheckpointTensors) -> None:
         """Wrap a loaded `module`; use `load` to get one."""
         self.module = module
         self.source = source

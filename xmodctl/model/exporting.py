@@ -71,7 +71,7 @@ def merge(
     Raises:
         UserError: the folder cannot be written.
     """
-    checkpoint = weights.Checkpoint(source.folder, source.name)
+    checkpoint = weights.CheckpointTensors(source.folder, source.name)
     dtype = checkpoint.entries["roberta.embeddings.word_embeddings.weight"].dtype
     adapter_tensors = {name: tensor for language in sorted(adapters) for name, tensor in adapters[language].items()}
     base_entries = {name: entry for name, entry in checkpoint.entries.items() if name not in adapter_tensors}

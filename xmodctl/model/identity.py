@@ -3,7 +3,7 @@
 import hashlib
 
 from xmodctl.model.source import TRAINED_ADAPTERS, Source, config_sha256
-from xmodctl.model.weights import Checkpoint
+from xmodctl.model.weights import CheckpointTensors
 
 _BODY = ("roberta.embeddings.", "roberta.encoder.")
 _LANGUAGES = ("languages", "default_language", TRAINED_ADAPTERS)
@@ -19,7 +19,7 @@ def body_sha256(source: Source) -> str:
 
     Any training of the body changes them, and none of them belongs to an adapter.
     """
-    checkpoint = Checkpoint(source.folder, source.name)
+    checkpoint = CheckpointTensors(source.folder, source.name)
     names = sorted(
         name
         for name, entry in checkpoint.entries.items()

@@ -16,7 +16,7 @@ from xmodctl.model.memory import more_memory
 from xmodctl.model.modules import routed
 from xmodctl.model.source import Source, check_languages
 from xmodctl.model.tokenizer import LONGEST_REASON
-from xmodctl.model.weights import Checkpoint
+from xmodctl.model.weights import CheckpointTensors
 
 
 def load(
@@ -53,7 +53,7 @@ def load(
             f"{source.folder / 'config.json'} does not describe a model ({one_line(str(error))[:LONGEST_REASON]}); "
             "download the file again"
         ) from error
-    checkpoint = Checkpoint(source.folder, source.name)
+    checkpoint = CheckpointTensors(source.folder, source.name)
     body = routed(module)
     if head == "none" and "roberta.pooler.dense.weight" not in checkpoint.entries:
         body.pooler = None
@@ -73,5 +73,5 @@ def read_adapter(source: Source, language: str) -> dict[str, Tensor]:
         UserError: The checkpoint has none.
     """
     check_languages(source, [language])
-    checkpoint = Checkpoint(source.folder, source.name)
+    checkpoint = CheckpointTensors(source.folder, source.name)
     return Xmod(build(source.config, "none", [language]), source, "none", checkpoint).stored_adapters([language])

@@ -81,7 +81,7 @@ def port(
     name, folder = str(name), Path(folder)
     origin = _find(name)
     config = _config(origin, name)
-    checkpoint = weights.Checkpoint(origin, name)
+    checkpoint = weights.CheckpointTensors(origin, name)
     tokenizer = _tokenizer(origin, name)
     tensors = checkpoint.read(list(checkpoint.entries))
     _check_vocabulary(tokenizer, tensors, name)

@@ -35,7 +35,7 @@ _CHUNK_BYTES = 512 * 2**20  # of a pickled checkpoint that are mapped at a time
 _DECODER = "lm_head.decoder."  # tied to the word embeddings and the head's bias in most checkpoints
 
 
-class Checkpoint:
+class CheckpointTensors:
     """The tensors of a checkpoint folder, with their names in a transformers model with a head.
 
     Tensors are read on demand. A `pytorch_model.bin` is converted once, to the cache.

@@ -14,7 +14,7 @@ from xmodctl.model.precision import Precision
 from xmodctl.new_language.adapter_initialization import initial_tensors
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import LanguageText
-from xmodctl.new_language.measurements import Comparison, Measurement, compare
+from xmodctl.new_language.measurements import LossComparison, LossMeasurement, compare
 from xmodctl.training.masked_lm.held_out import HeldOutLoss, measure_held_out
 from xmodctl.training.masked_lm.integrity import check_unchanged, combined_sha256, tensor_digests
 from xmodctl.training.masked_lm.masked_training import MaskedTraining
@@ -34,7 +34,7 @@ class PreparedLanguage:
     recipe: Recipe
     start: str  # what its adapters are initialized from
     head: HeadTrained | None  # None: the checkpoint has a head
-    baselines: Sequence[Measurement]
+    baselines: Sequence[LossMeasurement]
     vocabulary: NewVocabulary | None  # None: the model's
     pad_id: int  # of the tokenizer that is used
     digests: Mapping[str, str]  # of all tensors that must not change
@@ -108,11 +108,11 @@ class AdapterTraining:
             model.put_embeddings(language, vocabulary.embeddings, vocabulary.bias)
         return freeze_all_but(model, language)
 
-    def measure(self, label: str, adapter: str) -> Measurement:
+    def measure(self, label: str, adapter: str) -> LossMeasurement:
         """Measure held-out text through the adapter as it is now."""
         packed = self.prepared.packed
         held_out = measure(self.model, packed, self.run.plan.precision, self.prepared.pad_id)
-        return Measurement(label, adapter, held_out, packed)
+        return LossMeasurement(label, adapter, held_out, packed)
 
     def started(self, training: MaskedTraining, trainable: int) -> AdapterStarted:
         """Return the event that reports the start."""
@@ -123,7 +123,7 @@ class AdapterTraining:
             sum(parameter.numel() for parameter in self.model.module.parameters()),
         )  # fmt: skip
 
-    def write(self, steps: int, comparisons: Sequence[Comparison]) -> Package:
+    def write(self, steps: int, comparisons: Sequence[LossComparison]) -> Package:
         """Write the package."""
         language, vocabulary = self.language, self.prepared.vocabulary
         tensors = {name: tensor.cpu() for name, tensor in self.model.adapter(language).items()}
@@ -133,7 +133,7 @@ class AdapterTraining:
         folder, facts = self.run.package(language, self.seed), self.facts(steps, comparisons)
         return write_package(folder, self.source, language, tensors, facts, vocabulary=vocabulary, keep_others=True)
 
-    def facts(self, steps: int, comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    def facts(self, steps: int, comparisons: Sequence[LossComparison]) -> dict[str, Any]:
         """Return what the package records about the training, as plain JSON values."""
         prepared, plan = self.prepared, self.run.plan
         corpus, packed = prepared.text.corpus, prepared.packed

@@ -15,7 +15,7 @@ from xmodctl.data.texts import Corpus, check_sources
 from xmodctl.new_language.cost import estimate
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import LanguageText, read_head_text, read_texts
-from xmodctl.new_language.plan import Plan, resolve_plan
+from xmodctl.new_language.plan import LanguagePlan, resolve_plan
 from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.new_language.trainer import train_languages
 from xmodctl.run.jobs import joined
@@ -61,7 +61,7 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
 
 
 def train_plan(
-    plan: Plan,
+    plan: LanguagePlan,
     seeds: Sequence[int],
     source: "Source",
     folder: Path,
@@ -106,7 +106,9 @@ def train_plan(
         return train_languages(run, parts, source, texts, head, listen, jobs=jobs, wait=wait)
 
 
-def _read(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast", listen: Listener) -> list[LanguageText]:
+def _read(
+    plan: LanguagePlan, folder: Path, tokenizer: "PreTrainedTokenizerFast", listen: Listener
+) -> list[LanguageText]:
     texts = []
     for text in read_texts(plan, folder, tokenizer):
         texts.append(text)

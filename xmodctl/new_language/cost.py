@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.new_language.plan import Plan, share_steps
+from xmodctl.new_language.plan import LanguagePlan, share_steps
 from xmodctl.run.checkpoints import KEPT
 from xmodctl.training.cost import activations
 from xmodctl.training.masked_lm.masking import MASKED_SHARE
@@ -25,7 +25,7 @@ class Cost:
     disk: int  # bytes
 
 
-def estimate(plan: Plan, model: "Source | Facts", sequences: Mapping[str, int] | None, seeds: int) -> Cost:
+def estimate(plan: LanguagePlan, model: "Source | Facts", sequences: Mapping[str, int] | None, seeds: int) -> Cost:
     """Estimate steps, memory and disk.
 
     Memory counts weights (4 bytes each), gradients and AdamW's two moments of the adapter (12 bytes each), the
@@ -51,7 +51,7 @@ def estimate(plan: Plan, model: "Source | Facts", sequences: Mapping[str, int] |
     return Cost(sum(sequences.values()) if sequences else None, steps, parameters, memory, disk)
 
 
-def _parameters(plan: Plan, model: "Source | Facts") -> "ParameterReport":
+def _parameters(plan: LanguagePlan, model: "Source | Facts") -> "ParameterReport":
     """Count the parameters of the model with one new adapter, and with the vocabulary that it trains."""
     from xmodctl.model import describe
 

@@ -12,7 +12,7 @@ from xmodctl.data.texts import STANDARD_INPUT
 from xmodctl.new_language.cost import Cost, estimate
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import LanguageText, read_head_text, read_texts
-from xmodctl.new_language.plan import Plan, resolve_plan
+from xmodctl.new_language.plan import LanguagePlan, resolve_plan
 from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.training.planning import ResolvedPlan
 
@@ -25,13 +25,13 @@ class DryRun:
     """What `add_language` would do and cost."""
 
     request: AddLanguageRequest
-    resolved: ResolvedPlan[Plan]
+    resolved: ResolvedPlan[LanguagePlan]
     texts: tuple[LanguageText, ...]  # of the languages whose text is on this disk, if the tokenizer is, too
     cost: Cost
     folder: Path  # for the adapters
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> LanguagePlan:
         """The plan."""
         return self.resolved.plan
 
@@ -86,7 +86,7 @@ def plan_add_language(request: AddLanguageRequest) -> DryRun:
     return DryRun(request, resolved, texts, cost, request.out_folder or LanguageRun.folder_of(plan))
 
 
-def _read_local(plan: Plan, model: str) -> tuple[LanguageText, ...]:
+def _read_local(plan: LanguagePlan, model: str) -> tuple[LanguageText, ...]:
     """Read the texts that are on this disk."""
     tokenizer = _local_tokenizer(model)
     local = {language: files for language, files in plan.texts.items() if _is_local(files)}
@@ -104,7 +104,7 @@ def _unread(files: Sequence[str]) -> str:
     return f"a dry run {reason}, so the text is not checked"
 
 
-def _sequences(plan: Plan, texts: Sequence[LanguageText]) -> dict[str, int] | None:
+def _sequences(plan: LanguagePlan, texts: Sequence[LanguageText]) -> dict[str, int] | None:
     """Estimate the training sequences of each language; None if a text was not read."""
     if {text.language for text in texts} != set(plan.texts):
         return None

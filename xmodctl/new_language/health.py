@@ -7,10 +7,10 @@ from xmodctl.adapters.packages import read_package
 from xmodctl.core.errors import UserError
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.run.folder import resuming
-from xmodctl.run.health import Finding, checkpoint_findings, log_findings
+from xmodctl.run.health import FileState, checkpoint_findings, log_findings
 
 
-def examine(folder: str | Path) -> list[Finding]:
+def examine(folder: str | Path) -> list[FileState]:
     """Return the state of everything that is verified in a folder.
 
     Raises:
@@ -23,25 +23,25 @@ def examine(folder: str | Path) -> list[Finding]:
     folder = Path(folder).expanduser()
     if (folder / LanguageRun.FILE).exists():
         language_run = LanguageRun.read(folder)
-        return [Finding(LanguageRun.FILE, "whole"), *_package_findings(language_run)]
+        return [FileState(LanguageRun.FILE, "whole"), *_package_findings(language_run)]
     run = Run.read(folder)
-    return [Finding(Run.FILE, "whole"), *seed_findings(run), *result_findings(run)]
+    return [FileState(Run.FILE, "whole"), *seed_findings(run), *result_findings(run)]
 
 
-def _package_findings(run: LanguageRun) -> Iterator[Finding]:
+def _package_findings(run: LanguageRun) -> Iterator[FileState]:
     for seed in run.seeds:
         for language in run.plan.languages:
             package = run.package(language, seed)
             path, remedy = str(package.relative_to(run.folder)), resuming(run.folder, seed)
             if not package.exists():
-                yield Finding(path, "unfinished", "not trained to its end", remedy)
+                yield FileState(path, "unfinished", "not trained to its end", remedy)
             else:
                 try:
                     read_package(package)
                 except UserError as error:
-                    yield Finding(path, "damaged", str(error), remedy)
+                    yield FileState(path, "damaged", str(error), remedy)
                 else:
-                    yield Finding(path, "whole")
+                    yield FileState(path, "whole")
             finished = package.exists()
             yield from log_findings(run, run.metrics(language, seed), finished=finished, seed=seed)
             yield from checkpoint_findings(run, run.checkpoints(language, seed), seed)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xmodctl.adapters.packages import FACTS, VOCABULARY, WEIGHTS
-from xmodctl.new_language.plan import Plan
+from xmodctl.new_language.plan import LanguagePlan
 from xmodctl.run.folder import Folder
 
 
@@ -21,7 +21,7 @@ class LanguageRun(Folder):
         *(f"seed-*/*/{name}" for name in (WEIGHTS, FACTS, VOCABULARY)),
     )  # fmt: skip
 
-    plan: Plan
+    plan: LanguagePlan
 
     def package(self, language: str, seed: int) -> Path:
         """The adapter package of one seed; it exists once the training is finished."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from xmodctl.core.events import TextRead
 from xmodctl.data.texts import Corpus, gather
 from xmodctl.languages.text_check import cautions
-from xmodctl.new_language.plan import Plan
+from xmodctl.new_language.plan import LanguagePlan
 from xmodctl.new_language.vocabulary_fit import VocabularyFit, measure_fit
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class LanguageText:
         )  # fmt: skip
 
 
-def read_texts(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast") -> Iterator[LanguageText]:
+def read_texts(plan: LanguagePlan, folder: Path, tokenizer: "PreTrainedTokenizerFast") -> Iterator[LanguageText]:
     """Read and clean every language's text, and measure how well the model's vocabulary fits it.
 
     Raises:
@@ -50,7 +50,7 @@ def read_texts(plan: Plan, folder: Path, tokenizer: "PreTrainedTokenizerFast") -
         yield LanguageText(language, corpus, measure_fit(tokenizer, sample), notes)
 
 
-def read_head_text(plan: Plan, folder: Path) -> Corpus | None:
+def read_head_text(plan: LanguagePlan, folder: Path) -> Corpus | None:
     """Read and clean the text that a missing head is trained on, if it is not the language's own.
 
     Raises:

@@ -11,7 +11,7 @@ from xmodctl.training.masked_lm.packed_text import PackedText
 
 
 @dataclass(frozen=True)
-class Measurement:
+class LossMeasurement:
     """The held-out loss of a text through one adapter, or from piece frequencies alone."""
 
     label: str  # trained, start, best existing, source, none, frequencies
@@ -26,7 +26,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LossComparison:
     """A measurement as a package records it; the fields are the keys of its facts."""
 
     what: str  # trained, start, best existing, source, none, frequencies (of the pieces, without a model)
@@ -40,7 +40,7 @@ class Comparison:
     above_high: float | None = None
 
 
-def compare(trained: Measurement, others: Sequence[Measurement]) -> tuple[Comparison, ...]:
+def compare(trained: LossMeasurement, others: Sequence[LossMeasurement]) -> tuple[LossComparison, ...]:
     """Return all measurements, those over the same pieces with their difference to the trained adapter's."""
     rows = [_row(trained)]
     for measurement in others:
@@ -55,9 +55,9 @@ def compare(trained: Measurement, others: Sequence[Measurement]) -> tuple[Compar
     return tuple(rows)
 
 
-def _row(measurement: Measurement) -> Comparison:
+def _row(measurement: LossMeasurement) -> LossComparison:
     held_out = measurement.held_out
-    return Comparison(
+    return LossComparison(
         measurement.label, measurement.adapter, measurement.text.vocabulary, held_out.loss, held_out.perplexity,
         measurement.nats_per_character,
     )  # fmt: skip

@@ -36,7 +36,7 @@ M = TypeVar("M", "Source", "Facts")
 
 
 @dataclass(frozen=True)
-class Plan:
+class LanguagePlan:
     """Everything that an adapter depends on: the same plan and text give the same adapter."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # report keys of another version, do not ignore them
@@ -62,7 +62,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
-        return dict(validator(Plan).dump_python(self, mode="json"))
+        return dict(validator(LanguagePlan).dump_python(self, mode="json"))
 
     @property
     def folder_name(self) -> str:
@@ -73,7 +73,7 @@ class Plan:
         return f"add-{'+'.join(self.languages)}-{Path(self.model).name}-{name_digits(values)}"
 
 
-def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple[ResolvedPlan[Plan], M]:
+def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple[ResolvedPlan[LanguagePlan], M]:
     """Turn a request into a plan.
 
     Args:
@@ -102,7 +102,7 @@ def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple
         check_length(recipe, model)
     texts, notes = _name_languages(request, model.languages or (), model.placeholders)
     is_new = request.vocabulary == "new"
-    plan = Plan(
+    plan = LanguagePlan(
         texts=texts,
         recipe=recipe,
         model=model.id,

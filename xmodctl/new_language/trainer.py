@@ -34,7 +34,7 @@ from xmodctl.new_language.adapter_initialization import AUTO, RANDOM
 from xmodctl.new_language.adapter_training import AdapterTraining, PreparedLanguage, measure
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import FIT_TEXTS, LanguageText
-from xmodctl.new_language.measurements import Measurement
+from xmodctl.new_language.measurements import LossMeasurement
 from xmodctl.new_language.plan import share_steps
 from xmodctl.new_language.vocabulary import train_vocabulary
 from xmodctl.new_language.vocabulary_fit import measure_fit
@@ -207,7 +207,7 @@ class LanguageTrainer:
             tokenizer = vocabulary.tokenizer
             packed = PackedText.of(text.corpus, tokenizer, recipe.max_length, OWN_VOCABULARY)
         frequencies = frequency_baseline(packed.training, packed.held_out, packed.masker)
-        baselines.append(Measurement("frequencies", None, frequencies, packed))
+        baselines.append(LossMeasurement("frequencies", None, frequencies, packed))
 
         return PreparedLanguage(
             text, packed, recipe, ranking.start, head, baselines, vocabulary, tokenizer.pad_token_id, digests
@@ -259,7 +259,7 @@ class LanguageTrainer:
         self.listen(AdaptersRanked(language, losses, ranking.start, known))
         return ranking
 
-    def measure_baselines(self, ranking: "Ranking", text: PackedText) -> list[Measurement]:
+    def measure_baselines(self, ranking: "Ranking", text: PackedText) -> list[LossMeasurement]:
         """Measure held-out text through the best existing adapter, the sources of the new one, and no adapter."""
         sources = [source for source in ranking.start.split("+") if source not in (RANDOM, IDENTITY)]
         labels: dict[str, tuple[str, str | None]] = {}  # each adapter once, under the first label
@@ -273,7 +273,7 @@ class LanguageTrainer:
         for label, adapter in labels.values():
             use_adapter(self.model, adapter)
             held_out = measure(self.model, text, self.run.plan.precision, self.tokenizer.pad_token_id)
-            baselines.append(Measurement(label, adapter, held_out, text))
+            baselines.append(LossMeasurement(label, adapter, held_out, text))
         return baselines
 
     def train_vocabulary(self, text: LanguageText) -> NewVocabulary:

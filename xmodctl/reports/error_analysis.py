@@ -19,7 +19,7 @@ from xmodctl.evaluation.example_statistics import NOT_OF_THE_TASK, read_predicti
 from xmodctl.evaluation.results import Row
 from xmodctl.evaluation.scoring_commands import scoring_command, settings_of
 from xmodctl.kinds import KINDS
-from xmodctl.kinds.breakdown import Confusion, Part, SeedPredictions, Texts
+from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, Texts
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.run.data_sets import folder_of
 from xmodctl.run.run import Run
@@ -65,7 +65,7 @@ class ErrorAnalysis:
     """What the predictions of one language show beyond its score."""
 
     confusion: Confusion | None = None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Subset, ...] = ()
     mistakes: tuple[Mistake, ...] = ()  # the worst come first
     overlap: "Overlap | None" = None  # with the errors in the source language, on a parallel task
     lost: tuple[Mistake, ...] = ()  # the worst that are right in the source language

@@ -36,7 +36,7 @@ LABELS_SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Side:
+class LanguageRows:
     """The rows of one language as they were scored."""
 
     language: str
@@ -50,7 +50,9 @@ class Side:
     is_words: bool = False  # whether the texts of a row are its words
 
     @classmethod
-    def read(cls, analyzer: ErrorAnalyzer, rows: Sequence["Row"], tokenizer: "PreTrainedTokenizerBase") -> "Side":
+    def read(
+        cls, analyzer: ErrorAnalyzer, rows: Sequence["Row"], tokenizer: "PreTrainedTokenizerBase"
+    ) -> "LanguageRows":
         """Read the rows that were scored.
 
         Raises:
@@ -119,7 +121,9 @@ def _is_in_another_script(text: str, language: str) -> bool:
     return mismatch is not None and mismatch.total >= LETTERS and mismatch.in_expected < mismatch.total / 2
 
 
-def _beside(title: str, tops: str, bottoms: str, side: Side, source: Side, unit: str = "", digits: int = 2) -> Figure:
+def _beside(
+    title: str, tops: str, bottoms: str, side: LanguageRows, source: LanguageRows, unit: str = "", digits: int = 2
+) -> Figure:
     """Return a ratio of two counts of a side, beside that of the source language."""
     factor = 100 if unit == "%" else 1
     (value, ends), (elsewhere, its_ends) = (
@@ -128,7 +132,7 @@ def _beside(title: str, tops: str, bottoms: str, side: Side, source: Side, unit:
     return Figure(title, value, unit, ends, elsewhere, its_ends, digits)
 
 
-def tokenizer_section(side: Side, source: Side, task: Task) -> Section:
+def tokenizer_section(side: LanguageRows, source: LanguageRows, task: Task) -> Section:
     """Measure how the tokenizer splits the language."""
     figures = [_beside("pieces per word", "lengths", "words", side, source)]
     if task.parallel and (pairs := _paired(side, source)):
@@ -144,14 +148,14 @@ def tokenizer_section(side: Side, source: Side, task: Task) -> Section:
     return Section("Tokenizer", tuple(figures))
 
 
-def _paired(side: Side, source: Side) -> tuple[list[int], list[int]] | None:
+def _paired(side: LanguageRows, source: LanguageRows) -> tuple[list[int], list[int]] | None:
     """Return the places of the rows that both languages have."""
     places = {id_: place for place, id_ in enumerate(source.ids)}
     shared = [(place, places[id_]) for place, id_ in enumerate(side.ids) if id_ in places]
     return ([first for first, _ in shared], [second for _, second in shared]) if shared else None
 
 
-def data_section(side: Side, source: Side) -> Section:
+def data_section(side: LanguageRows, source: LanguageRows) -> Section:
     """Compare the rows of the language with those of the source language."""
     figures = [
         share(
@@ -179,7 +183,7 @@ def data_section(side: Side, source: Side) -> Section:
     return Section("Data", tuple(figures), tuple(remarks))
 
 
-def label_shift(side: Side, source: Side) -> Iterator[Figure]:
+def label_shift(side: LanguageRows, source: LanguageRows) -> Iterator[Figure]:
     """Yield the labels whose share differs from the source language's by more than chance."""
     totals = [Counter(label for labels in each.labels for label in labels) for each in (side, source)]
     wholes = [total.total() for total in totals]
@@ -193,12 +197,12 @@ def label_shift(side: Side, source: Side) -> Iterator[Figure]:
     yield from (figure for _, figure in shifts[:LABELS_SHOWN])
 
 
-def error_section(side: Side, source: Side, task: Task) -> Section:
+def error_section(side: LanguageRows, source: LanguageRows, task: Task) -> Section:
     """Measure which labels and lengths fail, beside the source language."""
     return Section("Errors", (*_by_label(side, source, task), *_by_length(side, source, task)))
 
 
-def _by_label(side: Side, source: Side, task: Task) -> Iterator[Figure]:
+def _by_label(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator[Figure]:
     kind = KINDS[task.kind]
     both = [kind.confusion(task, each.seeds) for each in (side, source)]
     recalls: list[Mapping[str, tuple[int, int]]] = []
@@ -222,7 +226,7 @@ def _by_label(side: Side, source: Side, task: Task) -> Iterator[Figure]:
         yield Figure(f"{task.headline}, {part.name}", part.value, "%", None, elsewhere.get(part.name))
 
 
-def _by_length(side: Side, source: Side, task: Task) -> Iterator[Figure]:
+def _by_length(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator[Figure]:
     """Yield the headline metric on thirds of the rows by their length; in the source language, on as long rows."""
     edges = np.quantile(side.lengths, [1 / 3, 2 / 3])
     same_rows = _paired(side, source) if task.parallel else None
@@ -241,7 +245,7 @@ def _by_length(side: Side, source: Side, task: Task) -> Iterator[Figure]:
             yield figure
 
 
-def _headline(title: str, side: Side, task: Task, chosen: np.ndarray) -> Figure | None:
+def _headline(title: str, side: LanguageRows, task: Task, chosen: np.ndarray) -> Figure | None:
     """Return the headline metric on some rows, the mean over seeds, with the interval of the first seed's width."""
     if chosen.sum() < 2:
         return None

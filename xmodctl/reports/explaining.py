@@ -19,7 +19,7 @@ from xmodctl.evaluation.results import report as summarized
 from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.languages import name, same
 from xmodctl.reports.error_analysis import ErrorAnalyzer
-from xmodctl.reports.explained_causes import Side, data_section, error_section, tokenizer_section
+from xmodctl.reports.explained_causes import LanguageRows, data_section, error_section, tokenizer_section
 from xmodctl.reports.explained_text import text_section
 from xmodctl.reports.explanation import Explanation, Figure, Section, ranked, share
 from xmodctl.reports.gathering import scored_rows
@@ -121,7 +121,9 @@ def explain(request: ExplainRequest) -> Explanation:
 
     tokenizer = load_tokenizer(subject.base)
     rows = own_rows(subject.rows)
-    side, source = (Side.read(subject.analyzer, rows[code], tokenizer) for code in (subject.code, subject.source))
+    side, source = (
+        LanguageRows.read(subject.analyzer, rows[code], tokenizer) for code in (subject.code, subject.source)
+    )
     task = subject.run.plan.task
     parallel = ParallelErrors(subject.analyzer, rows)
     overlap = parallel.overlap(subject.code)

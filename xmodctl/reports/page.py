@@ -15,7 +15,7 @@ from xmodctl.reports.charts import Scale
 if TYPE_CHECKING:
     from xmodctl.evaluation.comparison import Difference
     from xmodctl.evaluation.results import Score
-    from xmodctl.kinds.breakdown import Confusion, Part
+    from xmodctl.kinds.breakdown import Confusion, Subset
     from xmodctl.kinds.kind import Kind
     from xmodctl.reports.language import Language
     from xmodctl.reports.parallel_errors import Overlap
@@ -193,7 +193,7 @@ class Page:
         """Return the names of the parts that a run's examples fall into."""
         return list(dict.fromkeys(part.name for analysis in run.error_analyses.values() for part in analysis.parts))
 
-    def part(self, run: "StudyRun", language: "Language", name: str) -> "Part | None":
+    def part(self, run: "StudyRun", language: "Language", name: str) -> "Subset | None":
         """Return the score on one part of a language's examples."""
         analysis = run.error_analyses.get(language.code)
         return next((part for part in analysis.parts if part.name == name), None) if analysis else None

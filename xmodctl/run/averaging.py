@@ -23,7 +23,7 @@ from xmodctl.run.deltas import load_delta, save_delta
 from xmodctl.run.folder import differences
 from xmodctl.run.jobs import locked
 from xmodctl.run.loading import find_base, find_run
-from xmodctl.run.plan import Average, AverageMember
+from xmodctl.run.plan import AveragedModels, AverageMember
 from xmodctl.run.run import Run
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def average(request: AverageRequest) -> Run:
     if len({member.delta_sha256 for member in members}) < len(members):
         raise UserError("the same weights are given twice; name each run once")
     languages = tuple(dict.fromkeys(language for each in models for language in each.run.plan.source_languages))
-    plan = replace(first.run.plan, source_languages=languages, average=Average(members, first.head_seed))
+    plan = replace(first.run.plan, source_languages=languages, average=AveragedModels(members, first.head_seed))
     folder = Path(request.out).expanduser()
     with locked(folder):
         _refuse_other(folder, plan)

@@ -17,7 +17,7 @@ Health = Literal["whole", "unverified", "unfinished", "damaged"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class FileState:
     """The state of one file or folder within a run's folder."""
 
     path: str  # relative to the run's folder
@@ -30,40 +30,40 @@ class Finding:
         return asdict(self)
 
 
-def seed_findings(run: Run) -> Iterator[Finding]:
+def seed_findings(run: Run) -> Iterator[FileState]:
     """Yield the state of what each seed of a run has on disk."""
     for seed in run.seeds:
         delta = run.delta(seed)
         if delta.exists():
             yield _delta_finding(run, delta, seed)
         else:
-            yield Finding(_within(run, delta), "unfinished", "not trained to its end", resuming(run.folder, seed))
+            yield FileState(_within(run, delta), "unfinished", "not trained to its end", resuming(run.folder, seed))
         yield from log_findings(run, run.seed_folder(seed) / "metrics.jsonl", finished=delta.exists(), seed=seed)
         for folder in (run.seed_folder(seed), *sorted(run.seed_folder(seed).glob("stage-*"))):
             yield from checkpoint_findings(run, folder / "checkpoints", seed)
 
 
-def _delta_finding(run: Run, delta: Path, seed: int) -> Finding:
+def _delta_finding(run: Run, delta: Path, seed: int) -> FileState:
     path = _within(run, delta)
     try:
         if check_delta(delta).get("format") == UNSEALED_FORMAT:
-            return Finding(path, "unverified", "of an older version, without a sha256")
+            return FileState(path, "unverified", "of an older version, without a sha256")
     except (DamagedFileError, OSError) as error:
-        return Finding(path, "damaged", str(error), resuming(run.folder, seed))
-    return Finding(path, "whole")
+        return FileState(path, "damaged", str(error), resuming(run.folder, seed))
+    return FileState(path, "whole")
 
 
-def checkpoint_findings(run: Folder, folder: Path, seed: int) -> Iterator[Finding]:
+def checkpoint_findings(run: Folder, folder: Path, seed: int) -> Iterator[FileState]:
     """Yield the state of the checkpoints of a training."""
     for path, checkpoint in checkpoints(folder):
         if checkpoint:
-            yield Finding(_within(run, path), "whole", f"resumes at step {checkpoint.progress.step:,}")
+            yield FileState(_within(run, path), "whole", f"resumes at step {checkpoint.progress.step:,}")
         else:
             remedy = resuming(run.folder, seed)
-            yield Finding(_within(run, path), "damaged", "does not match its manifest; it is passed over", remedy)
+            yield FileState(_within(run, path), "damaged", "does not match its manifest; it is passed over", remedy)
 
 
-def log_findings(run: Folder, path: Path, *, finished: bool, seed: int) -> Iterator[Finding]:
+def log_findings(run: Folder, path: Path, *, finished: bool, seed: int) -> Iterator[FileState]:
     """Yield the state of a training's log, if there is one."""
     if not path.exists():
         return
@@ -73,9 +73,9 @@ def log_findings(run: Folder, path: Path, *, finished: bool, seed: int) -> Itera
                 raise UserError(f"{path}:{number} is not a line of a training log")
     except UserError as error:
         remedy = "remove that line" if finished else resuming(run.folder, seed)
-        yield Finding(_within(run, path), "damaged", str(error).removesuffix("; "), remedy)
+        yield FileState(_within(run, path), "damaged", str(error).removesuffix("; "), remedy)
     else:
-        yield Finding(_within(run, path), "whole")
+        yield FileState(_within(run, path), "whole")
 
 
 def _within(run: Folder, path: Path) -> str:

@@ -54,7 +54,7 @@ class AverageMember:
 
 
 @dataclass(frozen=True)
-class Average:
+class AveragedModels:
     """The models whose weights a run is the mean of."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -82,7 +82,7 @@ class Plan:
     shots: Shots | None = None
     rows: int | None = None  # trained on in total, equal numbers of each language
     vectors: Vectors | None = None  # of a run without training, which scores sentence embeddings
-    average: Average | None = None  # of a run that is the mean of others
+    average: AveragedModels | None = None  # of a run that is the mean of others
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""

@@ -9,7 +9,7 @@ from xmodctl.cli.loading import NEWEST_RUN, say_loading
 from xmodctl.cli.options import OUTPUT
 
 if TYPE_CHECKING:
-    from xmodctl.evaluation.donors import Cell, DonorMatrix
+    from xmodctl.evaluation.donors import DonorMatrix, DonorScore
 
 PANEL = "Evaluate"
 ORDER = 4
@@ -118,7 +118,7 @@ def show(matrix: "DonorMatrix") -> None:
     display.show_text("(own adapter)   * best of the other adapters")
 
 
-def _cell(cell: "Cell | None", *, best: bool) -> str:
+def _cell(cell: "DonorScore | None", *, best: bool) -> str:
     if cell is None:
         return ""
     text = f"{cell.mean:.1f}"

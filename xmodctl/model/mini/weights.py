@@ -58,7 +58,7 @@ class Geometry:
 
 
 @dataclass(frozen=True)
-class Location:
+class TensorLocation:
     """Where a tensor is: its type, elements, and byte range from the start of the file."""
 
     type: int
@@ -83,7 +83,7 @@ class WeightFile:
     unk: int
     pieces: tuple[tuple[str, float], ...]
     characters: dict[str, str]
-    directory: dict[str, Location]
+    directory: dict[str, TensorLocation]
     data: mmap.mmap
 
     @classmethod
@@ -106,7 +106,7 @@ class WeightFile:
         for _ in range(tensors):
             (length,) = cursor.take("H")
             name = cursor.bytes(length).decode()
-            directory[name] = Location(*cursor.take("BIQQ"))
+            directory[name] = TensorLocation(*cursor.take("BIQQ"))
         # The file contains 1e-12 as float32; its shortest decimal form is the intended number.
         eps = float(str(np.float32(layer_norm_eps)))
         return cls(geometry, eps, bos, eos, pad, unk, pieces, characters, directory, data)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DEFAULT = "html"
 
 
-class Format(Protocol):
+class ReportFormat(Protocol):
     """What the file of a format declares."""
 
     EXTENSIONS: tuple[str, ...]
@@ -37,7 +37,7 @@ def format_names() -> tuple[str, ...]:
     return (DEFAULT, *(name for name in names if name != DEFAULT))
 
 
-def load_format(name: str) -> Format:
+def load_format(name: str) -> ReportFormat:
     """Return a format by its name.
 
     Raises:
@@ -45,7 +45,7 @@ def load_format(name: str) -> Format:
     """
     check_choice("--format", name, format_names())
     module: Any = import_module(f"{__name__}.{name}")
-    loaded: Format = module
+    loaded: ReportFormat = module
     return loaded
 
 
