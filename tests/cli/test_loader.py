@@ -78,3 +78,14 @@ def test_completion_offers_the_commands():
         env={"_XMODCTL_COMPLETE": "complete_bash", "COMP_WORDS": "xmodctl e", "COMP_CWORD": "1"},
     )
     assert result.stdout.split() == ["eval-transfer", "explain", "embed", "export"]
+
+
+def test_the_list_of_commands_shows_what_the_commands_with_their_options_say():
+    commands = Commands()
+    with commands.brief():
+        listed = [commands[name] for name in commands]
+    built = [commands[name] for name in commands]
+    assert [(command.name, command.help, command.rich_help_panel) for command in listed] == [
+        (command.name, command.help, command.rich_help_panel) for command in built
+    ]
+    assert any(command.params for command in built)

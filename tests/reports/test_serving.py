@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import run
+from huggingface_hub import ModelCard
 from tiny import WORDS
 
 import xmodctl
@@ -120,6 +121,9 @@ def test_a_graph_gives_the_predictions_of_predict(tiny_model, tmp_path, monkeypa
         path.name for path in exported.folder.iterdir()
     } - {"tokenizer_config.json"}
     assert "checked: " in str(events[-1])
+    metadata = ModelCard.load("graph/README.md").data
+    assert metadata.library_name == "onnx"
+    assert "onnx" in metadata.tags
     check(exported.lines, trained, rows[:4])
     monkeypatch.setattr("xmodctl.model.onnx._export", lambda *given: shutil.copy("graph/model.onnx", given[-1]))
     monkeypatch.setattr("xmodctl.model.onnx.TOLERANCE", 0)

@@ -42,13 +42,18 @@ class Group(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = Commands()
+        self.commands: Commands = Commands()
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options as the help shows them."""
         parameters = super().get_params(ctx)
         hide_types(parameters)
         return parameters
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, which lists the commands."""
+        with self.commands.brief():
+            super().format_help(ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Remember the words of the command: a message may show how to repeat it."""

@@ -4,7 +4,9 @@ A file `my_command.py` defines the command `my-command`. It holds a function, or
 `PANEL`, under whose title the help lists the command, and optionally an `ORDER`, its place in the panel.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
@@ -12,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
 from typer.main import get_command
 
 from xmodctl.cli import commands
@@ -28,10 +31,22 @@ class Commands(MutableMapping[str, Any]):
     def __init__(self) -> None:
         self.files = {info.name.replace("_", "-"): info.name for info in iter_modules(commands.__path__)}
         self.built: dict[str, Any] = {}
+        self.are_brief = False
+
+    @contextmanager
+    def brief(self) -> Iterator[None]:
+        """Give commands without their options, which take longer to build than the list of all commands to print."""
+        self.are_brief = True
+        try:
+            yield
+        finally:
+            self.are_brief = False
 
     def __getitem__(self, name: str) -> Any:
         """Return a command."""
         if name not in self.built:
+            if self.are_brief and inspect.isfunction(target := getattr(self._module(name), self.files[name])):
+                return TyperCommand(name, help=inspect.getdoc(target), rich_help_panel=self._module(name).PANEL)
             self.built[name] = _build(name, self.files[name], self._module(name))
         return self.built[name]
 

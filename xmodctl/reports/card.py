@@ -99,7 +99,7 @@ def card(
     scores = list(_scores(exported))
     base_license = license_of(facts)
     served = served_model(run, seed, languages, model_name, is_graph=is_graph)
-    data = _metadata(exported, base_license, scores, model_name)
+    data = _metadata(exported, base_license, scores, model_name, is_graph=is_graph)
     template = Path(__file__).with_suffix(".md.jinja")
     model_card = ModelCard.from_template(
         data,
@@ -193,7 +193,7 @@ def _split_scores(exported: Exported, split: str, data_set: str, rows: Sequence[
 
 
 def _metadata(
-    exported: Exported, base_license: str | None, scores: Sequence[SplitScores], model_name: str
+    exported: Exported, base_license: str | None, scores: Sequence[SplitScores], model_name: str, *, is_graph: bool
 ) -> "ModelCardData":
     from huggingface_hub import ModelCardData
 
@@ -206,12 +206,12 @@ def _metadata(
     return ModelCardData(
         language=list(codes) or None,
         license=license_id(base_license) if base_license else None,
-        library_name="transformers",
+        library_name="onnx" if is_graph else "transformers",  # the Hub shows how to load a model with it
         pipeline_tag=KINDS[plan.task.kind].pipeline,
         base_model=base,
         datasets=_training_datasets(exported.run),
         metrics=[KINDS[plan.task.kind].headlines[plan.task.headline].hub_id],
-        tags=["xmod", "xmodctl", "multilingual", "cross-lingual-transfer"],
+        tags=[*(["onnx"] if is_graph else []), "xmod", "xmodctl", "multilingual", "cross-lingual-transfer"],
         model_name=model_name if results else None,
         eval_results=results or None,
     )
