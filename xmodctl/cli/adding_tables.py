@@ -8,10 +8,10 @@ from xmodctl.cli.plan_tables import recipe_value
 from xmodctl.core.messages import size_text
 
 if TYPE_CHECKING:
-    from xmodctl.new_language.dry_run import DryRun
+    from xmodctl.new_language.dry_run import LanguageDryRun
 
 
-def plan_tables(dry_run: "DryRun", origins: Mapping[str, str]) -> list[Sheet]:
+def plan_tables(dry_run: "LanguageDryRun", origins: Mapping[str, str]) -> list[Sheet]:
     """Return the tables of a dry run: the plan with the origin of each value, text, parameters, and cost."""
     groups = [(name, f"{count:,}", "yes" if trains else "") for name, count, trains in dry_run.cost.parameters.groups]
     return [
@@ -42,7 +42,7 @@ def held_out_table(language: str, facts: Mapping[str, Any]) -> Sheet:
     return Sheet(columns, tuple(rows), f"{language}, seed {facts['seed']}", frozenset(columns[2:]))
 
 
-def _plan_rows(dry_run: "DryRun", options: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def _plan_rows(dry_run: "LanguageDryRun", options: Mapping[str, str]) -> list[tuple[str, str, str]]:
     plan, request, origins = dry_run.plan, dry_run.request, dry_run.resolved.origins
     return [
         ("languages", ", ".join(plan.languages), "CODE" if len(plan.languages) == 1 else "--text"),
@@ -58,7 +58,7 @@ def _plan_rows(dry_run: "DryRun", options: Mapping[str, str]) -> list[tuple[str,
     ]
 
 
-def _text_table(dry_run: "DryRun") -> Sheet:
+def _text_table(dry_run: "LanguageDryRun") -> Sheet:
     columns = ("text", "lines", "kept", "characters", "the model's vocabulary")
     rows = []
     for text in dry_run.texts:
@@ -68,7 +68,7 @@ def _text_table(dry_run: "DryRun") -> Sheet:
     return sheet(columns, rows, right=columns[1:4])
 
 
-def _cost_rows(dry_run: "DryRun") -> list[tuple[str, str]]:
+def _cost_rows(dry_run: "LanguageDryRun") -> list[tuple[str, str]]:
     cost = dry_run.cost
     return [
         ("optimizer steps per seed", f"{cost.steps:,}" if cost.steps else "known once the text is tokenized"),

@@ -56,7 +56,7 @@ Control = str
 
 
 @dataclass(frozen=True)
-class Score:
+class SweepScore:
     """One score of a sweep."""
 
     seed: int
@@ -114,7 +114,7 @@ class Sweep:
         jobs: Jobs,
         shard: Shard = EVERYTHING,
         wait: bool = False,
-    ) -> list[Piece[Score]]:
+    ) -> list[Piece[SweepScore]]:
         """Score targets with every finished seed, through their own adapter and the controls `source` and `none`.
 
         Args:
@@ -134,7 +134,7 @@ class Sweep:
         names = ("own", *controls)
         order = {self._key(*part, name): n for n, (part, name) in enumerate(product(parts, names))}
         pieces = [
-            Piece(self._title(*part, name), (part[0], part[1].data), Score(*part, name, names))
+            Piece(self._title(*part, name), (part[0], part[1].data), SweepScore(*part, name, names))
             for part in shard.of(parts)
             for name in names
         ]
@@ -148,7 +148,7 @@ class Sweep:
                     jobs.forget(ROWS_BEFORE)
         return held
 
-    def _score(self, score: "Score") -> None:
+    def _score(self, score: "SweepScore") -> None:
         """Compute a score that does not exist; a failure is reported once for all scores of the seed and language."""
         seed, target = score.seed, score.target
         if (seed, target) in self._failed:
@@ -177,7 +177,7 @@ class Sweep:
             for row in self._stored.of_any_data(self._key(seed, target, control))
         ]
 
-    def _report_stored(self, score: "Score") -> bool:
+    def _report_stored(self, score: "SweepScore") -> bool:
         """Report a score that exists, and return whether it does.
 
         Raises:
@@ -195,7 +195,7 @@ class Sweep:
             self._report(stored, known=True)
         return stored is not None
 
-    def _compute(self, score: "Score") -> None:
+    def _compute(self, score: "SweepScore") -> None:
         """Compute a score and store it."""
         refuse_read_only(self.run.folder)
         seed, target, control = score.seed, score.target, score.control

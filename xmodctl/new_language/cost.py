@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Cost:
+class LanguageCost:
     """What adding languages takes, estimated before it starts."""
 
     sequences: int | None  # None: the text was not read
@@ -25,7 +25,9 @@ class Cost:
     disk: int  # bytes
 
 
-def estimate(plan: LanguagePlan, model: "Source | Facts", sequences: Mapping[str, int] | None, seeds: int) -> Cost:
+def estimate(
+    plan: LanguagePlan, model: "Source | Facts", sequences: Mapping[str, int] | None, seeds: int
+) -> LanguageCost:
     """Estimate steps, memory and disk.
 
     Memory counts weights (4 bytes each), gradients and AdamW's two moments of the adapter (12 bytes each), the
@@ -48,7 +50,7 @@ def estimate(plan: LanguagePlan, model: "Source | Facts", sequences: Mapping[str
     if sequences:
         recipes = share_steps(sequences, plan.recipe)
         steps = sum(total_steps(sequences[language], recipe) for language, recipe in recipes.items())
-    return Cost(sum(sequences.values()) if sequences else None, steps, parameters, memory, disk)
+    return LanguageCost(sum(sequences.values()) if sequences else None, steps, parameters, memory, disk)
 
 
 def _parameters(plan: LanguagePlan, model: "Source | Facts") -> "ParameterReport":

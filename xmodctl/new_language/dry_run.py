@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xmodctl.core.errors import UserError
 from xmodctl.core.requests import command
 from xmodctl.data.texts import STANDARD_INPUT
-from xmodctl.new_language.cost import Cost, estimate
+from xmodctl.new_language.cost import LanguageCost, estimate
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import LanguageText, read_head_text, read_texts
 from xmodctl.new_language.plan import LanguagePlan, resolve_plan
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DryRun:
+class LanguageDryRun:
     """What `add_language` would do and cost."""
 
     request: AddLanguageRequest
     resolved: ResolvedPlan[LanguagePlan]
     texts: tuple[LanguageText, ...]  # of the languages whose text is on this disk, if the tokenizer is, too
-    cost: Cost
+    cost: LanguageCost
     folder: Path  # for the adapters
 
     @property
@@ -69,7 +69,7 @@ class DryRun:
 
 
 @command(AddLanguageRequest)
-def plan_add_language(request: AddLanguageRequest) -> DryRun:
+def plan_add_language(request: AddLanguageRequest) -> LanguageDryRun:
     """Return what `add_language` would do and cost, as `xmodctl add-language --dry-run` does.
 
     Nothing is downloaded, and nothing is kept on disk.
@@ -83,7 +83,7 @@ def plan_add_language(request: AddLanguageRequest) -> DryRun:
     plan = resolved.plan
     texts = _read_local(plan, str(request.model))
     cost = estimate(plan, facts, _sequences(plan, texts), len(request.seed_numbers))
-    return DryRun(request, resolved, texts, cost, request.out_folder or LanguageRun.folder_of(plan))
+    return LanguageDryRun(request, resolved, texts, cost, request.out_folder or LanguageRun.folder_of(plan))
 
 
 def _read_local(plan: LanguagePlan, model: str) -> tuple[LanguageText, ...]:

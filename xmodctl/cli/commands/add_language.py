@@ -138,7 +138,7 @@ def add_language(
     from xmodctl.cli.plan_tables import show_dry_run
     from xmodctl.core.schema import parse_override
     from xmodctl.new_language.add_language import add_language as train
-    from xmodctl.new_language.dry_run import DryRun, plan_add_language
+    from xmodctl.new_language.dry_run import LanguageDryRun, plan_add_language
 
     changes = dict(map(parse_override, overrides or ()))
     with Drawing(AddingProgress) as listen:
@@ -148,7 +148,7 @@ def add_language(
             overrides=changes, seeds=seeds, precision=precision, out=out, on_exists=on_exists, shard=shard,
             wait=wait, listen=listen,
         )  # fmt: skip
-    if isinstance(result, DryRun):
+    if isinstance(result, LanguageDryRun):
         show_dry_run(result, plan_tables, origins(ctx), as_json=json)
     else:
         _show_packages(result, as_json=json)
