@@ -67,7 +67,8 @@ def execute(path: Path) -> dict[str, Any]:
         whole = json.dumps(notebook)
         for name, place in ((f"{folder}/", ""), (f"{root}/", ""), (f"{sys.prefix}/", "")):
             whole = whole.replace(name, place)
-    normal: dict[str, Any] = json.loads(whole)
+    # As it is stored: texts are lists of lines.
+    normal: dict[str, Any] = json.loads(nbformat.writes(nbformat.from_dict(json.loads(whole))))
     for cell in normal["cells"]:
         cell["metadata"] = {}
         for output in cell.get("outputs", ()):
@@ -89,10 +90,8 @@ def sources_sha256(notebook: dict[str, Any]) -> str:
 
 def update() -> list[str]:
     """Run every notebook, write it with its outputs, and return their names."""
-    import nbformat
-
     for path in notebooks():
-        path.write_text(nbformat.writes(nbformat.from_dict(execute(path))) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(execute(path), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return [path.name for path in notebooks()]
 
 

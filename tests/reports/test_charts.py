@@ -19,7 +19,7 @@ SCORE = Score("de", "de_DE", "own", 100, (60.0, 64.0), 58.0, 66.0, 33.3, False, 
         ([33.3, 91.2], (20, 40, 60, 80, 100)),
         ([0, 4.9], (0, 1, 2, 3, 4, 5)),
         ([61.02, 61.4], (61.0, 61.1, 61.2, 61.3, 61.4)),
-        ([50, 50], (50, 60)),
+        ([50, 50], (0, 10, 20, 30, 40, 50)),
         ([0], (0, 0.2)),
         ([-3, 12], (-5, 0, 5, 10, 15)),
         ([0, 471], (0, 100, 200, 300, 400, 500)),
@@ -35,6 +35,12 @@ def test_a_scale_ends_on_round_numbers_and_holds_all_values(values, ticks):
 def test_a_scale_places_values_in_percent_of_its_width_and_keeps_outliers_inside():
     scale = Scale(0, 50, (0, 25, 50))
     assert [scale.at(value) for value in (0, 10, 50, 70, -3)] == [0, 20, 100, 100, 0]
+
+
+@pytest.mark.parametrize(("value", "ends"), [(100.0, (0, 100)), (-4.0, (-4, 0)), (0.0, (0, 0.5))])
+def test_a_scale_of_one_value_begins_at_zero_and_does_not_exceed_it(value, ends):
+    scale = Scale.over([value, value], ticks=4)
+    assert (scale.low, scale.high) == ends
 
 
 def test_ticks_are_written_with_the_digits_that_tell_them_apart():

@@ -35,9 +35,11 @@ class Scale:
 
     @classmethod
     def over(cls, values: Iterable[float], *, ticks: int = 5) -> Self:
-        """Return the scale that includes all finite values."""
+        """Return the scale that includes all finite values; from zero, if they are all the same."""
         known = [value for value in values if math.isfinite(value)]
         low, high = min(known, default=0.0), max(known, default=1.0)
+        if low == high:
+            low, high = min(low, 0.0), max(high, 0.0)
         step = _round_up((high - low or abs(high) or 1.0) / ticks)
         first, last = math.floor(low / step), math.ceil(high / step)
         last += first == last

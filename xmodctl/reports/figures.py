@@ -194,6 +194,7 @@ def _drawn_curves(curves: Sequence[tuple[str, TrainingCurve]], task: Task) -> "F
     axes[0].set(xlabel="step", ylabel="training loss")
     metric = next((curve.metric for _, curve in curves if curve.metric), task.headline)
     axes[1].set(xlabel="step", ylabel=f"{metric}, validation, %")
+    axes[1].set_ylim(top=min(axes[1].get_ylim()[1], 102))  # percent: room for a mark at 100
     for panel in axes:
         panel.grid(axis="y")
     axes[0].legend(frameon=False)
