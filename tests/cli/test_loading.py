@@ -105,6 +105,7 @@ def test_each_command_that_loads_a_model_says_so_before_it_imports_anything_heav
     assert dict(zip(LOADING, codes, strict=True)) == dict.fromkeys(LOADING, 0), errors
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_each_command_that_loads_no_model_imports_nothing_heavy_and_says_no_such_thing(tmp_path):
     commands = [[*words.split(), *options] for words, options in LIGHT.items()]

@@ -125,6 +125,7 @@ def test_with_neither_hub_nor_cache_one_sentence_names_three_ways_out(hub, nli, 
         assert way in message
 
 
+@pytest.mark.slow
 def test_a_hub_that_accepts_and_never_answers_is_given_up_for_all_locations_at_once(nli, tmp_path, monkeypatch):
     monkeypatch.setattr("xmodctl.core.hub_patience.LIMITS", Limits(read=5, patience=0.5))
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -105,6 +105,7 @@ def test_a_file_whose_columns_cannot_be_read_is_found_and_said_to_be_unchecked(h
     assert detail.startswith("columns not checked: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "message"), [("gated", "its owner restricts access"), ("unavailable", "503")])
 def test_a_failure_of_the_hub_is_no_missing_location(hub, nli, fault, message, monkeypatch):
     monkeypatch.setattr("xmodctl.core.hub_patience.LIMITS", Limits(read=5, patience=0.5))
@@ -135,6 +136,7 @@ def test_training_data_elsewhere_and_columns_of_a_text_with_tags(hub):
     assert next(iter(probe([task]))).state == "found"
 
 
+@pytest.mark.slow
 def test_every_location_of_the_shipped_tasks_is_probed_once(hub):
     tasks = catalog.tasks().values()
     parts = [data for task in tasks for data in (task.evaluation, task.training) if data]

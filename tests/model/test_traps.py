@@ -206,6 +206,7 @@ def test_question_answering_has_two_outputs_whatever_is_asked(checkpoint):
         model.load(source, "span", ["en_XX"], num_labels=3)
 
 
+@pytest.mark.slow
 def test_a_batch_of_one_language_compiles_as_one_graph_with_one_languages_weights(pair, batch):
     stock, ours = pair
     ours.activate("fr_XX")

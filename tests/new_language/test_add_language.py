@@ -159,6 +159,7 @@ def test_a_training_that_died_resumes_from_its_last_checkpoint(zulu, tmp_path):
     assert equal(packages[0], uninterrupted)
 
 
+@pytest.mark.slow
 def test_languages_added_together_or_in_turn_in_any_order_are_the_same(
     zulu, tiny_model, write_text, head_text, tmp_path
 ):
@@ -185,6 +186,7 @@ def test_seeds_give_different_adapters_with_the_same_head_and_initialization(zul
     assert len(of(HeadTrained, events)) == len(of(AdaptersRanked, events)) == 1
 
 
+@pytest.mark.slow
 def test_placeholders_of_an_open_model_are_replaced_one_by_one(open_model, write_text, tmp_path):
     texts = {"en": write_text("zu"), "de": write_text("xh")}
     _, both = run(addition(open_model, texts, overrides={"epochs": 0.2}), tmp_path / "both")

@@ -79,6 +79,7 @@ def test_a_cache_that_cannot_be_written_stops_no_training(zulu, tmp_path, monkey
     assert equal(packages[0], package)
 
 
+@pytest.mark.slow
 def test_a_recipe_that_leaves_dropout_to_the_checkpoint_gives_one_adapter_however_it_is_trained(
     tiny_model, write_text, tmp_path, monkeypatch
 ):
@@ -103,6 +104,7 @@ def test_a_recipe_that_leaves_dropout_to_the_checkpoint_gives_one_adapter_howeve
     assert equal(resumed, trained)
 
 
+@pytest.mark.slow
 def test_a_damaged_package_of_a_run_is_trained_again(zulu, tmp_path):
     arguments, _, package = zulu
     _, (first,) = run(arguments, tmp_path / "run")
@@ -124,6 +126,7 @@ def test_without_head_text_the_head_is_trained_on_the_languages_own_text(zulu, t
     assert of(HeadTrained, again)[0].identity != of(HeadTrained, events)[0].identity
 
 
+@pytest.mark.slow
 def test_a_head_trained_on_the_languages_own_text_does_not_depend_on_the_language_before(
     tiny_model, write_text, tmp_path, monkeypatch
 ):

@@ -126,6 +126,7 @@ def test_rows_are_copied_averaged_or_the_mean_of_all(base, rows):
     assert torch.allclose(vocabulary.embeddings[numbers["ŋ"]], rows.mean(0), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_again_in_another_process_gives_the_same_vocabulary(base, rows, tmp_path):
     base.save_pretrained(tmp_path / "base")
     script = (

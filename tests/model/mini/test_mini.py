@@ -135,6 +135,7 @@ def test_a_classifier_loads_in_plain_transformers_lacking_nothing_but_its_head(m
     assert logits.isfinite().all()
 
 
+@pytest.mark.slow
 def test_it_survives_saving_and_loading_in_plain_transformers(encoder, tokenizer, tmp_path):
     encoder.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -161,6 +162,7 @@ def real_lines() -> dict[str, list[str]]:
     return {file.name: gzip.decompress(file.read_bytes()).decode().split("\n") for file in files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
 def test_a_changed_bit_in_the_cached_model_is_noticed_and_it_is_built_again(
     mini_folder, tmp_path, monkeypatch, caplog, name
