@@ -189,7 +189,7 @@ BAD = {
     "a stage of another kind": (["--set", "stages=[{task: xquad}]"], "is a question-answering task, but xnli"),
     "a stage with other labels": (["--set", "stages=[{task: paws-x}]"], "has the labels"),
     "seeds": (["--seeds", "1,1"], "--seeds"),
-    "precision": (["--precision", "fp8"], "choose from auto, fp32, bf16, fp16"),
+    "precision": (["--precision", "fp8"], "choose from auto, fp32, tf32, bf16, fp16"),
     "on-exists": (["--on-exists", "resumed"], "did you mean resume"),
     "guessed model": (["--model", "facebook/xmod-large"], "facebook/xmod-large-prenorm"),
     "model that is not there": (["--model", "facebook/xmod-base"], "--model mini"),

@@ -23,11 +23,12 @@ from transformers import AutoTokenizer
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.core.errors import UserError
-from xmodctl.model import find, freeze_all_but, load
+from xmodctl.model import Xmod, find, freeze_all_but, load
 from xmodctl.model.batches import collate
 from xmodctl.model.inference import logits_of, predict
 from xmodctl.model.modules import routed
-from xmodctl.model.precision import autocast
+from xmodctl.model.precision import autocast, narrow_type, resolve_precision
+from xmodctl.model.storing import store_narrow, use_tf32
 from xmodctl.model.transfer import host_values, on_device
 from xmodctl.training.loop import Training
 from xmodctl.training.masked_lm.masked_training import MaskedTraining
@@ -170,6 +171,8 @@ def test_a_batch_on_cuda_neither_mixes_devices_nor_waits(kind, precision, tiny_m
     training.collate = on_host(training.collate)
     monkeypatch.setattr("xmodctl.model.inference.one_behind", lambda computed, device: swept.extend(computed) or ())
     with pretended_cuda(monkeypatch) as mode:
+        if kind != "masked-lm":
+            store_narrow(training.module, precision)
         move(training.model.module, mode)
         if kind == "masked-lm":
             training.module.candidates = mode.from_tensor(training.module.candidates).to("cuda:0")
@@ -306,3 +309,52 @@ def test_losses_that_stay_on_the_device_are_added_up_there_without_waiting(tiny_
     (step,) = late.read(early=True)
     assert step.loss == pytest.approx(expected.loss, rel=1e-6)
     assert step.gradient_norm == pytest.approx(expected.gradient_norm, rel=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_weights_that_are_stored_narrow_train_and_score_with_the_same_bits(precision, tiny_model):
+    runs = [training_of(tiny_model, "token-classification") for _ in range(2)]
+    for training in runs:
+        training.precision = precision
+        training.scaler = torch.amp.GradScaler("cpu", init_scale=64.0, enabled=precision == "fp16")
+        training.total_steps = 3
+    wide, narrow = runs
+    store_narrow(narrow.module, precision)
+    dtype = narrow_type(precision)
+    stored = {name: tensor.dtype for name, tensor in narrow.module.named_parameters()}
+    assert all(stored[name] == torch.float32 for name in narrow.training_parameters())
+    assert {kind for name, kind in stored.items() if "adapter_modules" in name} == {dtype}
+    assert {kind for name, kind in stored.items() if "embeddings" in name} == {torch.float32}
+    assert [step.loss for step in wide] == [step.loss for step in narrow]
+    pairs = zip(wide.trained().values(), narrow.trained().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    store_narrow(narrow.module, precision, trained=True)
+    logits = [logits_of(each.model, each.rows, precision=precision, pad_id=1) for each in runs]
+    assert all(np.array_equal(one, other) for one, other in zip(*logits, strict=True))
+
+
+def test_adapters_that_arrive_in_a_sweep_on_an_accelerator_are_stored_as_its_others(tiny_model, monkeypatch):
+    model = load(find(str(tiny_model)), "sequence", ["en_XX"], num_labels=3, seed=1)
+    monkeypatch.setattr(Xmod, "device", property(lambda self: torch.device("meta")))
+    model.store_for_scoring("bf16")
+    model.use("de_DE")
+    dtypes = {name: tensor.dtype for name, tensor in model.module.named_parameters() if "dense" in name}
+    assert any("adapter_modules.de_DE" in name for name in dtypes)
+    assert set(dtypes.values()) == {torch.bfloat16}
+
+
+def test_tf32_is_a_precision_of_its_own_and_nothing_uses_it_unasked(tiny_model, monkeypatch):
+    assert torch.backends.cuda.matmul.allow_tf32 is False
+    try:
+        use_tf32("tf32")
+        assert torch.backends.cuda.matmul.allow_tf32 is True
+        training_of(tiny_model, "sequence-classification")
+        assert torch.backends.cuda.matmul.allow_tf32 is False, "this training is fp32"
+    finally:
+        use_tf32("fp32")
+    with pytest.raises(UserError, match=r"TF32 needs an NVIDIA GPU .*--precision fp32"):
+        resolve_precision("tf32")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    assert resolve_precision("tf32") == "tf32"

@@ -26,7 +26,7 @@ def test_seeds_and_head_text_may_be_single_or_several():
     [
         ({"texts": {}}, "no text given"),
         ({"on_exists": "replace"}, "--on-exists replace: choose from resume, redo, error"),
-        ({"precision": "int8"}, "--precision int8: choose from auto, fp32, bf16, fp16"),
+        ({"precision": "int8"}, "--precision int8: choose from auto, fp32, tf32, bf16, fp16"),
         ({"limit": 0}, "--limit 0: give a whole number"),
         ({"seeds": (1, 1)}, "--seeds 1,1: seeds must be different"),
     ],

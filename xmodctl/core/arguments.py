@@ -10,7 +10,7 @@ from xmodctl.core.errors import UserError, did_you_mean
 DEFAULT_MODEL = "facebook/xmod-base"
 """The base model if `--model` is not given."""
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "tf32", "bf16", "fp16")
 """Values of `--precision`."""
 
 POOLINGS = ("mean", "cls")

@@ -35,7 +35,7 @@ class SweepRequest:
         langs: The languages, as `--langs` takes them (`de_DE,fr`, `all`, `@task`, `all,-zh_TW`, `jv=id_ID`), or a list
             of such parts.
         split: The split to score: train, validation, or test.
-        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+        precision: The precision of matrix products: auto, fp32, tf32, bf16, or fp16.
         data: A folder of local data; None is the data that the run was trained on.
         language_column: The column that holds the language, in a file that holds several.
         limit: Use only the first rows of each language; results are marked.
@@ -240,7 +240,7 @@ class PredictRequest:
             the kind's columns. Blank lines are skipped.
         seed: The seed whose model to use; None is the run's first seed.
         adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.
-        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+        precision: The precision of matrix products: auto, fp32, tf32, bf16, or fp16.
         format: How the file is written: `text`, `jsonl`, or a format of training data: `csv`, `tsv`, `json`, `parquet`,
             `conll`. By default, the extension of the file decides between these, and without one the first line
             decides between `text` and `jsonl`.
@@ -294,7 +294,7 @@ class EmbedRequest:
         prefix: What is put in front of each text; None is what the model's files say, `query: ` for `mini`, and nothing
             for others.
         max_length: Texts are cut to this many tokens; None is as many as the model reads.
-        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+        precision: The precision of matrix products: auto, fp32, tf32, bf16, or fp16.
         format: How the file is written: `text`, `jsonl`, or a format of training data: `csv`, `tsv`, `json`, `parquet`.
             By default, the extension of the file decides between these, and without one the first line decides between
             `text` and `jsonl`.

@@ -24,7 +24,7 @@ class SweepModel:
         run: The run.
         source: Its base model.
         packages: Adapters of languages that the base model lacks.
-        precision: auto, fp32, bf16, or fp16; a device that lacks it is refused at once.
+        precision: auto, fp32, tf32, bf16, or fp16; a device that lacks it is refused at once.
     """
 
     def __init__(self, run: Run, source: "Source", packages: "Sequence[Attached]", precision: str) -> None:
@@ -57,4 +57,5 @@ class SweepModel:
         if self.trained is None or self.trained.seed != seed:
             self.trained = None
             self.trained = Trained.load(self.run, self.source, seed, target.adapter, packages=self.packages)
+            self.trained.model.store_for_scoring(self.precision)
         return self.trained

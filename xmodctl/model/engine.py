@@ -23,8 +23,10 @@ from xmodctl.model.building import (
 )
 from xmodctl.model.memory import BatchLimit
 from xmodctl.model.modules import RoutedMaskedLM, RoutedModel, RoutedQuestionAnswering, routed
+from xmodctl.model.precision import Precision
 from xmodctl.model.routing import RoutedOutput
 from xmodctl.model.source import Source, check_languages
+from xmodctl.model.storing import store_narrow, use_tf32
 from xmodctl.model.weights import CheckpointTensors
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Xmod:
         self.adapters_train = False  # set by `freeze`
         self.embeddings_changed = False  # set by `apply_delta`: a run trained them, or their LayerNorm
         self.packages: dict[str, str] = {}  # language -> sha256 of the package its adapter came in
+        self.stored: Precision = "fp32"  # set by `store_for_scoring`
         self.batch_limit = BatchLimit()  # of batches without gradients
         self._checkpoint = checkpoint
         self._kept: dict[str, dict[str, Tensor]] = {}  # adapters that differ from the checkpoint, by language
@@ -168,6 +171,13 @@ class Xmod:
         self.module.config.languages = list(languages)
         self.settle_active()
 
+    def store_for_scoring(self, precision: Precision) -> None:
+        """On an accelerator, store weights as scoring reads them (`storing.py`); nothing can train afterwards."""
+        use_tf32(precision)
+        if self.device.type != "cpu":
+            self.stored = precision
+            store_narrow(self.module, precision, trained=True)
+
     def _module(self, layer: int, language: str, tensors: Mapping[str, Tensor]) -> nn.Module:
         """Return the module of an adapter in one layer."""
         like = next(self.module.parameters())
@@ -175,7 +185,9 @@ class Xmod:
             name: tensors[adapter_name(layer, language, name)].to(device=like.device, dtype=like.dtype)
             for name in ADAPTER_TENSORS
         }
-        return adapter_module(self.module.config, own).requires_grad_(self.adapters_train)
+        adapter = adapter_module(self.module.config, own).requires_grad_(self.adapters_train)
+        store_narrow(adapter, self.stored, trained=True)
+        return adapter
 
     def use(self, language: str | None) -> None:
         """Activate `language`, swapping it in alone if it is not in memory; None skips the adapters."""

@@ -9,7 +9,7 @@ import numpy as np
 from xmodctl.core.encoded import Encoded
 from xmodctl.model.batches import collate, evaluation_batches
 from xmodctl.model.memory import in_halves
-from xmodctl.model.precision import Precision
+from xmodctl.model.precision import Precision, autocast
 from xmodctl.model.transfer import on_device, one_behind
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def predicting(device: "torch.device", precision: Precision) -> Iterator[None]:
     """Compute without gradients, with matrix products in the given precision."""
     import torch
 
-    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+    with torch.inference_mode(), autocast(device, precision):
         yield
 
 

@@ -1,4 +1,4 @@
-"""The precision of matrix products: fp32, or automatic mixed precision with bf16 or fp16."""
+"""The precision of matrix products: fp32, TF32, or automatic mixed precision with bf16 or fp16."""
 
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal
@@ -8,8 +8,8 @@ from xmodctl.core.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["fp32", "bf16", "fp16"]
-"""What matrix products are computed in; weights stay fp32."""
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+"""What matrix products are computed in; weights that train stay fp32."""
 
 
 def resolve_precision(precision: str) -> Precision:
@@ -28,6 +28,12 @@ def resolve_precision(precision: str) -> Precision:
             return "bf16" if cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
         case "fp32":
             return "fp32"
+        case "tf32":
+            if not cuda or torch.version.cuda is None or torch.cuda.get_device_capability() < (8, 0):
+                raise UserError(
+                    "TF32 needs an NVIDIA GPU of the Ampere generation or a later one; use --precision fp32"
+                )
+            return "tf32"
         case "bf16":
             if cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
                 raise UserError("this GPU has no bf16 arithmetic; use --precision fp16 or fp32")
@@ -39,13 +45,20 @@ def resolve_precision(precision: str) -> Precision:
                 raise UserError("fp16 training needs a CUDA GPU; use --precision fp32 or auto")
             return "fp16"
         case _:
-            raise UserError(f"unknown precision `{precision}`; choose from auto, fp32, bf16, fp16")
+            raise UserError(f"unknown precision `{precision}`; choose from auto, fp32, tf32, bf16, fp16")
+
+
+def narrow_type(precision: Precision) -> "torch.dtype | None":
+    """Return the type that the operands of matrix products are cast to; None if they stay fp32."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 
 
 def autocast(device: "torch.device", precision: Precision) -> AbstractContextManager[None]:
     """Return a context in which matrix products are computed in this precision."""
     import torch
 
-    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    dtype = narrow_type(precision)
     context: AbstractContextManager[None] = torch.autocast(device.type, dtype, enabled=dtype is not None)
     return context

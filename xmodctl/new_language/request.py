@@ -31,7 +31,7 @@ class AddLanguageRequest:
         recipe: A shipped recipe, or the path of a YAML file.
         overrides: Recipe keys and their values, as in `--set`.
         seeds: One training per seed.
-        precision: auto, fp32, bf16 or fp16.
+        precision: auto, fp32, tf32, bf16, or fp16.
         column: The text column of files with columns.
         limit: Keep only the first lines of each text.
         strip_markup: Whether to remove tags and entities of HTML and XML and the markup of wikis from texts.

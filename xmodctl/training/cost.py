@@ -74,7 +74,7 @@ def activations(config: Mapping[str, Any], precision: Precision) -> int:
     bottleneck = hidden // config["adapter_reduction_factor"]
     # Per layer: about ten tensors of the hidden size around attention and norms, two of the feed-forward network, and
     # two of the adapter.
-    kept: int = layers * (10 * hidden + 2 * inner + 2 * bottleneck) * (4 if precision == "fp32" else 2)
+    kept: int = layers * (10 * hidden + 2 * inner + 2 * bottleneck) * (2 if precision in ("bf16", "fp16") else 4)
     return kept
 
 

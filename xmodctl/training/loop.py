@@ -19,6 +19,7 @@ from xmodctl.model.inference import best_device
 from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
 from xmodctl.model.parts import Part, computing
 from xmodctl.model.precision import Precision, autocast
+from xmodctl.model.storing import store_narrow, use_tf32
 from xmodctl.model.transfer import HOST, on_device
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
@@ -41,10 +42,9 @@ class Training:
     """The training of one seed: iterate over it to train. Between two steps, its state can be saved and restored.
 
     Several processes that train together each compute their share of every batch (`World`); all take the same steps, up
-    to rounding those of one process. Matrix products are computed in `precision`; weights, gradients and the
+    to rounding those of one process. Matrix products are computed in `precision`; weights that train, gradients and the
     optimizer's state are fp32. In fp16 the loss is scaled, so that small gradients do not vanish (Micikevicius et al.,
-    Mixed Precision Training, ICLR 2018). On an accelerator no step waits for the device: losses are read every few
-    steps (`Readings`).
+    Mixed Precision Training, ICLR 2018). On an accelerator, losses are read every few steps (`Readings`).
 
     Args:
         model: Frozen as the recipe says, with the training language's adapter active; with several languages, all
@@ -53,7 +53,7 @@ class Training:
         weights: How many terms of the loss each unit brings, shape (units,); units with none are skipped.
         recipe: How to train.
         seed: Decides the order of rows and dropout, together with the step: no random state needs saving.
-        precision: fp32, bf16 or fp16.
+        precision: fp32, tf32, bf16 or fp16.
         pad_id: The tokenizer's padding id.
         languages: With several languages, the number of each unit's language, shape (units,); `rows` then carry
             `lang_ids`, which select the adapter of each row.
@@ -65,6 +65,7 @@ class Training:
     """
 
     host: tuple[str, ...] = HOST  # inputs that stay in the host's memory
+    stores_narrow = True  # frozen weights, on an accelerator
 
     def __init__(
         self,
@@ -92,6 +93,9 @@ class Training:
         self.device = torch.device(best_device())
         self.readings = Readings.of(self.device)
         self.module = model.module.to(self.device)
+        use_tf32(precision)
+        if self.stores_narrow and self.device.type != "cpu":
+            store_narrow(self.module, precision)
         self.optimizer = adamw(self.module, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.units = np.flatnonzero(weights)
@@ -195,10 +199,7 @@ class Training:
         return gradient
 
     def check_finite(self, batch: Batch, gradient: Gradient, step: int) -> None:
-        """Refuse a loss or gradient that is not finite: on a CPU, before the optimizer uses it.
-
-        In fp16 a gradient may overflow: the scaler then skips the step and halves the scale of the loss, down to 1.
-        """
+        """Refuse a loss or gradient that is not finite: on a CPU, before the optimizer uses it."""
         if not (value := gradient.flaw):
             return
         rate = f"--set learning_rate={self.recipe.learning_rate / 3:.1g}"
@@ -239,9 +240,7 @@ class Training:
         self.readings.add(step, batch, gradient)
 
     def read(self, *, early: bool = False) -> Iterator[StepTaken]:
-        """Yield the steps that were taken since the last reading, with their losses.
-
-        On a CPU that is the last step; on an accelerator, several or none.
+        """Yield the steps since the last reading, with their losses: on a CPU one, on an accelerator several or none.
 
         Args:
             early: Do not wait until it is time to read.

@@ -29,7 +29,10 @@ class Gradient:
 
     @property
     def flaw(self) -> str | None:
-        """The number that is not finite, if one is; in fp16 a gradient may be, as long as the loss is scaled up."""
+        """The number that is not finite, if one is not.
+
+        In fp16 a gradient may overflow: the scaler then skips the step and halves the scale of the loss, down to 1.
+        """
         loss, norm = float(self.loss), float(self.norm)
         if math.isfinite(loss) and (math.isfinite(norm) or float(self.scale) > 1):
             return None

@@ -44,7 +44,7 @@ class PlanRequest:
         data: A file, or a folder of files; None is the Hub.
         language_column: The column that holds the language, in a file that holds several.
         limit: Use only the first rows of each language.
-        precision: The precision of matrix products: auto, fp32, bf16, or fp16.
+        precision: The precision of matrix products: auto, fp32, tf32, bf16, or fp16.
     """
 
     task: str | Path

@@ -27,6 +27,7 @@ class MaskedTraining(Training):
     """
 
     host = (*HOST, "labels")
+    stores_narrow = False  # adding a language proves with digests that no other weight changes
 
     def __init__(
         self,
