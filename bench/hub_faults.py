@@ -31,7 +31,7 @@ HEALTHY = "none"
 CANARY = "hf_CANARYcanary0123456789"
 MARK = "seconds spent on the Hub:"
 TIMED = f"""
-import atexit, sys, time
+import sys, time
 from xmodctl.core import hub_downloads
 spent, fetch = [], hub_downloads.fetch
 def timed(*arguments, **options):
@@ -40,8 +40,8 @@ def timed(*arguments, **options):
         return fetch(*arguments, **options)
     finally:
         spent.append(time.perf_counter() - start)
+        print("{MARK}", sum(spent), file=sys.stderr, flush=True)  # now: a command that fails ends its process at once
 hub_downloads.fetch = timed
-atexit.register(lambda: print("{MARK}", sum(spent), file=sys.stderr))
 from xmodctl.__main__ import main
 main()
 """
@@ -116,9 +116,15 @@ def run(illness: Illness, files: dict[str, bytes], cache: Path) -> Outcome:
             [sys.executable, "-c", TIMED, *COMMAND], env=environment, capture_output=True, text=True, check=False
         )
         seconds = time.perf_counter() - start
-        errors, _, spent = done.stderr.rpartition(MARK)
+        spent = re.findall(rf"^{MARK} (.*)\n", done.stderr, re.MULTILINE)
+        errors = re.sub(rf"^{MARK} .*\n", "", done.stderr, flags=re.MULTILINE)
         output = (done.stdout if not done.returncode else "") + errors
-        return Outcome(seconds, float(spent), done.returncode, output.replace(hub.url, "http://127.0.0.1:PORT"))
+        return Outcome(
+            seconds,
+            float(spent[-1]) if spent else 0.0,
+            done.returncode,
+            output.replace(hub.url, "http://127.0.0.1:PORT"),
+        )
 
 
 def publish(hub: LocalHub, files: dict[str, bytes]) -> None:

@@ -35,8 +35,6 @@ LAST = 0.4
 """Seconds that are the end of a command, with its last files."""
 TRIES = 12
 """Moments after which a command that is never met is an error."""
-COMPLETE = "is not an empty folder"
-"""What `export` and `convert` say if their folder exists; they put it in place whole."""
 _DATE = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:+]+")
 VOLATILE = {"created", "made", "seconds", "started", "finished", "tokens_per_second"}
 
@@ -92,12 +90,11 @@ class Workplace:
             command = [sys.executable, "-m", "xmodctl", *words]
             return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
 
-    def run(self, words: Words, *, may_be_done: bool = False) -> "Times":
+    def run(self, words: Words) -> "Times":
         """Run a command to its end, and return when it wrote.
 
         Args:
             words: The command.
-            may_be_done: Whether it may be refused because its folder is there: a kill came after its last write.
 
         Raises:
             SystemExit: It fails.
@@ -108,7 +105,7 @@ class Workplace:
                 if first is None and signature(self.state) != before:
                     first = time.perf_counter() - began
                 time.sleep(0.005)
-        if process.returncode and not (may_be_done and COMPLETE in self.errors.read_text()):
+        if process.returncode:
             raise SystemExit(f"{' '.join(words)} ends with {process.returncode}: {self.errors.read_text()}")
         duration = time.perf_counter() - began
         return Times(duration, duration - first if first else 0.0)
@@ -213,7 +210,7 @@ def broken(place: Workplace, scenario: Scenario, times: Sequence[Times], draw: r
                 break  # what an earlier kill left to do is too short for another one
             kills += 1
             unfinished += any(place.state.rglob(".*.part"))
-        place.run(words, may_be_done=True)
+        place.run(words)
     return kills, unfinished
 
 

@@ -94,3 +94,18 @@ def test_a_new_folder_goes_where_nothing_is(tmp_path):
     for taken in (tmp_path / "file", tmp_path):
         with pytest.raises(UserError, match="is not an empty folder; choose another one"):
             check_empty(taken)
+
+
+def test_a_folder_that_is_kept_must_be_written_with_the_same_files(tmp_path):
+    def write(value: str, name: str = "b") -> None:
+        with whole_folder(tmp_path / "out", keep=True) as part:
+            (part / "a").mkdir()
+            (part / "a" / name).write_text(value)
+
+    write("1")
+    write("1")
+    for value, name in (("2", "b"), ("1", "c")):
+        with pytest.raises(UserError, match=r"a/b in it is not as this command writes it; .* rm -r "):
+            write(value, name)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out/a/b").read_text() == "1"

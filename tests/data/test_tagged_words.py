@@ -12,8 +12,10 @@ from xmodctl.catalog import catalog
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.data import Rows, load_rows
+from xmodctl.evaluation.input_rows import RowMaker, input_rows
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.sentences import gold_tags
+from xmodctl.reports.inspecting import inspect
 
 LABELS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 COLUMN_FILES = (".txt", ".conll", ".conllu", ".iob2", ".bio", ".tsv")
@@ -133,6 +135,15 @@ def test_the_shipped_task_reads_the_five_columns_of_its_publisher(tmp_path):
         rows = rows_of(tmp_path / name, PUBLISHED, name, uner)
         assert words_of(rows) == [["Anna", "saw", "6-4"], ["Bonn"]]
         assert [[LABELS[tag] for tag in tags] for tags in rows.table["tags"]] == [["B-PER", "O", "O"], ["B-LOC"]]
+
+
+def test_the_shipped_task_reads_them_as_a_single_file_and_for_predict(tmp_path, tiny_model):
+    file = tmp_path / "en_ewt-ud-test.iob2"
+    file.write_text(PUBLISHED)
+    (row, _) = inspect("uner", "en_ewt", data=file, model=str(tiny_model)).rows
+    assert row.row["tokens"] == ["Anna", "saw", "6-4"]
+    (row, _) = input_rows(file, None, RowMaker(catalog.task("uner"), "en_XX"))
+    assert row.row["tokens"] == ["Anna", "saw", "6-4"]
 
 
 def test_the_shipped_task_still_reads_two_columns(tmp_path):

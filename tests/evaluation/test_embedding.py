@@ -207,7 +207,7 @@ def test_what_cannot_be_computed_is_refused_in_a_sentence(tiny_model, options, m
 
 @pytest.mark.parametrize(
     ("out", "message"),
-    [("vectors.csv", "vectors are written as .npy"), ("t.jsonl", "would replace the input"), (".", "written as .npy")],
+    [("vectors.csv", "vectors are written as .npy"), ("t.jsonl", "which it would replace"), (".", "written as .npy")],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_loaded(tmp_path, out, message):
     (tmp_path / "t.jsonl").write_text('{"text": "a"}\n')

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from xmodctl.catalog.task import Task
 from xmodctl.cli.app import app
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation.input_rows import RowMaker, read_lines
+from xmodctl.evaluation.input_rows import RowMaker, input_rows, read_lines
 from xmodctl.evaluation.prediction import predict
 from xmodctl.evaluation.results import read_rows
 
@@ -342,3 +342,17 @@ def test_a_column_with_another_name_is_read_with_a_notice(trained, tmp_path):
     result = run("predict", "--run", folder, "--lang", "en", tmp_path / "in.csv")
     assert result.exit_code == 2
     assert "it has blurb, label" in result.stderr
+
+
+@pytest.mark.parametrize("key", ["sentence", "text", "id", "language"])
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv"])
+def test_a_row_that_gives_a_value_twice_is_refused_as_in_training(tmp_path, key, ending):
+    maker = RowMaker(described("sequence-classification"), None)
+    first, second = json.dumps({"sentence": "red cat", "language": "en", key: "a"})[:-1], f', "{key}": "b"}}'
+    path = tmp_path / f"in.{ending}"
+    if ending == "csv":
+        path.write_text(f"sentence,{key},language,{key}\na,b,en,c\n")
+    else:
+        path.write_text(f"[{first}{second}]" if ending == "json" else f"{first}{second}\n")
+    with pytest.raises(UserError, match=rf'an object has "{key}" 2 times|columns .* are all called "{key}"'):
+        list(input_rows(path, None, maker))

@@ -80,6 +80,20 @@ def test_other_commands_refuse_before_they_load_the_model(unloaded, tmp_path, na
     assert files_under(tmp_path) == before
 
 
+@pytest.mark.parametrize("format_", ["transformers", "sentence-transformers"])
+def test_an_export_that_was_killed_after_its_last_write_is_repeated(trained, tmp_path, format_):
+    words = ("export", "--run", trained[0], "--langs", "de", "--out", tmp_path / "out", "--format", format_)
+    first = run(*words)
+    assert first.exit_code == 0, first.output
+    written = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    again = run(*words)
+    assert (again.exit_code, again.stdout) == (0, first.stdout)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == written
+    (tmp_path / "out" / "notes.md").write_text("mine")
+    assert "is not an empty folder, and notes.md in it" in refused(run(*words))
+    assert (tmp_path / "out" / "notes.md").read_text() == "mine"
+
+
 def test_finetune_refuses_a_folder_before_it_reads_the_data(unloaded, tiny_model, tmp_path):
     folder, _ = unloaded
     before = files_under(tmp_path)

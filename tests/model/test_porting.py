@@ -226,6 +226,8 @@ def test_the_command_names_adapters_as_x_mod_does_and_tells_the_difference(encod
     output = json.loads(result.stdout)
     assert output["languages"] == ["en_XX", "de_DE", "zu_ZA"]
     assert output["largest_difference"] <= porting.TOLERANCE
+    same = run("convert", folder, tmp_path / "out", "--langs", "en,German,zu", "--json")
+    assert (same.exit_code, json.loads(same.stdout)) == (0, output)
     again = run("convert", folder, tmp_path / "out", "--langs", "en")
     assert "is not an empty folder" in refused(again)
     shutil.rmtree(tmp_path / "out")

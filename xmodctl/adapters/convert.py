@@ -18,7 +18,7 @@ class ConvertRequest:
 
     Args:
         source: The encoder: a folder, or a Hub id, optionally with `@REVISION`.
-        out: The folder to create; it must be new or empty.
+        out: The folder to create; it must be new or empty, or hold the same result.
         langs: The languages of the adapters, in this order: a list, or names separated by commas.
         reduction: The hidden size divided by the adapters' inner size.
     """
@@ -54,9 +54,10 @@ def convert(request: ConvertRequest) -> Ported:
         The result of the conversion.
 
     Raises:
-        UserError: The encoder cannot be found, read, or converted; the languages are wrong; or `out` is not empty.
+        UserError: The encoder cannot be found, read, or converted; the languages are wrong; or `out` holds anything but
+            the same result.
     """
     adapters = request.adapters()
     out = Path(request.out).expanduser()
-    check_empty(out)
+    check_empty(out, unless="config.json")
     return port(str(request.source), out, adapters, reduction_factor=request.reduction)

@@ -49,6 +49,6 @@ def merge_packages(source: "Source", packages: Sequence[Package], folder: str | 
                 f"{package.folder} is a mixture, whose adapter is wider than those of a model folder; "
                 f"use it with `--adapter {package.folder}`"
             )
-    check_empty(folder)
+    check_empty(folder, unless="config.json")
     merge(source, load_tokenizer(source), folder, {package.language: package.tensors() for package in packages})
     return find(str(folder))

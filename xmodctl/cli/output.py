@@ -99,6 +99,9 @@ def _say_versions() -> None:
 
 
 def _opened(path: Path) -> TextIO:
+    from xmodctl.run.written import check_not_own
+
+    check_not_own(path, "--log-file")
     try:
         path.expanduser().parent.mkdir(parents=True, exist_ok=True)
         return path.expanduser().open("a", encoding="utf-8", errors="backslashreplace")

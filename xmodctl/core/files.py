@@ -1,12 +1,14 @@
 """Files: atomic writing, hashes, and the cache folder."""
 
 import errno
+import filecmp
 import glob
 import hashlib
 import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import tempfile
 import time
@@ -103,8 +105,16 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; it replaces `path` in one step when the block ends without an error."""
+def whole_folder(path: Path, *, keep: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; it replaces `path` in one step when the block ends without an error.
+
+    Args:
+        path: The folder to write.
+        keep: Whether files in `path` stay: the block must then have written the same ones.
+
+    Raises:
+        UserError: `keep`, and `path` holds other files.
+    """
     make_parent(path)
     remove_leftovers(path.parent, f".{glob.escape(path.name)}.*{PART}")
     part = Path(tempfile.mkdtemp(dir=path.parent, prefix=part_prefix(path.name), suffix=PART))
@@ -114,12 +124,28 @@ def whole_folder(path: Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         part.chmod(0o777 & ~mask)
+        if keep and path.exists() and any(path.iterdir()):
+            _refuse_other(path, part)
+            return
         if path.exists():
             shutil.rmtree(path)
         part.replace(path)
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _refuse_other(path: Path, part: Path) -> None:
+    """Refuse a folder that does not hold the same files as another one."""
+    names, own = ({file.relative_to(folder) for file in folder.rglob("*")} for folder in (path, part))
+    differing = sorted(names ^ own) or [
+        name for name in sorted(own) if (part / name).is_file() and not filecmp.cmp(path / name, part / name, False)
+    ]
+    if differing:
+        raise UserError(
+            f"{path} is not an empty folder, and {differing[0]} in it is not as this command writes it; choose another "
+            f"folder, or remove this one: {shlex.join(['rm', '-r', str(path)])}"
+        )
 
 
 @contextmanager
@@ -237,13 +263,19 @@ def folder_errors(folder: Path) -> Iterator[None]:
         raise UserError(f"cannot use the folder {folder}: {reason}; choose another one, such as --out DIR") from error
 
 
-def check_empty(folder: str | Path) -> None:
+def check_empty(folder: str | Path, *, unless: str = "") -> None:
     """Refuse to write a new folder where there is something already.
+
+    Args:
+        folder: The folder.
+        unless: The name of a file; a folder with it may be what the same command has written.
 
     Raises:
         UserError: `folder` is a file, or a folder that is not empty.
     """
     folder = Path(folder)
+    if unless and (folder / unless).is_file():
+        return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} is not an empty folder; choose another one")
 
@@ -261,7 +293,7 @@ def check_can_write(path: Path, option: str) -> None:
     try:
         if path.is_dir():
             raise UserError(f"{option} {path} is a folder; name a file in it")
-        place = next(folder for folder in path.absolute().parents if folder.exists())
+        place = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
         with tempfile.TemporaryDirectory(dir=place, prefix=part_prefix(path.name), suffix=PART):
             pass
     except OSError as error:

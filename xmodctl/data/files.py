@@ -28,8 +28,8 @@ REMARKED = ("is_impossible",)
 LARGEST_DOCUMENT = 2**28
 """Bytes; a JSON document is held in memory as a whole, in about ten times its size."""
 DOCUMENT_REMEDY = "convert it to JSON Lines, one row per line, in a file whose name ends in .jsonl"
-_INNER_KEYS = ("text", "answer_start", "label", "data", "paragraphs", "qas", "answers")
-"""Keys within columns or documents that are read, too."""
+INNER_KEYS = ("text", "answer_start", "label", "data", "paragraphs", "qas", "answers", *REMARKED)
+"""Keys that are read, too: those within columns or documents, and those that may contradict others."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class DataFile:
     place: str  # how messages refer to a row: a format string of `name` and `number`
     numbered: Mapping[str, int] = field(default_factory=dict)  # `tokens` and `tags` if the first column counts words
     plain_tags: bool = False  # any text may be a tag
+    needed: Sequence[str] = ()  # further names that must not stand for two columns
     notes: list[str] = field(default_factory=list)  # what the user should know about how it is read
 
     @property
@@ -65,12 +66,12 @@ class DataFile:
     @cached_property
     def needed_columns(self) -> tuple[str, ...]:
         """The names that must not stand for two columns."""
-        return (*names_of(self.columns), *(LANGUAGE_COLUMNS if self.all_columns else ()))
+        return (*names_of(self.columns), *self.needed, *(LANGUAGE_COLUMNS if self.all_columns else ()))
 
     @cached_property
     def needed_keys(self) -> tuple[str, ...]:
         """The names that must not stand for two values of one JSON object."""
-        return (*self.needed_columns, *_INNER_KEYS, *REMARKED)
+        return (*self.needed_columns, *INNER_KEYS)
 
 
 def guarded(file: DataFile, rows: Callable[[DataFile], Numbered]) -> Numbered:

@@ -160,7 +160,13 @@ def _first_row(task: Task, files: Sequence[DataFileOf]) -> Raw:
     path = files[0][0]
     mistakes = Mistakes(str(path))
     for _, raw in read(
-        path, str(path), _provisional(task), mistakes, all_columns=True, plain_tags=KINDS[task.kind].plain_tags
+        path,
+        str(path),
+        _provisional(task),
+        mistakes,
+        all_columns=True,
+        numbered=task.numbered_columns,
+        plain_tags=KINDS[task.kind].plain_tags,
     )[1]:
         return raw
     mistakes.raise_any()

@@ -4,7 +4,7 @@ Rows are streamed: only the reader of JSON documents holds a whole file. A new f
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -56,6 +56,7 @@ def read(
     numbered: Mapping[str, int] | None = None,
     plain_tags: bool = False,
     extension: str | None = None,
+    needed: Sequence[str] = (),
 ) -> tuple[DataFile, Numbered]:
     """Return the raw rows of a file in any format of `FORMATS`.
 
@@ -68,12 +69,13 @@ def read(
         numbered: The columns of `tokens` and `tags` in a file without names whose first column counts the words.
         plain_tags: Any text may be the tag of a word.
         extension: The key of `FORMATS`; by default, the file's name decides.
+        needed: Further names that must not stand for two columns.
 
     Raises:
         UserError: While iterating: the file cannot be read, is damaged, or changed in the meantime.
     """
     reader = FORMATS[format_of(path) if extension is None else extension]
-    file = DataFile(path, name, columns, mistakes, all_columns, reader.place, numbered or {}, plain_tags)
+    file = DataFile(path, name, columns, mistakes, all_columns, reader.place, numbered or {}, plain_tags, needed)
     return file, guarded(file, reader.rows)
 
 

@@ -16,12 +16,11 @@ from xmodctl.adapters.store import choose_all
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import ModelLoading, warn
-from xmodctl.core.files import check_can_write, disk_errors, whole_file
+from xmodctl.core.files import disk_errors, whole_file
 from xmodctl.core.messages import counted
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.core.requests import command
 from xmodctl.evaluation.input_rows import TextMaker, input_rows
-from xmodctl.evaluation.input_tables import is_input
 from xmodctl.evaluation.notebook import data_frame
 from xmodctl.evaluation.output_vectors import VectorPart, check_vector_suffix, companion, json_rows, write_vectors
 from xmodctl.evaluation.requests import EmbedRequest
@@ -31,6 +30,7 @@ from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.texts import TEXTS, encode_texts
 from xmodctl.model.embedding import Pooling, vectors_of
 from xmodctl.model.precision import Precision, resolve_precision
+from xmodctl.run.written import check_output
 
 if TYPE_CHECKING:
     import pandas
@@ -185,7 +185,7 @@ class Embeddings:
 
 
 def check_vectors_output(path: str | Path, source: str | Path | None) -> None:
-    """Refuse a file for vectors that is the input, whose extension is unknown, or that cannot be written.
+    """Refuse a file for vectors that must not be replaced, whose extension is unknown, or that cannot be written.
 
     Args:
         path: The file.
@@ -197,9 +197,7 @@ def check_vectors_output(path: str | Path, source: str | Path | None) -> None:
     path = Path(path)
     check_vector_suffix(path)
     for file in filter(None, (path, companion(path))):
-        if source is not None and is_input(file, source):
-            raise UserError(f"--out {path} would replace the input {file}; choose another file")
-        check_can_write(file, "--out")
+        check_output(file, inputs=(source,))
 
 
 @command(EmbedRequest)

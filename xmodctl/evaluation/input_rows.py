@@ -16,11 +16,11 @@ from xmodctl.core.events import Listener, Notice
 from xmodctl.core.jsonl import parse_object
 from xmodctl.core.messages import listed, quoted
 from xmodctl.core.mistakes import Mistakes, RowError
-from xmodctl.data.files import open_bytes
+from xmodctl.data.files import INNER_KEYS, open_bytes
 from xmodctl.data.labeling_tools import Unpacking
 from xmodctl.data.readers import read
-from xmodctl.data.sources import language_in
-from xmodctl.data.usual_names import usual_columns, usual_language_columns
+from xmodctl.data.sources import language_in, names_of
+from xmodctl.data.usual_names import LANGUAGE_COLUMNS, usual_columns, usual_language_columns
 from xmodctl.evaluation.input_tables import refuse_table, table_extension
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
@@ -44,6 +44,11 @@ class RowMaker:
     listen: Listener = _ignore  # type: ignore[assignment]
     _connectives: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _contradicts: bool = False
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Names that must not stand for two values of a row, besides those of the task's data."""
+        return (*self.task.columns, "id", *filter(None, (self.language_column, self.task.language_column)))
 
     def begin(self, raw: Mapping[str, Any]) -> None:
         """Find the columns of a file whose first row has neither the kind's names nor those of the task's data."""
@@ -155,6 +160,11 @@ class TextMaker(RowMaker):
 
     text_column: str = ""  # empty: `text`, or the only column with a usual name
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Names that must not stand for two values of a row."""
+        return (*super().needed, *filter(None, (self.text_column,)))
+
     def begin(self, raw: Mapping[str, Any]) -> None:
         """Find the text of a file whose first row has no `text`, unless its column is named."""
         if not self.text_column:
@@ -215,6 +225,7 @@ def read_table(path: Path, extension: str, maker: RowMaker) -> Iterator[InputRow
         extension=extension,
         numbered=maker.task.numbered_columns,
         plain_tags=KINDS[maker.task.kind].plain_tags,
+        needed=maker.needed,
     )
     reported = count = 0
     for count, (number, raw) in enumerate(rows, start=1):
@@ -267,9 +278,10 @@ def read_lines(stream: Iterable[bytes], name: str, maker: RowMaker, format_: str
         refuse_table(first[1], f"{name}:{first[0]}", task)
     if not (is_json or KINDS[task.kind].takes_plain_text(task)):
         raise UserError(f"{name}:{first[0]}: {task.kind} takes one JSON object per line, such as {_example(task)}")
+    needed = (*maker.needed, *names_of(task.columns), *LANGUAGE_COLUMNS, *INNER_KEYS)
     for number, line in chain([first], numbered):
         try:
-            yield maker.from_object(parse_object(line), number) if is_json else maker.from_text(line, number)
+            yield maker.from_object(parse_object(line, needed), number) if is_json else maker.from_text(line, number)
         except RowError as error:
             raise UserError(f"{name}:{number}: {error}") from error
 

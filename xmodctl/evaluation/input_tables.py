@@ -1,13 +1,10 @@
 """Files in the formats of training data as input of `predict`: a header or a tag is never labeled as text."""
 
 import csv
-import os
-import sys
 from pathlib import Path
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.core.reading import file_and_sheet
 from xmodctl.data.conll import is_tag
 from xmodctl.data.readers import format_of
 from xmodctl.data.sources import names_of
@@ -54,12 +51,3 @@ def refuse_table(first: str, place: str, task: Task) -> None:
             f"{place} is a word with its tag {words[-1]}, not a text; give the file with --format conll, or say with "
             "--format text that it is text"
         )
-
-
-def is_input(path: Path, source: str | Path) -> bool:
-    """Return whether a path is the file that is read, which may be standard input (`-`)."""
-    try:
-        read_from = os.fstat(sys.stdin.fileno()) if str(source) == "-" else os.stat(file_and_sheet(source)[0])
-        return os.path.samestat(read_from, path.stat())
-    except (OSError, ValueError):
-        return False

@@ -13,11 +13,10 @@ from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import ModelLoading, Notice, warn
-from xmodctl.core.files import check_can_write, whole_file
+from xmodctl.core.files import whole_file
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.core.requests import command
 from xmodctl.evaluation.input_rows import RowMaker, input_rows
-from xmodctl.evaluation.input_tables import is_input
 from xmodctl.evaluation.output_tables import check_suffix, write_rows
 from xmodctl.evaluation.requests import PredictRequest
 from xmodctl.evaluation.routed_input import AdapterNames, activate, by_adapter, in_parts, with_input
@@ -27,6 +26,7 @@ from xmodctl.model.inference import logits_of
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.loading import chosen_seed, find_base, find_run
 from xmodctl.run.trained import Trained
+from xmodctl.run.written import check_output
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -120,7 +120,7 @@ class Predictions:
                 `path`, ending in .partial.
         """
         path = Path(path)
-        check_output(path, self._source)
+        check_predictions_output(path, self._source)
         with whole_file(path) as part:
             try:
                 write_rows(part, path.suffix.lower(), self.parts())
@@ -129,20 +129,18 @@ class Predictions:
                 raise UserError(f"{error}\nThe predictions before it are in {partial}") from error
 
 
-def check_output(path: str | Path, source: str | Path | None) -> None:
-    """Refuse a file for predictions that is the input, or that cannot be written.
+def check_predictions_output(path: str | Path, source: str | Path | None) -> None:
+    """Refuse a file for predictions that must not be replaced, or that cannot be written.
 
     Args:
         path: The file.
         source: The input, if it is a file or `-`.
 
     Raises:
-        UserError: It is, or it cannot.
+        UserError: It must not, or it cannot.
     """
-    if source is not None and is_input(Path(path), source):
-        raise UserError(f"--out {path} is the input, which it would replace; choose another file")
+    check_output(path, inputs=(source,))
     check_suffix(Path(path))
-    check_can_write(Path(path), "--out")
 
 
 @command(PredictRequest)

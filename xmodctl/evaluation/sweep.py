@@ -42,10 +42,11 @@ from xmodctl.kinds.scoring import Predicted, headline_interval, score_prediction
 from xmodctl.languages import Target, same
 from xmodctl.run.folder import refuse_read_only
 from xmodctl.run.jobs import Jobs, Piece
-from xmodctl.run.run import ROWS_BEFORE, Run
+from xmodctl.run.run import Run
 from xmodctl.run.shards import EVERYTHING, Shard
 from xmodctl.run.shots import refuse_shots, shots_of
 from xmodctl.run.trained import Trained
+from xmodctl.run.written import ROWS_BEFORE
 
 if TYPE_CHECKING:
     from xmodctl.adapters.mixtures import Attached
@@ -381,9 +382,8 @@ class Sweep:
         """Return the name of a score; with equal names, scores have equal names of predictions."""
         through = "" if same(target.adapter, target.data) else f" through {target.adapter}"
         limited = f", limit {self.limit}" if self.limit else ""
-        return (
-            f"{target.data}{through}{'' if control == 'own' else f' ({control})'}, {self.split}{limited}, seed {seed}"
-        )
+        adapter = "" if control == "own" else f" ({control})"
+        return f"{target.data}{through}{adapter}, {self.split}{limited}, seed {seed}"
 
     def _predictions_name(self, row: Row, target: Target) -> str:
         """Return the path of the predictions of a score, relative to the run's folder.

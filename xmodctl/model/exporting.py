@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,13 +23,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def export(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path, languages: Sequence[str]) -> None:
+def export(
+    model: Xmod,
+    tokenizer: PreTrainedTokenizerBase | None,
+    folder: Path,
+    languages: Sequence[str],
+    finish: Callable[[Path], None] | None = None,
+) -> None:
     """Write `folder` anew: config.json, model.safetensors with the adapters of `languages`, and the tokenizer.
 
     Languages that are not in memory come from the checkpoint, one tensor at a time. A folder of one language names it
     as the default; with several, stock X-MOD asks for `lang_ids`, because a default would be silently wrong for all
     others. A language with a vocabulary of its own is written alone, with its own embeddings; `tokenizer` is its own.
     All adapters of a stock model are equally wide, so beside a mixture the others get units that add nothing.
+
+    A folder that holds files already must hold the same ones. `finish` adds files before the folder appears.
 
     Raises:
         UserError: such a language is among others, a mixture is too wide, or the folder cannot be written.
@@ -46,7 +54,7 @@ def export(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path,
     before = model.vocabulary
     model.use_vocabulary(languages[0])
     try:
-        _write(model, tokenizer, folder, languages)
+        _write(model, tokenizer, folder, languages, finish)
     finally:
         model.use_vocabulary(before)
 
@@ -86,23 +94,31 @@ def merge(
     config = source.config | {"languages": list(languages)}
     if source.open_languages:
         config[TRAINED_ADAPTERS] = sorted({*languages} - (source.placeholders - adapters.keys()))
-    with disk_errors(folder), whole_folder(folder) as part:
+    with disk_errors(folder), whole_folder(folder, keep=True) as part:
         write_json(part / "config.json", config)
         write_stream(part / "model.safetensors", entries, values())
         tokenizer.save_pretrained(part)
     return languages
 
 
-def _write(model: Xmod, tokenizer: PreTrainedTokenizerBase | None, folder: Path, languages: Sequence[str]) -> None:
+def _write(
+    model: Xmod,
+    tokenizer: PreTrainedTokenizerBase | None,
+    folder: Path,
+    languages: Sequence[str],
+    finish: Callable[[Path], None] | None,
+) -> None:
     factor = _reduction_factor(model, languages)
     entries, tensors = _tensors(model, languages, model.module.config.hidden_size // factor)
-    with disk_errors(folder), whole_folder(folder) as part:
+    with disk_errors(folder), whole_folder(folder, keep=True) as part:
         write_json(part / "config.json", _config(model, languages) | {"adapter_reduction_factor": factor})
         write_stream(part / "model.safetensors", entries, tensors)
         if tokenizer is not None:
             # The model is trained on and reads token types of 0 only, which it assumes where there are none.
             tokenizer.model_input_names = ["input_ids", "attention_mask"]
             tokenizer.save_pretrained(part)
+        if finish is not None:
+            finish(part)
 
 
 def _reduction_factor(model: Xmod, languages: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,7 +43,7 @@ def check_installed() -> None:
         raise UserError("--format onnx needs packages that are not installed; run: pip install 'xmodctl[onnx]'")
 
 
-def write_graph(folder: Path, head: str, out: Path) -> float:
+def write_graph(folder: Path, head: str, out: Path, finish: Callable[[Path], None]) -> float:
     """Write a folder with the graph of an exported model of one language, its configuration, and its tokenizer.
 
     The inputs are `input_ids` and `attention_mask`, of any batch and length up to the model's; the outputs are
@@ -53,6 +53,7 @@ def write_graph(folder: Path, head: str, out: Path) -> float:
         folder: The exported model; its default language is the one that the graph computes.
         head: The model's head.
         out: The folder to write; it appears when the graph has been checked.
+        finish: Adds files to the folder before it appears.
 
     Returns:
         The largest difference between a logit of the graph and of the model.
@@ -65,12 +66,14 @@ def write_graph(folder: Path, head: str, out: Path) -> float:
     longest = longest_input(source.config)
     module = _Logits(model.module).eval()
     batches = list(_batches(int(source.config["vocab_size"]), model.module.config.pad_token_id, longest, head))
-    with disk_errors(out), whole_folder(out) as part:
+    with disk_errors(out), whole_folder(out, keep=True) as part:
         _export(module, batches[1], longest, part / GRAPH)
         for path in folder.iterdir():
             if path.suffix != ".safetensors":
                 shutil.copy(path, part / path.name)
-        return _difference(module, part / GRAPH, batches)
+        difference = _difference(module, part / GRAPH, batches)
+        finish(part)
+    return difference
 
 
 class _Logits(nn.Module):

@@ -91,7 +91,7 @@ def port(
     converted = conversion.convert(
         config, tensors, languages, pad_token_id=tokenizer.pad_token_id, reduction_factor=reduction_factor, seed=seed
     )
-    with disk_errors(folder), whole_folder(folder) as part:
+    with disk_errors(folder), whole_folder(folder, keep=True) as part:
         write_json(part / "config.json", converted.config)
         dtype = converted.tensors["roberta.embeddings.word_embeddings.weight"].dtype
         stored = {key: tensor.to(dtype) for key, tensor in converted.tensors.items()}

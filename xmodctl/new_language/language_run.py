@@ -6,6 +6,7 @@ from pathlib import Path
 from xmodctl.adapters.packages import FACTS, VOCABULARY, WEIGHTS
 from xmodctl.new_language.plan import LanguagePlan
 from xmodctl.run.folder import Folder
+from xmodctl.run.written import LANGUAGE_FILES
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,7 @@ class LanguageRun(Folder):
     SCHEMA = 1
     NOUN = "an added language"
     LIST_HINT = "`xmodctl runs` lists them"
-    WRITTEN = (
-        "extension.json", "*.start.json", "seed-*/*.metrics.jsonl", "seed-*/*.training/step-*",
-        *(f"seed-*/*/{name}" for name in (WEIGHTS, FACTS, VOCABULARY)),
-    )  # fmt: skip
+    WRITTEN = LANGUAGE_FILES
 
     plan: LanguagePlan
 

@@ -10,7 +10,7 @@ from xmodctl.catalog.locations import Split
 from xmodctl.core.arguments import as_paths, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, ModelLoading, warn
-from xmodctl.core.files import check_can_write, whole_file
+from xmodctl.core.files import whole_file
 from xmodctl.core.requests import command
 from xmodctl.evaluation.compare import compare_controls
 from xmodctl.evaluation.measurements import has_own, with_intervals
@@ -28,6 +28,7 @@ from xmodctl.reports.parallel_errors import Overlap, ParallelErrors
 from xmodctl.reports.recommending import recommendations
 from xmodctl.run.loading import find_base, find_run
 from xmodctl.run.run import Run
+from xmodctl.run.written import check_output
 
 if TYPE_CHECKING:
     from xmodctl.model import Source
@@ -73,7 +74,7 @@ class ExplainRequest:
         if self.data is not None and not Path(self.data).expanduser().exists():
             raise UserError(f"--data {self.data} is not a folder or a file")
         if self.out is not None:
-            check_can_write(Path(self.out), "--out")
+            check_output(self.out, inputs=(*as_paths(self.text), self.data))
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,8 @@ def export(request: ExportRequest) -> Export:
         The folder, its languages, and the address of the upload.
 
     Raises:
-        UserError: An option is wrong, the run is not trained to its end, `out` is not empty, the graph differs from
-            the model, or the upload fails.
+        UserError: An option is wrong, the run is not trained to its end, `out` holds other files, the graph differs
+            from the model, or the upload fails.
     """
     from xmodctl.run.loading import chosen_seed, find_run
 
@@ -83,8 +83,7 @@ def export(request: ExportRequest) -> Export:
         mixtures={package.language: record for package in chosen.packages if (record := record_of(package))},
         is_graph=is_graph,
     )  # fmt: skip
-    _write(chosen, run, seed, out, is_graph=is_graph, listen=listen)
-    write_text(out / "README.md", text)
+    _write(chosen, run, seed, out, text, is_graph=is_graph, listen=listen)
     url = hub.upload(out, request.push, private=request.private) if request.push else None
     served = served_model(run, seed, chosen.languages, str(request.out), is_graph=is_graph)
     return Export(
@@ -131,8 +130,8 @@ def _choose(request: ExportRequest, run: "Run", listen: Listener) -> Chosen:
     return Chosen(source, packages, tuple(dict.fromkeys(target.adapter for target in expansion.targets)))
 
 
-def _write(chosen: Chosen, run: "Run", seed: int, out: Path, *, is_graph: bool, listen: Listener) -> None:
-    """Write the folder, or the graph of it."""
+def _write(chosen: Chosen, run: "Run", seed: int, out: Path, text: str, *, is_graph: bool, listen: Listener) -> None:
+    """Write the folder, or the graph of it, and the model card."""
     from xmodctl.adapters.attaching import load_tokenizers
     from xmodctl.kinds import KINDS
     from xmodctl.model import export as write_model
@@ -142,8 +141,12 @@ def _write(chosen: Chosen, run: "Run", seed: int, out: Path, *, is_graph: bool, 
     tokenizer = tokenizers.get(chosen.languages[0], tokenizers[None])
     source_language = run.plan.source_languages[0]
     trained = Trained.load(run, chosen.source, seed, source_language, device="cpu", packages=chosen.packages)
+
+    def add_card(folder: Path) -> None:
+        write_text(folder / "README.md", text)
+
     if not is_graph:
-        write_model(trained.model, tokenizer, out, chosen.languages)
+        write_model(trained.model, tokenizer, out, chosen.languages, add_card)
         return
     from xmodctl.model.onnx import write_graph
 
@@ -151,7 +154,7 @@ def _write(chosen: Chosen, run: "Run", seed: int, out: Path, *, is_graph: bool, 
     with TemporaryDirectory(dir=out.parent, prefix=part_prefix(out.name), suffix=PART) as place:
         write_model(trained.model, tokenizer, Path(place) / "model", chosen.languages)
         del trained
-        difference = write_graph(Path(place) / "model", KINDS[run.plan.task.kind].head, out)
+        difference = write_graph(Path(place) / "model", KINDS[run.plan.task.kind].head, out, add_card)
     listen(Notice(f"checked: on generated sequences, no logit of the graph differs by more than {difference:.0e}"))
 
 
@@ -179,7 +182,7 @@ def _check_target(request: ExportRequest, out: Path) -> None:
     Raises:
         UserError: It cannot.
     """
-    check_empty(out)
+    check_empty(out, unless="config.json")
     check_can_write(out / "README.md", "--out")
     if request.push:
         hub.check_upload(request.push)

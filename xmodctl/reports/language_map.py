@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from xmodctl.core.files import check_can_write, write_text
+from xmodctl.core.files import write_text
 from xmodctl.core.requests import command
 from xmodctl.data.language_coverage import LangsRequest, LanguageCoverage, language_coverage
+from xmodctl.run.written import check_output
 
 
 @command(LangsRequest)
@@ -19,7 +20,7 @@ def langs(request: LangsRequest) -> LanguageCoverage:
             written.
     """
     if request.out is not None:
-        check_can_write(Path(request.out), "--out")
+        check_output(request.out)
     coverage = language_coverage(request)
     if request.out is not None:
         write_text(Path(request.out), render(coverage))

@@ -4,13 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from xmodctl.core.arguments import TERMINAL
-from xmodctl.core.files import check_can_write, whole_file
+from xmodctl.core.files import whole_file
 from xmodctl.core.requests import command
 from xmodctl.reports.formats import load_format
 from xmodctl.reports.gathering import gather
 from xmodctl.reports.requests import ReportRequest
 from xmodctl.reports.study import Study
 from xmodctl.run.run import newest_run
+from xmodctl.run.written import check_output
 
 
 @command(ReportRequest)
@@ -30,7 +31,7 @@ def report(request: ReportRequest) -> Study:
     is_page = name != TERMINAL and load_format(name).PAGE
     writes = request.out is not None or (is_page and request.write)
     if request.out is not None:
-        check_can_write(Path(request.out), "--out")
+        check_output(request.out, pages=True)
     study = gather(
         request.folders or [newest_run().folder],
         split=request.split,

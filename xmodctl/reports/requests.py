@@ -98,7 +98,7 @@ class ExportRequest:
     """Which model is exported, and where to.
 
     Args:
-        out: The folder to write; it must be new or empty.
+        out: The folder to write; it must be new or empty, or hold the same export.
         run: A run or its folder; by default the newest under `runs/`.
         langs: The adapters to include: `all`, `@task`, or a list of languages.
         adapters: Adapter packages of languages that the base model lacks: their folders, or their names in the store.

@@ -52,16 +52,19 @@ def write_vector_folder(request: ExportRequest, listen: Listener) -> str:
     listen(ModelLoading(chosen.name))
     model = chosen.load(language, packages, device="cpu")
     tokenizers = load_tokenizers(chosen.source, packages)
-    write_model(model, tokenizers.get(language, tokenizers[None]), out, (language,))
-    write_settings(
-        out,
-        pooling=chosen.settings.pooling,
-        prefix=chosen.settings.prefix,
-        dimensions=int(model.module.config.hidden_size),
-        max_length=longest_input(chosen.source.config),
-        versions={package: version for package, version in versions().items() if package in _NAMED},
-    )
-    write_text(out / "README.md", _card(chosen, language, request.push or out.resolve().name))
+
+    def finish(folder: Path) -> None:
+        write_settings(
+            folder,
+            pooling=chosen.settings.pooling,
+            prefix=chosen.settings.prefix,
+            dimensions=int(model.module.config.hidden_size),
+            max_length=longest_input(chosen.source.config),
+            versions={package: version for package, version in versions().items() if package in _NAMED},
+        )
+        write_text(folder / "README.md", _card(chosen, language, request.push or out.resolve().name))
+
+    write_model(model, tokenizers.get(language, tokenizers[None]), out, (language,), finish)
     return language
 
 

@@ -15,16 +15,12 @@ from xmodctl.run.data_sets import fingerprint_of
 from xmodctl.run.folder import Folder, differences, resuming
 from xmodctl.run.home import runs_folder
 from xmodctl.run.plan import Plan
+from xmodctl.run.written import DELTA, RUN_FILES
 
 if TYPE_CHECKING:
     import pandas
 
     from xmodctl.adapters import Package
-
-DELTA = "delta.safetensors"
-
-ROWS_BEFORE = ".rows-before"
-"""The file that says how many rows there were before the jobs of an unfinished sweep."""
 
 SCORE_KEY = ["seed", "language", "adapter", "split", "control", "limited"]
 """The columns of a score that identify it, together with the fingerprint in `data`."""
@@ -43,15 +39,7 @@ class Run(Folder):
     SCHEMA = 1
     NOUN = "a run"
     LIST_HINT = "`xmodctl runs` lists the runs"
-    WRITTEN = (
-        "run.json", "results.jsonl", ROWS_BEFORE, "report.html", "report.train.html", "report.validation.html",
-        "predictions/*/*.seed-*.jsonl", "tensorboard/seed-*/events.out.tfevents.*", "seed-*/shots.json",
-        *(
-            f"{folder}/{name}"
-            for folder in ("seed-*", "seed-*/stage-*")
-            for name in (DELTA, "metrics.jsonl", "checkpoints/step-*", "kept/*.safetensors")
-        ),
-    )  # fmt: skip
+    WRITTEN = RUN_FILES
 
     plan: Plan
 

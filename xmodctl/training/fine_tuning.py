@@ -17,8 +17,9 @@ from xmodctl.kinds import KINDS
 from xmodctl.run.checkpoints import latest_checkpoint
 from xmodctl.run.deltas import is_delta, load_delta, save_delta
 from xmodctl.run.jobs import Jobs, Piece
-from xmodctl.run.run import DELTA, Run
+from xmodctl.run.run import Run
 from xmodctl.run.shots import DrawnShots, row_digests, write_shots
+from xmodctl.run.written import DELTA
 from xmodctl.training.chosen_settings import choose_settings, chosen_text
 from xmodctl.training.kept_weights import KeptWeights, selected_on
 from xmodctl.training.loop import Training

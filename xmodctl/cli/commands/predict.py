@@ -73,13 +73,13 @@ def predict(
     from xmodctl.cli.sweep_progress import SweepProgress
     from xmodctl.core.errors import UserError
     from xmodctl.core.messages import counted
-    from xmodctl.evaluation.prediction import check_output
+    from xmodctl.evaluation.prediction import check_predictions_output
     from xmodctl.evaluation.prediction import predict as label
 
     if text and file != "-":
         raise UserError("give --text or FILE, not both")
     if out is not None:
-        check_output(out, file if not text else None)
+        check_predictions_output(out, file if not text else None)
     inputs = [{"text": each} for each in text] if text else file
     with Drawing(SweepProgress) as draw:
         predictions = label(
