@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from scored import labels, make_run, score
 
-from xmodctl.cli.display import console_for, draw, wrapped
+from xmodctl.cli.display import console_for, draw, warn, wrapped
 from xmodctl.cli.score_tables import difference_sheets, report_sheet
 from xmodctl.evaluation.compare import compare_runs
 from xmodctl.evaluation.results import report
@@ -94,3 +94,14 @@ def test_messages_wrap_between_words_and_never_within_a_command():
     assert max(len(line) for line in lines if "xmodctl" not in line) <= 60
     assert len(lines[0]) <= 53
     assert wrapped("  indented\nsecond", 60) == "  indented\nsecond"
+
+
+def test_a_message_in_a_pipe_is_one_line_unless_a_width_is_set(capsys, monkeypatch):
+    text = "the scores of this language are of few rows, so that its interval is wide; score more rows to narrow it"
+    warn(text)
+    assert capsys.readouterr().err == f"Note: {text}\n"
+    monkeypatch.setenv("COLUMNS", "60")
+    warn(text)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= 60

@@ -167,7 +167,7 @@ def say(
         return
     start = Text.assemble(mark, " ") if mark else Text()
     lines = re.sub(r"\n(?=\S)", "\n  ", printable(text))
-    if console.is_terminal:
+    if console.is_terminal or console.width < PLAIN_WIDTH:
         lines = wrapped(lines, console.width, taken=len(start))
     console.print(Text.assemble(start, (lines, style)), soft_wrap=True)
 
