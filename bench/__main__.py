@@ -41,6 +41,8 @@ def main(arguments: list[str]) -> int:
     options = _options(arguments)
     torch.set_num_threads(options.threads)
     try:
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise UserError("torch finds no CUDA GPU on this machine; use --device cpu, or install torch with CUDA")
         precision = resolve_precision(options.precision if options.device == "cuda" else "fp32")
         setting = Setting(folder_of(options.model), options.device, precision, options.rounds, options.steps)
     except UserError as error:
@@ -115,7 +117,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--steps", default=2, type=int, help="training steps per round (default: %(default)s)")
     parser.add_argument("--threads", default=1, type=int, help="CPU threads (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument(
+        "--device", default="cpu", choices=["cpu", "cuda"], help="nothing has been measured on CUDA yet"
+    )
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"], help="on CUDA")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
     return parser.parse_args(arguments)

@@ -165,8 +165,8 @@ def sweep(setting: Setting, per_language: int) -> tuple[list[Line], dict[str, An
     our_rate(0)
     peaks.clear()
     measured = take_turns(variants, setting.rounds)
-    operations = sum(_operations(setting.config, count) for count in counts.values()) / tokens
-    shares = [rate * operations / max(peaks) for rate in measured["xmodctl"]]
+    needed = sum(operations(setting.config, count) for count in counts.values()) / tokens
+    shares = [rate * needed / max(peaks) for rate in measured["xmodctl"]]
     lines = lines_of("sweep of 15 languages", measured, "tokens/s")
     lines.append(Line("sweep of 15 languages", "xmodctl, of the matrix-product bound", Figure.of(shares), "share", {}))
     lines.append(Line("matrix products", "best measured", Figure.of([p / 1e9 for p in peaks]), "GFLOP/s", {}))
@@ -187,12 +187,22 @@ def peak(setting: Setting) -> float:
     return 2 * count * hidden * wide / least
 
 
-def _operations(config: Mapping[str, Any], counts: np.ndarray) -> float:
-    """Return the operations of all matrix products of stock's encoder over rows of these lengths, without padding."""
+def operations(config: Mapping[str, Any], counts: np.ndarray, *, first: bool = False) -> float:
+    """Return the operations of all matrix products of the encoder over rows of these lengths, without padding.
+
+    With `first`, only the first token of each row is read: the last layer then needs the keys and values of all tokens,
+    and everything else of those alone. Stock computes all of it.
+    """
     hidden, layers = config["hidden_size"], config["num_hidden_layers"]
     adapter = 2 * hidden * (hidden // config["adapter_reduction_factor"])
-    weights = 4 * hidden**2 + 2 * hidden * config["intermediate_size"] + adapter
-    return float(2 * layers * (weights * counts.sum() + 2 * hidden * (counts.astype(float) ** 2).sum()))
+    tokens, pairs = float(counts.sum()), float((counts.astype(float) ** 2).sum())
+    queried = (float(len(counts)), tokens) if first else (tokens, pairs)
+
+    def layer(tokens_queried: float, pairs_attended: float) -> float:
+        per_query = 2 * hidden**2 + 2 * hidden * config["intermediate_size"] + adapter
+        return 2 * (2 * hidden**2 * tokens + per_query * tokens_queried + 2 * hidden * pairs_attended)
+
+    return (layers - 1) * layer(tokens, pairs) + layer(*queried)
 
 
 def _fifteen(setting: Setting) -> list[str]:

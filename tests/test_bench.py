@@ -5,12 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench import __main__ as bench
-from bench import measures, sides, timing
+from bench import measures, sides, throughput, timing
 from bench.checkpoints import folder_of
+from xmodctl.model import find, load
+from xmodctl.model.modules import routed
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,3 +125,25 @@ def test_parallel_rows_become_pairs_without_repeated_texts(tmp_path):
     assert [tuple(json.loads(line).values()) for line in lines] == [
         ("0", "xv", "av"), ("1", "yv", "bv"), ("3", "xt", "at"), ("4", "yt", "bt"),
     ]  # fmt: skip
+
+
+def test_cuda_is_refused_where_there_is_none_before_anything_is_measured(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert bench.main(["--model", "tiny", "--device", "cuda"]) == 2
+    printed = capsys.readouterr()
+    assert printed.err == ("torch finds no CUDA GPU on this machine; use --device cpu, or install torch with CUDA\n")
+    assert printed.out == ""
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_operations_on_an_accelerator_are_those_of_the_formula(first, tiny_model):
+    model = load(find(str(tiny_model)), "sequence" if first else "tokens", ["en_XX"], num_labels=3)
+    model.activate("en_XX")
+    model.leave_padding_out()
+    body = routed(model.module.to("meta").eval())
+    rows, width = 3, 7
+    ids = torch.full((rows, width), 5, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        hidden = body(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    assert hidden.shape[:2] == (rows, 1 if first else width)
+    assert counter.get_total_flops() == throughput.operations(body.config.to_dict(), np.full(rows, width), first=first)
