@@ -13,6 +13,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.mistakes import RowError
 from xmodctl.data import load_rows
 from xmodctl.data.own_data import fit
+from xmodctl.evaluation.input_rows import RowMaker, read_table
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.annotations import tagged_text, word_offsets
 from xmodctl.kinds.spans import spans
@@ -218,3 +219,108 @@ def test_predict_divides_a_text_as_the_training_data_was_divided(tmp_path):
     assert [TEXT[start:end] for start, end in row.offsets] == WORDS
     plain = task.with_values({"word_rule": "spaces"}, origin="test")
     assert kind.plain_text_row(TEXT, 1, plain).row["tokens"] == TEXT.split()
+
+
+TEXTS = [f"text {n}" for n in range(30)]
+SETS = [(["a"], ["a", "b"], ["b"])[n % 3] for n in range(30)]
+ONES = ["ab"[n % 2] for n in range(30)]
+HALVES = [n / 2 for n in range(30)]
+MARKS = {"annotator": 1, "annotation_id": 2}
+WORDS_OF_SPACY = [{"start": 0, "end": 4, "pos": "X"}, {"start": 5, "end": 6, "pos": "Y"}]
+WORDS_OF_PRODIGY = [{"start": 0, "end": 4}, {"start": 5, "end": 6}]
+TAGS = [{"start": 0, "end": 4, "label": "X"}, {"start": 5, "end": 6, "label": "Y"}]
+
+
+def studio(answers: list[dict[str, Any]]) -> str:
+    rows = zip(TEXTS, answers, strict=True)
+    return json.dumps(
+        [{"data": {"text": text}, "annotations": [{"result": [{"value": value}]}]} for text, value in rows]
+    )
+
+
+def json_lines(**columns: Any) -> str:
+    rows = (dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True))
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def quoted_csv(header: str, *columns: Any) -> str:
+    rows = zip(TEXTS, *columns, strict=True)
+    cells = (",".join('"' + str(cell).replace('"', '""') + '"' for cell in row) for row in rows)
+    return "\n".join([header, *cells]) + "\n"
+
+
+NUMBERED = {"text": TEXTS, "_input_hash": range(30)}
+ANSWERS: dict[str, tuple[str, str, str, list[Any]]] = {
+    "Prodigy, one label": (
+        "classification", ".jsonl",
+        json_lines(**NUMBERED, _view_id=["classification"] * 30, label=["a"] * 30, answer=["accept", "reject"] * 15),
+        ["a", "not a"] * 15,
+    ),
+    "Prodigy, tags": (
+        "tagging", ".jsonl",
+        json_lines(**NUMBERED, tokens=[WORDS_OF_PRODIGY] * 30, spans=[TAGS] * 30), [["X", "Y"]] * 30,
+    ),
+    "spaCy, tags": (
+        "tagging", ".jsonl", json_lines(text=TEXTS, ents=[[]] * 30, tokens=[WORDS_OF_SPACY] * 30), [["X", "Y"]] * 30,
+    ),
+    "spaCy, categories": (
+        "classification", ".json",
+        json.dumps([[text, {"cats": {"a": 1.0 - n % 2, "b": n % 2}}] for n, text in enumerate(TEXTS)]),
+        ONES,
+    ),
+    "Label Studio, rating": ("regression", ".json", studio([{"rating": n} for n in range(30)]), [*range(30)]),
+    "Label Studio, number": ("regression", ".json", studio([{"number": n / 2} for n in range(30)]), HALVES),
+    "Label Studio, choices": ("multi-label", ".json", studio([{"choices": names} for names in SETS]), SETS),
+    "Label Studio, short rating": (
+        "regression", ".json",
+        json.dumps([{"text": text, "rating": [{"rating": n % 5}], **MARKS} for n, text in enumerate(TEXTS)]),
+        [n % 5 for n in range(30)],
+    ),
+    "Label Studio, CSV": (
+        "multi-label", ".csv",
+        quoted_csv(
+            "text,topics,annotator,annotation_id",
+            [names[0] if len(names) == 1 else json.dumps({"choices": names}) for names in SETS], range(30), range(30),
+        ),
+        SETS,
+    ),
+    "doccano, one label": ("classification", ".jsonl", json_lines(text=TEXTS, label=[[one] for one in ONES]), ONES),
+    "doccano, CSV": ("multi-label", ".csv", quoted_csv("text,label", map("#".join, SETS)), SETS),
+    "datasets, CSV": (
+        "multi-label", ".csv", quoted_csv("text,label", [str(names).replace(",", "") for names in SETS]), SETS,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_the_answers_of_a_tool_are_read_without_a_setting(tmp_path, case):
+    name, extension, content, answers = ANSWERS[case]
+    data = tmp_path / f"export{extension}"
+    data.write_text(content)
+    task = fit(library.task(name), data, ["en"]).task.with_values({"split_seed": None}, origin="test")
+    rows = load_rows(task, "en", "train", folder=data)
+    kind = KINDS[task.kind]
+    assert [kind.named_row(row, task)[kind.gold_column] for row in rows.table] == answers
+    assert len(rows) == len({row.get("text") or rows.table[n]["id"] for n, row in enumerate(rows.table)}) == 30
+
+
+def test_tasks_without_answers_of_label_studio_are_predicted_all_the_same(tmp_path):
+    file = tmp_path / "tasks.json"
+    file.write_text(json.dumps([{"data": {"text": text}, "annotations": []} for text in TEXTS]))
+    task = library.task("classification").with_values({"columns": {"text": "text", "label": "label"}}, origin="test")
+    rows = list(read_table(file, ".json", RowMaker(task, "en_XX")))
+    assert [row.row["text"] for row in rows] == TEXTS
+
+
+def test_the_only_language_of_the_training_data_is_that_of_rows_that_do_not_give_one(tmp_path):
+    data = tmp_path / "d.jsonl"
+    data.write_text(json_lines(text=TEXTS, label=ONES))
+    task, notices = fit(library.task("classification"), data, ["en"]).task, []
+    rows = list(read_table(data, ".jsonl", RowMaker(task, None, listen=notices.append)))
+    assert {row.adapter for row in rows} == {"en"}
+    assert ["only language of the training data" in notice.text for notice in notices] == [True]
+    data.write_text(json_lines(text=TEXTS, label=ONES, lang=["en", "en", "de"] * 10))
+    task = fit(library.task("classification"), data, ["en"]).task
+    data.write_text(json_lines(text=TEXTS))
+    with pytest.raises(UserError, match="does not give its language"):
+        list(read_table(data, ".jsonl", RowMaker(task, None)))

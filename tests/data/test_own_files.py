@@ -65,6 +65,15 @@ def test_what_programs_write_is_read(tmp_path, case):
     assert len({*parts[2].table["id"]}) == len(parts[2])
 
 
+def test_the_index_of_pandas_is_not_the_language_of_rows(tmp_path):
+    rows = [f"{n},text {n},{n % 2},{n // 2 % 2}" for n in range(60)]
+    for header, task in ((",text,good,bad", "multi-label"), (",text,label,other", "classification")):
+        fitted = fit_file(tmp_path, "d.csv", document(header, rows), task).task
+        assert coverage(fitted, tmp_path / "d.csv") == {"en": ("train", "validation", "test")}
+        sizes = [len(load_rows(fitted, "en", split, folder=tmp_path / "d.csv")) for split in ("train", "test")]
+        assert sizes == [48, 6]
+
+
 REFUSED = {
     "a workbook": ("d.csv", b"PK\x03\x04\x14\x00\x06", "d.csv is an Excel workbook or a ZIP archive; give"),
     "an old workbook": ("d.csv", b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Office program; save it as CSV in UTF-8"),
@@ -89,7 +98,7 @@ REFUSED = {
     "lists in place of objects": (
         "d.json",
         json.dumps([list(row.values()) for row in OBJECTS]),
-        "not a list or a value: 30 rows",
+        "not a list or a value; with pandas, to_json(FILE, orient='records', lines=True): 30 rows",
     ),
 }
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from pathlib import Path
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import quoted
@@ -32,7 +33,10 @@ def conll_rows(file: DataFile) -> Numbered:
         UserError: While iterating: the task has no tags, or another column than the one to be read holds them.
     """
     if "tags" not in file.columns:
-        raise UserError(f"{file.name} is read as words and tags in columns, but the task has {', '.join(file.columns)}")
+        raise UserError(
+            f"{file.name} is read as words and tags in columns, but the task has {', '.join(file.columns)}; "
+            f"rename it to {Path(file.name).stem}.csv if it is CSV, or save it as CSV or JSON Lines"
+        )
     groups = _groups(file)
     head, width = _head(groups)
     if not width:

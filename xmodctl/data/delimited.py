@@ -11,6 +11,7 @@ from xmodctl.core.messages import quoted
 from xmodctl.data.columns import checked_header
 from xmodctl.data.conll import conll_rows
 from xmodctl.data.files import DataFile, Numbered, lines_of
+from xmodctl.data.labeling_tools import is_label_studio, label_studio_value
 
 OTHER_DELIMITERS = (";", "\t", "|")
 """What separates the columns of a CSV file if it is not the comma."""
@@ -37,10 +38,12 @@ def csv_rows(file: DataFile) -> Numbered:
     try:
         header = checked_header(file, next(reader, []))
         complete = reader.line_num
-        for fields in reader:
+        of_label_studio = is_label_studio([name for name in header if name])
+        for fields in filter(None, reader):
             complete = reader.line_num
-            if fields:
-                yield from _cells(file, above + complete, header, fields)
+            for number, row in _cells(file, above + complete, header, fields):
+                cells = {name: label_studio_value(cell) for name, cell in row.items()} if of_label_studio else row
+                yield number, cells
     except csv.Error as error:
         reason = f"the row that starts here is not valid CSV ({error}); is a quote not closed?"
         file.mistakes.add(file.at(above + complete + 1), reason)

@@ -15,6 +15,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.jsonl import LONGEST_LINE
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.core.reading import check_regular, file_and_sheet, open_regular
+from xmodctl.data.labeling_tools import Unpacking
 from xmodctl.data.sources import names_of
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS
 from xmodctl.kinds.rows import Columns, Raw
@@ -45,6 +46,7 @@ class DataFile:
     numbered: Mapping[str, int] = field(default_factory=dict)  # `tokens` and `tags` if the first column counts words
     plain_tags: bool = False  # any text may be a tag
     needed: Sequence[str] = ()  # further names that must not stand for two columns
+    all_rows: bool = False  # read what annotators of labeling tools did not accept, too
     notes: list[str] = field(default_factory=list)  # what the user should know about how it is read
 
     @property
@@ -55,6 +57,10 @@ class DataFile:
     def at(self, number: int) -> str:
         """Return the place of row `number` for messages."""
         return self.place.format(name=self.name, number=number)
+
+    def unpacking(self) -> Unpacking:
+        """Return what unpacks the rows that labeling tools wrote."""
+        return Unpacking(self.columns, self.plain_tags, self.all_rows)
 
     def wanted(self, available: Sequence[str]) -> list[str]:
         """Return which of a table's columns to read: all of them if one is missing, so that a message can list them."""

@@ -5,7 +5,7 @@ Rows are streamed: only the reader of JSON documents holds a whole file. A new f
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,12 @@ from xmodctl.data.files import (
     guarded,
     lines_of,
 )
-from xmodctl.data.labeling_tools import Unpacking
+from xmodctl.data.labeling_tools import decides_on_one_label
 from xmodctl.data.workbooks import workbook_rows
 from xmodctl.kinds.rows import Columns
 
 ROWS_AT_A_TIME = 10_000
+_PANDAS = "with pandas, to_json(FILE, orient='records', lines=True)"
 _NO_VALUE = (ValueError, OverflowError, LookupError)
 """What a table raises whose values Python cannot express, such as text that is not UTF-8 or the year 40,000."""
 
@@ -57,6 +58,7 @@ def read(
     plain_tags: bool = False,
     extension: str | None = None,
     needed: Sequence[str] = (),
+    all_rows: bool = False,
 ) -> tuple[DataFile, Numbered]:
     """Return the raw rows of a file in any format of `FORMATS`.
 
@@ -70,12 +72,15 @@ def read(
         plain_tags: Any text may be the tag of a word.
         extension: The key of `FORMATS`; by default, the file's name decides.
         needed: Further names that must not stand for two columns.
+        all_rows: Read what annotators of labeling tools did not accept, too.
 
     Raises:
         UserError: While iterating: the file cannot be read, is damaged, or changed in the meantime.
     """
     reader = FORMATS[format_of(path) if extension is None else extension]
-    file = DataFile(path, name, columns, mistakes, all_columns, reader.place, numbered or {}, plain_tags, needed)
+    file = DataFile(
+        path, name, columns, mistakes, all_columns, reader.place, numbered or {}, plain_tags, needed, all_rows
+    )
     return file, guarded(file, reader.rows)
 
 
@@ -116,16 +121,29 @@ def _is_list_of_rows(line: str) -> bool:
 
 def _objects(file: DataFile, lines: Iterable[tuple[int, str]]) -> Numbered:
     """Read one JSON object per line; blank lines are skipped."""
-    unpacking = Unpacking()
+    unpacking, has_begun = file.unpacking(), False
     for number, line in lines:
         if not line or line.isspace():
             continue
         try:
-            for row in unpacking.rows(parse_object(line, file.needed_keys)):
+            written = parse_object(line, file.needed_keys)
+            if not has_begun and decides_on_one_label(written):
+                unpacking.look_at(_parsed(file))
+            has_begun = True
+            for row in unpacking.rows(written):
                 yield number, row
         except RowError as problem:
             file.mistakes.add(file.at(number), str(problem), *problem.causes)
     file.notes.extend(f"{file.name}: {note}" for note in unpacking.notes)
+
+
+def _parsed(file: DataFile) -> Iterator[Any]:
+    """Yield the objects of a file with one per line; what is none is reported where it is read."""
+    for _, line in lines_of(replace(file, mistakes=Mistakes(file.name))):
+        try:
+            yield parse_object(line)
+        except RowError:
+            continue
 
 
 def _json(file: DataFile) -> Numbered:
@@ -157,16 +175,14 @@ def _json(file: DataFile) -> Numbered:
         file.mistakes.add(f"{file.name}{line}", f"this is not JSON ({_json_problem(error)})")
         return
     if isinstance(document, dict) and _holds_columns(document, file):
-        raise UserError(
-            f"{file.name} holds one list or object per column; write one object per row: with pandas, "
-            "to_json(FILE, orient='records', lines=True)"
-        )
+        raise UserError(f"{file.name} holds one list or object per column; write one object per row: {_PANDAS}")
     rows = document.get("data", [document]) if isinstance(document, dict) else document
     if not isinstance(rows, list):
         raise UserError(
             f"{file.name}: expected a list of rows, or an object with one under `data`, found {quoted(rows)}"
         )
-    unpacking = Unpacking()
+    unpacking = file.unpacking()
+    unpacking.look_at(rows)
     unpacked = [part for row in rows for part in unpacking.rows(row)]
     file.notes.extend(f"{file.name}: {note}" for note in unpacking.notes)
     if unpacked and all(isinstance(row, dict) and "paragraphs" in row for row in unpacked):
@@ -176,7 +192,9 @@ def _json(file: DataFile) -> Numbered:
             yield position, row
         else:
             rule = "a row is a JSON object {...}"
-            file.mistakes.add(file.at(position), f"{rule}, found {quoted(row)}", f"{rule}, not a list or a value")
+            remedy = f"; {_PANDAS}" if isinstance(row, list) else ""
+            found, cause = f"{rule}, found {quoted(row)}{remedy}", f"{rule}, not a list or a value{remedy}"
+            file.mistakes.add(file.at(position), found, cause)
 
 
 def _holds_columns(document: Mapping[str, Any], file: DataFile) -> bool:
@@ -353,6 +371,7 @@ FORMATS: dict[str, FileFormat] = {
     ".parquet": FileFormat(_parquet, place="{name} row {number}"),
     ".xlsx": FileFormat(workbook_rows, place="{name} row {number}"),
     ".arrow": FileFormat(_arrow, place="{name} row {number}"),
+    ".feather": FileFormat(_arrow, place="{name} row {number}"),
     ".txt": FileFormat(conll_rows),
     ".conll": FileFormat(conll_rows),
     ".conllu": FileFormat(conll_rows),

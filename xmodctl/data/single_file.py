@@ -26,6 +26,8 @@ from xmodctl.kinds.rows import Raw
 from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
 
+SAVED_DICT = "dataset_dict.json"
+"""What `datasets.DatasetDict.save_to_disk` writes beside its folders."""
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _SPELLINGS = {spelling: split for split, names in SPLIT_NAMES.items() for spelling in names} | {
     "training": "train",
@@ -58,7 +60,7 @@ def files_of_languages(folder: Path) -> dict[Path, str]:
     """Return the files of a folder with the languages that name them, or nothing if others are there."""
     if not folder.is_dir() or format_of(folder):
         return {}
-    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.name != SAVED_DICT]
     files = {path: split_of(path) for path in paths if format_of(path)}
     are_languages = all(read_language(name) and not is_split(name) for name in files.values())
     return files if are_languages and not any(path.is_dir() and path not in files for path in paths) else {}
@@ -145,6 +147,11 @@ def check_format(file: Path) -> None:
     """
     if not format_of(file):
         formats = ", ".join(extension for extension in FORMATS if extension != SAVED)
+        if file.suffix == ".spacy":
+            raise UserError(
+                f"--data {file}: spaCy's binary files are not read; write `json.dumps(doc.to_json())` of each document "
+                f"as a line of {file.stem}.jsonl"
+            )
         remedy = (
             "save it as CSV or JSON Lines" if file.suffix else f"rename it, such as to {file.name}.csv if it is CSV"
         )
@@ -229,7 +236,8 @@ def _read_part(
     language_column = next((column for column in _language_columns(task) if column in first[1]), "")
     split_column = task.split_column or (SPLIT_COLUMN if SPLIT_COLUMN in first[1] else "")
     for number, raw in chain([first], rows):
-        if language := code or language_in(raw.get(language_column), task.language_ends_at):
+        cell = raw.get(language_column) if language_column else None  # pandas calls the column of its index ""
+        if language := code or language_in(cell, task.language_ends_at):
             languages[file, number] = language
         if split_column:
             if split := _split_in(raw.get(split_column)):

@@ -44,6 +44,7 @@ class RowMaker:
     listen: Listener = _ignore  # type: ignore[assignment]
     _connectives: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _contradicts: bool = False
+    _is_assumed: bool = False
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -69,9 +70,9 @@ class RowMaker:
             RowError: It cannot be used.
             UserError: Its language cannot be used.
         """
-        raw = next(iter(Unpacking().rows(raw)), raw)
-        adapter, spelling = self._adapter(raw)
         kind = KINDS[self.task.kind]
+        raw = next(iter(Unpacking(self.task.columns, kind.plain_tags, all_rows=True).rows(raw)), raw)
+        adapter, spelling = self._adapter(raw)
         row = kind.json_row(raw, self._id(raw, number), self.task, self.connectives(adapter))
         written = {str(key): _plain(value) for key, value in raw.items()} if self.keep else {}
         if self.language is None and not self.keep:
@@ -110,12 +111,30 @@ class RowMaker:
                 raise RowError(
                     f"`{names[0]}` is {quoted(raw[names[0]])}; write the row's language, or give --lang LANG"
                 )
+            if only := self._only_language():
+                return self.adapter_of(only), only
             have = f" (it has {listed(map(str, raw))})" if raw else ""
             raise RowError(
                 f"the row does not give its language{have}; give it with --lang LANG, or name its column "
                 "with --lang-column NAME"
             )
         return self.adapter_of(spelling), spelling
+
+    def _only_language(self) -> str:
+        """Return the language of the data that the run was trained on, if that has one, and say once that it is used.
+
+        That of a benchmark, or of several languages, says nothing about other rows.
+        """
+        if "languages" not in self.task.from_data or len(self.task.languages) != 1 or self.task.language_column:
+            return ""
+        (only,) = self.task.languages
+        if not self._is_assumed:
+            self._is_assumed = True
+            remedy = "for another language: --lang LANG"
+            self.listen(
+                Notice(f"rows go through {only}, the only language of the training data; {remedy}", caution=True)
+            )
+        return only
 
     def _language_columns(self, raw: Mapping[str, Any]) -> list[str]:
         """Return the column that gives a row's language, if there is one.
@@ -223,6 +242,7 @@ def read_table(path: Path, extension: str, maker: RowMaker) -> Iterator[InputRow
         mistakes,
         all_columns=True,
         extension=extension,
+        all_rows=True,
         numbered=maker.task.numbered_columns,
         plain_tags=KINDS[maker.task.kind].plain_tags,
         needed=maker.needed,

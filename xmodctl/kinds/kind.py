@@ -14,7 +14,7 @@ import numpy as np
 from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, Texts
 from xmodctl.kinds.inputs import InputRow, joined_texts, text_input
 from xmodctl.kinds.labels import Labels, sorted_labels, written_form
-from xmodctl.kinds.rows import LabeledTexts, Raw, RowReader, SourceView
+from xmodctl.kinds.rows import SEVERAL_LABELS, LabeledTexts, Raw, RowReader, SourceView, only_item
 from xmodctl.kinds.task_view import TaskView
 
 if TYPE_CHECKING:
@@ -148,12 +148,13 @@ class Kind(ABC):
 
     def gold_names(self, value: Any) -> list[str]:
         """Return the names in a gold cell that labels are made of; without any, the kind has no labels."""
-        written = written_form(value) if self.needs_labels else None
+        written = written_form(only_item(value)) if self.needs_labels else None
         return [written] if written else []
 
     def no_label(self, column: str, value: str) -> str:
         """Return what is said of data without any label; `value` is the first one, as a message shows it."""
-        return f"no training row has a label in `{column}`, whose first value is {value}{LABEL_NUMBERS}"
+        expected = f"; {SEVERAL_LABELS}" if value.startswith("[") else LABEL_NUMBERS
+        return f"no training row has a label in `{column}`, whose first value is {value}{expected}"
 
     def settings_of(self, row: Raw, task: TaskView) -> dict[str, Any]:
         """Return keys of the task that a row of local data shows."""

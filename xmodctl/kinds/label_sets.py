@@ -1,5 +1,6 @@
 """Reading sets of labels: lists, delimited text, or one column of 0 and 1 per label -> 0 or 1 for each label."""
 
+import re
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 SEPARATORS = "|;,"
 """What may separate labels in a text; the first of these that the text contains does."""
+_DOCCANO = re.compile(r"(?<=[^\s#])#(?=[^\s#])")
+"""What separates them in doccano's CSV, if the text contains none of the others."""
 
 _BITS = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
 
@@ -118,8 +121,8 @@ def separated(value: str, column: str) -> list[Any]:
     if text.startswith("["):
         return _json_list(text, column)
     separator = next((mark for mark in SEPARATORS if mark in text), None)
-    parts = [part.strip() for part in text.split(separator)] if separator else [text]
-    return [part for part in parts if part]
+    parts = text.split(separator) if separator else _DOCCANO.split(text)
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _json_list(text: str, column: str) -> list[Any]:

@@ -21,6 +21,9 @@ Raw = Mapping[str, Any]
 """A row as the data has it."""
 
 
+SEVERAL_LABELS = "each text has one label here; for any number of labels, use --task multi-label"
+
+
 class SourceView(Protocol):
     """What a kind reads of a data source: one language and split."""
 
@@ -119,7 +122,11 @@ class LabeledTexts(RowReader):
             NoGoldError: There is none.
             RowError: It is not a label.
         """
-        return self._labels.id_of(cell(raw, self.label), self.label)
+        value = only_item(cell(raw, self.label))
+        if isinstance(value, list):
+            rule = f"{SEVERAL_LABELS}, or correct the row"
+            raise RowError(f"`{self.label}` is {quoted(value)}; {rule}", f"`{self.label}` is a list; {rule}")
+        return self._labels.id_of(value, self.label)
 
     def answers(self, row: Mapping[str, Any]) -> Iterable[Hashable]:
         """Return the label's id."""
@@ -132,6 +139,14 @@ class LabeledTexts(RowReader):
     def is_certainly_hidden(self, answer: Hashable) -> bool:
         """A diagnostic set may have one class."""
         return False
+
+
+def only_item(value: Any) -> Any:
+    """Return the item of a list of one, which labeling tools write for one label; return other values as they are."""
+    structure = structure_in(value)
+    if not isinstance(structure, list):
+        return value
+    return structure[0] if len(structure) == 1 else structure
 
 
 def single_column(source: SourceView, column: str) -> str:

@@ -77,7 +77,7 @@ class TokenClassification(Kind):
 
     def no_label(self, column: str, value: str) -> str:
         """Say what is expected: spans, or tags of entities; numbers may be ids of tags."""
-        numbers = structure_in(value)
+        numbers = structure_in(value.strip('"'))
         are_numbers = isinstance(numbers, list) and bool(numbers) and all(isinstance(item, int) for item in numbers)
         expected = LABEL_NUMBERS if are_numbers else "; expected tags, such as O and B-PER, or spans of entities"
         return f"no training row has a label in `{column}`, whose first value is {value}{expected}"
