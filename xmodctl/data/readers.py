@@ -193,8 +193,8 @@ def _json(file: DataFile) -> Numbered:
         else:
             rule = "a row is a JSON object {...}"
             remedy = f"; {_PANDAS}" if isinstance(row, list) else ""
-            found, cause = f"{rule}, found {quoted(row)}{remedy}", f"{rule}, not a list or a value{remedy}"
-            file.mistakes.add(file.at(position), found, cause)
+            reason, cause = f"{rule}, found {quoted(row)}{remedy}", f"{rule}, not a list or a value{remedy}"
+            file.mistakes.add(file.at(position), reason, cause)
 
 
 def _holds_columns(document: Mapping[str, Any], file: DataFile) -> bool:
