@@ -10,6 +10,8 @@ from tests.command_line import finetune, refused, run
 from tests.scarce import CUDA, Scarcity
 from xmodctl.core.files import sha256_of
 
+Panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+"""As extensions in Rust make it, each for itself."""
 ONE_EPOCH = ("--set", "epochs=1", "--set", "save_steps=2", "--seeds", "1")
 
 
@@ -112,6 +114,8 @@ def test_a_remedy_names_what_trains_less(tiny_model, pairs, tmp_path, monkeypatc
         RuntimeError(CUDA),
         OSError(12, "Cannot allocate memory"),
         ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        Panic("PyObject pointer is null"),
+        Panic("The global thread pool has not been initialized.: ThreadPoolBuildError { kind: IOError(...) }"),
     ],
 )
 def test_memory_that_does_not_suffice_anywhere_else_is_one_sentence(error, monkeypatch):
@@ -121,3 +125,12 @@ def test_memory_that_does_not_suffice_anywhere_else_is_one_sentence(error, monke
     monkeypatch.setattr("xmodctl.core.cache.list_cache", fail)
     message = refused(run("cache", "list"))
     assert "close other programs that use memory, or use a machine with more of it" in message
+
+
+def test_another_panic_of_a_library_stays_what_it_is(monkeypatch):
+    def fail(*_, **__):
+        raise Panic("index out of bounds: the len is 0 but the index is 1")
+
+    monkeypatch.setattr("xmodctl.core.cache.list_cache", fail)
+    with pytest.raises(Panic):
+        run("cache", "list")

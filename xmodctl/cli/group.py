@@ -15,11 +15,12 @@ from xmodctl.cli.loader import HELP_OPTIONS, Commands, hide_types
 from xmodctl.cli.output import SWITCHES, hoisted, output_of
 from xmodctl.cli.screening import screened
 from xmodctl.core.environment import ExitCode
-from xmodctl.core.memory import REMEDY, is_out_of_memory
+from xmodctl.core.memory import REMEDY, is_out_of_memory, is_panic
 
 if TYPE_CHECKING:
     from xmodctl.core.signals import StopSignals
 
+NOT_ENOUGH = f"memory does not hold what this command needs; {REMEDY}"
 FIXES = {
     errno.ENOSPC: "the disk is full; free some space, then run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space, then run the same command again",
@@ -114,7 +115,7 @@ class Group(TyperGroup):
         except (MemoryError, RuntimeError, ImportError) as error:
             if not is_out_of_memory(error):
                 raise
-            _fail(f"memory does not hold what this command needs; {REMEDY}")
+            _fail(NOT_ENOUGH)
             raise typer.Exit(ExitCode.FIXABLE) from error
         except OSError as error:
             if error.errno is None:
@@ -124,6 +125,11 @@ class Group(TyperGroup):
             where = error.where if isinstance(error, Interrupted) else ""
             _say_stopped(where, repeated(ctx.command_path, ctx.meta[ARGUMENTS]))
             raise typer.Exit(stop.exit_code) from error
+        except BaseException as error:  # the panic of a Rust library is no Exception
+            if not (is_panic(error) and is_out_of_memory(error)):
+                raise
+            _fail(NOT_ENOUGH)
+            raise typer.Exit(ExitCode.FIXABLE) from error
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the name of a command, the command, and its words, and give it its defaults; its help needs none."""

@@ -17,6 +17,8 @@ _MESSAGES = (
     "bad_alloc",
     "failed to map segment",  # a library that an import loads
 )
+_PANICS = ("pointer is null", "threadpoolbuilderror")
+"""What panics of Rust libraries say if an object of Python or a thread cannot be made."""
 
 
 class NotEnoughMemoryError(UserError):
@@ -32,9 +34,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     text = str(error).lower()
+    if is_panic(error):
+        return any(message in text for message in _PANICS)
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError | ImportError) and any(message in text for message in _MESSAGES)
     )
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether an error is the panic of a Rust library, such as tokenizers; each has a class of its own."""
+    return type(error).__module__ == "pyo3_runtime" and not isinstance(error, Exception)
 
 
 @contextmanager
