@@ -126,3 +126,19 @@ def test_dates_are_ages_for_two_weeks(age, text):
     now = datetime(2026, 10, 1, 12, tzinfo=UTC)
     assert ago((now - age).isoformat(), now) == text
     assert ago("yesterday", now) == "yesterday"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"language": ["de"]}, {"seed": []}, {"limited": [5]}, {"control": {}}, {"source_languages": 5},
+        {"source_languages": [None], "in_source": None}, {"value": 10**400}, {"value": float("nan")},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_row_with_values_of_other_types_hides_neither_the_rows_before_it_nor_other_runs(tmp_path, wrong, caplog):
+    lines = [json.dumps(each) + "\n" for each in (row("en", 80), row("de", 60) | wrong)]
+    (tmp_path / "results.jsonl").write_text("".join(lines))
+    (only,) = scored(tmp_path / "results.jsonl")
+    assert (only.source, only.transfer, only.languages) == (80, None, ("en",))
+    assert "results.jsonl:2 is not a result" in caplog.text

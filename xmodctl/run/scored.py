@@ -15,6 +15,8 @@ from xmodctl.run.data_sets import data_set_of, short_names
 
 _log = logging.getLogger(__name__)
 
+MOST = 1e300
+"""No score is larger; larger whole numbers would not fit into a float."""
 OWN = "own"
 """The value of `control` in the rows of scores that are not controls."""
 
@@ -61,11 +63,23 @@ def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
     remedy = "remove that line, and its language is scored again"
     try:
         for number, row in jsonl.read(path, remedy=remedy, append_only=True):
-            if "language" not in row:
+            if not _is_result(row):
                 raise UserError(f"{path}:{number} is not a result; {remedy}")
             yield row
     except (UserError, OSError) as error:  # one damaged run does not hide the others
         _log.warning("%s", one_line(str(error)))
+
+
+def _is_result(row: Mapping[str, Any]) -> bool:
+    """Return whether the values of a row that are read here have the types of a result; earlier versions lack some."""
+    value, sources = row.get("value"), row.get("source_languages")
+    return (
+        isinstance(row.get("language"), str)
+        and all(isinstance(row.get(name), int | None) for name in ("seed", "limited"))
+        and isinstance(row.get("control"), str | None)
+        and (sources is None or (isinstance(sources, list) and all(isinstance(source, str) for source in sources)))
+        and (not isinstance(value, int | float) or abs(value) < MOST)
+    )
 
 
 def _summary(data_set: str, split: str, limited: int | None, rows: Sequence[Mapping[str, Any]]) -> Scored:
