@@ -1,10 +1,20 @@
 import json
 import os
+import tempfile
 
 import pytest
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.files import cache_folder, check_empty, disk_errors, prune, whole_file, whole_folder, write_json
+from xmodctl.core.files import (
+    cache_folder,
+    check_can_write,
+    check_empty,
+    disk_errors,
+    prune,
+    whole_file,
+    whole_folder,
+    write_json,
+)
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one_and_no_rest(tmp_path):
@@ -109,3 +119,20 @@ def test_a_folder_that_is_kept_must_be_written_with_the_same_files(tmp_path):
             write(value, name)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out/a/b").read_text() == "1"
+
+
+@pytest.mark.parametrize(("path", "entry"), [("out.csv", "out.csv"), ("new/deep/out.csv", "new")])
+def test_what_a_killed_check_leaves_has_the_name_of_what_is_written_there(tmp_path, monkeypatch, path, entry):
+    made = []
+    whole = tempfile.TemporaryDirectory
+
+    def note(**options):
+        made.append(options)
+        return whole(**options)
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", note)
+    check_can_write(tmp_path / path, "--out")
+    check_can_write(tmp_path, "--out", is_folder=True)
+    first, second = made
+    assert (first["dir"], first["prefix"].startswith(f".{entry}.")) == (tmp_path, True)
+    assert (second["dir"], second["prefix"].startswith(f".{tmp_path.name}.")) == (tmp_path.parent, True)

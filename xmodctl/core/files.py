@@ -280,21 +280,24 @@ def check_empty(folder: str | Path, *, unless: str = "") -> None:
         raise UserError(f"{folder} is not an empty folder; choose another one")
 
 
-def check_can_write(path: Path, option: str) -> None:
+def check_can_write(path: Path, option: str, *, is_folder: bool = False) -> None:
     """Refuse a file that cannot be written, before what it is to hold is computed.
 
     Args:
         path: The file; its folder need not exist.
         option: The option that names it.
+        is_folder: Whether it is a folder that is to be written.
 
     Raises:
         UserError: It is a folder, or nothing can be written where it is to be.
     """
     try:
-        if path.is_dir():
+        if path.is_dir() and not is_folder:
             raise UserError(f"{option} {path} is a folder; name a file in it")
         place = next(folder for folder in path.absolute().parents if os.path.lexists(folder))
-        with tempfile.TemporaryDirectory(dir=place, prefix=part_prefix(path.name), suffix=PART):
+        entry = path.absolute().relative_to(place).parts[0]  # whoever writes it removes what is left of this, too
+        remove_leftovers(place, f".{glob.escape(entry)}.*{PART}")
+        with tempfile.TemporaryDirectory(dir=place, prefix=part_prefix(entry), suffix=PART):
             pass
     except OSError as error:
         raise UserError(f"cannot write {option} {path}: {error.strerror}; choose another file") from error

@@ -183,7 +183,7 @@ def _check_target(request: ExportRequest, out: Path) -> None:
         UserError: It cannot.
     """
     check_empty(out, unless="config.json")
-    check_can_write(out / "README.md", "--out")
+    check_can_write(out, "--out", is_folder=True)
     if request.push:
         hub.check_upload(request.push)
 
