@@ -319,6 +319,10 @@ def test_the_only_language_of_the_training_data_is_that_of_rows_that_do_not_give
     rows = list(read_table(data, ".jsonl", RowMaker(task, None, listen=notices.append)))
     assert {row.adapter for row in rows} == {"en"}
     assert ["only language of the training data" in notice.text for notice in notices] == [True]
+    data = tmp_path / "d.csv"
+    data.write_text("\n".join([",text", *(f"{n},{text}" for n, text in enumerate(TEXTS))]))  # the index of pandas
+    assert {row.adapter for row in read_table(data, ".csv", RowMaker(task, None))} == {"en"}
+    data = tmp_path / "d.jsonl"
     data.write_text(json_lines(text=TEXTS, label=ONES, lang=["en", "en", "de"] * 10))
     task = fit(library.task("classification"), data, ["en"]).task
     data.write_text(json_lines(text=TEXTS))

@@ -65,6 +65,13 @@ def test_what_programs_write_is_read(tmp_path, case):
     assert len({*parts[2].table["id"]}) == len(parts[2])
 
 
+def test_tabs_with_quoted_fields_are_refused_with_a_name_by_which_they_are_read(tmp_path):
+    content = "text\tlabel\n" + "".join(f'"text {n}\nmore"\t{WORDS[n % 3]}\n' for n in range(30))
+    with pytest.raises(UserError, match=r"if quotes hold fields together, rename the file to d\.csv: 30 rows"):
+        fit_file(tmp_path, "d.tsv", content)
+    assert fit_file(tmp_path, "d.csv", content).task.labels == tuple(sorted(WORDS))
+
+
 def test_the_index_of_pandas_is_not_the_language_of_rows(tmp_path):
     rows = [f"{n},text {n},{n % 2},{n // 2 % 2}" for n in range(60)]
     for header, task in ((",text,good,bad", "multi-label"), (",text,label,other", "classification")):

@@ -67,7 +67,13 @@ def tsv_rows(file: DataFile) -> Numbered:
                 )
             header = checked_header(file, fields)
         elif line:
-            yield from _cells(file, number, header, fields)
+            hint = f"; if quotes hold fields together, rename the file to {_renamed(file)}" if '"' in line else ""
+            yield from _cells(file, number, header, fields, hint)
+
+
+def _renamed(file: DataFile) -> str:
+    """Return the name of a file of tab-separated values by which its quotes are read."""
+    return re.sub(r"\.tsv\b", ".csv", file.path.name, flags=re.IGNORECASE)
 
 
 def _from_first(lines: Lines) -> Lines:
@@ -103,7 +109,7 @@ def _width(line: str, delimiter: str) -> int:
         return 0
 
 
-def _cells(file: DataFile, number: int, header: Sequence[str | None], fields: list[str]) -> Numbered:
+def _cells(file: DataFile, number: int, header: Sequence[str | None], fields: list[str], hint: str = "") -> Numbered:
     width = len(header)
     if width == 1 and len(fields) > 1:
         raise UserError(
@@ -116,4 +122,4 @@ def _cells(file: DataFile, number: int, header: Sequence[str | None], fields: li
         yield number, {name: field for name, field in zip(header, fields, strict=True) if name is not None}
     else:
         reason = f"the row has {len(fields)} fields, the header {width}"
-        file.mistakes.add(file.at(number), f"{reason}; is a delimiter or a line break in a field without quotes?")
+        file.mistakes.add(file.at(number), f"{reason}; is a delimiter or a line break in a field without quotes?{hint}")

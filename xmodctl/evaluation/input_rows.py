@@ -144,7 +144,7 @@ class RowMaker:
         """
         if self.language_column:
             return [self.language_column]
-        if self.task.language_column in raw:
+        if self.task.language_column and self.task.language_column in raw:  # pandas calls the column of its index ""
             return [self.task.language_column]
         names = usual_language_columns(list(raw))
         if len(names) > 1 and self.language is None:
