@@ -16,8 +16,8 @@ from docs.generator.markdown import code
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 
-TIMEOUT = 600
-"""Seconds that a cell may take."""
+TIMEOUT = 1800
+"""Seconds that the start of Python or a cell may take, on a busy machine, too."""
 
 _KEPT = ("text/html", "text/plain", "image/png")
 """Forms of a result that a page shows; the first that a result has."""
@@ -61,9 +61,10 @@ def execute(path: Path) -> dict[str, Any]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
     with TemporaryDirectory() as folder:
         client = NotebookClient(
-            notebook, timeout=TIMEOUT, kernel_name="python3", resources={"metadata": {"path": folder}}
-        )
-        client.execute(env=environment | _SETTINGS | {"XMODCTL_CACHE": f"{folder}/cache"})
+            notebook, timeout=TIMEOUT, startup_timeout=TIMEOUT, kernel_name="python3",
+            resources={"metadata": {"path": folder}},
+        )  # fmt: skip
+        client.execute(env=environment | _SETTINGS | {"XMODCTL_CACHE": f"{folder}/cache", "IPYTHONDIR": folder})
         whole = json.dumps(notebook)
         for name, place in ((f"{folder}/", ""), (f"{root}/", ""), (f"{sys.prefix}/", "")):
             whole = whole.replace(name, place)
