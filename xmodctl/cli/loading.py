@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from xmodctl.core.environment import is_started_by_xmodctl
+
 NEWEST_RUN = "the newest run"
 
 _announced: ContextVar[list[str]] = ContextVar("announced")
@@ -25,7 +27,8 @@ def say_loading(name: object) -> None:
     Every command that loads a model or a tokenizer calls this before its first import, with what the user named: the
     model, or the run.
     """
-    _print(str(name))
+    if not is_started_by_xmodctl():  # the process that started this one has said so
+        _print(str(name))
     _announced.get([]).append(str(name))
 
 

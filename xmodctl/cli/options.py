@@ -107,6 +107,12 @@ Processes = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+ScoringProcesses = Annotated[
+    int,
+    typer.Option(
+        "--processes", metavar="N", min=1, help="Compute in N processes on this machine, which share the rows."
+    ),
+]
 Precision = Annotated[
     str,
     typer.Option(

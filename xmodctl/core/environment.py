@@ -53,6 +53,8 @@ SLURM_TASK = Variable(
 )  # fmt: skip
 WORLD_SIZE = Variable("WORLD_SIZE", "How many processes train together; set by `--processes` and `torchrun`.", "1")
 RANK = Variable("RANK", "Which of these processes this one is; set by `--processes` and `torchrun`.", "0")
+LAUNCH = "xmodctl"
+"""What the names of launches by `--processes` begin with."""
 MASTER = ("MASTER_ADDR", "MASTER_PORT")
 """What a launcher sets to the address of the first process."""
 VARIABLES = (
@@ -68,6 +70,11 @@ VARIABLES = (
 def is_one_of_several() -> bool:
     """Return whether a launcher started this process together with others."""
     return WORLD_SIZE.value not in ("", "1")
+
+
+def is_started_by_xmodctl() -> bool:
+    """Return whether `--processes` started this process."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(f"{LAUNCH}-")
 
 
 class ExitCode(IntEnum):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from xmodctl.adapters.store import choose_all
 from xmodctl.core.events import Notice, warn
 from xmodctl.core.requests import command
+from xmodctl.core.schema import validator
 from xmodctl.evaluation.comparison import LEVEL
 from xmodctl.evaluation.evaluate import data_folder, new_sweep, reading, refuse_nothing, scored_run
 from xmodctl.evaluation.measurements import Measurement, Statistics, by_way, has_own, method, resampled
@@ -14,12 +15,14 @@ from xmodctl.evaluation.notebook import data_frame, html_table
 from xmodctl.evaluation.paired_tests import Pair
 from xmodctl.evaluation.requests import DonorsRequest
 from xmodctl.evaluation.results import Failure, Row
+from xmodctl.evaluation.sharing import Processes, follow, result_of
 from xmodctl.evaluation.targets import donor_targets
 from xmodctl.run.jobs import joined_unless_read_only
 from xmodctl.run.loading import find_base, refuse_unfinished
 from xmodctl.run.run import Run
 from xmodctl.statistics.resampling import Scores
 from xmodctl.statistics.significance import TEST_RESAMPLES, holm
+from xmodctl.training.world import World
 
 if TYPE_CHECKING:
     import pandas
@@ -116,19 +119,33 @@ def donors(request: DonorsRequest) -> DonorMatrix:
     Raises:
         UserError: Nothing can be scored, or an option is wrong.
     """
+    world = World.join()
+    if not world.is_first:
+        value = result_of(follow(world, request.run, request.packages))
+        matrix: DonorMatrix = validator(DonorMatrix).validate_python(value)
+        return matrix
+    with Processes(world).leading() as processes:
+        matrix = _donors(request, processes)
+        processes.result = validator(DonorMatrix).dump_python(matrix, mode="json") if processes.count > 1 else None
+    return matrix
+
+
+def _donors(request: DonorsRequest, processes: Processes) -> DonorMatrix:
+    """Find donors with the processes of which this is the first."""
     listen = request.listen or warn
     run = scored_run(request, {}, listen)
     folder = data_folder(run, request.data, request.split, listen)
     run = reading(run, folder)
     refuse_unfinished(run)
     source = find_base(run)
+    processes.open(run)
     packages = choose_all(request.packages, source)
     targets = donor_targets(
         run, source, request.selection, request.candidate_selection, folder, listen, packages=packages
     )
     # Without an adapter, a text needs one forward pass, whichever adapter it is paired with.
     firsts = list({target.data: target for target in reversed(targets)}.values())[::-1]
-    sweep = new_sweep(request, run, source, folder, packages, listen)
+    sweep = new_sweep(request, run, source, folder, packages, listen, processes)
     with joined_unless_read_only(run.folder, alone=request.on_exists == "redo") as jobs:
         sweep.score(firsts, ("none",), jobs=jobs, wait=True)
         sweep.score([target for target in targets if target not in firsts], jobs=jobs, wait=True)

@@ -1,7 +1,7 @@
 """`xmodctl eval-transfer` as a function: a run scored in other languages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -19,6 +19,7 @@ from xmodctl.evaluation.measurements import Statistics, with_intervals
 from xmodctl.evaluation.requests import DonorsRequest, EvaluationRequest
 from xmodctl.evaluation.results import Failure, Report, Row, read_rows
 from xmodctl.evaluation.results import report as summarize
+from xmodctl.evaluation.sharing import Processes, follow, result_of
 from xmodctl.evaluation.sweep import Sweep
 from xmodctl.evaluation.targets import evaluation_targets
 from xmodctl.evaluation.untrained import untrained_run
@@ -26,6 +27,7 @@ from xmodctl.run.jobs import joined_unless_read_only
 from xmodctl.run.loading import find_base, find_run, refuse_unfinished
 from xmodctl.run.shards import Shard
 from xmodctl.training.masked_lm.mixing import finder
+from xmodctl.training.world import World
 
 if TYPE_CHECKING:
     from xmodctl.adapters.mixtures import Attached
@@ -56,6 +58,23 @@ def evaluate(request: EvaluationRequest) -> Report:
         UserError: Nothing can be scored, or an option is wrong.
         InProgressError: Other jobs are computing some of the scores.
     """
+    world = World.join()
+    if not world.is_first:
+        scored = result_of(follow(world, None if request.task else request.run, request.packages))
+        failures = [Failure(**each) for each in scored["failures"]]
+        return summarize(scored["run"], [Row.from_json(each) for each in scored["rows"]], failures)
+    with Processes(world).leading() as processes:
+        report = _evaluate(request, processes)
+        processes.result = {
+            "run": report.run,
+            "rows": [row.to_json() for row in report.rows],
+            "failures": [asdict(failure) for failure in report.failures],
+        }
+    return report
+
+
+def _evaluate(request: EvaluationRequest, processes: Processes) -> Report:
+    """Score a run with the processes of which this is the first."""
     listen = request.listen or warn
     if request.task is not None:
         request = replace(
@@ -67,12 +86,13 @@ def evaluate(request: EvaluationRequest) -> Report:
     run = reading(run, folder)
     refuse_unfinished(run)
     source = find_base(run)
+    processes.open(run)
     packages = choose_all(request.packages, source)
     _report_packages(request.selection, source, packages, listen)
     selection, attached = _mixed(request, run, source, packages, listen)
     split = as_split(request.split)
     chosen = evaluation_targets(run, source, selection, folder, split, listen, packages=attached)
-    sweep = new_sweep(request, run, source, folder, attached, listen)
+    sweep = new_sweep(request, run, source, folder, attached, listen, processes)
     sweep.unasked = chosen.unasked
     shard = Shard.chosen(request.shard, listen)
     alone = request.on_exists == "redo" and shard.count == 1
@@ -162,6 +182,7 @@ def new_sweep(
     folder: Path | None,
     packages: "Sequence[Attached]",
     listen: Listener,
+    processes: Processes,
 ) -> Sweep:
     """Return a sweep that follows a request."""
     read_as = dict(request.overrides or {}) if isinstance(request, EvaluationRequest) else {}
@@ -179,6 +200,7 @@ def new_sweep(
         packages=packages,
         own_task=find_run(run.folder).plan.task if read_as else None,
         read_as=" ".join(sorted(as_overrides(read_as))),
+        processes=processes,
     )
 
 

@@ -1,6 +1,6 @@
 """What a model makes of encoded rows: the logits of its head, or the vectors of both texts of a pair."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,18 +9,17 @@ from xmodctl.adapters.attaching import available_languages
 from xmodctl.core.encoded import Encoded
 from xmodctl.data import Rows
 from xmodctl.data.encoding import encode
+from xmodctl.evaluation.sharing import Work
 from xmodctl.kinds import KINDS, Kind
 from xmodctl.kinds.sentence_pairs import SIDE
 from xmodctl.languages import resolve
-from xmodctl.model.inference import logits_of
-from xmodctl.model.precision import Precision
 from xmodctl.run.plan import Plan
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from xmodctl.adapters.mixtures import Attached
-    from xmodctl.model import Source, Xmod
+    from xmodctl.model import Source
 
 
 def encodings_of(
@@ -46,41 +45,29 @@ def pair_adapter(plan: Plan, code: str, source: "Source", packages: "Sequence[At
     return plan.source_languages[0] if KINDS[plan.task.kind].pair_in_source else None
 
 
-def outputs_of(
-    model: "Xmod",
-    encodings: Mapping[str | None, Encoded],
-    adapters: tuple[str | None, str | None],
-    plan: Plan,
-    *,
-    precision: Precision,
-    pad_id: int,
-    on_batch: Callable[[int], None],
-) -> list[np.ndarray]:
-    """Return the logits of each unit, or its vector if the run scores vectors; the first adapter is active then.
+def works_of(
+    encodings: Mapping[str | None, Encoded], adapters: tuple[str | None, str | None], plan: Plan, *, pad_id: int
+) -> list[Work]:
+    """Return what computes the logits of each unit, or its vector if the run scores vectors.
 
     Args:
-        model: The model.
         encodings: The encoding for each adapter.
-        adapters: The adapters of a row, or of `text` and `text_pair`.
+        adapters: The adapters of a row, or of `text` and `text_pair`; that of the last work is the first of them.
         plan: The plan of the run.
-        precision: The precision of matrix products.
         pad_id: The id of the padding token.
-        on_batch: Called after each batch with the number of its units.
     """
     adapter, pair_adapter = adapters
     if plan.vectors is None:
-        model.use(adapter)
-        return logits_of(model, encodings[adapter], precision=precision, pad_id=pad_id, on_batch=on_batch)
-    from xmodctl.model.embedding import Pooling, vectors_of
+        return [Work(encodings[adapter], adapter, pad_id)]
+    from xmodctl.model.embedding import Pooling
 
     pooling = Pooling(plan.vectors.pooling, plan.vectors.layer)
-    outputs: dict[int, np.ndarray] = {}
-    for side, language in ((1, pair_adapter), (0, adapter)):
-        model.use(language)
-        encoded = encodings[language]
-        units = np.flatnonzero(encoded.scalars[SIDE] == side)
-        vectors = vectors_of(
-            model, encoded, pooling, precision=precision, pad_id=pad_id, on_batch=on_batch, chosen=units
-        )
-        outputs |= dict(zip(units.tolist(), vectors, strict=True))
-    return [outputs[unit] for unit in range(len(outputs))]
+    return [
+        Work(encodings[way], way, pad_id, pooling, np.flatnonzero(encodings[way].scalars[SIDE] == side))
+        for side, way in ((1, pair_adapter), (0, adapter))
+    ]
+
+
+def joined(outputs: Sequence[Sequence[np.ndarray | None]]) -> list[np.ndarray]:
+    """Return the output of each unit, which one of the works has computed."""
+    return [next(output for output in unit if output is not None) for unit in zip(*outputs, strict=True)]

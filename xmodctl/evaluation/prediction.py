@@ -19,17 +19,22 @@ from xmodctl.core.requests import command
 from xmodctl.evaluation.input_rows import RowMaker, input_rows
 from xmodctl.evaluation.output_tables import check_suffix, write_rows
 from xmodctl.evaluation.requests import PredictRequest
-from xmodctl.evaluation.routed_input import AdapterNames, activate, by_adapter, in_parts, with_input
+from xmodctl.evaluation.routed_input import AdapterNames, by_adapter, in_parts, several, with_input
+from xmodctl.evaluation.sharing import Processes, Work, follow
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
-from xmodctl.model.inference import logits_of
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.loading import chosen_seed, find_base, find_run
 from xmodctl.run.trained import Trained
 from xmodctl.run.written import check_output
+from xmodctl.training.world import World
 
 if TYPE_CHECKING:
+    import datasets
     from transformers import PreTrainedTokenizerBase
+
+PARTS_PER_PROCESS = 2
+"""Parts of the input that several processes share at a time, for each of them."""
 
 
 @dataclass(frozen=True)
@@ -50,39 +55,59 @@ class Labeler:
     recipe: Recipe
     precision: Precision
     rows_at_a_time: int  # a part has at most this many rows
+    processes: Processes
 
     def __call__(self, rows: Iterable[InputRow]) -> Iterator[LabeledPart]:
         """Yield the predictions part by part, in order.
 
         If reading fails, the rows before the failure are yielded first.
         """
-        for part in in_parts(rows, self.rows_at_a_time):
-            yield self._label(part)
+        together = 1 if self.processes.count == 1 else PARTS_PER_PROCESS * self.processes.count
+        with self.processes.leading():
+            for parts in several(in_parts(rows, self.rows_at_a_time), together):
+                yield from self._label(parts)
 
-    def _label(self, part: Sequence[InputRow]) -> LabeledPart:
-        """Label rows language by language, and return them in their order."""
-        labeled: dict[int, dict[str, Any]] = {}
-        truncated = 0
-        for adapter, numbers in by_adapter(part):
-            predictions, cut = self._label_through(adapter, [part[number] for number in numbers])
-            labeled |= dict(zip(numbers, predictions, strict=True))
-            truncated += cut
-        rows = (with_input(labeled[number], row.written) for number, row in enumerate(part))
-        return LabeledPart(tuple(rows), truncated)
+    def _label(self, parts: Sequence[Sequence[InputRow]]) -> Iterator[LabeledPart]:
+        """Label rows language by language, and yield them in their order."""
+        pieces = [
+            self._encoded(adapter, [part[number] for number in numbers], numbers)
+            for part in parts
+            for adapter, numbers in by_adapter(part)
+        ]
+        works = [piece.work for piece in pieces]
+        labeled = zip(pieces, self.processes.compute(self.trained.model, works, self.precision, keep=True), strict=True)
+        for part in parts:
+            rows: dict[int, dict[str, Any]] = {}
+            truncated = 0
+            while len(rows) < len(part):
+                piece, logits = next(labeled)
+                kind = KINDS[self.task.kind]
+                written = kind.write_predictions(logits, piece.work.encoded, piece.table, self.task, piece.lines)
+                rows |= dict(zip(piece.numbers, written, strict=True))
+                truncated += piece.work.encoded.counts["truncated"]
+            yield LabeledPart(
+                tuple(with_input(rows[number], row.written) for number, row in enumerate(part)), truncated
+            )
 
-    def _label_through(self, adapter: str, part: Sequence[InputRow]) -> tuple[list[dict[str, Any]], int]:
-        """Return the predictions of rows in one language, and how many rows are truncated."""
+    def _encoded(self, adapter: str, lines: Sequence[InputRow], numbers: Sequence[int]) -> "_Piece":
+        """Return rows in one language with their encoding."""
         import datasets
 
-        model = self.trained.model
-        activate(model, adapter)
         tokenizer = self.tokenizers.get(adapter, self.tokenizers[None])
-        table = datasets.Dataset.from_list([line.row for line in part])
+        table = datasets.Dataset.from_list([line.row for line in lines])
         kind = KINDS[self.task.kind]
         encoded = kind.encode(table, tokenizer, max_length=self.recipe.max_length, stride=self.recipe.overlap)
-        logits = logits_of(model, encoded, precision=self.precision, pad_id=tokenizer.pad_token_id)
-        written = kind.write_predictions(logits, encoded, table, self.task, part)
-        return list(written), encoded.counts["truncated"]
+        return _Piece(numbers, lines, table, Work(encoded, adapter, int(tokenizer.pad_token_id)))
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The rows of a part that go through one adapter."""
+
+    numbers: Sequence[int]  # in the part
+    lines: Sequence[InputRow]
+    table: "datasets.Dataset"
+    work: Work
 
 
 class Predictions:
@@ -91,9 +116,12 @@ class Predictions:
     Iterating raises a `UserError` at a row that cannot be used, after the predictions of the rows before it.
     """
 
-    def __init__(self, parts: Iterator[LabeledPart], source: str | Path | None = None) -> None:
+    def __init__(
+        self, parts: Iterator[LabeledPart], source: str | Path | None = None, *, is_first: bool = True
+    ) -> None:
         self._parts = parts
         self._source = source
+        self._is_first = is_first
         self.count = 0
         """Rows labeled so far."""
         self.truncated = 0
@@ -119,6 +147,9 @@ class Predictions:
             UserError: `path` is the input. Or a row cannot be used: then the predictions before it are in a file beside
                 `path`, ending in .partial.
         """
+        if not self._is_first:
+            list(self.parts())
+            return
         path = Path(path)
         check_predictions_output(path, self._source)
         with whole_file(path) as part:
@@ -154,6 +185,9 @@ def predict(request: PredictRequest) -> Predictions:
         UserError: The run is not trained, has no such seed, the model lacks the language, or the first row of a
             file cannot be used. All of this is found before the model is loaded.
     """
+    world = World.join()
+    if not world.is_first:
+        return Predictions(_followed(world, request), is_first=False)
     listen = request.listen or warn
     run = find_run(request.run)
     if request.run is None:
@@ -169,6 +203,7 @@ def predict(request: PredictRequest) -> Predictions:
         remedy = f"its vectors of the same rows: xmodctl embed --run {run.folder}"
         raise UserError(f"{run.folder} scores vectors, and predicts nothing; {remedy}")
     source = find_base(run)
+    (processes := Processes(world)).open(run)
     lang, packages = one_adapter(request.lang or "", source, choose_all(request.packages, source), listen)
     languages = available_languages(source, packages)
     adapter_of = AdapterNames(languages, run.plan.model, source.open_languages, listen)
@@ -182,9 +217,23 @@ def predict(request: PredictRequest) -> Predictions:
     adapter = adapter or (first.adapter if first else run.plan.source_languages[0])
     listen(ModelLoading(run.plan.model))
     precision = resolve_precision(request.precision)
+    processes.load(run, seed, adapter, packages, "fp32")  # how weights are stored, as here
     trained = Trained.load(run, source, seed, adapter, packages=packages)
     tokenizers = load_tokenizers(source, packages)
-    task = trained.settled(run.plan.task)
-    label = Labeler(trained, tokenizers, task, run.plan.recipe, precision, request.rows_at_a_time)
+    label = Labeler(
+        trained,
+        tokenizers,
+        trained.settled(run.plan.task),
+        run.plan.recipe,
+        precision,
+        request.rows_at_a_time,
+        processes,
+    )
     parts = label(chain([] if first is None else [first], rows))
     return Predictions(parts, source=request.inputs if isinstance(request.inputs, str | Path) else None)
+
+
+def _followed(world: World, request: PredictRequest) -> Iterator[LabeledPart]:
+    """Compute what the first process sends; it alone has predictions."""
+    follow(world, request.run, request.packages)
+    yield from ()

@@ -62,6 +62,23 @@ def in_parts(rows: Iterable[InputRow], most_rows: int) -> Iterator[Sequence[Inpu
         yield part
 
 
+def several(parts: Iterable[Sequence[InputRow]], count: int) -> Iterator[Sequence[Sequence[InputRow]]]:
+    """Yield so many parts at a time. If reading fails, those before the failure are yielded first."""
+    waiting: list[Sequence[InputRow]] = []
+    try:
+        for part in parts:
+            waiting.append(part)
+            if len(waiting) == count:
+                yield waiting
+                waiting = []
+    except UserError:
+        if waiting:
+            yield waiting
+        raise
+    if waiting:
+        yield waiting
+
+
 def by_adapter(part: Sequence[InputRow]) -> Iterator[tuple[str, list[int]]]:
     """Yield each adapter of a part with the numbers of its rows."""
     for adapter in dict.fromkeys(row.adapter for row in part):

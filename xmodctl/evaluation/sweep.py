@@ -30,9 +30,10 @@ from xmodctl.data import Rows
 from xmodctl.evaluation.agreement import disagreement
 from xmodctl.evaluation.example_statistics import ExampleStatistics, cache_example_statistics
 from xmodctl.evaluation.measurements import Statistics
-from xmodctl.evaluation.outputs import outputs_of, pair_adapter
+from xmodctl.evaluation.outputs import pair_adapter
 from xmodctl.evaluation.results import Failure, Row, write_predictions
 from xmodctl.evaluation.row_order import count_rows, put_in_order
+from xmodctl.evaluation.sharing import Processes
 from xmodctl.evaluation.stored_rows import StoredRows
 from xmodctl.evaluation.sweep_data import SweepData
 from xmodctl.evaluation.sweep_model import SweepModel
@@ -93,6 +94,7 @@ class Sweep:
     unasked: Sequence[Target] = ()
     own_task: Task | None = None  # the task with the run's own settings; None is the task of `run`
     read_as: str = ""  # what is set for reading the data, in place of the run's own settings
+    processes: Processes = field(default_factory=Processes)  # that compute its outputs
     rows: list[Row] = field(default_factory=list)  # all scores, in the order of scoring
     failures: list[Failure] = field(default_factory=list)
     statistics: Statistics = field(default_factory=dict)  # of the scores computed here, by `Row.key`
@@ -102,7 +104,7 @@ class Sweep:
         self.kind = KINDS[self.task.kind]
         self._stored = StoredRows(self.run)
         self._packages: dict[str | None, Attached] = {package.language: package for package in self.packages}
-        self._model = SweepModel(self.run, self.source, self.packages, self.precision)
+        self._model = SweepModel(self.run, self.source, self.packages, self.precision, self.processes)
         self._data = SweepData(self.task, self.own_task, self.split, self.folder, self.limit)
         self._failed: set[tuple[int, Target]] = set()
         self._absent: set[str] = set()  # reasons that were reported
@@ -221,14 +223,9 @@ class Sweep:
         started = perf_counter()
         adapter = self._adapter(target, control)
         encoded = encodings[adapter]
-        logits = outputs_of(
-            trained.model,
-            encodings,
-            (adapter, pair_adapter(self.run.plan, target.data, self.source, self.packages) or adapter),
-            self.run.plan,
-            precision=self._model.precision,
-            pad_id=self._model.pad_id,
-            on_batch=lambda units: self.listen(BatchScored(units)),
+        pair = pair_adapter(self.run.plan, target.data, self.source, self.packages)
+        logits = self._model.outputs(
+            encodings, (adapter, pair or adapter), lambda units: self.listen(BatchScored(units))
         )
         task = trained.settled(self.task)
         predictions, counts, metrics = score_predictions(self.kind, task, rows.table, rows.language, encoded, logits)

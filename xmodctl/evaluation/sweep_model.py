@@ -1,10 +1,15 @@
 """The model of a sweep, its tokenizers, and its precision: each is made when it is first needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from xmodctl.adapters.attaching import load_tokenizers
+from xmodctl.core.encoded import Encoded
+from xmodctl.evaluation.outputs import joined, works_of
+from xmodctl.evaluation.sharing import Processes
 from xmodctl.languages import Target
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.run import Run
@@ -25,9 +30,13 @@ class SweepModel:
         source: Its base model.
         packages: Adapters of languages that the base model lacks.
         precision: auto, fp32, tf32, bf16, or fp16; a device that lacks it is refused at once.
+        processes: Those that compute its outputs.
     """
 
-    def __init__(self, run: Run, source: "Source", packages: "Sequence[Attached]", precision: str) -> None:
+    def __init__(
+        self, run: Run, source: "Source", packages: "Sequence[Attached]", precision: str, processes: Processes
+    ) -> None:
+        self.processes = processes
         self.run, self.source, self.packages, self.requested = run, source, tuple(packages), precision
         self.trained: Trained | None = None
         if precision not in ("auto", "fp32"):
@@ -56,6 +65,24 @@ class SweepModel:
         """Return the model of a seed; that of the last seed is in memory."""
         if self.trained is None or self.trained.seed != seed:
             self.trained = None
+            self.processes.load(self.run, seed, target.adapter, self.packages, self.precision)
             self.trained = Trained.load(self.run, self.source, seed, target.adapter, packages=self.packages)
             self.trained.model.store_for_scoring(self.precision)
         return self.trained
+
+    def outputs(
+        self,
+        encodings: Mapping[str | None, Encoded],
+        adapters: tuple[str | None, str | None],
+        on_batch: Callable[[int], None],
+    ) -> list[np.ndarray]:
+        """Return the logits of each unit, or its vector if the run scores vectors; the first adapter is active then.
+
+        Args:
+            encodings: The encoding for each adapter.
+            adapters: The adapters of a row, or of `text` and `text_pair`.
+            on_batch: Called after each batch with the number of its units.
+        """
+        assert self.trained is not None
+        works = works_of(encodings, adapters, self.run.plan, pad_id=self.pad_id)
+        return joined(self.processes.compute(self.trained.model, works, self.precision, on_batch=on_batch))

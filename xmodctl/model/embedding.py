@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
-from xmodctl.model.batches import collate, evaluation_batches
+from xmodctl.model.batches import collate
 from xmodctl.model.engine import Xmod
-from xmodctl.model.inference import TOKENS_PER_STEP, predicting
+from xmodctl.model.inference import batches_of, predicting
 from xmodctl.model.memory import in_halves
 from xmodctl.model.modules import routed
 from xmodctl.model.precision import Precision
@@ -53,9 +53,8 @@ def vectors_of(
     precision: Precision,
     pad_id: int,
     on_batch: Callable[[int], None] | None = None,
-    chosen: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
-    """Return the vector of each chosen sequence, shape (sequences, dimensions), whatever head the model has.
+    """Return the vector of each sequence, shape (sequences, dimensions), whatever head the model has.
 
     Args:
         model: The model, with the adapter of the text's language active.
@@ -64,31 +63,46 @@ def vectors_of(
         precision: The precision of matrix products.
         pad_id: The id of the padding token.
         on_batch: Called after each batch with the number of its sequences.
-        chosen: The numbers of the sequences; None is all.
 
     Raises:
         UserError: Memory does not hold a single sequence; larger batches are halved.
     """
-    chosen = np.arange(len(encoded)) if chosen is None else chosen
-    lengths = encoded.lengths[chosen]
-    vectors = np.zeros((len(chosen), model.module.config.hidden_size), dtype=np.float32)
+    vectors = np.zeros((len(encoded), model.module.config.hidden_size), dtype=np.float32)
+    batches = batches_of(encoded)
+    for units, values in vectors_in(model, encoded, pooling, batches, precision=precision, pad_id=pad_id):
+        vectors[units] = values
+        if on_batch:
+            on_batch(len(units))
+    return vectors
+
+
+def vectors_in(
+    model: Xmod,
+    encoded: Encoded,
+    pooling: Pooling,
+    batches: Iterable[NDArray[np.int64]],
+    *,
+    precision: Precision,
+    pad_id: int,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield the numbers of the sequences of each batch, and their vectors.
+
+    Raises:
+        UserError: Memory does not hold a single sequence; larger batches are halved.
+    """
 
     def vectors_of_batch(units: NDArray[np.int64]) -> Tensor:
-        batch = collate(encoded, chosen[units], pad_id=pad_id)
+        batch = collate(encoded, units, pad_id=pad_id)
         inputs = on_device({name: batch[name] for name in ("input_ids", "attention_mask")}, model.device)
         with predicting(model.device, precision), _whole_sequences(model):
             hidden = _hidden_states(model, inputs, pooling.layer).float()
         return pooled(hidden, inputs["attention_mask"], pooling)
 
-    batches = evaluation_batches(lengths, tokens_per_step=TOKENS_PER_STEP)
     computed = in_halves(
-        batches, lengths, model.batch_limit, vectors_of_batch, device=model.device, shorter="--max-length "
+        batches, encoded.lengths, model.batch_limit, vectors_of_batch, device=model.device, shorter="--max-length "
     )
     for units, values in one_behind(computed, model.device):
-        vectors[units] = values.cpu().numpy()
-        if on_batch:
-            on_batch(len(units))
-    return vectors
+        yield units, values.cpu().numpy()
 
 
 def pooled(hidden: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:

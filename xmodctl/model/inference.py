@@ -1,10 +1,11 @@
 """Inference: the logits of encoded rows, without gradients, in the precision you ask for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xmodctl.core.encoded import Encoded
 from xmodctl.model.batches import collate, evaluation_batches
@@ -37,18 +38,28 @@ def predicting(device: "torch.device", precision: Precision) -> Iterator[None]:
         yield
 
 
+def batches_of(
+    encoded: Encoded, chosen: NDArray[np.int64] | None = None, *, tokens: int = TOKENS_PER_STEP
+) -> list[NDArray[np.int64]]:
+    """Return the batches of inference: the numbers of the units of each, of all units or of the chosen ones."""
+    units = np.arange(len(encoded)) if chosen is None else chosen
+    batches = evaluation_batches(encoded.lengths[units], choices=encoded.sizes[units], tokens_per_step=tokens)
+    return [units[batch] for batch in batches]
+
+
 def predict(
     model: "Xmod",
     encoded: Encoded,
     *,
     precision: Precision,
     pad_id: int,
+    batches: Iterable[NDArray[np.int64]] | None = None,
     tokens: int = TOKENS_PER_STEP,
     shorter: str = "",
-) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Yield the numbers of the units of each batch and their logits; the longest units come first.
 
-    Batches that memory does not hold are halved.
+    Batches that memory does not hold are halved. Without `batches`, these are those of all units.
 
     Raises:
         UserError: Memory does not hold a single unit.
@@ -59,7 +70,7 @@ def predict(
     model.leave_padding_out()
     model.module.eval()
 
-    def logits_of_batch(units: np.ndarray) -> "torch.Tensor":
+    def logits_of_batch(units: NDArray[np.int64]) -> "torch.Tensor":
         batch = collate(encoded, units, pad_id=pad_id)
         inputs = on_device({name: batch[name] for name in ("input_ids", "attention_mask")}, device)
         with predicting(device, precision):
@@ -69,10 +80,10 @@ def predict(
             logits = torch.stack(spans, dim=-1) if spans else outputs.logits
         return logits.float()
 
-    batches = evaluation_batches(encoded.lengths, choices=encoded.sizes, tokens_per_step=tokens)
+    batches = batches_of(encoded, tokens=tokens) if batches is None else batches
     computed = in_halves(batches, encoded.lengths, model.batch_limit, logits_of_batch, device=device, shorter=shorter)
-    for units, logits in one_behind(computed, device):
-        yield units, list(logits.cpu().numpy())
+    for units, values in one_behind(computed, device):
+        yield units, values.cpu().numpy()
 
 
 def logits_of(

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from xmodctl.core.environment import WORLD_SIZE, is_one_of_several
+from xmodctl.core.environment import LAUNCH, WORLD_SIZE, is_one_of_several
 from xmodctl.core.errors import UserError
 from xmodctl.core.signals import STOPPING, exit_code
 
@@ -43,7 +43,7 @@ def launch(words: Sequence[str], processes: int) -> int:
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=processes,
-        run_id=f"xmodctl-{os.getpid()}",
+        run_id=f"{LAUNCH}-{os.getpid()}",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         local_addr="localhost",

@@ -1,10 +1,11 @@
-"""The processes that train together: each computes its share of every batch, and all take the same step.
+"""The processes that work together: each computes its share of every batch, and all take the same step.
 
 Gradients are added up, not averaged: each process weights its rows by their share of the whole batch's loss terms. The
 first process alone writes files and draws; the others follow it.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -137,18 +138,53 @@ class World:
         Raises:
             LostProcessError: Another process has ended.
         """
+        return self.message(value)[0]
+
+    def message(self, value: Any, arrays: Sequence[np.ndarray] = ()) -> tuple[Any, list[np.ndarray]]:
+        """Return the first process's JSON value and arrays in every process; those of the others are not used.
+
+        Raises:
+            LostProcessError: Another process has ended.
+        """
         if self.size == 1:
-            return value
+            return value, list(arrays)
         import torch
         import torch.distributed as dist
 
-        text = np.frombuffer(json.dumps(value).encode() if self.is_first else b"", dtype=np.uint8)
-        length = torch.tensor([len(text)])
+        content = torch.from_numpy(_packed(value, arrays)) if self.is_first else torch.empty(0, dtype=torch.uint8)
+        length = torch.tensor([len(content)])
         with _noticing_losses():
             dist.broadcast(length, 0)
-            content = torch.from_numpy(text.copy()) if self.is_first else torch.empty(int(length), dtype=torch.uint8)
+            content = content if self.is_first else torch.empty(int(length), dtype=torch.uint8)
             dist.broadcast(content, 0)
-        return json.loads(bytes(content.numpy()))
+        return _unpacked(content.numpy())
+
+    def gather(self, value: Any, arrays: Sequence[np.ndarray]) -> list[tuple[Any, list[np.ndarray]]]:
+        """Return the JSON values and arrays of all processes in the first one, by rank; nothing in the others.
+
+        Raises:
+            LostProcessError: Another process has ended.
+        """
+        if self.size == 1:
+            return [(value, list(arrays))]
+        import torch
+        import torch.distributed as dist
+
+        if not self.is_first:
+            content = torch.from_numpy(_packed(value, arrays))
+            with _noticing_losses():
+                dist.send(torch.tensor([len(content)]), 0)
+                dist.send(content, 0)
+            return []
+        gathered = [(value, list(arrays))]
+        for rank in range(1, self.size):
+            length = torch.zeros(1, dtype=torch.int64)
+            with _noticing_losses():
+                dist.recv(length, rank)
+                content = torch.empty(int(length), dtype=torch.uint8)
+                dist.recv(content, rank)
+            gathered.append(_unpacked(content.numpy()))
+        return gathered
 
     def wait(self) -> None:
         """Wait for the first process.
@@ -180,6 +216,25 @@ def _number(name: str, default: int) -> int:
         return int(text)
     except ValueError:
         raise UserError(f"{name}={text} is not a number; start the command with torchrun, or unset {name}") from None
+
+
+def _packed(value: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a JSON value and arrays as bytes."""
+    head = json.dumps([value, [(array.dtype.str, array.shape) for array in arrays]]).encode()
+    parts = [np.array([len(head)]).view(np.uint8), np.frombuffer(head, dtype=np.uint8)]
+    return np.concatenate([*parts, *(np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays)])
+
+
+def _unpacked(content: np.ndarray) -> tuple[Any, list[np.ndarray]]:
+    """Return what was packed."""
+    start = 8 + int(content[:8].view(np.int64)[0])
+    value, shapes = json.loads(bytes(content[8:start]))
+    arrays = []
+    for kind, shape in shapes:
+        end = start + np.dtype(kind).itemsize * math.prod(shape)
+        arrays.append(np.frombuffer(content[start:end].tobytes(), dtype=kind).reshape(shape))
+        start = end
+    return value, arrays
 
 
 def _connect(rank: int, size: int) -> None:

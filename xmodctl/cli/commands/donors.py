@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.launching import launch_unless_launched
 from xmodctl.cli.loading import NEWEST_RUN, say_loading
 from xmodctl.cli.options import OUTPUT
 
@@ -43,6 +44,7 @@ OnExisting = Annotated[
 
 
 def donors(
+    ctx: typer.Context,
     langs: TextLanguages,
     adapters: Candidates = None,
     run: options.RunFolder = None,
@@ -52,6 +54,7 @@ def donors(
     data: options.RunData = None,
     language_column: options.LanguageColumn = None,
     limit: options.Limit = None,
+    processes: options.ScoringProcesses = 1,
     on_exists: OnExisting = "missing",
     json: options.Json = False,
 ) -> None:
@@ -70,6 +73,7 @@ def donors(
     - `xmodctl donors --langs zu --adapters zu_ZA,sw_KE --adapter runs/add-zu_ZA-xmod-base-1a2b3c/seed-1/zu_ZA`
     """
     say_loading(run or NEWEST_RUN)
+    launch_unless_launched(ctx, processes)
     from xmodctl.cli import display
     from xmodctl.cli.commands.eval_transfer import fail_if_any
     from xmodctl.cli.drawing import Drawing

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.launching import launch_unless_launched
 from xmodctl.cli.loading import NEWEST_RUN, say_loading
 from xmodctl.cli.options import DATA
 
@@ -61,6 +62,7 @@ MixText = Annotated[
 
 
 def eval_transfer(
+    ctx: typer.Context,
     langs: options.Languages,
     run: options.RunFolder = None,
     task: UntrainedTask = None,
@@ -74,6 +76,7 @@ def eval_transfer(
     overrides: DataOverrides = None,
     mix_text: MixText = None,
     limit: options.Limit = None,
+    processes: options.ScoringProcesses = 1,
     on_exists: options.OnExistingScores = "missing",
     out: options.RunOut = None,
     shard: options.Shard = None,
@@ -101,6 +104,7 @@ def eval_transfer(
     - `xmodctl eval-transfer --adapter runs/zu_ZA --langs zu --data masakhaner/zu --set labels_mapped.DATE=O`
     """
     say_loading(run or model or NEWEST_RUN)
+    launch_unless_launched(ctx, processes)
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.sweep_progress import SweepProgress
     from xmodctl.core.schema import parse_override

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.launching import is_follower, launch_unless_launched
 from xmodctl.cli.loading import NEWEST_RUN, say_loading
 from xmodctl.cli.options import DATA, OUTPUT
 from xmodctl.core.arguments import INPUT_FORMATS
@@ -36,6 +37,7 @@ Out = Annotated[
 
 
 def predict(
+    ctx: typer.Context,
     file: File = "-",
     lang: options.TextLanguage = None,
     text: options.Texts = None,
@@ -46,6 +48,7 @@ def predict(
     format_: Format = None,
     language_column: options.LanguageColumn = None,
     keep_input: options.KeepInput = False,
+    processes: options.ScoringProcesses = 1,
     out: Out = None,
 ) -> None:
     """Predict labels or answers in any language of the model, row by row.
@@ -68,6 +71,7 @@ def predict(
     - `zcat texts.txt.gz | xmodctl predict --lang sw_KE > labels.jsonl`
     """
     say_loading(run or NEWEST_RUN)
+    launch_unless_launched(ctx, processes)
     from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
     from xmodctl.cli.sweep_progress import SweepProgress
@@ -78,7 +82,7 @@ def predict(
 
     if text and file != "-":
         raise UserError("give --text or FILE, not both")
-    if out is not None:
+    if out is not None and not is_follower():
         check_predictions_output(out, file if not text else None)
     inputs = [{"text": each} for each in text] if text else file
     with Drawing(SweepProgress) as draw:
@@ -90,6 +94,5 @@ def predict(
         predictions.write(out)
     elif not display.show_parts(predictions.parts()):
         return
-    cut = predictions.truncated
-    truncated = f", {cut:,} truncated to max_length" if cut else ""
+    truncated = f", {cut:,} truncated to max_length" if (cut := predictions.truncated) else ""
     display.note(f"predicted {counted(predictions.count, 'row')}{truncated}")
