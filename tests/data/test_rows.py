@@ -345,7 +345,7 @@ def test_the_missing_column_is_told_once_also_for_csv_and_parquet(tmp_path, nli)
         ({"label": True}, "`label` is true; the labels are"),
         ({"label": None}, "`label` is empty (null)"),
         ({"label": 0.5}, "`label` is 0.5; labels are classes (for numbers: `kind: text-regression`)"),
-        ({"label": ["neutral"]}, "`label` is [\"neutral\"]; the labels are"),
+        ({"label": ["a", "b"]}, "`label` is [\"a\", \"b\"]; each text has one label here"),
         ({"premise": ""}, "`premise` is empty"),
         ({"premise": " \u3000\n"}, "`premise` is empty"),
         ({"premise": None}, "`premise` is empty (null)"),
