@@ -6,10 +6,12 @@ once, the others are never cast again, take half the memory, and give the same b
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from xmodctl.model.precision import Precision, narrow_type
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def store_narrow(module: nn.Module, precision: Precision, *, trained: bool = False) -> None:
@@ -22,6 +24,8 @@ def store_narrow(module: nn.Module, precision: Precision, *, trained: bool = Fal
         precision: What matrix products are computed in.
         trained: Also store the weights that can train: nothing will.
     """
+    from torch import nn
+
     dtype = narrow_type(precision)
     if dtype is None:
         return
@@ -35,4 +39,6 @@ def store_narrow(module: nn.Module, precision: Precision, *, trained: bool = Fal
 
 def use_tf32(precision: Precision) -> None:
     """Let CUDA round the operands of fp32 products to TF32, if that is the precision, and else keep it from it."""
+    import torch
+
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
