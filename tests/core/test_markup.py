@@ -1,6 +1,6 @@
 """Markup is found in text and removed from it, also where it runs over several lines."""
 
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -102,11 +102,11 @@ def test_one_text_of_several_lines_is_stripped_as_a_whole():
 )  # fmt: skip
 def test_removal_takes_time_in_proportion_to_the_text_whatever_it_is(part):
     text = part * (100_000 // len(part))
-    started = perf_counter()
+    begin = process_time()
     MARKUP.search(text[:2_000])
     without_markup(text)
     stripped(*(text[start : start + 2_000] for start in range(0, len(text), 2_000)))
-    assert perf_counter() - started < 5
+    assert process_time() - begin < 60  # a quadratic removal takes minutes
 
 
 PARTS = st.sampled_from(

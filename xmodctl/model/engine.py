@@ -26,7 +26,7 @@ from xmodctl.model.modules import RoutedMaskedLM, RoutedModel, RoutedQuestionAns
 from xmodctl.model.precision import Precision
 from xmodctl.model.routing import RoutedOutput
 from xmodctl.model.source import Source, check_languages
-from xmodctl.model.storing import store_narrow, use_tf32
+from xmodctl.model.storing import store_narrow
 from xmodctl.model.weights import CheckpointTensors
 
 if TYPE_CHECKING:
@@ -173,7 +173,6 @@ class Xmod:
 
     def store_for_scoring(self, precision: Precision) -> None:
         """On an accelerator, store weights as scoring reads them (`storing.py`); nothing can train afterwards."""
-        use_tf32(precision)
         if self.device.type != "cpu":
             self.stored = precision
             store_narrow(self.module, precision, trained=True)

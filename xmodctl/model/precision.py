@@ -56,9 +56,14 @@ def narrow_type(precision: Precision) -> "torch.dtype | None":
 
 
 def autocast(device: "torch.device", precision: Precision) -> AbstractContextManager[None]:
-    """Return a context in which matrix products are computed in this precision."""
+    """Return a context in which matrix products are computed in this precision.
+
+    Whether CUDA rounds the operands of fp32 products to TF32 is a setting of the process. It stays until the next call,
+    so that the backward pass computes as the forward pass did.
+    """
     import torch
 
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     dtype = narrow_type(precision)
     context: AbstractContextManager[None] = torch.autocast(device.type, dtype, enabled=dtype is not None)
     return context

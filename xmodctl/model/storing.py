@@ -35,10 +35,3 @@ def store_narrow(module: nn.Module, precision: Precision, *, trained: bool = Fal
             for parameter in part.parameters(recurse=False):
                 if trained or not parameter.requires_grad:
                     parameter.data = parameter.data.to(dtype)
-
-
-def use_tf32(precision: Precision) -> None:
-    """Let CUDA round the operands of fp32 products to TF32, if that is the precision, and else keep it from it."""
-    import torch
-
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"

@@ -19,7 +19,7 @@ from xmodctl.model.inference import best_device
 from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
 from xmodctl.model.parts import Part, computing
 from xmodctl.model.precision import Precision, autocast
-from xmodctl.model.storing import store_narrow, use_tf32
+from xmodctl.model.storing import store_narrow
 from xmodctl.model.transfer import HOST, on_device
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
@@ -93,7 +93,6 @@ class Training:
         self.device = torch.device(best_device())
         self.readings = Readings.of(self.device)
         self.module = model.module.to(self.device)
-        use_tf32(precision)
         if self.stores_narrow and self.device.type != "cpu":
             store_narrow(self.module, precision)
         self.optimizer = adamw(self.module, recipe)
