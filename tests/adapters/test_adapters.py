@@ -281,8 +281,9 @@ def test_a_merged_model_has_the_new_language_and_every_tensor_that_was_there(bas
     # It is the same base: packages made for the one fit the other.
     check_fits(german, merged)
     check_fits(extract(merged, "zu_ZA", tmp_path / "again"), base)
-    with pytest.raises(UserError, match="not an empty folder"):
-        merge_packages(base, [package], merged.folder)
+    merge_packages(base, [package], merged.folder)  # it holds the same files already
+    with pytest.raises(UserError, match=r"not an empty folder, and config.json in it is not as this command writes it"):
+        merge_packages(base, [german], merged.folder)
 
 
 def test_languages_merged_in_any_order_or_one_by_one_are_the_same_model(base, tmp_path):

@@ -288,9 +288,9 @@ def test_gradient_checkpointing_gives_the_same_gradients(reentrant, mixed, pair,
 def test_only_the_wanted_tensors_are_read_and_their_order_does_not_matter(checkpoint, batch, monkeypatch):
     stock, folder = checkpoint("XmodForSequenceClassification", num_labels=3)
     read = []
-    original = model.engine.Checkpoint.read
+    original = model.engine.CheckpointTensors.read
     monkeypatch.setattr(
-        model.engine.Checkpoint,
+        model.engine.CheckpointTensors,
         "read",
         lambda self, names: original(self, [read.append(name) or name for name in names]),
     )

@@ -88,7 +88,7 @@ def test_the_package_records_its_training_and_that_nothing_else_changed(zulu):
     facts = package.facts
     assert (package.language, facts["seed"]) == ("zu_ZA", 1)
     assert facts["steps"] == 4 * math.ceil(facts["sequences"] / 32)
-    stored = model.weights.Checkpoint(model.find(str(arguments["model"])).folder, "tiny").entries
+    stored = model.weights.CheckpointTensors(model.find(str(arguments["model"])).folder, "tiny").entries
     assert facts["untouched"]["tensors"] == of(AdapterAdded, events)[0].unchanged_tensors == len(stored)
     assert facts["text"]["kept"] + facts["text"]["duplicates"] == 450
     assert facts["held_out"][0]["what"] == "trained"

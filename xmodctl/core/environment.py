@@ -53,6 +53,7 @@ SLURM_TASK = Variable(
 )  # fmt: skip
 WORLD_SIZE = Variable("WORLD_SIZE", "How many processes train together; set by `--processes` and `torchrun`.", "1")
 RANK = Variable("RANK", "Which of these processes this one is; set by `--processes` and `torchrun`.", "0")
+RUN_ID = Variable("TORCHELASTIC_RUN_ID", "The name of a launch; set by `--processes` and `torchrun`.", "no launch")
 LAUNCH = "xmodctl"
 """What the names of launches by `--processes` begin with."""
 MASTER = ("MASTER_ADDR", "MASTER_PORT")
@@ -62,7 +63,7 @@ VARIABLES = (
     Variable("HF_HOME", "The folder for downloads from the Hub and for your token.", "`~/.cache/huggingface`"),
     Variable("HF_TOKEN", "The token for gated data and for `export --push`.", "the token that `hf auth login` saved"),
     Variable("HF_HUB_OFFLINE", "`1` uses only what is downloaded already.", "0"),
-    HUB_TIMEOUT, HUB_VERBOSITY, SLURM_JOB, SLURM_TASK, WORLD_SIZE, RANK,
+    HUB_TIMEOUT, HUB_VERBOSITY, SLURM_JOB, SLURM_TASK, WORLD_SIZE, RANK, RUN_ID,
 )  # fmt: skip
 """All of them, in the order of the reference page."""
 
@@ -74,7 +75,7 @@ def is_one_of_several() -> bool:
 
 def is_started_by_xmodctl() -> bool:
     """Return whether `--processes` started this process."""
-    return os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(f"{LAUNCH}-")
+    return RUN_ID.value.startswith(f"{LAUNCH}-")
 
 
 class ExitCode(IntEnum):
