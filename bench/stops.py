@@ -70,8 +70,8 @@ def stages(model: str) -> list[Stage]:
         Stage("ranking", (*add, "--limit", "350"), "xmodctl.new_language.trainer:rank_adapters", 6.0),
         Stage("vocabulary", (*add, "--vocabulary", "new"), "xmodctl.new_language.trainer:train_vocabulary", 1.0),
         Stage("adapter", add, "xmodctl.training.loop:Training.update", 6.0, 120),
-        Stage("sweep", sweep, "xmodctl.evaluation.sweep:logits_of", 6.0),
-        Stage("donors", donors, "xmodctl.evaluation.sweep:logits_of", 6.0),
+        Stage("sweep", sweep, "xmodctl.evaluation.sharing:Processes.compute", 6.0),
+        Stage("donors", donors, "xmodctl.evaluation.sharing:Processes.compute", 6.0),
         Stage("predict", predict, "xmodctl.model.inference:predict", 4.0),
         Stage("embed", embed, "xmodctl.evaluation.embedding:embed", 4.0),
     ]

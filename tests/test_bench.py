@@ -1,6 +1,7 @@
 """The benchmark runs, compares results before it measures time, and stops where the sides differ."""
 
 import json
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import __main__ as bench
 from bench import measures, sides, throughput, timing
 from bench.checkpoints import folder_of
+from bench.stops import stages
 from xmodctl.model import find, load
 from xmodctl.model.modules import routed
 
@@ -147,3 +149,8 @@ def test_operations_on_an_accelerator_are_those_of_the_formula(first, tiny_model
         hidden = body(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
     assert hidden.shape[:2] == (rows, 1 if first else width)
     assert counter.get_total_flops() == throughput.operations(body.config.to_dict(), np.full(rows, width), first=first)
+
+
+@pytest.mark.parametrize("stage", [stage for stage in stages("mini") if stage.begins], ids=lambda stage: stage.name)
+def test_every_place_where_a_command_is_stopped_exists(stage):
+    assert callable(pkgutil.resolve_name(stage.begins))

@@ -1,4 +1,4 @@
-"""Sweeps and predictions that several processes share give the bytes of one process."""
+"""Sweeps and predictions that grouped processes share give the bytes of one process."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.core.errors import UserError
-from xmodctl.evaluation.routed_input import several
+from xmodctl.evaluation.routed_input import grouped
 from xmodctl.evaluation.sharing import Work
 from xmodctl.model.embedding import Pooling
 from xmodctl.training.world import World
@@ -66,7 +66,7 @@ def test_parts_before_one_that_cannot_be_read_are_yielded():
         yield from ([1], [2], [3])
         raise UserError("row 4")
 
-    parts = several(reading(), 2)
+    parts = grouped(reading(), 2)
     assert [next(parts), next(parts)] == [[[1], [2]], [[3]]]
     with pytest.raises(UserError, match="row 4"):
         next(parts)

@@ -19,7 +19,7 @@ from xmodctl.core.requests import command
 from xmodctl.evaluation.input_rows import RowMaker, input_rows
 from xmodctl.evaluation.output_tables import check_suffix, write_rows
 from xmodctl.evaluation.requests import PredictRequest
-from xmodctl.evaluation.routed_input import AdapterNames, by_adapter, in_parts, several, with_input
+from xmodctl.evaluation.routed_input import AdapterNames, by_adapter, grouped, in_parts, with_input
 from xmodctl.evaluation.sharing import Processes, Work, follow
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
@@ -64,7 +64,7 @@ class Labeler:
         """
         together = 1 if self.processes.count == 1 else PARTS_PER_PROCESS * self.processes.count
         with self.processes.leading():
-            for parts in several(in_parts(rows, self.rows_at_a_time), together):
+            for parts in grouped(in_parts(rows, self.rows_at_a_time), together):
                 yield from self._label(parts)
 
     def _label(self, parts: Sequence[Sequence[InputRow]]) -> Iterator[LabeledPart]:

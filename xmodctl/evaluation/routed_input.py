@@ -1,8 +1,8 @@
 """Rows of input in parts, each row through the adapter of its language."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice
@@ -11,6 +11,8 @@ from xmodctl.languages import resolve
 
 if TYPE_CHECKING:
     from xmodctl.model import Xmod
+
+Item = TypeVar("Item")
 
 RESIDENT = 16
 """Adapters that are in memory together; each has as many parameters as a small layer."""
@@ -45,38 +47,34 @@ class AdapterNames:
 
 def in_parts(rows: Iterable[InputRow], most_rows: int) -> Iterator[Sequence[InputRow]]:
     """Yield rows in parts of bounded size. If reading fails, the rows before the failure are yielded first."""
-    part: list[InputRow] = []
+    return grouped(rows, most_rows, lambda row: _characters(row.row))
+
+
+def grouped(
+    items: Iterable[Item], most: int, characters: Callable[[Item], int] = lambda _: 0
+) -> Iterator[Sequence[Item]]:
+    """Yield items in groups of bounded size. If reading fails, the items before the failure are yielded first.
+
+    Args:
+        items: What is read.
+        most: The most items of a group.
+        characters: Returns the size of an item; a group ends when it has `MOST_CHARACTERS`.
+    """
+    group: list[Item] = []
     size = 0
     try:
-        for row in rows:
-            part.append(row)
-            size += _characters(row.row)
-            if len(part) == most_rows or size >= MOST_CHARACTERS:
-                yield part
-                part, size = [], 0
+        for item in items:
+            group.append(item)
+            size += characters(item)
+            if len(group) == most or size >= MOST_CHARACTERS:
+                yield group
+                group, size = [], 0
     except UserError:
-        if part:
-            yield part
+        if group:
+            yield group
         raise
-    if part:
-        yield part
-
-
-def several(parts: Iterable[Sequence[InputRow]], count: int) -> Iterator[Sequence[Sequence[InputRow]]]:
-    """Yield so many parts at a time. If reading fails, those before the failure are yielded first."""
-    waiting: list[Sequence[InputRow]] = []
-    try:
-        for part in parts:
-            waiting.append(part)
-            if len(waiting) == count:
-                yield waiting
-                waiting = []
-    except UserError:
-        if waiting:
-            yield waiting
-        raise
-    if waiting:
-        yield waiting
+    if group:
+        yield group
 
 
 def by_adapter(part: Sequence[InputRow]) -> Iterator[tuple[str, list[int]]]:
