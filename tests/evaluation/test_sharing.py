@@ -1,4 +1,4 @@
-"""Sweeps and predictions that grouped processes share give the bytes of one process."""
+"""Sweeps and predictions that several processes share give the bytes of one process."""
 
 import json
 import os
