@@ -1,7 +1,9 @@
 """Ensembles: the mean of stored probabilities, scored without a model."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import refused, run
@@ -11,6 +13,7 @@ from xmodctl.catalog import catalog as library
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import sha256_of
 from xmodctl.evaluation.ensembles import ensemble
+from xmodctl.evaluation.results import Row
 from xmodctl.run.run import Run
 
 FIRST, SECOND, THIRD = library.task("xnli").labels
@@ -20,15 +23,20 @@ def write(folder: Path, seed: int, probabilities: list[tuple[float, float, float
     """Store predictions of rows whose gold label is the first one."""
     made = Run.read(folder) if (folder / "run.json").exists() else make_run(folder)
     best = [(FIRST, SECOND, THIRD)[shares.index(max(shares))] for shares in probabilities]
-    row = score(made, language, [(FIRST, answer) for answer in best], seed=seed)
-    path = row.predictions_in(folder)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text(
-        "".join(json.dumps(line | {"scores": shares}) + "\n" for line, shares in zip(lines, probabilities, strict=True))
-    )
-    results = made.results.read_text().replace(row.predictions_sha256, sha256_of(path))
-    made.results.write_text(results)
+    store(made, score(made, language, [(FIRST, answer) for answer in best], seed=seed), probabilities)
     return made
+
+
+def store(made: Run, row: Row, scores: Sequence[Sequence[float]], **facts: Any) -> None:
+    """Store the scores of a row's predictions, and facts of the row."""
+    path = row.predictions_in(made.folder)
+    lines = [
+        json.loads(line) | {"scores": each} for line, each in zip(path.read_text().splitlines(), scores, strict=True)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = [json.loads(line) for line in made.results.read_text().splitlines()]
+    rows[-1] |= {"predictions_sha256": sha256_of(path), **facts}
+    made.results.write_text("".join(json.dumps(each) + "\n" for each in rows))
 
 
 CERTAIN, DOUBTFUL, WRONG = (0.9, 0.05, 0.05), (0.4, 0.5, 0.1), (0.1, 0.8, 0.1)
@@ -52,6 +60,27 @@ def test_an_ensemble_of_equal_models_is_its_members(tmp_path: Path):
     assert all((each["members"], each["ensemble"], each["difference"]) == (50.0, 50.0, 0.0) for each in scores)
 
 
+def test_taggers_vote_for_each_word_with_their_probabilities(tmp_path: Path):
+    made = make_run(tmp_path / "r", library.task("wikiann"))
+    gold = ["B-PER", "O", "B-LOC"]
+    store(made, score(made, "en", [(gold, ["B-PER", "O", "O"])], seed=1), [(0.6, 0.9, 0.4)])
+    store(made, score(made, "en", [(gold, ["O", "O", "B-LOC"])], seed=2), [(0.5, 0.9, 0.7)])
+    result = ensemble(made)
+    assert "tag with the highest mean probability" in result.rule
+    (only,) = result.scores
+    assert (round(only.members, 1), only.ensemble) == (66.7, 100.0)
+
+
+def test_several_labels_are_chosen_by_the_mean_of_the_thresholds(tmp_path: Path):
+    labels = ("cold", "warm")
+    task = library.task("multi-label").model_copy(update={"labels": labels, "threshold": "source-dev"})
+    made = make_run(tmp_path / "r", task)
+    store(made, score(made, "en", [(["cold"], ["cold"])], seed=1), [(0.5, 0.1)], threshold=0.2)
+    store(made, score(made, "en", [(["cold"], ["warm"])], seed=2), [(0.5, 0.6)], threshold=0.6)
+    (result,) = ensemble(made).scores
+    assert (result.members, result.ensemble) == (50.0, 100.0)  # 0.5 and 0.35 against 0.4
+
+
 def test_what_is_no_ensemble_is_refused(tmp_path: Path):
     made = write(tmp_path / "r", 1, [CERTAIN, WRONG])
     with pytest.raises(UserError, match="needs two models"):
@@ -60,13 +89,13 @@ def test_what_is_no_ensemble_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match="not scored on the same rows"):
         ensemble([tmp_path / "r", tmp_path / "other"])
     row = score(made, "en", [(FIRST, FIRST), (FIRST, SECOND)], seed=2)
-    with pytest.raises(UserError, match="without probabilities"):
+    with pytest.raises(UserError, match=r"has 0 of 3 probabilities\); score en again: xmodctl"):
         ensemble(made)
     row.predictions_in(made.folder).unlink()
     with pytest.raises(UserError, match=r"is missing; score en again: xmodctl eval-transfer"):
         ensemble(made)
-    tags = make_run(tmp_path / "tags", library.task("wikiann"))
-    with pytest.raises(UserError, match="do not hold the probability of every answer"):
-        ensemble(tags)
+    pairs = make_run(tmp_path / "pairs", library.task("tatoeba"))
+    with pytest.raises(UserError, match="sentence-retrieval, which has no ensembles"):
+        ensemble(pairs)
     assert "add --ensemble" in refused(run("score", "--run", made.folder, "--with", made.folder))
     assert "give one of them" in refused(run("score", "--run", made.folder, "--ensemble", "--update"))

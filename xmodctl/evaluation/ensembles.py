@@ -1,4 +1,4 @@
-"""`xmodctl score --ensemble` as a function: the mean of stored probabilities of several models, without a model."""
+"""`xmodctl score --ensemble` as a function: the stored predictions of several models as one, without a model."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,10 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.requests import command
 from xmodctl.evaluation.compared_rows import common_data_sets, refuse_different_tasks, rows_in_common
-from xmodctl.evaluation.example_statistics import ExampleStatistics, load_example_statistics, read_predictions
+from xmodctl.evaluation.example_statistics import (
+    NOT_OF_THE_TASK,
+    ExampleStatistics,
+    load_example_statistics,
+    read_predictions,
+)
 from xmodctl.evaluation.requests import EnsembleRequest
 from xmodctl.evaluation.results import Row, own_rows
 from xmodctl.evaluation.scoring_commands import scoring_command
@@ -46,6 +52,7 @@ class Ensemble:
     """The scores of an ensemble on one data set, and what you should know about them."""
 
     metric: str
+    rule: str  # what the ensemble predicts
     scores: tuple[EnsembleScore, ...]
     notes: tuple[str, ...]
 
@@ -56,23 +63,26 @@ class Ensemble:
 
 @command(EnsembleRequest)
 def ensemble(request: EnsembleRequest) -> Ensemble:
-    """Score the mean of the stored probabilities of the seeds of one or several runs, without a model.
+    """Score the seeds of one or several runs as one model, from their stored predictions and without a model.
+
+    How predictions become one depends on the kind of task: classifiers predict the answer with the highest mean
+    probability, and `Ensemble.rule` says it of each.
 
     Each difference from the mean score of the members has a 95% interval, paired by example; it is about these
     members, and does not include the variance between trainings.
 
     Raises:
-        UserError: The kind of task stores no probabilities of every answer, there are fewer than two models, or their
-            predictions are missing, changed, or of other rows.
+        UserError: The kind of task has no ensembles, there are fewer than two models, or their predictions are
+            missing, changed, or of other rows.
     """
     runs = [find_run(run) for run in request.run_list]
     if len(runs) > 1:
         refuse_different_tasks(runs)
     task = runs[0].plan.task
-    if not KINDS[task.kind].has_probabilities:
+    kind = KINDS[task.kind]
+    if not kind.ensemble_rule:
         raise UserError(
-            f"{task.name} is {task.kind}, whose predictions do not hold the probability of every answer, so they have "
-            f"no mean; average the weights instead: xmodctl runs average {runs[0].folder} --out DIR"
+            f"{task.name} is {task.kind}, which has no ensembles, because its predictions name only the nearest texts"
         )
     stored, notes = rows_in_common(runs, request.split)
     chosen, *others = common_data_sets(runs, stored)[0]
@@ -91,7 +101,7 @@ def ensemble(request: EnsembleRequest) -> Ensemble:
     elif len(scores) > 1:
         members, combined, sizes = zip(*both, strict=True)
         scores.append(_compared(None, Scores.mean(members), Scores.mean(combined), sizes[0]))
-    return Ensemble(task.headline, tuple(scores), tuple(dict.fromkeys(notes)))
+    return Ensemble(task.headline, kind.ensemble_rule, tuple(scores), tuple(dict.fromkeys(notes)))
 
 
 def _scores_of(models: Sequence[tuple[Run, Row]]) -> tuple[Scores, Scores, int]:
@@ -130,23 +140,35 @@ def _scores_of(models: Sequence[tuple[Run, Row]]) -> tuple[Scores, Scores, int]:
 
 
 def _combined(models: Sequence[tuple[Run, Row]]) -> list[Predicted]:
-    """Return the predictions that follow from the mean of stored probabilities."""
-    task = models[0][0].plan.task
-    files = []
+    """Return what the ensemble of models predicts for each row.
+
+    Raises:
+        UserError: Stored predictions lack what the kind's rule needs.
+    """
+    files, remedies = [], []
     for run, row in models:
-        remedy = f"score {row.language} again: {scoring_command(run.folder, row, redo=True)}"
+        remedies.append(f"score {row.language} again: {scoring_command(run.folder, row, redo=True)}")
         path = row.predictions_in(run.folder)
-        predictions = {each.id: each for each in read_predictions(path, remedy=remedy)}
-        sizes = {len(each.scores) for each in predictions.values()}
-        if 0 in sizes:
-            raise UserError(f"{path} holds predictions without probabilities; {remedy}")
-        files.append(predictions)
+        files.append({each.id: each for each in read_predictions(path, remedy=remedies[-1])})
+    run, first = models[0]
+    task = _with_mean_threshold(run.plan.task, [row for _, row in models])
     combined = []
-    for name, first in files[0].items():
-        mean = np.mean([predictions[name].scores for predictions in files], axis=0)
-        answer = KINDS[task.kind].most_probable(mean, task)
-        combined.append(Predicted(name, first.gold, answer, tuple(mean.round(6).tolist())))
+    for name, prediction in files[0].items():
+        try:
+            answer, scores = KINDS[task.kind].combined([predictions[name] for predictions in files], task)
+        except NOT_OF_THE_TASK as error:
+            raise UserError(
+                f"{first.language}: the stored predictions have no ensemble, because they do not have the scores that "
+                f"it needs ({error}); {'; '.join(dict.fromkeys(remedies))}"
+            ) from error
+        combined.append(Predicted(name, prediction.gold, answer, scores))
     return combined
+
+
+def _with_mean_threshold(task: Task, rows: Sequence[Row]) -> Task:
+    """Return the task with the mean of the thresholds by which the rows were scored, where the kind has one."""
+    thresholds = [row.threshold for row in rows if row.threshold is not None]
+    return task.model_copy(update={"threshold": sum(thresholds) / len(thresholds)}) if thresholds else task
 
 
 def _compared(language: str | None, members: Scores, combined: Scores, models: int) -> EnsembleScore:

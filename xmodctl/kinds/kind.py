@@ -15,6 +15,7 @@ from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, Texts
 from xmodctl.kinds.inputs import InputRow, joined_texts, text_input
 from xmodctl.kinds.labels import Labels, sorted_labels, written_form
 from xmodctl.kinds.rows import SEVERAL_LABELS, LabeledTexts, Raw, RowReader, SourceView, only_item
+from xmodctl.kinds.scoring import Predicted
 from xmodctl.kinds.task_view import TaskView
 
 if TYPE_CHECKING:
@@ -232,11 +233,19 @@ class Kind(ABC):
 
         return Value("string"), Value("string")
 
-    has_probabilities: ClassVar[bool] = False
-    """Whether the scores of a prediction are the probabilities of every answer, of which ensembles take the mean."""
+    ensemble_rule: ClassVar[str] = ""
+    """What an ensemble predicts, as messages say it; empty if predictions of several models cannot become one."""
 
-    def most_probable(self, probabilities: np.ndarray, task: TaskView) -> Any:
-        """Return the answer that probabilities, in the order of a prediction's scores, make the most likely."""
+    def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[Any, tuple[float, ...]]:
+        """Return the prediction of an ensemble for one example, and its scores, where the kind has a rule.
+
+        Args:
+            members: What each model predicts for the example.
+            task: The task.
+
+        Raises:
+            ValueError: A member lacks the scores that the rule needs.
+        """
         raise NotImplementedError
 
     # Reports.

@@ -9,11 +9,13 @@ import numpy as np
 
 from xmodctl.core.mistakes import RowError
 from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
+from xmodctl.kinds.ensembling import mean_scores
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage, ValidationLogits
 from xmodctl.kinds.label_sets import LabelSets, separated
 from xmodctl.kinds.labels import Labels, written_form
 from xmodctl.kinds.rows import RowReader, SourceView
+from xmodctl.kinds.scoring import Predicted
 from xmodctl.kinds.texts import encode_texts, text_columns, text_usage
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class MultiLabelClassification(Kind):
     problem_type = "multi_label_classification"
     pipeline = "text-classification"
 
+    ensemble_rule = "the labels whose mean probability reaches the mean of the thresholds"
     parts_caption = "F1 of each label, in percent"
     takes_flags = True
 
@@ -90,6 +93,11 @@ class MultiLabelClassification(Kind):
             (labels, _named(row >= threshold, task), tuple(round(float(share), 6) for share in row))
             for labels, row in zip(gold, probabilities, strict=True)
         ]
+
+    def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[list[str], tuple[float, ...]]:
+        """Return the labels whose mean probability reaches the task's threshold, and the means."""
+        mean = mean_scores(members, len(task.labels))
+        return _named(mean >= threshold_of(task), task), tuple(mean.tolist())
 
     def chosen_keys(self, task: TaskView) -> tuple[str, ...]:
         """Return the threshold, if it is chosen on validation data."""

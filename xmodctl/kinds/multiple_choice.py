@@ -8,10 +8,12 @@ import numpy as np
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import RowError
 from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, Texts, all_predictions, count_confusion
+from xmodctl.kinds.ensembling import MEAN_PROBABILITY, mean_scores
 from xmodctl.kinds.inputs import InputRow, joined_texts, name_in_row
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import Labels
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
+from xmodctl.kinds.scoring import Predicted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,7 +28,7 @@ class MultipleChoice(Kind):
     name = "multiple-choice"
     required = ("choices", "label")
     optional = ("context", "question", "id")
-    has_probabilities = True
+    ensemble_rule = MEAN_PROBABILITY
     headlines: ClassVar = {"accuracy": Metric("Accuracy", "accuracy", is_share=True)}
     task_keys = frozenset({"connectives", "data_labels"})
 
@@ -96,9 +98,10 @@ class MultipleChoice(Kind):
             decoded.append((label, int(scores.argmax()), shares))
         return decoded
 
-    def most_probable(self, probabilities: np.ndarray, task: TaskView) -> int:
-        """Return the most likely answer."""
-        return int(probabilities.argmax())
+    def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[int, tuple[float, ...]]:
+        """Return the choice with the highest mean probability, and the means."""
+        mean = mean_scores(members, len(members[0].scores))
+        return int(mean.argmax()), tuple(mean.tolist())
 
     def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
         """Return for each row whether the choice is correct, and 1."""

@@ -9,10 +9,12 @@ import numpy as np
 from xmodctl.kinds.answers import Rules
 from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
 from xmodctl.kinds.contexts import Context, Ints
+from xmodctl.kinds.ensembling import vote
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.questions import QuestionReader
 from xmodctl.kinds.rows import RowReader, SourceView
+from xmodctl.kinds.scoring import Predicted
 from xmodctl.kinds.windows import Frame, windows
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ class QuestionAnswering(Kind):
         "unreachable_answers": "have an answer that is longer than the model can predict or that no window holds",
         "answers_within_tokens": "have an answer that begins or ends inside a token, so that predictions are longer",
     }
+    ensemble_rule = "the answer with the highest sum of probabilities among those that the models give"
     parts_caption = "F1 by the length of the gold answer, in percent: quarters of each language's answers by characters"
     answers_are_text = True
 
@@ -133,6 +136,12 @@ class QuestionAnswering(Kind):
         gold = [answers["text"] for answers in rows["answers"]] if has_gold else [None] * len(rows)
         candidates = self.candidates(logits, encoded, rows, task)
         return [(texts, best.text, (best.probability,)) for texts, (best, *_) in zip(gold, candidates, strict=True)]
+
+    def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[str, tuple[float, ...]]:
+        """Return the answer with the highest sum of probabilities, and its mean probability."""
+        shares = [share for member in members for share in member.scores]
+        answer, share = vote([member.prediction for member in members], shares)
+        return answer, (share,)
 
     def candidates(
         self, logits: Sequence[np.ndarray], encoded: "Encoded", rows: "Dataset", task: TaskView

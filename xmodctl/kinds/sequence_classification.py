@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, all_predictions, count_confusion
+from xmodctl.kinds.ensembling import MEAN_PROBABILITY, mean_scores
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
+from xmodctl.kinds.scoring import Predicted
 from xmodctl.kinds.texts import decode_labels, encode_texts, text_columns, text_usage
 
 if TYPE_CHECKING:
@@ -27,13 +29,13 @@ class SequenceClassification(Kind):
         "macro_f1": Metric("Macro F1", "f1"),
     }
     needs_labels = True
-    has_probabilities = True
     task_keys = frozenset({"labels_mapped", "data_labels"})
 
     head = "sequence"
     auto_class = "AutoModelForSequenceClassification"
     pipeline = "text-classification"
 
+    ensemble_rule = MEAN_PROBABILITY
     parts_caption = "Share of each label's examples that were labeled correctly, in percent"
 
     def outputs(self, task: TaskView) -> tuple[str, ...]:
@@ -50,9 +52,10 @@ class SequenceClassification(Kind):
         """Return (gold label, predicted label, probabilities in the order of the labels) for each row."""
         return decode_labels(logits, rows, task.labels)
 
-    def most_probable(self, probabilities: np.ndarray, task: TaskView) -> str:
-        """Return the most likely answer."""
-        return task.labels[int(probabilities.argmax())]
+    def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[str, tuple[float, ...]]:
+        """Return the label with the highest mean probability, and the means."""
+        mean = mean_scores(members, len(task.labels))
+        return task.labels[int(mean.argmax())], tuple(mean.tolist())
 
     def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
         """Return for each row and label whether it is a true positive, a false positive, a false negative."""

@@ -16,6 +16,7 @@ from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import Labels
 from xmodctl.kinds.rows import LabeledTexts, Raw, RowReader, SourceView, cell
+from xmodctl.kinds.scoring import Predicted
 from xmodctl.kinds.texts import encode_texts, text_columns, text_usage
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class TextRegression(Kind):
     auto_class = "AutoModelForSequenceClassification"
     problem_type: ClassVar[str | None] = "regression"
     targets_are_numbers = True
+    ensemble_rule = "the mean of the numbers"
     pipeline = "text-classification"
 
     def outputs(self, task: TaskView) -> tuple[str, ...]:
@@ -128,6 +130,10 @@ class TextRegression(Kind):
         gold = rows["label"] if "label" in rows.column_names else [None] * len(rows)
         numbers = np.stack(logits).astype(np.float64).reshape(len(rows))
         return [(label, round(float(number), 6), ()) for label, number in zip(gold, numbers, strict=True)]
+
+    def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[float, tuple[float, ...]]:
+        """Return the mean of the numbers."""
+        return round(float(np.mean([member.prediction for member in members])), 9), ()
 
     def statistics(self, gold: Sequence[Any], predicted: Sequence[Any], task: TaskView, language: str) -> np.ndarray:
         """Return for each row 1 and what two correlations are made of.

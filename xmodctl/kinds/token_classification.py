@@ -8,6 +8,7 @@ import numpy as np
 
 from xmodctl.kinds.annotations import is_spans, types_of_spans, word_offsets
 from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
+from xmodctl.kinds.ensembling import vote
 from xmodctl.kinds.inputs import InputRow, name_in_row
 from xmodctl.kinds.kind import LABEL_NUMBERS, Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import sorted_labels
@@ -49,6 +50,10 @@ class TokenClassification(Kind):
     pipeline = "token-classification"
 
     gold_column = "tags"
+    ensemble_rule = (
+        "for each word, the tag with the highest mean probability; only that of a model's own tag is stored, and the "
+        "rest is divided evenly between the other tags"
+    )
     parts_caption = "Entity F1 by type, in percent"
     answers_are_text = True
 
@@ -169,6 +174,16 @@ class TokenClassification(Kind):
             (tags, guess, tuple(shares.round(6).tolist()))
             for tags, guess, shares in zip(gold, predicted, scores, strict=True)
         ]
+
+    def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[list[str], tuple[float, ...]]:
+        """Return the tag of each word that has the highest mean probability, and the means."""
+        words = zip(
+            zip(*(member.prediction for member in members), strict=True),
+            zip(*(member.scores for member in members), strict=True),
+            strict=True,
+        )
+        chosen = [vote(tags, shares, len(task.labels) - 1) for tags, shares in words]
+        return [tag for tag, _ in chosen], tuple(share for _, share in chosen)
 
     def tag_without_tokens(self, task: TaskView) -> str:
         """Return the tag of a word that the tokenizer makes nothing of."""

@@ -28,9 +28,7 @@ def score(
     ] = False,
     ensemble: Annotated[
         bool,
-        typer.Option(
-            "--ensemble", help="Score the mean of the stored probabilities of all seeds, against its members."
-        ),
+        typer.Option("--ensemble", help="Score the stored predictions of all seeds as one model, against its members."),
     ] = False,
     others: Annotated[
         list[Path] | None,
@@ -131,6 +129,7 @@ def show_ensemble(run: Path | None, others: "Sequence[Path]", *, json: bool) -> 
     ]
     columns = ("language", "n", "models", "mean of members", "ensemble", "difference", "95% interval")
     display.show(display.sheet(columns, lines, title=result.metric, right=columns[1:]))
+    display.note(f"the ensemble predicts {result.rule}")
     for note in result.notes:
         display.note(note)
 
