@@ -11,11 +11,14 @@ from command_line import refused, run
 from rich.cells import cell_len
 
 import xmodctl
+from xmodctl.core.errors import UserError
 from xmodctl.evaluation.results import read_rows
 from xmodctl.reports.explained_causes import LanguageRows
+from xmodctl.reports.explained_shots import GAIN, ShotTrial
 from xmodctl.reports.explanation import Figure, Section, difference, ranked, ratio, share
 from xmodctl.reports.parallel_errors import Overlap
 from xmodctl.reports.recommending import recommendations
+from xmodctl.run.run import Run
 
 EVIL = "<script>alert(1)</script>"
 
@@ -90,6 +93,28 @@ def test_text_adds_the_loss_through_each_adapter(scored, tmp_path):
     assert saved.ci[0] <= saved.value <= saved.ci[1]
 
 
+@pytest.mark.slow
+def test_shots_are_trained_with_kept_and_compared(scored, tmp_path):
+    shutil.copytree(scored, tmp_path / "run")
+    explanation = xmodctl.explain(tmp_path / "run", "de", shots=3, data=scored.parent / "data", errors=0)
+    section = next(section for section in explanation.sections if section.title == "Shots")
+    score, gain = section.figures
+    assert (score.name, gain.name) == ("accuracy with 3 rows", "points above no rows of the language")
+    assert gain.value == pytest.approx(score.value - explanation.standing.figures[0].value)
+    assert gain.ci[0] <= gain.value <= gain.ci[1]
+    (folder,) = (each for each in tmp_path.iterdir() if each.name != "run")
+    trained = Run.read(folder)
+    assert (trained.plan.shots.count, trained.plan.shots.languages) == (3, (("de", "de_DE"),))
+    assert not any("--shots" in text for text in explanation.undetermined)
+    (delta,) = folder.rglob("delta.safetensors")
+    written = [(path, path.stat().st_mtime_ns) for path in (delta, trained.results)]
+    again = xmodctl.explain(tmp_path / "run", "de", shots=3, data=scored.parent / "data", errors=0)
+    assert again.sections == explanation.sections
+    assert written == [(path, path.stat().st_mtime_ns) for path, _ in written]
+    with pytest.raises(UserError, match="was trained with examples of target languages already; remove --shots"):
+        ShotTrial(trained, read_rows(trained.results), 3, None).check()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -98,6 +123,7 @@ def test_text_adds_the_loss_through_each_adapter(scored, tmp_path):
         (("--lang", "de", "--split", "tset"), "--split tset"),
         (("--lang", "de", "--data", "nowhere"), "--data nowhere"),
         (("--lang", "de", "--out", "."), "--out ."),
+        (("--lang", "de", "--shots", "0"), "--shots 0: give a whole number, at least 1"),
     ],
 )
 def test_what_cannot_be_explained_is_refused(words, message, scored):
@@ -126,6 +152,12 @@ def test_a_better_way_that_was_measured_comes_before_what_is_only_possible():
     weak = Figure("accuracy, long rows", 40.0, "%", (30.0, 50.0), 70.0, (60.0, 80.0))
     assert [each.action.split()[0] for each in recommended(fine, weak, better)] == ["use", "look", "try"]
     assert "4.0 points more (1.0 to 7.0)" in recommended(better)[0].evidence
+
+
+def test_shots_are_recommended_only_if_their_gain_is_not_chance():
+    (shots,) = recommended(Figure(GAIN, 6.0, "points", (2.0, 10.0)))
+    assert shots.evidence == "they bring 6.0 points (2.0 to 10.0)"
+    assert recommended(Figure(GAIN, 6.0, "points", (-1.0, 13.0))) == ()
 
 
 def test_differences_that_may_be_chance_are_not_recommended():

@@ -5,7 +5,16 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Protocol, Self
 
-from xmodctl.core.events import Event, ModelLoading, Notice, RunOpened
+from xmodctl.core.events import (
+    Event,
+    LanguageFailed,
+    LanguageScored,
+    LanguageStarted,
+    Listener,
+    ModelLoading,
+    Notice,
+    RunOpened,
+)
 
 NOTICES = Notice | ModelLoading | RunOpened
 
@@ -64,3 +73,21 @@ def draw_notice(event: Event) -> None:
             draw_loading(model)
         case RunOpened(folder, title, languages, model, recipe):
             display.note(f"{title} in {', '.join(languages)}, {model}, recipe {recipe}: {folder}")
+
+
+def draw_training_and_sweep(displays: ExitStack) -> Listener:
+    """Return a listener that draws the training, then the sweep; the first display closes when the second opens."""
+    from xmodctl.cli.sweep_progress import SweepProgress
+    from xmodctl.cli.training_progress import TrainingProgress
+
+    draw = displays.enter_context(Drawing(TrainingProgress))
+    is_training = True
+
+    def listen(event: Event) -> None:
+        nonlocal draw, is_training
+        if is_training and isinstance(event, LanguageStarted | LanguageScored | LanguageFailed):
+            displays.close()
+            draw, is_training = displays.enter_context(Drawing(SweepProgress)), False
+        draw(event)
+
+    return listen

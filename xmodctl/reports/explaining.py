@@ -20,6 +20,7 @@ from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.languages import name, same
 from xmodctl.reports.error_analysis import ErrorAnalyzer
 from xmodctl.reports.explained_causes import LanguageRows, data_section, error_section, tokenizer_section
+from xmodctl.reports.explained_shots import ShotTrial
 from xmodctl.reports.explained_text import text_section
 from xmodctl.reports.explanation import Explanation, Figure, Section, ranked, share
 from xmodctl.reports.gathering import scored_rows
@@ -48,6 +49,7 @@ class ExplainRequest:
         data: Where the data is now, if it was moved since it was scored.
         text: Files with text of the language, at least 20,000 characters: adds the masked-LM loss through each adapter.
         errors: The most errors shown, with their texts.
+        shots: Train again with this many examples of the language, and show what they bring; None trains nothing.
         out: Also write the page as HTML to this file.
         listen: Called with each event; without it, cautions become Python warnings.
     """
@@ -59,6 +61,7 @@ class ExplainRequest:
     data: str | Path | None = None
     text: str | Path | Sequence[str | Path] = ()
     errors: int = ERRORS
+    shots: int | None = None
     out: str | Path | None = None
     listen: Listener | None = None
 
@@ -71,6 +74,8 @@ class ExplainRequest:
         check_choice("--split", self.split, get_args(Split))
         if self.errors < 0:
             raise UserError(f"--errors {self.errors}: give 0 or more")
+        if self.shots is not None and self.shots < 1:
+            raise UserError(f"--shots {self.shots}: give a whole number, at least 1")
         if self.data is not None and not Path(self.data).expanduser().exists():
             raise UserError(f"--data {self.data} is not a folder or a file")
         if self.out is not None:
@@ -89,6 +94,7 @@ class Subject:
     analyzer: ErrorAnalyzer
     notes: Notes
     base: "Source"
+    data: Path | None  # where the data is now, if it was moved
 
     @property
     def own(self) -> list[Row]:
@@ -107,7 +113,8 @@ class Subject:
 def explain(request: ExplainRequest) -> Explanation:
     """Explain one language of a run: where it stands, possible causes, each measured, and what to try.
 
-    Results are read, never changed. Without `text`, no model is loaded, only its tokenizer.
+    Results are read, never changed. Without `text` and `shots`, no model is loaded, only its tokenizer. With `shots`, a
+    run is trained beside the explained one, like it but with examples of the language; it is kept.
 
     Returns:
         The explanation.
@@ -117,6 +124,9 @@ def explain(request: ExplainRequest) -> Explanation:
     """
     subject = _subject(request)
     listen = request.listen or warn
+    trial = ShotTrial(subject.run, subject.own, request.shots, subject.data) if request.shots else None
+    if trial:
+        trial.check()
     listen(ModelLoading(f"the tokenizer of {subject.run.plan.model}"))
     from xmodctl.model import load_tokenizer
 
@@ -135,15 +145,15 @@ def explain(request: ExplainRequest) -> Explanation:
         *text_section(subject.base, subject.own[0], as_paths(request.text), listen, undetermined.append),
         data_section(side, source),
         _with_overlap(error_section(side, source, task), overlap),
+        *([trial.section(subject.base, listen)] if trial else []),
     ]
     mistakes = subject.analyzer.worst(rows[subject.code], overlap.right_in_source if overlap else None)
     if overlap:
         (mistakes,) = parallel.beside([mistakes])
     else:
         undetermined.append(f"which errors are right in {subject.source}: rows of {task.name} are not parallel")
-    undetermined.append(
-        f"what a few examples in {subject.code} would bring: train again with --shots 10 --shot-langs {subject.code}"
-    )
+    if trial is None:
+        undetermined.append(f"what a few examples in {subject.code} would bring; --shots 10 trains again with them")
     standing = _standing(subject)
     explanation = Explanation(
         str(subject.run.folder), task.name, task.kind, task.headline, request.split, subject.own[0].limited,
@@ -180,7 +190,7 @@ def _subject(request: ExplainRequest) -> Subject:
     data = Path(request.data).expanduser() if request.data is not None else None
     return Subject(
         run, tuple(rows), code, source, with_intervals(summarized(run.folder.name, rows), run, rows),
-        ErrorAnalyzer(run, data, request.errors, notes.add), notes, find_base(run),
+        ErrorAnalyzer(run, data, request.errors, notes.add), notes, find_base(run), data,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from xmodctl.evaluation.comparison import LEVEL
 from xmodctl.languages.scripts import FOREIGN_LETTERS
+from xmodctl.reports.explained_shots import GAIN
 from xmodctl.reports.explanation import EXPECTED, MEASURED, POSSIBLE, Figure, Recommendation, Section
 from xmodctl.reports.parallel_errors import Overlap
 from xmodctl.statistics.significance import mcnemar
@@ -31,6 +32,7 @@ def recommendations(
     """
     figures = {figure.name: figure for section in sections for figure in section.figures}
     yield from _adapters(figures)
+    yield from _shots(figures, language)
     yield from _errors(overlap, language, source)
     yield from _rows(figures, language, source)
     yield from _weak_part(sections, language, source)
@@ -48,6 +50,19 @@ def _adapters(figures: Mapping[str, Figure]) -> Iterator[Recommendation]:
             yield Recommendation(
                 f"use {other}", f"it scores {-figure.value:.1f} points more ({low:.1f} to {high:.1f})", MEASURED, low
             )
+
+
+def _shots(figures: Mapping[str, Figure], language: str) -> Iterator[Recommendation]:
+    """Yield examples of the language if a training with them was significantly better."""
+    figure = figures.get(GAIN)
+    if figure and figure.ci and figure.ci[0] > 0:
+        low, high = figure.ci
+        yield Recommendation(
+            f"train also on a few rows of {language}, as was tried",
+            f"they bring {figure.value:.1f} points ({low:.1f} to {high:.1f})",
+            MEASURED,
+            low,
+        )
 
 
 def _errors(overlap: Overlap | None, language: str, source: str) -> Iterator[Recommendation]:

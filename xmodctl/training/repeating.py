@@ -87,11 +87,18 @@ def check_data(request: FinetuneRequest, fingerprints: Mapping[str, str]) -> Non
     """
     if request.from_run is None or any(key.split(".")[0] not in keys_of(Recipe) for key in request.changes):
         return
-    run = _run(request)
+    refuse_changed_data(_run(request), f"or, to train on the new data, {ANEW}", fingerprints)
+
+
+def refuse_changed_data(run: Run, remedy: str, fingerprints: Mapping[str, str]) -> None:
+    """Refuse data with other fingerprints than those that a run was trained on; `remedy` follows *restore it*.
+
+    Raises:
+        UserError: It has changed.
+    """
     if changed := [name for name, value in run.fingerprints.items() if fingerprints.get(name, value) != value]:
         raise UserError(
-            f"the {' and '.join(changed)} data has changed since {run.folder} was trained; restore it, or, to train on "
-            f"the new data, {ANEW}"
+            f"the {' and '.join(changed)} data has changed since {run.folder} was trained; restore it, {remedy}"
         )
 
 

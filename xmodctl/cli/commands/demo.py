@@ -2,15 +2,12 @@
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from xmodctl.cli import options
 from xmodctl.cli.loading import say_loading
-
-if TYPE_CHECKING:
-    from xmodctl.core.events import Listener
 
 PANEL = "Explore"
 ORDER = 1
@@ -44,11 +41,12 @@ def demo(
     """
     say_loading("mini")
     from xmodctl.cli import display
+    from xmodctl.cli.drawing import draw_training_and_sweep
     from xmodctl.cli.score_tables import report_sheet
     from xmodctl.reports.demo import demo as train_and_score
 
     with ExitStack() as displays:
-        demonstration = train_and_score(task, out=out, redo=redo, listen=_draw_in(displays))
+        demonstration = train_and_score(task, out=out, redo=redo, listen=draw_training_and_sweep(displays))
     if json:
         display.show_json(demonstration.to_json())
         return
@@ -63,23 +61,3 @@ def demo(
         f"xmodctl finetune --task {name} --lang en_XX                           # the real model, from the Hub",
     ):
         display.note(f"  {command}")
-
-
-def _draw_in(displays: ExitStack) -> "Listener":
-    """Return a listener that draws the training, then the sweep; the first display closes when the second opens."""
-    from xmodctl.cli.drawing import Drawing
-    from xmodctl.cli.sweep_progress import SweepProgress
-    from xmodctl.cli.training_progress import TrainingProgress
-    from xmodctl.core.events import Event, LanguageFailed, LanguageScored, LanguageStarted
-
-    draw = displays.enter_context(Drawing(TrainingProgress))
-    is_training = True
-
-    def listen(event: Event) -> None:
-        nonlocal draw, is_training
-        if is_training and isinstance(event, LanguageStarted | LanguageScored | LanguageFailed):
-            displays.close()
-            draw, is_training = displays.enter_context(Drawing(SweepProgress)), False
-        draw(event)
-
-    return listen

@@ -19,6 +19,15 @@ ORDER = 5
 WIDTH = 80
 """Columns of the page in the terminal."""
 
+Shots = Annotated[
+    int | None,
+    typer.Option(
+        "--shots",
+        metavar="N",
+        help="Train again with N rows of the language, and show what they bring; takes as long as a training.",
+    ),
+]
+
 
 def explain(
     run: Annotated[
@@ -39,6 +48,7 @@ def explain(
     errors: Annotated[
         int, typer.Option("--errors", metavar="N", min=0, help="Errors that are shown with their texts.")
     ] = 3,
+    shots: Shots = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Also write the page as HTML to FILE.", rich_help_panel=OUTPUT),
@@ -57,15 +67,21 @@ def explain(
     - `xmodctl explain runs/my-run --lang ur --out ur.html`
 
     - `xmodctl explain runs/my-run --lang ur --text ur.txt.gz --json`
+
+    - `xmodctl explain runs/my-run --lang ur --shots 10`
     """
     say_loading(run or NEWEST_RUN)
+    from contextlib import ExitStack
+
     from xmodctl.cli import display
-    from xmodctl.cli.drawing import draw_notice
+    from xmodctl.cli.drawing import draw_notice, draw_training_and_sweep
     from xmodctl.reports.explaining import explain as explain_language
 
-    explanation = explain_language(
-        run, lang, split=split, data=data, text=text or (), errors=errors, out=out, listen=draw_notice
-    )
+    with ExitStack() as displays:
+        listen = draw_notice if shots is None else draw_training_and_sweep(displays)
+        explanation = explain_language(
+            run, lang, split=split, data=data, text=text or (), errors=errors, shots=shots, out=out, listen=listen
+        )
     if json:
         display.show_json(explanation.to_json())
         return
