@@ -1,5 +1,7 @@
 """Local data: DIR/<language>/<split>.<ext>, with any spelling of the language as the folder's name."""
 
+import json
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -9,15 +11,17 @@ from xmodctl.catalog.locations import Split
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.mistakes import Mistakes
+from xmodctl.core.reading import file_and_sheet
 from xmodctl.data import single_file
 from xmodctl.data.files import COMPRESSIONS
 from xmodctl.data.misnamed import misnamed
 from xmodctl.data.readers import FORMATS, SAVED, format_of, read, split_of
 from xmodctl.data.single_file import is_single
-from xmodctl.data.sources import SPLIT_NAMES, DataSource, joined_spellings, language_in
+from xmodctl.data.sources import SPLIT_NAMES, DataSource, codes_of_language, joined_spellings, language_in
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS
 from xmodctl.kinds import KINDS
 from xmodctl.languages import is_corpus, name, same
+from xmodctl.languages.tags import meaning
 
 
 def find(task: Task, folder: Path, language: str, split: Split, *, single_language: bool = False) -> DataSource:
@@ -37,10 +41,12 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
         columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
         source = _source(task, folder, shared, split)
         ends_at = task.language_ends_at
+        codes = sum((_codes_in(task, path) for path, *_ in shared.values()), Counter())
         return replace(
             source,
             language=language,
             language_columns=columns,
+            language_codes=codes_of_language(codes, language, split),
             language_ends_at=ends_at,
             single_language=single_language
             or (len(task.languages) == 1 and same(next(iter(task.languages)), language)),
@@ -90,7 +96,8 @@ def codes_of(task: Task, codes: Collection[str], language: str) -> list[str]:
     if is_corpus(task.source_language) and task.source_language in matching:
         return [task.source_language]
     plain = [code for code in codes if not is_corpus(code)]
-    return [code for code in plain if code == language or same(code, language)] or matching
+    own = [code for code in plain if meaning(code) == meaning(language)]
+    return own or [code for code in plain if same(code, language)] or matching
 
 
 def _of_language(task: Task, folders: list[Path], language: str, split: Split) -> list[Path]:
@@ -133,22 +140,8 @@ def coverage(task: Task, folder: Path) -> dict[str, tuple[Split, ...]]:
     if is_single(folder):
         return single_file.coverage(task, folder)
     covered = {path.name: tuple(_splits(path)) for path in _folders(folder)}
-    columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
     shared = _splits(folder)
-    counts: dict[Split, Counter[str]] = {split: Counter() for split in shared}
-    for split, (path, *_) in shared.items():
-        rows = read(
-            path,
-            str(path),
-            task.columns,
-            Mistakes(str(path)),
-            all_columns=True,
-            numbered=task.numbered_columns,
-            plain_tags=KINDS[task.kind].plain_tags,
-        )
-        for _, raw in rows[1]:
-            cells = (language_in(raw.get(column), task.language_ends_at) for column in columns)
-            counts[split].update(language for language in cells if language)
+    counts = {split: _codes_in(task, path) for split, (path, *_) in shared.items()}
     spelling = joined_spellings(sum(counts.values(), Counter()))
     for split in shared:
         for language in sorted({spelling[code] for code in counts[split]}):
@@ -156,6 +149,34 @@ def coverage(task: Task, folder: Path) -> dict[str, tuple[Split, ...]]:
     if shared and not covered and len(task.languages) == 1:
         covered = dict.fromkeys(task.languages, tuple(shared))
     return covered
+
+
+_CODES: dict[str, Counter[str]] = {}
+"""The codes of languages in the files that were read last, by what the files are and how they are read."""
+
+
+def _codes_in(task: Task, path: Path) -> Counter[str]:
+    """Return the codes in a file's language column, and how many rows have each.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
+    plain_tags = KINDS[task.kind].plain_tags
+    status = file_and_sheet(path)[0].stat()
+    reading = (task.columns, columns, task.language_ends_at, dict(task.numbered_columns), plain_tags)
+    key = json.dumps([os.path.realpath(path), status.st_size, status.st_mtime_ns, reading])
+    if key not in _CODES:
+        rows = read(
+            path, str(path), task.columns, Mistakes(str(path)), all_columns=True, numbered=task.numbered_columns,
+            plain_tags=plain_tags,
+        )[1]  # fmt: skip
+        cells = (language_in(raw.get(column), task.language_ends_at) for _, raw in rows for column in columns)
+        codes = Counter(language for language in cells if language)
+        if len(_CODES) >= len(SPLIT_NAMES):
+            _CODES.clear()
+        _CODES[key] = codes
+    return _CODES[key]
 
 
 def data_files(folder: Path) -> list[tuple[Path, str, Split]]:

@@ -22,6 +22,7 @@ from xmodctl.kinds import KINDS
 from xmodctl.kinds.labels import written_form
 from xmodctl.kinds.rows import Raw, RowReader, cell, checked_text, single_column
 from xmodctl.languages import same
+from xmodctl.languages.tags import meaning
 
 if TYPE_CHECKING:
     import datasets
@@ -298,13 +299,15 @@ def _of_language(file: DataFile, rows: Numbered, column: str, source: DataSource
         UserError: There are none; the message lists the languages that there are.
     """
     wanted: dict[str, bool] = {}
+    own = {meaning(code) for code in source.language_codes}
     for number, raw in rows:
         spelling = language_in(raw.get(column), source.language_ends_at)
         if spelling is None:
             file.mistakes.add(file.at(number), f"`{column}` is {quoted(raw.get(column))}; expected the row's language")
             continue
         if spelling not in wanted:
-            wanted[spelling] = spelling == source.language or same(spelling, source.language)
+            agrees = meaning(spelling) in own if own else same(spelling, source.language)
+            wanted[spelling] = spelling == source.language or agrees
         if wanted[spelling]:
             yield number, raw
     if not any(wanted.values()):

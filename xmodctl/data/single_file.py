@@ -16,7 +16,7 @@ from xmodctl.core.messages import listed, quoted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
-from xmodctl.data.sources import SPLIT_NAMES, DataSource, joined_spellings, language_in
+from xmodctl.data.sources import SPLIT_NAMES, DataSource, codes_of_language, joined_spellings, language_in
 from xmodctl.data.splitting import SplittableRow, split_rows
 from xmodctl.data.tagged_text import Tagging, read_rows
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS, SPLIT_COLUMN
@@ -104,6 +104,7 @@ def find(task: Task, file: Path, language: str, split: Split, *, single_language
         split=split,
         columns=dict(task.columns),
         language_columns=() if files[path] else _language_columns(task),
+        language_codes=codes_of_language(contents.languages, language, split),
         language_ends_at=task.language_ends_at,
         single_language=single_language or is_only,
         numbered=task.numbered_columns,
@@ -116,7 +117,8 @@ def find(task: Task, file: Path, language: str, split: Split, *, single_language
 def _splits_of(contents: Contents, language: str) -> set[Split]:
     """Return the splits of a language; without a column for it, those of the file."""
     if contents.languages:
-        return {s for code, splits in contents.languages.items() if same(code, language) for s in splits}
+        codes = {split: codes_of_language(contents.languages, language, split) for split in SPLITS}
+        return {split for split in SPLITS if any(split in contents.languages[code] for code in codes[split])}
     return set(SPLITS) if contents.splits is None else {s for part in contents.splits.values() for s in part.values()}
 
 

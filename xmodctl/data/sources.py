@@ -1,12 +1,13 @@
 """Where the rows of one language and split come from: files on this disk, local or downloaded."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from xmodctl.catalog.locations import Split, TaggedText
 from xmodctl.kinds.rows import Columns
-from xmodctl.languages.tags import read as read_language
+from xmodctl.languages import same
+from xmodctl.languages.tags import meaning
 
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train",),
@@ -29,6 +30,7 @@ class DataSource:
     language_columns: tuple[
         str, ...
     ] = ()  # the files hold several languages: the first of these that exists says which
+    language_codes: Collection[str] = ()  # what that column has in the language's rows; empty: any code that agrees
     language_ends_at: str = ""  # what follows the language in that column, as in `english-42`
     single_language: bool = False  # only `language` is wanted: if no column gives the language, all rows are in it
     numbered: Mapping[str, int] = field(default_factory=dict)  # columns of files whose first one counts words
@@ -56,8 +58,18 @@ def joined_spellings(codes: Mapping[str, int]) -> dict[str, str]:
     """
     first: dict[object, str] = {}
     for code in sorted(codes, key=lambda each: -codes[each]):
-        first.setdefault(read_language(code) or code, code)
-    return {code: first[read_language(code) or code] for code in codes}
+        first.setdefault(meaning(code), code)
+    return {code: first[meaning(code)] for code in codes}
+
+
+def codes_of_language(codes: Iterable[str], language: str, split: Split) -> list[str]:
+    """Return the codes in data that a language means: its own if there is one (`de`), else all that agree (`de-AT`).
+
+    So no row is scored in two languages of the data. All that agree are trained on.
+    """
+    agreeing = [code for code in codes if same(code, language)]
+    own = [code for code in agreeing if meaning(code) == meaning(language)]
+    return agreeing if split == "train" else own or agreeing
 
 
 def names_of(columns: Columns) -> list[str]:

@@ -45,6 +45,18 @@ class Tag:
         likely = likely_subtags(self.language, region=self.region)
         return likely[0] if likely else None
 
+    @property
+    def likely(self) -> tuple[str | None, ...]:
+        """What the tag states, and what is likely where it states nothing: equal for `de`, `de-DE`, and `de-Latn`.
+
+        A member of a macrolanguage for which CLDR prefers the code of the latter is that (`cmn` is `zh`).
+        """
+        from langcodes.data_dicts import NORMALIZED_MACROLANGUAGES
+
+        variety = NORMALIZED_MACROLANGUAGES.get(self.variety, self.variety)
+        likely = likely_subtags(self.language, script=self.script, region=self.region)
+        return (variety, *(likely or (self.script, self.region)), self.corpus)
+
     def names_the_language_of(self, other: "Tag") -> bool:
         """Return whether both name the same language: the same variety, or one is the macrolanguage of the other."""
         if self.variety == other.variety:
@@ -87,6 +99,12 @@ def base(text: str) -> str:
     """Return the code that a spelling's language has alone (`de` for `de_DE`), or the text if it has none."""
     tag = read(text)
     return tag.language if tag else text
+
+
+def meaning(text: str) -> object:
+    """Return a key that spellings of one language share: `de`, `DE`, `deu`, `German`, and `de_DE`, but not `de-AT`."""
+    tag = read(text)
+    return tag.likely if tag else text
 
 
 def is_corpus(text: str) -> bool:
