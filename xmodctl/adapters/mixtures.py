@@ -32,6 +32,11 @@ MIX, NONE = "mix", "none"
 BY_TEXT = "text"
 """Weights with the lowest masked-LM loss on text of the language."""
 
+BY_ENTROPY = "entropy"
+"""Weights with the lowest entropy of predictions on the rows that are scored."""
+
+FOUND_BY = (BY_TEXT, BY_ENTROPY)
+
 _NUMBER = re.compile(r"\d+(\.\d{1,6})?|\.\d{1,6}")
 _NEGATIVE = re.compile(r"-\s*(\d+\.?\d*|\.\d+)\s*\*\s*([\w-]+)")
 
@@ -145,6 +150,12 @@ class _Text:
     origins: str
 
 
+@dataclass(frozen=True)
+class _ScoredRows:
+    rows: int
+    split: str
+
+
 def check_record(record: Any) -> None:
     """Check that a record is one that `Mixture.to_json` made, or None.
 
@@ -158,14 +169,21 @@ def check_record(record: Any) -> None:
     checked = validator(_Record).validate_python(record)
     if checked.by == BY_TEXT:
         validator(_Text).validate_python(checked.details)
+    if checked.by == BY_ENTROPY:
+        validator(_ScoredRows).validate_python(checked.details)
 
 
 def described(record: Mapping[str, Any]) -> str:
     """Return what `Mixture.to_json` recorded, as notes and cards show it."""
     weights = " + ".join(f"{weight:.3g} {adapter}" for adapter, weight in record["weights"].items())
+    details = record["details"]
+    if record["by"] == BY_ENTROPY:
+        return (
+            f"mixture {weights}, weights found by the entropy of predictions on {details['rows']:,} rows of the "
+            f"{details['split']} split itself (transductive)"
+        )
     if record["by"] != BY_TEXT:
         return f"mixture {weights}, weights {record['by']}"
-    details = record["details"]
     return f"mixture {weights}, weights found by masked-LM loss on {details['lines']:,} lines of {details['origins']}"
 
 

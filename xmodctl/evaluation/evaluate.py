@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from xmodctl.adapters.mixtures import with_mixtures
+from xmodctl.adapters.mixtures import BY_ENTROPY, with_mixtures
 from xmodctl.adapters.store import choose_all, unused_packages
 from xmodctl.catalog.locations import Split
 from xmodctl.core.arguments import as_overrides
@@ -15,12 +15,14 @@ from xmodctl.core.reading import file_and_sheet
 from xmodctl.core.requests import command
 from xmodctl.evaluation.compare import compare_controls
 from xmodctl.evaluation.data_sets import by_data_set
+from xmodctl.evaluation.entropy_mixtures import EntropySearch
 from xmodctl.evaluation.measurements import Statistics, with_intervals
 from xmodctl.evaluation.requests import DonorsRequest, EvaluationRequest
 from xmodctl.evaluation.results import Failure, Report, Row, read_rows
 from xmodctl.evaluation.results import report as summarize
 from xmodctl.evaluation.sharing import Processes, follow, result_of
 from xmodctl.evaluation.sweep import Sweep
+from xmodctl.evaluation.sweep_data import SweepData
 from xmodctl.evaluation.targets import evaluation_targets
 from xmodctl.evaluation.untrained import untrained_run
 from xmodctl.run.jobs import joined_unless_read_only
@@ -89,7 +91,7 @@ def _evaluate(request: EvaluationRequest, processes: Processes) -> Report:
     processes.open(run)
     packages = choose_all(request.packages, source)
     _report_packages(request.selection, source, packages, listen)
-    selection, attached = _mixed(request, run, source, packages, listen)
+    selection, attached = _mixed(request, run, source, packages, folder, listen)
     split = as_split(request.split)
     chosen = evaluation_targets(run, source, selection, folder, split, listen, packages=attached)
     sweep = new_sweep(request, run, source, folder, attached, listen, processes)
@@ -117,11 +119,19 @@ def _evaluate(request: EvaluationRequest, processes: Processes) -> Report:
 
 
 def _mixed(
-    request: EvaluationRequest, run: "Run", source: "Source", packages: "Sequence[Package]", listen: Listener
+    request: EvaluationRequest,
+    run: "Run",
+    source: "Source",
+    packages: "Sequence[Package]",
+    folder: Path | None,
+    listen: Listener,
 ) -> "tuple[str, tuple[Attached, ...]]":
     """Return the selection with mixtures under their names, and the packages and mixtures."""
     stored = [row.mixture for row in read_rows(run.results) if row.mixture] if "@" in request.selection else []
     find = finder(request.mix_files, source, packages, listen)
+    if request.mix_by == BY_ENTROPY:
+        data = SweepData(run.plan.task, None, as_split(request.split), folder, request.limit)
+        find = EntropySearch(run, source, packages, folder, data, request.precision, listen).find
     selection, mixtures = with_mixtures(request.selection, source, packages, listen, find=find, stored=stored)
     return selection, (*packages, *mixtures)
 

@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from xmodctl.adapters.mixtures import BY_ENTROPY, BY_TEXT, FOUND_BY
 from xmodctl.core.arguments import (
     INPUT_FORMATS,
     POOLINGS,
@@ -92,6 +93,8 @@ class EvaluationRequest(SweepRequest):
         shard: Score only this share of the seeds and languages, as in `2/4`; by default that of the task of a SLURM
             array, or all.
         wait: Wait for scores that other jobs compute, and compute what they leave.
+        mix_by: How the weights of mixtures such as `zu=mix` are found: by `text`, or by the `entropy` of predictions on
+            the rows that are scored, which makes scores transductive.
         mix_text: Text on which the weights of mixtures such as `zu=mix` are found: those with the lowest masked-LM
             loss. `LANG=FILE`, or FILE for every such language.
     """
@@ -104,6 +107,7 @@ class EvaluationRequest(SweepRequest):
     task: str | Path | None = None
     model: str | Path | None = None
     out: str | Path | None = None
+    mix_by: str = BY_TEXT
     mix_text: str | Path | Sequence[str | Path] = ()
     shard: str | None = None
     wait: bool = False
@@ -111,6 +115,9 @@ class EvaluationRequest(SweepRequest):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_shard(self.shard)
+        check_choice("--mix-by", self.mix_by, FOUND_BY)
+        if self.mix_by == BY_ENTROPY and as_paths(self.mix_text):
+            raise UserError("--mix-by entropy finds weights on the rows that are scored; remove --mix-text")
         if self.task is None and (self.model is not None or self.out is not None):
             option = "--model" if self.model is not None else "--out"
             raise UserError(

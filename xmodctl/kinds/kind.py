@@ -248,6 +248,19 @@ class Kind(ABC):
         """
         raise NotImplementedError
 
+    has_entropy: ClassVar[bool] = False
+    """Whether predictions are probabilities, whose entropy says how undecided the model is."""
+
+    def entropy(self, logits: Sequence[np.ndarray], encoded: "Encoded", units: np.ndarray) -> np.ndarray:
+        """Return the mean entropy of the predictions of each unit, in nats, shape (units,), where the kind has one.
+
+        Args:
+            logits: Of each unit.
+            encoded: What the units are from.
+            units: Their numbers there.
+        """
+        raise NotImplementedError
+
     # Reports.
 
     def confusion(self, task: TaskView, seeds: Sequence[SeedPredictions]) -> Confusion | None:

@@ -10,6 +10,7 @@ import numpy as np
 from xmodctl.core.mistakes import RowError
 from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
 from xmodctl.kinds.ensembling import mean_scores
+from xmodctl.kinds.entropy import binary_entropy
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage, ValidationLogits
 from xmodctl.kinds.label_sets import LabelSets, separated
@@ -53,6 +54,7 @@ class MultiLabelClassification(Kind):
     problem_type = "multi_label_classification"
     pipeline = "text-classification"
 
+    has_entropy = True
     ensemble_rule = "the labels whose mean probability reaches the mean of the thresholds"
     parts_caption = "F1 of each label, in percent"
     takes_flags = True
@@ -93,6 +95,11 @@ class MultiLabelClassification(Kind):
             (labels, _named(row >= threshold, task), tuple(round(float(share), 6) for share in row))
             for labels, row in zip(gold, probabilities, strict=True)
         ]
+
+    def entropy(self, logits: Sequence[np.ndarray], encoded: "Encoded", units: np.ndarray) -> np.ndarray:
+        """Return the mean entropy of each row's labels."""
+        mean: np.ndarray = binary_entropy(np.stack(logits)).mean(axis=-1)
+        return mean
 
     def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[list[str], tuple[float, ...]]:
         """Return the labels whose mean probability reaches the task's threshold, and the means."""

@@ -9,6 +9,7 @@ from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import RowError
 from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, Texts, all_predictions, count_confusion
 from xmodctl.kinds.ensembling import MEAN_PROBABILITY, mean_scores
+from xmodctl.kinds.entropy import entropy
 from xmodctl.kinds.inputs import InputRow, joined_texts, name_in_row
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import Labels
@@ -29,6 +30,7 @@ class MultipleChoice(Kind):
     required = ("choices", "label")
     optional = ("context", "question", "id")
     ensemble_rule = MEAN_PROBABILITY
+    has_entropy = True
     headlines: ClassVar = {"accuracy": Metric("Accuracy", "accuracy", is_share=True)}
     task_keys = frozenset({"connectives", "data_labels"})
 
@@ -97,6 +99,10 @@ class MultipleChoice(Kind):
             shares = tuple((values / values.sum()).round(6).tolist())
             decoded.append((label, int(scores.argmax()), shares))
         return decoded
+
+    def entropy(self, logits: Sequence[np.ndarray], encoded: "Encoded", units: np.ndarray) -> np.ndarray:
+        """Return the entropy over the choices of each row."""
+        return np.array([entropy(scores) for scores in logits])
 
     def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[int, tuple[float, ...]]:
         """Return the choice with the highest mean probability, and the means."""

@@ -10,6 +10,7 @@ from xmodctl.kinds.answers import Rules
 from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
 from xmodctl.kinds.contexts import Context, Ints
 from xmodctl.kinds.ensembling import vote
+from xmodctl.kinds.entropy import entropy
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.questions import QuestionReader
@@ -68,6 +69,7 @@ class QuestionAnswering(Kind):
         "unreachable_answers": "have an answer that is longer than the model can predict or that no window holds",
         "answers_within_tokens": "have an answer that begins or ends inside a token, so that predictions are longer",
     }
+    has_entropy = True
     ensemble_rule = "the answer with the highest sum of probabilities among those that the models give"
     parts_caption = "F1 by the length of the gold answer, in percent: quarters of each language's answers by characters"
     answers_are_text = True
@@ -136,6 +138,15 @@ class QuestionAnswering(Kind):
         gold = [answers["text"] for answers in rows["answers"]] if has_gold else [None] * len(rows)
         candidates = self.candidates(logits, encoded, rows, task)
         return [(texts, best.text, (best.probability,)) for texts, (best, *_) in zip(gold, candidates, strict=True)]
+
+    def entropy(self, logits: Sequence[np.ndarray], encoded: "Encoded", units: np.ndarray) -> np.ndarray:
+        """Return the mean entropy of where answers begin and end among the tokens of each unit's context."""
+        means = []
+        for unit, values in zip(units, logits, strict=True):
+            starts = encoded.offsets["start"][unit]
+            table = values[: len(starts)][starts >= 0]
+            means.append(entropy(table.T).mean() if len(table) else 0.0)
+        return np.array(means)
 
     def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[str, tuple[float, ...]]:
         """Return the answer with the highest sum of probabilities, and its mean probability."""

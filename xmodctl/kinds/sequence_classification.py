@@ -7,6 +7,7 @@ import numpy as np
 
 from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, all_predictions, count_confusion
 from xmodctl.kinds.ensembling import MEAN_PROBABILITY, mean_scores
+from xmodctl.kinds.entropy import entropy
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.scoring import Predicted
@@ -36,6 +37,7 @@ class SequenceClassification(Kind):
     pipeline = "text-classification"
 
     ensemble_rule = MEAN_PROBABILITY
+    has_entropy = True
     parts_caption = "Share of each label's examples that were labeled correctly, in percent"
 
     def outputs(self, task: TaskView) -> tuple[str, ...]:
@@ -51,6 +53,10 @@ class SequenceClassification(Kind):
     ) -> list[tuple[str | None, str, tuple[float, ...]]]:
         """Return (gold label, predicted label, probabilities in the order of the labels) for each row."""
         return decode_labels(logits, rows, task.labels)
+
+    def entropy(self, logits: Sequence[np.ndarray], encoded: "Encoded", units: np.ndarray) -> np.ndarray:
+        """Return the entropy over the labels of each row."""
+        return entropy(np.stack(logits))
 
     def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[str, tuple[float, ...]]:
         """Return the label with the highest mean probability, and the means."""

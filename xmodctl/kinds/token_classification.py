@@ -9,6 +9,7 @@ import numpy as np
 from xmodctl.kinds.annotations import is_spans, types_of_spans, word_offsets
 from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
 from xmodctl.kinds.ensembling import vote
+from xmodctl.kinds.entropy import entropy
 from xmodctl.kinds.inputs import InputRow, name_in_row
 from xmodctl.kinds.kind import LABEL_NUMBERS, Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import sorted_labels
@@ -50,6 +51,7 @@ class TokenClassification(Kind):
     pipeline = "token-classification"
 
     gold_column = "tags"
+    has_entropy = True
     ensemble_rule = (
         "for each word, the tag with the highest mean probability; only that of a model's own tag is stored, and the "
         "rest is divided evenly between the other tags"
@@ -174,6 +176,14 @@ class TokenClassification(Kind):
             (tags, guess, tuple(shares.round(6).tolist()))
             for tags, guess, shares in zip(gold, predicted, scores, strict=True)
         ]
+
+    def entropy(self, logits: Sequence[np.ndarray], encoded: "Encoded", units: np.ndarray) -> np.ndarray:
+        """Return the mean entropy over the tags of each unit's words; 0 without words."""
+        means = []
+        for unit, values in zip(units, logits, strict=True):
+            table = values[encoded.offsets["word"][unit] >= 0]
+            means.append(entropy(table).mean() if len(table) else 0.0)
+        return np.array(means)
 
     def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[list[str], tuple[float, ...]]:
         """Return the tag of each word that has the highest mean probability, and the means."""

@@ -50,6 +50,15 @@ BaseModel = Annotated[
 ]
 
 
+MixBy = Annotated[
+    str,
+    typer.Option(
+        "--mix-by",
+        metavar="text|entropy",
+        help="How the weights of `LANG=mix` are chosen: by text, or by the entropy of predictions on the scored rows.",
+        rich_help_panel=DATA,
+    ),
+]
 MixText = Annotated[
     list[str] | None,
     typer.Option(
@@ -74,6 +83,7 @@ def eval_transfer(
     data: options.RunData = None,
     language_column: options.LanguageColumn = None,
     overrides: DataOverrides = None,
+    mix_by: MixBy = "text",
     mix_text: MixText = None,
     limit: options.Limit = None,
     processes: options.ScoringProcesses = 1,
@@ -114,7 +124,7 @@ def eval_transfer(
             run, langs, split=split, controls=controls, precision=precision, data=data, limit=limit,
             language_column=language_column, on_exists=on_exists, adapters=adapter or (),
             overrides=dict(parse_override(text) for text in overrides or ()), task=task, model=model, out=out,
-            mix_text=mix_text or (), shard=shard, wait=wait, listen=draw,
+            mix_by=mix_by, mix_text=mix_text or (), shard=shard, wait=wait, listen=draw,
         )  # fmt: skip
     show(report, json=json)
     fail_if_any(report.failures)

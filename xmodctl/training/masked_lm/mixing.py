@@ -1,6 +1,7 @@
 """The weights of a mixture of adapters, found by the masked-LM loss on text of a language that has no adapter."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,21 +78,39 @@ def find_mixture(
     names = [NONE if each.adapter == IDENTITY else each.adapter for each in ranked[:MIXED]]
     units = np.arange(0, len(text.training), max(1, len(text.training) // SEQUENCES))[:SEQUENCES]
 
-    def loss_of(shares: Shares) -> float:
-        probe = _mixture(names, shares)
-        model.put_adapter(BY_TEXT, probe.fold(model, BY_TEXT))
+    def loss_of(mixture: Mixture) -> float:
+        model.put_adapter(BY_TEXT, mixture.fold(model, BY_TEXT))
         model.use(BY_TEXT)
         return measure_held_out(model, text.training, text.masker, precision=precision, pad_id=pad_id, units=units).loss
 
-    shares, losses = search(len(names), loss_of)
-    weights = [(name, Fraction(share)) for name, share in zip(names, shares, strict=True)]
+    weights = find_weights(names, loss_of)
     mixture = Mixture.of(
-        weights, usable, BY_TEXT, lines=corpus.counts.kept, text=corpus.fingerprint,
-        origins=", ".join(Path(origin).name for origin in corpus.origins), loss=round(losses[shares], 4),
+        weights.parts, usable, BY_TEXT, lines=corpus.counts.kept, text=corpus.fingerprint,
+        origins=", ".join(Path(origin).name for origin in corpus.origins), loss=round(weights.loss, 4),
         ranking=_losses(ranked),
     )  # fmt: skip
-    listen(MixtureFound(language, mixture.language, losses[shares], ranked[0].adapter, losses[_single(len(names), 0)]))
+    listen(MixtureFound(language, mixture.language, weights.loss, ranked[0].adapter, weights.first_alone))
     return mixture
+
+
+@dataclass(frozen=True)
+class FoundWeights:
+    """The weights with the lowest loss that a search found."""
+
+    parts: tuple[tuple[str, Fraction], ...]  # adapter, weight
+    loss: float
+    first_alone: float  # the loss through the first adapter alone
+
+
+def find_weights(names: Sequence[str], loss_of: Callable[[Mixture], float]) -> FoundWeights:
+    """Find the weights of adapters, the best of which comes first, with the lowest loss."""
+
+    def loss_of_shares(shares: Shares) -> float:
+        return loss_of(Mixture(tuple((name, share) for name, share in zip(names, shares, strict=True) if share)))
+
+    shares, losses = search(len(names), loss_of_shares)
+    parts = tuple((name, Fraction(share)) for name, share in zip(names, shares, strict=True))
+    return FoundWeights(parts, losses[shares], losses[_single(len(names), 0)])
 
 
 def prepared(
@@ -157,10 +176,6 @@ def _even(count: int, among: int) -> Shares:
     return tuple(
         each + (PARTS - each * among if number == 0 else 0) if number < among else 0 for number in range(count)
     )
-
-
-def _mixture(names: Sequence[str], shares: Shares) -> Mixture:
-    return Mixture(tuple((name, share) for name, share in zip(names, shares, strict=True) if share))
 
 
 def _losses(ranked: Sequence[Candidate]) -> dict[str, float]:
