@@ -44,6 +44,8 @@ def scenarios() -> list[Scenario]:
     seeds = ("--seeds", "1,2")
     prediction = ("predict", "--run", "OUT/run", "--lang", "de", "IN/predict-nli.jsonl", "--out", "OUT/labels.jsonl")
     package = ("--adapter", "OUT/added/seed-1/zu_ZA")
+    exported = ("export", "--run", "OUT/run", "--langs", "de", "--out")
+    merged = ("adapters", "merge", "--model", "IN/model", "--out", "OUT/merged")
     return [
         *(Scenario(name, (_finetune(name, *SHORT, "--set", "save_steps=2"),)) for name in KINDS),
         Scenario("language", (_add("zu"),), is_warm=True),
@@ -66,7 +68,9 @@ def scenarios() -> list[Scenario]:
             "added language scored", (_add("zu", out="added"), (*sweep[:4], "zu", *package)), before=(trained,)
         ),
         Scenario("report", (("report", "OUT/run", "--out", "OUT/report.html"),), before=(trained, sweep)),
-        Scenario("export", (("export", "--run", "OUT/run", "--out", "OUT/model", "--langs", "de"),), before=(trained,)),
+        Scenario("export", ((*exported, "OUT/model"),), before=(trained,)),
+        Scenario("export to ONNX", ((*exported, "OUT/graph", "--format", "onnx"),), before=(trained,)),
+        Scenario("merge", ((*merged, "OUT/added/seed-1/zu_ZA"),), before=(_add("zu", out="added"),)),
         Scenario("convert", (("convert", "IN/encoder", "OUT/converted", "--langs", "en,de,sw"),)),
     ]  # fmt: skip
 

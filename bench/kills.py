@@ -169,8 +169,8 @@ def whole(place: Workplace, scenario: Scenario) -> tuple[Path, Path, list[Times]
     return start, end, [Times(*value) for value in json.loads(known.read_text())]
 
 
-def kill(place: Workplace, words: Words, times: Times, draw: random.Random) -> bool:
-    """Start a command and kill it at a random moment; return whether it was still running."""
+def kill(place: Workplace, words: Words, times: Times, draw: random.Random) -> float | None:
+    """Start a command and kill it at a random moment; return None, or its seconds if it ended before."""
     moment, share = draw.random(), draw.random()
     before = signature(place.state)
     with place.start(words) as process:
@@ -188,8 +188,9 @@ def kill(place: Workplace, words: Words, times: Times, draw: random.Random) -> b
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            return process.returncode < 0  # it may have ended by itself meanwhile
-    return False
+            if process.returncode < 0:  # it may have ended by itself meanwhile
+                return None
+    return time.perf_counter() - began
 
 
 def broken(place: Workplace, scenario: Scenario, times: Sequence[Times], draw: random.Random) -> tuple[int, int]:
@@ -200,10 +201,11 @@ def broken(place: Workplace, scenario: Scenario, times: Sequence[Times], draw: r
         for _ in range(draw.randint(1, MOST_KILLS)):
             before = place.keep("before")
             for _ in range(TRIES):
-                if kill(place, words, expected, draw):
+                seconds = kill(place, words, expected, draw)
+                if seconds is None:
                     break
-                place.restore(before)
-                expected = Times(0.8 * expected.duration, 0.8 * expected.writing)  # the machine is faster now
+                place.restore(before)  # the machine is faster now, or little is left to do
+                expected = Times(min(0.8 * expected.duration, seconds), min(0.8 * expected.writing, seconds))
             else:
                 if not kills:
                     raise SystemExit(f"{' '.join(words)} always ends before it is killed")
