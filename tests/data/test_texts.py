@@ -269,10 +269,10 @@ def test_a_few_tags_and_signs_of_less_than_are_no_markup(tmp_path):
     path.write_text("\n".join(lines) + "\n")
     corpus = gather([str(path)], tmp_path / "out")
     assert corpus.counts.kept == 420
-    assert corpus.markup == '5% of the lines contain markup, such as "<b>"; remove it with --strip-markup'
-    assert gather([str(path)], tmp_path / "out", strip_markup=True).markup is None
+    assert corpus.note == '5% of the lines contain markup, such as "<b>"; remove it with --strip-markup'
+    assert gather([str(path)], tmp_path / "out", strip_markup=True).note is None
     path.write_text("\n".join(lines[:403]) + "\n")
-    assert gather([str(path)], tmp_path / "out").markup is None
+    assert gather([str(path)], tmp_path / "out").note is None
 
 
 def test_half_a_character_in_a_row_of_text_is_a_mistake_with_its_line(tmp_path):

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from xmodctl.core.errors import UserError
-from xmodctl.core.markup import MARKUP, MarkupRemover, without_markup
+from xmodctl.core.markup import MarkupRemover, without_markup
 from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import hub
 from xmodctl.data.files import COMPRESSED, DataFile, Numbered, guarded, open_bytes
 from xmodctl.data.readers import SAVED, format_of, read
+from xmodctl.data.text_forms import TextForms
 
 STANDARD_INPUT = "-"
 HELD_OUT = 0.05
@@ -34,9 +35,6 @@ LONGEST = 2_000
 """Characters; longer lines are cut at the end of a sentence if possible, else at a space, else anywhere."""
 LEAST = 20_000
 """Characters of usable text (about ten pages); with less, nothing can be learned or measured."""
-
-LEAST_MARKUP, MOST_MARKUP = 0.01, 0.2
-"""The shares of the documents that contain markup from which on it is reported, and the text refused."""
 
 _CHUNK = 2**20  # bytes read at a time
 _ROWS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", SAVED)  # formats with columns; all others are lines of text
@@ -83,7 +81,7 @@ class Corpus:
     counts: Counts
     origins: tuple[str, ...]
     fingerprint: str  # sha256 of the kept lines, in order
-    markup: str | None = None  # how many lines contain markup, and what to do about it; None if very few do
+    note: str | None = None  # how many lines are not plain text, and what to do about it; None if very few are
 
     def documents(self) -> Iterator[str]:
         """Yield the training documents in the order of the text."""
@@ -121,10 +119,10 @@ def gather(
         strip_markup: Whether to remove markup (`xmodctl.core.markup`) before everything else.
 
     Raises:
-        UserError: A source cannot be read or is not text, much of it is markup, or there is too little text.
+        UserError: A source cannot be read or is not text, much of it is not plain text, or there is too little.
     """
     seen: set[int] = set()
-    marked, markup = 0, ""
+    forms = TextForms()
     tally = dict.fromkeys(asdict(Counts()), 0)
     fingerprint, mistakes = hashlib.sha256(), Mistakes(", ".join(sources))
     folder = Path(folder)
@@ -145,8 +143,7 @@ def gather(
                 tally["duplicates"] += 1
                 continue
             seen.add(digest)
-            if match := MARKUP.search(text):
-                marked, markup = marked + 1, markup or match[0]
+            forms.add(piece, text)
             tally["kept"] += 1
             tally["characters"] += len(text)
             fingerprint.update(digest.to_bytes(8, "big"))
@@ -157,31 +154,9 @@ def gather(
                 training.write(text + "\n")
     mistakes.raise_any()
     counts = Counts(**tally)
-    note = _markup_note(sources, counts.kept, marked, markup, is_stripped=strip_markup)
+    note = forms.note(sources, counts.kept, is_stripped=strip_markup, file=_plain_file(sources))
     _check(counts, sources)
     return Corpus(*paths, counts, tuple(sources), fingerprint.hexdigest(), note)
-
-
-def _markup_note(sources: Sequence[str], kept: int, marked: int, markup: str, *, is_stripped: bool) -> str | None:
-    """Return what to know about the markup in a text, if there is more than a little.
-
-    Args:
-        sources: Where the text is from.
-        kept: How many lines it has.
-        marked: How many of them contain markup.
-        markup: An example.
-        is_stripped: Whether markup was removed before.
-
-    Raises:
-        UserError: There is too much.
-    """
-    if marked == 0 or marked < LEAST_MARKUP * kept:
-        return None
-    remedy = "save it as plain text" if is_stripped else "remove it with --strip-markup"
-    note = f"{marked / kept:.0%} of the lines contain markup, such as {quoted(markup)}; {remedy}"
-    if marked > MOST_MARKUP * kept:
-        raise UserError(f"{', '.join(sources)}: {note}")
-    return note
 
 
 def _check(counts: Counts, sources: Sequence[str]) -> None:
@@ -291,6 +266,14 @@ def _local_file(source: str) -> Path | None:
             f"--text '{source}:data/train-*.parquet'"
         )
     return None
+
+
+def _plain_file(sources: Sequence[str]) -> str | None:
+    """Return the one file that the text is, if it is neither compressed nor has columns by its name."""
+    path = Path(sources[0])
+    if len(sources) > 1 or not path.is_file() or format_of(path) in _ROWS:
+        return None
+    return None if any(path.suffix == each.extension for each in COMPRESSED) else sources[0]
 
 
 def _files_in(folder: Path) -> str:

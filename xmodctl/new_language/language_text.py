@@ -46,7 +46,7 @@ def read_texts(plan: LanguagePlan, folder: Path, tokenizer: "PreTrainedTokenizer
     for language, files in plan.texts.items():
         corpus = gather(files, folder / language, column=plan.column, limit=plan.limit, strip_markup=plan.strip_markup)
         sample = corpus.sample(FIT_TEXTS)
-        notes = (*cautions(language, sample), *filter(None, [corpus.markup]))
+        notes = (*cautions(language, sample), *filter(None, [corpus.note]))
         yield LanguageText(language, corpus, measure_fit(tokenizer, sample), notes)
 
 

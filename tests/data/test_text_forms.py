@@ -1,0 +1,54 @@
+import json
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from xmodctl.core.errors import UserError
+from xmodctl.data.texts import Corpus, gather
+
+SENTENCES = [f"neno la {number} katika sentensi ya kawaida yenye maneno mengi ya lugha" for number in range(400)]
+WORDS = [f"{number}\tmaneno{number}\tNOUN\t_" for number in range(2000)]
+
+
+def gathered(lines: list[str], folder: Path, name: str = "text.txt") -> Corpus:
+    (folder / name).write_text("\n".join(lines) + "\n")
+    return gather([str(folder / name)], folder / "out")
+
+
+def test_lines_with_columns_are_refused_and_the_command_in_the_message_gives_the_text(tmp_path):
+    with pytest.raises(UserError, match=r'100% of the lines contain columns.* such as "0\\t0\.1') as refusal:
+        gathered([f"{number}\t0.1\t{line}" for number, line in enumerate(SENTENCES)], tmp_path, "of words.txt")
+    command = str(refusal.value).split("for example: ")[1]
+    assert shlex.split(command)[:4] == ["cut", "-f", "3", str(tmp_path / "of words.txt")]
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    corpus = gather([str(tmp_path / "sentences.txt")], tmp_path / "out")
+    assert corpus.note is None
+    assert corpus.fingerprint == gathered(SENTENCES, tmp_path).fingerprint
+
+
+def test_columns_of_words_have_another_remedy_than_columns_of_sentences(tmp_path):
+    comments = [f"# text = {line}" for line in SENTENCES]
+    message = r"text\.conllu: 83% of the lines contain columns.*; write its sentences as plain text, one per line$"
+    with pytest.raises(UserError, match=message):
+        gathered(comments + WORDS, tmp_path, "text.conllu")
+
+
+def test_times_of_subtitles_and_json_in_plain_text_are_refused(tmp_path):
+    times = [f"00:{number // 60:02}:{number % 60:02},000 --> 00:00:00,900" for number in range(400)]
+    with pytest.raises(UserError, match=r"50% of the lines contain times of subtitles.*; save it as plain text$"):
+        gathered(times + SENTENCES, tmp_path)
+    rows = [json.dumps({"text": line}) for line in SENTENCES]
+    with pytest.raises(UserError, match=r"100% of the lines contain JSON.*; name the file FILE\.jsonl"):
+        gathered(rows, tmp_path)
+    assert gathered(rows, tmp_path, "text.jsonl").counts.kept == 400
+
+
+def test_a_few_columns_are_reported_and_indented_lines_braces_and_arrows_are_text(tmp_path):
+    few = [f"{number}\tneno la {number} katika meza" for number in range(20)]
+    others = ["\t" + SENTENCES[0], '{"neno"} katika sentensi ya kawaida', "saa 10:30 --> saa 11:30 asubuhi", few[0]]
+    note = gathered([*SENTENCES, *few], tmp_path).note
+    assert note is not None
+    assert note.startswith("5% of the lines contain columns, separated by tabs, such as")
+    assert gathered([*SENTENCES, *others], tmp_path).note is None
