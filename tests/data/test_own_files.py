@@ -323,3 +323,26 @@ def test_files_of_splits_with_a_language_column_are_read(tmp_path):
         (tmp_path / f"{split}.csv").write_text(document())
     task = fit(library.task("classification"), tmp_path, ["en"]).task
     assert coverage(task, tmp_path) == {"de": ("train", "test"), "en": ("train", "test")}
+
+
+def test_choices_numbered_after_any_prefix_and_a_context_by_its_usual_name_are_found(tmp_path):
+    header = "flores_passage,question,mc_answer1,mc_answer2,mc_answer3,mc_answer4,correct_answer_num,dialect"
+    rows = [f"p {n},q,a,b,c,d,{n % 4 + 1},{('eng', 'deu')[n % 3 // 2]}_Latn" for n in range(40)]
+    data = tmp_path / "d.csv"
+    data.write_text("\n".join([header, *rows]) + "\n")
+    task = library.task("choices").with_values({"labels": ["1", "2", "3", "4"]}, origin="--set")
+    fitted = fit(task, data, ["en"])
+    assert fitted.task.columns["choices"] == [f"mc_answer{n}" for n in (1, 2, 3, 4)]
+    assert fitted.task.columns["context"] == "flores_passage"
+    assert fitted.task.language_column == "dialect"
+    assert {*load_rows(fitted.task, "en", "train", folder=data).table["label"]} == {0, 1, 2, 3}
+
+
+def test_values_that_are_no_split_are_one_finding_and_another_task_is_offered_for_single_texts(tmp_path):
+    rows = [f"text {n},{'ab'[n % 2]},{n % 3 + 1},{n}" for n in range(30)]
+    data = tmp_path / "d.csv"
+    data.write_text("\n".join(["text,label,split,key", *rows]) + "\n")
+    with pytest.raises(UserError, match=r"`split` is no split; expected train, .*: 30 rows \(line 2, line 3, line 4"):
+        fit(library.task("classification"), data, ["en"])
+    with pytest.raises(UserError, match="or use --task classification if the rows have no text_pair"):
+        fit(library.task("pairs"), data, ["en"])

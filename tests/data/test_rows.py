@@ -360,7 +360,10 @@ def test_a_row_that_cannot_be_used_is_told_with_its_line(tmp_path, nli, change, 
 
 def test_a_row_that_lacks_a_column_which_others_have_is_told(tmp_path, nli):
     path = put(tmp_path, "en/test.jsonl", jsonl([*PAIRS, {"premise": "x", "label": 1}]))
-    assert refusal(nli, tmp_path) == f"{path}:4: the row has no `hypothesis`; it has premise, label"
+    assert (
+        refusal(nli, tmp_path)
+        == f"{path}:4: the row has no `hypothesis`, only premise, label; fill it in or remove the row"
+    )
 
 
 def test_half_a_character_is_told(tmp_path, nli):

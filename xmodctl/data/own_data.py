@@ -12,10 +12,11 @@ from xmodctl.catalog import catalog
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import counted, listed, quoted, shell_setting
-from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
-from xmodctl.data.readers import format_of, read
+from xmodctl.data.headers import example_header, first_row, language_column
+from xmodctl.data.readers import format_of
+from xmodctl.data.sources import names_of
 from xmodctl.data.survey import DataFileOf, Survey, survey_rows
 from xmodctl.data.usual_names import (
     SPLIT_COLUMN,
@@ -69,16 +70,12 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         if task.is_open:
             _refuse_folder_of_one_file(data)
         return FittedTask(task)  # what is missing is reported where it is needed
-    first = _first_row(task, files)
+    first = first_row(task, files[0][0])
     if is_known:
         return FittedTask(_with_settings(task, first, data))
-    header = [*first]
     changes, origin = _columns(task, first, files[0][0])
     guessed_id = "id" in changes.get("columns", {}) and "id" not in task.columns
-    if not task.language_column and (column := _language_column(header, files[0][0], changes)):
-        changes["language_column"] = column
-    if is_single and not task.split_column and SPLIT_COLUMN in header:
-        changes["split_column"] = SPLIT_COLUMN
+    changes |= _language_and_split(task, first, files[0], changes, languages)
     is_divided = is_single and "split_column" not in changes and not task.split_column and task.split_seed is not None
     rule = {"split_rule": 2} if is_divided else {}
     remarks = _column_remarks(task, data, changes)
@@ -107,6 +104,20 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     keys = (*changes, *(key for key in shown if key != "source_language"))
     task = task.with_values({**shown, "from_data": [*task.from_data, *keys]}, origin=origin)
     return FittedTask(task, tuple(remarks), tuple(cautions), survey.training_rows)
+
+
+def _language_and_split(
+    task: Task, first: Raw, file: DataFileOf, changes: dict[str, Any], languages: Sequence[str]
+) -> dict[str, str]:
+    """Return the columns that give the language and the split of a row, if the task does not name them."""
+    path, folder_language, file_split = file
+    used = [*names_of(changes.get("columns", task.columns)), SPLIT_COLUMN]
+    of_language = "" if task.language_column or folder_language else language_column(task, first, path, used, languages)
+    is_split_given = file_split is None and not task.split_column and SPLIT_COLUMN in first
+    return {
+        **({"language_column": of_language} if of_language else {}),
+        **({"split_column": SPLIT_COLUMN} if is_split_given else {}),
+    }
 
 
 def _split_remark(data: Path, task: Task) -> str:
@@ -140,50 +151,10 @@ def _refuse_folder_of_one_file(folder: Path) -> None:
         raise UserError(f"{folder} has no train, validation, or test file; to read its only file, give {option}")
 
 
-def _provisional(task: Task) -> dict[str, str | list[str]]:
-    """Return the task's columns, and the kind's own names for those that are to be found."""
-    return {**{name: name for name in task.missing}, **task.columns}
-
-
 def _with_settings(task: Task, row: Raw, data: Path) -> Task:
     """Return the task with what a row shows besides columns and labels."""
     settings = KINDS[task.kind].settings_of(row, task)
     return task.with_values(settings, origin=str(data)) if settings else task
-
-
-def _first_row(task: Task, files: Sequence[DataFileOf]) -> Raw:
-    """Return the first row.
-
-    Raises:
-        UserError: There is none.
-    """
-    path = files[0][0]
-    mistakes = Mistakes(str(path))
-    for _, raw in read(
-        path,
-        str(path),
-        _provisional(task),
-        mistakes,
-        all_columns=True,
-        numbered=task.numbered_columns,
-        plain_tags=KINDS[task.kind].plain_tags,
-    )[1]:
-        return raw
-    mistakes.raise_any()
-    if format_of(path) in (".csv", ".tsv"):
-        raise UserError(f"{path} contains no rows; give a header line, such as {_example(task)}, and rows after it")
-    raise UserError(f"{path} contains no rows; a row is an object, such as one with {_example(task)}")
-
-
-def _example(task: Task, fields: int = 0) -> str:
-    """Return a header line: with `fields` names if that is known and the kind has as many, else with all names."""
-    names = [name for name in _provisional(task) if name != "id"]
-    needed = [name for name in names if task.missing.get(name) != "optional"]
-    if "choices" in needed and fields > len(needed) + 1:
-        first = ["question"] if fields > len(needed) + 2 else []
-        letters = [chr(ord("A") + number) for number in range(fields - len(first) - len(needed))]
-        needed = [*first, *(name for column in needed for name in (letters if column == "choices" else [column]))]
-    return ",".join([*(needed if len(needed) + 1 == fields else names), "language"])
 
 
 def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
@@ -246,12 +217,12 @@ def _several_columns(
 def _no_column(task: Task, column: str, free: Sequence[str], header: Sequence[str], path: Path) -> str:
     names = listed(map(str, header)) or "none"
     problem = f"{path}: no column is called {column} or similar (the columns are {names})"
+    others = [
+        f"--task {other.name}"
+        for other in catalog.tasks().values()
+        if other.kind == task.kind and not other.languages and column not in other.missing
+    ]
     if len(free) < (2 if column == "choices" else 1):
-        others = [
-            f"--task {other.name}"
-            for other in catalog.tasks().values()
-            if other.kind == task.kind and not other.languages and column not in other.missing
-        ]
         added = "columns for two choices or more" if column == "choices" else "one"
         return f"{problem}; add {added}, or use {' or '.join(others) or 'another task: `xmodctl tasks list`'}"
     if column == "choices":
@@ -260,21 +231,11 @@ def _no_column(task: Task, column: str, free: Sequence[str], header: Sequence[st
     else:
         guess = nearest(column, free) or free[-1 if column == KINDS[task.kind].gold_column else 0]
         remedy = f"name it with {shell_setting(f'columns.{column}', guess)}"
+        remedy += "".join(f", or use {other} if the rows have no {column}" for other in others)
     if format_of(path) in (".csv", ".tsv"):
-        example = _example(task, len(header))
+        example = example_header(task, len(header))
         remedy += f", or, if the first line of the file is a row, add a header line above it, such as {example}"
     return f"{problem}; {remedy}"
-
-
-def _language_column(header: Sequence[str], path: Path, changes: dict[str, Any]) -> str:
-    columns = changes.get("columns", {})
-    candidates = [name for name in usual_language_columns(header) if name not in columns.values()]
-    if len(candidates) > 1:
-        raise UserError(
-            f"{path}: several columns may give the language of a row: {listed(candidates)}; name it with "
-            f"--lang-column {candidates[0]}"
-        )
-    return candidates[0] if candidates else ""
 
 
 def _column_remarks(task: Task, data: Path, changes: dict[str, Any]) -> list[str]:

@@ -15,6 +15,8 @@ from xmodctl.core.mistakes import Mistakes, NoGoldError, RowError
 from xmodctl.data import hub, local, published
 from xmodctl.data.columns import check_columns
 from xmodctl.data.files import DataFile, Numbered
+from xmodctl.data.headers import all_columns
+from xmodctl.data.readers import read
 from xmodctl.data.sources import DataSource, language_in, names_of
 from xmodctl.data.tables import ExampleCollector, RowCollector, TableCollector
 from xmodctl.data.tagged_text import Tagging, read_rows
@@ -269,16 +271,45 @@ def _rows_of_file(
         return
     early = len(file.notes)
     notes += file.notes
-    check_columns(file, *first, source)
+    header = _header(path, name, source, first[1])
+    check_columns(file, first[0], header, source)
     rows = chain([first], rows)
-    if source.single_language and not any(column in first[1] for column in source.language_columns):
+    if source.single_language and not any(column in header for column in source.language_columns):
         notes.append(f"{file.name} does not give its language; all of it is assumed to be {source.language}")
+        rows = _without_language(file, rows, source)
     elif source.language_columns:
-        rows = _of_language(file, rows, _language_column(file, *first, source), source)
+        rows = _of_language(file, rows, _language_column(file, first[0], header, source), source)
     for number, raw in rows:
         if source.row_splits is None or source.row_splits.get(number) == source.split:
             yield file, number, raw
     notes += file.notes[early:]
+
+
+def _header(path: Path, name: str, source: DataSource, first: Raw) -> Raw:
+    """Return the first row of a file; if it lacks a column that is read, with those that only later rows have."""
+    named = names_of({column: names for column, names in source.columns.items() if column != "id"})
+    own = source.language_columns if len(source.language_columns) == 1 else ()
+    if all(column in first for column in (*named, *own)):
+        return first
+    rows = read(
+        path, name, source.columns, Mistakes(name), all_columns=True, numbered=source.numbered,
+        plain_tags=source.plain_tags,
+    )[1]  # fmt: skip
+    return {**(all_columns(path, (raw for _, raw in rows)) or {}), **first}
+
+
+def _without_language(file: DataFile, rows: Numbered, source: DataSource) -> Numbered:
+    """Yield rows that do not give their language.
+
+    Raises:
+        UserError: One does, unlike the first one.
+    """
+    for number, raw in rows:
+        for column in source.language_columns:
+            if column in raw:
+                reason = f"the row has `{column}`, and the first one has not; write the language of all rows or of none"
+                raise UserError(f"{file.at(number)}: {reason}")
+        yield number, raw
 
 
 def _language_column(file: DataFile, number: int, raw: Raw, source: DataSource) -> str:

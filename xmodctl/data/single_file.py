@@ -235,7 +235,7 @@ def _read_part(
     if first is None:
         mistakes.raise_any()
         raise UserError(f"{file} contains no rows; a row needs {', '.join(_needed(task))}")
-    language_column = next((column for column in _language_columns(task) if column in first[1]), "")
+    language_column = task.language_column or next((name for name in LANGUAGE_COLUMNS if name in first[1]), "")
     split_column = task.split_column or (SPLIT_COLUMN if SPLIT_COLUMN in first[1] else "")
     for number, raw in chain([first], rows):
         cell = raw.get(language_column) if language_column else None  # pandas calls the column of its index ""
@@ -245,8 +245,9 @@ def _read_part(
             if split := _split_in(raw.get(split_column)):
                 splits[number] = split
             else:
-                reason = f"`{split_column}` is {quoted(raw.get(split_column))}; expected {listed(_SPELLINGS)}"
-                mistakes.add(f"{file}:{number}", reason)
+                expected = f"expected {listed(_SPELLINGS)}"
+                reason = f"`{split_column}` is {quoted(raw.get(split_column))}; {expected}"
+                mistakes.add(f"{file}:{number}", reason, f"`{split_column}` is no split; {expected}")
         elif task.split_seed is not None:
             undivided[file, number] = _Undivided.of(task, number, raw, language or "")
     if split_column:

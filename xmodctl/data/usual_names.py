@@ -12,7 +12,8 @@ SPLIT_COLUMN = "split"
 
 _TEXTS = (
     "text", "sentence", "review", "content", "body", "comment", "message", "document", "utterance", "tweet", "post",
-    "review_body", "review_text", "text_a", "text1", "sentence1", "sentence_a",
+    "article", "review_body", "review_text", "comment_text", "tweet_text", "message_text", "full_text", "text_a",
+    "text1", "sentence1", "sentence_a",
 )  # fmt: skip
 _USUAL: Mapping[str, Sequence[str]] = {
     "text": _TEXTS,
@@ -21,11 +22,11 @@ _USUAL: Mapping[str, Sequence[str]] = {
     ),
     "label": (
         "label", "labels", "category", "categories", "class", "target", "topic", "topics", "intent", "sentiment",
-        "tag", "tags", "score", "rating",
+        "tag", "tags", "score", "rating", "gold_label", "similarity", "similarity_score",
     ),
     "tokens": ("tokens", "words"),
     "tags": ("tags", "ner_tags", "labels", "label", "entities", "spans", "ents", "ner", "pos_tags", "pos", "upos"),
-    "context": ("context", "passage", "paragraph", "premise"),
+    "context": ("context", "passage", "flores_passage", "paragraph", "premise"),
     "question": ("question", "query"),
     "answers": ("answers", "answer"),
     "choices": ("choices", "options", "endings", "answers"),
@@ -38,8 +39,11 @@ _ANSWER_STARTS = (
     "answer_start", "answers_start", "answers.answer_start", "answers_answer_start", "answer.answer_start", "start",
     "answer_offset", "start_position",
 )  # fmt: skip
-_RIGHT_CHOICES = ("label", "answer", "correct", "correct_answer", "answer_key", "answerkey", "gold")
-_NUMBERED_CHOICE = re.compile(r"(choice|option|ending|answer)_?([0-9]{1,2}|[a-j])")
+_RIGHT_CHOICES = (
+    "label", "answer", "correct", "correct_answer", "correct_answer_num", "correct_choice", "correct_option",
+    "answer_key", "answerkey", "gold",
+)  # fmt: skip
+_NUMBERED_CHOICE = re.compile(r"((?:[a-z]+_)?(?:choice|option|ending|answer|candidate))_?([0-9]{1,2}|[a-j])")
 _LETTERS = "abcdefghij"
 """Names of columns that hold a choice each; the first two at least, and none is missing."""
 
@@ -90,6 +94,11 @@ def numbered_choices(header: Sequence[str]) -> list[list[str]]:
 def usual_language_columns(header: Sequence[str]) -> list[str]:
     """Return the columns that may give the language of a row."""
     return [name for name in header if _folded(name) in LANGUAGE_COLUMNS]
+
+
+def names_a_country(column: str) -> bool:
+    """Return whether a column gives countries by its name; many of their codes are codes of languages, too."""
+    return not {"country", "region", "market"}.isdisjoint(_folded(column).split("_"))
 
 
 def _folded(name: str) -> str:

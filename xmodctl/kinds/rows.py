@@ -21,6 +21,7 @@ Raw = Mapping[str, Any]
 """A row as the data has it."""
 
 
+_FILL_IN = "fill it in or remove the row"
 SEVERAL_LABELS = "each text has one label here; for any number of labels, use --task multi-label"
 
 
@@ -170,11 +171,12 @@ def cell(raw: Raw, name: str) -> Any:
     try:
         value = raw[name]
     except KeyError:
-        raise RowError(f"the row has no `{name}`; it has {listed(raw) or 'nothing'}") from None
+        problem = f"the row has no `{name}`"
+        raise RowError(f"{problem}, only {listed(raw) or 'nothing'}; {_FILL_IN}", f"{problem}; {_FILL_IN}") from None
     if value is None:
-        raise RowError(f"`{name}` is empty (null)")
+        raise RowError(f"`{name}` is empty (null); {_FILL_IN}")
     if isinstance(value, float) and math.isnan(value):
-        raise RowError(f"`{name}` is empty (NaN)")
+        raise RowError(f"`{name}` is empty (NaN); {_FILL_IN}")
     return value
 
 
@@ -188,7 +190,7 @@ def read_text(raw: Raw, name: str, *, allow_empty: bool = False) -> str:
     if not isinstance(value, str):
         raise RowError(f"`{name}` is {quoted(value)}; expected text")
     if not allow_empty and (not value or value.isspace()):
-        raise RowError(f"`{name}` is empty; fill it in or remove the row")
+        raise RowError(f"`{name}` is empty; {_FILL_IN}")
     return checked_text(value, name)
 
 
@@ -203,7 +205,7 @@ def read_texts(raw: Raw, name: str, *, allow_empty: bool = False) -> list[str]:
         raise RowError(f"`{name}` is {quoted(value)}; expected a list of texts")
     if not allow_empty:
         if not value:
-            raise RowError(f"`{name}` is an empty list; fill it in or remove the row")
+            raise RowError(f"`{name}` is an empty list; {_FILL_IN}")
         for position, part in enumerate(value, start=1):
             if not part or part.isspace():
                 raise RowError(
