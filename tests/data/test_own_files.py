@@ -3,6 +3,7 @@
 import gzip
 import json
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -346,3 +347,49 @@ def test_values_that_are_no_split_are_one_finding_and_another_task_is_offered_fo
         fit(library.task("classification"), data, ["en"])
     with pytest.raises(UserError, match="or use --task classification if the rows have no text_pair"):
         fit(library.task("pairs"), data, ["en"])
+
+
+RENAMED = {
+    "prefixes": ("tickets_{split}.csv", ("",)),
+    "prefixes with languages": ("{language}-ud-{split}.csv", ("de", "en")),
+    "languages within splits": ("{split}/{language}.csv", ("de", "en", "sw")),
+    "prefixes within languages": ("{language}/{language}_{split}.csv", ("de", "en")),
+}
+
+
+@pytest.mark.parametrize("layout", RENAMED)
+def test_the_command_that_renames_files_takes_those_of_the_language_and_all_its_splits(tmp_path, layout):
+    pattern, languages = RENAMED[layout]
+    for language in languages:
+        for split in ("train", "dev", "test"):
+            words = [
+                f"{language or 'en'} {split} {n},{'ab'[n % 2]},{language or ('en', 'de')[n // 2 % 2]}"
+                for n in range(20)
+            ]
+            path = tmp_path / pattern.format(language=language, split=split)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("\n".join(["text,label,lang", *words]) + "\n")
+    task = library.task("classification").with_values({"labels": ["a", "b"]}, origin="--set")
+    columns = {"columns": {"text": "text", "label": "label"}, "languages": {"en": None, "de": None}, "find": {}}
+    task = task.with_values(columns, origin="--set")
+    with pytest.raises(UserError) as caught:
+        load_rows(task, "en", "train", folder=tmp_path)
+    subprocess.run(str(caught.value).rpartition(": ")[2], shell=True, check=True)
+    for split, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
+        texts = load_rows(task, "en", split, folder=tmp_path).table["text"][:]
+        assert len(texts) == (10 if layout == "prefixes" else 20)
+        assert all(text.startswith(f"en {name} ") for text in texts)
+    cautions = fit(library.task("classification"), tmp_path, ["en"]).cautions
+    unread = [caution for caution in cautions if "not read, because no split is called so" in caution]
+    assert len(unread) == (0 if layout == "prefixes" else 1)
+    left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*de*dev*.csv")]
+    assert not unread or all(name in unread[0] for name in left)
+
+
+def test_a_file_of_another_language_is_never_renamed(tmp_path):
+    (tmp_path / "xquad.de.csv").write_text("text,label\na,a\n")
+    task = library.task("classification").with_values({"labels": ["a", "b"]}, origin="--set")
+    with pytest.raises(UserError) as caught:
+        load_rows(task, "en", "train", folder=tmp_path)
+    assert "there is" in str(caught.value)
+    assert "rename" not in str(caught.value)

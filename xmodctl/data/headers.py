@@ -34,7 +34,7 @@ def all_columns(path: Path, rows: Iterable[Raw]) -> Raw | None:
 
 
 def needed_columns(task: Task) -> dict[str, str | list[str]]:
-    """Return the task's columns, and the kind's own names for those that are to be found."""
+    """Return the task's columns, and the kind's own names for those that are to be held."""
     return {**{name: name for name in task.missing}, **task.columns}
 
 
@@ -98,19 +98,19 @@ def language_column(task: Task, first: Raw, path: Path, used: Collection[str], l
 def _holding_languages(task: Task, first: Raw, path: Path, free: Sequence[str], languages: Sequence[str]) -> list[str]:
     """Return the columns that hold several languages, among them one to train in, and nothing else in any row."""
     candidates = [name for name in free if not names_a_country(name) and _is_language(first[name])]
-    found: dict[str, set[object]] = {name: set() for name in candidates}
+    held: dict[str, set[object]] = {name: set() for name in candidates}
     trained: set[str] = set()
     for _, raw in rows_of(task, path, Mistakes(str(path))) if candidates else ():
-        for name in [*found]:
+        for name in [*held]:
             code = raw.get(name)
             if not _is_language(code):
-                del found[name]
-            elif (key := meaning(str(code))) not in found[name]:
-                found[name].add(key)
+                del held[name]
+            elif (key := meaning(str(code))) not in held[name]:
+                held[name].add(key)
                 trained |= {name} if any(same(str(code), language) for language in languages) else set()
-        if not found:
+        if not held:
             break
-    return [name for name, codes in found.items() if len(codes) > 1 and name in trained]
+    return [name for name, codes in held.items() if len(codes) > 1 and name in trained]
 
 
 def _is_language(cell: object) -> bool:

@@ -78,11 +78,10 @@ def what_there_is(task: Task, folder: Path, language: str, split: Split) -> str:
     codes = codes_of(task, [path.name for path in inside], language)
     of_language = [path for path in inside if path.name in codes]
     home = of_language[0] if of_language else folder / language
-    return (
-        misnamed(of_language, home, split, SPLIT_NAMES)
-        or misnamed([folder], home, split, SPLIT_NAMES)
-        or misnamed([path for path in inside if not _splits(path)], home, split, SPLIT_NAMES)
-    )
+    shared = home if _folders(folder) else folder
+    places = (of_language, [folder], [path for path in inside if not _splits(path)])
+    answers = (misnamed(folders, home, shared, split, SPLIT_NAMES, language) for folders in places)
+    return next(filter(None, answers), "")
 
 
 def codes_of(task: Task, codes: Collection[str], language: str) -> list[str]:
@@ -117,7 +116,7 @@ def _source(task: Task, folder: Path, splits: Mapping[Split, list[Path]], split:
         raise UserError(
             f"{folder} has no split `{split}`; it has {', '.join(splits) or 'no split'} "
             f"(the extension of a data file is {formats}, optionally followed by {', '.join(COMPRESSIONS)})"
-            f"{misnamed([folder], folder, split, SPLIT_NAMES)}"
+            f"{misnamed([folder], folder, folder, split, SPLIT_NAMES, folder.name)}"
         )
     if len(files) > 1:
         both = " and ".join(file.name for file in files)
@@ -184,6 +183,14 @@ def data_files(folder: Path) -> list[tuple[Path, str, Split]]:
     folders = _folders(folder)
     parts = {path.name: _splits(path) for path in folders} if folders else {"": _splits(folder)}
     return [(path, language, split) for language, splits in parts.items() for split, (path, *_) in splits.items()]
+
+
+def unread_files(folder: Path) -> list[Path]:
+    """Return the files in a format of data, in the folder or in one within it, whose names do not give their split."""
+    inside = [path for path in folder.iterdir() if path.is_dir() and not format_of(path)]
+    files = [path for place in (folder, *inside) for path in place.iterdir() if not path.name.startswith(".")]
+    used = {path for path, _, _ in data_files(folder)}
+    return sorted(path for path in files if format_of(path) and path not in used)
 
 
 def _folders(folder: Path) -> list[Path]:

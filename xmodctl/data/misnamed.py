@@ -8,20 +8,26 @@ from pathlib import Path
 from xmodctl.catalog.locations import Split
 from xmodctl.data.files import COMPRESSIONS
 from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
+from xmodctl.languages import same
+from xmodctl.languages.tags import read as read_language
 
 _PARTS = re.compile(r"[^\W_]+")
 MOST_LISTED = 5
 """Files that a message names."""
 
 
-def misnamed(folders: Sequence[Path], home: Path, split: Split, names: Mapping[Split, Sequence[str]]) -> str:
+def misnamed(
+    folders: Sequence[Path], home: Path, shared: Path, split: Split, names: Mapping[Split, Sequence[str]], language: str
+) -> str:
     """Return what to do with the files of some folders that have no split's name, or an empty string without any.
 
     Args:
         folders: Where to look; files in folders within them are not listed.
         home: The folder in which the file of the split is expected.
+        shared: The folder in which a file is expected whose name gives no language.
         split: The split that is looked for.
         names: The names that each split's file can have.
+        language: The language that is looked for.
     """
     files = [file for folder in folders for file in _files(folder, names)]
     readable = [file for file in files if format_of(file)]
@@ -29,15 +35,42 @@ def misnamed(folders: Sequence[Path], home: Path, split: Split, names: Mapping[S
         files = [file for file in files if _split_in(file, names)]  # not such as README.md
         formats = ", ".join(extension for extension in FORMATS if extension != SAVED)
         return f"; there is {_some(files)}, in no format that is read ({formats}): convert it" if files else ""
-    of_split = [file for file in readable if _split_in(file, names) == split]
-    shown = (of_split or readable)[0]
-    command = shlex.join(["mv", str(shown), str(home / f"{split}{_endings(shown)}")])
-    if shown.parent != home:
-        command = f"{shlex.join(['mkdir', '-p', str(home)])} && {command}"
+    in_language = [file for file in readable if file.parent == home or _is_in(file, language)]
+    usable = in_language or [file for file in readable if not _is_in_another(file, language)]
+    of_split = [file for file in usable if _split_in(file, names) == split]
+    if not usable:
+        return f"; there is {_some(readable)}"
+    shown = (of_split or usable)[0]
+    target = home if in_language else shared
+    others = {other: file for other in names if other != split and (file := _only(usable, other, names))}
+    moves = [
+        shlex.join(["mv", str(file), str(target / f"{each}{_endings(file)}")])
+        for each, file in ({split: shown} | (others if len(of_split) == 1 else {})).items()
+    ]
+    first = [shlex.join(["mkdir", "-p", str(target)])] if shown.parent != target else []
     condition = "" if len(of_split) == 1 else f", if it is the split {split}"
-    return (
-        f"; there is {_some([shown, *(file for file in readable if file != shown)])}: rename it{condition}: {command}"
-    )
+    listed = _some([shown, *(file for file in readable if file != shown)])
+    return f"; there is {listed}: rename {'it' if len(moves) == 1 else 'them'}{condition}: {' && '.join(first + moves)}"
+
+
+def _only(files: Sequence[Path], split: Split, names: Mapping[Split, Sequence[str]]) -> Path | None:
+    """Return the one file of a split, or None if there is none or several."""
+    of_split = [file for file in files if _split_in(file, names) == split]
+    return of_split[0] if len(of_split) == 1 else None
+
+
+def _is_in(file: Path, language: str) -> bool:
+    """Return whether a part of a file's name, or of its folder's, is a code of the language."""
+    return any(same(part, language) for part in _parts(file))
+
+
+def _is_in_another(file: Path, language: str) -> bool:
+    """Return whether a part of a file's name is a code of two letters for another language."""
+    return any(len(part) == 2 and read_language(part) is not None and not same(part, language) for part in _parts(file))
+
+
+def _parts(file: Path) -> list[str]:
+    return _PARTS.findall(split_of(file).casefold()) + _PARTS.findall(file.parent.name.casefold())
 
 
 def _is_named(file: Path, names: Mapping[Split, Sequence[str]]) -> bool:
@@ -59,10 +92,13 @@ def _some(files: Sequence[Path]) -> str:
 
 
 def _split_in(file: Path, names: Mapping[Split, Sequence[str]]) -> Split | None:
-    """Return the one split that a part of the file's name gives: `test` in `xnli.test.hr.csv`."""
-    parts = {part.casefold() for part in _PARTS.findall(file.name)}
-    splits = [split for split, spellings in names.items() if parts & set(spellings)]
-    return splits[0] if len(splits) == 1 else None
+    """Return the one split that a part of the file's name gives: `test` in `xnli.test.hr.csv`; else of its folder's."""
+    for name in (file.name, file.parent.name):
+        parts = {part.casefold() for part in _PARTS.findall(name)}
+        splits = [split for split, spellings in names.items() if parts & set(spellings)]
+        if splits:
+            return splits[0] if len(splits) == 1 else None
+    return None
 
 
 def _endings(file: Path) -> str:
