@@ -393,3 +393,45 @@ def test_a_file_of_another_language_is_never_renamed(tmp_path):
         load_rows(task, "en", "train", folder=tmp_path)
     assert "there is" in str(caught.value)
     assert "rename" not in str(caught.value)
+
+
+def test_numbers_that_may_be_choices_or_their_texts_are_refused_and_other_texts_are_read(tmp_path):
+    header = "question,A,B,C,D,answer,lang"
+    rows = [f"q {n},10,2,30,1{n},{('10', '30', f'1{n}')[n % 3]},en" for n in range(10, 40)]
+    data = tmp_path / "d.csv"
+    data.write_text("\n".join([header, *rows]) + "\n")
+    task = fit(library.task("choices"), data, ["en"]).task
+    assert {*load_rows(task, "en", "train", folder=data).table["label"]} == {0, 2, 3}
+    data.write_text("\n".join([header, *rows, "q,3,1,0,9,1,en", "q,3,0,1,9,1,en", "q,3,0,1,9,1,en"]) + "\n")
+    everything = task.with_values({"split_seed": None}, origin="--set")
+    with pytest.raises(UserError, match=r"of one choice and the number of another.*: 2 rows \(line 33, line 34\)"):
+        load_rows(everything, "en", "test", folder=data)
+    data.write_text("\n".join([header, *(f"q {n},3,0,1,9,{n % 4},en" for n in range(40))]) + "\n")
+    numbered = everything.with_values({"labels": ["0", "1", "2", "3"]}, origin="--set")
+    assert load_rows(numbered, "en", "test", folder=data).table["label"][:4] == [0, 1, 2, 3]
+
+
+def test_answers_beside_their_offsets_are_one_finding(tmp_path):
+    rows = [
+        {"context": f"{'a' * n} cat {n}", "question": "q", "answer": f"cat {n}", "answer_start": n} for n in range(40)
+    ]
+    data = tmp_path / "d.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = fit(library.task("answers"), data, ["en"]).task
+    with pytest.raises(UserError, match=r"offset gives; correct the offsets, which count from 0.*: 32 rows") as caught:
+        load_rows(task, "en", "train", folder=data)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_that_are_numbers_from_0_get_names_as_the_remark_says(tmp_path):
+    data = tmp_path / "d.jsonl"
+    rows = [{"tokens": ["a", "b", str(n)], "pos_tags": [0, 1, 2]} for n in range(40)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fitted = fit(library.task("tagging"), data, ["en"])
+    assert fitted.task.labels == ("0", "1", "2")
+    (remark,) = (remark for remark in fitted.remarks if "are the numbers" in remark)
+    assert remark.startswith("the labels are the numbers from 0 to 2; to name them in this order: --set ")
+    name, value = parse_override(shlex.split(remark)[-1])
+    named = fit(library.task("tagging").with_values({name: value}, origin="--set"), data, ["en"])
+    assert named.task.labels == ("NAME0", "NAME1", "NAME2")
+    assert load_rows(named.task, "en", "train", folder=data).table["tags"][0] == [0, 1, 2]

@@ -34,7 +34,7 @@ def all_columns(path: Path, rows: Iterable[Raw]) -> Raw | None:
 
 
 def needed_columns(task: Task) -> dict[str, str | list[str]]:
-    """Return the task's columns, and the kind's own names for those that are to be held."""
+    """Return the task's columns, and the kind's own names for those that are looked for."""
     return {**{name: name for name in task.missing}, **task.columns}
 
 

@@ -99,6 +99,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     if KINDS[task.kind].needs_labels and not task.labels:
         shown["labels"] = _labels(task, data, survey)
         remarks.append(f"labels, from the training data: {listed(_shown_labels(shown['labels']))}")
+        remarks += _remarks_on_numbers(shown["labels"])
         cautions += _label_cautions(data, survey, shown["labels"])
     if is_divided:
         remarks.append(_split_remark(data, task))
@@ -331,7 +332,15 @@ def _are_alike(names: Sequence[str]) -> bool:
 def _shown_labels(labels: Sequence[str]) -> list[str]:
     """Return labels as a message lists them: IOB2 tags by their type."""
     types = [label[2:] for label in labels if label[:2] == "B-"]
-    return types if types and len(labels) == 2 * len(types) + 1 else list(labels)
+    return types if types and labels[0] == "O" and len(labels) == 2 * len(types) + 1 else list(labels)
+
+
+def _remarks_on_numbers(labels: Sequence[str]) -> list[str]:
+    """Say how labels that are all numbers from 0, and so perhaps ids, get names."""
+    if list(labels) != [str(number) for number in range(len(labels))]:
+        return []
+    example = shlex.quote(f"labels=[{', '.join(f'NAME{number}' for number in range(min(len(labels), 3)))}]")
+    return [f"the labels are the numbers from 0 to {len(labels) - 1}; to name them in this order: --set {example}"]
 
 
 def _label_cautions(data: Path, survey: Survey, labels: Sequence[str]) -> list[str]:

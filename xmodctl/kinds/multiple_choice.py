@@ -292,11 +292,19 @@ def _position(value: Any, choices: Sequence[str], labels: Labels, column: str, n
     """Return the position of the correct choice, by its number or name.
 
     Without names of labels, also by its text, its letter, or the name of its column.
+
+    Raises:
+        RowError: It is no choice, or may be two.
     """
     text = value.strip() if isinstance(value, str) and not labels.names else ""
     places = [position for position, choice in enumerate(choices) if text and choice.strip() == text]
-    if len(places) == 1 and not text.isdecimal():
+    if len(places) == 1 and (not text.isdecimal() or int(text) >= len(choices)):
         return places[0]
+    if len(places) == 1 and int(text) != places[0]:
+        numbers = ", ".join(map(str, range(len(choices))))
+        problem = "is the text of one choice and the number of another, counted from 0"
+        remedy = f"write the letter, or, if numbers are meant, give --set labels='[{numbers}]'"
+        raise RowError(f"`{column}` {quoted(value)} {problem}; {remedy}", f"`{column}` {problem}; {remedy}")
     if len(text) == 1 and "a" <= text.casefold() < chr(ord("a") + len(choices)):
         return ord(text.casefold()) - ord("a")
     if text in names:

@@ -126,7 +126,8 @@ class QuestionReader(RowReader):
             f"there; {f'it is at character {offset}' if offset >= 0 else 'it does not occur in the text'}"
         )
         if not self._source.published:
-            raise RowError(message)
+            cause = f"an answer is not at the character of `{self._context}` that its offset gives"
+            raise RowError(message, f"{cause}; correct the offsets, which count from 0, or remove the rows")
         if self._source.split == "train":
             raise NoGoldError(message)
 

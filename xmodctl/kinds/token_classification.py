@@ -11,7 +11,7 @@ from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
 from xmodctl.kinds.ensembling import vote
 from xmodctl.kinds.entropy import entropy
 from xmodctl.kinds.inputs import InputRow, name_in_row
-from xmodctl.kinds.kind import LABEL_NUMBERS, Kind, Metric, TaskView, Usage
+from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import sorted_labels
 from xmodctl.kinds.literals import structure_in, words_in
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, read_text, read_texts
@@ -86,7 +86,8 @@ class TokenClassification(Kind):
         """Say what is expected: spans, or tags of entities; numbers may be ids of tags."""
         numbers = structure_in(value.strip('"'))
         are_numbers = isinstance(numbers, list) and bool(numbers) and all(isinstance(item, int) for item in numbers)
-        expected = LABEL_NUMBERS if are_numbers else "; expected tags, such as O and B-PER, or spans of entities"
+        named = "; if these are numbers of tags, name all tags in their order, as in --set labels='[O, B-PER, I-PER]'"
+        expected = named if are_numbers else "; expected tags, such as O and B-PER, or spans of entities"
         return f"no training row has a label in `{column}`, whose first value is {value}{expected}"
 
     def settings_of(self, row: Raw, task: TaskView) -> dict[str, Any]:
