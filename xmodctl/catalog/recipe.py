@@ -1,7 +1,7 @@
 """A recipe: one way of training (`recipes/*.yaml`); every field has a default, so a file has only what differs."""
 
 import math
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,6 +10,9 @@ from xmodctl.core.schema import Described
 Freeze = Literal["embeddings+adapters", "adapters", "none", "head"]
 Schedule = Literal["linear", "cosine", "constant"]
 AVERAGE = "average:"
+AUTO = "auto"
+SMALLEST = 64
+"""The smallest `tokens_per_step`."""
 
 
 class Stage(Described):
@@ -53,8 +56,10 @@ class Recipe(Described):
     stride: int | None = Field(
         None, ge=1, description="overlap of the windows of a long text, in tokens; empty: a third of max_length"
     )
-    tokens_per_step: int = Field(
-        4096, ge=64, description="padded tokens per forward pass; affects memory, never the result"
+    tokens_per_step: int | Literal["auto"] = Field(
+        4096,
+        description="padded tokens per forward pass; affects memory, never the result; auto: as many as free memory "
+        "holds by estimate (not measured on a GPU)",
     )
     sampling_alpha: float = Field(
         1.0,
@@ -85,6 +90,19 @@ class Recipe(Described):
         if self.overlap >= self.max_length:
             raise ValueError(f"`stride` ({self.stride}) must be smaller than `max_length` ({self.max_length})")
         return self
+
+    @field_validator("tokens_per_step", mode="before")
+    @classmethod
+    def _tokens_are_a_number_or_auto(cls, tokens: Any) -> Any:
+        if tokens == AUTO:
+            return tokens
+        try:
+            number = float(tokens)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(tokens, bool) or not (number >= SMALLEST and number.is_integer()):
+            raise ValueError(f"{tokens!r} is neither a whole number of at least {SMALLEST} nor auto")
+        return int(number)
 
     @field_validator("keep")
     @classmethod

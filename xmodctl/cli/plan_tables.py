@@ -119,6 +119,7 @@ def _cost_rows(dry_run: "DryRun") -> list[tuple[str, str]]:
         *stages,
         ("training rows", f"{cost.rows:,}" if cost.rows else UNKNOWN),
         ("optimizer steps per seed", f"{cost.steps:,}" if cost.steps else UNKNOWN),
+        ("tokens per forward pass", f"at most {cost.tokens:,}"),
         ("memory", f"about {size_text(cost.memory)}"),
         (f"disk, {counted(seeds, 'seed')}", f"about {size_text(cost.disk)}"),
     ]

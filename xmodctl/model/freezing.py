@@ -113,15 +113,21 @@ def _held(preset: str) -> frozenset[str]:
     return PRESETS[preset]
 
 
-def _freeze(module: nn.Module, held: frozenset[str]) -> ParameterReport:
+def report_of(module: nn.Module) -> ParameterReport:
+    """Return how many parameters of a module train now."""
     counts = {group: [0, 0] for group in _GROUPS}
     for name, parameter in module.named_parameters():  # names a tied parameter once, where it is first: the embeddings
         group = group_of(name)
-        parameter.requires_grad_(group not in held)
         counts[group][0] += parameter.numel()
-        counts[group][1] += parameter.numel() * (group not in held)
+        counts[group][1] += parameter.numel() * parameter.requires_grad
     return ParameterReport(
         total=sum(total for total, _ in counts.values()),
         trainable=sum(trainable for _, trainable in counts.values()),
         groups=tuple((group, total, trainable) for group, (total, trainable) in counts.items() if total),
     )
+
+
+def _freeze(module: nn.Module, held: frozenset[str]) -> ParameterReport:
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(group_of(name) not in held)
+    return report_of(module)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from xmodctl.new_language.plan import LanguagePlan, share_steps
 from xmodctl.run.checkpoints import KEPT
-from xmodctl.training.cost import activations
-from xmodctl.training.masked_lm.masking import MASKED_SHARE
 from xmodctl.training.optimization import total_steps
+from xmodctl.training.peak_memory import memory_needs
 
 if TYPE_CHECKING:
     from xmodctl.model import Facts, ParameterReport, Source
@@ -30,9 +29,8 @@ def estimate(
 ) -> LanguageCost:
     """Estimate steps, memory and disk.
 
-    Memory counts weights (4 bytes each), gradients and AdamW's two moments of the adapter (12 bytes each), the
-    activations of one micro-batch, and the logits of its masked tokens. Languages train one after the other, so it is
-    the memory of one language. Disk counts a package per language and seed, and the checkpoints.
+    Memory is that of one language, because languages train one after the other, and includes the logits of masked
+    tokens. Disk counts a package per language and seed, and the checkpoints.
 
     Args:
         plan: What to add.
@@ -40,11 +38,14 @@ def estimate(
         sequences: The training sequences of each language, if they are known.
         seeds: The number of seeds.
     """
+    from xmodctl.model.freezing import group_of
+
     config: Mapping[str, Any] = model.config
     parameters = _parameters(plan, model)
-    logits = 3 * 4 * MASKED_SHARE * config["vocab_size"]
-    per_token = activations(config, plan.precision) + logits
-    memory = round(4 * parameters.total + 12 * parameters.trainable + per_token * plan.recipe.tokens_per_step)
+    needs = memory_needs(
+        config, "masked-lm", parameters, plan.recipe, plan.precision, trains=lambda name: group_of(name) == "adapters"
+    )
+    memory = needs.peak(needs.tokens(plan.recipe))
     disk = parameters.trainable * 4 * (len(plan.languages) * seeds + (KEPT + 1) * 3)
     steps = None
     if sequences:

@@ -1,18 +1,18 @@
 """What a fine-tuning costs: steps, memory and disk, estimated before it starts."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.kinds import KINDS
-from xmodctl.model.precision import Precision
 from xmodctl.run.checkpoints import KEPT
 from xmodctl.run.plan import Plan
 from xmodctl.training.optimization import total_steps
+from xmodctl.training.peak_memory import memory_needs
 from xmodctl.training.row_budget import shares
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Cost:
     rows: int | None  # None: known after the download
     steps: int | None  # per seed
     parameters: "ParameterReport"
-    memory: int  # bytes
+    tokens: int  # of a forward pass, at most
+    memory: int  # bytes at the peak
     disk: int  # bytes
     stages: tuple[StageCost, ...] = ()
 
@@ -42,40 +43,50 @@ class Cost:
 def estimate(plan: Plan, model: "Source | Facts", rows: Sequence[int | None], seeds: int) -> Cost:
     """Estimate steps, memory and disk of a plan.
 
-    Memory counts weights (4 bytes each), gradients and AdamW's two moments of the weights that train (12 bytes each),
-    and the activations that one micro-batch keeps for the backward pass.
-
     Args:
         plan: The plan.
         model: The base model, or what is known about it before its download.
         rows: The training rows of each stage and, last, of the task itself; None where they are not known yet.
         seeds: How many seeds train.
     """
-    from xmodctl.model import describe
+    from xmodctl.model.freezing import PRESETS, group_of
 
-    kind = KINDS[plan.task.kind]
-    outputs = len(kind.outputs(plan.task))
-    parameters = describe(model, kind.head, plan.adapters, plan.recipe.freeze, num_labels=outputs)
-    kept = activations(model.config, plan.precision)
-    memory = 4 * parameters.total + 12 * parameters.trainable + kept * plan.recipe.tokens_per_step
-    # A delta per seed, and the checkpoints of the seed that trains: an old one goes when the new one is whole.
-    disk = parameters.trainable * 4 * (seeds + (KEPT + 1) * 3)
+    head, parameters = KINDS[plan.task.kind].head, parameters_of(plan, model)
+    held = PRESETS[plan.recipe.freeze]
+    needs = memory_needs(
+        model.config, head, parameters, plan.recipe, plan.precision, trains=lambda name: group_of(name) not in held
+    )
+    tokens = needs.tokens(plan.recipe)
     recipes = [*(plan.recipe.of_stage(stage) for stage in plan.recipe.stages), plan.recipe]
     *stages, last = (
         StageCost(count, total_steps(count, recipe) if count else None)
         for count, recipe in zip(rows, recipes, strict=True)
     )
-    return Cost(last.rows, last.steps, parameters, memory, disk, tuple(stages))
+    return Cost(
+        rows=last.rows,
+        steps=last.steps,
+        parameters=parameters,
+        tokens=tokens,
+        memory=needs.peak(tokens),
+        disk=needed_disk(parameters, seeds),
+        stages=tuple(stages),
+    )
 
 
-def activations(config: Mapping[str, Any], precision: Precision) -> int:
-    """Estimate how many bytes of activations are kept per token for the backward pass."""
-    hidden, inner, layers = (config[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
-    bottleneck = hidden // config["adapter_reduction_factor"]
-    # Per layer: about ten tensors of the hidden size around attention and norms, two of the feed-forward network, and
-    # two of the adapter.
-    kept: int = layers * (10 * hidden + 2 * inner + 2 * bottleneck) * (2 if precision in ("bf16", "fp16") else 4)
-    return kept
+def parameters_of(plan: Plan, model: "Source | Facts") -> "ParameterReport":
+    """Count the parameters of a plan's model, and those that train."""
+    from xmodctl.model import describe
+
+    kind = KINDS[plan.task.kind]
+    return describe(model, kind.head, plan.adapters, plan.recipe.freeze, num_labels=len(kind.outputs(plan.task)))
+
+
+def needed_disk(parameters: "ParameterReport", seeds: int) -> int:
+    """Return the bytes of a delta per seed, and of the checkpoints of the seed that trains.
+
+    An old checkpoint goes when the new one is whole.
+    """
+    return parameters.trainable * 4 * (seeds + (KEPT + 1) * 3)
 
 
 def row_counts(plan: Plan, folder: Path | None) -> list[int | None]:

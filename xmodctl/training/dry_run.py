@@ -50,6 +50,7 @@ class DryRun:
                 for task, stage in zip(plan.stage_tasks, cost.stages, strict=True)
             ],
             "parameters": {"total": cost.parameters.total, "trainable": cost.parameters.trainable},
+            "tokens_per_step": cost.tokens,
             "memory_bytes": cost.memory,
             "disk_bytes": cost.disk,
             "notes": list(self.notes),

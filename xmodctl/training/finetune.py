@@ -89,7 +89,7 @@ def train_plan(
     """
     from xmodctl.run.jobs import joined
     from xmodctl.run.run import Run
-    from xmodctl.training.cost import check_disk, estimate
+    from xmodctl.training.cost import check_disk, needed_disk, parameters_of
     from xmodctl.training.fine_tuning import fine_tune
     from xmodctl.training.trackers import Trackers
 
@@ -98,7 +98,7 @@ def train_plan(
     with joined(folder) as jobs:
         Run.check(folder, plan, on_exists)
         data = _load_first(plan, world, listen)
-        check_disk(folder, estimate(plan, source, [part.rows for part in data], len(seeds)).disk)
+        check_disk(folder, needed_disk(parameters_of(plan, source), len(seeds)))
         fingerprints = fingerprints_of(data)
         check(fingerprints)
         run = Run.open_shared(jobs, plan, seeds, fingerprints, on_exists)

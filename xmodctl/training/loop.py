@@ -24,6 +24,7 @@ from xmodctl.model.transfer import HOST, on_device
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
 from xmodctl.training.optimization import adamw, schedule, seed_step, total_steps
+from xmodctl.training.peak_memory import with_fitting_tokens
 from xmodctl.training.readings import Batch, Gradient, Readings
 from xmodctl.training.world import World
 
@@ -85,10 +86,11 @@ class Training:
 
         if world.size == 1 and is_one_of_several():
             raise UserError("this training runs in one process; start it without torchrun, accelerate launch, or srun")
-        self.model, self.rows, self.weights, self.recipe, self.seed, self.precision, self.pad_id = (
-            model, rows, weights, recipe, seed, precision, pad_id,
+        self.model, self.rows, self.weights, self.seed, self.precision, self.pad_id = (
+            model, rows, weights, seed, precision, pad_id,
         )  # fmt: skip
         self.describe, self.memory, self.world = describe, Memory(rows), world
+        self.recipe = with_fitting_tokens(recipe, model, precision, world)
         model.leave_padding_out()
         self.device = torch.device(best_device())
         self.readings = Readings.of(self.device)
@@ -138,7 +140,7 @@ class Training:
             self.rows.lengths[units],
             choices=self.rows.sizes[units],
             batch_size=self.recipe.batch_size,
-            tokens_per_step=self.recipe.tokens_per_step,
+            tokens_per_step=int(self.recipe.tokens_per_step),
             seed=self.seed,
             epoch=epoch,
         )

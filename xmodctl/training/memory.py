@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from xmodctl.catalog.recipe import SMALLEST
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Notice
 from xmodctl.model.memory import BatchLimit, padded_tokens
-
-SMALLEST = 64
-"""The smallest `tokens_per_step` of a recipe."""
 
 
 @dataclass

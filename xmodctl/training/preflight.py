@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.catalog.locations import Split
+from xmodctl.catalog.recipe import SMALLEST
 from xmodctl.catalog.task import Task
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
@@ -359,7 +360,7 @@ def _costs(plan: Plan, model: "Source | Facts", rows: int | None, out: Path) -> 
     memory, device = _memory()
     summary = f"training needs about {cost.memory / 1e9:.1f} GB of {memory / 1e9:.1f} GB of {device}{steps}"
     if cost.memory > memory:
-        yield Finding("error", "memory", f"{summary}; try --set tokens_per_step={plan.recipe.tokens_per_step // 2}")
+        yield Finding("error", "memory", f"{summary}; try --set tokens_per_step={max(SMALLEST, cost.tokens // 2)}")
     else:
         yield passed("memory", summary)
 
