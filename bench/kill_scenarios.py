@@ -28,7 +28,7 @@ class Scenario:
         name: What the output calls it.
         commands: What is killed, in order.
         before: What is done before; never killed.
-        is_warm: Whether the cache holds what an unbroken run has left there; else the cache is empty.
+        is_warm: Whether the cache contains what an unbroken run has left there; else the cache is empty.
     """
 
     name: str

@@ -31,6 +31,11 @@ PHRASES = {
     r"\bsave (where|for)\b": "except",
     r"\bthat (is|are) there\b": "existing",
     r"\bon the wall\b": "wall-clock",
+    r"\banew\b": "again",
+    r"\bwithout end\b": "endlessly",
+    r"\bmemory (does|did) not (hold|suffice)": "there is not enough memory for",
+    r"\b(an)?other (?!than\b)\w+ than\b(?! half)": "a different ... from",
+    r"\bother \w+ than\b": "... other than",
     r"colour|behaviour|favour|(initial|normal|summar|recogn|token|serial)is(e|ing|ation|er)|analys(e|er|ing)\b": "US",
     r"label(led|ling|ler)(?!by)|optimis(e|er|ing|ation)": "US spelling",
 }

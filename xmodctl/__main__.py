@@ -28,7 +28,7 @@ def main() -> None:
         if error.code in (
             ExitCode.FIXABLE,
             *STOPPED,
-        ):  # where memory is scarce, Python's own end may wait for threads without end
+        ):  # where memory is scarce, Python's own end may wait for threads endlessly
             end_process(error.code)
         raise
 

@@ -179,14 +179,14 @@ def test_facts_of_another_shape_are_refused(base, tmp_path, key, value):
 def test_a_folder_with_other_files_is_not_written_over(base, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(UserError, match="contains other files"):
         written(base, tmp_path / "mine")
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
     (tmp_path / "mine" / "letter.txt").unlink()
     folder = written(base, tmp_path / "mine").folder
     assert written(base, folder, seed=1) == read_package(folder)  # a package is replaced
     (folder / "letter.txt").write_text("dear")
-    with pytest.raises(UserError, match="holds other files"):
+    with pytest.raises(UserError, match="contains other files"):
         written(base, folder)
 
 
@@ -208,7 +208,7 @@ def test_the_store_finds_a_package_by_language_name_or_folder_for_the_base_it_fi
     assert kept.folder.parent == store_folder()
     for wanted in ("zu_ZA", "zu", "Zulu", kept.name, str(tmp_path / "zu")):
         assert choose(wanted, base).sha256 == package.sha256
-    with pytest.raises(UserError, match="neither a folder nor a package of the store, which has zu_ZA-"):
+    with pytest.raises(UserError, match="neither a folder nor a package in the store, which contains zu_ZA-"):
         choose("xh_ZA", base)
     other = altered(base, tmp_path / "other")
     with pytest.raises(UserError, match="does not fit"):

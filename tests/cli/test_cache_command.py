@@ -68,7 +68,7 @@ def test_what_another_process_writes_stays(cache):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"), [((), "say what to remove: --older-than DAYS"), (("--max-size", -1), "cannot be negative")]
+    ("words", "message"), [((), "choose what to remove: --older-than DAYS"), (("--max-size", -1), "cannot be negative")]
 )
 def test_a_request_without_a_limit_is_refused(cache, words, message):
     before = files(cache)

@@ -192,7 +192,7 @@ BAD = {
     "precision": (["--precision", "fp8"], "choose from auto, fp32, tf32, bf16, fp16"),
     "on-exists": (["--on-exists", "resumed"], "did you mean resume"),
     "guessed model": (["--model", "facebook/xmod-large"], "facebook/xmod-large-prenorm"),
-    "model that is not there": (["--model", "facebook/xmod-base"], "--model mini"),
+    "model that does not exist": (["--model", "facebook/xmod-base"], "--model mini"),
     "data folder": (["--data", "nowhere"], "nowhere is not a folder"),
 }
 

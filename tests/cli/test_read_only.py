@@ -38,6 +38,6 @@ def test_a_new_score_is_refused_with_the_command_that_copies_the_run(read_only):
     refused = run("eval-transfer", "--run", read_only, "--langs", "sw")
     message = " ".join(refused.output.split())
     assert refused.exit_code != 0
-    assert "cannot be written, so only scores that it holds can be shown" in message
+    assert "cannot be written, so only the scores that it contains can be shown" in message
     assert f"copy it and name the copy with --run: cp -r {read_only}" in message
     assert files(read_only) == before

@@ -48,7 +48,7 @@ def test_a_row_that_memory_does_not_hold_leaves_no_output(trained, tmp_path, mon
     Scarcity(3).install(monkeypatch)
     out = tmp_path / "labels.csv"
     message = refused(run("predict", "--run", folder, "--lang", "de", data / "de" / "test.jsonl", "--out", out))
-    assert "memory does not hold one row of" in message
+    assert "there is not enough memory for one row of" in message
     assert not out.exists()
 
 
@@ -62,7 +62,7 @@ def test_a_model_that_memory_does_not_hold_ends_a_sweep_at_once(trained, monkeyp
 
     monkeypatch.setattr("xmodctl.model.loading.fill", fail)
     message = refused(run("eval-transfer", "--run", folder, "--langs", "de,sw", "--data", data))
-    assert "memory does not hold the model" in message
+    assert "there is not enough memory for the model" in message
     assert len(loads) == 1
 
 
@@ -91,7 +91,7 @@ def test_what_the_optimizer_cannot_hold_is_one_sentence_and_the_training_continu
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", limited)
         message = refused(finetune(tiny_model, pairs, tmp_path / "stopped", *ONE_EPOCH))
-    assert "memory does not hold the gradient and the optimizer's state at step 4 with seed 1" in message
+    assert "there is not enough memory for the gradient and the optimizer's state at step 4 with seed 1" in message
     assert list((tmp_path / "stopped").rglob("step-2"))
     assert finetune(tiny_model, pairs, tmp_path / "stopped", *ONE_EPOCH).exit_code == 0
     deltas = [sha256_of(tmp_path / name / "seed-1" / "delta.safetensors") for name in ("whole", "stopped")]
@@ -124,7 +124,7 @@ def test_memory_that_does_not_suffice_anywhere_else_is_one_sentence(error, monke
 
     monkeypatch.setattr("xmodctl.core.cache.list_cache", fail)
     message = refused(run("cache", "list"))
-    assert "close other programs that use memory, or use a machine with more of it" in message
+    assert "close other programs, or use a machine with more memory" in message
 
 
 def test_another_panic_of_a_library_stays_what_it_is(monkeypatch):

@@ -159,7 +159,7 @@ def test_a_later_command_continues_what_an_earlier_one_began(hub, tmp_path):
 
 def test_what_arrives_damaged_is_not_kept(hub, tmp_path):
     hub.illness = Illness(200, {"Content-Type": "application/octet-stream"}, CONTENT[:-1] + b"?", only_files=True)
-    with pytest.raises(HubError, match=r"a\.bin was damaged on the way; run the command again"):
+    with pytest.raises(HubError, match=r"a\.bin was damaged during the download; run the command again"):
         fetch(hub)
     assert not [
         path for path in (tmp_path / "hub").rglob("*") if path.is_file() and path.stat().st_size > len(CONTENT) // 2

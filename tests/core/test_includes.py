@@ -56,7 +56,7 @@ def test_a_link_that_leads_out_of_both_folders_is_not_followed(folders):
     mine, _ = folders
     (mine.parent / "secret.yaml").write_text(SHARED)
     (mine / "link.yaml").symlink_to(mine.parent / "secret.yaml")
-    with pytest.raises(UserError, match=r"there is no link\.yaml beside it"):
+    with pytest.raises(UserError, match=r"there is no link\.yaml next to it"):
         load(folders, "include: link\ntitle: T\n")
 
 
@@ -105,7 +105,7 @@ def test_what_is_no_name_is_refused(value, folders):
 
 def test_a_name_that_is_nowhere_gets_a_near_miss(folders):
     (folders[1] / "_shared.yaml").write_text(SHARED)
-    with pytest.raises(UserError, match=r"no _share\.yaml beside it or in .*did you mean _shared"):
+    with pytest.raises(UserError, match=r"no _share\.yaml next to it or in .*did you mean _shared"):
         load(folders, "include: _share\ntitle: T\n")
 
 

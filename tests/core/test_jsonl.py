@@ -41,7 +41,7 @@ def test_an_empty_file_holds_no_rows(path):
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        (b'{"a": 1', "this is not JSON (Expecting ',' delimiter, column 8); the line seems cut off"),
+        (b'{"a": 1', "this is not JSON (Expecting ',' delimiter, column 8); the line seems truncated"),
         (b'{"a": 1}, {"a": 2}', "this is not JSON (Extra data, column 9)"),
         (b"[1, 2]", "a row is a JSON object {...}, found [1, 2]"),
         (b'"\xff"', "byte 2 of the line is not UTF-8"),

@@ -93,7 +93,7 @@ def test_nothing_is_written_in_a_folder_that_was_deleted_while_it_is_locked(tmp_
             lambda: append(folder / "seed-1" / "metrics.jsonl", {"step": 1}),
             lambda: write_text(folder / "seed-2" / "a", "a"),
         ):
-            with pytest.raises(UserError, match="was deleted, moved or replaced while this command worked in it"):
+            with pytest.raises(UserError, match="was deleted, moved, or replaced while this command worked in it"):
                 write()
         write_text(tmp_path / "other", "b")
     assert [path.name for path in folder.glob("*")] == ["other"] * replaced

@@ -36,7 +36,7 @@ OTHERS = [
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=repr)
 def test_memory_that_does_not_suffice_is_recognized_and_is_one_sentence(error):
     assert is_out_of_memory(error)
-    message = r"^memory does not hold the model; use a smaller one$"
+    message = r"^there is not enough memory for the model; use a smaller one$"
     with pytest.raises(NotEnoughMemoryError, match=message), enough_memory("the model", "use a smaller one"):
         raise error
 

@@ -196,7 +196,7 @@ def test_an_index_of_weights_names_files_of_its_own_folder(name, tiny_model, tmp
     shutil.move(tmp_path / "model" / "model.safetensors", tmp_path / "model.safetensors")
     index = {"weight_map": {"encoder.layer.0.output.dense.bias": name}}
     (tmp_path / "model" / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(UserError, match="names a file that is not beside it"):
+    with pytest.raises(UserError, match="names a file that is not next to it"):
         model.find(str(tmp_path / "model"))
 
 
@@ -213,7 +213,9 @@ def test_a_package_lists_files_of_its_own_folder_and_all_of_its_tokenizer(tiny_m
     (tmp_path / "zu" / "adapter.json").write_text(json.dumps(description))
     folder(tmp_path / "zu" / "vocabulary")
     (tmp_path / "zu" / "vocabulary" / "tokenizer_config.json").write_text("{}")
-    with pytest.raises(UserError, match=r"holds vocabulary/tokenizer_config\.json, which adapter\.json does not list"):
+    with pytest.raises(
+        UserError, match=r"contains vocabulary/tokenizer_config\.json, which adapter\.json does not list"
+    ):
         read_package(tmp_path / "zu")
 
 

@@ -82,7 +82,7 @@ def test_labels_are_set_as_they_are_written(labels):
 
 def test_a_label_that_yaml_reads_as_nothing_is_told_with_the_quotes_that_it_needs(tmp_path):
     message = refusal(tmp_path / "t.yaml", TASK + "languages: [de]\nlabels: [null, x]\n", Task)
-    assert "`labels.0` is empty: YAML reads an empty value, null and ~ as nothing; put text in quotes" in message
+    assert "`labels.0` is empty: YAML reads an empty value, null, and ~ as nothing; put text in quotes" in message
 
 
 BOMB = "{a: &a [x, x, x, x, x, x, x, x, x], " + ", ".join(
@@ -94,8 +94,8 @@ BOMB = "{a: &a [x, x, x, x, x, x, x, x, x], " + ", ".join(
     ("value", "problem"),
     [
         (BOMB, "more than 100,000 values, counting aliases"),
-        ("{a: &a [*a]}", "an alias (*) stands for something that contains it"),
-        ("&a {b: *a}", "an alias (*) stands for something that contains it"),
+        ("{a: &a [*a]}", "an alias (*) refers to something that contains it"),
+        ("&a {b: *a}", "an alias (*) refers to something that contains it"),
         ("[" * 3000, "more than 50 levels"),
         ("[" * 3000 + "]" * 3000, "more than 50 levels"),
         ("{" + ", ".join(f"a{n + 1}: &a{n + 1} [*a{n}]" for n in range(1)) + "}", "undefined alias"),

@@ -142,7 +142,7 @@ def test_a_span_within_a_word_divides_it_and_is_counted(tmp_path):
     assert (tagged.tags[4], tagged.spans, tagged.cut) == ("B-ORG", 1, 1)
     data = write(tmp_path / "cut.jsonl", {"text": "in Oslos Hafen", "spans": [[3, 7, "LOC"]]}, copies=20)
     loaded = load_rows(fit(library.task("entities"), data, ["de"]).task, "de", "train", folder=data)
-    assert any("spans begin or end inside a word, which is divided there" in note for note in loaded.notes)
+    assert any("spans begin or end inside a word, which is split there" in note for note in loaded.notes)
 
 
 def test_words_keep_their_marks_and_letters_of_scripts_without_spaces_are_words():
@@ -170,7 +170,7 @@ def test_offsets_in_utf16_are_converted_by_the_text_of_the_span():
         ([[3, 3, "PER"]], "not within the text"),
         ([[-1, 3, "PER"]], "not within the text"),
         ([[0, 7, "PER"], [4, 7, "LOC"]], 'the spans "Ann Lee" and "Lee" overlap'),
-        ([[3, 4, "PER"]], "holds only spaces"),
+        ([[3, 4, "PER"]], "contains only spaces"),
         ([[0, "7", "PER"]], "expected spans"),
         ([{"start": 0, "end": 3}], "expected spans"),
         ("[[0, 3", "expected spans"),

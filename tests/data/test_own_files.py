@@ -68,7 +68,7 @@ def test_what_programs_write_is_read(tmp_path, case):
 
 def test_tabs_with_quoted_fields_are_refused_with_a_name_by_which_they_are_read(tmp_path):
     content = "text\tlabel\n" + "".join(f'"text {n}\nmore"\t{WORDS[n % 3]}\n' for n in range(30))
-    with pytest.raises(UserError, match=r"if quotes hold fields together, rename the file to d\.csv: 30 rows"):
+    with pytest.raises(UserError, match=r"if fields are in quotes, rename the file to d\.csv: 30 rows"):
         fit_file(tmp_path, "d.tsv", content)
     assert fit_file(tmp_path, "d.csv", content).task.labels == tuple(sorted(WORDS))
 

@@ -286,7 +286,7 @@ def test_a_file_with_another_name_is_named_with_a_command_that_renames_it(tmp_pa
 
 def test_a_file_in_no_format_that_is_read_is_named(tmp_path, nli):
     path = put(tmp_path, "hr/test.ods", b"PK")
-    assert f"there is {path}, in no format that is read (.jsonl, .json, .csv" in refusal(nli, tmp_path, "hr")
+    assert f"there is {path}, in none of the formats that are read (.jsonl, .json, .csv" in refusal(nli, tmp_path, "hr")
 
 
 def test_a_split_that_is_missing_beside_others_is_looked_for_under_other_names(tmp_path, nli):
@@ -368,7 +368,7 @@ def test_a_row_that_lacks_a_column_which_others_have_is_told(tmp_path, nli):
 
 def test_half_a_character_is_told(tmp_path, nli):
     path = put(tmp_path, "en/test.jsonl", jsonl(PAIRS) + b'{"premise": "\\ud83d", "hypothesis": "b", "label": 0}\n')
-    assert refusal(nli, tmp_path).startswith(f"{path}:4: `premise` holds an unpaired surrogate")
+    assert refusal(nli, tmp_path).startswith(f"{path}:4: `premise` contains an unpaired surrogate")
 
 
 def test_many_mistakes_are_told_together_and_counted(tmp_path, nli):
@@ -390,13 +390,13 @@ def test_a_line_that_is_cut_off_is_told(tmp_path, nli):
     path = put(tmp_path, "en/test.jsonl", jsonl(PAIRS)[:-20])
     message = refusal(nli, tmp_path)
     assert message.startswith(f"{path}:3: this is not JSON")
-    assert "the line seems cut off" in message
+    assert "the line seems truncated" in message
 
 
 def test_a_file_that_is_cut_off_within_a_character_is_told(tmp_path, nli):
     whole = jsonl(PAIRS)
     path = put(tmp_path, "en/test.jsonl", whole[: whole.index("犬".encode()) + 1])
-    assert refusal(nli, tmp_path).startswith(f"{path}:3:14: the file is cut off in the middle of a character")
+    assert refusal(nli, tmp_path).startswith(f"{path}:3:14: the file ends in the middle of a character")
 
 
 @pytest.mark.parametrize(
@@ -424,9 +424,9 @@ def test_a_line_that_is_no_object_is_told(tmp_path, nli, line, message):
         ("test.tsv", b"premise\thypothesis\tlabel\na\tb\n", "test.tsv:2: the row has 2 fields, the header 3"),
         ("test.csv", b"premise,hypothesis,label\n", "contains no rows"),
         ("test.parquet", b"PAR1 and then nothing", "test.parquet is damaged or is not a Parquet file"),
-        ("test.jsonl.gz", gzip.compress(jsonl(PAIRS) * 50, mtime=0)[:-20], "test.jsonl.gz is damaged or cut off"),
-        ("test.jsonl.gz", jsonl(PAIRS), "test.jsonl.gz is damaged or cut off"),
-        ("test.jsonl.xz", lzma.compress(jsonl(PAIRS) * 50)[:-20], "test.jsonl.xz is damaged or cut off"),
+        ("test.jsonl.gz", gzip.compress(jsonl(PAIRS) * 50, mtime=0)[:-20], "test.jsonl.gz is damaged or truncated"),
+        ("test.jsonl.gz", jsonl(PAIRS), "test.jsonl.gz is damaged or truncated"),
+        ("test.jsonl.xz", lzma.compress(jsonl(PAIRS) * 50)[:-20], "test.jsonl.xz is damaged or truncated"),
         ("test.jsonl.zst", zstandard(jsonl(PAIRS) * 50)[:-5], "test.jsonl.zst"),
         ("test.jsonl", b"", "is empty"),
         ("test.jsonl", b"\n\n", "contains no rows"),

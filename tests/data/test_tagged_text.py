@@ -57,7 +57,7 @@ def test_rows_that_have_words_and_tags_are_read_as_they_are(tmp_path):
 @pytest.mark.parametrize("text", ["a [date : b", "a ] b", "[date] a", "[ : b] c", "[date : ] c", "[a [date : b] c]"])
 def test_brackets_that_do_not_fit_are_reported_with_their_line(text, tmp_path):
     with pytest.raises(
-        UserError, match=r"test\.jsonl:1: `annot_utt` is .*a bracket that is not closed or holds no tag"
+        UserError, match=r"test\.jsonl:1: `annot_utt` is .*a bracket that is not closed or contains no tag"
     ):
         loaded(tmp_path, text)
 

@@ -163,7 +163,7 @@ def test_what_is_no_text_or_too_little_is_refused_in_a_sentence(tmp_path, conten
 
 def test_a_file_that_is_cut_off_is_told(tmp_path):
     packed = gzip.compress("\n".join(lines()).encode())
-    with pytest.raises(UserError, match="damaged or cut off"):
+    with pytest.raises(UserError, match="damaged or truncated"):
         gather([write(tmp_path / "a.gz", packed[: len(packed) // 2])], tmp_path / "out")
 
 
@@ -278,5 +278,5 @@ def test_a_few_tags_and_signs_of_less_than_are_no_markup(tmp_path):
 def test_half_a_character_in_a_row_of_text_is_a_mistake_with_its_line(tmp_path):
     lines = [json.dumps({"text": f"a line of text with enough words, number {number}"}) for number in range(900)]
     (tmp_path / "text.jsonl").write_text("\n".join([*lines, '{"text": "half a character \\ud800"}']) + "\n")
-    with pytest.raises(UserError, match=r"text\.jsonl:901: `text` holds an unpaired surrogate"):
+    with pytest.raises(UserError, match=r"text\.jsonl:901: `text` contains an unpaired surrogate"):
         gather([str(tmp_path / "text.jsonl")], tmp_path / "out")

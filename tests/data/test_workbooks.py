@@ -75,7 +75,7 @@ def test_a_sheet_is_read_by_its_name_which_messages_give(tmp_path, monkeypatch):
     assert len(load_rows(task, "en", "train", folder=fourth)) == 16
     assert 'the sheet "Sheet 3" is empty; give one of Sheet 1' in refusal(Path("d.xlsx:Sheet 3"))
     assert (
-        "the sheet \"Tickets\" is not there; give one of Sheet 1, Sheet 2, Sheet 4, such as 'd.xlsx:Sheet 1'"
+        "the sheet \"Tickets\" does not exist; give one of Sheet 1, Sheet 2, Sheet 4, such as 'd.xlsx:Sheet 1'"
         in refusal(Path("d.xlsx:Tickets"))
     )
 
@@ -93,7 +93,7 @@ def test_formulas_count_by_their_value_and_are_refused_without_one(tmp_path):
 
 def test_cells_with_errors_and_empty_cells_are_reported_by_row(tmp_path):
     path = write_workbook(tmp_path / "d.xlsx", [HEADER, *tickets(), ("text", "#N/A", "en", None)])
-    assert 'd.xlsx row 42: `label` is "#N/A", which is the error of a formula; correct it' in refusal(path)
+    assert 'd.xlsx row 42: `label` is "#N/A", which is a formula error; correct it' in refusal(path)
     path = write_workbook(tmp_path / "e.xlsx", [HEADER, *tickets(), ("text", "a", None, None)])
     assert '`language` is ""; write the row' in refusal(path)
 

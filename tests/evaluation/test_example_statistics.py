@@ -100,7 +100,7 @@ def test_missing_and_edited_predictions_are_refused_with_the_command_that_makes_
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds 0 rows"),
+        ("", "contains 0 rows"),
         ('{"id": "0", "gold": "neutral"}\n', ":1 is not a prediction"),
         ('{"id": "0", "gold": "a", "prediction": "b"}\n{"id"', ":2: this is not JSON"),
         ('{"id": "0", "gold": "a", "prediction": "b"}\n' * 2, ":2 has the id 0 of an earlier line"),

@@ -215,7 +215,7 @@ def test_cause_and_effect_become_their_wording_in_the_language():
 @pytest.mark.parametrize(
     ("kind", "standard_input", "message"),
     [
-        ("sequence-classification", [], "rows holds no lines"),
+        ("sequence-classification", [], "rows contains no lines"),
         ("sequence-classification", [b"\n", b"a\n", b"caf\xe9\n"], "rows:3:4: byte 0xe9 is not UTF-8"),
         ("sequence-classification", [b'{"text": 3}'], "rows:1: `text` is 3; expected text"),
         ("sequence-classification", [b'{"id": 1}'], "rows:1: the row has no `text`, only id"),

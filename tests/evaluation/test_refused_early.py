@@ -101,9 +101,9 @@ def test_finetune_refuses_a_folder_before_it_reads_the_data(unloaded, tiny_model
     damaged.parent.mkdir(parents=True)
     damaged.write_text("damaged\n")
     for out, more, message in (
-        (folder, ["--on-exists", "error"], "already holds a run"),
-        (folder, ["--seeds", "1"], "another plan"),
-        (damaged.parent, [], "holds other files"),
+        (folder, ["--on-exists", "error"], "already contains a run"),
+        (folder, ["--seeds", "1"], "a different plan"),
+        (damaged.parent, [], "contains other files"),
         (tmp_path / "new", [], "train.jsonl:1"),
     ):
         assert message in refused(finetune(tiny_model, damaged.parent.parent, out, *more))

@@ -364,7 +364,7 @@ def test_the_exceptions_to_the_standards_name_real_codes():
 def test_a_treebank_is_a_corpus_of_its_language(corpus, adapter):
     match = resolve(corpus, XMOD, model="M")
     assert match.adapter == adapter
-    assert match.note == f"{corpus} is taken for a corpus in {name(adapter)}: adapter {adapter}"
+    assert match.note == f"{corpus} is read as a corpus in {name(adapter)}: adapter {adapter}"
     assert name(corpus) == f"{name(adapter)} ({corpus.partition('_')[2]})"
     assert expand(corpus, XMOD, model="M", task_languages={"en": None, "sv": None}).targets == (
         Target(corpus, adapter, match.note),

@@ -56,7 +56,7 @@ def test_inputs_of_odd_layouts_and_no_rows_are_taken():
     assert half(torch.randn(3, 6).bfloat16()).dtype == torch.bfloat16
 
 
-@pytest.mark.skipif(not (HAS_ONEDNN and kernels.has_bf16()), reason="this processor has no bf16 arithmetic")
+@pytest.mark.skipif(not (HAS_ONEDNN and kernels.has_bf16()), reason="this CPU has no bf16 arithmetic")
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("frozen", [True, False])
 def test_under_bf16_only_the_operands_of_a_product_are_cast(frozen, bias):

@@ -1,4 +1,4 @@
-"""Batches that memory does not hold are halved, and what is computed from them stays the same."""
+"""Batches that there is not enough memory for are halved, and what is computed from them stays the same."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,9 @@ def test_batches_are_halved_once_and_rows_keep_their_results(kind, xmod, encoded
 
 def test_a_row_that_memory_does_not_hold_is_refused_with_an_option(xmod, encoded, monkeypatch):
     Scarcity(20).install(monkeypatch)
-    message = r"memory does not hold one row of 30 tokens; use a smaller --max-length 15, or close other programs"
+    message = (
+        r"there is not enough memory for one row of 30 tokens; use a smaller --max-length 15, or close other programs"
+    )
     with listening(lambda _: None), pytest.raises(UserError, match=message):
         computed("vectors", xmod, encoded)
 

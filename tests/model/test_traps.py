@@ -69,7 +69,7 @@ def test_an_id_out_of_range_is_refused(wrong, pair, batch):
     silent = stock(**batch, lang_ids=torch.tensor([0, wrong, 0, 0])).logits
     right = stock(**batch, lang_ids=torch.zeros(4, dtype=torch.long)).logits
     assert not torch.allclose(silent, right)  # stock loses the adapter and says nothing
-    with pytest.raises(UserError, match=rf"lang_ids hold {wrong}, but ids go from 0 to 2 \(en_XX, de_DE, fr_XX\)"):
+    with pytest.raises(UserError, match=rf"lang_ids contain {wrong}, but ids go from 0 to 2 \(en_XX, de_DE, fr_XX\)"):
         ours.module(**batch, lang_ids=torch.tensor([0, wrong, 0, 0]))
 
 

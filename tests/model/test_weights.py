@@ -91,7 +91,9 @@ def test_a_pickled_file_that_is_no_plain_checkpoint_is_refused(content, checkpoi
             path.write_bytes(b"")
         case "no tensors":
             torch.save({"epoch": 3}, path)
-    with pytest.raises(UserError, match=r"pytorch_model.bin (is damaged|holds something other).*; download it again"):
+    with pytest.raises(
+        UserError, match=r"pytorch_model.bin (is damaged|contains something other).*; download it again"
+    ):
         model.load(model.find(str(folder)), "masked-lm", ["de_DE"])
     assert not (tmp_path / "ran").exists()
     assert not list((weights.cache_folder() / "converted").glob("*/*"))
@@ -302,6 +304,6 @@ def test_pickled_weights_that_cannot_be_followed_are_damaged(content, tiny_model
     (tmp_path / "model" / "model.safetensors").unlink()
     (tmp_path / "model" / "pytorch_model.bin").write_bytes(content)
     with pytest.raises(
-        UserError, match=r"pytorch_model\.bin is damaged or is not a PyTorch file|holds something other"
+        UserError, match=r"pytorch_model\.bin is damaged or is not a PyTorch file|contains something other"
     ):
         weights.CheckpointTensors(tmp_path / "model", "model")

@@ -226,9 +226,11 @@ def test_another_plan_or_text_in_the_same_folder_is_refused(zulu, tiny_model, he
     arguments, _, package = zulu
     folder = package.folder.parents[1]
     other = addition(tiny_model, arguments["texts"], head_text=head_text, overrides={"epochs": 5})
-    with pytest.raises(UserError, match=r"an added language with another plan \(recipe\.epochs: .*--on-exists redo"):
+    with pytest.raises(
+        UserError, match=r"an added language with a different plan \(recipe\.epochs: .*--on-exists redo"
+    ):
         run(other, folder)
-    with pytest.raises(UserError, match=r"already holds an added language; .*--on-exists resume"):
+    with pytest.raises(UserError, match=r"already contains an added language; .*--on-exists resume"):
         run(arguments, folder, on_exists="error")
     path = arguments["texts"]["zu"]
     before = path.read_text()
@@ -239,7 +241,7 @@ def test_another_plan_or_text_in_the_same_folder_is_refused(zulu, tiny_model, he
     finally:
         path.write_text(before)
     (tmp_path / "notes.txt").write_text("my notes")
-    with pytest.raises(UserError, match=r"holds other files \(notes\.txt\); choose another folder with --out"):
+    with pytest.raises(UserError, match=r"contains other files \(notes\.txt\); choose another folder with --out"):
         run(arguments, tmp_path)
 
 

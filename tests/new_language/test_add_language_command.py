@@ -96,7 +96,7 @@ def test_training_again_keeps_the_files_of_the_user(tiny_model, write_text, tmp_
         path.write_text("mine")
     again = add(tiny_model, tmp_path / "out", *words, "--on-exists", "redo")
     assert again.exit_code == 0, again.output
-    assert "keeps files that xmodctl did not write" in again.stderr
+    assert "still contains files that xmodctl did not write" in again.stderr
     assert [path.read_text() for path in own if path.exists()] == ["mine"] * 3
 
 
@@ -162,7 +162,7 @@ def test_the_guides_python_example_runs(tiny_model, write_text, tmp_path, monkey
     [
         (
             ["zu"],
-            "no text given; give text of the language with --text FILE, as in `xmodctl add-language zu --text FILE`",
+            "no text given; give text in the language with --text FILE, as in `xmodctl add-language zu --text FILE`",
         ),
         (["--text", "a.txt"], "--text a.txt: it does not name its language; write --text zu=a.txt"),
         (["zu.txt", "--text", "a.txt"], "zu.txt: the language comes first"),

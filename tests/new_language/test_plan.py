@@ -99,7 +99,7 @@ def test_values_have_their_origin(tiny_model):
         ({"init_from": "zu"}, r"has no adapter for 'zu' \(Zulu\)"),
         ({"init_from": "sw+random"}, r"--init-from sw\+random: choose auto, random, identity, LANG or LANG\+LANG"),
         ({"head_text": ("-",), "texts": (("zu", "-"),)}, r"standard input \(`-`\) can be read only once"),
-        ({"texts": ()}, r"no text given; give text of the language with --text FILE"),
+        ({"texts": ()}, r"no text given; give text in the language with --text FILE"),
         ({"texts": (("zu", "a"), ("zu_XX", "b"))}, r"--text names zu_ZA and zu_XX, which are the same language"),
     ],
 )

@@ -54,7 +54,7 @@ def test_files_of_the_user_and_what_links_lead_to_stay(folder, tmp_path):
     (folder / "seed-1" / "mine.txt").write_text("mine")
     result = run("runs", "rm", folder, "--yes")
     assert result.exit_code == 0, result.output
-    assert "keeps files that xmodctl did not write: notes.txt, seed-1/mine.txt, seed-2" in result.stderr
+    assert "still contains files that xmodctl did not write: notes.txt, seed-1/mine.txt, seed-2" in result.stderr
     assert (outside / "delta.safetensors").read_text() == "precious"
     assert (outside / "checkpoints" / "step-1").exists()
     assert sorted(path.name for path in folder.rglob("*")) == ["mine.txt", "notes.txt", "seed-1", "seed-2"]

@@ -192,7 +192,7 @@ def test_rows_in_another_script_are_counted_and_are_to_be_read():
     assert side.in_another_script == 1
     words = replace(side, texts=(("یہ", "ایک", "کیوبا", "ہندوستان", "airbase-base"),), is_words=True)
     assert words.in_another_script == 0  # one word of many
-    figure = share("rows with a text in another script", (30, 300), (0, 300))
+    figure = share("rows with a text in a different script", (30, 300), (0, 300))
     assert recommended(figure, title="Data")[0].action == "read these rows of ur, and correct or exclude them"
 
 

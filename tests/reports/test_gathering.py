@@ -117,7 +117,7 @@ def test_data_that_is_gone_is_said_and_found_again_with_a_folder(tmp_path):
     run = scored_run(tmp_path)
     (tmp_path / "data").rename(tmp_path / "moved")
     study = gather([run.folder])
-    assert noted(study, "say where it is with --data").startswith("en, de, ar: ")
+    assert noted(study, "give its location with --data").startswith("en, de, ar: ")
     assert set(texts_of(study)) == {()}
     assert () not in texts_of(gather([run.folder], data=tmp_path / "moved" / run.plan.task.kind))
 
@@ -281,7 +281,7 @@ def test_rows_that_contradict_their_predictions_are_named_and_excluded(tmp_path)
     study = gather([run.folder])
     first = next(row for row in read_rows(run.results) if (row.language, row.seed) == ("de", 1))
     assert study.runs[0].score("de").values == (first.value,)
-    assert "its accuracy is 93.30, the predictions score" in noted(study, "de, seed 2, of run is excluded")
+    assert "its accuracy is 93.30, but the predictions score" in noted(study, "de, seed 2, of run is excluded")
     assert "is not a number" in noted(study, "ar, seed 2, of run is excluded")
     score(run, update=True)
     assert not [note for note in gather([run.folder]).notes if "excluded" in note]

@@ -100,12 +100,12 @@ def test_a_pooling_that_is_not_known_is_refused(tiny_model, tmp_path, change, me
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": FORMAT, "model": "mini"}, "--langs all: a folder of sentence-transformers holds one language"),
-        ({"format": FORMAT, "model": "mini", "langs": "de,fr"}, "holds one language"),
+        ({"format": FORMAT, "model": "mini"}, "--langs all: a folder of sentence-transformers contains one language"),
+        ({"format": FORMAT, "model": "mini", "langs": "de,fr"}, "contains one language"),
         ({"format": FORMAT, "langs": "de"}, "give the model with --model MODEL"),
         ({"format": FORMAT, "langs": "de", "model": "mini", "pooling": "max"}, "choose from mean, cls"),
         ({"format": "gguf", "langs": "de"}, "choose from transformers, sentence-transformers"),
-        ({"format": "onnx"}, "--langs all: a folder of onnx holds one language"),
+        ({"format": "onnx"}, "--langs all: a folder of onnx contains one language"),
         ({"model": "mini"}, "--model applies to vectors; add --format sentence-transformers"),
         ({"prefix": "a"}, "--prefix applies to vectors"),
     ],

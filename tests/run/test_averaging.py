@@ -97,7 +97,7 @@ def test_what_cannot_be_averaged_is_refused(
         ((tmp_path / "none", seeds), "is not a run"),
     ):
         assert reason in refused(run("runs", "average", *words, "--out", tmp_path / "out"))
-    assert "holds another run" in refused(run("runs", "average", seeds, "--out", frozen))
+    assert "contains another run" in refused(run("runs", "average", seeds, "--out", frozen))
 
 
 @pytest.mark.parametrize("place", [0, 20, -1])  # the length of the header, the header, the last weight

@@ -39,7 +39,7 @@ def test_a_plan_without_a_source_language_is_no_plan(tmp_path):
     stored = json.loads((run.folder / "run.json").read_text())
     stored["plan"]["source_languages"] = []
     (run.folder / "run.json").write_text(json.dumps(stored))
-    with pytest.raises(UserError, match=r"does not hold a run of this version: `plan\.source_languages`"):
+    with pytest.raises(UserError, match=r"does not describe a run of this version: `plan\.source_languages`"):
         Run.read(run.folder)
 
 
@@ -117,7 +117,7 @@ def test_redo_begins_anew_and_error_refuses(tmp_path):
     run = opened(tmp_path / "r")
     (run.folder / "seed-1").mkdir()
     run.delta(1).write_text("")
-    with pytest.raises(UserError, match="already holds a run"):
+    with pytest.raises(UserError, match="already contains a run"):
         opened(tmp_path / "r", on_exists="error")
     assert opened(tmp_path / "r", data="2", on_exists="redo").finished_seeds == ()
 
@@ -126,7 +126,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "thesis.tex").write_text("dear")
     for on_exists in ("resume", "redo"):
-        with pytest.raises(UserError, match=r"holds other files \(thesis\.tex\)"):
+        with pytest.raises(UserError, match=r"contains other files \(thesis\.tex\)"):
             opened(tmp_path / "r", on_exists=on_exists)
     assert (tmp_path / "r" / "thesis.tex").exists()
 
@@ -207,7 +207,9 @@ def test_an_edited_run_is_refused_with_the_key_that_is_wrong(tmp_path, key, valu
         place = place[part]
     place[last] = value
     path.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=rf"run\.json does not hold a run of this version: {message}.*--on-exists redo"):
+    with pytest.raises(
+        UserError, match=rf"run\.json does not describe a run of this version: {message}.*--on-exists redo"
+    ):
         Run.read(tmp_path / "r")
     assert Run.all(tmp_path) == []
 

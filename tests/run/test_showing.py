@@ -90,7 +90,7 @@ def test_what_is_no_run_is_refused(folder, tmp_path):
     (folder / "run.json").write_text("{")
     assert "run.json cannot be read" in refused(run("runs", "show", folder))
     (folder / "run.json").write_text('{"schema": 99}')
-    assert "does not hold a run of this version" in refused(run("runs", "show", folder))
+    assert "does not describe a run of this version" in refused(run("runs", "show", folder))
 
 
 @pytest.mark.parametrize("wrong", [[], 3, "x", {}])

@@ -214,7 +214,9 @@ def test_a_row_that_memory_does_not_hold_is_named(tiny_model):
     job.describe = lambda units: f"row {units.tolist()}"
     job.module = Scarce(job.module, 8, MemoryError())
     batch = job.batches(0)[0]
-    with pytest.raises(UserError, match=r"memory does not hold row \[\d+\] \(\d+ tokens\) at step 1; .*max_length="):
+    with pytest.raises(
+        UserError, match=r"there is not enough memory for row \[\d+\] \(\d+ tokens\) at step 1; .*max_length="
+    ):
         job.gradient(batch, lambda _: None)
 
 
@@ -225,7 +227,9 @@ def test_the_state_of_the_optimizer_that_memory_does_not_hold_is_one_sentence(ti
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(job.optimizer, "step", exhausted)
-    with pytest.raises(UserError, match="memory does not hold the gradient and the optimizer's state at step 1"):
+    with pytest.raises(
+        UserError, match="there is not enough memory for the gradient and the optimizer's state at step 1"
+    ):
         next(iter(job))
 
 

@@ -57,7 +57,7 @@ def test_sound_data_passes_with_a_closing_count(tiny_model, pairs):
         (
             "duplicates",
             lambda rows, _: [*rows, {**rows[0], "label": "contradiction"}],
-            "1 duplicate row with another label than the first one",
+            "1 duplicate row with a different label from the first one",
         ),
         ("script", lambda rows, _: [{**row, "premise": "кошка спит" * 9} for row in rows], "are cyrillic"),
         ("lengths", lambda rows, _: [{**row, "premise": "cat " * 200} for row in rows[:12]] + rows[12:], "12 rows"),

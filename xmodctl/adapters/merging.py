@@ -41,8 +41,8 @@ def merge_packages(source: "Source", packages: Sequence[Package], folder: str | 
         check_fits(package, source)
         if package.vocabulary:
             raise UserError(
-                f"{package.language} in {package.folder} has its own vocabulary, but a model folder holds only one; "
-                f"use the package with `--adapter {package.folder}`"
+                f"{package.language} in {package.folder} has its own vocabulary, but a model folder can contain only "
+                f"one; use the package with `--adapter {package.folder}`"
             )
         if package.facts.get("mixture"):
             raise UserError(

@@ -108,14 +108,14 @@ def write_package(
         keep_others: Whether other files in the folder stay there, such as a README.md; else they are refused.
 
     Raises:
-        UserError: The folder holds other files and they are not kept, or cannot be written.
+        UserError: The folder contains other files and they are not kept, or cannot be written.
     """
     from xmodctl.model import body_config_sha256, body_sha256
 
     folder = Path(folder)
     others = [path for path in folder.iterdir() if path.name not in _OWN] if folder.is_dir() else []
     if (folder.exists() and not folder.is_dir()) or (others and not keep_others):
-        raise UserError(f"{folder} holds other files; choose another folder for the adapter")
+        raise UserError(f"{folder} contains other files; choose another folder for the adapter")
     stored = dict(sorted(tensors.items()))
     if vocabulary is not None:
         stored[EMBEDDINGS] = vocabulary.embeddings
@@ -174,11 +174,11 @@ def read_package(folder: str | Path) -> Package:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} does not describe an adapter package; get the package again") from error
     if unlisted:
-        raise UserError(f"{folder} holds {unlisted[0]}, which {FACTS} does not list; remove it")
+        raise UserError(f"{folder} contains {unlisted[0]}, which {FACTS} does not list; remove it")
     _verify(folder, paths)
     identity = {key: value for key, value in description.items() if key not in ("sha256", "facts")}
     if _identity(folder / WEIGHTS) != identity:
-        raise UserError(f"{path} and {WEIGHTS} disagree about what the adapter is for; get the package again")
+        raise UserError(f"{path} and {WEIGHTS} describe different adapters; get the package again")
     return package
 
 

@@ -85,7 +85,7 @@ def choose(adapter: str | Path, source: "Source") -> Package:
     if not matching:
         names = [package.name for package in stored]
         raise UserError(
-            f"--adapter {adapter} is neither a folder nor a package of the store, which has "
+            f"--adapter {adapter} is neither a folder nor a package in the store, which contains "
             f"{', '.join(names) or 'no packages'}{did_you_mean(str(adapter), names)}; "
             "add one with `xmodctl adapters import DIR`"
         )

@@ -41,7 +41,9 @@ class Recipe(Described):
     warmup: float = Field(
         0.06,
         ge=0,
-        description="linear warm-up: below 1, a share of the steps; from 1 on, the number of steps (at most all)",
+        description=(
+            "linear warm-up: a value below 1 is a share of the steps, and a value of 1 or more is a number of steps"
+        ),
     )
     weight_decay: float = Field(0.01, ge=0, description="AdamW's weight decay; biases and LayerNorms have none")
     adam_beta1: float = Field(0.9, ge=0, lt=1, description="AdamW's first beta")
@@ -65,8 +67,11 @@ class Recipe(Described):
         1.0,
         ge=0,
         le=1,
-        description="with several languages, the share of each in an epoch is proportional to its rows to the power "
-        "of this: 1 uses each row once, 0 gives all languages the same share",
+        description=(
+            "with several languages, the exponent of temperature sampling: the share of a language in an epoch is "
+            "proportional to its number of rows raised to this power; 1 uses each row once, 0 gives all languages "
+            "equal shares"
+        ),
     )
     stages: tuple[Stage, ...] = Field(
         (), description="other tasks to train on first, in order; the head is carried over"
@@ -80,8 +85,10 @@ class Recipe(Described):
         None,
         ge=0,
         le=2**32 - 1,
-        description="the seed that the head is drawn from, the same for every seed of the run, so that their weights "
-        "can be averaged (`xmodctl runs average`); empty: each seed draws its own head",
+        description=(
+            "the seed for the random initialization of the head, the same for every seed of the run, so that their "
+            "weights can be averaged (`xmodctl runs average`); empty: each seed initializes its own head"
+        ),
     )
     save_steps: int = Field(0, ge=0, description="steps between checkpoints; 0: one after each epoch")
 

@@ -19,9 +19,9 @@ class PublishedTable(Described):
     commands: tuple[str, ...] = Field(
         description="the commands that train and score; DIR is the data, RUN the run's folder"
     )
-    rows: int = Field(gt=0, description="rows of a language that were scored")
-    rows_of: dict[str, int] = Field({}, description="the same of languages with another number")
-    notes: tuple[str, ...] = Field((), description="what a reader of a comparison must know")
+    rows: int = Field(gt=0, description="the number of rows that were scored in each language")
+    rows_of: dict[str, int] = Field({}, description="the number of rows of languages in which it differs")
+    notes: tuple[str, ...] = Field((), description="what readers of a comparison need to know")
     scores: dict[str, tuple[float, ...]] = Field(description="language -> its scores, one per seed")
 
     @model_validator(mode="after")

@@ -27,13 +27,13 @@ class Task(Described):
     """One benchmark; `xmodctl tasks show NAME --yaml` prints the file."""
 
     name: str = Field(description="the file's name without .yaml")
-    title: str = Field(description="the benchmark's name as papers print it")
+    title: str = Field(description="the benchmark's name as it appears in papers")
     kind: str = Field(description="the kind of task, by the Hub's name")
     aliases: tuple[str, ...] = Field((), description="other names of the task")
-    description: str = Field("", description="what the model must do, in a sentence")
+    description: str = Field("", description="what the model does, in one sentence")
     columns: ColumnNames = Field(
         default_factory=dict,
-        description="the kind's columns -> the columns of the data; what is missing is looked for in local data",
+        description="the kind's columns -> the columns of the data; missing columns are looked for in local data",
     )
     find: dict[str, Presence] = Field(
         default_factory=dict,
@@ -42,7 +42,7 @@ class Task(Described):
     )
     pair_languages: dict[str, str] = Field(
         default_factory=dict,
-        description="where `text_pair` is in another language than `text`: the benchmark's language code -> the "
+        description="if `text_pair` is in a different language from `text`: the benchmark's language code -> the "
         "language of `text_pair`",
     )
     language_column: ColumnName = Field(
@@ -61,8 +61,8 @@ class Task(Described):
     )
     split_rule: Literal[1, 2] = Field(
         1,
-        description="the rule by which a single file is divided; set by `finetune`. With 2, strata are those of the "
-        "rarest label of a row, and translations that share an id stay together",
+        description="the version of the rule that splits a single file; set by `finetune`. With 2, strata are those of "
+        "the rarest label of a row, and translations that share an id stay together",
     )
     numbered_columns: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
@@ -76,21 +76,23 @@ class Task(Described):
     )
     labels_mapped: dict[str, str] = Field(
         default_factory=dict,
-        description="labels of the data that the task lacks (of entities: types) -> the label that replaces each",
+        description="labels (of entities: types) of the data that the task does not have -> what replaces each",
     )
     threshold: float | Literal["source-dev"] = Field(
         0.5,
-        description="the probability from which a label is predicted, where a text may have several; or `source-dev`: "
-        "the one that scores best on the validation data of the training languages, chosen for each seed",
+        description="the lowest probability at which a label is predicted, if a text may have several labels; or "
+        "`source-dev`: the one that scores best on the validation data of the training languages, chosen for each seed",
     )
     word_rule: Literal["spaces", "spans"] = Field(
         "spaces",
-        description="how `predict` divides a text into words: at spaces, or as the texts with spans of training data "
-        "are divided; set by `finetune`",
+        description=(
+            "how `predict` splits a text into words: at spaces, or in the same way as training data that consists of "
+            "texts with spans; set by `finetune`"
+        ),
     )
     tagged_text: TaggedText | None = Field(
         None,
-        description="the column with text whose tagged parts are in brackets, from which `tokens` and `tags` are made",
+        description="the column with text whose tagged parts are in brackets; it gives `tokens` and `tags`",
     )
     connectives: dict[str, dict[str, str]] = Field(
         default_factory=dict,
@@ -125,9 +127,9 @@ class Task(Described):
     homepage: str = Field("", description="where the benchmark is described")
     citation: str = Field("", description="the paper to cite")
     rows: dict[Split, int] = Field(
-        default_factory=dict, description="how many rows a split has, in one language, as its authors state"
+        default_factory=dict, description="the number of rows of each split in one language, as stated by its authors"
     )
-    notes: tuple[str, ...] = Field((), description="what a user of the benchmark must know")
+    notes: tuple[str, ...] = Field((), description="what users of the benchmark need to know")
 
     @field_validator("languages", mode="before")
     @classmethod
@@ -171,7 +173,7 @@ class Task(Described):
     @classmethod
     def _labels_differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(labels)) < len(labels):
-            raise ValueError(f"`labels` has a label twice: {', '.join(labels)}")
+            raise ValueError(f"`labels` contains a label twice: {', '.join(labels)}")
         return labels
 
     @field_validator("recipe", mode="before")
@@ -200,7 +202,7 @@ class Task(Described):
         return values
 
     def with_values(self, changes: Mapping[str, Any], *, origin: str) -> Self:
-        """Return a copy with dotted keys replaced and validated; a column that is named anew has that name everywhere.
+        """Return a copy with dotted keys replaced and validated; a column that is renamed has its new name everywhere.
 
         What `evaluation.columns` and `training.columns` name stays as it is unless they are changed themselves.
         """
@@ -235,7 +237,7 @@ class Task(Described):
         kind = KINDS[self.kind]
         known = (*kind.required, *kind.optional)
         if self.recipe and "default" not in self.recipe:
-            raise ValueError("`recipe` needs `default`, the recipe of every model that it does not name")
+            raise ValueError("`recipe` needs `default`, the recipe for every model that it does not list")
         is_published = bool(self.evaluation or self.training)
         if is_published and (missing := [column for column in kind.required if column not in self.columns]):
             raise ValueError(f"`columns` lacks {', '.join(missing)}, which {kind.name} needs")

@@ -67,7 +67,7 @@ def _text_line(event: events.TextRead) -> str:
     return (
         f"{event.language}: {event.lines:,} lines"
         + (f" ({dropped})" if dropped else "")
-        + (f", {event.cut:,} cuts in long lines" if event.cut else "")
+        + (f", long lines split in {event.cut:,} places" if event.cut else "")
         + f"; {event.kept:,} kept with {event.characters:,} characters, {event.held_out:,} of them held out"
     )
 

@@ -35,14 +35,17 @@ def _root(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Print details: defaults, versions, each hundredth of a training.")
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Print details: defaults, versions, and training progress at each percent."
+        ),
     ] = False,
     log_file: Annotated[
         Path | None,
         typer.Option(
             "--log-file",
             metavar="FILE",
-            help="Append all messages to a file. This, -q, and -v go anywhere in a command.",
+            help="Append all messages to a file. You can put this, -q, and -v anywhere in a command.",
         ),
     ] = None,
 ) -> None: ...

@@ -20,13 +20,13 @@ from xmodctl.core.memory import REMEDY, is_out_of_memory, is_panic
 if TYPE_CHECKING:
     from xmodctl.core.signals import StopSignals
 
-NOT_ENOUGH = f"memory does not hold what this command needs; {REMEDY}"
+NOT_ENOUGH = f"there is not enough memory for this command; {REMEDY}"
 FIXES = {
     errno.ENOSPC: "the disk is full; free some space, then run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space, then run the same command again",
     errno.EACCES: "permission denied; choose a folder that you can write to, such as --out DIR",
     errno.EPERM: "not permitted; choose a folder that you can write to, such as --out DIR",
-    errno.ENOMEM: f"memory does not suffice; {REMEDY}",
+    errno.ENOMEM: f"there is not enough memory; {REMEDY}",
     errno.EROFS: "the disk is read-only; choose another folder, such as --out DIR",
     errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder",
     errno.EISDIR: "that path is a folder, but a file is expected",

@@ -129,7 +129,7 @@ RunFolder = Annotated[
     typer.Option("--run", metavar="DIR", help="The run's folder. Default: the newest run under `runs/`."),
 ]
 Seed = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="The seed whose model to use. Default: the run's first seed.")
+    int | None, typer.Option("--seed", metavar="N", help="The seed of the model to use. Default: the run's first seed.")
 ]
 Adapters = Annotated[
     list[str] | None,
@@ -190,7 +190,7 @@ TextLanguage = Annotated[
     ),
 ]
 Texts = Annotated[
-    list[str] | None, typer.Option("--text", metavar="TEXT", help="A text, in place of FILE; repeatable.")
+    list[str] | None, typer.Option("--text", metavar="TEXT", help="A text to read instead of FILE; repeatable.")
 ]
 KeepInput = Annotated[
     bool, typer.Option("--keep-input", help="Write the columns of the input, too.", rich_help_panel=OUTPUT)
@@ -200,7 +200,7 @@ LanguageColumn = Annotated[
     typer.Option(
         "--lang-column",
         metavar="NAME",
-        help="The column with each row's language, for files that hold several languages.",
+        help="The column with each row's language, for files that contain several languages.",
         rich_help_panel=DATA,
     ),
 ]
@@ -265,8 +265,10 @@ Shard = Annotated[
     typer.Option(
         "--shard",
         metavar="I/N",
-        help="Do only this share of the work, as in `2/4`; without it, jobs with the same command share the work. "
-        "Default: that of the task of a SLURM array.",
+        help=(
+            "Do only this share of the work, as in `2/4`. Without it, jobs with the same command share the work. "
+            "Default: in a SLURM array, the share of its task."
+        ),
         rich_help_panel=JOBS,
     ),
 ]
@@ -274,7 +276,7 @@ Wait = Annotated[
     bool,
     typer.Option(
         "--wait",
-        help="Wait for what other jobs are doing, and do what they leave, so that the command ends when all is done.",
+        help="Wait for other jobs, and do the work that they leave, so that the command ends when everything is done.",
         rich_help_panel=JOBS,
     ),
 ]

@@ -66,7 +66,7 @@ def output_of(
         UserError: The file cannot be written, or the options contradict each other.
     """
     if quiet and verbose:
-        raise UserError("-q prints less and -v prints more; give one of them")
+        raise UserError("-q prints less and -v prints more; give only one of them")
     output = Output(bool(quiet), bool(verbose), None if log_file is None else _opened(Path(log_file)))
     token = _output.set(output)
     try:

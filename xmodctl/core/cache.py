@@ -56,7 +56,7 @@ class Pruned:
 
 
 def list_cache() -> list[CacheEntry]:
-    """Return what the cache holds, the largest first."""
+    """Return what the cache contains, the largest first."""
     return sorted(_entries(), key=lambda entry: (-entry.bytes, entry.path))
 
 
@@ -75,7 +75,7 @@ def prune_cache(
         UserError: Nothing is asked for, a value is negative, or the cache cannot be written.
     """
     if older_than is None and max_size is None and not everything:
-        raise UserError("say what to remove: --older-than DAYS, --max-size GB, or --all")
+        raise UserError("choose what to remove: --older-than DAYS, --max-size GB, or --all")
     if (older_than or 0) < 0 or (max_size or 0) < 0:
         raise UserError("an age or a size cannot be negative; use 0 to remove everything")
     entries = sorted(list_cache(), key=lambda entry: entry.last_used)

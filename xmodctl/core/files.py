@@ -68,7 +68,8 @@ def make_parent(path: Path) -> None:
     for folder, inode in dict(list(_in_use.values())).items():  # other threads may add some
         if absolute.is_relative_to(folder) and _inode(folder) != inode:
             raise UserError(
-                f"{folder} was deleted, moved or replaced while this command worked in it, so nothing more is written; "
+                f"{folder} was deleted, moved, or replaced while this command worked in it, so nothing more is "
+                "written; "
                 "restore it to continue, or start over: run the same command again"
             )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +114,7 @@ def whole_folder(path: Path, *, keep: bool = False) -> Iterator[Path]:
         keep: Whether files in `path` stay: the block must then have written the same ones.
 
     Raises:
-        UserError: `keep`, and `path` holds other files.
+        UserError: `keep`, and `path` contains other files.
     """
     make_parent(path)
     remove_leftovers(path.parent, f".{glob.escape(path.name)}.*{PART}")
@@ -143,7 +144,8 @@ def _refuse_other(path: Path, part: Path) -> None:
     ]
     if differing:
         raise UserError(
-            f"{path} is not an empty folder, and {differing[0]} in it is not as this command writes it; choose another "
+            f"{path} is not an empty folder, and {differing[0]} in it differs from what this command writes; choose "
+            "another "
             f"folder, or remove this one: {shlex.join(['rm', '-r', str(path)])}"
         )
 
@@ -171,7 +173,7 @@ def _machine() -> str:
     Containers may share a host name; each has a space of process numbers of its own.
     """
     parts = [platform.node()]
-    with suppress(OSError):  # another system than Linux
+    with suppress(OSError):  # not on Linux
         parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
     return hashlib.sha256("\n".join(parts).encode(errors="surrogateescape")).hexdigest()[:6]
 

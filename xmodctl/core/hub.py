@@ -120,7 +120,7 @@ def _by_class(chain: Sequence[BaseException]) -> HubError | None:
         errors.RevisionNotFoundError: (
             "revision",
             "no such revision",
-            "give a branch, tag or commit of the repository",
+            "give a branch, tag, or commit of the repository",
         ),
         errors.RepositoryNotFoundError: (
             "repository",
@@ -187,7 +187,7 @@ def web_page(status: str = "") -> HubError:
 
     return HubError(
         "page",
-        f"a web page, such as a proxy's, comes instead of an answer from {constants.ENDPOINT}{status}",
+        f"received a web page, such as a proxy's, instead of a response from {constants.ENDPOINT}{status}",
         "sign in to your network, or check HTTPS_PROXY and HF_ENDPOINT, then run the command again",
     )
 

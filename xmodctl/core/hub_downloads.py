@@ -331,7 +331,9 @@ def _check_hash(part: Path, etag: str, path: str) -> None:
             return
     if arrived != etag:
         part.unlink()
-        raise HubError("interrupted", f"{path} was damaged on the way", "run the command again to download it anew")
+        raise HubError(
+            "interrupted", f"{path} was damaged during the download", "run the command again to download it again"
+        )
 
 
 @dataclass(frozen=True)

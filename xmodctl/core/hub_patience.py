@@ -38,7 +38,7 @@ class Patience:
         self.progress()
 
     def progress(self) -> None:
-        """Start to wait anew."""
+        """Start to wait again."""
         self.since = time.monotonic()
         self.received = 0
 
@@ -57,7 +57,7 @@ class Patience:
         if self.received >= LIMITS.least_rate * self.seconds:
             self.progress()
         elif self.left <= 0:
-            status = f"the download came to a standstill: {self.received} bytes in {self.seconds:.0f} seconds"
+            status = f"the download stalled: {self.received} bytes in {self.seconds:.0f} seconds"
             raise HubError("slow", status, "run the command again to continue")
 
     def persist(self, call: Callable[[], Result], *, is_timed: bool = True) -> Result:

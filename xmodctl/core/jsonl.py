@@ -59,7 +59,7 @@ def parse_object(line: str | bytes, needed: Collection[str] = ()) -> dict[str, A
         raise RowError(f"byte {error.start + 1} of the line is not UTF-8", "bytes that are not UTF-8") from error
     except json.JSONDecodeError as error:
         ending = line.rstrip()[-1:]
-        cut = "" if ending in ("}", "]", b"}", b"]") else "; the line seems cut off"
+        cut = "" if ending in ("}", "]", b"}", b"]") else "; the line seems truncated"
         raise RowError(f"this is not JSON ({error.msg}, column {error.colno}){cut}") from error
     except RecursionError as error:
         raise RowError("this is not JSON (nested too deeply)") from error

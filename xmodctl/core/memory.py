@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from xmodctl.core.errors import UserError
 
-REMEDY = "close other programs that use memory, or use a machine with more of it"
+REMEDY = "close other programs, or use a machine with more memory"
 
 _MESSAGES = (
     "out of memory",  # CUDA, ROCm, MPS and XPU: "CUDA out of memory", "CUDA error: out of memory"
@@ -22,11 +22,11 @@ _PANICS = ("pointer is null", "threadpoolbuilderror")
 
 
 class NotEnoughMemoryError(UserError):
-    """Memory does not hold what every further part of a command needs, too."""
+    """There is not enough memory for what every further part of a command needs, too."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory does not suffice: Python's, NumPy's, Arrow's, torch's or the system's.
+    """Return whether an error says that there is not enough memory: of Python, NumPy, Arrow, torch, or the system.
 
     Torch raises `RuntimeError` for it and for much else, and an import that loads a library raises `ImportError`; only
     the message differs.
@@ -71,7 +71,7 @@ def enough_memory(what: str, remedy: str = REMEDY) -> Iterator[None]:
         remedy: What makes it hold that.
 
     Raises:
-        NotEnoughMemoryError: Memory does not suffice.
+        NotEnoughMemoryError: There is not enough memory.
     """
-    with memory_errors(lambda: NotEnoughMemoryError(f"memory does not hold {what}; {remedy}")):
+    with memory_errors(lambda: NotEnoughMemoryError(f"there is not enough memory for {what}; {remedy}")):
         yield

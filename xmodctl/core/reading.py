@@ -13,7 +13,7 @@ LARGEST_JSON = 2**25
 _WITH_SHEET = re.compile(r"(.+\.xlsx):([^/\\:?*\[\]]+)", re.IGNORECASE)
 """A workbook and one of its sheets, whose name cannot have the other characters."""
 
-_NOT_REGULAR = "it is not a regular file but a folder, a pipe, a socket or a device"
+_NOT_REGULAR = "it is not a regular file but a folder, a pipe, a socket, or a device"
 
 
 class OutsideFolderError(ValueError):

@@ -144,7 +144,7 @@ def check_seal(path: str | Path, *, required: bool = False, remember: bool = Fal
     if expected is None and not required:
         return False
     if expected is None or expected != actual:
-        reason = "it has lost its sha256" if expected is None else "its sha256 is not the one that it was written with"
+        reason = "its sha256 is missing" if expected is None else "its sha256 does not match its content"
         raise DamagedFileError(f"{path} is damaged or was changed ({reason})")
     return True
 

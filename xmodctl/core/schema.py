@@ -142,7 +142,7 @@ def _sentence(kind: type[Described], error: ErrorDetails, lines: Mapping[Place, 
         case "value_error" | "assertion_error":
             return f"{where}{f'`{key}`: ' if key else ''}{problem(error)}"
         case "string_type" if error["input"] is None:
-            return f"{where}`{key}` is empty: YAML reads an empty value, null and ~ as nothing; put text in quotes"
+            return f"{where}`{key}` is empty: YAML reads an empty value, null, and ~ as nothing; put text in quotes"
         case _:
             return f"{where}`{key}` is {_quoted(error['input'])}; {problem(error)}"
 

@@ -117,14 +117,14 @@ class _Including:
         if "/" in file or "\\" in file or file.startswith(".") or not file.isprintable():
             raise UserError(
                 f"{path}: `{INCLUDE}` is {quoted(name)}; give the name of a file without a folder: it is looked for "
-                f"beside this file and in {self.shared}"
+                f"next to this file and in {self.shared}"
             )
         for folder in folders:
             if (folder / file).is_file() and (folder / file).resolve().parent in [home.resolve() for home in folders]:
                 return folder / file
         known = [other.stem for folder in folders for other in sorted(folder.glob("*.y*ml")) if other != path]
         raise UserError(
-            f"{path}: `{INCLUDE}` names {quoted(name)}, and there is no {file} beside it or in {self.shared}"
+            f"{path}: `{INCLUDE}` names {quoted(name)}, and there is no {file} next to it or in {self.shared}"
             f"{did_you_mean(name, known)}"
         )
 

@@ -1,4 +1,4 @@
-"""YAML text as values, safely: scalars stay as they are written, and no text takes long or nests without end.
+"""YAML text as values, safely: scalars stay as they are written, and no text takes long or nests without limit.
 
 YAML 1.1 turns `no` into False, `1.0` into a number and `2024-01-05` into a date, which loses how they were written.
 Here every plain scalar but an empty one, `null` and `~` is text; the type of the field that it is for decides what it
@@ -74,14 +74,14 @@ def _check_events(text: str) -> None:
 
 
 def _measure(root: yaml.Node) -> None:
-    """Refuse aliases that contain themselves or multiply without end."""
+    """Refuse aliases that contain themselves or multiply without limit."""
     sizes: dict[int, tuple[int, int]] = {}  # of finished nodes: values, levels
     open_nodes: set[int] = set()
 
     def measure(node: yaml.Node, depth: int) -> tuple[int, int]:
         key, line = id(node), node.start_mark.line + 1 if node.start_mark else None
         if key in open_nodes:
-            raise YamlError("an alias (*) stands for something that contains it", line)
+            raise YamlError("an alias (*) refers to something that contains it", line)
         if key not in sizes:
             open_nodes.add(key)
             size, levels = 1, 0

@@ -44,7 +44,7 @@ def _without(column: str, source: DataSource) -> str:
     """Return how to do without an optional column."""
     if not any(column in kind.optional and set(source.columns) >= set(kind.required) for kind in KINDS.values()):
         return ""
-    reason = "rows are of one text" if column == "text_pair" else "the data has none"
+    reason = "each row has one text" if column == "text_pair" else "the data has no such column"
     return f", or, if {reason}, do without it: {shell_setting(f'columns.{column}', None)}"
 
 

@@ -30,7 +30,7 @@ def conll_rows(file: DataFile) -> Numbered:
     to. Columns are separated by tabs if the line has one, else by spaces. A row's number is the line of its first word.
 
     Raises:
-        UserError: While iterating: the task has no tags, or another column than the one to be read holds them.
+        UserError: While iterating: the task has no tags, or they are in a different column from the one to be read.
     """
     if "tags" not in file.columns:
         raise UserError(
@@ -81,7 +81,7 @@ class _Text:
 
     @property
     def fields(self) -> list[str]:
-        """Its columns. Words may contain other blanks than the space, such as the one in `10 000`."""
+        """Its columns. Words may contain blanks other than the space, such as the one in `10 000`."""
         if "\t" in self.text:
             return self.text.split("\t")
         fields = [field for field in self.text.split(" ") if field]

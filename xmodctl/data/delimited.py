@@ -45,7 +45,7 @@ def csv_rows(file: DataFile) -> Numbered:
                 cells = {name: label_studio_value(cell) for name, cell in row.items()} if of_label_studio else row
                 yield number, cells
     except csv.Error as error:
-        reason = f"the row that starts here is not valid CSV ({error}); is a quote not closed?"
+        reason = f"the row that starts here is not valid CSV ({error}); is a closing quote missing?"
         file.mistakes.add(file.at(above + complete + 1), reason)
 
 
@@ -67,7 +67,7 @@ def tsv_rows(file: DataFile) -> Numbered:
                 )
             header = checked_header(file, fields)
         elif line:
-            hint = f"; if quotes hold fields together, rename the file to {_renamed(file)}" if '"' in line else ""
+            hint = f"; if fields are in quotes, rename the file to {_renamed(file)}" if '"' in line else ""
             yield from _cells(file, number, header, fields, hint)
 
 
@@ -122,4 +122,6 @@ def _cells(file: DataFile, number: int, header: Sequence[str | None], fields: li
         yield number, {name: field for name, field in zip(header, fields, strict=True) if name is not None}
     else:
         reason = f"the row has {len(fields)} fields, the header {width}"
-        file.mistakes.add(file.at(number), f"{reason}; is a delimiter or a line break in a field without quotes?{hint}")
+        file.mistakes.add(
+            file.at(number), f"{reason}; does a field without quotes contain a delimiter or a line break?{hint}"
+        )

@@ -91,7 +91,7 @@ def guarded(file: DataFile, rows: Callable[[DataFile], Numbered]) -> Numbered:
         yield from rows(file)
         after = _identity(file.path)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise UserError(f"{file.name} is damaged or cut off ({error}); copy or download it again") from error
+        raise UserError(f"{file.name} is damaged or truncated ({error}); copy or download it again") from error
     except OSError as error:
         raise UserError(f"cannot read {file.name}: {error.strerror or error}") from error
     if before != after:
@@ -179,7 +179,7 @@ def lines_of(file: DataFile) -> Iterator[tuple[int, str]]:
                 cause = "bytes that are not UTF-8; save the file as UTF-8"
                 seen = f"byte 0x{line[error.start]:02x} is not UTF-8; save the file as UTF-8"
                 if error.reason == "unexpected end of data" and not line.endswith(b"\n"):
-                    seen = cause = "the file is cut off in the middle of a character; copy or download it again"
+                    seen = cause = "the file ends in the middle of a character; copy or download it again"
                 file.mistakes.add(f"{file.at(number)}:{error.start + 1}", seen, cause)
     if empty:
         raise UserError(f"{file.name} is empty; expected rows")

@@ -27,7 +27,7 @@ class LangsRequest:
         task: A shipped task or the path of a YAML file, or several (in text between commas); without it, only adapters
             are listed.
         data: A folder of local data to use instead of the Hub's; needs one `task`.
-        language_column: The column with each row's language, for files that hold several languages.
+        language_column: The column with each row's language, for files that contain several languages.
         fertility: Also measure how many pieces the model's tokenizer makes of a word, where the tokenizer and data are
             on this disk. By default, if there are several tasks or `out` is given.
         out: Also write the languages as a map into this HTML file.

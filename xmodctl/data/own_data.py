@@ -255,7 +255,7 @@ def _column_remarks(task: Task, data: Path, changes: dict[str, Any]) -> list[str
     read_from = ", ".join(
         f"{key} from {'`' + name + '`' if isinstance(name, str) else listed(name)}" for key, name in columns.items()
     )
-    return [f"{data}: {read_from} (another column: --set columns.{next(iter(columns))}=NAME)"]
+    return [f"{data}: {read_from} (to use another column: --set columns.{next(iter(columns))}=NAME)"]
 
 
 def _language_cautions(data: Path, survey: Survey) -> list[str]:
@@ -287,8 +287,8 @@ def _labels(task: Task, data: Path, survey: Survey) -> tuple[str, ...]:
     names = [name for name, _ in counted_names if name not in task.labels_mapped and name not in NO_LABEL]
     if numbers := [name for name in (*names, *survey.elsewhere) if _FRACTION.fullmatch(name)]:
         raise UserError(
-            f"{data}: `{column}` holds numbers with a fraction, such as {numbers[0]}, which are no labels; "
-            "to predict numbers, use --task regression"
+            f"{data}: `{column}` contains numbers with a fraction, such as {numbers[0]}, which are not labels; to "
+            "predict numbers, use --task regression"
         )
     labels = kind.labels_of(names)
     known = {name.casefold() for name in (*names, *labels, *task.labels_mapped, *NO_LABEL)}
@@ -298,7 +298,7 @@ def _labels(task: Task, data: Path, survey: Survey) -> tuple[str, ...]:
             raise UserError(f"{data}: {kind.no_label(column, survey.unnamed)}")
         only = quoted(names[0])
         raise UserError(
-            f"{data}: every training row has the label {only}, so there is nothing to learn; add rows with others"
+            f"{data}: every training row has the label {only}, so there is nothing to learn; add rows with other labels"
         )
     if absent:
         first = list(absent.items())[:5]
@@ -311,7 +311,8 @@ def _labels(task: Task, data: Path, survey: Survey) -> tuple[str, ...]:
             raise UserError(
                 f"{data}: labels are {'numbers' if _are_numbers(names) else 'words'} in the training rows ({have}) and "
                 f"{'words' if _are_numbers(names) else 'numbers'} in others ({shown}{more}); write the same labels in "
-                f"all rows, or, if numbers stand for words, name these in order, that of number 0 first: --set {order}"
+                "all rows, or, if the numbers are ids of words, name the words in order, the one with id 0 first: "
+                f"--set {order}"
             )
         raise UserError(
             f"{data}: no training row has the {'label' if len(absent) == 1 else 'labels'} {shown}{more}; the training "
@@ -349,7 +350,7 @@ def _label_cautions(data: Path, survey: Survey, labels: Sequence[str]) -> list[s
     for name in (name for name in NO_LABEL if name in survey.trained):
         setting = shlex.quote(f"labels={json.dumps([name, *labels], ensure_ascii=False)}")
         count = counted(survey.trained[name], "training row")
-        cautions.append(f"{data}: {name} stands for no label ({count}); if it is a label: --set {setting}")
+        cautions.append(f"{data}: {name} counts as no label ({count}); if it is a label: --set {setting}")
     for name in (name for name in survey.trained if name.casefold() in _MISSING):
         count = counted(survey.trained[name], "training row")
         cautions.append(
@@ -362,7 +363,7 @@ def _label_cautions(data: Path, survey: Survey, labels: Sequence[str]) -> list[s
     for name in survey.trained:
         spellings.setdefault(name.casefold(), []).append(name)
     return cautions + [
-        f"{data}: {' and '.join(map(quoted, names))} differ only in case and are taken for the same label"
+        f"{data}: {' and '.join(map(quoted, names))} differ only in case and are treated as the same label"
         for names in spellings.values()
         if len(names) > 1
     ]

@@ -150,7 +150,7 @@ def _columns(repository: Repository, path: str, source: DataSource) -> list[str]
         )  # fmt: skip
         first = next(rows, None)
     if first is None:
-        raise UserError(f"{path} begins with no row")
+        raise UserError(f"{path} does not begin with a row")
     return list(first[1])
 
 

@@ -175,7 +175,7 @@ def _json(file: DataFile) -> Numbered:
         file.mistakes.add(f"{file.name}{line}", f"this is not JSON ({_json_problem(error)})")
         return
     if isinstance(document, dict) and _holds_columns(document, file):
-        raise UserError(f"{file.name} holds one list or object per column; write one object per row: {_PANDAS}")
+        raise UserError(f"{file.name} contains one list or object per column; write one object per row: {_PANDAS}")
     rows = document.get("data", [document]) if isinstance(document, dict) else document
     if not isinstance(rows, list):
         raise UserError(

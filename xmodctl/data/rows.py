@@ -365,7 +365,7 @@ def _id_of(raw: Raw, source: DataSource, position: int, ids: set[str] | None) ->
     checked_text(id_, name)
     if ids is not None:
         if id_ in ids:
-            problem = f"is the id of an earlier row, too; ids must be unique: correct them, or {remedy}"
+            problem = f"is also the id of an earlier row; ids must be unique: correct them, or {remedy}"
             raise RowError(f"`{name}` {quoted(raw[name])} {problem}", f"`{name}` {problem}")
         ids.add(id_)
     return id_
@@ -380,7 +380,7 @@ def _same_answer(source: DataSource, reader: RowReader, answer: Hashable, traini
     problem = f"every row has the same {reader.gold_name}"
     if training or reader.is_certainly_hidden(answer):
         raise UserError(_hidden(source, problem, training))
-    return f"{source.origin}: {problem}; if the true ones are hidden, as in a competition, scores mean nothing"
+    return f"{source.origin}: {problem}; if the true ones are hidden, as in a competition, scores are meaningless"
 
 
 def _hidden(source: DataSource, problem: str, training: bool) -> str:

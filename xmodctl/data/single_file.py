@@ -198,7 +198,7 @@ def _read(task: Task, parts: Mapping[Path, str]) -> Contents:
         splits[file][row.number] = split
     has_splits = any(splits.values())
     if any(split_columns.values()) and (without := [file for file in parts if not split_columns[file]]):
-        raise UserError(f"{without[0]} has no column of the split, which other files have; add it to all of them")
+        raise UserError(f"{without[0]} has no split column, but other files do; add it to all of them")
     covered: dict[str, set[Split]] = {}
     spelling = joined_spellings(Counter(languages.values()))
     for (file, number), language in languages.items():
@@ -256,7 +256,7 @@ def _read_part(
 
 
 def _without_split(column: str) -> str:
-    return f"\nCorrect these rows, or rename the column `{column}` if it is not that of the split"
+    return f"\nCorrect these rows, or rename the column `{column}` if it does not contain the split"
 
 
 def _rows(task: Task, file: Path, mistakes: Mistakes) -> Iterator[tuple[int, Raw]]:

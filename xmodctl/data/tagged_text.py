@@ -112,7 +112,7 @@ def _parts(text: str, column: str) -> Iterator[tuple[str, str]]:
         match = _PART.match(text, position)
         type_ = match["tag"].strip() if match and match["tag"] is not None else ""
         if not match or (match["outside"] is None and not (type_ and match["text"].strip())):
-            reason = f"has a bracket that is not closed or holds no tag; expected text such as {quoted(EXAMPLE)}"
+            reason = f"has a bracket that is not closed or contains no tag; expected text such as {quoted(EXAMPLE)}"
             raise RowError(f"`{column}` is {quoted(text)}, which {reason}", f"`{column}` {reason}")
         yield type_, match["text"] if type_ else match["outside"]
         position = match.end()

@@ -164,7 +164,8 @@ def _check(counts: Counts, sources: Sequence[str]) -> None:
     if counts.characters < LEAST:
         raise UserError(
             f"{', '.join(sources)}: {counts.characters:,} characters of usable text in {counts.kept:,} different "
-            f"lines, but a language needs at least {LEAST:,} (about ten pages), and better a hundred times as many; "
+            f"lines, but a language needs at least {LEAST:,} (about ten pages), and preferably a hundred times as "
+            "many; "
             "give more text with --text"
         )
     if not 0 < counts.held_out < counts.kept:
@@ -292,7 +293,7 @@ def _rows(path: Path, name: str, column: str, mistakes: Mistakes, *, strip_marku
             raise UserError(f"{file.at(number)}: no column `{column}` (found {columns}); name it with --text-column")
         text = raw[column]
         if isinstance(text, str) and _SURROGATE.search(text):
-            mistakes.add(file.at(number), f"`{column}` holds an unpaired surrogate, which is half a character")
+            mistakes.add(file.at(number), f"`{column}` contains an unpaired surrogate, which is half a character")
         elif isinstance(text, str):
             for line in re.split(r"\r\n|\r|\n", without_markup(text) if strip_markup else text):
                 yield from _cut(line)

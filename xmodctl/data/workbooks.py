@@ -87,7 +87,7 @@ def _chosen_sheet(file: DataFile, path: Path, sheet: str, workbook: Any) -> str:
         return sheet
     choice = shlex.quote(f"{path}:{filled[0]}")
     if sheet:
-        problem = "is empty" if sheet in workbook.sheetnames else "is not there"
+        problem = "is empty" if sheet in workbook.sheetnames else "does not exist"
         raise UserError(f"{path}: the sheet {quoted(sheet)} {problem}; give one of {listed(filled)}, such as {choice}")
     if len(filled) > 1:
         raise UserError(f"{path} has several sheets with cells: {listed(filled)}; give one after a colon: {choice}")
@@ -131,7 +131,7 @@ def _numbered(file: DataFile, rows: Iterator[tuple[Cells, Cells]]) -> Numbered:
         row = {name: _value(cell) for name, cell in zip(header, cells, strict=True) if name is not None}
         failed = [name for name, cell in row.items() if cell in ERRORS and name in file.needed_columns]
         if failed:
-            reason = "is the error of a formula; correct it"
+            reason = "is a formula error; correct it"
             file.mistakes.add(
                 file.at(number), f"`{failed[0]}` is {quoted(row[failed[0]])}, which {reason}", f"`{failed[0]}` {reason}"
             )

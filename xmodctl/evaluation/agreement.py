@@ -30,7 +30,7 @@ def disagreement(run: Run, row: Row, known: Statistics | None = None) -> str:
         if not isfinite(value):
             return f"its {name} is not a number"
     if row.metric in row.metrics and abs(row.metrics[row.metric] - row.value) > TOLERANCE:
-        return f"its {row.metric} is {row.metrics[row.metric]:.2f} in `metrics` and {row.value:.2f} in `value`"
+        return f"its {row.metric} is {row.metrics[row.metric]:.2f} in `metrics` but {row.value:.2f} in `value`"
     known = {} if known is None else known
     if row.key not in known:
         try:
@@ -39,10 +39,10 @@ def disagreement(run: Run, row: Row, known: Statistics | None = None) -> str:
             return ""
     statistics = known[row.key]
     if len(statistics.counts) != row.n:
-        return f"it is of {row.n:,} examples, the predictions are of {len(statistics.counts):,}"
+        return f"it covers {row.n:,} examples, but the predictions cover {len(statistics.counts):,}"
     value = statistics.metrics(run.plan.task).get(row.metric, row.value)
     if abs(value - row.value) > TOLERANCE:
-        return f"its {row.metric} is {row.value:.2f}, the predictions score {value:.2f}"
+        return f"its {row.metric} is {row.value:.2f}, but the predictions score {value:.2f}"
     return ""
 
 

@@ -155,8 +155,8 @@ def compare_controls(
     if not pairs:
         scored = [row for side_rows in chosen.values() for row in side_rows["own"]]
         raise UserError(
-            f"{run.folder} has no scores through another adapter to compare with; "
-            f"make some with: {scoring_command(run.folder, scored, controls=('source', 'none'))}"
+            f"{run.folder} has no scores through another adapter to compare with; create some with: "
+            f"{scoring_command(run.folder, scored, controls=('source', 'none'))}"
         )
     names = {
         "own": "the language's own adapter",

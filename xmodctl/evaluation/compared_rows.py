@@ -99,7 +99,7 @@ def common_data_sets(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> tupl
     others = [each for each in sets if not all(each.rows)]
     lacking = [next(run for run, rows in zip(runs, each.rows, strict=True) if not rows) for each in others]
     return common, [
-        f"not compared on {each.name}, which {run.folder} was not scored on"
+        f"not compared on {each.name}, on which {run.folder} was not scored"
         for each, run in zip(others, lacking, strict=True)
     ]
 
@@ -114,8 +114,8 @@ def _refuse_unscored(
             others = ", ".join(sorted({row.split for row in rows})) or "no scores at all"
             alike = scoring_command(run.folder, _of_widest_limit(example))
             raise UserError(
-                f"{run.folder} has no scores of the {split} split (it has {others}); "
-                f"make them with: {alike or first_scores_command(run.folder, split)}"
+                f"{run.folder} has no scores of the {split} split (it has {others}); create them with: "
+                f"{alike or first_scores_command(run.folder, split)}"
             )
 
 

@@ -149,8 +149,8 @@ def _verdict(of: str, against: str, differences: Sequence[Difference]) -> str:
     mean = next((difference for difference in differences if difference.language is None), None)
     if differences[0].one_plan:
         text = (
-            f"{_capitalized(of)} and {against} follow the same plan and differ only in their seeds: the differences "
-            "between them are the chance of training, and none counts as significant"
+            f"{_capitalized(of)} and {against} have the same plan and differ only in their seeds: the differences "
+            "between them are random variation of training, and none counts as significant"
         )
         return text + (f"; on average, the difference is {mean.value:+.1f} points." if mean else ".")
     text = _verdict_by_language(of, against, [row for row in differences if row.language is not None])

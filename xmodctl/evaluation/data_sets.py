@@ -77,4 +77,4 @@ def _places(rows: Iterable[Row]) -> dict[str, str]:
 def _name(place: str, read_as: str, rank: int) -> str:
     if not rank:
         return place
-    return f"{place}, other content {rank}" + (f", read with {read_as}" if read_as else "")
+    return f"{place}, different content {rank}" + (f", read with {read_as}" if read_as else "")

@@ -228,7 +228,7 @@ def data_set_among_others(run: "Run", rows: Sequence[Row], listen: Listener) -> 
     others = [each.name for each in sets if each is not own_set]
     if own_set is None or not others:
         return ""
-    listen(Notice(f"{run.folder} also has scores of other data, kept apart: {'; '.join(others)}"))
+    listen(Notice(f"{run.folder} also has scores on other data, which are kept separate: {'; '.join(others)}"))
     return own_set.name
 
 

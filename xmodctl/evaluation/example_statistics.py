@@ -95,7 +95,7 @@ def statistics_of(path: Path, row: Row, task: Task, *, remedy: str) -> ExampleSt
     try:
         return ExampleStatistics.computed(predictions, task, row.language)
     except NOT_OF_THE_TASK as error:
-        raise UserError(f"{path} holds predictions that {task.name} cannot score ({error!r}); {remedy}") from error
+        raise UserError(f"{path} contains predictions that {task.name} cannot score ({error!r}); {remedy}") from error
 
 
 def read_predictions(path: Path, *, remedy: str) -> list[Predicted]:
@@ -116,7 +116,7 @@ def read_predictions(path: Path, *, remedy: str) -> list[Predicted]:
             raise UserError(f"{path}:{number} has the id {prediction.id} of an earlier line; {remedy}")
         predictions[prediction.id] = prediction
     if not predictions:
-        raise UserError(f"{path} holds 0 rows; {remedy}")
+        raise UserError(f"{path} contains 0 rows; {remedy}")
     return list(predictions.values())
 
 

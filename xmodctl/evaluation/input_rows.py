@@ -154,7 +154,7 @@ class RowMaker:
         return names
 
     def _compare(self, spelling: str | None, names: list[str]) -> None:
-        """Say once if the rows say that they are in another language than all of them are read in."""
+        """Say once if the rows say that they are in a different language from the one in which all of them are read."""
         if spelling is None or self._contradicts or self.language is None:
             return
         try:
@@ -261,7 +261,7 @@ def read_table(path: Path, extension: str, maker: RowMaker) -> Iterator[InputRow
     _report(file.notes, reported, maker.listen)
     if not count:
         columns = ",".join(KINDS[maker.task.kind].input_columns(maker.task))
-        raise UserError(f"{path} holds no rows; give rows with {columns}, after a header line if it is a table")
+        raise UserError(f"{path} contains no rows; give rows with {columns}, after a header line if it is a table")
 
 
 def _report(notes: list[str], reported: int, listen: Listener) -> int:
@@ -292,7 +292,7 @@ def read_lines(stream: Iterable[bytes], name: str, maker: RowMaker, format_: str
     numbered = _decoded(stream, name)
     first = next(numbered, None)
     if first is None:
-        raise UserError(f"{name} holds no lines; give one row per line, such as {_example(task)}")
+        raise UserError(f"{name} contains no lines; give one row per line, such as {_example(task)}")
     is_json = _is_object(first[1]) if format_ is None else format_ == "jsonl"
     if format_ is None and not is_json:
         refuse_table(first[1], f"{name}:{first[0]}", task)

@@ -42,12 +42,12 @@ def refuse_table(first: str, place: str, task: Task) -> None:
         fields = [field.strip() for field in next(csv.reader([first], delimiter=separator), [])]
         if (fields and fields[0] in columns and set(fields) <= columns) or len(columns.intersection(fields)) > 1:
             raise UserError(
-                f"{place} is the header of a table ({first[:60]}), not text; give the file with --format {format_}, or "
-                "say with --format text that it is text"
+                f"{place} is the header of a table ({first[:60]}), not text; give the file with --format {format_}, "
+                "or, if it is text, add --format text"
             )
     words = first.split()
     if "tags" in task.columns and len(words) > 1 and is_tag(words[-1]) and words[-1] in task.labels:
         raise UserError(
-            f"{place} is a word with its tag {words[-1]}, not a text; give the file with --format conll, or say with "
-            "--format text that it is text"
+            f"{place} is a word with its tag {words[-1]}, not a text; give the file with --format conll, or, if it is "
+            "text, add --format text"
         )

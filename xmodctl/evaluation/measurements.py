@@ -68,7 +68,8 @@ class Measurement:
                 known[row.key] = load_example_statistics(run.folder, row, run.plan.task)
             if known[row.key].gold != known[rows[0].key].gold:
                 raise UserError(
-                    f"in {run.folder}, {row.language} was scored on other examples with seed {row.seed} than with seed "
+                    f"in {run.folder}, {row.language} was scored on different examples with seed {row.seed} than with "
+                    "seed "
                     f"{rows[0].seed}; score it again: {scoring_command(run.folder, row, redo=True)}"
                 )
         return cls(run, tuple(rows), tuple(known[row.key] for row in rows))
@@ -170,13 +171,13 @@ def coverage_notes(scores: Sequence[Scores]) -> list[str]:
     notes = []
     if any(len(each.seeds) == 2 for each in scores):
         notes.append(
-            "two seeds do not show how much seeds differ: their intervals are wider than they need be (the interval of "
-            "a score covers the true value in up to 99% of cases, not in 95%); train with three seeds or more"
+            "two seeds say little about the variation between seeds: intervals are wider than necessary (the interval "
+            "of a score covers the true value in up to 99% of cases instead of 95%); train with three seeds or more"
         )
     if any(not each.is_correlation and each.from_the_edge <= FEW for each in scores):
         notes.append(
-            f"some scores are within {FEW} examples of 0 or 100%: their intervals cover the true value in 91% of cases "
-            "or more, and those of their differences in up to 100%, not in 95%; score more examples"
+            f"some scores are within {FEW} examples of 0 or 100%: their intervals may cover the true value in as few "
+            "as 91% of cases, and those of their differences in up to 100%, instead of 95%; score more examples"
         )
     return notes
 

@@ -83,7 +83,7 @@ def _line(cells: Sequence[Any], extension: str) -> str:
         csv.writer(line, lineterminator="\n").writerow(texts)
         return line.getvalue()
     if wrong := next((text for text in texts if any(mark in text for mark in "\t\n\r")), None):
-        raise UserError(f"{quoted(wrong)} has a tab or a line break, which TSV cannot hold; write to a .csv file")
+        raise UserError(f"{quoted(wrong)} has a tab or a line break, which TSV cannot represent; write to a .csv file")
     return "\t".join(texts) + "\n"
 
 

@@ -166,6 +166,6 @@ def _seed_notes(sides: Sequence[Side]) -> list[str]:
     if len(alone) < len(sides):
         return [f"{' and '.join(alone)} has one seed: the variance between seeds is taken from the others"]
     return [
-        "one seed per side: the comparison is about these particular models, and training again may change scores as "
-        "much; to find out, train with finetune --seeds 1,2,3"
+        "one seed per side: the comparison is about these particular models, and training again may change the scores "
+        "by as much; to find out, train with finetune --seeds 1,2,3"
     ]

@@ -200,8 +200,8 @@ def predict(request: PredictRequest) -> Predictions:
         raise UserError(f"there is no file {request.inputs}; give a file, or - for standard input")
     seed = chosen_seed(run, request.seed)
     if run.plan.vectors is not None:
-        remedy = f"its vectors of the same rows: xmodctl embed --run {run.folder}"
-        raise UserError(f"{run.folder} scores vectors, and predicts nothing; {remedy}")
+        remedy = f"to compute vectors of the same rows, run: xmodctl embed --run {run.folder}"
+        raise UserError(f"{run.folder} scores vectors and makes no predictions; {remedy}")
     source = find_base(run)
     (processes := Processes(world)).open(run)
     lang, packages = one_adapter(request.lang or "", source, choose_all(request.packages, source), listen)

@@ -66,7 +66,8 @@ class Rescored:
 def score(request: ScoreRequest) -> tuple[Rescored, ...]:
     """Score the predictions that a run has stored again, without a model, and compare them with the stored values.
 
-    Values differ if results were edited, or if this version scores by other rules than the version that stored them.
+    Values differ if results were edited, or if this version uses different scoring rules from the version that stored
+    them.
 
     Raises:
         UserError: The run has no scores, or another process is using it.
@@ -77,7 +78,7 @@ def score(request: ScoreRequest) -> tuple[Rescored, ...]:
         listen(Notice(f"run: {run.folder} (the newest; choose another one with --run)"))
     rows = read_rows(run.results)
     if not rows:
-        raise UserError(f"{run.folder} has no scores; make some with: {first_scores_command(run.folder)}")
+        raise UserError(f"{run.folder} has no scores; create some with: {first_scores_command(run.folder)}")
     rescored = [rescore(run.folder, row, run.plan.task) for row in rows]
     if not request.update or all(row.state != "differs" for row in rescored):
         return tuple(rescored)
@@ -93,7 +94,7 @@ def rescore(folder: Path, row: Row, task: Task) -> Rescored:
     """Score the predictions behind a row again. The cache is not read, but it is written."""
     path = row.predictions_in(folder)
     if not path.exists():
-        return Rescored(row, None, f"{path} is missing; make it again with: {scoring_command(folder, row)}")
+        return Rescored(row, None, f"{path} is missing; create it again with: {scoring_command(folder, row)}")
     edited = sha256_of(path) != row.predictions_sha256
     remedy = f"score {row.language} again: {scoring_command(folder, row, redo=True)}"
     try:

@@ -120,7 +120,7 @@ class Processes:
             on_batch: Called after each batch with a number of units; the numbers add up to that of all units.
 
         Raises:
-            UserError: Memory does not hold a single unit, or another process cannot load the model.
+            UserError: There is not enough memory for a single unit, or another process cannot load the model.
             LostProcessError: Another process has ended.
         """
         if self.count > 1:
@@ -202,7 +202,7 @@ def follow(world: World, run: "Run | str | Path | None", packages: Sequence[str 
         packages: Adapter packages, as the first process has them.
 
     Raises:
-        UserError: This process has other files than the first.
+        UserError: This process has different files from the first.
         LostProcessError: The first process has ended, or has no result.
     """
     opened = world.from_first(None)
@@ -245,8 +245,8 @@ class _Follower:
         try:
             if block_digest(self.run.delta(seed)) != delta:
                 raise UserError(
-                    f"process {self.world.rank} has another model of seed {seed} in {self.run.folder} than the first "
-                    "process; copy that run's folder to this machine"
+                    f"process {self.world.rank} has a different model of seed {seed} in {self.run.folder} from the "
+                    "first process; copy that run's folder to this machine"
                 )
             mixed = [
                 Mixture(

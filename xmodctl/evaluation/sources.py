@@ -38,13 +38,13 @@ class SourcesRequest:
     """Which languages are ranked as sources, for which targets.
 
     Args:
-        langs: The target languages, as the task's data spells them: `ur,sw`, or a list.
+        langs: The target languages, as they are spelled in the task's data: `ur,sw`, or a list.
         task: The task whose texts are compared; its labels are not used.
         candidates: The languages that could be trained in; None is every other language of the task.
         model: The frozen model: a Hub id, a folder, or `mini`.
         data: A folder of files; None is the Hub.
         text: `LANG=FILE`: text of a language, one text per line, in place of the task's.
-        rows: Texts of each language.
+        rows: The number of texts per language.
         layer: The layer whose output is compared; None is the last.
         listen: Called with each event; without it, cautions become Python warnings.
     """
@@ -67,7 +67,7 @@ class SourcesRequest:
             UserError: One does not; the message names it.
         """
         if self.rows < LEAST:
-            raise UserError(f"--rows {self.rows}: give at least {LEAST}, and better {ROWS}")
+            raise UserError(f"--rows {self.rows}: give at least {LEAST}, preferably {ROWS}")
         if self.data is not None and not Path(self.data).expanduser().exists():
             raise UserError(f"--data {self.data} is not a folder or a file")
         for written in as_paths(self.text):
@@ -148,7 +148,7 @@ def sources(request: SourcesRequest) -> SourceRanking:
             (request.listen or warn)(Notice(f"{language} is not ranked: {problem}"))
     candidates = [known for known in texts if any(same(known, language) for language in candidates)]
     if len(candidates) < 2:
-        raise UserError("a ranking needs two languages that could be trained in; name them with --sources")
+        raise UserError("a ranking needs at least two candidate languages; name them with --sources")
     vectors = _vectors(texts, request)
     # Each candidate has as many texts, so that none is near only because it has more.
     count = min(len(texts[language]) for language in candidates)
@@ -191,7 +191,7 @@ def _task(request: SourcesRequest, targets: Sequence[str]) -> Task:
     if request.folder is not None:
         return fit(task, request.folder, targets).task
     if task.is_open:
-        raise UserError(f"the task {task.name} is about data of your own; give it with --data DIR")
+        raise UserError(f"the task {task.name} reads your own data; give it with --data DIR")
     return task
 
 

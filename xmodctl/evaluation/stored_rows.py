@@ -83,7 +83,7 @@ class StoredRows:
         return sorted(others)
 
     def is_taken(self, predictions: str, row: Row) -> bool:
-        """Return whether a file of predictions belongs to another measurement than a row's."""
+        """Return whether a file of predictions belongs to a different measurement from a row's."""
         return self._files.get(predictions, row.key) != row.key
 
 

@@ -234,7 +234,7 @@ def _source_first(
         if source not in ordered:
             if any(same(part, language) for part in excluded):
                 continue
-            listen(Notice(f"{language} is scored too: gaps are measured from the source language"))
+            listen(Notice(f"{language} is also scored: gaps are measured from the source language"))
         ordered = [source, *(target for target in ordered if target != source)]
     return ordered
 

@@ -16,7 +16,7 @@ def training_notes(
     """
     notes = []
     if members:
-        notes.append(f"an average: the weights are the mean of those of {members} models, which run.json names")
+        notes.append(f"an average: the weights are the mean of the weights of {members} models, which run.json lists")
     if shots:
         counts = ", ".join(f"{count} examples in {language}" for language, count in shots.items())
         notes.append(
@@ -25,6 +25,7 @@ def training_notes(
         )
     if translated:
         notes.append(
-            f"translate-train: the training data in {', '.join(translated)} is machine-translated, as the task says"
+            f"translate-train: the training data in {', '.join(translated)} is machine-translated, according to the "
+            "task"
         )
     return tuple(notes)

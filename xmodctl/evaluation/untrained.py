@@ -44,7 +44,8 @@ def untrained_run(request: EvaluationRequest, listen: Listener) -> Run:
     """
     if (request.model is None) == (request.run is None):
         raise UserError(
-            f"--task {request.task}: give the model whose vectors are scored with --model MODEL, or with --run DIR"
+            f"--task {request.task}: its score needs vectors of a model; give the model with --model MODEL, or a run "
+            "with --run DIR"
         )
     changes = dict(request.overrides or {})
     settings = {key: changes.pop(key) for key in VECTOR_KEYS if key in changes}
@@ -122,7 +123,7 @@ def _with_local_data(task: Task, request: EvaluationRequest, listen: Listener) -
     data = request.data
     if data is None:
         if task.is_open:
-            raise UserError(f"the task {task.name} is about data of your own; give it with --data FILE or --data DIR")
+            raise UserError(f"the task {task.name} reads your own data; give it with --data FILE or --data DIR")
         return task
     folder = Path(data)
     file, _ = file_and_sheet(data)
@@ -200,7 +201,7 @@ def remake(run: Run, seed: int | None) -> Run:
     vectors = run.plan.vectors
     trained = Run.read(vectors.run) if vectors is not None and vectors.run else None
     if trained is not None and vectors is not None and trained.plan.digest != vectors.run_digest:
-        raise UserError(f"{trained.folder} is not the run whose vectors {run.folder} scores; its plan is another one")
+        raise UserError(f"{trained.folder} is not the run whose vectors {run.folder} scores; its plan differs")
     with locked(run.folder):
         return _filled(run, run.seeds if seed is None else (seed,), find_base(run), trained)
 

@@ -34,7 +34,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class AnnotatedWords:
-    """The words of a text, their IOB2 tags, and how many spans begin or end inside a word, which is divided there."""
+    """The words of a text, their IOB2 tags, and how many spans begin or end inside a word, which is split there."""
 
     tokens: list[str]
     tags: list[str]
@@ -67,7 +67,7 @@ def tagged_text(text: str, value: Any, column: str) -> AnnotatedWords:
     for span in spans:
         inside = [number for number, (start, end) in enumerate(words) if span.start <= start and end <= span.end]
         if not inside:
-            reason = "holds no word, only marks or invisible characters"
+            reason = "contains no word, only marks or invisible characters"
             raise RowError(f"`{column}`: the {span.type} span at {span.start} {reason}", f"`{column}`: a span {reason}")
         for number in inside:
             tags[number] = f"{'B' if number == inside[0] else 'I'}-{span.type}"
@@ -106,7 +106,7 @@ def annotations(value: Any, column: str, text: str) -> Iterator[Annotation]:
         RowError: The value is not a list of spans.
     """
     if isinstance(value := structure_in(value), str):
-        raise RowError(f"`{column}` is {quoted(value)}; {_EXPECTED}", f"`{column}` is no list; {_EXPECTED}")
+        raise RowError(f"`{column}` is {quoted(value)}; {_EXPECTED}", f"`{column}` is not a list; {_EXPECTED}")
     if not isinstance(value, list):
         raise RowError(f"`{column}` is {quoted(value)}; {_EXPECTED}")
     for item in value:
@@ -114,7 +114,8 @@ def annotations(value: Any, column: str, text: str) -> Iterator[Annotation]:
         is_span = all(isinstance(place, int) and not isinstance(place, bool) for place in (start, end))
         if not is_span or not isinstance(type_, str) or not type_.strip():
             raise RowError(
-                f"`{column}` contains {quoted(item)}; {_EXPECTED}", f"`{column}` has what is no span; {_EXPECTED}"
+                f"`{column}` contains {quoted(item)}; {_EXPECTED}",
+                f"`{column}` contains an item that is not a span; {_EXPECTED}",
             )
         written = item.get("text") if isinstance(item, dict) else None
         if isinstance(written, str) and text and text[start:end] != written:
@@ -151,7 +152,7 @@ def _from_utf16(text: str, start: int, end: int, written: str, column: str) -> t
     if piece.decode("utf-16-le", "replace") == written:
         begin = len(before.decode("utf-16-le", "replace"))
         return begin, begin + len(written)
-    reason = "is not what the text has at its offsets; correct the offsets"
+    reason = "does not match the text at its offsets; correct the offsets"
     raise RowError(f"`{column}`: the span {quoted(written)} {reason}", f"`{column}`: the text of a span {reason}")
 
 
@@ -171,8 +172,8 @@ def _trimmed(text: str, span: Annotation, column: str) -> Annotation:
     piece = text[span.start : span.end]
     if piece.isspace():
         raise RowError(
-            f"`{column}`: the {span.type} span at {span.start} holds only spaces",
-            f"`{column}`: a span holds only spaces",
+            f"`{column}`: the {span.type} span at {span.start} contains only spaces",
+            f"`{column}`: a span contains only spaces",
         )
     start = span.start + len(piece) - len(piece.lstrip())
     return Annotation(start, start + len(piece.strip()), span.type)

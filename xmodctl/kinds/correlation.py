@@ -41,7 +41,7 @@ def correlation_of_sums(rows: NDArray[np.floating], sums: NDArray[np.floating]) 
 
 
 def ranked_correlations(times: NDArray[np.floating], first: Floats, second: Floats) -> Floats:
-    """Return Spearman's correlation of two columns under resamples, each of which is ranked anew.
+    """Return Spearman's correlation of two columns under resamples, each of which is ranked again.
 
     Args:
         times: How often each resample draws each row, shape (resamples, rows).

@@ -202,7 +202,7 @@ class MultipleChoice(Kind):
             inputs=f'tokenizer({first}{choices}, padding=True, return_tensors="pt")\n'
             "inputs = {key: value[None] for key, value in inputs.items()}",
             output="print(int(outputs.logits.argmax()))  # the number of the choice; the first is 0",
-            note="Before each choice stands the connective of the text's language that the question names."
+            note="Each choice begins with the connective that expresses the question in the language of the text."
             if task.connectives
             else "",
         )

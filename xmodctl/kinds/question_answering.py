@@ -66,7 +66,7 @@ class QuestionAnswering(Kind):
     gold_column = "answers"
     balanced = False
     unreachable: ClassVar = {
-        "unreachable_answers": "have an answer that is longer than the model can predict or that no window holds",
+        "unreachable_answers": "have an answer that is longer than the model can predict or that fits in no window",
         "answers_within_tokens": "have an answer that begins or ends inside a token, so that predictions are longer",
     }
     has_entropy = True

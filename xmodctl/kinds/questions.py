@@ -109,7 +109,7 @@ class QuestionReader(RowReader):
         """Return where an answer without an offset is in its context.
 
         Raises:
-            RowError: It is not there, or more than once.
+            RowError: It does not occur, or occurs more than once.
         """
         if (count := context.count(answer)) == 1:
             return context.index(answer)

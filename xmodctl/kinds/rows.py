@@ -223,15 +223,17 @@ def checked_text(value: str, name: str) -> str:
     """Return a text that can be written as UTF-8.
 
     Raises:
-        RowError: It holds an unpaired surrogate, or is far too long.
+        RowError: It contains an unpaired surrogate, or is far too long.
     """
     if len(value) > LONGEST_TEXT:
-        longest = f"the longest text that is read has {LONGEST_TEXT:,}"
+        longest = f"the limit is {LONGEST_TEXT:,}"
         raise RowError(f"`{name}` has {len(value):,} characters; split it, {longest}")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError as error:
             surrogate = f"\\u{ord(value[error.start]):04x}"
-            raise RowError(f"`{name}` holds an unpaired surrogate ({surrogate}), which is half a character") from None
+            raise RowError(
+                f"`{name}` contains an unpaired surrogate ({surrogate}), which is half a character"
+            ) from None
     return value

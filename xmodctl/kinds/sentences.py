@@ -122,9 +122,7 @@ class SentenceReader(RowReader):
         """Name what was removed from words, what counts as no entity, and entities that begin with I-."""
         notes = []
         if count := self._spans["cut"]:
-            notes.append(
-                f"{count:,} of {self._spans['all']:,} spans begin or end inside a word, which is divided there"
-            )
+            notes.append(f"{count:,} of {self._spans['all']:,} spans begin or end inside a word, which is split there")
         notes += [f"every word begins with `{prefix}`, which is removed" for prefix in self._prefixes]
         for type_, count in self._tagset.dropped.items():
             notes.append(f"{count:,} {type_} {'entity counts' if count == 1 else 'entities count'} as no entity")

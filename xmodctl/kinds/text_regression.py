@@ -159,7 +159,7 @@ class TextRegression(Kind):
         }
 
     def resampled(self, times: np.ndarray, statistics: np.ndarray, task: TaskView) -> np.ndarray:
-        """Rank each resample anew for the Spearman correlation."""
+        """Rank each resample again for the Spearman correlation."""
         if task.headline != "spearman":
             return super().resampled(times, statistics, task)
         return 100 * ranked_correlations(times, statistics[:, 6], statistics[:, 7])

@@ -109,7 +109,7 @@ def _choose(text: str, wanted: Tag, adapters: Sequence[str], model: str) -> Matc
     adapter, tag = usual[0]
     note = None
     if wanted.corpus:
-        note = f"{text.strip()} is taken for a corpus in {name(adapter)}: adapter {adapter}"
+        note = f"{text.strip()} is read as a corpus in {name(adapter)}: adapter {adapter}"
     elif len(fitting) > 1 or _scripts_differ(wanted, tag):
         note = f"{text.strip()} means {adapter} here, {name(adapter)}"
         note += "".join(f"; write {other} for {name(other)}" for other, _ in fitting if other != adapter)

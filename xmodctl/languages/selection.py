@@ -206,7 +206,7 @@ class _Chooser:
 
     def _codes_of(self, text: str) -> list[str]:
         if is_corpus(text):
-            return []  # another corpus than those of the task
+            return []  # a corpus that is not one of the task's
         return [code for code, declared in self.task_languages.items() if same(text, declared or code)]
 
 

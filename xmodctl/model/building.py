@@ -218,7 +218,7 @@ def _fitting(
     fits = {name for name in stored if checkpoint.entries[name].shape == tuple(expected[name].shape)}
     if unfitting := sorted(stored - fits - set(head)):
         raise UserError(
-            f"{source.name} holds {unfitting[0]} with the shape {checkpoint.entries[unfitting[0]].shape}, "
+            f"{source.name} contains {unfitting[0]} with the shape {checkpoint.entries[unfitting[0]].shape}, "
             f"but its config.json says {tuple(expected[unfitting[0]].shape)}"
         )
     return fits

@@ -65,7 +65,7 @@ def vectors_of(
         on_batch: Called after each batch with the number of its sequences.
 
     Raises:
-        UserError: Memory does not hold a single sequence; larger batches are halved.
+        UserError: There is not enough memory for a single sequence; larger batches are halved.
     """
     vectors = np.zeros((len(encoded), model.module.config.hidden_size), dtype=np.float32)
     batches = batches_of(encoded)
@@ -88,7 +88,7 @@ def vectors_in(
     """Yield the numbers of the sequences of each batch, and their vectors.
 
     Raises:
-        UserError: Memory does not hold a single sequence; larger batches are halved.
+        UserError: There is not enough memory for a single sequence; larger batches are halved.
     """
 
     def vectors_of_batch(units: NDArray[np.int64]) -> Tensor:

@@ -267,7 +267,7 @@ class Xmod:
             )
         if self.embeddings_changed:
             raise UserError(
-                f"{language} has a vocabulary of its own, which needs the base's other embeddings, and this "
+                f"{language} has its own vocabulary, which needs the base's other embeddings, and this "
                 "run trained them: fine-tune with --set freeze=embeddings+adapters"
             )
         if bias is None:

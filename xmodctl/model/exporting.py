@@ -30,7 +30,7 @@ def export(
     languages: Sequence[str],
     finish: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write `folder` anew: config.json, model.safetensors with the adapters of `languages`, and the tokenizer.
+    """Write `folder` from scratch: config.json, model.safetensors with the adapters of `languages`, and the tokenizer.
 
     Languages that are not in memory come from the checkpoint, one tensor at a time. A folder of one language names it
     as the default; with several, stock X-MOD asks for `lang_ids`, because a default would be silently wrong for all
@@ -48,7 +48,7 @@ def export(
     own = [language for language in languages if language in model.own_vocabularies]
     if own and len(languages) > 1:
         raise UserError(
-            f"{own[0]} has a vocabulary of its own, and a transformers folder holds one vocabulary: "
+            f"{own[0]} has its own vocabulary, and a transformers folder contains one vocabulary: "
             f"export {own[0]} alone with --langs {own[0]}, and the others without it"
         )
     before = model.vocabulary

@@ -59,10 +59,10 @@ def predict(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Yield the numbers of the units of each batch and their logits; the longest units come first.
 
-    Batches that memory does not hold are halved. Without `batches`, these are those of all units.
+    Batches for which there is not enough memory are halved. Without `batches`, these are those of all units.
 
     Raises:
-        UserError: Memory does not hold a single unit.
+        UserError: There is not enough memory for a single unit.
     """
     import torch
 
@@ -106,7 +106,7 @@ def logits_of(
         shorter: The option that makes rows shorter, up to its value, for a message about memory.
 
     Raises:
-        UserError: Memory does not hold a single unit.
+        UserError: There is not enough memory for a single unit.
     """
     logits: list[Any] = [None] * len(encoded)
     for units, values in predict(model, encoded, precision=precision, pad_id=pad_id, shorter=shorter):

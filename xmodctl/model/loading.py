@@ -40,7 +40,8 @@ def load(
     without it, the loss is that of a single label.
 
     Raises:
-        UserError: the head or a language does not exist, the weights are incomplete, or memory does not hold them.
+        UserError: the head or a language does not exist, the weights are incomplete, or there is not enough memory for
+        them.
     """
     languages = tuple(dict.fromkeys(languages))
     check_languages(source, languages)

@@ -1,4 +1,4 @@
-"""Batches that memory does not hold: they are halved, as often as necessary, and the results stay the same."""
+"""Batches for which there is not enough memory: they are halved as often as necessary; the results stay the same."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class OutOfMemoryError(Exception):
-    """Memory does not hold a batch.
+    """There is not enough memory for a batch.
 
     Args:
         part: The numbers of its units.
@@ -46,7 +46,7 @@ def batch_errors(part: Units) -> Iterator[None]:
 class BatchLimit:
     """The size of batches that memory is known not to hold.
 
-    Every process finds the size anew, so that work that continues splits the same batches.
+    Every process finds the size again, so that work that continues splits the same batches.
     """
 
     too_large: int | None = None  # padded tokens
@@ -61,7 +61,7 @@ class BatchLimit:
         return [half for part in batch for half in self._split(lengths, part)]
 
     def lower(self, size: int) -> None:
-        """Record that memory does not hold a batch of so many padded tokens."""
+        """Record that there is not enough memory for a batch of so many padded tokens."""
         import torch
 
         if torch.cuda.is_available():
@@ -102,7 +102,7 @@ def in_halves(
         shorter: The option that makes units shorter, up to its value, such as `--set max_length=`.
 
     Raises:
-        UserError: Memory does not hold a single unit.
+        UserError: There is not enough memory for a single unit.
     """
     for batch in batches:
         waiting = limit.fitting(lengths, [batch])
@@ -117,7 +117,7 @@ def in_halves(
                 if len(part) == 1:
                     option = f"use a smaller {shorter}{max(1, size // 2)}, or " if shorter else ""
                     raise UserError(
-                        f"memory does not hold one row of {size:,} tokens; {option}{more_memory(device)}"
+                        f"there is not enough memory for one row of {size:,} tokens; {option}{more_memory(device)}"
                     ) from None
                 report(Notice(_halved(size), caution=True))
                 waiting = limit.fitting(lengths, [part, *waiting])
@@ -129,12 +129,13 @@ def more_memory(device: "torch.device") -> str:
     """Return how a command gets more memory, as the end of a message."""
     if device.type == "cpu":
         return REMEDY
-    processor = ", or compute on the processor: put CUDA_VISIBLE_DEVICES= before the command"
+    processor = ", or compute on the CPU: put CUDA_VISIBLE_DEVICES= before the command"
     return f"use a device with more memory{processor if device.type == 'cuda' else ''}"
 
 
 def _halved(size: int) -> str:
     return (
-        f"memory does not hold a batch of {size:,} tokens, so batches of this size are halved; the result is the same "
+        f"there is not enough memory for a batch of {size:,} tokens, so batches of this size are halved; the result "
+        "is the same "
         "up to rounding"
     )

@@ -173,7 +173,7 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         if longest > limit:
             raise UserError(
                 f"an input has {longest} tokens, but the model has positions for {limit}: "
-                f"cut inputs to `max_length={limit}` or less"
+                f"truncate inputs to `max_length={limit}` or less"
             )
 
 

@@ -156,7 +156,7 @@ def _difference(module: nn.Module, graph: Path, batches: Sequence[tuple[Tensor, 
             if not (difference <= TOLERANCE * (1 + np.abs(logits[seen]))).all():
                 raise UserError(
                     f"the ONNX graph differs from the model by {difference.max():.1e} in a logit, more than "
-                    f"{TOLERANCE:.0e}, and is not kept; export with --format transformers"
+                    f"{TOLERANCE:.0e}, and is not kept; instead, export with --format transformers"
                 )
             largest = max(largest, float(difference.max()))
     return largest

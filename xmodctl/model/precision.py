@@ -38,7 +38,7 @@ def resolve_precision(precision: str) -> Precision:
             if cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
                 raise UserError("this GPU has no bf16 arithmetic; use --precision fp16 or fp32")
             if not torch.accelerator.is_available() and not has_bf16():
-                raise UserError("this processor has no bf16 arithmetic, so bf16 would be slower; use --precision fp32")
+                raise UserError("this CPU has no bf16 arithmetic, so bf16 would be slower; use --precision fp32")
             return "bf16"
         case "fp16":
             if not cuda:

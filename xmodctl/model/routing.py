@@ -149,7 +149,7 @@ def route(
     numbers = host_values(lang_ids)
     if (wrong := numbers[(numbers < 0) | (numbers >= len(languages))]).size:
         raise UserError(
-            f"lang_ids hold {wrong[0]}, but ids go from 0 to {len(languages) - 1} "
+            f"lang_ids contain {wrong[0]}, but ids go from 0 to {len(languages) - 1} "
             f"({', '.join(languages)}): make them with `ids([...])`"
         )
     return grouped(lang_ids, languages, device)

@@ -114,5 +114,5 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path} ({error}); restore the file") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object; restore the file")
+        raise UserError(f"{path} is not a JSON object; restore the file")
     return value

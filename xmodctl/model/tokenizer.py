@@ -148,7 +148,7 @@ def _check_object(path: Path) -> None:
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({one_line(str(error))}); download the file again") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object; download the file again")
+        raise UserError(f"{path} is not a JSON object; download the file again")
 
 
 def _xlm_r() -> Path:

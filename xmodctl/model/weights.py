@@ -81,7 +81,7 @@ def _verify(file: Path) -> None:
     try:
         check_seal(file, remember=True)
     except DamagedFileError as error:
-        raise UserError(f"{error}; make it again with the command that wrote it, such as xmodctl convert") from error
+        raise UserError(f"{error}; create it again with the command that wrote it, such as xmodctl convert") from error
 
 
 def stock_name(stored: str) -> str:
@@ -158,7 +158,7 @@ def _weight_map(index: Path, name: str) -> dict[str, str]:
     except OSError as error:
         raise UserError(f"cannot read {index}: {error.strerror}") from error
     except OutsideFolderError as error:
-        raise UserError(f"{index} names a file that is not beside it ({error}); download it again") from error
+        raise UserError(f"{index} names a file that is not next to it ({error}); download it again") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index} is not an index of weight files; download it again") from error
     if absent:
@@ -240,7 +240,7 @@ def _unpickle(file: Path) -> dict[str, Tensor]:
     except Exception as error:  # whatever the bytes make the restricted unpickler do
         raise UserError(f"{file} is damaged or is not a PyTorch file of plain tensors; download it again") from error
     if not isinstance(state, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in state.values()):
-        raise UserError(f"{file} holds something other than named tensors; download it again")
+        raise UserError(f"{file} contains something other than named tensors; download it again")
     return state
 
 

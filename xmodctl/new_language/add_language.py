@@ -101,7 +101,7 @@ def train_plan(
         head = read_head_text(plan, text_folder)
         run = LanguageRun.open_shared(jobs, plan, seeds, _fingerprints(texts, head), on_exists)
         if on_exists == "redo" and (kept := LanguageRun.kept(folder)):
-            listen(Notice(f"{folder} keeps files that xmodctl did not write: {listed(kept)}"))
+            listen(Notice(f"{folder} still contains files that xmodctl did not write: {listed(kept)}"))
         parts = shard.of([(text, seed) for text in texts for seed in seeds])
         return train_languages(run, parts, source, texts, head, listen, jobs=jobs, wait=wait)
 

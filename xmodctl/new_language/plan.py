@@ -197,8 +197,8 @@ def _resolve_recipe(request: AddLanguageRequest) -> tuple[Recipe, dict[str, str]
     recipe = catalog.recipe(str(request.recipe) if request.recipe else default)
     if wrong := sorted(recipe.model_fields_set & set(FINE_TUNING_KEYS)):
         raise UserError(
-            f"the recipe {recipe.name} sets `{wrong[0]}`, which has no meaning here: only the new adapter trains, and "
-            "its last step is kept; use --recipe add-language, or remove the key"
+            f"the recipe {recipe.name} sets `{wrong[0]}`, which has no meaning here: only the new adapter is trained, "
+            "and its last step is kept; use --recipe add-language, or remove the key"
         )
     overrides = dict(request.overrides or {})
     keys = [key for key in keys_of(Recipe) if key not in EXCLUDED_KEYS]

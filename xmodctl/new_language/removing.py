@@ -149,4 +149,6 @@ def _remove(kind: type[Folder], folder: Path) -> None:
 
 def kept_text(removed: RemovedRun) -> str:
     """Return the sentence about the files that stay."""
-    return f"{removed.run} keeps files that xmodctl did not write: {listed(removed.kept)}" if removed.kept else ""
+    return (
+        f"{removed.run} still contains files that xmodctl did not write: {listed(removed.kept)}" if removed.kept else ""
+    )

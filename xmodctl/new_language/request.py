@@ -26,7 +26,7 @@ class AddLanguageRequest:
         model: A Hub id (`@REVISION` may follow), a folder, or `mini`.
         init_from: What the adapter is initialized from: auto, LANG, LANG+LANG, identity or random.
         vocabulary: The model's (keep), or a new one that is trained on the text (new).
-        vocabulary_size: The number of pieces of a new vocabulary.
+        vocabulary_size: The number of subword pieces in the new vocabulary.
         head_text: Text to train the head of a checkpoint without one; by default the language's own text.
         recipe: A shipped recipe, or the path of a YAML file.
         overrides: Recipe keys and their values, as in `--set`.
@@ -79,7 +79,7 @@ class AddLanguageRequest:
             raise UserError("--vocabulary-size is the size of a new vocabulary; add --vocabulary new")
         files = [file for _, file in self.text_files]
         if not files:
-            raise UserError("no text given; give text of the language with --text FILE")
+            raise UserError("no text given; give text in the language with --text FILE")
         if (*files, *self.head_files).count(STANDARD_INPUT) > 1:
             raise UserError("standard input (`-`) can be read only once; give the other texts as files")
 

@@ -53,7 +53,7 @@ def resume(request: ResumeRequest) -> "Run | LanguageRun":
         return _resume_languages(LanguageRun.read(folder), request, listen)
     run = Run.read(folder)
     if run.plan.average is not None:
-        raise UserError(f"{run.folder} is an average, which is not trained; make it again: {averaging(run)}")
+        raise UserError(f"{run.folder} is an average, which is not trained; create it again: {averaging(run)}")
     if run.plan.vectors is not None:
         return remake(run, request.seed)
     return resume_run(run, request.seed, listen, wait=request.wait)

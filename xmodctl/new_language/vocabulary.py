@@ -101,7 +101,7 @@ def _train_tokenizer(texts: Sequence[str], base: "PreTrainedTokenizerFast", size
         raise UserError("there is too little text to train a vocabulary; give more, or use --vocabulary keep")
     placed = _place(pieces, special)
     unknown_id = next(number for number, (piece, _) in enumerate(placed) if piece == base.unk_token)
-    # Built anew: the trained tokenizer remembers its unknown piece under another id.
+    # Built again: the trained tokenizer remembers its unknown piece under another id.
     tokenizer = _tokenizer_of(models.Unigram(placed, unk_id=unknown_id, byte_fallback=False), base)
     tokenizer.add_special_tokens([base.added_tokens_decoder[number] for number in sorted(special.values())])
     if base.backend_tokenizer.post_processor is not None:

@@ -125,7 +125,7 @@ def card(
         pipeline_lines=pipeline_lines(served),
         license=base_license,
     )
-    assert str(model_card.data) == str(data), "the Hub's library reads other metadata than was written"
+    assert str(model_card.data) == str(data), "the Hub's library reads metadata that differs from what was written"
     return str(model_card) + "\n"
 
 
@@ -165,7 +165,7 @@ def _scores(exported: Exported) -> Iterator[SplitScores]:
         except UserError:  # only rows without examples
             continue
         rows = [row for row in rows if row.control == "own" and row.adapter in exported.languages]
-        # A language may have been scored through another adapter than the one that is exported.
+        # A language may have been scored through a different adapter from the one that is exported.
         rows = [row for row in rows if row.package == exported.packages.get(row.adapter or "")]
         if not any(row.seed == exported.seed for row in rows):
             continue

@@ -177,7 +177,7 @@ class ErrorAnalyzer:
             )
         except UserError:
             self.add_note(
-                "the data cannot be read, so errors are shown without text; say where it is with --data", row.language
+                "the data cannot be read, so errors are shown without text; give its location with --data", row.language
             )
             return {}
         if fingerprint_now != row.fingerprint:
@@ -209,7 +209,7 @@ class ErrorAnalyzer:
         origin = row.data.rpartition("#")[0]
         folder = self.data or _data_folder(origin, row, self.run)
         if folder is None and not _is_on_hub(origin, self.run):
-            raise UserError(f"{origin} is missing; say where the data is now with --data DIR")
+            raise UserError(f"{origin} is missing; give its new location with --data DIR")
         return _task_of(reading(self.run, folder), row), folder
 
 

@@ -100,7 +100,7 @@ class LanguageRows:
 
     @property
     def in_another_script(self) -> int:
-        """The number of rows with a text that has most of its letters in another script than the language's."""
+        """The number of rows with a text that has most of its letters in a different script from the language's."""
         rows = ([" ".join(texts)] if self.is_words else texts for texts in self.texts)
         return sum(any(_is_in_another_script(text, self.language) for text in texts) for texts in rows)
 
@@ -159,7 +159,8 @@ def data_section(side: LanguageRows, source: LanguageRows) -> Section:
     """Compare the rows of the language with those of the source language."""
     figures = [
         share(
-            "rows with a text in another script", *((each.in_another_script, len(each.ids)) for each in (side, source))
+            "rows with a text in a different script",
+            *((each.in_another_script, len(each.ids)) for each in (side, source)),
         ),
         share("rows with the texts of an earlier row", *((each.duplicates, len(each.ids)) for each in (side, source))),
         Figure("characters per row, median", side.characters, "", None, source.characters, digits=0),
@@ -174,7 +175,7 @@ def data_section(side: LanguageRows, source: LanguageRows) -> Section:
     ]
     remarks = [*cautions(side.language, [text for texts in side.texts[:SAMPLE] for text in texts])]
     remarks = remarks or [
-        f"most letters are in the script of {name(side.language)}, and no other language's frequent words prevail"
+        f"most letters are in the script of {name(side.language)}, and no other language's frequent words dominate"
     ]
     if any(side.labels):
         figures += label_shift(side, source)

@@ -35,7 +35,7 @@ def text_section(
         UserError: The text cannot be used.
     """
     if not files:
-        add("how well each adapter models the language; give text of it with --text FILE")
+        add("how well each adapter models the language; give text in it with --text FILE")
         return []
     if row.package or row.mixture:
         add("how well a mixture or a package models the language: only adapters of the base model are measured")
@@ -65,5 +65,5 @@ def text_section(
         figures.append(Figure(title, value, "nats", ends, digits=3))
     remarks = ["masked-LM loss of the base model in nats per character; lower is better"]
     if not trained:
-        remarks.append("all adapters of this language and the source are identities, so one figure holds for all")
+        remarks.append("all adapters of this language and the source are identities, so one value applies to all")
     return [Section("Text", tuple(figures), tuple(remarks))]

@@ -53,7 +53,7 @@ def export(request: ExportRequest) -> Export:
         The folder, its languages, and the address of the upload.
 
     Raises:
-        UserError: An option is wrong, the run is not trained to its end, `out` holds other files, the graph differs
+        UserError: An option is wrong, the run is not trained to its end, `out` contains other files, the graph differs
             from the model, or the upload fails.
     """
     from xmodctl.run.loading import chosen_seed, find_run

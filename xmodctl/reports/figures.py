@@ -124,7 +124,7 @@ def _gaps(study: "Study") -> "Figure":
     }
     languages = sorted((language for language in gaps if gaps[language]), key=lambda language: gaps[language][0])
     if not languages:
-        raise UserError("there are no gaps to show: no language was scored beside the source language")
+        raise UserError("there are no gaps to show: no language other than the source language was scored")
     drawn, axes = _rows([language.code for language in languages], len(study.runs))
     for number, run in enumerate(study.runs):
         for row, language in enumerate(languages):

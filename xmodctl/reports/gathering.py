@@ -62,7 +62,7 @@ def gather(
     sets = by_data_set(*(rows for _, rows in scored))
     if len(sets) > 1:
         others = "; ".join(f"{each.name} ({listed(each.languages)})" for each in sets[1:])
-        notes.add(f"the scores above are of {sets[0].name}; scores of other data are shown apart: {others}")
+        notes.add(f"the scores above are on {sets[0].name}; scores on other data are shown separately: {others}")
     studies: list[Study] = []
     for each in sets:
         set_notes = Notes() if studies else notes
@@ -118,11 +118,11 @@ def scored_rows(run: Run, split: str, notes: Notes) -> list[Row]:
     if not rows:
         others = sorted({row.split for row in every})
         first = first_scores_command(run.folder, split)
-        remedy = f"it has {', '.join(others)}: --split {others[0]}" if others else f"make some with: {first}"
+        remedy = f"it has {', '.join(others)}: --split {others[0]}" if others else f"create some with: {first}"
         raise UserError(f"{run.folder} has no scores of the split {split}; {remedy}")
     for row in rows:
         if not row.n:
-            notes.add(f"not shown for {run.folder.name}, where it was scored on no rows", row.language)
+            notes.add(f"not shown for {run.folder.name}, where it was scored on 0 rows", row.language)
     valid = [row for row in rows if row.n]
     limits = {row.limited for row in valid}
     chosen = None if None in limits else max((limit for limit in limits if limit), default=None)
@@ -134,7 +134,7 @@ def scored_rows(run: Run, split: str, notes: Notes) -> list[Row]:
     for contradiction in contradictions:
         notes.add(contradiction)
     if not shown:
-        reason = contradictions[0] if contradictions else "it was scored on no rows"
+        reason = contradictions[0] if contradictions else "it was scored on 0 rows"
         redo = scoring_command(run.folder, [row for row in rows if row.limited == chosen], redo=True)
         raise UserError(f"{run.folder} has no score that can be shown ({reason}); score again with: {redo}")
     return shown
@@ -235,7 +235,7 @@ def _check_seeds(run: StudyRun, notes: Notes) -> None:
 
 
 def _check_examples(runs: Sequence[StudyRun], notes: Notes) -> None:
-    """Note what makes the scores of a language differ for other reasons than the model."""
+    """Note what makes the scores of a language differ for reasons other than the model."""
     for language in dict.fromkeys(row.language for run in runs for row in run.rows):
         data = {row.fingerprint for run in runs for row in run.rows if row.language == language}
         if len(data) > 1:

@@ -81,7 +81,7 @@ class ParallelErrors:
         if not is_parallel(analyzer.run.plan.task) or len(rows) < 2:
             return
         if not self.source:
-            analyzer.add_note("errors have no row of the source language beside them: it was not scored", "")
+            analyzer.add_note("errors are shown without the same row in the source language, which was not scored", "")
             return
         self.verdicts |= {code: verdicts for code in rows if (verdicts := self._verdicts(code))}
 
@@ -119,8 +119,8 @@ class ParallelErrors:
         if len(ids) < len(shared):
             count = f"{len(shared) - len(ids):,} of {len(shared):,}"
             self.analyzer.add_note(
-                f"{count} rows have another gold answer than the row with their id in {self.source}, so they are not "
-                "counted beside it",
+                f"{count} rows have a different gold answer from the row with the same id in {self.source}, so they "
+                "are not compared with it",
                 language,
             )
         if not ids:

@@ -75,8 +75,8 @@ def _errors(overlap: Overlap | None, language: str, source: str) -> Iterator[Rec
     is_lost = np.arange(lost + overlap.only_right_here) < lost  # the rows that are right on one side only
     if net >= LEAST and mcnemar(is_lost, ~is_lost) < LEVEL:
         yield Recommendation(
-            f"improve the transfer: train also on a few rows of {language} (--shots 10 --shot-langs {language}), or on "
-            "text of it (add-language)",
+            f"improve the transfer: train also on a few rows of {language} (--shots 10 --shot-langs {language}), or "
+            "on text in it (add-language)",
             f"{overlap.share:.0f}% ({low:.0f} to {high:.0f}) of the errors are right in {source}: {lost} rows, against "
             f"{overlap.only_right_here} the other way, so {net:.1f} points at most",
             EXPECTED,
@@ -97,7 +97,7 @@ def _errors(overlap: Overlap | None, language: str, source: str) -> Iterator[Rec
 def _rows(figures: Mapping[str, Figure], language: str, source: str) -> Iterator[Recommendation]:
     """Yield what is wrong with more rows than in the source language."""
     actions = {
-        "rows with a text in another script": (
+        "rows with a text in a different script": (
             f"read these rows of {language}, and correct or exclude them",
             EXPECTED,
             LEAST,
@@ -147,7 +147,7 @@ def _labels(figures: Mapping[str, Figure], language: str, source: str) -> Iterat
     if shifts and max(shifts) >= SHIFT:
         largest = shifts[max(shifts)]
         yield Recommendation(
-            f"do not read the whole gap as lost transfer: labels are in other shares in {language} than in {source}",
+            f"do not attribute the whole gap to transfer: the shares of labels differ between {language} and {source}",
             f"{largest.name.removeprefix('label ')} is {largest.written} of the labels, in {source} "
             f"{largest.source_written}",
             POSSIBLE,
@@ -160,7 +160,7 @@ def _pieces(figures: Mapping[str, Figure], language: str, source: str) -> Iterat
     unknown = figures.get("unknown pieces")
     if unknown and unknown.ci and unknown.ci[0] >= LEAST:
         yield Recommendation(
-            f"give {language} a vocabulary of its own: add-language --vocabulary new",
+            f"give {language} its own vocabulary: add-language --vocabulary new",
             f"{unknown.written} of the pieces are unknown, in {source} {unknown.source_written}",
             EXPECTED,
             unknown.value,
@@ -174,7 +174,8 @@ def _pieces(figures: Mapping[str, Figure], language: str, source: str) -> Iterat
         assert measured is not None
         beside = f"the pieces of the same rows in {source}" if premium else f"pieces per word, in {source}"
         yield Recommendation(
-            f"try add-language --vocabulary new with text of {language}, which is split finely, and compare",
+            f"try add-language --vocabulary new with text in {language}, whose words are split into many pieces, and "
+            "compare",
             f"{measured.written} {'times ' if premium else ''}{beside} {measured.source_written}".strip(),
             POSSIBLE,
             times,

@@ -100,7 +100,8 @@ class Reproduction:
         compared = sum(each.language is not None and each.value is not None for each in self.verdicts)
         return (
             f"{'reproduced' if self.is_reproduced else 'not reproduced'}: the mean is {self.verdicts[-1].verdict}, and "
-            f"{self.outside} of {compared} languages are outside their tolerance (up to {self.expected} by chance)"
+            f"{self.outside} of {compared} languages are outside their tolerance (up to {self.expected} are expected "
+            "by chance)"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -143,7 +144,9 @@ def reproduce(request: ReproduceRequest) -> Reproduction:
     _note_differences(table, run, scored, notes)
     sd = _seed_sd([*table.scores.values(), *([row.value for row in each] for each in scored.values())])
     if sd is None:
-        notes.add("neither has two seeds, so the tolerance is of test rows alone, and too small; train several seeds")
+        notes.add(
+            "neither has two seeds, so the tolerance reflects only the test rows and is too small; train several seeds"
+        )
     verdicts = [_verdict(table, language, matched[language], sd) for language in table.scores]
     seeds = table.seeds, max(len(each) for each in scored.values())
     if len(scored) > 1:

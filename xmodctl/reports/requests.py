@@ -142,7 +142,8 @@ class ExportRequest:
                 raise UserError(f"--{option} applies to vectors; add --format {VECTORS}")
         if self.format != "transformers" and ("," in self.selection or self.selection in ("all", "@task")):
             raise UserError(
-                f"--langs {self.selection}: a folder of {self.format} holds one language, because its texts go through "
+                f"--langs {self.selection}: a folder of {self.format} contains one language, because its texts go "
+                "through "
                 "one adapter; name it, as in --langs de"
             )
         if self.format == VECTORS and (self.model is None) == (self.run is None):

@@ -177,7 +177,8 @@ def _refuse_different(first: _Model, other: _Model) -> None:
             )
     if first.head_seed != other.head_seed:
         raise UserError(
-            f"the heads of {first} and {other} start from different random weights, so their mean is no model; train "
+            f"the heads of {first} and {other} start from different random weights, so their mean is not a usable "
+            "model; train "
             "both from one head with `xmodctl finetune --set head_seed=1`"
         )
 
@@ -221,9 +222,9 @@ def _refuse_other(folder: Path, plan: Any) -> None:
     if not others:
         return
     if not (folder / Run.FILE).exists():
-        raise UserError(f"--out {folder} holds other files ({', '.join(sorted(others)[:3])}); choose another folder")
+        raise UserError(f"--out {folder} contains other files ({', '.join(sorted(others)[:3])}); choose another folder")
     if differences(plan, Run.read(folder).plan):
-        raise UserError(f"--out {folder} holds another run; choose another folder")
+        raise UserError(f"--out {folder} contains another run; choose another folder")
 
 
 def _shared_fingerprints(models: Sequence[_Model]) -> dict[str, str]:

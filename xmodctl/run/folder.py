@@ -100,7 +100,7 @@ class Folder:
             first = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in first["loc"])
             raise UserError(
-                f"{path} does not hold {cls.NOUN} of this version: `{key}` ({problem(first)}); "
+                f"{path} does not describe {cls.NOUN} of this version: `{key}` ({problem(first)}); "
                 "restore the file, or train again with --on-exists redo"
             ) from None
         return contents
@@ -188,19 +188,19 @@ class Folder:
         if not (folder / cls.FILE).exists():
             if others := [path.name for path in _entries(folder)]:
                 raise UserError(
-                    f"{folder} holds other files ({', '.join(others[:3])}); choose another folder with --out"
+                    f"{folder} contains other files ({', '.join(others[:3])}); choose another folder with --out"
                 )
             return None
         if on_exists == "error":
             raise UserError(
-                f"{folder} already holds {cls.NOUN}; continue it with --on-exists resume, or train again with redo"
+                f"{folder} already contains {cls.NOUN}; continue it with --on-exists resume, or train again with redo"
             )
         if on_exists == "redo":
             return None
         existing = cls.read(folder)
         if differing := differences(plan, existing.plan):
             raise UserError(
-                f"{folder} holds {cls.NOUN} with another plan ({'; '.join(differing[:5])}); "
+                f"{folder} contains {cls.NOUN} with a different plan ({'; '.join(differing[:5])}); "
                 "choose another folder with --out, or train again with --on-exists redo"
             )
         return existing
@@ -320,7 +320,8 @@ def refuse_read_only(folder: Path) -> None:
     if is_read_only(folder):
         copy = shlex.quote(f"{folder.name}-copy")
         raise UserError(
-            f"{folder} cannot be written, so only scores that it holds can be shown; copy it and name the copy with "
+            f"{folder} cannot be written, so only the scores that it contains can be shown; copy it and name the copy "
+            "with "
             f"--run: cp -r {shlex.quote(str(folder))} {copy}"
         )
 

@@ -92,8 +92,8 @@ class Jobs:
         """
         if others := self.others():
             raise UserError(
-                f"{self.folder} is in use by another xmodctl process ({'; '.join(others)}), and {option} deletes what "
-                "it does; wait for it, or repeat the command without that option to share the work"
+                f"{self.folder} is in use by another xmodctl process ({'; '.join(others)}), and {option} deletes its "
+                "work; wait for it, or repeat the command without that option to share the work"
             )
 
     def note_first(self, name: str, value: int) -> int:

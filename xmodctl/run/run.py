@@ -108,9 +108,9 @@ class Run(Folder):
         if self.plan.average is not None:
             from xmodctl.run.averaging import averaging
 
-            return f"make it again: {averaging(self)}"
+            return f"create it again: {averaging(self)}"
         if self.plan.vectors is not None:
-            return f"make it again: {resuming(self.folder, seed)}"
+            return f"create it again: {resuming(self.folder, seed)}"
         return super().retraining(seed)
 
     def delta(self, seed: int) -> Path:

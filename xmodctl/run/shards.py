@@ -58,7 +58,7 @@ class Shard:
         number, rest = divmod(task - first, max(step, 1))
         if rest or not 0 <= number < count:
             raise UserError(
-                f"the array's task {task} is no share of {count}, because the numbers of its tasks are not equally "
+                f"the array's task {task} is not a share of {count}, because the numbers of its tasks are not evenly "
                 "spaced; give the share with --shard I/N, or --shard 1/1 for everything"
             )
         return cls(number + 1, count, is_default=True)

@@ -78,7 +78,7 @@ def show_run(request: ShowRunRequest) -> RunDetails:
         ) from error
     summaries = runs(folder)
     if not summaries:
-        raise UserError(f"{path} does not hold a run of this version; use the version of xmodctl that wrote it")
+        raise UserError(f"{path} does not describe a run of this version; use the version of xmodctl that wrote it")
     (summary,) = summaries
     is_held_now = _is_in_use(folder)
     return RunDetails(

@@ -63,7 +63,7 @@ def check_output(
     check_can_write(path, option)
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         raise UserError(
-            f"{option} {path} is a pipe, a socket or a device, and not a regular file; choose another file, or print "
+            f"{option} {path} is a pipe, a socket, or a device, and not a regular file; choose another file, or print "
             f"to standard output without {option}"
         )
 

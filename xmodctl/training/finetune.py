@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def finetune(request: FinetuneRequest) -> "Run":
     """Fine-tune a model in one language or several, as `xmodctl finetune` does, and return the finished run.
 
-    Embeddings and language adapters stay frozen, so that every other language's adapter still fits afterwards. What an
+    Embeddings and language adapters stay frozen, so that the adapters of all other languages still fit afterwards.
+    What an
     earlier call trained is not trained again.
 
     Raises:
@@ -103,7 +104,7 @@ def train_plan(
         check(fingerprints)
         run = Run.open_shared(jobs, plan, seeds, fingerprints, on_exists)
         if on_exists == "redo" and (kept := Run.kept(folder)):
-            listen(Notice(f"{folder} keeps files that xmodctl did not write: {listed(kept)}"))
+            listen(Notice(f"{folder} still contains files that xmodctl did not write: {listed(kept)}"))
         listen(RunOpened(run.folder, plan.task.title, plan.source_languages, plan.model, plan.recipe.name))
         with Trackers(trackers, run) as tracking:
 

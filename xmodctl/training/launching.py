@@ -58,7 +58,7 @@ def launch(words: Sequence[str], processes: int) -> int:
         if failure.exitcode >= 0:
             return failure.exitcode
         raise UserError(
-            f"process {rank} of {processes} was ended by {failure.signal_name()}; run the same command again to "
+            f"process {rank} of {processes} was terminated by {failure.signal_name()}; run the same command again to "
             "continue from the last checkpoint"
         ) from error
     except SignalException as error:

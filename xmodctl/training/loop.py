@@ -169,7 +169,7 @@ class Training:
 
         Args:
             batch: The batch.
-            listen: Is called with a notice if memory does not suffice.
+            listen: Is called with a notice if there is not enough memory.
 
         Raises:
             UserError: The loss or the gradient is not finite, or one unit alone does not fit into memory.
@@ -215,7 +215,7 @@ class Training:
         """Take one optimizer step with the gradient that `gradient` left in the parameters.
 
         Raises:
-            UserError: Memory does not hold the optimizer's state. The weights may have changed in part.
+            UserError: There is not enough memory for the optimizer's state. The weights may have changed in part.
         """
         learning_rate = self.recipe.learning_rate * schedule(self.recipe, self.step, self.total_steps)
         for group in self.optimizer.param_groups:
@@ -302,7 +302,7 @@ class Training:
         can_freeze = self.recipe.freeze in ("adapters", "none")
         fewer = "train fewer parameters with --set freeze=embeddings+adapters, or " if can_freeze else ""
         what = f"the gradient and the optimizer's state at step {self.step + 1:,} with seed {self.seed}"
-        with enough_memory(what, f"{fewer}{more_memory(self.device)}; the last checkpoint stays"):
+        with enough_memory(what, f"{fewer}{more_memory(self.device)}; the last checkpoint is kept"):
             yield
 
     def clip(self) -> "float | torch.Tensor":

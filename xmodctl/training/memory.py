@@ -42,12 +42,13 @@ class Memory:
         self.limit.lower(size)
         if len(part) == 1:
             raise UserError(
-                f"memory does not hold {description} ({size:,} tokens) at step {step:,}; use a smaller --set "
+                f"there is not enough memory for {description} ({size:,} tokens) at step {step:,}; use a smaller --set "
                 f"max_length={max(1, size // 2)}, or a device with more memory"
             )
         remedy = f"--set tokens_per_step={max(SMALLEST, size // 2)}"
         return Notice(
-            f"memory does not hold a micro-batch of {size:,} tokens at step {step:,}, so it is halved; the result is "
+            f"there is not enough memory for a micro-batch of {size:,} tokens at step {step:,}, so it is halved; the "
+            "result is "
             f"the same up to rounding and dropout. To avoid the attempt, use {remedy}",
             caution=True,
         )

@@ -138,7 +138,7 @@ def settings(request: PlanRequest) -> Settings:
     task, recipe = override(task, recipe, request.changes)
     check_task(task)
     if task.is_open and request.data is None:
-        raise UserError(f"the task {task.name} is about data of your own; give it with --data FILE or --data DIR")
+        raise UserError(f"the task {task.name} reads your own data; give it with --data FILE or --data DIR")
     return Settings(task, recipe, recipe_origins)
 
 
@@ -185,13 +185,13 @@ def check_task(task: Task) -> None:
                 roles[name] = role
     if len(task.labels) > MOST_LABELS:
         raise UserError(
-            f"the task {task.name} has {len(task.labels):,} labels, and at most {MOST_LABELS:,} can be scored; "
-            "join rare ones with `labels_mapped`, or train on a part of the labels"
+            f"the task {task.name} has {len(task.labels):,} labels, and at most {MOST_LABELS:,} can be scored; merge "
+            "rare labels with `labels_mapped`, or train on fewer labels"
         )
 
 
 def _read_twice(task: Task, name: str, first: str, second: str) -> str:
-    message = f"`columns` reads `{name}` twice, for the {first} and the {second}; each needs a column of its own"
+    message = f"`columns` uses `{name}` twice, for the {first} and the {second}; each needs its own column"
     if second in KINDS[task.kind].optional and first != second:
         remedy = shell_setting(f"columns.{second}", None)
         message += f", or, to do without the {second}, use {remedy}"
@@ -314,7 +314,7 @@ def stage_tasks_of(task: Task, recipe: Recipe) -> tuple[Task, ...]:
             )
         if stage.data and not Path(stage.data).is_dir():
             raise UserError(
-                f"the stage {stage_task.name}: {stage.data} is not a folder; it should hold LANGUAGE/train.jsonl"
+                f"the stage {stage_task.name}: {stage.data} is not a folder; it should contain LANGUAGE/train.jsonl"
             )
         tasks.append(stage_task)
     return tuple(tasks)

@@ -292,7 +292,7 @@ def _labels(facts: SplitFacts, task: Task) -> Iterator[str]:
 def _duplicates(facts: SplitFacts, task: Task) -> Iterator[str]:  # noqa: ARG001
     again = len(facts.inputs) - len(set(facts.inputs))
     if facts.conflicting:
-        yield f"{counted(facts.conflicting, 'duplicate row')} with another label than the first one"
+        yield f"{counted(facts.conflicting, 'duplicate row')} with a different label from the first one"
     elif again > DUPLICATES * facts.rows:
         yield f"{counted(again, 'duplicate row')} ({_share(again, facts.rows)})"
 
@@ -336,7 +336,10 @@ def _copies(splits_read: Sequence[SplitFacts]) -> Iterator[Finding]:
 
 def _lengths(facts: SplitFacts, task: Task) -> Iterator[str]:
     counts = facts.counts or {}
-    for key, problem in {"truncated": "are cut to the recipe's max_length", **KINDS[task.kind].unreachable}.items():
+    for key, problem in {
+        "truncated": "are truncated to the recipe's max_length",
+        **KINDS[task.kind].unreachable,
+    }.items():
         if (count := counts.get(key, 0)) > TRUNCATED * facts.rows:
             yield f"{count:,} rows ({_share(count, facts.rows)}) {problem}"
 

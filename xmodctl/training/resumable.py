@@ -82,8 +82,8 @@ class ResumableTraining:
             if before != now:
                 listen(
                     Notice(
-                        f"{name}: {before} at a time up to step {training.step:,}, {now} from here on: with another "
-                        "number of processes, the last bits of weights may differ"
+                        f"{name}: {before} at a time up to step {training.step:,}, {now} from here on: with a "
+                        "different number of processes, the last bits of weights may differ"
                     )
                 )
         if reasons and checkpoint:
@@ -164,7 +164,7 @@ class ResumableTraining:
 def _usable(folder: Path, logged: int | None) -> tuple[Checkpoint | None, list[str]]:
     """Return the newest checkpoint that is whole and whose steps are logged, and why newer ones are not used.
 
-    Those are removed: the training that resumes writes them anew.
+    Those are removed: the training that resumes writes them again.
     """
     reasons: list[str] = []
     for path, checkpoint in checkpoints(folder):

@@ -50,7 +50,7 @@ class World:
         if size == 1:
             return cls()
         if not 0 <= rank < size:
-            raise UserError(f"{RANK.name}={rank} is none of {WORLD_SIZE.name}={size} processes; use torchrun")
+            raise UserError(f"{RANK.name}={rank} is not one of the {WORLD_SIZE.name}={size} processes; use torchrun")
         _connect(rank, size)
         return cls(rank, size)
 
@@ -198,14 +198,15 @@ class World:
         """Refuse processes that were started with other values.
 
         Raises:
-            UserError: This process has other values than the first.
+            UserError: This process has different values from the first.
             LostProcessError: Another process has ended.
         """
         firsts = self.from_first(dict(values))
         own = json.loads(json.dumps(dict(values)))
         if different := sorted(key for key in own.keys() | firsts.keys() if own.get(key) != firsts.get(key)):
             raise UserError(
-                f"process {self.rank} was started with another plan than the first one ({', '.join(different)}); start "
+                f"process {self.rank} was started with a different plan from the first one ({', '.join(different)}); "
+                "start "
                 "the same command with the same files in every process"
             )
 

@@ -65,7 +65,7 @@ def test_a_found_mixture_is_a_package_that_says_how_it_was_found(tiny_model, tex
     assert row["value"] == packaged["value"]
     again = run("eval-transfer", "--run", folder, "--langs", f"xh={record['name']}")
     assert again.stderr.count("scored before") == 2, again.output
-    assert "weights found by masked-LM loss on" in " ".join(again.output.split())
+    assert "weights chosen by masked-LM loss on" in " ".join(again.output.split())
     merged = run("adapters", "merge", tmp_path / "xh", "--model", tiny_model, "--out", tmp_path / "merged")
     # One part is as wide as an adapter of the model, but it is a mixture by its record.
     assert "is a mixture" in refused(merged)

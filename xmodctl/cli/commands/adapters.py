@@ -154,7 +154,7 @@ def mix_adapters(
         typer.Option(
             "--text",
             metavar="FILE",
-            help="For `mix`: text of the language. The weights are those with the lowest masked-LM loss on it.",
+            help="For `mix`: text in the language. The weights with the lowest masked-LM loss on it are used.",
         ),
     ] = None,
     head_text: Annotated[
@@ -162,12 +162,12 @@ def mix_adapters(
         typer.Option(
             "--head-text",
             metavar="FILE",
-            help="Text to train a missing masked-LM head on. Default: the text of --text.",
+            help="Text on which to train a missing masked-LM head. Default: the text given with --text.",
         ),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Write a mixture of adapters as a package: an adapter that adds the weighted sum of what they add.
+    """Write a mixture of adapters as a package: one adapter that computes the weighted sum of theirs.
 
     Examples:
 

@@ -37,7 +37,7 @@ TextFiles = Annotated[
 ]
 TextColumn = Annotated[
     str,
-    typer.Option("--text-column", metavar="NAME", help="The column that holds the text.", rich_help_panel=DATA),
+    typer.Option("--text-column", metavar="NAME", help="The column that contains the text.", rich_help_panel=DATA),
 ]
 LineLimit = Annotated[
     int | None,
@@ -47,7 +47,7 @@ StripMarkup = Annotated[
     bool,
     typer.Option(
         "--strip-markup",
-        help="Remove tags and entities of HTML and XML and the markup of wikis from the texts.",
+        help="Remove HTML and XML tags and entities, and wiki markup, from the texts.",
         rich_help_panel=DATA,
     ),
 ]
@@ -76,7 +76,7 @@ VocabularySize = Annotated[
         "--vocabulary-size",
         metavar="N",
         min=100,
-        help="The number of pieces of a new vocabulary.",
+        help="The number of subword pieces in the new vocabulary.",
         rich_help_panel=INITIALIZATION,
     ),
 ]
@@ -118,7 +118,7 @@ def add_language(
 ) -> None:
     """Add a language that the model was not pre-trained on: train an adapter for it on plain text.
 
-    Only the adapter trains, to predict masked words. All other weights stay bit-identical: the scores of other
+    Only the adapter is trained, to predict masked words. All other weights stay bit-identical: the scores of other
     languages do not change, and any run of the same model can use the new adapter. To resume, run the command again.
 
     Examples:
@@ -166,14 +166,14 @@ def text_files(code: str | None, files: Sequence[str]) -> list[tuple[str, str]]:
         raise UserError(f"{code}: the language comes first, as in `xmodctl add-language zu --text FILE`")
     if not files:
         example = f"xmodctl add-language {code or 'zu'} --text FILE"
-        raise UserError(f"no text given; give text of the language with --text FILE, as in `{example}`")
+        raise UserError(f"no text given; give text in the language with --text FILE, as in `{example}`")
     if code is not None:
         return [(code, file) for file in files]
     pairs = []
     for value in files:
         language, equals, file = value.partition("=")
         if not (language and equals and file):
-            raise UserError(f"--text {value}: it does not name its language; write --text zu={language or 'FILE'}")
+            raise UserError(f"--text {value} does not give its language; write --text zu={language or 'FILE'}")
         pairs.append((language, file))
     return pairs
 

@@ -20,7 +20,7 @@ _GB = 10**9
 
 @cache.command("list")
 def list_entries(json: options.Json = False) -> None:
-    """List what the cache folder holds, with sizes and the time of the last use.
+    """List the entries of the cache folder, with their sizes and when they were last used.
 
     The cache is `XMODCTL_CACHE`, or `~/.cache/xmodctl`.
 
@@ -53,7 +53,7 @@ def list_entries(json: options.Json = False) -> None:
 def prune(
     older_than: Annotated[
         float | None,
-        typer.Option("--older-than", metavar="DAYS", help="Remove entries that were not used for this many days."),
+        typer.Option("--older-than", metavar="DAYS", help="Remove entries that have not been used for this many days."),
     ] = None,
     max_size: Annotated[
         float | None,
@@ -64,12 +64,12 @@ def prune(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove everything.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing, and show what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Remove entries of the cache. They are made again when they are needed; imported adapters always stay.
+    """Remove entries from the cache. They are created again when needed; imported adapters are always kept.
 
-    Entries that another process is writing stay, too.
+    Entries that another process is writing are also kept.
 
     Examples:
 
@@ -89,7 +89,7 @@ def prune(
     display.show_text(f"{verb}: {_size(pruned.removed)} in {len(pruned.removed):,} entries")
     if pruned.in_use:
         display.note(f"in use by another process, and kept: {_size(pruned.in_use)}")
-    display.note(f"the cache holds {_size(pruned.kept)}" if not dry_run else f"{_size(pruned.kept)} would stay")
+    display.note(f"the cache contains {_size(pruned.kept)}" if not dry_run else f"{_size(pruned.kept)} would remain")
 
 
 def _size(entries: "Sequence[CacheEntry]") -> str:

@@ -51,7 +51,7 @@ def check(
     Prints one line per finding; the exit code is 1 if there are errors. Looks for languages without an adapter or data;
     hidden, missing, or dominant labels; duplicate rows; test rows in the training data; text in the wrong script;
     untranslated copies; misplaced answers; rows too long for the recipe; characters unknown to the tokenizer; and too
-    little memory or disk space. Downloads nothing without `--download`.
+    little memory or disk space. Downloads nothing unless you add `--download`.
 
     Examples:
 

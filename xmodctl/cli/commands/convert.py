@@ -31,9 +31,9 @@ def convert(
     """Convert a BERT- or RoBERTa-style encoder to an X-MOD with untrained adapters.
 
     Supports post-norm encoders with absolute positions: BERT, RoBERTa, XLM-R, multilingual MiniLM. The adapters start
-    as identities, so both models compute the same. To verify this, both encode the same sample text, and OUT is created
-    only if their hidden states agree. Train the adapters with `add-language`, or by fine-tuning with a recipe that does
-    not freeze them. A language that you do not name gets an identity adapter when it is first used.
+    as identities, so both models compute the same hidden states. To verify this, both encode the same sample text, and
+    OUT is created only if their hidden states agree. Train the adapters with `add-language`, or by fine-tuning with a
+    recipe that does not freeze them. A language that you do not name gets an identity adapter when it is first used.
 
     Examples:
 

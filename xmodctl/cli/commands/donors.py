@@ -116,7 +116,10 @@ def show(matrix: "DonorMatrix") -> None:
         rows.append((language, *cells, donor.adapter if donor else "", alike))
     seeds = f", mean of {len(matrix.seeds)} seeds" if len(matrix.seeds) > 1 else ""
     limited = f", LIMITED to {matrix.limited} rows per language" if matrix.limited else ""
-    title = f"{matrix.task}, {matrix.split}: {matrix.metric} in percent of text (rows) through adapters{seeds}{limited}"
+    title = (
+        f"{matrix.task}, {matrix.split}: {matrix.metric} in percent; one row per text, one column per "
+        f"adapter{seeds}{limited}"
+    )
     columns = ("text", *names.values(), "best donor", "not significantly worse")
     display.show(display.sheet(columns, rows, title=title, right=names.values()))
     display.show_text("(own adapter)   * best of the other adapters")

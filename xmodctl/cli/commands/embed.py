@@ -24,7 +24,9 @@ TrainedRun = Annotated[
 ]
 PoolingMode = Annotated[
     str | None,
-    typer.Option("--pooling", metavar="mean|cls", help="The mean over all tokens, the default, or the first token."),
+    typer.Option(
+        "--pooling", metavar="mean|cls", help="Use the mean over all tokens (the default) or the first token."
+    ),
 ]
 Layer = Annotated[
     int | None,
@@ -38,12 +40,14 @@ Prefix = Annotated[
     typer.Option(
         "--prefix",
         metavar="TEXT",
-        help="Text to put in front of each text. Default: `query: ` for `mini`, nothing for other models.",
+        help="Text to prepend to each text. Default: `query: ` for `mini`, nothing for other models.",
     ),
 ]
 MaxLength = Annotated[
     int | None,
-    typer.Option("--max-length", metavar="N", help="Cut texts to N tokens. Default: as many as the model reads."),
+    typer.Option(
+        "--max-length", metavar="N", help="Truncate texts to N tokens. Default: the most that the model reads."
+    ),
 ]
 Format = Annotated[
     str | None,
@@ -56,7 +60,7 @@ Format = Annotated[
 ]
 TextColumn = Annotated[
     str | None,
-    typer.Option("--text-column", metavar="NAME", help="The column with the text.", rich_help_panel=DATA),
+    typer.Option("--text-column", metavar="NAME", help="The column that contains the text.", rich_help_panel=DATA),
 ]
 Out = Annotated[
     Path | None,

@@ -41,7 +41,10 @@ UntrainedTask = Annotated[
     typer.Option(
         "--task",
         metavar="TASK",
-        help="Score this task without training, by sentence embeddings: those of `--model`, or of the body of `--run`.",
+        help=(
+            "Score this task without training, with the sentence embeddings of `--model`, or of the model that "
+            "`--run` trained."
+        ),
     ),
 ]
 BaseModel = Annotated[

@@ -41,12 +41,12 @@ def explain(
         typer.Option(
             "--text",
             metavar="FILE",
-            help="Text of the language, to measure how well each adapter predicts it; repeatable.",
+            help="Text in the language, to measure how well each adapter predicts it; repeatable.",
             rich_help_panel=options.DATA,
         ),
     ] = None,
     errors: Annotated[
-        int, typer.Option("--errors", metavar="N", min=0, help="Errors that are shown with their texts.")
+        int, typer.Option("--errors", metavar="N", min=0, help="The number of errors to show with their texts.")
     ] = 3,
     shots: Shots = None,
     out: Annotated[
@@ -55,10 +55,10 @@ def explain(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Explain one language of a run: where it stands, possible causes beside the source language, and what to try.
+    """Explain the score of one language: compare it with the source language, and show possible causes and what to try.
 
     Tokenizer, adapter, data, and errors are measured from stored predictions and the data, with 95% intervals. At most
-    three recommendations follow, each with its figure, and a list of what could not be determined.
+    three recommendations follow, each with the measurement behind it, and a list of what could not be determined.
 
     Examples:
 
@@ -95,7 +95,7 @@ def _page(explanation: "Explanation") -> Iterator[str]:
     limited = f", LIMITED to {explanation.limited} rows" if explanation.limited else ""
     yield from _wrapped(
         f"{explanation.name} ({explanation.language}) in {explanation.task}, {explanation.split}{limited}, "
-        f"beside {explanation.source}; run {explanation.run}"
+        f"compared with {explanation.source}; run {explanation.run}"
     )
     for section in explanation.parts:
         yield ""
@@ -112,7 +112,7 @@ def _page(explanation: "Explanation") -> Iterator[str]:
     for number, each in enumerate(explanation.recommendations, start=1):
         yield from _item(f"{number}.", f"{each.action}: {each.evidence}")
     if not explanation.recommendations:
-        yield "  no figure speaks for a particular remedy"
+        yield "  no measurement points to a particular remedy"
     yield ""
     yield "What could not be determined"
     for text in explanation.undetermined:

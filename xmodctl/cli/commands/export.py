@@ -19,7 +19,7 @@ Format = Annotated[
     typer.Option(
         "--format",
         metavar="transformers|sentence-transformers|onnx",
-        help="What loads the folder.",
+        help="The library that loads the folder.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -50,7 +50,7 @@ def export(
     seed: options.Seed = None,
     push: Annotated[
         str | None,
-        typer.Option("--push", metavar="OWNER/NAME", help="Also upload it to this Hub repository."),
+        typer.Option("--push", metavar="OWNER/NAME", help="Also upload the folder to this Hub repository."),
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="With --push: create the repository as private.")] = False,
     json: options.Json = False,
@@ -58,9 +58,9 @@ def export(
     """Write a trained model as a plain transformers folder.
 
     `from_pretrained` loads it without xmodctl: weights as safetensors, configuration, labels, tokenizer, and a model
-    card with the run's scores, which the Hub reads too. With `--format sentence-transformers`, the folder gives the
-    vectors that `xmodctl embed` gives, for one language, from a run or a base model. With `--format onnx`, the folder
-    has a graph of the model in one language, for ONNX Runtime, which has been compared with the model.
+    card with the run's scores, which the Hub reads too. With `--format sentence-transformers`, the folder produces the
+    same vectors as `xmodctl embed`, for one language, from a run or a base model. With `--format onnx`, the folder
+    contains a graph of the model in one language for ONNX Runtime, after a comparison of its outputs with the model's.
 
     Examples:
 

@@ -34,7 +34,9 @@ FromRun = Annotated[
     typer.Option(
         "--from-run",
         metavar="RUN",
-        help="Repeat the plan of a run, with the changes of --set, in place of --task, --lang, and the other options.",
+        help=(
+            "Repeat the plan of a run with the changes given by --set; replaces --task, --lang, and the other options."
+        ),
     ),
 ]
 Seeds = Annotated[
@@ -124,7 +126,7 @@ def finetune(
 ) -> None:
     """Fine-tune a model in one language or several.
 
-    Embeddings and language adapters stay frozen, so that every other language's adapter still fits afterwards. The
+    Embeddings and language adapters stay frozen, so that the adapters of all other languages still fit afterwards. The
     run's folder keeps only the trained tensors. If you interrupt the command, run it again to resume.
 
     Examples:

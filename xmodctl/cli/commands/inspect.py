@@ -38,7 +38,7 @@ Errors = Annotated[
     typer.Option(
         "--errors",
         metavar="all|right-in-source|wrong-everywhere",
-        help="With --run: which errors. All but the first need a parallel task, such as `xnli`.",
+        help="With --run: the errors to show. All choices but `all` need a parallel task, such as `xnli`.",
     ),
 ]
 OptionalSplit = Annotated[

@@ -29,8 +29,10 @@ def langs(
         bool | None,
         typer.Option(
             "--fertility/--no-fertility",
-            help="Measure how many pieces the tokenizer makes of a word, on data that is on this disk. Default: for "
-            "several tasks, or with --out.",
+            help=(
+                "Measure how many pieces per word the tokenizer produces, on data that is on this disk. Default: on "
+                "for several tasks, or with --out."
+            ),
         ),
     ] = None,
     out: Annotated[

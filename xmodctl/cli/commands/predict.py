@@ -57,7 +57,7 @@ def predict(
     own adapter. Files in the formats of training data, such as CSV, are read by their extension or by `--format`; other
     input has one row per line. A row has the kind's columns (`text` and perhaps `text_pair`; `tokens`; `context` and
     `question`; `choices`), named as here or as in the task's data. If a row is a single text, it can be plain text,
-    which entities divide at spaces unless the training data had texts with spans. Entities and answers include their
+    which entity tasks split at spaces unless the training data had texts with spans. Entities and answers include their
     character offsets. The command stops at the first row that it cannot use; the predictions before it are kept.
 
     Examples:

@@ -25,8 +25,8 @@ def reproduce(
 ) -> None:
     """Compare a run with a published table of scores, or print the commands that train and score one.
 
-    Each language gets a verdict: reproduced, lower, or higher, by a tolerance from the variation between seeds and the
-    test rows. The exit code is 1 if the table is not reproduced.
+    Each language gets a verdict: reproduced, lower, or higher, within a tolerance that is computed from the variation
+    between seeds and the number of test rows. The exit code is 1 if the table is not reproduced.
 
     Examples:
 
@@ -44,7 +44,7 @@ def reproduce(
 
     if table is None:
         if run is not None:
-            raise UserError(f"--run {run}: name the table that it is compared with, as in xmodctl reproduce mini-xnli")
+            raise UserError(f"--run {run}: give the table to compare it with, as in xmodctl reproduce mini-xnli")
         tables = published_tables().values()
         if json:
             display.show_json([each.model_dump(mode="json") for each in tables])

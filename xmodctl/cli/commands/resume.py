@@ -18,7 +18,7 @@ def resume(
     wait: options.Wait = False,
     json: options.Json = False,
 ) -> None:
-    """Resume training in a folder of `finetune` or `add-language`: train what is unfinished or damaged.
+    """Resume the training of `finetune` or `add-language` in a folder: train what is unfinished or damaged.
 
     The plan, the data, and the model are those recorded in the folder. What is complete is not trained again.
 

@@ -58,8 +58,8 @@ def list_(
 ) -> None:
     """List runs and added languages, newest first.
 
-    `source` and `transfer` are the mean scores in percent on whole test data: over the source languages, and over the
-    other languages. `xmodctl runs show RUN` shows more.
+    `source` and `transfer` are the mean scores, in percent, on the full test data: over the source languages and over
+    the other languages. `xmodctl runs show RUN` shows more.
 
     Examples:
 
@@ -133,7 +133,7 @@ def show(
 @runs.command("rm")
 def rm(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs, or of added languages.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without confirmation.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")] = False,
     json: options.Json = False,
 ) -> None:
@@ -183,7 +183,7 @@ def _agrees(question: str) -> bool:
     from xmodctl.core.errors import UserError
 
     if not sys.stdin.isatty():
-        raise UserError("there is no terminal to ask on; to remove without a question, add --yes")
+        raise UserError("there is no terminal on which to confirm; to remove without confirmation, add --yes")
     return typer.confirm(question, err=True)
 
 
@@ -200,8 +200,8 @@ def average(
 ) -> None:
     """Average the trained weights of seeds or runs into a new run, which other commands read like any run.
 
-    Bases, tasks, labels, and trained tensors must be the same, and heads must start from the same random weights: the
-    seeds of one run do if it was trained with `--set head_seed=1`.
+    The base model, task, labels, and trained tensors must be the same, and the heads must start from the same random
+    weights. The seeds of one run do if it was trained with `--set head_seed=1`.
 
     Examples:
 

@@ -32,13 +32,14 @@ def score(
     ] = False,
     others: Annotated[
         list[Path] | None,
-        typer.Option("--with", metavar="DIR", help="Another run in the ensemble; repeat it for several."),
+        typer.Option("--with", metavar="DIR", help="Another run in the ensemble; repeatable."),
     ] = None,
     json: options.Json = False,
 ) -> None:
     """Score a run's stored predictions again, without a model, and show where stored values differ.
 
-    Values differ if results were edited, or if this version scores by other rules than the version that stored them.
+    Values differ if results were edited, or if this version uses different scoring rules from the version that stored
+    them.
     The exit code is 1 if any value differs.
 
     Examples:

@@ -13,14 +13,17 @@ SHOWN = 5
 """Candidates that the table shows for each target."""
 
 TargetLanguages = Annotated[
-    str, typer.Option("--langs", metavar="LANGS", help="The target languages, as the task's data spells them: `ur,sw`.")
+    str,
+    typer.Option(
+        "--langs", metavar="LANGS", help="The target languages, as they are spelled in the task's data: `ur,sw`."
+    ),
 ]
 Candidates = Annotated[
     str | None,
     typer.Option(
         "--sources",
         metavar="LANGS",
-        help="The languages that you could train in: `en,es,hi`. Default: every language of the task.",
+        help="The candidate training languages: `en,es,hi`. Default: every language of the task.",
     ),
 ]
 LanguageTexts = Annotated[
@@ -28,7 +31,7 @@ LanguageTexts = Annotated[
     typer.Option(
         "--text",
         metavar="LANG=FILE",
-        help="Text of a language, one text per line, in place of the task's; repeatable.",
+        help="Text in a language, one text per line, instead of the task's; repeatable.",
         rich_help_panel=options.DATA,
     ),
 ]
@@ -41,17 +44,18 @@ def sources(
     model: options.Model = options.DEFAULT_MODEL,
     data: options.Data = None,
     text: LanguageTexts = None,
-    rows: Annotated[int, typer.Option("--rows", metavar="N", help="Texts of each language.")] = 200,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", help="The number of texts per language.")] = 200,
     layer: Annotated[
         int | None,
         typer.Option("--layer", metavar="N", help="The layer whose output is compared. Default: the last layer."),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Rank languages as sources to train in, from a few hundred unlabeled texts of each and the frozen model.
+    """Rank languages by how well they may serve as training languages, from a few hundred unlabeled texts of each.
 
-    A candidate's score is the share of the nearest texts of the target's texts that are in its language. Nothing is
-    trained and no label is used. The documentation shows how far the ranking agrees with measured transfer.
+    A candidate's score is the share of the nearest neighbors of the target's texts that are in the candidate language.
+    The model is frozen, and no labels are used. The documentation shows how far the ranking agrees with measured
+    transfer.
 
     Examples:
 

@@ -35,9 +35,9 @@ def show_task(
     json: options.Json = False,
     yaml: Annotated[bool, typer.Option("--yaml", help="Print the task's file as it is.")] = False,
 ) -> None:
-    """Show what a task is: its kind, languages, metric, data, license, and what to know. Downloads nothing.
+    """Show what a task is: its kind, languages, metric, data, license, and notes. Downloads nothing.
 
-    `--json` prints what the file says together with what it includes, and `--yaml` the file itself.
+    `--json` prints the task together with what its file includes; `--yaml` prints the file itself.
     """
     from xmodctl.catalog.catalog import shipped_file
     from xmodctl.cli import display

@@ -52,7 +52,8 @@ def legend(table: "ScoreTable") -> str:
     intervals = f"Intervals: {escaped('; '.join(table.methods))}. " if table.methods else ""
     paired = f"Gaps and averages: {escaped('; '.join(table.paired_methods))}. " if table.paired_methods else ""
     return (
-        f"{intervals}{paired}The majority baseline is the best score of an answer that ignores the input. The gap is "
+        f"{intervals}{paired}The majority baseline is the best score that an answer can have if it ignores the input. "
+        "The gap is "
         "the source's score minus this one. Means over languages are unweighted; *all languages* includes the source, "
         "as in XTREME's tables."
     )

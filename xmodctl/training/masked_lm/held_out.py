@@ -46,7 +46,7 @@ def measure_held_out(
     """Return the loss of sequences through the active adapter; with `units`, of these sequences only.
 
     Raises:
-        UserError: Memory does not hold a single sequence; larger batches are halved.
+        UserError: There is not enough memory for a single sequence; larger batches are halved.
     """
     import torch
     from torch.nn import functional

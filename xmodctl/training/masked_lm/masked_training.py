@@ -1,4 +1,4 @@
-"""Training by masked-language modeling: fine-tuning's loop, with batches that are masked anew at each step."""
+"""Training by masked-language modeling: fine-tuning's loop, with batches that are masked afresh at each step."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

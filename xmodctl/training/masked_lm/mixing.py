@@ -213,8 +213,8 @@ def finder(
         files = [file for written, file in texts if not written or same(written, language)]
         if not files:
             raise UserError(
-                f"{language}=mix needs text of {language}, a few hundred lines, to find weights on; "
-                f"add --mix-text {language}=FILE, or give weights, as in {language}=sw+so"
+                f"{language}=mix needs text in {language}, a few hundred lines, to choose weights on; add --mix-text "
+                f"{language}=FILE, or give weights, as in {language}=sw+so"
             )
         return find_mixture(language, files, source, packages, listen)
 
@@ -253,7 +253,7 @@ def mix(
 
     def find(language: str) -> Mixture:
         if not text:
-            raise UserError(f"{mixture} needs text of {language}, a few hundred lines; add --text FILE")
+            raise UserError(f"{mixture} needs text in {language}, a few hundred lines; add --text FILE")
         return find_mixture(language, text, source, packages, listen, head_text=head_text)
 
     _, mixtures = with_mixtures(mixture, source, packages, listen, find=find)
