@@ -179,12 +179,12 @@ def described(record: Mapping[str, Any]) -> str:
     details = record["details"]
     if record["by"] == BY_ENTROPY:
         return (
-            f"mixture {weights}, weights found by the entropy of predictions on {details['rows']:,} rows of the "
+            f"mixture {weights}, weights chosen by the entropy of predictions on {details['rows']:,} rows of the "
             f"{details['split']} split itself (transductive)"
         )
     if record["by"] != BY_TEXT:
         return f"mixture {weights}, weights {record['by']}"
-    return f"mixture {weights}, weights found by masked-LM loss on {details['lines']:,} lines of {details['origins']}"
+    return f"mixture {weights}, weights chosen by masked-LM loss on {details['lines']:,} lines of {details['origins']}"
 
 
 def described_all(records: Sequence[Mapping[str, Any] | None]) -> tuple[str, ...]:
@@ -265,14 +265,14 @@ def parsed(item: str, text: str) -> list[tuple[str, Fraction]]:
     parts = [part.strip() for part in text.split("+")]
     weighted = [part.rpartition("*") for part in parts]
     if not all(name.strip() for _, _, name in weighted) or any("*" in weight for weight, _, _ in weighted):
-        raise UserError(f"{item} is not a mixture; write adapters between `+`, such as zu=sw+so or zu=0.7*sw+0.3*so")
+        raise UserError(f"{item} is not a mixture; join adapters with `+`, such as zu=sw+so or zu=0.7*sw+0.3*so")
     if len({bool(star) for _, star, _ in weighted}) > 1:
-        raise UserError(f"{item}: give every adapter a weight, such as zu=0.7*sw+0.3*so, or none of them")
+        raise UserError(f"{item}: give a weight to every adapter, such as zu=0.7*sw+0.3*so, or to none")
     for weight, star, _ in weighted:
         if star and not _NUMBER.fullmatch(weight.strip()):
             raise UserError(
-                f"{item}: the weight {weight.strip()!r} is not a decimal number; give one with at most six digits "
-                "after the point, such as 0.7"
+                f"{item}: the weight {weight.strip()!r} is not a decimal number; give one with at most six decimal "
+                "places, such as 0.7"
             )
     weights = [(name.strip(), Fraction(weight.strip()) if star else Fraction(1)) for weight, star, name in weighted]
     if not any(weight for _, weight in weights):
@@ -330,8 +330,8 @@ def trained(source: "Source") -> frozenset[str]:
 def _searched(language: str, item: str, find: Finder | None) -> Mixture:
     if find is None:
         raise UserError(
-            f"{item}: weights are found from text of the language, in a package of its own: `xmodctl adapters mix "
-            f"{language or 'LANG'}=mix --text FILE --model MODEL --out DIR`, which --adapter DIR then uses"
+            f"{item}: weights are chosen on text in the language, and kept in a package: `xmodctl adapters mix "
+            f"{language or 'LANG'}=mix --text FILE --model MODEL --out DIR`; then use it with --adapter DIR"
         )
     return find(language)
 
@@ -346,8 +346,8 @@ def _again(item: str, name: str, packages: Sequence[Package], stored: Sequence[M
     shares, _, by = name.partition("@")
     if record is None:
         raise UserError(
-            f"{item}: no score of this run has a mixture of this name; write {item.partition('@')[0]} for weights of "
-            "your own, or `mix` to have them found"
+            f"{item}: this run has no score with a mixture of this name; write {item.partition('@')[0]} with your own "
+            "weights, or `mix` to choose them on text"
         )
     mixture = replace(Mixture.of(parsed(item, shares), packages), by=by, details=record["details"])
     if {name: package.sha256 for name, package in mixture.packages.items()} != {
@@ -355,7 +355,7 @@ def _again(item: str, name: str, packages: Sequence[Package], stored: Sequence[M
     }:
         folders = " ".join(f"--adapter {package['folder']}" for package in record["packages"].values())
         raise UserError(
-            f"{item}: its weights were found for other adapters; give {folders}, or `mix` to find them anew"
+            f"{item}: its weights were chosen for other adapters; give {folders}, or `mix` to choose them again"
         )
     return mixture
 

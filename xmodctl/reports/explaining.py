@@ -180,8 +180,8 @@ def _subject(request: ExplainRequest) -> Subject:
     if source is None:
         trained = run.plan.source_languages[0] if run.plan.source_languages else run.plan.task.source_language
         raise UserError(
-            f"{run.folder} has no scores of the source language {trained} on the split {request.split}, beside which "
-            f"{code} is explained; score it: xmodctl eval-transfer --run {run.folder} --langs {trained} --split "
+            f"{run.folder} has no scores of the source language {trained} on the split {request.split}, with which "
+            f"{code} is compared; score it: xmodctl eval-transfer --run {run.folder} --langs {trained} --split "
             f"{request.split}" + (f" --limit {languages[code][0].limited}" if languages[code][0].limited else "")
         )
     if source == code:

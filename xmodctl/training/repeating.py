@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", "Source", "Facts")
 
-ANEW = "give --task, --lang, and the other options in place of --from-run"
+NEW_PLAN = "give --task, --lang, and the other options in place of --from-run"
 
 
 def with_seeds(request: FinetuneRequest) -> FinetuneRequest:
@@ -55,14 +55,14 @@ def resolve_request(
     run, changes = _run(request), request.changes
     old = run.plan
     if old.data is not None and not file_and_sheet(old.data)[0].exists():
-        raise UserError(f"the data of {run.folder}, {old.data}, does not exist; restore it, or {ANEW}")
+        raise UserError(f"the data of {run.folder}, {old.data}, does not exist; restore it, or {NEW_PLAN}")
     task, recipe = override(old.task, old.recipe, changes)
     check_task(task)
     recipe = with_absolute_paths(recipe)
     listen(ModelLoading(base_name(run)))
     model = find(base_name(run))
     if None not in (old.config_sha256, model.config_sha256) and old.config_sha256 != model.config_sha256:
-        raise UserError(f"the model {old.model} has changed since {run.folder} was trained; restore it, or {ANEW}")
+        raise UserError(f"the model {old.model} has changed since {run.folder} was trained; restore it, or {NEW_PLAN}")
     if "max_length" in changes:
         check_length(recipe, model)
     plan = replace(
@@ -87,7 +87,7 @@ def check_data(request: FinetuneRequest, fingerprints: Mapping[str, str]) -> Non
     """
     if request.from_run is None or any(key.split(".")[0] not in keys_of(Recipe) for key in request.changes):
         return
-    refuse_changed_data(_run(request), f"or, to train on the new data, {ANEW}", fingerprints)
+    refuse_changed_data(_run(request), f"or, to train on the new data, {NEW_PLAN}", fingerprints)
 
 
 def refuse_changed_data(run: Run, remedy: str, fingerprints: Mapping[str, str]) -> None:
@@ -117,7 +117,7 @@ def _run(request: FinetuneRequest) -> Run:
         reason = str(error).partition("of this version: ")[2].partition(";")[0]
         raise UserError(
             f"{folder} was written by another version of xmodctl, and this one cannot repeat its plan: {reason}; "
-            f"repeat it with that version, or {ANEW}"
+            f"repeat it with that version, or {NEW_PLAN}"
         ) from None
     if run.plan.average is not None or run.plan.vectors is not None:
         what = "is an average of other runs" if run.plan.average is not None else "was scored without training"
