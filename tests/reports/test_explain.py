@@ -99,7 +99,7 @@ def test_shots_are_trained_with_kept_and_compared(scored, tmp_path):
     explanation = xmodctl.explain(tmp_path / "run", "de", shots=3, data=scored.parent / "data", errors=0)
     section = next(section for section in explanation.sections if section.title == "Shots")
     score, gain = section.figures
-    assert (score.name, gain.name) == ("accuracy with 3 rows", "points above no rows of the language")
+    assert (score.name, gain.name) == ("accuracy with 3 rows", "points above training without rows in the language")
     assert gain.value == pytest.approx(score.value - explanation.standing.figures[0].value)
     assert gain.ci[0] <= gain.value <= gain.ci[1]
     (folder,) = (each for each in tmp_path.iterdir() if each.name != "run")

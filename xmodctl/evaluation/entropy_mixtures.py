@@ -65,7 +65,7 @@ class EntropySearch:
         if not KINDS[task.kind].has_entropy:
             raise UserError(
                 f"--mix-by entropy: predictions of {task.name} ({task.kind}) are not probabilities, which an entropy "
-                "needs; find weights on text of the language with --mix-by text --mix-text LANG=FILE"
+                "needs; choose weights on text in the language with --mix-by text --mix-text LANG=FILE"
             )
 
     def find(self, language: str) -> Mixture:

@@ -117,7 +117,7 @@ class EvaluationRequest(SweepRequest):
         check_shard(self.shard)
         check_choice("--mix-by", self.mix_by, FOUND_BY)
         if self.mix_by == BY_ENTROPY and as_paths(self.mix_text):
-            raise UserError("--mix-by entropy finds weights on the rows that are scored; remove --mix-text")
+            raise UserError("--mix-by entropy chooses weights on the rows that are scored; remove --mix-text")
         if self.task is None and (self.model is not None or self.out is not None):
             option = "--model" if self.model is not None else "--out"
             raise UserError(

@@ -21,7 +21,7 @@ from xmodctl.training.repeating import refuse_changed_data
 if TYPE_CHECKING:
     from xmodctl.model import Source
 
-GAIN = "points above no rows of the language"
+GAIN = "points above training without rows in the language"
 """The figure that a recommendation rests on."""
 
 
@@ -54,7 +54,7 @@ class ShotTrial:
         elif plan.average is not None or plan.vectors is not None:
             what = "was not trained by `finetune`"
         elif row.adapter is None or row.package or row.mixture:
-            what = f"was scored in {row.language} without an adapter of its model, through which examples would go"
+            what = f"was scored in {row.language} without an adapter of its model, which training on examples needs"
         if what:
             raise UserError(f"--shots {self.count}: {self.run.folder} {what}; remove --shots")
 

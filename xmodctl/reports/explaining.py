@@ -49,7 +49,7 @@ class ExplainRequest:
         data: Where the data is now, if it was moved since it was scored.
         text: Files with text of the language, at least 20,000 characters: adds the masked-LM loss through each adapter.
         errors: The most errors shown, with their texts.
-        shots: Train again with this many examples of the language, and show what they bring; None trains nothing.
+        shots: Train again with this many examples in the language, and show the gain; None trains nothing.
         out: Also write the page as HTML to this file.
         listen: Called with each event; without it, cautions become Python warnings.
     """
@@ -153,7 +153,7 @@ def explain(request: ExplainRequest) -> Explanation:
     else:
         undetermined.append(f"which errors are right in {subject.source}: rows of {task.name} are not parallel")
     if trial is None:
-        undetermined.append(f"what a few examples in {subject.code} would bring; --shots 10 trains again with them")
+        undetermined.append(f"what a few examples in {subject.code} would gain; --shots 10 trains again with them")
     standing = _standing(subject)
     explanation = Explanation(
         str(subject.run.folder), task.name, task.kind, task.headline, request.split, subject.own[0].limited,

@@ -58,8 +58,8 @@ def _shots(figures: Mapping[str, Figure], language: str) -> Iterator[Recommendat
     if figure and figure.ci and figure.ci[0] > 0:
         low, high = figure.ci
         yield Recommendation(
-            f"train also on a few rows of {language}, as was tried",
-            f"they bring {figure.value:.1f} points ({low:.1f} to {high:.1f})",
+            f"also train on a few rows in {language}, as this command tried",
+            f"the rows gain {figure.value:.1f} points ({low:.1f} to {high:.1f})",
             MEASURED,
             low,
         )

@@ -91,7 +91,7 @@ def check_data(request: FinetuneRequest, fingerprints: Mapping[str, str]) -> Non
 
 
 def refuse_changed_data(run: Run, remedy: str, fingerprints: Mapping[str, str]) -> None:
-    """Refuse data with other fingerprints than those that a run was trained on; `remedy` follows *restore it*.
+    """Refuse data whose fingerprints differ from those that a run was trained on; `remedy` follows *restore it*.
 
     Raises:
         UserError: It has changed.

@@ -24,7 +24,7 @@ Shots = Annotated[
     typer.Option(
         "--shots",
         metavar="N",
-        help="Train again with N rows of the language, and show what they bring; takes as long as a training.",
+        help="Train again with N rows in the language, and show the gain; takes as long as training the run.",
     ),
 ]
 
