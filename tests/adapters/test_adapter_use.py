@@ -164,7 +164,7 @@ def test_a_package_of_another_base_is_refused_by_a_run(finished, base, tmp_path)
     package = write_package(tmp_path / "other", other, "zu_ZA", zulu(base), {})
     result = run("eval-transfer", "--run", finished[0], "--langs", "zu", "--adapter", package.folder)
     assert "does not fit" in refused(result)
-    assert "neither a folder nor a package of the store" in refused(
+    assert "neither a folder nor a package in the store" in refused(
         run("eval-transfer", "--run", finished[0], "--langs", "zu", "--adapter", "absent")
     )
 

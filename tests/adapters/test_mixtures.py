@@ -65,7 +65,7 @@ def test_weights_that_do_not_sum_to_1_are_scaled_and_a_notice_says_so(base):
     [
         ("0.7*sw+-0.3*de", "the weight of de is negative; weights are at least 0, so give 0\\*de"),
         ("0.7*sw-0.3*de", "the weight of de is negative"),
-        ("0.7*sw+de", "give every adapter a weight"),
+        ("0.7*sw+de", "give a weight to every adapter"),
         ("x*sw+1*de", "the weight 'x' is not a decimal number"),
         ("1e3*sw+1*de", "the weight '1e3' is not a decimal number"),
         ("0*sw+0*de", "all weights are 0"),
@@ -74,7 +74,7 @@ def test_weights_that_do_not_sum_to_1_are_scaled_and_a_notice_says_so(base):
         ("sw+so", r"no adapter for 'so'.*`--adapter DIR` adds.*add-language so --text FILE"),
         ("sw+qqq", "neither an adapter"),
         ("mix", "adapters mix zu=mix --text FILE --model MODEL --out DIR"),
-        ("7*sw_KE+3*de_DE@text", r"no score of this run.*write zu=7\*sw_KE\+3\*de_DE"),
+        ("7*sw_KE+3*de_DE@text", r"this run has no score.*write zu=7\*sw_KE\+3\*de_DE"),
     ],
 )
 def test_a_mixture_that_cannot_be_used_is_one_sentence_with_a_remedy(written, message, base):

@@ -37,7 +37,7 @@ def reachable(request, monkeypatch):
     [
         (errors.HFValidationError("bad"), "name", "not a valid repository name", "OWNER/NAME"),
         (answer(403, "GatedRepo", "Restricted"), "gated", "its owner restricts access", "accept the terms"),
-        (answer(404, "RevisionNotFound"), "revision", "no such revision", "branch, tag or commit"),
+        (answer(404, "RevisionNotFound"), "revision", "no such revision", "branch, tag, or commit"),
         (answer(404, "RepoNotFound"), "repository", "no such repository, or a private one", "check its name"),
         (answer(401, "RepoNotFound"), "repository", "no such repository, or a private one", "`hf auth login`"),
         (answer(403), "denied", "access denied (HTTP 403)", "a token that has access"),

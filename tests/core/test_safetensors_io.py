@@ -157,7 +157,7 @@ def test_a_changed_bit_anywhere_in_a_sealed_file_is_damage(tmp_path, writer):
 
 def test_a_file_without_a_seal_is_read_unless_one_is_required(path):
     assert not io.check_seal(path)
-    with pytest.raises(DamagedFileError, match="has lost its sha256"):
+    with pytest.raises(DamagedFileError, match="its sha256 is missing"):
         io.read_tensors(path, sealed=True)
 
 

@@ -128,7 +128,7 @@ def test_training_rows_may_share_an_id(tmp_path):
 def test_rows_to_score_that_share_an_id_are_refused_with_a_remedy_that_works(tmp_path):
     put(tmp_path, "en/test.jsonl", question("q", "Anna"), question("q", "Bert"))
     message = refusal(QUESTIONS, tmp_path)
-    assert '`id` "q" is the id of an earlier row, too' in message
+    assert '`id` "q" is also the id of an earlier row' in message
     rows = load_rows(following(message, QUESTIONS), "en", "test", folder=tmp_path)
     assert rows.arrow["id"].to_pylist() == ["0", "1"]
 
@@ -221,7 +221,7 @@ def test_what_is_far_too_long_is_refused_before_it_fills_the_memory(tmp_path, nl
     row = {"premise": "word " * 1000, "hypothesis": "b", "label": 0}
     path = put(tmp_path, "en/test.jsonl", row)
     monkeypatch.setattr(rows, "LONGEST_TEXT", 4999)
-    assert "`premise` has 5,000 characters; split it, the longest text that is read has 4,999" in refusal(nli, tmp_path)
+    assert "`premise` has 5,000 characters; split it, the limit is 4,999" in refusal(nli, tmp_path)
     monkeypatch.setattr(files, "LONGEST_LINE", 2**12)
     assert f"{path}: line 1 is longer than" in refusal(nli, tmp_path)
     path = path.rename(path.with_suffix(".json"))

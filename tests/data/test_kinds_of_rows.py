@@ -267,7 +267,7 @@ def test_questions_without_any_answers_are_a_hidden_test_set(tmp_path):
 
 def test_question_ids_must_differ(tmp_path):
     put(tmp_path, "en/test.json", squad(question(1, "Anna"), question(1, "capital")))
-    assert '`id` "q1" is the id of an earlier row' in refusal(QA, tmp_path)
+    assert '`id` "q1" is also the id of an earlier row' in refusal(QA, tmp_path)
 
 
 def test_questions_without_ids_are_numbered(tmp_path):

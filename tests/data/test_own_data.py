@@ -347,7 +347,7 @@ def test_what_stands_for_no_label_is_no_label_and_reported(tmp_path):
     data = put(tmp_path, "d.csv", csv_text(rows))
     fitted = fit(library.task("classification"), data, ["en"])
     assert fitted.task.labels == ("0", "1")
-    assert "-1 stands for no label (8 training rows)" in fitted.cautions[0]
+    assert "-1 counts as no label (8 training rows)" in fitted.cautions[0]
     assert remedied("classification", data, fitted.cautions[0]).task.labels == ("-1", "0", "1")
 
 

@@ -315,7 +315,7 @@ def test_files_of_languages_have_a_split_column_all_or_none(tmp_path):
     assert coverage(task, tmp_path) == {"de": ("test",), "en": ("train", "test")}
     assert len(load_rows(task, "de", "test", folder=tmp_path)) == 2
     (tmp_path / "de.csv").write_text(document("text,label", ["a,x", "b,y"]))
-    with pytest.raises(UserError, match=r"de\.csv has no column of the split, which other files have"):
+    with pytest.raises(UserError, match=r"de\.csv has no split column, but other files do"):
         fit(library.task("classification"), tmp_path, ["en"])
 
 

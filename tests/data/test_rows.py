@@ -420,7 +420,7 @@ def test_a_line_that_is_no_object_is_told(tmp_path, nli, line, message):
         ("test.json", b'"text"', "expected a list of rows"),
         ("test.json", b'[{"premise": "a", "hypothesis": "b", "label": 0}, 5]', "test.json row 2: a row is a JSON"),
         ("test.csv", b"premise,hypothesis,label\na,b,0\na,b,c,1\n", "test.csv:3: the row has 4 fields, the header 3"),
-        ("test.csv", b'premise,hypothesis,label\na,b,0\n"a,b,1\n', "is a quote not closed"),
+        ("test.csv", b'premise,hypothesis,label\na,b,0\n"a,b,1\n', "is a closing quote missing"),
         ("test.tsv", b"premise\thypothesis\tlabel\na\tb\n", "test.tsv:2: the row has 2 fields, the header 3"),
         ("test.csv", b"premise,hypothesis,label\n", "contains no rows"),
         ("test.parquet", b"PAR1 and then nothing", "test.parquet is damaged or is not a Parquet file"),
@@ -440,7 +440,7 @@ def test_a_broken_file_is_told(tmp_path, nli, name, content, message):
 def test_an_id_that_comes_twice_is_told(tmp_path, nli):
     named = nli.model_copy(update={"columns": {**nli.columns, "id": "uid"}})
     path = put(tmp_path, "en/test.jsonl", jsonl({**row, "uid": "same"} for row in PAIRS[:2]))
-    assert refusal(named, tmp_path).startswith(f'{path}:2: `uid` "same" is the id of an earlier row')
+    assert refusal(named, tmp_path).startswith(f'{path}:2: `uid` "same" is also the id of an earlier row')
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path, nli):

@@ -123,7 +123,7 @@ def test_runs_that_differ_only_in_their_seeds_are_never_called_different(two_run
     comparison = compare(first, second)
     assert min(difference.p_corrected for difference in comparison.differences) < 0.001
     assert not any(difference.significant for difference in comparison.differences)
-    assert comparison.verdicts[0].startswith("B and A follow the same plan and differ only in their seeds")
+    assert comparison.verdicts[0].startswith("B and A have the same plan and differ only in their seeds")
     assert compare(first, replace(second, plan=replace(second.plan, limit=100))).differences[2].significant
 
 
@@ -164,7 +164,7 @@ def test_two_seeds_are_said_to_be_few(two_runs):
     assert not any("two seeds" in note for note in compare(*two_runs).notes)
     for language, share in {"en": 0.79, "de": 0.72, "sw": 0.66}.items():
         score(two_runs[1], language, labels(right(share)), seed=2)
-    assert any("two seeds do not show how much seeds differ" in note for note in compare(*two_runs).notes)
+    assert any("two seeds say little about the variation" in note for note in compare(*two_runs).notes)
 
 
 def test_entities_and_answers_are_compared_by_inverting_the_interval(tmp_path):
@@ -246,7 +246,7 @@ def test_rows_that_are_not_the_same_examples_are_refused(two_runs, change, how):
 def test_seeds_scored_on_other_examples_are_refused(two_runs):
     first, second = two_runs
     score(second, "de", labels(right(0.7), shift=1), seed=2)
-    assert "de was scored on other examples with seed 2 than with seed 1" in refused(first, second)
+    assert "de was scored on different examples with seed 2 than with seed 1" in refused(first, second)
 
 
 def test_missing_and_edited_predictions_are_refused(two_runs):

@@ -124,7 +124,7 @@ def test_two_seeds_are_said_to_be_few(run):
     assert not any("two seeds" in note for note in scored(run).notes)
     for language, share in {"en": 0.8, "de": 0.7, "sw": 0.6}.items():
         score(run, language, labels(right(share)), seed=2)
-    assert any("two seeds do not show how much seeds differ" in note for note in scored(run).notes)
+    assert any("two seeds say little about the variation" in note for note in scored(run).notes)
 
 
 def test_controls_have_gaps_and_stay_out_of_averages(run):

@@ -179,8 +179,8 @@ def test_data_of_text_regression_is_scored_without_training_by_cosines(tiny_mode
     ("options", "message"),
     [
         ({"task": "xnli", "model": "TINY"}, "xmodctl finetune --task xnli"),
-        ({"task": "retrieval"}, "give the model whose vectors are scored with --model MODEL"),
-        ({"task": "retrieval", "model": "TINY", "data": None}, "data of your own; give it with --data"),
+        ({"task": "retrieval"}, "give the model with --model MODEL"),
+        ({"task": "retrieval", "model": "TINY", "data": None}, "reads your own data; give it with --data"),
         ({"model": "TINY"}, "--model needs --task TASK"),
         ({"task": "retrieval", "model": "TINY", "overrides": {"layer": 9}}, "has the layers 1 to 2"),
         ({"task": "retrieval", "model": "TINY", "overrides": {"pooling": "max"}}, "choose from mean, cls"),
@@ -222,7 +222,7 @@ def test_what_is_damaged_is_made_again_by_the_command_that_the_message_names(
     delta = next(out.glob("seed-*/delta.safetensors"))
     whole = delta.read_bytes()
     delta.write_bytes(whole[:-3])
-    with pytest.raises(UserError, match="make it again: xmodctl resume") as refusal:
+    with pytest.raises(UserError, match="create it again: xmodctl resume") as refusal:
         xmodctl.evaluate(out, "de", on_exists="redo")
     result = run(*shlex.split(str(refusal.value).partition("again: xmodctl ")[2]))
     assert result.exit_code == 0, result.output
@@ -233,7 +233,7 @@ def test_what_is_damaged_is_made_again_by_the_command_that_the_message_names(
         xmodctl.finetune("xnli", "en", model=tiny_model, data=trained[1], out=trained[0], on_exists="redo",
                          overrides={"epochs": 1, "batch_size": 8, "max_length": 32})  # fmt: skip
         delta.unlink()
-        with pytest.raises(UserError, match="its plan is another one"):
+        with pytest.raises(UserError, match="its plan differs"):
             xmodctl.resume(out)
 
 

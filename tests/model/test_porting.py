@@ -186,7 +186,7 @@ def torn_weights(folder):
         (setting("intermediate_size", 31), "but its config.json implies (31, 16)"),
         (setting("layer_norm_eps", 0.3), None),  # consistent: the source computes with it, too
         (no_tokenizer, "has no tokenizer"),
-        (broken_tokenizer, "does not hold a JSON object"),
+        (broken_tokenizer, "is not a JSON object"),
         (other_tokenizer, "pieces but its embeddings"),
         (no_weights, "has no weights"),
         (torn_weights, "is damaged"),

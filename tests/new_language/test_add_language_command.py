@@ -164,7 +164,7 @@ def test_the_guides_python_example_runs(tiny_model, write_text, tmp_path, monkey
             ["zu"],
             "no text given; give text in the language with --text FILE, as in `xmodctl add-language zu --text FILE`",
         ),
-        (["--text", "a.txt"], "--text a.txt: it does not name its language; write --text zu=a.txt"),
+        (["--text", "a.txt"], "--text a.txt does not give its language; write --text zu=a.txt"),
         (["zu.txt", "--text", "a.txt"], "zu.txt: the language comes first"),
         (["de", "--text", "a.txt"], "already has an adapter for German, de_DE"),
         (["zu", "--text", "no.txt"], "--text no.txt: no such file"),

@@ -125,7 +125,7 @@ def test_data_that_is_gone_is_said_and_found_again_with_a_folder(tmp_path):
 def test_intervals_that_cannot_have_their_coverage_are_noted(tmp_path):
     run = scored_run(tmp_path, qualities={"en": 0.9, "de": 1.0}, seeds=(1, 2))
     study = gather([run.folder])
-    assert noted(study, "two seeds do not show").startswith(f"{run.folder.name}: ")
+    assert noted(study, "two seeds say little").startswith(f"{run.folder.name}: ")
     assert noted(study, "within 2 examples of 0 or 100%")
 
 
@@ -156,7 +156,7 @@ def test_a_run_without_scores_is_refused_with_the_split_that_has_some(tmp_path):
     with pytest.raises(UserError, match="no scores of the split validation; it has test: --split test"):
         gather([run.folder], split="validation")
     run.results.unlink()
-    with pytest.raises(UserError, match=r"make some with: xmodctl eval-transfer --run .* --langs all --split test"):
+    with pytest.raises(UserError, match=r"create some with: xmodctl eval-transfer --run .* --langs all --split test"):
         gather([run.folder])
 
 
@@ -198,7 +198,7 @@ def test_a_language_scored_on_no_rows_is_left_out_with_a_note(tmp_path):
     append_row(run.results, replace(row, n=0, value=float("nan")))
     study = gather([run.folder])
     assert [language.code for language in study.languages] == ["en", "de"]
-    assert noted(study, "scored on no rows").startswith("ar: ")
+    assert noted(study, "scored on 0 rows").startswith("ar: ")
 
 
 def test_one_seed_and_hopeless_languages_and_missing_seeds_are_noted(tmp_path):

@@ -72,7 +72,7 @@ def test_rows_that_cannot_be_the_same_are_not_paired(tmp_path):
     assert parallel_errors(other).overlap("de") is None
     notes.clear()
     assert parallel_errors(alone, notes).overlap("de") is None
-    assert "it was not scored" in notes[0][0]
+    assert "the source language, which was not scored" in notes[0][0]
 
 
 @pytest.mark.parametrize("kind", ["sequence-classification", "multiple-choice", "question-answering"])

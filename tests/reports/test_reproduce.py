@@ -86,7 +86,7 @@ def test_what_cannot_be_compared_is_refused(table, tmp_path):
         run("reproduce", "mini-xcopa", "--run", made.folder)
     )
     assert "there is no table `mini-xnil` (did you mean mini-xnli" in refused(run("reproduce", "mini-xnil"))
-    assert "name the table" in refused(run("reproduce", "--run", made.folder))
+    assert "give the table" in refused(run("reproduce", "--run", made.folder))
     table.write_text(table.read_text().replace("70.0, 71.0", "70.0").replace("rows: 1000", "rows: 0"))
     assert "rows" in refused(run("reproduce", table))
 

@@ -86,7 +86,7 @@ def test_the_settings_of_a_run_that_scores_vectors_hold_for_embed_and_export(tin
     [
         ({"pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}, "names no pooling that xmodctl has"),
         ({"pooling_mode_cls_token": True}, "names no pooling that xmodctl has"),
-        ([], "does not hold a JSON object"),
+        ([], "is not a JSON object"),
     ],
 )
 def test_a_pooling_that_is_not_known_is_refused(tiny_model, tmp_path, change, message):

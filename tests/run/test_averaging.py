@@ -52,12 +52,12 @@ def test_an_average_records_its_members_and_says_what_it_is(seeds: Path, mean: P
     assert [(Path(member["run"]), member["seed"]) for member in members] == [(seeds, 1), (seeds, 2)]
     scored = run("eval-transfer", "--run", mean, "--langs", "en,de", "--data", finished_run[1])
     assert scored.exit_code == 0, scored.output
-    assert "mean of those of 2 models" in " ".join(scored.output.split())
+    assert "mean of the weights of 2 models" in " ".join(scored.output.split())
     (row, *_) = read_rows(mean / "results.jsonl")
     assert row.members == 2
     assert "averaged models" in row.selected_on
     assert run("report", mean).exit_code == 0
-    assert "mean of those of 2 models" in (mean / "report.html").read_text()
+    assert "mean of the weights of 2 models" in (mean / "report.html").read_text()
     exported = run("export", "--run", mean, "--langs", "en,de", "--out", mean.parent / "exported")
     assert exported.exit_code == 0, exported.output
     card = (mean.parent / "exported" / "README.md").read_text()

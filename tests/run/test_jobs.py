@@ -110,7 +110,7 @@ def test_a_folder_that_jobs_share_cannot_be_had_alone_and_the_other_way_round(tm
             pass
         with jobs.writing():
             jobs.refuse_others("--on-exists redo")
-        with joined(tmp_path), jobs.writing(), pytest.raises(UserError, match="--on-exists redo deletes what it does"):
+        with joined(tmp_path), jobs.writing(), pytest.raises(UserError, match="--on-exists redo deletes its work"):
             jobs.refuse_others("--on-exists redo")
     with locked(tmp_path), pytest.raises(UserError, match="in use by another xmodctl process; wait"), joined(tmp_path):
         pass
@@ -218,7 +218,7 @@ def test_outside_an_array_everything_is_done_and_uneven_arrays_are_refused(monke
     monkeypatch.delenv(SLURM_TASK.name, raising=False)
     assert Shard.chosen(None, print) == EVERYTHING
     uneven = {"SLURM_ARRAY_TASK_ID": "9", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "1"}
-    with pytest.raises(UserError, match="not equally spaced; give the share with --shard"):
+    with pytest.raises(UserError, match="not evenly spaced; give the share with --shard"):
         Shard.of_array(uneven)
 
 

@@ -35,7 +35,7 @@ def test_every_row_of_a_batch_is_computed_once_and_shares_are_alike(sizes, count
     ("variables", "message"),
     [
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two is not a number"),
-        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 is none of WORLD_SIZE=2 processes"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 is not one of the WORLD_SIZE=2 processes"),
         ({"WORLD_SIZE": "2", "RANK": "0"}, r"process 0 of 2 cannot reach the others at \(not set\):\(not set\)"),
     ],
 )
@@ -99,7 +99,7 @@ def test_two_processes_train_like_one_and_end_together(tiny_model, finished_run,
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 2, errors
     assert "Traceback" not in errors
-    assert "process 1 of 2 was ended by SIGKILL" in " ".join(errors.split())
+    assert "process 1 of 2 was terminated by SIGKILL" in " ".join(errors.split())
     assert not [worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
 
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -75,7 +75,7 @@ def test_a_found_mixture_is_a_package_that_says_how_it_was_found(tiny_model, tex
 def test_a_mixture_without_text_is_refused_with_the_option_to_add(tiny_model, trained, tmp_path):
     folder, _ = trained
     message = refused(run("eval-transfer", "--run", folder, "--langs", "sw=mix"))
-    assert "sw=mix needs text of sw, a few hundred lines" in message
+    assert "sw=mix needs text in sw, a few hundred lines" in message
     assert "--mix-text sw=FILE" in message
     message = refused(run("adapters", "mix", "sw=mix", "--model", tiny_model, "--out", tmp_path / "out"))
     assert "add --text FILE" in message
