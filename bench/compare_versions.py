@@ -28,6 +28,7 @@ from bench.version_inputs import Step, result_steps, steps, write_inputs
 VOLATILE = {
     "created", "file_sha256", "finished", "format", "made", "schema", "seconds", "started", "tokens_per_second", "tool",
     "version", "versions", "xmodctl",
+    "size", "sizes",  # of folders, whose files hold seconds with more or fewer digits
 }  # fmt: skip
 ADDED = {
     "read_as", "data_set", "data_sets", "other_data", "others", "folder", "package_folder", "from_data", "strip_markup",
@@ -226,7 +227,8 @@ def read_old_folders(comparison: Comparison, checkout: Path, out: Path, inputs: 
     plan = [step for step in steps(inputs) if "converted" not in step.name and step.name != "runs"]
     stored = result_steps(inputs)
     repeated = [step for step in plan if step.words[0] in ("finetune", "eval-transfer", "add-language", "donors")]
-    reading = [step for step in plan if step.words[0] == "predict" or step.name == "verify" or step in stored]
+    reads = ("predict", "embed", "report", "score")
+    reading = [step for step in plan if step.words[0] in reads or step.name == "verify" or step in stored]
     run(checkout, copy, [*repeated, *reading], "reread")
     compare_outputs(comparison, repeated, old, copy, "reread", only_failures=True)
     compare_outputs(comparison, reading, old, copy, "reread")

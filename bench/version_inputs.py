@@ -1,5 +1,6 @@
 """Inputs and commands that `bench.compare_versions` gives to two versions of the package."""
 
+import json
 import random
 import shutil
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ def write_inputs(folder: Path, checkout: Path) -> None:
     (folder / "texts" / "zu.txt").write_text(_text(lines=400))
     for name, words in _WORDS_TO_PREDICT.items():
         (folder / f"predict-{name}.jsonl").write_text(words)
+    _write_own_data(folder / "own")
     _write_encoder(folder / "encoder")
     (folder / "complete").touch()
 
@@ -70,6 +72,26 @@ def _add_splits(folder: Path) -> None:
     for split in ("train", "validation"):
         if not list(folder.glob(f"{split}.*")):
             shutil.copy(test, folder / f"{split}{test.suffix}")
+
+
+def _write_own_data(folder: Path) -> None:
+    """Write one file for each task of your own data whose kind the demonstration data does not have."""
+    folder.mkdir()
+    draw = random.Random(0)
+    topics = {"sport": "the match ends", "money": "the bank pays", "food": "the soup is hot"}
+    words = {"NOUN": ["cat", "dog", "house"], "VERB": ["runs", "sees", "eats"], "DET": ["the", "a"]}
+    sets, numbers, sentences, pairs = [], [], [], []
+    for row in range(96):
+        place = {"language": ("en", "de", "sw")[row % 3], "split": "test" if row % 4 == 3 else "train"}
+        labels = sorted(draw.sample(sorted(topics), draw.randint(1, 2)))
+        sets.append({"text": f"{row}: {', '.join(topics[label] for label in labels)}.", "labels": labels, **place})
+        number = draw.randint(1, 9)
+        numbers.append({"text": f"{row}: {'good ' * number}book", "score": number + 0.5, **place})
+        tags = ["DET", "NOUN", "VERB", "DET", "NOUN"]
+        sentences.append({"tokens": [draw.choice(words[tag]) for tag in tags], "tags": tags, **place})
+        pairs.append({"text": f"{row} {_text(1)}", "text_pair": f"{row} {topics[labels[0]]}", **place})
+    for name, rows in {"multi-label": sets, "regression": numbers, "tagging": sentences, "retrieval": pairs}.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _text(lines: int) -> str:
@@ -109,6 +131,7 @@ def steps(inputs: Path) -> list[Step]:
     """Return the commands in order; relative paths are inside the folder of a version."""
     return [
         *(step for name in KINDS for step in _kind_steps(name, inputs)),
+        *_own_data_steps(inputs / "own"),
         *_training_steps(inputs),
         *_language_steps(inputs),
         *_conversion_steps(inputs),
@@ -171,6 +194,51 @@ def _training_steps(inputs: Path) -> list[Step]:
             ("donors", "--run", "runs/nli", "--langs", "ur", "--adapters", "de,sw", "--limit", "24", "--json"),
         ),
     ]  # fmt: skip
+
+
+def _own_data_steps(folder: Path) -> list[Step]:
+    short = ("--set", "epochs=2", "--set", "batch_size=16", "--set", "max_length=64", "--json")
+    trained = [
+        step
+        for task in ("multi-label", "regression", "tagging")
+        for step in (
+            Step(
+                f"finetune-{task}",
+                (
+                    "finetune",
+                    "--task",
+                    task,
+                    "--lang",
+                    "en",
+                    "--model",
+                    "mini",
+                    "--data",
+                    str(folder / f"{task}.jsonl"),
+                    "--out",
+                    f"runs/{task}",
+                    *short,
+                ),
+            ),
+            sweep(task, "de,sw"),
+            Step(f"report-{task}-csv", ("report", f"runs/{task}", "--format", "csv"), "text"),
+            Step(f"score-{task}", ("score", "--run", f"runs/{task}", "--json")),
+            Step(
+                f"predict-{task}",
+                ("predict", "--run", f"runs/{task}", "--lang", "de", str(folder / f"{task}.jsonl")),
+                "text",
+            ),
+        )
+    ]
+    vectors = [
+        Step(
+            "eval-transfer-retrieval",
+            ("eval-transfer", "--task", "retrieval", "--model", "mini", "--langs", "de,sw", "--data",
+             str(folder / "retrieval.jsonl"), "--out", "runs/retrieval", "--json"),
+        ),
+        Step("embed", ("embed", str(folder / "retrieval.jsonl"), "--model", "mini"), "text"),
+        Step("embed-run", ("embed", str(folder / "retrieval.jsonl"), "--run", "runs/multi-label"), "text"),
+    ]  # fmt: skip
+    return [*trained, *vectors]
 
 
 def _language_steps(inputs: Path) -> list[Step]:

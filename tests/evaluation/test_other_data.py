@@ -270,4 +270,4 @@ def test_a_comparison_is_of_the_data_that_both_runs_have_and_says_what_it_exclud
     assert [difference.n for difference in comparison.differences if difference.language == "de"] == [24]
     shown = command("compare", on_two.folder, other_run.folder)
     assert shown.exit_code == 0, shown.output
-    assert f"not compared on other, which {other_run.folder} was not scored on" in shown.output
+    assert f"not compared on other, on which {other_run.folder} was not scored" in shown.output

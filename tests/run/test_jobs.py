@@ -209,7 +209,7 @@ def test_nothing_is_made_in_a_folder_that_was_deleted_while_a_job_uses_it(tmp_pa
     with joined(tmp_path / "run") as jobs:
         shutil.rmtree(tmp_path / "run")
         for use in (jobs.writing(), jobs.claim("a")):
-            with pytest.raises(UserError, match="was deleted, moved or replaced"), use:
+            with pytest.raises(UserError, match="was deleted, moved, or replaced"), use:
                 pass
     assert not (tmp_path / "run").exists()
 

@@ -53,7 +53,7 @@ def test_what_is_not_a_regular_file_is_refused_and_stays(tmp_path, through_a_lin
     if through_a_link:
         path = tmp_path / "link.jsonl"
         path.symlink_to(pipe)
-    with pytest.raises(UserError, match="is a pipe, a socket or a device"):
+    with pytest.raises(UserError, match="is a pipe, a socket, or a device"):
         check_output(path)
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 
@@ -68,7 +68,7 @@ def test_a_device_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(written, "_is_same", lambda *_: False)
     monkeypatch.setattr(type(path), "stat", as_device)
-    with pytest.raises(UserError, match="is a pipe, a socket or a device"):
+    with pytest.raises(UserError, match="is a pipe, a socket, or a device"):
         check_output(path)
 
 
@@ -110,6 +110,6 @@ def test_no_command_replaces_them(trained, tmp_path, name):
     os.mkfifo(pipe)
     contents = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     message = refused(run(*(word.format(run=folder, data=data, pipe=pipe) for word in COMMANDS[name])))
-    assert "is a file of a run" in message or "is a pipe, a socket or a device" in message
+    assert "is a file of a run" in message or "is a pipe, a socket, or a device" in message
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == contents
     assert stat.S_ISFIFO(pipe.stat().st_mode)

@@ -130,7 +130,7 @@ def test_a_run_that_is_deleted_while_it_trains_is_one_sentence_and_not_made_anew
             shutil.rmtree(folder)
 
     settings = {"epochs": 1, "batch_size": 8, "max_length": 32}
-    with pytest.raises(UserError, match=r"run was deleted, moved or replaced .*run the same command again"):
+    with pytest.raises(UserError, match=r"run was deleted, moved, or replaced .*run the same command again"):
         finetune("xnli", "en", model=str(tiny_model), data=pairs, overrides=settings, out=folder, listen=delete)
     assert not folder.exists()
 
