@@ -34,7 +34,9 @@ def misnamed(
     if not readable:
         files = [file for file in files if _split_in(file, names)]  # not such as README.md
         formats = ", ".join(extension for extension in FORMATS if extension != SAVED)
-        return f"; there is {_some(files)}, in no format that is read ({formats}): convert it" if files else ""
+        return (
+            f"; there is {_some(files)}, in none of the formats that are read ({formats}): convert it" if files else ""
+        )
     in_language = [file for file in readable if file.parent == home or _is_in(file, language)]
     usable = in_language or [file for file in readable if not _is_in_another(file, language)]
     of_split = [file for file in usable if _split_in(file, names) == split]
