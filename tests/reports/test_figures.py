@@ -56,6 +56,13 @@ def test_a_heat_map_has_a_row_per_run(study):
     assert axes.images[0].get_array().shape == (2, 3)
 
 
+def test_the_scale_of_a_heat_map_of_equal_scores_does_not_exceed_them(tmp_path):
+    alone = scored_run(tmp_path, qualities={"en": 1.0}, seeds=(1,))
+    shades = xmodctl.plot_heat_map(alone.folder).axes[0].images[0]
+    (score,) = shades.get_array().ravel()
+    assert shades.get_clim() == (0, score)
+
+
 def test_curves_show_each_seed_of_runs_and_of_a_study_without_details(folders):
     loss, validation = xmodctl.plot_curves(xmodctl.report(folders, write=False)).axes
     assert len(loss.get_lines()) == len(validation.get_lines()) == 4
@@ -103,15 +110,35 @@ def test_what_is_not_there_is_not_drawn(tmp_path):
         xmodctl.plot_curves(alone.folder)
 
 
-def test_curves_are_drawn_of_a_run_that_has_no_scores_and_a_damaged_log_is_refused(tmp_path):
+def test_curves_are_drawn_of_runs_that_have_no_scores(folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     alone = scored_run(tmp_path, qualities={"en": 0.9}, seeds=(1,))
     alone.results.unlink()
     loss, validation = xmodctl.plot_curves(alone.folder).axes
     assert [len(panel.get_lines()) for panel in (loss, validation)] == [1, 1]
+    message = refused(run("report", alone.folder, "--plot", "scores", "--out", "scores.svg"))
+    assert "has no scores of the split test" in message
+    for format_ in ("svg", "pdf", "png"):
+        assert run("report", alone.folder, "--plot", "curves", "--out", f"curves.{format_}").exit_code == 0
+        drawn = xmodctl.report(alone, plot="curves", format=format_)
+        assert (tmp_path / f"curves.{format_}").read_bytes() == drawn.render(format_)
+    together = xmodctl.report([alone.folder, *folders], plot="curves", format="svg")
+    assert [len(each.curves) for each in together.runs] == [1, 3, 1]
+    assert [len(each["curves"]) for each in together.to_json()["runs"]] == [1, 3, 1]
+
+
+def test_a_damaged_log_is_refused_and_other_runs_are_drawn(folders, tmp_path):
+    alone = scored_run(tmp_path, qualities={"en": 0.9}, seeds=(1,))
     with (alone.seed_folder(1) / "metrics.jsonl").open("a", encoding="utf-8") as log:
         log.write('{"step": "one"}\n{}\n')
-    with pytest.raises(UserError, match=r"metrics\.jsonl:\d+ is not a line of a training log; remove that line"):
+    damaged = r"metrics\.jsonl:\d+ is not a line of a training log; remove that line"
+    with pytest.raises(UserError, match=damaged):
         xmodctl.plot_curves([alone])
+    out = tmp_path / "curves.svg"
+    shown = run("report", alone.folder, folders[0], "--plot", "curves", "--out", out)
+    assert shown.exit_code == 1
+    assert "1 of 2 runs could not be shown" in shown.stderr
+    assert out.exists()
 
 
 def test_a_notebook_shows_a_figure_that_a_cell_returns(study):

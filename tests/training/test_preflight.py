@@ -47,6 +47,18 @@ def test_sound_data_passes_with_a_closing_count(tiny_model, pairs):
     assert errors == ["0", "errors"]
 
 
+def test_a_note_on_a_file_that_holds_every_split_and_language_is_one_finding(tiny_model, tmp_path):
+    lines = ["text;label;lang"]
+    for number in range(90):
+        word, label = (("cat", "cats"), ("dog", "dogs"), ("red", "colors"))[number % 3]
+        lines.append(f"the {word} runs {number};{label};{('en', 'de')[number % 2]}")
+    (tmp_path / "tickets.csv").write_text("\n".join(lines) + "\n")
+    words = ("--task", "classification", "--lang", "en", "--model", tiny_model, "--data", tmp_path / "tickets.csv")
+    result = run("check", *words, "--json")
+    assert findings_of(result, "warning")["rows"].count("columns are separated by") == 1
+    assert "rows in 5 splits of 2 languages" in findings_of(result, "passed")["rows"]
+
+
 @pytest.mark.parametrize(
     ("check_", "change", "predicted"),
     [

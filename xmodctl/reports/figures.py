@@ -10,12 +10,10 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.catalog.task import Task
 from xmodctl.core.arguments import PLOTS, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.visible import one_line
 from xmodctl.evaluation.results import MAJORITY_BASELINE
-from xmodctl.reports.curves import TrainingCurve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,10 +151,13 @@ def _heat_map(study: "Study") -> "Figure":
                 values[number, column] = score.mean
     width = min(PAGE_WIDTH, max(COLUMN_WIDTH, 1.2 + 0.3 * len(languages)))
     drawn, axes = _canvas(width, 0.9 + 0.26 * len(study.runs))
-    shades = axes.imshow(values, aspect="auto", cmap="cividis", interpolation="nearest")
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if low == high:  # matplotlib would widen the scale in both directions, beyond 100%
+        low, high = min(0.0, low), max(0.0, high) or 1.0
+    shades = axes.imshow(values, aspect="auto", cmap="cividis", interpolation="nearest", vmin=low, vmax=high)
     axes.set_xticks(range(len(languages)), [one_line(language.code) for language in languages], rotation=90)
     axes.set_yticks(range(len(study.runs)), [one_line(run.name) for run in study.runs])
-    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    middle = (low + high) / 2
     if len(languages) <= 24:
         for (number, column), value in np.ndenumerate(values):
             if not np.isnan(value):
@@ -169,20 +170,7 @@ def _heat_map(study: "Study") -> "Figure":
 
 def _curves(study: "Study") -> "Figure":
     """Training loss and validation scores of each seed."""
-    return _drawn_curves([(run.name, curve) for run in study.runs for curve in run.curves], study.task)
-
-
-def curves_figure(curves: Sequence[tuple[str, TrainingCurve]], task: Task) -> "Figure":
-    """Return the training loss and the validation scores of seeds, given with the names of their runs.
-
-    Raises:
-        UserError: There are none, or matplotlib is not installed.
-    """
-    with drawing():
-        return _drawn_curves(curves, task)
-
-
-def _drawn_curves(curves: Sequence[tuple[str, TrainingCurve]], task: Task) -> "Figure":
+    curves = [(run.name, curve) for run in study.runs for curve in run.curves]
     if not curves:
         raise UserError("there are no training curves to show: the runs have no metrics.jsonl")
     drawn, axes = _canvas(PAGE_WIDTH, 2.1, columns=2)
@@ -192,13 +180,13 @@ def _drawn_curves(curves: Sequence[tuple[str, TrainingCurve]], task: Task) -> "F
         if curve.validations:
             axes[1].plot(*zip(*curve.validations, strict=True), marker=MARKERS[number % 6], markersize=3, **style)
     axes[0].set(xlabel="step", ylabel="training loss")
-    metric = next((curve.metric for _, curve in curves if curve.metric), task.headline)
+    metric = next((curve.metric for _, curve in curves if curve.metric), study.metric)
     axes[1].set(xlabel="step", ylabel=f"{metric}, validation, %")
     axes[1].set_ylim(top=min(axes[1].get_ylim()[1], 102))  # percent: room for a mark at 100
     for panel in axes:
         panel.grid(axis="y")
     axes[0].legend(frameon=False)
-    drawn.suptitle(one_line(task.title), fontsize=7.5, x=0.01, ha="left")
+    drawn.suptitle(one_line(study.task.title), fontsize=7.5, x=0.01, ha="left")
     return drawn
 
 

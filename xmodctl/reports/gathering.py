@@ -13,7 +13,7 @@ from xmodctl.evaluation.compare import compare_controls, compare_rows
 from xmodctl.evaluation.comparison import Comparison
 from xmodctl.evaluation.data_sets import by_data_set
 from xmodctl.evaluation.measurements import with_intervals
-from xmodctl.evaluation.results import Row, own_rows, read_rows, report
+from xmodctl.evaluation.results import Report, Row, own_rows, read_rows, report
 from xmodctl.evaluation.scoring_commands import first_scores_command, scoring_command
 from xmodctl.reports.curves import TrainingCurve, read_curve
 from xmodctl.reports.error_analysis import ErrorAnalyzer
@@ -73,6 +73,51 @@ def gather(
         studies.append(_study(runs, split, data_set, place, mistakes, set_notes, details=details))
     skips = tuple(str(problem) for problem in skipped)
     return replace(studies[0], skipped=skips, others=tuple(studies[1:]))
+
+
+def gather_curves(folders: Sequence[str | Path], *, split: str = "test") -> Study:
+    """Read the training curves of runs of one task into a study without scores, which the runs need not have.
+
+    A run that cannot be read is named in `skipped`, as long as another one can be shown. A seed that has no record of
+    its training has no curve.
+
+    Args:
+        folders: Run folders, in the order in which they are drawn.
+        split: The split that the study names.
+
+    Raises:
+        UserError: No run can be read, a log is damaged in all of them, or the runs have different tasks.
+    """
+    read: list[tuple[Run, tuple[TrainingCurve, ...]]] = []
+    skipped: list[UserError] = []
+    for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values():
+        try:
+            run = Run.read(folder)
+            curves = (read_curve(run.seed_folder(seed) / "metrics.jsonl", seed) for seed in run.seeds)
+            read.append((run, tuple(curve for curve in curves if curve)))
+        except UserError as problem:
+            skipped.append(problem)
+    if not read:
+        raise skipped[0]
+    _check_same_task([run for run, _ in read])
+    task = read[0][0].plan.task
+    names = unique_names([run.folder.resolve() for run, _ in read])
+    runs = []
+    for name, (run, seeds) in zip(names, read, strict=True):
+        empty = Report(name, task.name, task.headline, split, run.plan.source_languages, tuple(run.seeds), None, ())
+        runs.append(StudyRun(name, run, empty, empty, (), curves=seeds))
+    return Study(
+        task=task,
+        split=split,
+        metric=task.headline,
+        runs=tuple(runs),
+        comparison=None,
+        languages=(),
+        notes=(),
+        skipped=tuple(map(str, skipped)),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        plot="curves",
+    )
 
 
 def _study(

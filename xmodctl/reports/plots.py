@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xmodctl.reports.curves import read_curve
-from xmodctl.reports.figures import curves_figure, figure
-from xmodctl.reports.gathering import gather, unique_names
+from xmodctl.reports.figures import figure
+from xmodctl.reports.gathering import gather, gather_curves
 from xmodctl.reports.requests import ReportRequest
 from xmodctl.reports.study import Study
 from xmodctl.run.run import Run, newest_run
@@ -64,18 +63,11 @@ def plot_curves(shown: Shown = None) -> "Figure":
         shown: A study, or runs or their folders; by default, the newest run under `runs/`.
 
     Raises:
-        UserError: A run cannot be read, has no record of its training or a damaged one, or matplotlib is not installed.
+        UserError: No run can be read, the runs have different tasks or no record of their training, or matplotlib is
+            not installed.
     """
-    if isinstance(shown, Study):
-        runs = [(run.name, run.run) for run in shown.runs]
-    else:
-        folders = _folders(shown)
-        names = unique_names([folder.resolve() for folder in folders])
-        runs = [(name, Run.read(folder)) for name, folder in zip(names, folders, strict=True)]
-    read = (
-        (name, read_curve(run.seed_folder(seed) / "metrics.jsonl", seed)) for name, run in runs for seed in run.seeds
-    )
-    return curves_figure([(name, curve) for name, curve in read if curve], runs[0][1].plan.task)
+    folders = [run.run.folder for run in shown.runs] if isinstance(shown, Study) else _folders(shown)
+    return figure(gather_curves(folders), "curves")
 
 
 def _study(shown: Shown, split: str) -> Study:

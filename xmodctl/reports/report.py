@@ -7,7 +7,7 @@ from xmodctl.core.arguments import TERMINAL
 from xmodctl.core.files import whole_file
 from xmodctl.core.requests import command
 from xmodctl.reports.formats import load_format
-from xmodctl.reports.gathering import gather
+from xmodctl.reports.gathering import gather, gather_curves
 from xmodctl.reports.requests import ReportRequest
 from xmodctl.reports.study import Study
 from xmodctl.run.run import newest_run
@@ -18,8 +18,8 @@ from xmodctl.run.written import check_output
 def report(request: ReportRequest) -> Study:
     """Gather what runs have scored, and write it to a file if the format or `out` asks for one.
 
-    Results are read, never changed, and no model is loaded. A run that cannot be read is named in the study's
-    `skipped`, as long as another one can be shown.
+    Results are read, never changed, and no model is loaded. The training curves (`plot`) of a run need no scores. A run
+    that cannot be read is named in the study's `skipped`, as long as another one can be shown.
 
     Returns:
         The study: scores, averages, notes, and for HTML also error analyses and training curves.
@@ -32,14 +32,18 @@ def report(request: ReportRequest) -> Study:
     writes = request.out is not None or (is_page and request.write)
     if request.out is not None:
         check_output(request.out, pages=True)
-    study = gather(
-        request.folders or [newest_run().folder],
-        split=request.split,
-        data=request.data,
-        mistakes=request.errors if is_page else 0,
-        details=(is_page and writes) or request.plot == "curves",
-    )
-    study = replace(study, plot=request.plot or study.plot)
+    folders = request.folders or [newest_run().folder]
+    if request.plot == "curves":
+        study = gather_curves(folders, split=request.split)
+    else:
+        gathered = gather(
+            folders,
+            split=request.split,
+            data=request.data,
+            mistakes=request.errors if is_page else 0,
+            details=is_page and writes,
+        )
+        study = replace(gathered, plot=request.plot or gathered.plot)
     if not writes:
         return study
     file = Path(request.out) if request.out is not None else _default_file(study, load_format(name).EXTENSIONS[0])

@@ -207,7 +207,7 @@ class Study:
         return pd.DataFrame.from_records(records(self))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the study as plain JSON values, without error analyses and curves."""
+        """Return the study as plain JSON values, without error analyses."""
         return {
             "task": self.task.name,
             "split": self.split,
@@ -223,6 +223,7 @@ class Study:
                     "folder": str(run.run.folder),
                     "report": run.report.to_json(),
                     "controls": run.control_comparison.to_json() if run.control_comparison else None,
+                    "curves": [asdict(curve) for curve in run.curves],
                 }
                 for run in self.runs
             ],

@@ -246,11 +246,11 @@ def _of_rows(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[Finding]
     if not splits_read:
         return
     rows = sum(facts.rows for facts in splits_read)
-    yield passed(
-        "rows", f"{counted(rows, 'row')} in {counted(len(splits_read), 'file')}, all well-formed and with a gold label"
-    )
-    for facts in splits_read:
-        yield from (Finding("warning", "rows", problem) for problem in facts.notes)
+    languages = counted(len({facts.language for facts in splits_read}), "language")
+    read = f"{counted(rows, 'row')} in {counted(len(splits_read), 'split')} of {languages}"
+    yield passed("rows", f"{read}, all well-formed and with a gold label")
+    notes = dict.fromkeys(note for facts in splits_read for note in facts.notes)  # one file may hold many splits
+    yield from (Finding("warning", "rows", note) for note in notes)
     kinds = {
         "labels": (_labels, "no label dominates, and none is missing"),
         "duplicates": (_duplicates, "few or no rows are repeated in a file"),
