@@ -1,8 +1,8 @@
 """The training of one adapter with one seed: initialize, train, measure, check that nothing else changed, write."""
 
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.adapters.packages import Package, write_package
@@ -15,11 +15,13 @@ from xmodctl.new_language.adapter_initialization import initial_tensors
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import LanguageText
 from xmodctl.new_language.measurements import LossComparison, LossMeasurement, compare
+from xmodctl.new_language.sharing import SharedLanguage, place_adapter, start_seed
 from xmodctl.training.masked_lm.held_out import HeldOutLoss, measure_held_out
 from xmodctl.training.masked_lm.integrity import check_unchanged, combined_sha256, tensor_digests
 from xmodctl.training.masked_lm.masked_training import MaskedTraining
 from xmodctl.training.masked_lm.packed_text import PackedText
 from xmodctl.training.resumable import ResumableTraining
+from xmodctl.training.world import World
 
 if TYPE_CHECKING:
     from xmodctl.model import Source, Xmod
@@ -39,6 +41,27 @@ class PreparedLanguage:
     pad_id: int  # of the tokenizer that is used
     digests: Mapping[str, str]  # of all tensors that must not change
 
+    def share(self, world: World, model: "Xmod", head: Collection[str]) -> None:
+        """Let the other processes prepare for the language.
+
+        Args:
+            world: The processes, of which this is the first.
+            model: With the trained head.
+            head: The names of the head's tensors; none if the checkpoint has them.
+        """
+        if world.size == 1:
+            return
+        parameters, vocabulary = dict(model.module.named_parameters()), self.vocabulary
+        SharedLanguage(
+            self.text.language,
+            self.recipe.epochs,
+            self.packed.training,
+            self.packed.masker,
+            self.pad_id,
+            None if vocabulary is None else len(vocabulary.embeddings),
+            {name: parameters[name].detach().float().cpu().numpy() for name in head},
+        ).send(world)
+
 
 @dataclass(frozen=True)
 class AdapterTraining:
@@ -51,6 +74,7 @@ class AdapterTraining:
         prepared: What the language's seeds have in common.
         seed: Decides masks, order, dropout, and random initial values.
         listen: Is called with each event.
+        world: The processes that train together, of which this is the first.
     """
 
     run: LanguageRun
@@ -59,6 +83,7 @@ class AdapterTraining:
     prepared: PreparedLanguage
     seed: int
     listen: Listener
+    world: World = field(default_factory=World)
 
     @property
     def language(self) -> str:
@@ -71,11 +96,12 @@ class AdapterTraining:
         Raises:
             Interrupted: The user asked to stop; the last step that was taken is saved.
         """
-        prepared, language = self.prepared, self.language
+        prepared, language, world = self.prepared, self.language, self.world
+        start_seed(world, self.seed)
         trainable = self.initialize()
         training = MaskedTraining(
             self.model, prepared.packed.training, prepared.packed.masker, prepared.recipe,
-            seed=self.seed, precision=self.run.plan.precision, pad_id=prepared.pad_id,
+            seed=self.seed, precision=self.run.plan.precision, pad_id=prepared.pad_id, world=world,
         )  # fmt: skip
         start = self.measure("start", prepared.start)
         resumable = ResumableTraining.resume(
@@ -85,8 +111,10 @@ class AdapterTraining:
             name=f"{language}, seed {self.seed}",
             listen=self.listen,
         )
+        training.spread()
         self.listen(self.started(training, trainable))
-        resumable.run(self.listen)
+        with world.agreed_stops():
+            resumable.run(self.listen)
 
         self.model.module.requires_grad_(False)
         trained = self.measure("trained", language)
@@ -98,15 +126,10 @@ class AdapterTraining:
 
     def initialize(self) -> int:
         """Make the new adapter the only one in memory and the only part that trains; return its parameters."""
-        from xmodctl.model import freeze_all_but
-
-        model, language, vocabulary = self.model, self.language, self.prepared.vocabulary
-        model.put_adapter(language, initial_tensors(model, self.prepared.start, language, self.seed))
-        model.use(language)
-        model.swap([language])
-        if vocabulary:
-            model.put_embeddings(language, vocabulary.embeddings, vocabulary.bias)
-        return freeze_all_but(model, language)
+        vocabulary = self.prepared.vocabulary
+        tensors = initial_tensors(self.model, self.prepared.start, self.language, self.seed)
+        own_embeddings = (vocabulary.embeddings, vocabulary.bias) if vocabulary else None
+        return place_adapter(self.model, self.language, tensors, own_embeddings)
 
     def measure(self, label: str, adapter: str) -> LossMeasurement:
         """Measure held-out text through the adapter as it is now."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xmodctl.adapters.packages import Package
 from xmodctl.core.events import Listener, Notice, warn
@@ -17,11 +17,14 @@ from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import LanguageText, read_head_text, read_texts
 from xmodctl.new_language.plan import LanguagePlan, resolve_plan
 from xmodctl.new_language.request import AddLanguageRequest
+from xmodctl.new_language.sharing import follow
 from xmodctl.new_language.trainer import train_languages
 from xmodctl.run.jobs import joined
 from xmodctl.run.shards import EVERYTHING, Shard
 from xmodctl.training.cost import check_disk
+from xmodctl.training.finetune import silent
 from xmodctl.training.planning import check_length
+from xmodctl.training.world import World
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -36,7 +39,8 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
     Only the new adapters train; nothing else of the model changes. What an earlier call trained is not trained again.
 
     Returns:
-        The packages of all languages and seeds, in their order; with a share of them, only these.
+        The packages of all languages and seeds, in their order; with a share of them, only these. The first of several
+        processes alone returns them, the others return none.
 
     Raises:
         UserError: You can fix something in the request, the text or the environment.
@@ -44,20 +48,31 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
     """
     from xmodctl.model import find
 
-    listen = request.listen or warn
+    world = World.join()
+    listen = (request.listen or warn) if world.is_first else silent
 
     def find_for_texts(name: str) -> "Source":
-        check_sources([*(file for _, file in request.text_files), *request.head_files])
+        if world.is_first:
+            check_sources([*(file for _, file in request.text_files), *request.head_files])
         return find(name)
 
+    if not world.is_first:
+        world.wait()  # the first process downloads the model
     resolved, source = resolve_plan(request, find_for_texts)
     for note in resolved.notes:
         listen(Notice(note))
+    if world.is_first:
+        world.wait()
+    world.check_equal(_shared_values(resolved.plan))
+    if not world.is_first:
+        follow(resolved.plan, source, world)
+        return []
     folder = request.out_folder or LanguageRun.folder_of(resolved.plan)
     shard = Shard.chosen(request.shard, listen)
     return train_plan(
-        resolved.plan, request.seed_numbers, source, folder, request.on_exists, listen, shard=shard, wait=request.wait
-    )
+        resolved.plan, request.seed_numbers, source, folder, request.on_exists, listen, shard=shard, wait=request.wait,
+        world=world,
+    )  # fmt: skip
 
 
 def train_plan(
@@ -70,6 +85,7 @@ def train_plan(
     *,
     shard: Shard = EVERYTHING,
     wait: bool = False,
+    world: World = World(),  # noqa: B008 (frozen)
 ) -> list[Package]:
     """Add the languages of a plan, and return the packages.
 
@@ -82,6 +98,7 @@ def train_plan(
         listen: Is called with each event.
         shard: Train this share of the adapters.
         wait: Whether to wait for adapters that other jobs train.
+        world: The processes that train together, of which this is the first.
 
     Raises:
         InProgressError: Other jobs train some of the adapters.
@@ -103,7 +120,12 @@ def train_plan(
         if on_exists == "redo" and (kept := LanguageRun.kept(folder)):
             listen(Notice(f"{folder} still contains files that xmodctl did not write: {listed(kept)}"))
         parts = shard.of([(text, seed) for text in texts for seed in seeds])
-        return train_languages(run, parts, source, texts, head, listen, jobs=jobs, wait=wait)
+        return train_languages(run, parts, source, texts, head, listen, jobs=jobs, wait=wait, world=world)
+
+
+def _shared_values(plan: LanguagePlan) -> dict[str, Any]:
+    """Return what all processes must have in common: everything but the files of text, which the first one reads."""
+    return {**plan.to_json(), "texts": list(plan.texts), "head_text": len(plan.head_text)}
 
 
 def _read(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xmodctl.core.environment import is_one_of_several
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, warn
 from xmodctl.core.requests import command
@@ -49,6 +50,11 @@ def resume(request: ResumeRequest) -> "Run | LanguageRun":
     from xmodctl.training.resuming import resume_run
 
     folder, listen = Path(request.run).expanduser(), request.listen or warn
+    if is_one_of_several():
+        raise UserError(
+            f"{folder} can be resumed by one process only; start it without torchrun, accelerate launch, or srun, "
+            "or repeat the command that began the training"
+        )
     if (folder / LanguageRun.FILE).exists():
         return _resume_languages(LanguageRun.read(folder), request, listen)
     run = Run.read(folder)

@@ -36,6 +36,7 @@ from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import FIT_TEXTS, LanguageText
 from xmodctl.new_language.measurements import LossMeasurement
 from xmodctl.new_language.plan import share_steps
+from xmodctl.new_language.sharing import end, start_loading, unload
 from xmodctl.new_language.vocabulary import train_vocabulary
 from xmodctl.new_language.vocabulary_fit import measure_fit
 from xmodctl.run.jobs import Jobs, Piece
@@ -52,6 +53,7 @@ from xmodctl.training.masked_lm.ranking import (
     use_adapter,
 )
 from xmodctl.training.resumable import interruptible
+from xmodctl.training.world import World
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,6 +72,7 @@ def train_languages(
     *,
     jobs: Jobs,
     wait: bool = False,
+    world: World = World(),  # noqa: B008 (frozen)
 ) -> list[Package]:
     """Train the adapters that are not trained yet.
 
@@ -82,6 +85,7 @@ def train_languages(
         listen: Is called with each event.
         jobs: Those on the run's folder; adapters that another one trains are passed over.
         wait: Whether to wait for adapters that other jobs train.
+        world: The processes that train together, of which this is the first.
 
     Returns:
         The packages of these languages and seeds; in the order of `parts`.
@@ -103,13 +107,14 @@ def train_languages(
             shutil.rmtree(run.checkpoints(text.language, seed), ignore_errors=True)
             listen(added_before(package))
         else:
-            trainer = trainer or LanguageTrainer.load(run, source, head_corpus, listen, jobs)
+            trainer = trainer or LanguageTrainer.load(run, source, head_corpus, listen, jobs, world)
             package = trainer.train(text, recipes[text.language], seed)
         packages[text.language, seed] = package
 
     with interruptible(run, jobs):
         named = [Piece(f"{text.language}, seed {seed}", text.language, (text, seed)) for text, seed in parts]
         held = jobs.share(named, train, wait=wait)
+        end(world)
     done = [packages[key] for text, seed in parts if (key := (text.language, seed)) in packages]
     if held := [piece for piece in held if not run.is_finished(piece.work[0].language, piece.work[1])]:
         raise jobs.in_progress(held, done)
@@ -150,6 +155,7 @@ class LanguageTrainer:
         shared_head_text: Text to train every language's head on; None: each language's own.
         listen: Is called with each event.
         jobs: Those on the run's folder.
+        world: The processes that train together, of which this is the first.
     """
 
     run: LanguageRun
@@ -160,11 +166,18 @@ class LanguageTrainer:
     shared_head_text: HeadText | None
     listen: Listener
     jobs: Jobs
+    world: World
     prepared: PreparedLanguage | None = None  # the language in memory
 
     @classmethod
     def load(
-        cls, run: LanguageRun, source: "Source", head_corpus: Corpus | None, listen: Listener, jobs: Jobs
+        cls,
+        run: LanguageRun,
+        source: "Source",
+        head_corpus: Corpus | None,
+        listen: Listener,
+        jobs: Jobs,
+        world: World,
     ) -> "LanguageTrainer":
         """Load the model.
 
@@ -174,30 +187,32 @@ class LanguageTrainer:
         from xmodctl.model import load, load_tokenizer
 
         listen(ModelLoading(source.name))
+        start_loading(world)
         tokenizer = load_tokenizer(source)
         model = load(source, "masked-lm", source.languages[:1], device=best_device())
         if head_corpus and not model.initialized:
             raise UserError(f"{source.name} already has a masked-language-modeling head; remove --head-text")
         head_text = pack_head_text(head_corpus, tokenizer) if head_corpus else None
-        return cls(run, source, model, tokenizer, initial_head(model), head_text, listen, jobs)
+        return cls(run, source, model, tokenizer, initial_head(model), head_text, listen, jobs, world)
 
     def train(self, text: LanguageText, recipe: Recipe, seed: int) -> Package:
         """Train the adapter of a language with one seed, and return its package."""
         if self.prepared is None or self.prepared.text is not text:
             if self.prepared:
-                self.unload(self.prepared.text.language)
+                unload(self.model, self.prepared.text.language)
                 self.prepared = None
             self.prepared = self.prepare(text, recipe)
-        return AdapterTraining(self.run, self.source, self.model, self.prepared, seed, self.listen).train()
+            self.prepared.share(self.world, self.model, self.initial_head)
+        return AdapterTraining(self.run, self.source, self.model, self.prepared, seed, self.listen, self.world).train()
 
     def prepare(self, text: LanguageText, recipe: Recipe) -> PreparedLanguage:
         """Return what the seeds of a language have in common: head, initialization, baselines, vocabulary."""
+        packed = self.pack(text, self.tokenizer, recipe, MODEL_VOCABULARY)
         reset_head(self.model, self.initial_head)
         digests = tensor_digests(self.model, text.language)
         head = self.train_head(text, digests) if self.initial_head else None
         self.model.set_dropout(hidden=recipe.dropout, attention=recipe.attention_dropout)
 
-        packed = PackedText.of(text.corpus, self.tokenizer, recipe.max_length, MODEL_VOCABULARY)
         ranking = self.rank(text.language, packed)
         baselines = self.measure_baselines(ranking, packed)
 
@@ -205,13 +220,25 @@ class LanguageTrainer:
         if self.run.plan.vocabulary == "new":
             vocabulary = self.train_vocabulary(text)
             tokenizer = vocabulary.tokenizer
-            packed = PackedText.of(text.corpus, tokenizer, recipe.max_length, OWN_VOCABULARY)
+            packed = self.pack(text, tokenizer, recipe, OWN_VOCABULARY)
         frequencies = frequency_baseline(packed.training, packed.held_out, packed.masker)
         baselines.append(LossMeasurement("frequencies", None, frequencies, packed))
 
         return PreparedLanguage(
             text, packed, recipe, ranking.start, head, baselines, vocabulary, tokenizer.pad_token_id, digests
         )
+
+    def pack(
+        self, text: LanguageText, tokenizer: "PreTrainedTokenizerFast", recipe: Recipe, vocabulary: str
+    ) -> PackedText:
+        """Pack a language's text.
+
+        Raises:
+            UserError: There are more processes than sequences in a batch.
+        """
+        packed = PackedText.of(text.corpus, tokenizer, recipe.max_length, vocabulary)
+        self.world.check_batches(min(recipe.batch_size, len(packed.training)), "sequence")
+        return packed
 
     def train_head(self, text: LanguageText, digests: Mapping[str, str]) -> HeadTrained:
         """Train the head that the checkpoint lacks, or take it from the cache."""
@@ -291,12 +318,6 @@ class LanguageTrainer:
         pieces = len(vocabulary.embeddings)
         self.listen(VocabularyTrained(text.language, pieces, vocabulary.copied, fit.pieces_per_word))
         return vocabulary
-
-    def unload(self, language: str) -> None:
-        """Remove a finished adapter from memory, so that memory is that of one language."""
-        if others := [other for other in self.source.languages if other != language]:
-            self.model.swap(others[:1])
-            self.model.forget(language)
 
 
 @dataclass(frozen=True)

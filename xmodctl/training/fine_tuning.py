@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import numpy as np
 
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.events import Listener, Notice, SeedFinished, SeedStarted
-from xmodctl.core.signals import deferred, stop_signals
+from xmodctl.core.signals import stop_signals
 from xmodctl.data import Rows
 from xmodctl.kinds import KINDS
 from xmodctl.run.checkpoints import latest_checkpoint
@@ -85,7 +84,7 @@ def fine_tune(
             listen(SeedFinished(seed, step))
         remove_what_training_needed(run, seed, len(encoded) - 1)
 
-    with interruptible(run, jobs), agreed_stops(world):
+    with interruptible(run, jobs), world.agreed_stops():
         pieces = [Piece(f"seed {seed}", seed, seed) for seed in (run.seeds if seeds is None else seeds)]
         held = jobs.share(pieces, train, wait=wait)
         world.from_first(None)  # there is no other seed
@@ -115,15 +114,10 @@ def follow(run: Run, source: "Source", data: Sequence[TrainingData], world: Worl
 
     tokenizer = load_tokenizer(source)
     encoded = [EncodedTrainingData.encode(one_training, tokenizer) for one_training in data]
-    with stop_signals(), agreed_stops(world):
+    with stop_signals(), world.agreed_stops():
         while (seed := world.from_first(None)) is not None:
             SeedTraining(run, source, seed, lambda _: None, world).train(encoded)
     world.wait()
-
-
-def agreed_stops(world: World) -> AbstractContextManager[None]:
-    """Several processes stop together, between two steps; one alone stops at once."""
-    return deferred() if world.size > 1 else nullcontext()
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xmodctl.core.errors import UserError
 from xmodctl.core.events import Event, Listener, Notice, RunOpened, warn
-from xmodctl.core.messages import counted, listed
+from xmodctl.core.messages import listed
 from xmodctl.core.requests import command
 from xmodctl.run.shards import EVERYTHING, Shard
 from xmodctl.training.request import FinetuneRequest
@@ -171,12 +170,7 @@ def check_processes(world: World, plan: "Plan", data: "Sequence[TrainingData]") 
         return
     world.check_equal({key: value for key, value in plan.to_json().items() if key != "data"} | fingerprints_of(data))
     for part in data:
-        rows = min(part.recipe.batch_size, part.rows)
-        if world.size > rows:
-            raise UserError(
-                f"{world.size} processes share batches of {counted(rows, 'row')}, so some would have none; "
-                f"use --processes {rows} or fewer"
-            )
+        world.check_batches(min(part.recipe.batch_size, part.rows), "row")
 
 
 def fingerprints_of(data: "Sequence[TrainingData]") -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xmodctl.catalog.recipe import Recipe
-from xmodctl.core.environment import is_one_of_several
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, StepTaken, report
 from xmodctl.core.memory import enough_memory
@@ -60,9 +59,6 @@ class Training:
             `lang_ids`, which select the adapter of each row.
         describe: Names units in messages.
         world: The processes that train together.
-
-    Raises:
-        UserError: The process is one of several that were launched together, and `world` is not.
     """
 
     host: tuple[str, ...] = HOST  # inputs that stay in the host's memory
@@ -84,8 +80,6 @@ class Training:
     ) -> None:
         import torch
 
-        if world.size == 1 and is_one_of_several():
-            raise UserError("this training runs in one process; start it without torchrun, accelerate launch, or srun")
         self.model, self.rows, self.weights, self.seed, self.precision, self.pad_id = (
             model, rows, weights, seed, precision, pad_id,
         )  # fmt: skip

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from time import sleep
@@ -18,6 +18,8 @@ import numpy as np
 
 from xmodctl.core.environment import MASTER, RANK, WORLD_SIZE
 from xmodctl.core.errors import LostProcessError, UserError
+from xmodctl.core.messages import counted
+from xmodctl.core.signals import deferred
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +60,26 @@ class World:
     def is_first(self) -> bool:
         """Whether this process writes files and draws."""
         return self.rank == 0
+
+    def agreed_stops(self) -> AbstractContextManager[None]:
+        """Several processes stop together, between two steps; one alone stops at once."""
+        return deferred() if self.size > 1 else nullcontext()
+
+    def check_batches(self, count: int, noun: str) -> None:
+        """Refuse batches of which some processes would never have a share.
+
+        Args:
+            count: What a batch has.
+            noun: What messages call it.
+
+        Raises:
+            UserError: A batch has fewer than there are processes.
+        """
+        if self.size > count:
+            raise UserError(
+                f"{self.size} processes share batches of {counted(count, noun)}, so some would have none; "
+                f"use --processes {count} or fewer"
+            )
 
     def share(self, sizes: np.ndarray) -> np.ndarray:
         """Return which elements of a batch this process computes, ascending: the sizes of all shares are alike.
@@ -201,6 +223,8 @@ class World:
             UserError: This process has different values from the first.
             LostProcessError: Another process has ended.
         """
+        if self.size == 1:
+            return
         firsts = self.from_first(dict(values))
         own = json.loads(json.dumps(dict(values)))
         if different := sorted(key for key in own.keys() | firsts.keys() if own.get(key) != firsts.get(key)):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.launching import is_follower, launch_unless_launched
 from xmodctl.cli.loading import say_loading
 from xmodctl.cli.options import DATA
 
@@ -109,6 +110,7 @@ def add_language(
     overrides: options.RecipeOverrides = None,
     seeds: options.Seeds = "1",
     precision: options.Precision = "auto",
+    processes: options.Processes = 1,
     out: options.RunOut = None,
     on_exists: options.OnExistingRun = "resume",
     shard: options.Shard = None,
@@ -131,6 +133,7 @@ def add_language(
     """
     texts = text_files(code, [*(text or ()), *(files or ())])
     say_loading(model)
+    launch_unless_launched(ctx, 1 if dry_run else processes)
     from xmodctl.cli.adding_progress import AddingProgress
     from xmodctl.cli.adding_tables import plan_tables
     from xmodctl.cli.defaults import origins
@@ -150,7 +153,7 @@ def add_language(
         )  # fmt: skip
     if isinstance(result, LanguageDryRun):
         show_dry_run(result, plan_tables, origins(ctx), as_json=json)
-    else:
+    elif not is_follower():
         _show_packages(result, as_json=json)
 
 

@@ -103,7 +103,7 @@ class HeadTraining:
         after = self.held_out_loss(masker)
         facts = {"format": FORMAT, "steps": str(training.step), "before": str(before), "after": str(after)}
         self.write(tensors, facts, listen)
-        _put(self.model, tensors)
+        put_head(self.model, tensors)
         return HeadTrained(self.identity, False, training.step, before, after, perf_counter() - started)
 
     @cached_property
@@ -160,7 +160,7 @@ class HeadTraining:
             return None
         if tensors.keys() != set(self.model.initialized):
             return None
-        _put(self.model, tensors)
+        put_head(self.model, tensors)
         return HeadTrained(self.identity, True, steps, before, after, 0.0)
 
     def write(self, tensors: "Mapping[str, Tensor]", facts: Mapping[str, str], listen: Listener) -> None:
@@ -181,12 +181,12 @@ def initial_head(model: "Xmod") -> "dict[str, Tensor]":
 
 def reset_head(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
     """Put the head back to its initial values, to be trained again."""
-    _put(model, tensors)
+    put_head(model, tensors)
     model.initialized = tuple(tensors)
 
 
-def _put(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
-    """Give the model a head; from here on it counts as one that its checkpoint has."""
+def put_head(model: "Xmod", tensors: "Mapping[str, Tensor]") -> None:
+    """Give the model a head, named as its parameters; from here on it counts as one that its checkpoint has."""
     import torch
 
     parameters = dict(model.module.named_parameters())

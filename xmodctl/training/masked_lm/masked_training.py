@@ -12,6 +12,7 @@ from xmodctl.model.precision import Precision
 from xmodctl.model.transfer import HOST
 from xmodctl.training.loop import Training
 from xmodctl.training.masked_lm.masking import Masker
+from xmodctl.training.world import World
 
 if TYPE_CHECKING:
     import torch
@@ -39,10 +40,19 @@ class MaskedTraining(Training):
         seed: int,
         precision: Precision,
         pad_id: int,
+        world: World = World(),  # noqa: B008 (frozen)
     ) -> None:
         weights = masker.counts(text.input_ids).astype(np.float64)
         super().__init__(
-            model, text, weights, recipe, seed=seed, precision=precision, pad_id=pad_id, describe=_sequences
+            model,
+            text,
+            weights,
+            recipe,
+            seed=seed,
+            precision=precision,
+            pad_id=pad_id,
+            describe=_sequences,
+            world=world,
         )
         self.masker = masker
         model.score_labeled_only(masker.candidates.tolist())
