@@ -48,6 +48,12 @@ def test_variables_of_a_launcher_that_make_no_sense_are_refused(variables, messa
         World.join()
 
 
+def test_batches_that_leave_a_process_without_work_are_refused():
+    World(1, 2).check_batches(2, "row")
+    with pytest.raises(UserError, match=r"2 processes share batches of 1 sequence, .* use --processes 1 or fewer"):
+        World(0, 2).check_batches(1, "sequence")
+
+
 def test_a_number_of_processes_that_the_launcher_contradicts_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert is_launched(1)
