@@ -1,6 +1,6 @@
 """`xmodctl add-language`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from xmodctl.cli.options import DATA
 
 if TYPE_CHECKING:
     from xmodctl.adapters.packages import Package
+    from xmodctl.new_language.dry_run import LanguageDryRun
 
 PANEL = "Train"
 ORDER = 2
@@ -135,13 +136,11 @@ def add_language(
     say_loading(model)
     launch_unless_launched(ctx, 1 if dry_run else processes)
     from xmodctl.cli.adding_progress import AddingProgress
-    from xmodctl.cli.adding_tables import plan_tables
     from xmodctl.cli.defaults import origins
     from xmodctl.cli.drawing import Drawing
-    from xmodctl.cli.plan_tables import show_dry_run
     from xmodctl.core.schema import parse_override
     from xmodctl.new_language.add_language import add_language as train
-    from xmodctl.new_language.dry_run import LanguageDryRun, plan_add_language
+    from xmodctl.new_language.dry_run import plan_add_language
 
     changes = dict(map(parse_override, overrides or ()))
     with Drawing(AddingProgress) as listen:
@@ -151,10 +150,7 @@ def add_language(
             overrides=changes, seeds=seeds, precision=precision, out=out, on_exists=on_exists, shard=shard,
             wait=wait, listen=listen,
         )  # fmt: skip
-    if isinstance(result, LanguageDryRun):
-        show_dry_run(result, plan_tables, origins(ctx), as_json=json)
-    elif not is_follower():
-        _show_packages(result, as_json=json)
+    _show(result, origins(ctx), as_json=json)
 
 
 def text_files(code: str | None, files: Sequence[str]) -> list[tuple[str, str]]:
@@ -179,6 +175,18 @@ def text_files(code: str | None, files: Sequence[str]) -> list[tuple[str, str]]:
             raise UserError(f"--text {value} does not give its language; write --text zu={language or 'FILE'}")
         pairs.append((language, file))
     return pairs
+
+
+def _show(result: "list[Package] | LanguageDryRun", origins: Mapping[str, str], *, as_json: bool) -> None:
+    """Print what was trained, or what would be; the first of several processes prints, which alone has packages."""
+    from xmodctl.cli.adding_tables import plan_tables
+    from xmodctl.cli.plan_tables import show_dry_run
+    from xmodctl.new_language.dry_run import LanguageDryRun
+
+    if isinstance(result, LanguageDryRun):
+        show_dry_run(result, plan_tables, origins, as_json=as_json)
+    elif not is_follower():
+        _show_packages(result, as_json=as_json)
 
 
 def _summary(packages: "Sequence[Package]") -> dict[str, Any]:
