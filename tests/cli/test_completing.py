@@ -83,20 +83,39 @@ def test_runs_are_those_of_the_project(runs):
     assert offered("xmodctl report ") == []
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_the_script_for_bash_completes_a_line(tmp_path):
+SCRIPTS = {
+    "bash": """eval "$(xmodctl --show-completion bash)"
+COMP_WORDS=(xmodctl finetune --task paws); COMP_CWORD=3
+_xmodctl_completion xmodctl
+echo "${COMPREPLY[@]}"
+""",
+    "zsh": """compdef() { : }
+_arguments() { print -r -- "$@" }
+eval "$(xmodctl --show-completion zsh)"
+words=(xmodctl finetune --task paws); CURRENT=4
+_xmodctl_completion
+""",  # a terminal alone has zsh's own `_arguments`, which takes what is offered
+    "fish": """xmodctl --show-completion fish | source
+complete -C "xmodctl finetune --task paws"
+""",
+}
+"""What each shell runs to complete `--task paws`."""
+
+
+@pytest.mark.parametrize("shell", SCRIPTS)
+def test_the_script_for_a_shell_completes_a_line_in_it(tmp_path, shell):
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
     program = tmp_path / "xmodctl"
     program.write_text(
         f"#!{sys.executable}\nimport sys\nsys.argv[0] = 'xmodctl'\nfrom xmodctl.__main__ import main\nmain()\n"
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
-    environment["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"
-    script = (
-        'eval "$(xmodctl --show-completion bash)"\n'
-        "COMP_WORDS=(xmodctl finetune --task paws); COMP_CWORD=3\n"
-        "_xmodctl_completion xmodctl\n"
-        'echo "${COMPREPLY[@]}"\n'
-    )
-    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
-    assert done.stdout == "paws-x\n", done.stderr
+    environment = os.environ | {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(tmp_path),  # no files of the user's shell
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+    }
+    done = subprocess.run([shell, "-c", SCRIPTS[shell]], env=environment, capture_output=True, text=True, check=False)
+    expected = '*: :(("paws-x"))' if shell == "zsh" else "paws-x"
+    assert done.stdout.strip() == expected, done.stderr
