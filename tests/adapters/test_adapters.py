@@ -140,7 +140,7 @@ def test_facts_that_contradict_the_weights_are_refused(base, tmp_path):
     facts = json.loads((folder / "adapter.json").read_text())
     facts["language"] = "xh_ZA"
     (folder / "adapter.json").write_text(json.dumps(facts))
-    with pytest.raises(UserError, match=r"adapter\.safetensors disagree"):
+    with pytest.raises(UserError, match=r"adapter\.safetensors describe different adapters"):
         read_package(folder)
 
 

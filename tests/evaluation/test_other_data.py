@@ -171,7 +171,7 @@ def test_a_second_data_set_of_a_language_is_kept_beside_the_first(run, write_pai
         assert len(load_example_statistics(run.folder, row, run.plan.task).counts) == row.n
     assert report.data_set == "other"
     assert report.gap is None
-    assert any("kept apart: pairs" in event.text for event in events if isinstance(event, Notice))
+    assert any("kept separate: pairs" in event.text for event in events if isinstance(event, Notice))
     assert [(each.name, each.languages) for each in by_data_set(rows)] == [
         ("pairs", ["en", "de", "fr"]),
         ("other", ["de"]),

@@ -341,7 +341,7 @@ def test_a_column_with_another_name_is_read_with_a_notice(trained, tmp_path):
     (tmp_path / "in.csv").write_text("blurb,label\nred cat,yes\n")
     result = run("predict", "--run", folder, "--lang", "en", tmp_path / "in.csv")
     assert result.exit_code == 2
-    assert "it has blurb, label" in result.stderr
+    assert "the row has no `text`, only blurb, label" in result.stderr
 
 
 @pytest.mark.parametrize("key", ["sentence", "text", "id", "language"])

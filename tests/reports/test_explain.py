@@ -156,7 +156,7 @@ def test_a_better_way_that_was_measured_comes_before_what_is_only_possible():
 
 def test_shots_are_recommended_only_if_their_gain_is_not_chance():
     (shots,) = recommended(Figure(GAIN, 6.0, "points", (2.0, 10.0)))
-    assert shots.evidence == "they bring 6.0 points (2.0 to 10.0)"
+    assert shots.evidence == "the rows gain 6.0 points (2.0 to 10.0)"
     assert recommended(Figure(GAIN, 6.0, "points", (-1.0, 13.0))) == ()
 
 

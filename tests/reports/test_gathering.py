@@ -309,7 +309,7 @@ def test_data_sets_are_shown_apart_in_every_format_and_never_averaged_together(t
     assert study.runs[0].report.scores == before.runs[0].report.scores
     (german,) = other.runs[0].report.scores
     assert (german.language, german.n, german.gap) == ("de", 20, None)
-    assert "shown apart: uner (de)" in noted(study, "other data")
+    assert "shown separately: uner (de)" in noted(study, "other data")
     for name in ("html", "markdown", "latex"):
         assert "uner" in study.render(name)
     assert study.render("markdown").count("German") == 2
