@@ -8,6 +8,7 @@ import warnings
 import pytest
 from command_line import refused, run
 
+from xmodctl.cli.display import note
 from xmodctl.cli.output import NO_BARS, hoisted
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (.*)")
@@ -97,3 +98,10 @@ def test_wrong_options_are_refused(tmp_path):
 )
 def test_the_options_go_anywhere_but_a_value_stays_a_value(words, moved):
     assert hoisted(words.split(), frozenset({"--json"})) == moved.split()
+
+
+def test_paths_in_the_current_folder_are_printed_as_a_user_writes_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    elsewhere = f"{tmp_path}x/y, /mnt{tmp_path}/z, {tmp_path}"
+    note(f"data: {tmp_path}/d.csv:3, '{tmp_path}/a b.csv', --data={tmp_path}/e, {elsewhere}")
+    assert capsys.readouterr().err == f"data: d.csv:3, 'a b.csv', --data=e, {elsewhere}\n"

@@ -166,10 +166,19 @@ def say(
     if output.quiet and not always:
         return
     start = Text.assemble(mark, " ") if mark else Text()
-    lines = re.sub(r"\n(?=\S)", "\n  ", printable(text))
+    lines = re.sub(r"\n(?=\S)", "\n  ", printable(_from_here(text)))
     if console.is_terminal or console.width < PLAIN_WIDTH:
         lines = wrapped(lines, console.width, taken=len(start))
     console.print(Text.assemble(start, (lines, style)), soft_wrap=True)
+
+
+def _from_here(text: str) -> str:
+    """Return a message with paths in the current folder as a user writes them there; the log keeps them complete."""
+    try:
+        folder = os.getcwd()
+    except OSError:  # it is gone
+        return text
+    return text if folder == os.sep else re.sub(rf"(?<![\w/.~-]){re.escape(folder + os.sep)}(?=[\w.])", "", text)
 
 
 def wrapped(text: str, width: int, *, taken: int = 0) -> str:
