@@ -82,7 +82,7 @@ def test_a_bug_is_in_the_log_with_its_traceback(tmp_path, monkeypatch):
 
 
 def test_wrong_options_are_refused(tmp_path):
-    assert "give one of them" in refused(run("runs", "-q", "-v"))
+    assert "give only one of them" in refused(run("runs", "-q", "-v"))
     assert "cannot write --log-file" in refused(run("runs", "--log-file", tmp_path))
 
 
