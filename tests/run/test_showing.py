@@ -118,7 +118,7 @@ def test_listing_and_showing_load_nothing_heavy(folder):
 @pytest.mark.parametrize(
     ("age", "text"),
     [
-        (timedelta(seconds=5), "just now"), (timedelta(minutes=1), "1 minute ago"), (timedelta(hours=3), "3 hours ago"),
+        (timedelta(seconds=5), "just now"), (timedelta(minutes=46), "46 min ago"), (timedelta(hours=3), "3 hours ago"),
         (timedelta(days=13), "13 days ago"), (timedelta(days=20), "2026-09-11"), (timedelta(days=-1), "2026-10-02"),
     ],
 )  # fmt: skip

@@ -68,10 +68,10 @@ def ago(time: str, now: datetime | None = None) -> str:
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
     if seconds < 0 or seconds >= DAYS_AGO * 24 * 3600:
         return f"{moment:%Y-%m-%d}"
-    for unit, length in (("day", 24 * 3600), ("hour", 3600), ("minute", 60)):
+    for unit, length in (("day", 24 * 3600), ("hour", 3600)):
         if seconds >= length:
             return f"{counted(int(seconds // length), unit)} ago"
-    return "just now"
+    return f"{int(seconds // 60)} min ago" if seconds >= 60 else "just now"
 
 
 def _moment(time: str) -> datetime | None:
