@@ -266,8 +266,6 @@ def main(arguments: list[str]) -> int:
     place, draw = Workplace(options.out.resolve(), options.forked), random.Random(options.seed)
     place.prepare()
     plan = [scenario for scenario in scenarios() if options.only in scenario.name]
-    for scenario in plan[: options.rounds]:
-        whole(place, scenario)
     rounds = failures = kills = unfinished = 0
     for number in range(options.rounds):
         if time.monotonic() - began > 60 * options.minutes:

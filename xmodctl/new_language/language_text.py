@@ -46,8 +46,11 @@ def read_texts(plan: LanguagePlan, folder: Path, tokenizer: "PreTrainedTokenizer
     for language, files in plan.texts.items():
         corpus = gather(files, folder / language, column=plan.column, limit=plan.limit, strip_markup=plan.strip_markup)
         sample = corpus.sample(FIT_TEXTS)
+        fit = measure_fit(tokenizer, sample)
+        if plan.vocabulary == "keep":
+            fit.check_known(", ".join(files))
         notes = (*cautions(language, sample), *filter(None, [corpus.note]))
-        yield LanguageText(language, corpus, measure_fit(tokenizer, sample), notes)
+        yield LanguageText(language, corpus, fit, notes)
 
 
 def read_head_text(plan: LanguagePlan, folder: Path) -> Corpus | None:

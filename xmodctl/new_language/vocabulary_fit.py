@@ -21,6 +21,7 @@ _WHITESPACE = re.compile(r"\s+")
 # word and 0.32 to 0.43 per character, Chinese into 0.75 per character, and Zulu, which it was not trained on, into 2.9
 # per word.
 _MANY_UNKNOWN = 0.01
+_MOST_UNKNOWN = 0.5
 _CHARACTER_LEVEL = 0.6  # pieces per character
 _MANY_PIECES = 2.4  # per word
 _LONGEST_WORDS = 15  # mean characters per word; more means that spaces do not separate words
@@ -60,6 +61,21 @@ class VocabularyFit:
     def usable(self) -> bool:
         """Whether an adapter alone is likely to be enough."""
         return self.unknown_share < _MANY_UNKNOWN and not self._is_character_level
+
+    def check_known(self, name: str) -> None:
+        """Refuse a text that an adapter alone cannot learn: most of what it would predict is where spaces are.
+
+        Args:
+            name: Where the text is from.
+
+        Raises:
+            UserError: Most characters are unknown.
+        """
+        if self.unknown_share > _MOST_UNKNOWN:
+            raise UserError(
+                f"{name}: {self.unknown_share:.1%} of the characters are unknown to the model's vocabulary, so the "
+                "model cannot see them; use --vocabulary new, or give text in a script that the vocabulary has"
+            )
 
     @property
     def verdict(self) -> str:
