@@ -17,7 +17,11 @@ _PAUSE = 0.002  # seconds
 
 
 def preload() -> None:
-    """Import what commands import, without using any of it: threads would not survive a fork."""
+    """Import what commands import, without using any of it: threads would not survive a fork.
+
+    Commands compute with one thread, whatever number the environment gave when this process started: sums of several
+    threads differ by their number.
+    """
     import xmodctl
 
     for name in ("torch", "transformers", "datasets", "safetensors.torch"):
@@ -25,6 +29,7 @@ def preload() -> None:
     for module in pkgutil.walk_packages(xmodctl.__path__, "xmodctl."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    importlib.import_module("torch").set_num_threads(1)
 
 
 class Forked:
