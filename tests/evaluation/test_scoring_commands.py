@@ -150,14 +150,14 @@ def test_every_language_of_a_task_is_selected_again_by_what_the_command_names(ta
         assert (again.data, again.adapter) == (target.data, target.adapter)
 
 
-def test_what_compare_score_and_report_tell_to_do_ends_the_problem(run, other, trained, tmp_path):  # noqa: F811
+def test_the_commands_that_compare_score_and_report_print_end_the_problem(run, other, trained, tmp_path):  # noqa: F811
     second = copy_run(trained, "pairs", tmp_path / "second")
     shutil.copytree(tmp_path / "pairs", tmp_path / "second" / "pairs")
     for problem in (
         lambda: compare([run, second]),  # neither has scores
         lambda: compare([run, second]),  # only the first one has
     ):
-        with pytest.raises(UserError, match="make them with") as caught:
+        with pytest.raises(UserError, match="create them with") as caught:
             problem()
         follow(command_in(caught.value))
     compare([run, second])
