@@ -82,6 +82,7 @@ def _peak_can_be_reset() -> bool:
     return held - before > 48 * 2**20 and held - fuzz_module._peak() > 48 * 2**20
 
 
+@pytest.mark.slow
 def test_the_fuzzer_finds_readers_that_hold_much_memory_whatever_the_process_holds(tmp_path, monkeypatch):
     held = bytearray(64 * 2**20)
     if not _peak_can_be_reset():

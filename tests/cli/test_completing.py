@@ -102,6 +102,7 @@ complete -C "xmodctl finetune --task paws"
 """What each shell runs to complete `--task paws`."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", SCRIPTS)
 def test_the_script_for_a_shell_completes_a_line_in_it(tmp_path, shell):
     if shutil.which(shell) is None:

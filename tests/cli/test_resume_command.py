@@ -58,6 +58,7 @@ def test_a_whole_run_is_whole(scored):
     assert "to recover" not in result.output
 
 
+@pytest.mark.slow
 def test_a_damaged_delta_is_found_and_its_seed_alone_is_trained_again(scored):
     delta, other = scored / "seed-2" / "delta.safetensors", scored / "seed-1" / "delta.safetensors"
     whole, untouched = delta.read_bytes(), other.stat().st_mtime_ns
@@ -102,6 +103,7 @@ def test_a_delta_of_an_older_version_is_unverified_and_not_damaged(scored):
     assert states(scored)["seed-1/delta.safetensors"] == "unverified"
 
 
+@pytest.mark.slow
 def test_an_unfinished_seed_is_resumed_from_the_folder_alone(scored):
     (scored / "seed-1" / "delta.safetensors").unlink()
     result = run("doctor", "--run", scored)

@@ -98,6 +98,7 @@ def test_a_warm_cache_is_used_and_a_notice_says_why(name, hub):
     assert "does not have it" not in notices[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_and_slow({**FAULTS, **FILE_FAULTS}))
 def test_with_a_cold_cache_one_sentence_names_the_status_and_the_remedy(name, hub):
     hub.illness = {**FAULTS, **FILE_FAULTS}[name]
@@ -143,6 +144,7 @@ def test_a_download_continues_where_it_stopped(illness, hub):
     assert 0 < int(hub.ranges[0].removeprefix("bytes=").removesuffix("-")) < len(CONTENT)
 
 
+@pytest.mark.slow
 def test_a_later_command_continues_what_an_earlier_one_began(hub, tmp_path):
     hub.illness = Illness(stall_at=10_000, only_files=True)
     with pytest.raises(HubError):

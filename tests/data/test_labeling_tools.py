@@ -199,6 +199,7 @@ def test_equal_spans_and_spaces_at_ends_lose_nothing():
     assert tagged.tags[:3] == ["B-PER", "I-PER", "O"]
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1, max_size=30), st.data())
 def test_no_span_is_lost(text, data):
     edges = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=6)))

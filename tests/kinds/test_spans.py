@@ -68,6 +68,7 @@ def test_scores_are_those_of_conlleval():
     assert len(types) == 3
 
 
+@pytest.mark.slow
 @given(CORPUS)
 @settings(max_examples=300)
 def test_scores_are_those_of_seqeval_in_both_modes(corpus):

@@ -200,6 +200,7 @@ print((used(range(150, 400)) - before) / 2**20)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_ONEDNN, reason="this PyTorch was built without oneDNN")
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="memory is counted by glibc")
 def test_memory_does_not_grow_with_the_shapes_seen():

@@ -94,6 +94,7 @@ def test_the_package_records_its_training_and_that_nothing_else_changed(zulu):
     assert facts["held_out"][0]["what"] == "trained"
 
 
+@pytest.mark.slow
 def test_a_changed_tensor_is_detected(tiny_model, write_text, tmp_path, monkeypatch):
     update = MaskedTraining.update
 
@@ -177,6 +178,7 @@ def test_languages_added_together_or_in_turn_in_any_order_are_the_same(
     assert equal(reverse[0], xhosa[0])
 
 
+@pytest.mark.slow
 def test_seeds_give_different_adapters_with_the_same_head_and_initialization(zulu, tmp_path):
     arguments, _, first = zulu
     events, packages = run(arguments, tmp_path / "run", seeds=(1, 2))

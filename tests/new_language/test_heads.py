@@ -46,6 +46,7 @@ def test_a_head_is_trained_once_and_reproducibly(zulu, tmp_path, monkeypatch):
     assert equal(packages[0], package)
 
 
+@pytest.mark.slow
 def test_a_damaged_head_is_trained_again(zulu, tmp_path, monkeypatch):
     arguments, events, _ = zulu
     monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))
@@ -56,6 +57,7 @@ def test_a_damaged_head_is_trained_again(zulu, tmp_path, monkeypatch):
     assert not of(HeadTrained, again)[0].known
 
 
+@pytest.mark.slow
 def test_a_changed_bit_in_a_cached_head_is_noticed(zulu, tmp_path, monkeypatch):
     arguments, events, package = zulu
     monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))
@@ -70,6 +72,7 @@ def test_a_changed_bit_in_a_cached_head_is_noticed(zulu, tmp_path, monkeypatch):
     assert equal(packages[0], package)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_stops_no_training(zulu, tmp_path, monkeypatch):
     arguments, _, package = zulu
     (tmp_path / "file").write_text("")

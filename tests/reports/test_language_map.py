@@ -38,6 +38,7 @@ def test_the_map_of_the_most_tasks_fits_80_columns(monkeypatch):
     assert re.search(r"(?m)^12  \S+: data in \d+ languages, \d+ with an adapter$", result.stdout)
 
 
+@pytest.mark.slow
 def test_on_a_narrow_terminal_many_tasks_are_listed_by_number(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     tasks = [name for name, task in library.tasks().items() if task.evaluation]

@@ -420,6 +420,7 @@ def two_sources(pairs, write_pairs) -> Path:
     return pairs
 
 
+@pytest.mark.slow
 def test_several_sources_train_through_their_own_adapters_and_are_validated_in_each(tiny_model, two_sources, tmp_path):
     settings = ("epochs=25", "dropout=0", "attention_dropout=0")
     job = Job(tiny_model, two_sources, tmp_path / "run", *settings, lang="en,de")
@@ -471,6 +472,7 @@ def test_a_batch_of_several_languages_has_the_gradient_of_each_row_through_its_o
         assert torch.allclose(mixed[name], item.grad, atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_a_training_in_several_languages_goes_on_to_the_same_bits(tiny_model, two_sources, tmp_path):
     settings = ("sampling_alpha=0.3", "freeze=none")
     whole = Job(tiny_model, two_sources, tmp_path / "whole", *settings, lang="en,de")

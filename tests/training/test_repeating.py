@@ -38,6 +38,7 @@ def test_the_plan_differs_in_the_change_alone_and_each_origin_is_shown(short):
     assert ["language", "en_XX", "--from-run"] in lines
 
 
+@pytest.mark.slow
 def test_a_repeated_run_is_a_run_of_its_own_and_without_a_change_its_weights_are_the_same(short):
     folder, _ = short
     again = xmodctl.finetune(from_run=folder, out="again")

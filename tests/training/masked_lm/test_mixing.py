@@ -37,6 +37,7 @@ def test_the_search_finds_the_lowest_point_of_a_bowl(best):
     assert len(losses) < 66  # all there are
 
 
+@pytest.mark.slow
 def test_a_found_mixture_is_a_package_that_says_how_it_was_found(tiny_model, text, trained, tmp_path):
     words = ("adapters", "mix", "xh=mix", "--text", text, "--model", tiny_model, "--out", tmp_path / "xh", "--json")
     result = run(*words)
