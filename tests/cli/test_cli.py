@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import finetune, refused, run
+from scored import make_run, score
 from typer.main import get_command
 
 from xmodctl.cli.app import app
@@ -319,6 +320,17 @@ def test_runs_are_listed(trained):
     output = json.loads(run("runs", folder.parent, "--json").stdout)
     assert [(item["run"], item["state"], item["finished_seeds"]) for item in output] == [(str(folder), "finished", [1])]
     assert "no runs under" in run("runs", folder / "predictions").stderr
+
+
+def test_runs_with_long_names_have_a_line_each_in_80_columns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    for length in (10, 26, 33, 42, 46):
+        made = make_run(tmp_path / "runs" / ("x" * length))
+        score(made, "en", [("neutral", "neutral")])
+        lines = run("runs").stdout.splitlines()
+        assert max(map(len, lines)) <= 80, lines
+        assert sum(f"runs/{'x' * length} " in f"{line} " for line in lines) == 1, lines
 
 
 def test_doctor_looks_at_the_machine_and_the_presets(tiny_model):

@@ -101,7 +101,9 @@ def list_(
     columns = ("run", "state", "task", "trained in", "model", *numbers, "created")
     sheet = display.sheet(columns, rows, right=numbers)
     brief = sheet.without("seeds", "scored", "model")
-    display.show(replace(sheet, narrower=(sheet.without("scored"), brief, brief.without("task", "trained in"))))
+    scores = brief.without("task", "trained in")
+    narrower = (sheet.without("scored"), brief, scores, scores.without("size"), scores.without("size", "created"))
+    display.show(replace(sheet, narrower=narrower))
 
 
 @runs.command("show")
