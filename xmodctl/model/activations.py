@@ -13,7 +13,7 @@ from xmodctl.model.modules import RoutedModel, routed
 from xmodctl.model.precision import Precision, autocast
 from xmodctl.model.storing import store_narrow
 
-LANGUAGE, PIECES = "en_XX", 16
+LANGUAGE, PIECES = "counted", 16
 """The adapter and the size of the vocabulary of the model whose activations are counted; neither matters."""
 
 
