@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -296,8 +297,9 @@ def _read_text(folder: Path) -> object:
 
 
 def _write_addition(folder: Path) -> None:
-    _write_text(folder)
     build_tiny_model(folder / "model")
+    draw, words = random.Random(0), ("the", "a", "cat", "dog", "sleeps", "runs", "red", "blue")  # that the model knows
+    (folder / "text.txt").write_text("".join(" ".join(draw.choices(words, k=16)) + "\n" for _ in range(400)))
     command(
         "add-language", "zu", "--text", folder / "text.txt", "--model", folder / "model", "--out", folder / "runs/zu",
         "--recipe", "add-language-mini", "--set", "epochs=1", "--set", "max_length=32", "--init-from", "sw_KE",
