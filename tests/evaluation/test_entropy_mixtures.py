@@ -6,6 +6,7 @@ import pytest
 from command_line import refused, run
 
 from xmodctl.evaluation.results import read_rows
+from xmodctl.training.masked_lm.ranking import IDENTITY
 
 
 def test_the_mixture_with_the_lowest_entropy_is_scored_and_stamped_as_transductive(trained):
@@ -43,6 +44,12 @@ def test_the_entropy_does_not_depend_on_gold_answers(trained, tmp_path):
         assert result.exit_code == 0, result.output
         adapters.append([row["adapter"] for row in json.loads(result.stdout)["rows"] if row["language"] == "sw"])
     assert adapters[0] == adapters[1]
+
+
+def test_a_model_with_identities_only_has_nothing_to_mix(trained, monkeypatch):
+    monkeypatch.setattr("xmodctl.training.masked_lm.mixing.candidate_adapters", lambda model: [IDENTITY])
+    message = refused(run("eval-transfer", "--run", trained[0], "--langs", "sw=mix", "--mix-by", "entropy"))
+    assert "has no trained adapters to mix; add some with --adapter DIR" in message
 
 
 def test_entropy_and_text_exclude_each_other_and_other_ways_are_refused(trained):

@@ -21,8 +21,8 @@ from xmodctl.evaluation.sweep_model import SweepModel
 from xmodctl.evaluation.targets import evaluation_targets
 from xmodctl.kinds import KINDS
 from xmodctl.languages import Target
-from xmodctl.training.masked_lm.mixing import MIXED, find_weights
-from xmodctl.training.masked_lm.ranking import IDENTITY, candidate_adapters
+from xmodctl.training.masked_lm.mixing import MIXED, adapters_to_mix, find_weights
+from xmodctl.training.masked_lm.ranking import IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +93,7 @@ class EntropySearch:
             trained.put_adapter(BY_ENTROPY, mixture.fold(trained, BY_ENTROPY))
             return entropy_through(BY_ENTROPY)
 
-        candidates = dict.fromkeys([*candidate_adapters(trained), *(package.language for package in usable)])
+        candidates = adapters_to_mix(trained, usable)
         ways = {NONE if name == IDENTITY else name: None if name == IDENTITY else name for name in candidates}
         alone = {name: entropy_through(adapter) for name, adapter in ways.items()}
         names = sorted(alone, key=lambda name: alone[name])[:MIXED]

@@ -72,9 +72,9 @@ def find_mixture(
     for package in usable:
         attach(model, package)
     pad_id = int(tokenizer.pad_token_id)
-    candidates = dict.fromkeys([*candidate_adapters(model), *(package.language for package in usable)])
+    candidates = adapters_to_mix(model, usable)
     precision = resolve_precision("auto")
-    ranked = rank_adapters(model, list(candidates), text.training, text.masker, precision=precision, pad_id=pad_id)
+    ranked = rank_adapters(model, candidates, text.training, text.masker, precision=precision, pad_id=pad_id)
     names = [NONE if each.adapter == IDENTITY else each.adapter for each in ranked[:MIXED]]
     units = np.arange(0, len(text.training), max(1, len(text.training) // SEQUENCES))[:SEQUENCES]
 
@@ -91,6 +91,21 @@ def find_mixture(
     )  # fmt: skip
     listen(MixtureFound(language, mixture.language, weights.loss, ranked[0].adapter, weights.first_alone))
     return mixture
+
+
+def adapters_to_mix(model: "Xmod", packages: Sequence[Package]) -> list[str]:
+    """Return the candidates of a mixture: the adapters of the model, all identities as one, and those of packages.
+
+    Raises:
+        UserError: All are identities.
+    """
+    candidates = list(dict.fromkeys([*candidate_adapters(model), *(package.language for package in packages)]))
+    if candidates == [IDENTITY]:
+        raise UserError(
+            f"{model.source.name} has no trained adapters to mix; add some with --adapter DIR, or train one with "
+            "`xmodctl add-language LANG --text FILE`"
+        )
+    return candidates
 
 
 @dataclass(frozen=True)
