@@ -91,6 +91,10 @@ class Encoded:
             choices=parts[0].choices,
         )
 
+    def evenly_spaced(self, count: int) -> NDArray[np.int64]:
+        """Return the numbers of at most `count` units, evenly spaced from the first one on."""
+        return np.arange(0, len(self), max(1, len(self) // count))[:count]
+
     def __len__(self) -> int:
         """Return the number of units."""
         return len(self.first) - 1

@@ -7,10 +7,7 @@ on the texts of the test rows, so that scores are transductive.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from xmodctl.adapters.mixtures import BY_ENTROPY, NONE, Mixture
 from xmodctl.core.errors import UserError
@@ -43,8 +40,7 @@ class EntropySearch:
         run: The run that is scored; its first finished seed predicts.
         source: Its base model.
         packages: Packages whose adapters take part, too.
-        folder: Local data; None is the Hub.
-        data: Reads the rows.
+        data: Reads the rows that are scored.
         precision: auto, fp32, tf32, bf16, or fp16.
         listen: Called with each event.
 
@@ -55,7 +51,6 @@ class EntropySearch:
     run: "Run"
     source: "Source"
     packages: "Sequence[Package]"
-    folder: Path | None
     data: SweepData
     precision: str
     listen: Listener
@@ -80,7 +75,7 @@ class EntropySearch:
         self.listen(ModelLoading(self.run.plan.model))
         self.data.start([target], ())
         encoded = self.data.encode(kind, self.data.load(target), self.run.plan, model.tokenizers, {None})[None]
-        units = np.arange(0, len(encoded), max(1, len(encoded) // UNITS))[:UNITS]
+        units = encoded.evenly_spaced(UNITS)
         seed = self.run.finished_seeds[0]
         trained = model.load(seed, target).model
 
@@ -114,6 +109,6 @@ class EntropySearch:
         sources = self.run.plan.source_languages
         selection = ",".join([f"{language}={sources[0]}", *(f"-{adapter}" for adapter in sources)])
         (target,) = evaluation_targets(
-            self.run, self.source, selection, self.folder, self.data.split, lambda _: None, packages=packages
+            self.run, self.source, selection, self.data.folder, self.data.split, lambda _: None, packages=packages
         ).targets
         return target

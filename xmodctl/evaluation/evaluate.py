@@ -131,7 +131,7 @@ def _mixed(
     find = finder(request.mix_files, source, packages, listen)
     if request.mix_by == BY_ENTROPY:
         data = SweepData(run.plan.task, None, as_split(request.split), folder, request.limit)
-        find = EntropySearch(run, source, packages, folder, data, request.precision, listen).find
+        find = EntropySearch(run, source, packages, data, request.precision, listen).find
     selection, mixtures = with_mixtures(request.selection, source, packages, listen, find=find, stored=stored)
     return selection, (*packages, *mixtures)
 

@@ -1,5 +1,7 @@
 """The entropy of predictions: how undecided a model is, without gold answers."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 
@@ -12,6 +14,11 @@ def entropy(logits: np.ndarray) -> np.ndarray:
     # log(sum) - mean(logit): no logarithm of a probability that is 0
     result: np.ndarray = np.log(total) - (powers * table).sum(axis=-1) / total
     return result
+
+
+def mean_entropies(tables: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the mean entropy of each table's distributions, shape (tables,); 0 where a table is empty."""
+    return np.array([entropy(table).mean() if table.size else 0.0 for table in tables])
 
 
 def binary_entropy(logits: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import RowError
 from xmodctl.kinds.breakdown import Confusion, SeedPredictions, Subset, Texts, all_predictions, count_confusion
 from xmodctl.kinds.ensembling import MEAN_PROBABILITY, mean_scores
-from xmodctl.kinds.entropy import entropy
+from xmodctl.kinds.entropy import mean_entropies
 from xmodctl.kinds.inputs import InputRow, joined_texts, name_in_row
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import Labels
@@ -102,7 +102,7 @@ class MultipleChoice(Kind):
 
     def entropy(self, logits: Sequence[np.ndarray], encoded: "Encoded", units: np.ndarray) -> np.ndarray:
         """Return the entropy over the choices of each row."""
-        return np.array([entropy(scores) for scores in logits])
+        return mean_entropies(logits)
 
     def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[int, tuple[float, ...]]:
         """Return the choice with the highest mean probability, and the means."""

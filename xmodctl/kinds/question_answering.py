@@ -10,7 +10,7 @@ from xmodctl.kinds.answers import Rules
 from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
 from xmodctl.kinds.contexts import Context, Ints
 from xmodctl.kinds.ensembling import vote
-from xmodctl.kinds.entropy import entropy
+from xmodctl.kinds.entropy import mean_entropies
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.questions import QuestionReader
@@ -141,12 +141,10 @@ class QuestionAnswering(Kind):
 
     def entropy(self, logits: Sequence[np.ndarray], encoded: "Encoded", units: np.ndarray) -> np.ndarray:
         """Return the mean entropy of where answers begin and end among the tokens of each unit's context."""
-        means = []
-        for unit, values in zip(units, logits, strict=True):
-            starts = encoded.offsets["start"][unit]
-            table = values[: len(starts)][starts >= 0]
-            means.append(entropy(table.T).mean() if len(table) else 0.0)
-        return np.array(means)
+        starts = (encoded.offsets["start"][unit] for unit in units)
+        return mean_entropies(
+            values[: len(places)][places >= 0].T for places, values in zip(starts, logits, strict=True)
+        )
 
     def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[str, tuple[float, ...]]:
         """Return the answer with the highest sum of probabilities, and its mean probability."""

@@ -9,7 +9,7 @@ import numpy as np
 from xmodctl.kinds.annotations import is_spans, types_of_spans, word_offsets
 from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
 from xmodctl.kinds.ensembling import vote
-from xmodctl.kinds.entropy import entropy
+from xmodctl.kinds.entropy import mean_entropies
 from xmodctl.kinds.inputs import InputRow, name_in_row
 from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import sorted_labels
@@ -180,11 +180,8 @@ class TokenClassification(Kind):
 
     def entropy(self, logits: Sequence[np.ndarray], encoded: "Encoded", units: np.ndarray) -> np.ndarray:
         """Return the mean entropy over the tags of each unit's words; 0 without words."""
-        means = []
-        for unit, values in zip(units, logits, strict=True):
-            table = values[encoded.offsets["word"][unit] >= 0]
-            means.append(entropy(table).mean() if len(table) else 0.0)
-        return np.array(means)
+        words = encoded.offsets["word"]
+        return mean_entropies(values[words[unit] >= 0] for unit, values in zip(units, logits, strict=True))
 
     def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[list[str], tuple[float, ...]]:
         """Return the tag of each word that has the highest mean probability, and the means."""

@@ -1,9 +1,10 @@
 """From run folders to a study: what is shown, what is not, and why."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.arguments import ERRORS
@@ -22,6 +23,8 @@ from xmodctl.reports.notes import Notes, listed
 from xmodctl.reports.parallel_errors import ParallelErrors
 from xmodctl.reports.study import Study, StudyRun
 from xmodctl.run.run import Run
+
+T = TypeVar("T")
 
 
 def gather(
@@ -47,31 +50,19 @@ def gather(
         UserError: No run can be shown, or the runs have different tasks.
     """
     notes = Notes()
-    scored: list[tuple[Run, list[Row]]] = []
-    skipped: list[UserError] = []
-    for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values():
-        try:
-            run = Run.read(folder)
-            scored.append((run, scored_rows(run, split, notes)))
-        except UserError as problem:
-            skipped.append(problem)
-    if not scored:
-        raise skipped[0]
-    _check_same_task([run for run, _ in scored])
-    names = unique_names([run.folder.resolve() for run, _ in scored])
-    sets = by_data_set(*(rows for _, rows in scored))
+    scored, skips = _read_all(folders, lambda run: scored_rows(run, split, notes))
+    sets = by_data_set(*(rows for _, _, rows in scored))
     if len(sets) > 1:
         others = "; ".join(f"{each.name} ({listed(each.languages)})" for each in sets[1:])
         notes.add(f"the scores above are on {sets[0].name}; scores on other data are shown separately: {others}")
     studies: list[Study] = []
     for each in sets:
         set_notes = Notes() if studies else notes
-        named = zip(names, scored, each.rows, strict=True)
-        runs = [(name, run, rows) for name, (run, _), rows in named if rows]
+        named = zip(scored, each.rows, strict=True)
+        runs = [(name, run, rows) for (name, run, _), rows in named if rows]
         place = Path(data) if data is not None else None
         data_set = each.name if len(sets) > 1 else ""
         studies.append(_study(runs, split, data_set, place, mistakes, set_notes, details=details))
-    skips = tuple(str(problem) for problem in skipped)
     return replace(studies[0], skipped=skips, others=tuple(studies[1:]))
 
 
@@ -88,24 +79,12 @@ def gather_curves(folders: Sequence[str | Path], *, split: str = "test") -> Stud
     Raises:
         UserError: No run can be read, a log is damaged in all of them, or the runs have different tasks.
     """
-    read: list[tuple[Run, tuple[TrainingCurve, ...]]] = []
-    skipped: list[UserError] = []
-    for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values():
-        try:
-            run = Run.read(folder)
-            curves = (read_curve(run.seed_folder(seed) / "metrics.jsonl", seed) for seed in run.seeds)
-            read.append((run, tuple(curve for curve in curves if curve)))
-        except UserError as problem:
-            skipped.append(problem)
-    if not read:
-        raise skipped[0]
-    _check_same_task([run for run, _ in read])
-    task = read[0][0].plan.task
-    names = unique_names([run.folder.resolve() for run, _ in read])
+    read, skips = _read_all(folders, _whole_curves)
+    task = read[0][1].plan.task
     runs = []
-    for name, (run, seeds) in zip(names, read, strict=True):
+    for name, run, curves in read:
         empty = Report(name, task.name, task.headline, split, run.plan.source_languages, tuple(run.seeds), None, ())
-        runs.append(StudyRun(name, run, empty, empty, (), curves=seeds))
+        runs.append(StudyRun(name, run, empty, empty, (), curves=curves))
     return Study(
         task=task,
         split=split,
@@ -114,10 +93,46 @@ def gather_curves(folders: Sequence[str | Path], *, split: str = "test") -> Stud
         comparison=None,
         languages=(),
         notes=(),
-        skipped=tuple(map(str, skipped)),
+        skipped=skips,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         plot="curves",
     )
+
+
+def _read_all(
+    folders: Sequence[str | Path], read: Callable[[Run], T]
+) -> tuple[list[tuple[str, Run, T]], tuple[str, ...]]:
+    """Read something from each run, and return it with the run and its name, and why other runs are skipped.
+
+    Raises:
+        UserError: No run can be read, or the runs have different tasks.
+    """
+    parts: list[tuple[Run, T]] = []
+    skipped: list[UserError] = []
+    for folder in {Path(folder).resolve(): Path(folder) for folder in folders}.values():
+        try:
+            run = Run.read(folder)
+            parts.append((run, read(run)))
+        except UserError as problem:
+            skipped.append(problem)
+    if not parts:
+        raise skipped[0]
+    _check_same_task([run for run, _ in parts])
+    names = unique_names([run.folder.resolve() for run, _ in parts])
+    return [(name, *part) for name, part in zip(names, parts, strict=True)], tuple(map(str, skipped))
+
+
+def _whole_curves(run: Run) -> tuple[TrainingCurve, ...]:
+    """Return the training curves of a run's seeds, as far as there is a record.
+
+    Raises:
+        UserError: A log is damaged.
+    """
+    return tuple(curve for seed in run.seeds if (curve := _curve(run, seed)))
+
+
+def _curve(run: Run, seed: int) -> TrainingCurve | None:
+    return read_curve(run.seed_folder(seed) / "metrics.jsonl", seed)
 
 
 def _study(
@@ -262,7 +277,7 @@ def _curves(run: StudyRun, notes: Notes) -> tuple[TrainingCurve, ...]:
     curves = []
     for seed in run.run.seeds:
         try:
-            curves.append(read_curve(run.run.seed_folder(seed) / "metrics.jsonl", seed))
+            curves.append(_curve(run.run, seed))
         except UserError as problem:
             notes.add(f"the training curve of {run.name}, seed {seed}, is not shown: {problem}")
     return tuple(curve for curve in curves if curve)

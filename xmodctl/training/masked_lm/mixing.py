@@ -7,8 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from xmodctl.adapters.attaching import attach
 from xmodctl.adapters.mixtures import BY_TEXT, NONE, Mixture, with_mixtures
 from xmodctl.adapters.packages import Package, write_package
@@ -76,7 +74,7 @@ def find_mixture(
     precision = resolve_precision("auto")
     ranked = rank_adapters(model, candidates, text.training, text.masker, precision=precision, pad_id=pad_id)
     names = [NONE if each.adapter == IDENTITY else each.adapter for each in ranked[:MIXED]]
-    units = np.arange(0, len(text.training), max(1, len(text.training) // SEQUENCES))[:SEQUENCES]
+    units = text.training.evenly_spaced(SEQUENCES)
 
     def loss_of(mixture: Mixture) -> float:
         model.put_adapter(BY_TEXT, mixture.fold(model, BY_TEXT))

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from xmodctl.core.encoded import Encoded
 from xmodctl.model.precision import Precision
 from xmodctl.training.masked_lm.held_out import measure_held_out
@@ -70,9 +68,8 @@ def rank_adapters(
     """
 
     def score(adapter: str, count: int) -> Candidate:
-        stride = max(1, len(text) // count)
-        units = np.arange(0, len(text), stride)[:count]
         use_adapter(model, adapter)
+        units = text.evenly_spaced(count)
         measured = measure_held_out(model, text, masker, precision=precision, pad_id=pad_id, units=units)
         return Candidate(adapter, measured.loss, int(measured.tokens.sum()))
 
