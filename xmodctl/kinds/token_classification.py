@@ -53,7 +53,7 @@ class TokenClassification(Kind):
     gold_column = "tags"
     has_entropy = True
     ensemble_rule = (
-        "for each word, the tag with the highest mean probability; only that of a model's own tag is stored, and the "
+        "the tag with the highest mean probability for each word; only that of a model's own tag is stored, and the "
         "rest is divided evenly between the other tags"
     )
     parts_caption = "Entity F1 by type, in percent"
