@@ -7,8 +7,10 @@ from scored import labels, make_run, score
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
+from xmodctl.core.files import sha256_of
 from xmodctl.evaluation.compare import compare_controls, compare_runs, rows_of
 from xmodctl.evaluation.results import read_rows
+from xmodctl.run.plan import AveragedModels, AverageMember
 
 RESAMPLES = 1000
 
@@ -158,6 +160,51 @@ def test_a_run_of_one_seed_is_compared_with_one_of_several(two_runs):
     comparison = compare(first, second)
     assert [side.seeds for side in comparison.sides] == [(1,), (1, 2, 3)]
     assert "A has one seed: the variance between seeds is taken from the others" in comparison.notes
+
+
+@pytest.fixture
+def averaged(tmp_path):
+    """Return a run of three models of different quality, and one whose weights are their mean."""
+    members, mean = make_run(tmp_path / "members"), make_run(tmp_path / "mean")
+    averaged = []
+    for seed, share in enumerate((0.5, 0.6, 0.7), 1):
+        score(members, "de", labels(right(share, 1000)), seed=seed)
+        members.delta(seed).parent.mkdir(parents=True, exist_ok=True)
+        members.delta(seed).write_bytes(bytes([seed]))
+        averaged.append(AverageMember("a folder that moved", seed, sha256_of(members.delta(seed))))
+    score(mean, "de", labels(right(0.65, 1000)))
+    return members, replace(mean, plan=replace(mean.plan, average=AveragedModels(tuple(averaged), head_seed=1)))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_average_is_compared_with_its_members_as_these_models(averaged, order):
+    comparison = compare(*(averaged[number] for number in order))
+    (difference,) = comparison.differences
+    of_rows = right(0.65, 1000) - np.mean([right(share, 1000) for share in (0.5, 0.6, 0.7)], axis=0)
+    sign = 1 if order == (0, 1) else -1
+    assert difference.value == pytest.approx(100 * sign * of_rows.mean())
+    half = 1.96 * 100 * of_rows.std() / np.sqrt(1000)
+    assert difference.ci == pytest.approx((difference.value - half, difference.value + half), abs=0.2)
+    assert "without the variance between trainings" in comparison.notes[0]
+    assert not any("seeds" in note for note in comparison.notes)
+    assert "Student" not in comparison.ci_method
+
+
+def test_an_average_of_other_models_is_compared_as_a_way_to_train(averaged):
+    members, mean = averaged
+    members.delta(2).write_bytes(b"trained again")
+    comparison = compare(members, mean)
+    assert comparison.differences[0].ci[0] < -10
+    assert "B has one seed: the variance between seeds is taken from the others" in comparison.notes
+    assert "Student" in comparison.ci_method
+
+
+def test_a_third_run_beside_an_average_and_its_members_is_compared_as_a_way_to_train(averaged, tmp_path):
+    other = make_run(tmp_path / "other")
+    score(other, "de", labels(right(0.65, 1000)))
+    mean_difference, other_difference = compare(*averaged, other).differences
+    assert mean_difference.value == other_difference.value
+    assert mean_difference.ci[0] > other_difference.ci[0] + 10
 
 
 def test_two_seeds_are_said_to_be_few(two_runs):

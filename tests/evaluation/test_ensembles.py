@@ -99,3 +99,13 @@ def test_what_is_no_ensemble_is_refused(tmp_path: Path):
         ensemble(pairs)
     assert "add --ensemble" in refused(run("score", "--run", made.folder, "--with", made.folder))
     assert "give one of them" in refused(run("score", "--run", made.folder, "--ensemble", "--update"))
+
+
+def test_an_ensemble_of_numbers_has_the_interval_of_a_correlation(tmp_path: Path):
+    made = make_run(tmp_path / "r", library.task("regression"))
+    gold = [float(number) for number in range(12)]
+    for seed, turned in ((1, 1.0), (2, -1.0)):
+        score(made, "en", [(number, 20 + number + turned * (number % 3)) for number in gold], seed=seed)
+    (result,) = ensemble(made).scores
+    assert result.members < result.ensemble == pytest.approx(100.0)
+    assert result.ci_low > 0

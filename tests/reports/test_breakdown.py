@@ -71,8 +71,8 @@ def test_answers_fall_into_quarters_of_their_length_and_those_without_one_stand_
     assert TASKS["question-answering"].metric_rules == "squad2"
     parts = [(part.name, part.n, part.value) for part in kind.parts(task, scored)]
     # `a` is an article: nothing is left of it, and it counts as no answer, as SQuAD 2.0's script has it.
-    assert parts == [("shortest", 1, 100.0), ("short", 1, 0.0), ("long", 1, 100.0), ("longest", 1, 100.0),
-                     ("no answer", 1, 0.0)]  # fmt: skip
+    assert parts == [("shortest answers", 1, 100.0), ("short answers", 1, 0.0), ("long answers", 1, 100.0),
+                     ("longest answers", 1, 100.0), ("no answer", 1, 0.0)]  # fmt: skip
     assert kind.wrongness(task, scored[0]) == pytest.approx([0, 0.5, 0, 0, 0.5])
 
 

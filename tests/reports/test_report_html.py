@@ -248,7 +248,7 @@ def test_a_single_control_is_shown(control, tmp_path):
 def test_every_kind_has_a_page(kind, tmp_path):
     run = scored_run(tmp_path, kind=kind)
     page = Page(render(gather([run.folder])))
-    names = {"token-classification": "PER", "question-answering": "shortest", "multiple-choice": "choice 2"}
+    names = {"token-classification": "PER", "question-answering": "shortest answers", "multiple-choice": "choice 2"}
     assert names[kind] in page.text
 
 

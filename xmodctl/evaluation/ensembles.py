@@ -135,8 +135,9 @@ def _scores_of(models: Sequence[tuple[Run, Row]]) -> tuple[Scores, Scores, int]:
     )
     observed = np.array([table.metrics(task)[task.headline] for table in tables])
     examples = {stream: len(tables[0].counts)}
-    members = Scores((0,), observed[:-1].mean(keepdims=True), drawn[:, :-1].mean(axis=1, keepdims=True), examples)
-    return members, Scores((0,), observed[-1:], drawn[:, -1:], examples), len(models)
+    is_correlation = kind.headlines[task.headline].is_correlation
+    members = Scores(tuple(range(len(models))), observed[:-1], drawn[:, :-1], examples, is_correlation)
+    return members.as_one(), Scores((0,), observed[-1:], drawn[:, -1:], examples, is_correlation), len(models)
 
 
 def _combined(models: Sequence[tuple[Run, Row]]) -> list[Predicted]:

@@ -146,8 +146,8 @@ def resampled(measurements: Sequence[Measurement], *, seed: int, resamples: int)
     return [scores[number] for number in range(len(measurements))]
 
 
-def method(measurements: Sequence[Measurement], *, seed: int, resamples: int) -> str:
-    """Describe how intervals over several measurements are computed."""
+def method(measurements: Sequence[Measurement], *, seed: int, resamples: int, of_seeds: bool = True) -> str:
+    """Describe how intervals over several measurements are computed, with the variance between seeds or without."""
     means = CORRELATIONS if measurements[0].is_correlation else MEANS_AND_DIFFERENCES
     text = f"{means} {by_resamples(resamples, seed)}"
     streams = {measurement.language: measurement.stream for measurement in measurements}
@@ -158,7 +158,7 @@ def method(measurements: Sequence[Measurement], *, seed: int, resamples: int) ->
         text += "; examples drawn separately in each language, because the task is not parallel"
     elif len(streams) > 1:
         text += f"; examples drawn by id in {groups} groups of languages, because their ids differ"
-    return text + over_seeds(max(len(measurement.seeds) for measurement in measurements))
+    return text + over_seeds(max(len(measurement.seeds) for measurement in measurements) if of_seeds else 1)
 
 
 def over_seeds(count: int) -> str:

@@ -8,6 +8,7 @@ from xmodctl.evaluation.comparison import Comparison, Difference, Side
 from xmodctl.evaluation.measurements import Measurement, coverage_notes, method, resampled
 from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.kinds import KINDS
+from xmodctl.run.averaging import is_average_of
 from xmodctl.statistics.intervals import contrast
 from xmodctl.statistics.resampling import Scores
 from xmodctl.statistics.significance import holm, mcnemar
@@ -60,6 +61,11 @@ class Pair:
         """Whether two runs differ only in their seeds (and in where their data lies)."""
         return not self.is_within_run and self.first.run.follows_the_plan_of(self.second.run)
 
+    def is_average_of_members(self) -> bool:
+        """Whether the weights of one side are the mean of those of the other, and perhaps of further models."""
+        sides = (self.first, self.second)
+        return any(is_average_of(a.run, b.run, b.seeds) for a, b in (sides, sides[::-1]))
+
     def mcnemar_p(self) -> float | None:
         """Return McNemar's p-value if scores are shares of right examples and each side has one seed."""
         task = self.first.task
@@ -110,14 +116,21 @@ def compare_pairs(
     measurements = list({id(each): each for pair in pairs for each in (pair.first, pair.second)}.values())
     drawn = resampled(measurements, seed=seed, resamples=resamples)
     scores = dict(zip(map(id, measurements), drawn, strict=True))
+    by_labels = {labels: [pair for pair in pairs if (pair.of, pair.against) == labels]
+                 for labels in dict.fromkeys((pair.of, pair.against) for pair in pairs)}  # fmt: skip
+    averages = [labels for labels, chosen in by_labels.items() if all(pair.is_average_of_members() for pair in chosen)]
+    notes = [*notes, *map(_average_note, averages)]
+    trained = {label for labels in by_labels if labels not in averages for label in labels}
     vectors = [each.run.plan.vectors for each in measurements]
     if any(each is None or each.run for each in vectors):  # else nothing was trained
-        notes = [*notes, *_seed_notes(sides)]
-    notes = [*notes, *coverage_notes(drawn)]
+        notes += _seed_notes([side for side in sides if side.label in trained])
+    if trained:
+        notes += coverage_notes(drawn)
     differences: list[Difference] = []
-    for labels in dict.fromkeys((pair.of, pair.against) for pair in pairs):
-        chosen = [pair for pair in pairs if (pair.of, pair.against) == labels]
+    for labels, chosen in by_labels.items():
         both = [(scores[id(pair.first)], scores[id(pair.second)]) for pair in chosen]
+        if labels in averages:
+            both = [(first.as_one(), second.as_one()) for first, second in both]
         differences += [pair.test(*two) for pair, two in zip(chosen, both, strict=True)]
         if len({(first.seeds, second.seeds) for first, second in both}) > 1:
             notes.append(
@@ -138,7 +151,7 @@ def compare_pairs(
         differences=tuple(
             replace(difference, p_corrected=p) for difference, p in zip(differences, corrected, strict=True)
         ),
-        ci_method=f"{method(measurements, seed=seed, resamples=resamples)}; p by {tests}, "
+        ci_method=f"{method(measurements, seed=seed, resamples=resamples, of_seeds=bool(trained))}; p by {tests}, "
         f"corrected for {len(differences)} tests by Holm",
         notes=tuple(notes),
     )
@@ -156,6 +169,14 @@ def _mean_difference(pairs: Sequence[Pair], first: Scores, second: Scores) -> Di
         p=difference.p_value(),
         test=INVERTED,
         one_plan=pairs[0].has_one_plan,
+    )
+
+
+def _average_note(labels: tuple[str, str]) -> str:
+    of, against = labels
+    return (
+        f"the weights of one of {against} and {of} are the mean of those of the other: the comparison is about these "
+        "models, without the variance between trainings"
     )
 
 

@@ -35,7 +35,7 @@ SHOWN = 20
 EXCERPT = 160
 """Characters of a context that a report shows on each side of an answer."""
 
-QUARTERS = ("shortest", "short", "long", "longest")
+QUARTERS = ("shortest answers", "short answers", "long answers", "longest answers")
 """The parts that answers fall into by their length."""
 
 

@@ -10,6 +10,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,20 @@ def average(request: AverageRequest) -> Run:
         run = replace(run, state="finished")
         run.write()
     return run
+
+
+def is_average_of(run: Run, other: Run, seeds: Sequence[int]) -> bool:
+    """Return whether the weights of a run are the mean of those of another run's seeds, and perhaps of more models."""
+    if run.plan.average is None:
+        return False
+    averaged = {member.delta_sha256 for member in run.plan.average.members}
+    paths = [other.delta(seed) for seed in seeds]
+    return all(path.exists() and _sha256(path, path.stat().st_mtime_ns) in averaged for path in paths)
+
+
+@lru_cache
+def _sha256(path: Path, changed: int) -> str:  # noqa: ARG001 (part of the key: a comparison asks for each language)
+    return sha256_of(path)
 
 
 def averaging(run: Run) -> str:

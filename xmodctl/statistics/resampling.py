@@ -5,7 +5,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -167,6 +167,11 @@ class Scores:
         observed = np.mean([scores.observed for scores in several], axis=0)
         examples = {stream: count for scores in several for stream, count in scores.examples.items()}
         return cls(several[0].seeds, observed, drawn / len(several), examples, several[0].is_correlation)
+
+    def as_one(self) -> Self:
+        """Return the mean over seeds as the score of one model: of these seeds, not of others that could be trained."""
+        observed, drawn = self.observed.mean(keepdims=True), self.drawn.mean(axis=1, keepdims=True)
+        return replace(self, seeds=self.seeds[:1], observed=observed, drawn=drawn)
 
     @property
     def value(self) -> float:
