@@ -131,14 +131,7 @@ def compare_pairs(
         both = [(scores[id(pair.first)], scores[id(pair.second)]) for pair in chosen]
         if labels in averages:
             both = [(first.as_one(), second.as_one()) for first, second in both]
-        differences += [pair.test(*two) for pair, two in zip(chosen, both, strict=True)]
-        if len({(first.seeds, second.seeds) for first, second in both}) > 1:
-            notes.append(
-                f"{labels[0]} and {labels[1]} have no mean, because not every language has scores with the same seeds"
-            )
-        elif len(chosen) > 1:
-            first, second = (Scores.mean(side) for side in zip(*both, strict=True))
-            differences.append(_mean_difference(chosen, first, second))
+        differences += _tested(chosen, both, notes)
     corrected = holm([difference.p for difference in differences])
     task = measurements[0].task
     tests = " and ".join(dict.fromkeys(difference.test for difference in differences))
@@ -155,6 +148,18 @@ def compare_pairs(
         f"corrected for {len(differences)} tests by Holm",
         notes=tuple(notes),
     )
+
+
+def _tested(pairs: Sequence[Pair], scores: Sequence[tuple[Scores, Scores]], notes: list[str]) -> list[Difference]:
+    """Return the difference of each pair of two sides, and that of their means; a note says if there is none."""
+    differences = [pair.test(*both) for pair, both in zip(pairs, scores, strict=True)]
+    if len({(first.seeds, second.seeds) for first, second in scores}) > 1:
+        sides = f"{pairs[0].of} and {pairs[0].against}"
+        notes.append(f"{sides} have no mean, because not every language has scores with the same seeds")
+    elif len(pairs) > 1:
+        first, second = (Scores.mean(side) for side in zip(*scores, strict=True))
+        differences.append(_mean_difference(pairs, first, second))
+    return differences
 
 
 def _mean_difference(pairs: Sequence[Pair], first: Scores, second: Scores) -> Difference:
