@@ -3,15 +3,19 @@
 import json
 import math
 import os
+import shutil
 import signal
+from fractions import Fraction
 
 import pytest
 import torch
 from additions import addition, equal, held_out, of, run
 
 from tests.scarce import Scarcity
-from xmodctl import model
+from xmodctl import model, resume
 from xmodctl.adapters.attaching import attach
+from xmodctl.adapters.mixtures import Mixture
+from xmodctl.adapters.packages import write_package
 from xmodctl.adapters.vocabulary import EMBEDDINGS
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import (
@@ -19,6 +23,7 @@ from xmodctl.core.events import (
     AdaptersRanked,
     AdapterStarted,
     HeadTrained,
+    MixtureFound,
     Notice,
     StepTaken,
     VocabularyTrained,
@@ -28,6 +33,7 @@ from xmodctl.new_language.dry_run import plan_add_language
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.training import resumable
 from xmodctl.training.masked_lm.masked_training import MaskedTraining
+from xmodctl.training.masked_lm.mixing import mix
 
 
 def test_the_new_adapter_predicts_held_out_text_better_than_every_baseline(zulu):
@@ -206,6 +212,80 @@ def test_an_adapter_is_initialized_as_requested(tiny_model, write_text, tmp_path
     assert of(AdaptersRanked, events)[0].start == facts["start"] == start
     sources = {row["adapter"] for row in facts["held_out"] if row["what"] in ("source", "best existing")}
     assert set(start.split("+")) - {"identity", "random"} <= sources
+
+
+def test_an_adapter_starts_from_a_mixture_and_is_as_wide_as_its_parts(tiny_model, zulu, write_text, tmp_path):
+    arguments = addition(
+        tiny_model, {"xh": write_text("xh")}, head_text=zulu[0]["head_text"], init_from="xh=0.75*sw+0.25*zu",
+        adapters=zulu[2].folder, overrides={"epochs": 0.1, "learning_rate": 1e-9}, seeds="1,2",
+    )  # fmt: skip
+    _, (first, second) = run(arguments, tmp_path / "run")
+    assert first.facts["start"] == "3*sw_KE+1*zu_ZA"
+    assert first.width == 2 * zulu[2].width
+    for name, tensor in first.tensors().items():  # which hardly move at this learning rate
+        torch.testing.assert_close(tensor, second.tensors()[name], atol=1e-6, rtol=0)
+    assert {row["adapter"] for row in first.facts["held_out"] if row["what"] == "source"} >= {"zu_ZA"}
+
+    base = model.load(model.find(str(tiny_model)), "masked-lm", ["en_XX"])
+    attach(base, zulu[2])
+    attach(base, Mixture.of([("sw_KE", Fraction(3)), ("zu_ZA", Fraction(1))], [zulu[2]]))
+    attach(base, first)
+    batch, outputs = {"input_ids": torch.tensor([[0, 5, 6, 7, 2]])}, []
+    with torch.inference_mode():
+        for adapter in ("3*sw_KE+1*zu_ZA", "xh_ZA"):
+            base.use(adapter)
+            outputs.append(base.module(**batch).logits)
+    assert torch.allclose(*outputs, atol=1e-5)
+    assert first.facts["start_packages"][0]["sha256"] == zulu[2].sha256
+
+
+def test_a_found_mixture_is_stored_and_leaves_the_model_as_it_is(tiny_model, zulu, write_text, tmp_path):
+    texts, more = {"xh": write_text("xh")}, {"head_text": zulu[0]["head_text"], "overrides": {"epochs": 0.5}}
+    arguments = addition(tiny_model, texts, init_from="xh=mix", adapters=[zulu[2].folder], **more)
+    events, (package,) = run(arguments, tmp_path / "run")
+    (ranked,), (mixture,) = of(AdaptersRanked, events), of(MixtureFound, events)
+    assert "zu_ZA" in dict(ranked.losses)
+    assert package.facts["start"] == ranked.start == mixture.mixture
+    assert ranked.start.endswith("@text")
+    assert mixture.loss <= mixture.best_loss
+    _, (plain,) = run(addition(tiny_model, texts, **more), tmp_path / "plain")
+    assert package.facts["untouched"] == plain.facts["untouched"]
+    (tmp_path / "run/seed-1/xh_ZA/adapter.json").unlink()
+    events, (again,) = run(arguments, tmp_path / "run")
+    assert not of(MixtureFound, events), "the weights are read from the folder"
+    assert equal(package, again)
+
+
+def test_a_package_that_changed_since_the_folder_was_begun_is_refused(tiny_model, zulu, write_text, tmp_path):
+    started_from = tmp_path / "zu_ZA"
+    shutil.copytree(zulu[2].folder, started_from)
+    arguments = addition(
+        tiny_model, {"xh": write_text("xh")}, init_from="zu", adapters=started_from, overrides={"epochs": 0.1}
+    )
+    run(arguments, tmp_path / "run")
+    (tmp_path / "run/seed-1/xh_ZA/adapter.json").unlink()
+    shutil.rmtree(started_from)
+    base = model.find(str(tiny_model))
+    other = model.load(base, "none", ["en_XX"])
+    write_package(started_from, base, "zu_ZA", {
+        name.replace("sw_KE", "zu_ZA"): tensor.clone() for name, tensor in other.adapter("sw_KE").items()
+    }, {})  # fmt: skip
+    with pytest.raises(UserError, match=r"zu_ZA in .* is not the one that this folder was begun with"):
+        resume(tmp_path / "run", listen=lambda _: None)
+
+
+def test_packages_that_no_adapter_can_start_from_are_refused(tiny_model, zulu, write_text, tmp_path):
+    text, package = write_text("xh"), zulu[2].folder
+    wide = mix("yo=0.5*sw+0.5*zu", tmp_path / "yo_NG", model=tiny_model, adapters=[package], listen=lambda _: None)
+    for languages, more, message in (
+        ("zu", {}, r"is for zu_ZA, and zu_ZA is what is added"),
+        ("xh", {"init_from": "yo+sw", "adapters": wide.folder}, r"yo_\w\w in .* is wider .* as in xh_ZA=yo\+sw"),
+        ("xh", {"init_from": "so"}, r"no adapter for 'so'"),
+    ):
+        arguments = addition(tiny_model, {languages: text}, **{"adapters": package, **more})
+        with pytest.raises(UserError, match=message):
+            run(arguments, tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
 
 
 def test_a_language_can_have_its_own_vocabulary(zulu, tiny_model, head_text, tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from xmodctl.new_language.plan import EXCLUDED_KEYS, LanguagePlan, name_language
 from xmodctl.new_language.request import AddLanguageRequest
 
 KNOWN = ("en_XX", "de_DE", "zh_CN", "zh_TW", "gsw")
+TINY = model.Facts("tiny", "tiny", None, None, ("en_XX", "de_DE", "sw_KE"), 3, None, False, {}, None, "table")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,18 @@ def test_values_have_their_origin(tiny_model):
         ({"vocabulary": "old"}, r"--vocabulary old: choose from keep, new"),
         ({"vocabulary_size": 300}, r"--vocabulary-size is the size of a new vocabulary; add --vocabulary new"),
         ({"init_from": "zu"}, r"has no adapter for 'zu' \(Zulu\)"),
-        ({"init_from": "sw+random"}, r"--init-from sw\+random: choose auto, random, identity, LANG or LANG\+LANG"),
+        ({"init_from": "sw+random"}, r"--init-from sw\+random: choose auto, random, identity, LANG, LANG\+LANG"),
+        ({"init_from": "zu=0.7*sw+-0.3*de"}, r"the weight of de is negative"),
+        ({"init_from": "zu=0*sw+0*de"}, r"all weights are 0"),
+        ({"init_from": "zu=0.7*sw+0.3*so"}, r"has no adapter for 'so' \(Somali\).*`--adapter DIR` adds"),
+        ({"init_from": "zu=1*sw+0*de"}, r"one adapter with a weight above 0; name it alone"),
+        ({"init_from": "zu=5*sw+5*de@text"}, r"write the weights without `@`"),
+        ({"init_from": "xh=mix"}, r"--init-from xh=mix: xh is not added here; added are zu_ZA"),
+        (
+            {"init_from": "zu=mix", "texts": (("zu", "a"), ("xh", "b"))},
+            r"for zu alone, and this command adds zu_ZA, xh",
+        ),
+        ({"adapters": ("nowhere",)}, r"--adapter nowhere is neither a folder nor a package in the store"),
         ({"head_text": ("-",), "texts": (("zu", "-"),)}, r"standard input \(`-`\) can be read only once"),
         ({"texts": ()}, r"no text given; give text in the language with --text FILE"),
         ({"texts": (("zu", "a"), ("zu_XX", "b"))}, r"--text names zu_ZA and zu_XX, which are the same language"),
@@ -110,7 +123,27 @@ def test_contradictions_and_unknown_values_are_refused(tiny_model, more, message
 
 
 def test_init_from_is_spelt_as_in_the_checkpoint():
-    assert check_init_from("German+English+de", KNOWN, "tiny") == "de_DE+en_XX"
+    assert check_init_from("German+English+de", TINY) == "de_DE+en_XX"
+    assert check_init_from("zu=0.75*sw+0.25*German", TINY, ["zu_ZA"]) == "3*sw_KE+1*de_DE"
+    assert check_init_from("0.5*sw+0.5*none", TINY) == "1*none+1*sw_KE"
+    assert check_init_from("zu=sw", TINY, ["zu_ZA"]) == "sw_KE"
+    assert check_init_from(" zu = MIX ", TINY, ["zu_ZA"]) == check_init_from("mix", TINY, ["zu_ZA", "xh_ZA"]) == "mix"
+
+
+def test_an_initialization_from_identities_alone_is_refused():
+    untrained = replace(TINY, open_languages=True)
+    for text in ("zu=mix", "zu=0.5*sw+0.5*de"):
+        with pytest.raises(UserError, match=r"add trained adapters with --adapter DIR, or start from the identity"):
+            check_init_from(text, untrained, ["zu_ZA"])
+    notes: list[str] = []
+    partly = replace(untrained, config={"trained_adapters": ["sw_KE"]})
+    assert check_init_from("zu=0.5*sw+0.5*de", partly, ["zu_ZA"], (), notes.append) == "1*de_DE+1*sw_KE"
+    assert "de_DE is an untrained identity" in notes[0]
+
+
+def test_a_mixture_with_a_language_in_front_is_not_a_mean_of_weights():
+    assert check_init_from("zu=sw+de", TINY, ["zu_ZA"]) == "1*de_DE+1*sw_KE"
+    assert check_init_from("sw+de", TINY, ["zu_ZA"]) == "sw_KE+de_DE"
 
 
 def test_languages_see_their_text_equally_often_or_by_their_tempered_share():

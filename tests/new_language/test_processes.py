@@ -62,6 +62,20 @@ def test_adapters_of_several_processes_have_the_losses_of_one(tiny_model, write_
 
 
 @pytest.mark.slow
+def test_a_mixture_trains_alike(tiny_model, write_text, head_text, tmp_path):
+    for processes in (1, 2):
+        words = command(tiny_model, {"zu": write_text("zu")}, head_text, tmp_path / str(processes))
+        words += ["--init-from", "zu=0.7*sw+0.3*de", "--set", "epochs=0.5", "--processes", str(processes)]
+        result = subprocess.run(words, check=False, capture_output=True, text=True, env=ENVIRONMENT)
+        assert result.returncode == 0, result.stderr
+    alone, together = losses(tmp_path / "1"), losses(tmp_path / "2")
+    assert alone.keys() == together.keys()
+    for name, values in together.items():
+        assert len(values) > 10
+        assert values == pytest.approx(alone[name], rel=1e-5), name
+
+
+@pytest.mark.slow
 def test_an_own_vocabulary_from_standard_input_trains_alike(tiny_model, write_text, head_text, tmp_path):
     text = write_text("zu").read_text()
     own = ("--vocabulary", "new", "--vocabulary-size", "100", "--set", "epochs=0.5")

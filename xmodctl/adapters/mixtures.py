@@ -24,7 +24,7 @@ from xmodctl.languages import resolve
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from xmodctl.model import Source, Xmod
+    from xmodctl.model import Facts, Source, Xmod
 
 MIX, NONE = "mix", "none"
 """What stands for weights that are to be found, and for a part that adds nothing."""
@@ -199,7 +199,7 @@ def is_mixture(text: str) -> bool:
 
 def with_mixtures(
     selection: str,
-    source: "Source",
+    source: "Source | Facts",
     packages: Sequence[Package],
     listen: Listener,
     *,
@@ -280,7 +280,9 @@ def parsed(item: str, text: str) -> list[tuple[str, Fraction]]:
     return weights
 
 
-def _weighted(item: str, text: str, source: "Source", packages: Sequence[Package], listen: Listener) -> "Mixture | str":
+def _weighted(
+    item: str, text: str, source: "Source | Facts", packages: Sequence[Package], listen: Listener
+) -> "Mixture | str":
     """Return a mixture with the weights that are written; the adapter's name if only one has a weight."""
     written = parsed(item, text)
     adapters = [(_part(item, name, source, packages, listen), weight) for name, weight in written]
@@ -294,7 +296,7 @@ def _weighted(item: str, text: str, source: "Source", packages: Sequence[Package
     return names[0] if len(names) == 1 else mixture
 
 
-def _part(item: str, name: str, source: "Source", packages: Sequence[Package], listen: Listener) -> str:
+def _part(item: str, name: str, source: "Source | Facts", packages: Sequence[Package], listen: Listener) -> str:
     """Return the adapter that a part of a mixture names.
 
     Raises:
@@ -302,7 +304,7 @@ def _part(item: str, name: str, source: "Source", packages: Sequence[Package], l
     """
     if name.casefold() == NONE:
         return NONE
-    languages = tuple(dict.fromkeys([*source.languages, *(package.language for package in packages)]))
+    languages = tuple(dict.fromkeys([*(source.languages or ()), *(package.language for package in packages)]))
     try:
         match = resolve(name, languages, model=source.name, open_languages=source.open_languages)
     except UserError as error:
@@ -322,9 +324,9 @@ def _part(item: str, name: str, source: "Source", packages: Sequence[Package], l
     return match.adapter
 
 
-def trained(source: "Source") -> frozenset[str]:
-    """Return the languages whose adapters in a checkpoint are not untrained identities."""
-    return frozenset(source.languages) - source.placeholders
+def trained(source: "Source | Facts") -> frozenset[str]:
+    """Return the languages whose adapters in a checkpoint are not untrained identities, as far as known."""
+    return frozenset(source.languages or ()) - source.placeholders
 
 
 def _searched(language: str, item: str, find: Finder | None) -> Mixture:

@@ -17,7 +17,14 @@ from xmodctl.adapters.vocabulary import BIAS, EMBEDDINGS
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import disk_errors, read_json, sha256_of, whole_folder, write_json
 from xmodctl.core.reading import OutsideFolderError, inside
-from xmodctl.core.safetensors_io import DamagedFileError, entry_of, read_metadata, read_tensors, write_stream
+from xmodctl.core.safetensors_io import (
+    DamagedFileError,
+    entry_of,
+    read_entries,
+    read_metadata,
+    read_tensors,
+    write_stream,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,6 +79,12 @@ class Package:
     def name(self) -> str:
         """The package's name in the store."""
         return f"{self.language}-{self.sha256[:12]}"
+
+    @property
+    def width(self) -> int:
+        """The units of the adapter's bottleneck, which those of mixtures have several times."""
+        entries = read_entries(self.folder / WEIGHTS)
+        return next(entry.shape[0] for name, entry in entries.items() if name.endswith("dense1.bias"))
 
     def tensors(self) -> "dict[str, Tensor]":
         """Read the tensors."""
@@ -254,6 +267,11 @@ def check_fits(package: Package, source: "Source") -> None:
             )
     if package.config_sha256 != body_config_sha256(source) or package.body_sha256 != body_sha256(source):
         raise UserError(f"{subject} and does not fit {source.name}; {remedy}")
+
+
+def is_wide(package: Package) -> bool:
+    """Return whether an adapter is wider than those of its base, as mixtures are."""
+    return package.width > package.geometry["hidden size"] // package.geometry["adapter reduction factor"]
 
 
 def geometry(source: "Source") -> dict[str, int]:

@@ -48,6 +48,7 @@ def _plan_rows(dry_run: "LanguageDryRun", options: Mapping[str, str]) -> list[tu
         ("languages", ", ".join(plan.languages), "CODE" if len(plan.languages) == 1 else "--text"),
         ("model", f"{plan.model}{'@' + plan.revision[:12] if plan.revision else ''}", options["model"]),
         ("initialized from", plan.init_from, "--init-from"),
+        *((("adapters", ", ".join(each.folder for each in plan.packages), "--adapter"),) if plan.packages else ()),
         ("vocabulary", plan.vocabulary, "--vocabulary"),
         *([("markup", "removed", "--strip-markup")] if plan.strip_markup else ()),
         *([("limit", f"first {plan.limit:,} lines of each text", "--limit")] if plan.limit else ()),

@@ -11,7 +11,7 @@ from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.events import AdapterAdded, AdapterStarted, HeadTrained, Listener
 from xmodctl.core.versions import versions
 from xmodctl.model.precision import Precision
-from xmodctl.new_language.adapter_initialization import initial_tensors
+from xmodctl.new_language.adapter_initialization import drawn_tensors
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import LanguageText
 from xmodctl.new_language.measurements import LossComparison, LossMeasurement, compare
@@ -24,6 +24,8 @@ from xmodctl.training.resumable import ResumableTraining
 from xmodctl.training.world import World
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from xmodctl.model import Source, Xmod
 
 
@@ -35,6 +37,7 @@ class PreparedLanguage:
     packed: PackedText
     recipe: Recipe
     start: str  # what its adapters are initialized from
+    initial: "Mapping[str, Tensor]"  # values from adapters; none if each seed draws its own
     head: HeadTrained | None  # None: the checkpoint has a head
     baselines: Sequence[LossMeasurement]
     vocabulary: NewVocabulary | None  # None: the model's
@@ -51,6 +54,8 @@ class PreparedLanguage:
         """
         if world.size == 1:
             return
+        from xmodctl.model.folding import width_of
+
         parameters, vocabulary = dict(model.module.named_parameters()), self.vocabulary
         SharedLanguage(
             self.text.language,
@@ -60,7 +65,14 @@ class PreparedLanguage:
             self.pad_id,
             None if vocabulary is None else len(vocabulary.embeddings),
             {name: parameters[name].detach().float().cpu().numpy() for name in head},
+            width_of(self.initial, self.text.language) if self.initial else None,
         ).send(world)
+
+    def tensors(self, model: "Xmod", seed: int) -> "dict[str, Tensor]":
+        """Return the initial values of a seed's adapter."""
+        if self.initial:
+            return {name: tensor.clone() for name, tensor in self.initial.items()}
+        return drawn_tensors(model, self.start, self.text.language, seed)
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,7 @@ class AdapterTraining:
     def initialize(self) -> int:
         """Make the new adapter the only one in memory and the only part that trains; return its parameters."""
         vocabulary = self.prepared.vocabulary
-        tensors = initial_tensors(self.model, self.prepared.start, self.language, self.seed)
+        tensors = self.prepared.tensors(self.model, self.seed)
         own_embeddings = (vocabulary.embeddings, vocabulary.bias) if vocabulary else None
         return place_adapter(self.model, self.language, tensors, own_embeddings)
 
@@ -167,6 +179,7 @@ class AdapterTraining:
             "seed": self.seed,
             "steps": steps,
             "start": prepared.start,
+            **({"start_packages": [asdict(package) for package in plan.packages]} if plan.packages else {}),
             "recipe": prepared.recipe.model_dump(mode="json"),
             "precision": plan.precision,
             "device": str(self.model.device),

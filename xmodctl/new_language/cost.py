@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from xmodctl.adapters.mixtures import MIX
+from xmodctl.new_language.adapter_initialization import AUTO, mixture_of, sources_of
 from xmodctl.new_language.plan import LanguagePlan, share_steps
 from xmodctl.run.checkpoints import KEPT
+from xmodctl.training.masked_lm.mixing import MIXED
 from xmodctl.training.optimization import total_steps
 from xmodctl.training.peak_memory import memory_needs
 
@@ -54,13 +57,24 @@ def estimate(
     return LanguageCost(sum(sequences.values()) if sequences else None, steps, parameters, memory, disk)
 
 
+def _width(plan: LanguagePlan, own: int) -> int:
+    """Return the largest number of units that the new adapter can have, if those of the model have `own`."""
+    widths = {package.language: package.width for package in plan.packages}
+    if plan.init_from == MIX:
+        return sum(sorted([*widths.values(), *[own] * MIXED])[-MIXED:])
+    if plan.init_from == AUTO:
+        return max([own, *widths.values()])
+    parts = [widths.get(source, own) for source in sources_of(plan.init_from)]
+    return (sum if mixture_of(plan.init_from) else max)([*parts] or [own])
+
+
 def _parameters(plan: LanguagePlan, model: "Source | Facts") -> "ParameterReport":
     """Count the parameters of the model with one new adapter, and with the vocabulary that it trains."""
     from xmodctl.model import describe
 
     config: Mapping[str, Any] = model.config
     hidden, layers = config["hidden_size"], config["num_hidden_layers"]
-    bottleneck = hidden // config["adapter_reduction_factor"]
+    bottleneck = _width(plan, hidden // config["adapter_reduction_factor"])
     adapter = layers * (2 * hidden * bottleneck + hidden + bottleneck)
     vocabulary = (plan.vocabulary_size or 0) * (hidden + 1)
     languages = (model.languages or (next(iter(plan.texts)),))[:1]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ConfigDict
 
+from xmodctl.adapters.packages import Package
+from xmodctl.adapters.store import choose_all
 from xmodctl.catalog import catalog
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError, did_you_mean
@@ -36,6 +38,18 @@ M = TypeVar("M", "Source", "Facts")
 
 
 @dataclass(frozen=True)
+class StartPackage:
+    """An adapter package that new adapters may be initialized from."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    language: str
+    folder: str
+    sha256: str
+    width: int  # units of its bottleneck
+
+
+@dataclass(frozen=True)
 class LanguagePlan:
     """Everything that an adapter depends on: the same plan and text give the same adapter."""
 
@@ -54,6 +68,7 @@ class LanguagePlan:
     limit: int | None
     precision: Precision
     strip_markup: bool = False
+    packages: tuple[StartPackage, ...] = ()  # whose adapters it may be initialized from, besides the model's
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -62,7 +77,10 @@ class LanguagePlan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
-        return dict(validator(LanguagePlan).dump_python(self, mode="json"))
+        values = dict(validator(LanguagePlan).dump_python(self, mode="json"))
+        if not self.packages:  # as in plans of earlier versions
+            del values["packages"]
+        return values
 
     @property
     def folder_name(self) -> str:
@@ -100,7 +118,10 @@ def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple
     model = find(model_name)
     if is_set:
         check_length(recipe, model)
-    texts, notes = _name_languages(request, model.languages or (), model.placeholders)
+    texts, of_names = _name_languages(request, model.languages or (), model.placeholders)
+    packages = _choose_packages(request, model, texts)
+    notes: list[str] = list(of_names)
+    starts = [StartPackage(each.language, str(each.folder.resolve()), each.sha256, each.width) for each in packages]
     is_new = request.vocabulary == "new"
     plan = LanguagePlan(
         texts=texts,
@@ -108,7 +129,7 @@ def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple
         model=model.id,
         revision=model.revision,
         config_sha256=model.config_sha256,
-        init_from=check_init_from(request.init_from, model.languages or (), model_name),
+        init_from=check_init_from(request.init_from, model, texts, packages, notes.append),
         vocabulary="new" if is_new else "keep",
         vocabulary_size=(request.vocabulary_size or VOCABULARY_SIZE) if is_new else None,
         head_text=request.head_files,
@@ -116,8 +137,58 @@ def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple
         limit=request.limit,
         precision=precision,
         strip_markup=request.strip_markup,
+        packages=tuple(starts),
     )
-    return ResolvedPlan(plan, recipe_origins, notes), model
+    return ResolvedPlan(plan, recipe_origins, tuple(notes)), model
+
+
+def read_packages(plan: LanguagePlan, source: "Source") -> tuple[Package, ...]:
+    """Return the packages of a plan.
+
+    Raises:
+        UserError: One is missing, damaged, or not the one that was planned with.
+    """
+    packages = choose_all([each.folder for each in plan.packages], source)
+    for planned, package in zip(plan.packages, packages, strict=True):
+        if package.sha256 != planned.sha256:
+            raise UserError(
+                f"the adapter {planned.language} in {planned.folder} is not the one that this folder was begun with; "
+                "restore it, or choose another folder with --out"
+            )
+    return packages
+
+
+def _choose_packages(
+    request: AddLanguageRequest, model: "Source | Facts", languages: Collection[str]
+) -> tuple[Package, ...]:
+    """Return the packages that `--adapter` names.
+
+    Raises:
+        UserError: One cannot be started from.
+    """
+    if not request.adapter_list:
+        return ()
+    from xmodctl.model import Source, find
+
+    if not isinstance(model, Source) and model.name != "mini" and model.folder is None:
+        raise UserError(
+            f"whether --adapter {request.adapter_list[0]} fits {model.name} depends on files that a dry run does not "
+            "download; omit --adapter or --dry-run"
+        )
+    packages = choose_all(request.adapter_list, model if isinstance(model, Source) else find(model.name))
+    for package in packages:
+        if package.vocabulary:
+            raise UserError(
+                f"--adapter {package.folder} has its own vocabulary, and a new adapter is initialized with the "
+                "model's; remove it"
+            )
+        if twins := [language for language in languages if same(language, package.language)]:
+            raise UserError(
+                f"--adapter {package.folder} is for {package.language}, and {twins[0]} is what is added; remove it"
+            )
+    if set(model.languages or ()) <= {package.language for package in packages}:
+        raise UserError(f"--adapter replaces every adapter of {model.name}; name fewer")
+    return packages
 
 
 def name_language(

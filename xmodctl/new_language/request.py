@@ -24,7 +24,9 @@ class AddLanguageRequest:
     Args:
         texts: The languages, in any spelling, and the files with their text; or (language, file) pairs.
         model: A Hub id (`@REVISION` may follow), a folder, or `mini`.
-        init_from: What the adapter is initialized from: auto, LANG, LANG+LANG, identity or random.
+        init_from: What the adapter is initialized from: auto, LANG, LANG+LANG, identity, random, or a mixture of
+            adapters: zu=0.7*sw+0.3*so, zu=sw+so, or zu=mix, whose weights are found on the text.
+        adapters: Adapter packages that it may be initialized from, too: their folders, or their names in the store.
         vocabulary: The model's (keep), or a new one that is trained on the text (new).
         vocabulary_size: The number of subword pieces in the new vocabulary.
         head_text: Text to train the head of a checkpoint without one; by default the language's own text.
@@ -47,6 +49,7 @@ class AddLanguageRequest:
     _: KW_ONLY
     model: str | Path = DEFAULT_MODEL
     init_from: str = "auto"
+    adapters: str | Path | Sequence[str | Path] = ()
     vocabulary: str = "keep"
     vocabulary_size: int | None = None
     head_text: Files = ()
@@ -94,6 +97,11 @@ class AddLanguageRequest:
     def head_files(self) -> tuple[str, ...]:
         """The files that a head is trained on."""
         return _names(self.head_text)
+
+    @property
+    def adapter_list(self) -> tuple[str | Path, ...]:
+        """The adapter packages."""
+        return as_paths(self.adapters)
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:

@@ -38,13 +38,14 @@ class SharedLanguage:
     pad_id: int
     pieces: int | None  # of the language's own vocabulary; None: it uses the model's
     head: "Mapping[str, NDArray[Any]]"  # empty if the checkpoint has one
+    width: int | None  # units of the new adapter's bottleneck; None: as many as the model's have
 
     def send(self, world: World) -> None:
         """Let the other processes prepare for the language."""
         masker, ids = self.masker, self.text.input_ids
         head = {
             "language": self.language, "epochs": self.epochs, "mask_id": masker.mask_id, "pad_id": self.pad_id,
-            "pieces": self.pieces, "head": list(self.head),
+            "pieces": self.pieces, "head": list(self.head), "width": self.width,
         }  # fmt: skip
         world.message(head, [ids.values, ids.bounds, masker.maskable, masker.candidates, *self.head.values()])
 
@@ -60,6 +61,7 @@ class SharedLanguage:
             message["pad_id"],
             message["pieces"],
             dict(zip(message["head"], head, strict=True)),
+            message["width"],
         )
 
 
@@ -146,7 +148,10 @@ def _take_steps(model: "Xmod", shared: SharedLanguage, plan: LanguagePlan, seed:
     """Train an adapter from the values and the step of the first process."""
     import torch
 
-    tensors = {name: torch.zeros(shape) for name, shape in model.adapter_shapes(shared.language).items()}
+    from xmodctl.model.building import adapter_shapes
+
+    shapes = adapter_shapes(shared.language, model.module.config, shared.width)
+    tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
     words = None if shared.pieces is None else torch.zeros(shared.pieces, model.module.config.hidden_size)
     place_adapter(model, shared.language, tensors, None if words is None else (words, None))
     training = MaskedTraining(

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xmodctl.adapters.mixtures import BY_TEXT, MIX, Mixture
 from xmodctl.adapters.packages import Package, read_package
 from xmodctl.adapters.vocabulary import BIAS, EMBEDDINGS, NewVocabulary
 from xmodctl.catalog.recipe import Recipe
@@ -21,6 +22,7 @@ from xmodctl.core.events import (
     AdaptersRanking,
     HeadTrained,
     Listener,
+    MixtureFound,
     ModelLoading,
     Notice,
     VocabularyTrained,
@@ -30,12 +32,12 @@ from xmodctl.core.schema import validator
 from xmodctl.data.texts import Corpus
 from xmodctl.languages import related
 from xmodctl.model.inference import best_device
-from xmodctl.new_language.adapter_initialization import AUTO, RANDOM
+from xmodctl.new_language.adapter_initialization import AUTO, attached, copied_tensors, sources_of, start_name
 from xmodctl.new_language.adapter_training import AdapterTraining, PreparedLanguage, measure
 from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import FIT_TEXTS, LanguageText
 from xmodctl.new_language.measurements import LossMeasurement
-from xmodctl.new_language.plan import share_steps
+from xmodctl.new_language.plan import read_packages, share_steps
 from xmodctl.new_language.sharing import end, start_loading, unload
 from xmodctl.new_language.vocabulary import train_vocabulary
 from xmodctl.new_language.vocabulary_fit import measure_fit
@@ -43,6 +45,7 @@ from xmodctl.run.jobs import Jobs, Piece
 from xmodctl.training.masked_lm.heads import HeadText, HeadTraining, initial_head, reset_head
 from xmodctl.training.masked_lm.held_out import frequency_baseline
 from xmodctl.training.masked_lm.integrity import combined_sha256, digests_on_path, tensor_digests
+from xmodctl.training.masked_lm.mixing import weights_by_text
 from xmodctl.training.masked_lm.packed_text import MODEL_VOCABULARY, OWN_VOCABULARY, PackedText, pack_head_text
 from xmodctl.training.masked_lm.ranking import (
     IDENTITY,
@@ -156,6 +159,7 @@ class LanguageTrainer:
         listen: Is called with each event.
         jobs: Those on the run's folder.
         world: The processes that train together, of which this is the first.
+        packages: Whose adapters new ones may be initialized from, besides the model's.
     """
 
     run: LanguageRun
@@ -167,6 +171,7 @@ class LanguageTrainer:
     listen: Listener
     jobs: Jobs
     world: World
+    packages: Sequence[Package] = ()
     prepared: PreparedLanguage | None = None  # the language in memory
 
     @classmethod
@@ -193,7 +198,8 @@ class LanguageTrainer:
         if head_corpus and not model.initialized:
             raise UserError(f"{source.name} already has a masked-language-modeling head; remove --head-text")
         head_text = pack_head_text(head_corpus, tokenizer) if head_corpus else None
-        return cls(run, source, model, tokenizer, initial_head(model), head_text, listen, jobs, world)
+        packages = read_packages(run.plan, source)
+        return cls(run, source, model, tokenizer, initial_head(model), head_text, listen, jobs, world, packages)
 
     def train(self, text: LanguageText, recipe: Recipe, seed: int) -> Package:
         """Train the adapter of a language with one seed, and return its package."""
@@ -213,8 +219,10 @@ class LanguageTrainer:
         head = self.train_head(text, digests) if self.initial_head else None
         self.model.set_dropout(hidden=recipe.dropout, attention=recipe.attention_dropout)
 
-        ranking = self.rank(text.language, packed)
-        baselines = self.measure_baselines(ranking, packed)
+        with attached(self.model, self.packages):
+            ranking = self.rank(text.language, packed)
+            baselines = self.measure_baselines(ranking, packed)
+            initial = copied_tensors(self.model, ranking.start, text.language)
 
         tokenizer, vocabulary = self.tokenizer, None
         if self.run.plan.vocabulary == "new":
@@ -225,7 +233,7 @@ class LanguageTrainer:
         baselines.append(LossMeasurement("frequencies", None, frequencies, packed))
 
         return PreparedLanguage(
-            text, packed, recipe, ranking.start, head, baselines, vocabulary, tokenizer.pad_token_id, digests
+            text, packed, recipe, ranking.start, initial, head, baselines, vocabulary, tokenizer.pad_token_id, digests
         )
 
     def pack(
@@ -274,21 +282,33 @@ class LanguageTrainer:
             ranking = _stored_ranking(path)
             known = ranking is not None
             if ranking is None:
-                adapters = candidate_adapters(self.model)
+                adapters = candidate_adapters(self.model, self.packages)
                 self.listen(AdaptersRanking(language, len(adapters)))
                 candidates = rank_adapters(
                     self.model, adapters, text.training, text.masker,
                     precision=self.run.plan.precision, pad_id=self.tokenizer.pad_token_id,
                 )  # fmt: skip
-                ranking = Ranking(tuple(candidates), candidates[0].adapter if init_from == AUTO else init_from)
+                start = {AUTO: candidates[0].adapter}.get(init_from, init_from)
+                if init_from == MIX:
+                    start = self.find_mixture(language, candidates, text)
+                ranking = Ranking(tuple(candidates), start)
                 write_json(path, {"start": ranking.start, "candidates": [asdict(row) for row in ranking.candidates]})
         losses = tuple((candidate.adapter, candidate.loss) for candidate in ranking.candidates)
         self.listen(AdaptersRanked(language, losses, ranking.start, known))
         return ranking
 
+    def find_mixture(self, language: str, candidates: Sequence[Candidate], text: PackedText) -> str:
+        """Return the mixture of the best candidates with the lowest loss on the training text."""
+        weights = weights_by_text(
+            self.model, candidates, text, precision=self.run.plan.precision, pad_id=self.tokenizer.pad_token_id
+        )
+        name = start_name(Mixture.of(weights.parts, by=BY_TEXT))
+        self.listen(MixtureFound(language, name, weights.loss, candidates[0].adapter, weights.first_alone))
+        return name
+
     def measure_baselines(self, ranking: "Ranking", text: PackedText) -> list[LossMeasurement]:
         """Measure held-out text through the best existing adapter, the sources of the new one, and no adapter."""
-        sources = [source for source in ranking.start.split("+") if source not in (RANDOM, IDENTITY)]
+        sources = sources_of(ranking.start)
         labels: dict[str, tuple[str, str | None]] = {}  # each adapter once, under the first label
         for label, adapter in [
             ("best existing", ranking.candidates[0].adapter),

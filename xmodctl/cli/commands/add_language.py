@@ -57,9 +57,20 @@ InitFrom = Annotated[
     str,
     typer.Option(
         "--init-from",
-        metavar="auto|LANG[+LANG]|identity|random",
+        metavar="auto|LANG[+LANG]|LANG=MIXTURE|identity|random",
         help="What to initialize the adapter from: the adapter with the lowest loss on the text (`auto`), the adapter "
-        "of a language, the mean of several, the identity, or random values.",
+        "of a language, the mean of several, a mixture (`zu=0.7*sw+0.3*so`; `zu=mix` finds its weights on the text), "
+        "the identity, or random values.",
+        rich_help_panel=INITIALIZATION,
+    ),
+]
+StartAdapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        metavar="DIR|NAME",
+        help="An adapter package to initialize the adapter from, besides the model's adapters: its folder, or its name "
+        "in the store; repeatable.",
         rich_help_panel=INITIALIZATION,
     ),
 ]
@@ -104,6 +115,7 @@ def add_language(
     strip_markup: StripMarkup = False,
     model: options.Model = options.DEFAULT_MODEL,
     init_from: InitFrom = "auto",
+    adapters: StartAdapters = None,
     vocabulary: Vocabulary = "keep",
     vocabulary_size: VocabularySize = None,
     head_text: HeadText = None,
@@ -121,14 +133,14 @@ def add_language(
 ) -> None:
     """Add a language that the model was not pre-trained on: train an adapter for it on plain text.
 
-    Only the adapter is trained, to predict masked words. All other weights stay bit-identical: the scores of other
-    languages do not change, and any run of the same model can use the new adapter. To resume, run the command again.
+    Only the adapter is trained, to predict masked words. All other weights stay bit-identical: scores of other
+    languages do not change, and any run of the model can use the new adapter. To resume, run the command again.
 
     Examples:
 
     - `xmodctl add-language zu_ZA --text zu.txt.gz`
 
-    - `zcat news.gz | xmodctl add-language yo --text - --init-from sw_KE+ha_NG`
+    - `zcat news.gz | xmodctl add-language yo --text - --init-from yo=mix`
 
     - `xmodctl add-language --text yo=yo.jsonl --text ht=ht.txt --model mini --dry-run`
     """
@@ -146,9 +158,9 @@ def add_language(
     with Drawing(AddingProgress) as listen:
         result = (plan_add_language if dry_run else train)(
             texts, column=column, limit=limit, strip_markup=strip_markup, model=model, init_from=init_from,
-            vocabulary=vocabulary, vocabulary_size=vocabulary_size, head_text=head_text or (), recipe=recipe,
-            overrides=changes, seeds=seeds, precision=precision, out=out, on_exists=on_exists, shard=shard,
-            wait=wait, listen=listen,
+            adapters=adapters or (), vocabulary=vocabulary, vocabulary_size=vocabulary_size,
+            head_text=head_text or (), recipe=recipe, overrides=changes, seeds=seeds, precision=precision, out=out,
+            on_exists=on_exists, shard=shard, wait=wait, listen=listen,
         )  # fmt: skip
     _show(result, origins(ctx), as_json=json)
 

@@ -16,7 +16,7 @@ from xmodctl.core.events import Listener, MixtureFound, ModelLoading, Notice, wa
 from xmodctl.data.texts import Corpus, gather
 from xmodctl.languages import related, resolve, same
 from xmodctl.model.inference import best_device
-from xmodctl.model.precision import resolve_precision
+from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.training.masked_lm.heads import HeadText, HeadTraining, head_recipe
 from xmodctl.training.masked_lm.held_out import measure_held_out
 from xmodctl.training.masked_lm.integrity import combined_sha256, digests_on_path, tensor_digests
@@ -38,6 +38,15 @@ STEPS = (3, 1)
 """Parts that the search moves between two adapters: first many, then few."""
 
 Shares = tuple[int, ...]  # in parts, one per adapter
+
+
+@dataclass(frozen=True)
+class FoundWeights:
+    """The weights with the lowest loss that a search found."""
+
+    parts: tuple[tuple[str, Fraction], ...]  # adapter, weight
+    loss: float
+    first_alone: float  # the loss through the first adapter alone
 
 
 def find_mixture(
@@ -73,15 +82,7 @@ def find_mixture(
     candidates = adapters_to_mix(model, usable)
     precision = resolve_precision("auto")
     ranked = rank_adapters(model, candidates, text.training, text.masker, precision=precision, pad_id=pad_id)
-    names = [NONE if each.adapter == IDENTITY else each.adapter for each in ranked[:MIXED]]
-    units = text.training.evenly_spaced(SEQUENCES)
-
-    def loss_of(mixture: Mixture) -> float:
-        model.put_adapter(BY_TEXT, mixture.fold(model, BY_TEXT))
-        model.use(BY_TEXT)
-        return measure_held_out(model, text.training, text.masker, precision=precision, pad_id=pad_id, units=units).loss
-
-    weights = find_weights(names, loss_of)
+    weights = weights_by_text(model, ranked, text, precision=precision, pad_id=pad_id)
     mixture = Mixture.of(
         weights.parts, usable, BY_TEXT, lines=corpus.counts.kept, text=corpus.fingerprint,
         origins=", ".join(Path(origin).name for origin in corpus.origins), loss=round(weights.loss, 4),
@@ -91,28 +92,42 @@ def find_mixture(
     return mixture
 
 
+def weights_by_text(
+    model: "Xmod", ranked: Sequence[Candidate], text: PackedText, *, precision: Precision, pad_id: int
+) -> FoundWeights:
+    """Find the weights of the best adapters of a ranking with the lowest loss on training text.
+
+    Args:
+        model: The model; its adapter `text` is the last mixture that was tried.
+        ranked: What `rank_adapters` returned.
+        text: The text.
+        precision: What matrix products are computed in.
+        pad_id: The tokenizer's padding id.
+    """
+    names = [NONE if each.adapter == IDENTITY else each.adapter for each in ranked[:MIXED]]
+    units = text.training.evenly_spaced(SEQUENCES)
+
+    def loss_of(mixture: Mixture) -> float:
+        model.put_adapter(BY_TEXT, mixture.fold(model, BY_TEXT))
+        model.use(BY_TEXT)
+        return measure_held_out(model, text.training, text.masker, precision=precision, pad_id=pad_id, units=units).loss
+
+    return find_weights(names, loss_of)
+
+
 def adapters_to_mix(model: "Xmod", packages: Sequence[Package]) -> list[str]:
     """Return the candidates of a mixture: the adapters of the model, all identities as one, and those of packages.
 
     Raises:
         UserError: All are identities.
     """
-    candidates = list(dict.fromkeys([*candidate_adapters(model), *(package.language for package in packages)]))
+    candidates = candidate_adapters(model, packages)
     if candidates == [IDENTITY]:
         raise UserError(
             f"{model.source.name} has no trained adapters to mix; add some with --adapter DIR, or train one with "
             "`xmodctl add-language LANG --text FILE`"
         )
     return candidates
-
-
-@dataclass(frozen=True)
-class FoundWeights:
-    """The weights with the lowest loss that a search found."""
-
-    parts: tuple[tuple[str, Fraction], ...]  # adapter, weight
-    loss: float
-    first_alone: float  # the loss through the first adapter alone
 
 
 def find_weights(names: Sequence[str], loss_of: Callable[[Mixture], float]) -> FoundWeights:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xmodctl.adapters.packages import Package
 from xmodctl.core.encoded import Encoded
 from xmodctl.model.precision import Precision
 from xmodctl.training.masked_lm.held_out import measure_held_out
@@ -34,10 +35,11 @@ def use_adapter(model: "Xmod", adapter: str | None) -> None:
     model.use(None if adapter == IDENTITY else adapter)
 
 
-def candidate_adapters(model: "Xmod") -> list[str]:
-    """Return the model's adapters; all that are identities count as one candidate, `identity`."""
+def candidate_adapters(model: "Xmod", packages: Sequence[Package] = ()) -> list[str]:
+    """Return the model's adapters, all that are identities as one candidate, `identity`, and those of packages."""
     adapters = [language for language in model.source.languages if not is_identity(model, language)]
-    return [*adapters, *([IDENTITY] if len(adapters) < len(model.source.languages) else [])]
+    identities = [IDENTITY] if len(adapters) < len(model.source.languages) else []
+    return list(dict.fromkeys([*adapters, *identities, *(package.language for package in packages)]))
 
 
 def is_identity(model: "Xmod", language: str) -> bool:
