@@ -104,6 +104,24 @@ def test_a_file_that_was_not_translated_is_told(tiny_model, pairs):
     assert "en test: 24 of 24 rows" in findings_of(result, "warning")["copies"]
 
 
+def test_a_flaw_of_several_splits_is_one_finding(tiny_model, pairs):
+    for language in ("de", "fr", "sw"):
+        for split in ("validation", "test"):
+            rows = rows_of(pairs / "en" / f"{split}.jsonl")
+            write(pairs / language / f"{split}.jsonl", [{**row, "premise": "unheard слова " * 99} for row in rows])
+    findings = json.loads(check(tiny_model, pairs, "--json").stdout)["findings"]
+    warnings = [finding["text"] for finding in findings if finding["level"] == "warning"]
+    assert [text.partition(": ")[0] for text in warnings] == [
+        "duplicate rows",
+        "letters that are not in the script of their language",
+        "rows that are the same as in another language, perhaps untranslated",
+        "rows that are truncated to the recipe's max_length",
+        "tokens that the tokenizer does not know",
+    ]
+    assert "24 (100%) in sw test" in warnings[3]
+    assert findings_of(check(tiny_model, pairs, "--langs", "en", "--json"), "warning") == {}
+
+
 def test_hidden_labels_and_missing_training_data_are_errors_and_the_exit_code_is_1(tiny_model, pairs):
     path = pairs / "de" / "test.jsonl"
     write(path, [{**row, "label": "-"} for row in rows_of(path)])

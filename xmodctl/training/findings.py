@@ -49,7 +49,7 @@ def unreadable(failures: Mapping[str, UserError]) -> Iterator[Finding]:
         if name not in shared_names:
             messages.setdefault(str(error), []).append(name)
     for message, names in messages.items():
-        yield Finding("error", "rows", f"{_first(names, '')}: {message}")
+        yield Finding("error", "rows", f"{first_names(names)}: {message}")
     shared = {cause: errors for cause, errors in files.items() if shared_names & errors.keys()}
     texts = [_in_files(cause, shared[cause]) for cause in list(shared)[:SHOWN]]
     for number, (text, remedy) in enumerate(texts):
@@ -67,10 +67,10 @@ def _in_files(cause: str, errors: Mapping[str, MistakesError]) -> tuple[str, str
     counts = [f"{counted(count, 'row')} in {first}"]
     counts += [f"{other.findings[cause][1]:,} in {name}" for name, other in others]
     remedy = max((each.remedy for each in errors.values()), key=len)
-    return f"{cause}: {_first(counts, ' files')} (first: {place})", remedy
+    return f"{cause}: {first_names(counts, ' files')} (first: {place})", remedy
 
 
-def _first(names: Sequence[str], noun: str) -> str:
+def first_names(names: Sequence[str], noun: str = "", most: int = PLACES) -> str:
     """Return the first names, and how many more there are."""
-    more = f" and {len(names) - PLACES} more{noun}" if len(names) > PLACES else ""
-    return f"{', '.join(names[:PLACES])}{more}"
+    more = f" and {len(names) - most} more{noun}" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

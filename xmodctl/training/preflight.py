@@ -4,7 +4,6 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,48 +16,22 @@ from xmodctl.core.messages import counted
 from xmodctl.data import coverage, load_rows, offers, what_there_is
 from xmodctl.data.encoding import encode
 from xmodctl.kinds import KINDS
-from xmodctl.languages import name, resolve
-from xmodctl.languages.scripts import script_mismatch, script_of
+from xmodctl.languages import resolve
+from xmodctl.languages.scripts import script_of
 from xmodctl.languages.tags import read
 from xmodctl.run.plan import Plan
 from xmodctl.training.cost import estimate
 from xmodctl.training.findings import Finding, passed, unreadable
+from xmodctl.training.row_findings import SplitFacts, of_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from xmodctl.model import Facts, Source
 
-MAJORITY = 0.9
-"""If one label has a larger share of the rows, there is little to learn."""
-DUPLICATES = 0.01
-TRUNCATED = 0.05
-UNKNOWN = 0.01
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 CHECKED_LETTERS = 200_000
 """How many letters of a split are checked for their script."""
-
-
-@dataclass(frozen=True)
-class SplitFacts:
-    """What the checks need to know about one language and split; the rows themselves are not kept."""
-
-    language: str
-    split: Split
-    rows: int
-    notes: tuple[str, ...]
-    labels: Mapping[str, int]  # label, or entity type -> how often it is gold
-    inputs: tuple[bytes, ...]  # a digest of each row without its gold label
-    conflicting: int  # rows with the input of an earlier row but another label
-    scripts: Mapping[str, int]  # Unicode script -> letters
-    tokens: int = 0
-    unknown: int = 0
-    counts: Mapping[str, int] | None = None  # of the encoding; None without a tokenizer
-
-    @property
-    def place(self) -> str:
-        """Its name in findings."""
-        return f"{self.language} {self.split}"
 
 
 def check(
@@ -110,7 +83,7 @@ def check(
                 except UserError as error:
                     failures[f"{code} {split}"] = error
         yield from unreadable(failures)
-        yield from _of_rows(splits_read, plan.task)
+        yield from of_rows(splits_read, plan.task)
     yield from _costs(plan, model, sum(facts.rows for facts in splits_read if facts.split == "train") or None, out)
 
 
@@ -241,114 +214,6 @@ def _has(
     )
 
 
-def _of_rows(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[Finding]:
-    """Yield the findings of every check of rows: one finding if there is no problem."""
-    if not splits_read:
-        return
-    rows = sum(facts.rows for facts in splits_read)
-    languages = counted(len({facts.language for facts in splits_read}), "language")
-    read = f"{counted(rows, 'row')} in {counted(len(splits_read), 'split')} of {languages}"
-    yield passed("rows", f"{read}, all well-formed and with a gold label")
-    notes = dict.fromkeys(note for facts in splits_read for note in facts.notes)  # one file may hold many splits
-    yield from (Finding("warning", "rows", note) for note in notes)
-    kinds = {
-        "labels": (_labels, "no label dominates, and none is missing"),
-        "duplicates": (_duplicates, "few or no rows are repeated in a file"),
-        "script": (_script, "all text is in the expected script"),
-    }
-    for check_, (find, all_clear) in kinds.items():
-        yield from _warnings(
-            check_, [(facts, problem) for facts in splits_read for problem in find(facts, task)], all_clear
-        )
-    yield from _overlap(splits_read)
-    yield from _copies(splits_read)
-    if all(facts.counts is not None for facts in splits_read):
-        for check_, find, all_clear in (
-            ("lengths", _lengths, "few or no rows are too long for the recipe"),
-            ("vocabulary", _vocabulary, "few or no tokens are unknown to the tokenizer"),
-        ):
-            yield from _warnings(
-                check_, [(facts, problem) for facts in splits_read for problem in find(facts, task)], all_clear
-            )
-
-
-def _warnings(check_: str, problems: Sequence[tuple[SplitFacts, str]], all_clear: str) -> Iterator[Finding]:
-    yield from (Finding("warning", check_, f"{facts.place}: {problem}") for facts, problem in problems)
-    if not problems:
-        yield passed(check_, all_clear)
-
-
-def _labels(facts: SplitFacts, task: Task) -> Iterator[str]:
-    total = sum(facts.labels.values())
-    kind = KINDS[task.kind]
-    if missing := [label for label in kind.expected_labels(task) if label not in facts.labels]:
-        yield f"no row has {', '.join(missing)}"
-    if kind.balanced:
-        label, count = max(facts.labels.items(), key=lambda pair: pair[1], default=("", 0))
-        if total and count > MAJORITY * total:
-            yield f"{_share(count, total)} are {label}"
-
-
-def _duplicates(facts: SplitFacts, task: Task) -> Iterator[str]:  # noqa: ARG001
-    again = len(facts.inputs) - len(set(facts.inputs))
-    if facts.conflicting:
-        yield f"{counted(facts.conflicting, 'duplicate row')} with a different label from the first one"
-    elif again > DUPLICATES * facts.rows:
-        yield f"{counted(again, 'duplicate row')} ({_share(again, facts.rows)})"
-
-
-def _script(facts: SplitFacts, task: Task) -> Iterator[str]:
-    code = task.language_of(facts.language)
-    if mismatch := script_mismatch(facts.scripts, code):
-        yield (
-            f"{_share(mismatch.in_expected, mismatch.total)} of the letters are in the script of {name(code)} "
-            f"({mismatch.expected}), {_share(mismatch.in_main, mismatch.total)} are {mismatch.main}"
-        )
-
-
-def _overlap(splits_read: Sequence[SplitFacts]) -> Iterator[Finding]:
-    trained = {digest for facts in splits_read if facts.split == "train" for digest in facts.inputs}
-    if not trained:
-        return
-    problems = []
-    for facts in splits_read:
-        if facts.split != "train" and (seen := sum(digest in trained for digest in facts.inputs)):
-            problems.append((facts, f"{seen:,} of {counted(facts.rows, 'row')} also in the training data"))
-    yield from _warnings("overlap", problems, "no row of validation or test data is in the training data")
-
-
-def _copies(splits_read: Sequence[SplitFacts]) -> Iterator[Finding]:
-    """Yield a warning if most rows of a language are the same as in another: they are not translated."""
-    problems, earlier = [], list[tuple[SplitFacts, set[bytes]]]()
-    for facts in (facts for facts in splits_read if facts.split != "train"):
-        inputs = set(facts.inputs)
-        for other, other_inputs in earlier:
-            if other.split == facts.split and len(inputs & other_inputs) > len(inputs) / 2:
-                shared = len(inputs & other_inputs)
-                problems.append(
-                    (facts, f"{shared:,} of {len(inputs):,} rows are the same as in {other.language}: untranslated?")
-                )
-                break
-        earlier.append((facts, inputs))
-    if len({facts.language for facts, _ in earlier}) > 1:
-        yield from _warnings("copies", problems, "no language repeats the rows of another")
-
-
-def _lengths(facts: SplitFacts, task: Task) -> Iterator[str]:
-    counts = facts.counts or {}
-    for key, problem in {
-        "truncated": "are truncated to the recipe's max_length",
-        **KINDS[task.kind].unreachable,
-    }.items():
-        if (count := counts.get(key, 0)) > TRUNCATED * facts.rows:
-            yield f"{count:,} rows ({_share(count, facts.rows)}) {problem}"
-
-
-def _vocabulary(facts: SplitFacts, task: Task) -> Iterator[str]:  # noqa: ARG001
-    if facts.unknown > UNKNOWN * facts.tokens:
-        yield f"the tokenizer does not know {_share(facts.unknown, facts.tokens)} of the tokens"
-
-
 def _costs(plan: Plan, model: "Source | Facts", rows: int | None, out: Path) -> Iterator[Finding]:
     cost = estimate(plan, model, [*(None for _ in plan.stage_tasks), rows], seeds=1)
     steps = f"; {counted(cost.steps, 'step')}" if cost.steps else ""
@@ -382,8 +247,3 @@ def _memory() -> tuple[int, str]:
     if torch.cuda.is_available():
         return torch.cuda.get_device_properties(0).total_memory, torch.cuda.get_device_name(0)
     return psutil.virtual_memory().total, "this machine's memory"
-
-
-def _share(count: int, total: int) -> str:
-    share = 100 * count / total
-    return "under 1%" if 0 < share < 1 else f"{share:.0f}%"
