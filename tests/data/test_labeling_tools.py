@@ -90,6 +90,81 @@ def test_the_export_of_a_tool_gives_words_and_tags_without_a_setting(tmp_path, t
     assert spans(tags, strict=True) == [("PER", 0, 2), ("LOC", 4, 5), ("LOC", 8, 9)]
 
 
+REGIONS = [result(*span)["value"] for span in SPANS]
+STUDIO = {"annotator": 1, "annotation_id": 2}
+WITHOUT_SPANS: dict[str, tuple[str, Any, Any]] = {  # a record with spans, and one without
+    "Label Studio": (".json", {"data": {"text": TEXT}, "annotations": [{"result": [result(*span) for span in SPANS]}]},
+                     {"data": {"text": TEXT}, "annotations": [{"result": []}]}),
+    "Label Studio, short": (".json", {"text": TEXT, "label": REGIONS, **STUDIO}, {"text": TEXT, **STUDIO}),
+    "Label Studio, CSV": (".csv", [TEXT, json.dumps(REGIONS), 1, 2], [TEXT, "", 1, 2]),
+    "Prodigy": (".jsonl", {"text": TEXT, "_input_hash": 1, "spans": OBJECTS}, {"text": TEXT, "_input_hash": 2}),
+    "Prodigy, null": (".jsonl", {"text": TEXT, "_input_hash": 1, "spans": OBJECTS},
+                      {"text": TEXT, "_input_hash": 2, "spans": None}),
+    "doccano": (".jsonl", {"text": TEXT, "label": SPANS}, {"text": TEXT, "label": []}),
+    "spaCy": (".jsonl", {"text": TEXT, "ents": OBJECTS}, {"text": TEXT, "ents": []}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("tool", WITHOUT_SPANS)
+def test_an_annotated_text_without_spans_has_no_entities(tmp_path, tool, is_first):
+    extension, full, empty = WITHOUT_SPANS[tool]
+    records = [empty, full] if is_first else [full, empty]
+    data = tmp_path / f"export{extension}"
+    if extension == ".csv":
+        cells = (",".join('"' + str(cell).replace('"', '""') + '"' for cell in row) for row in records)
+        data.write_text("\n".join(["text,label,annotator,annotation_id", *cells]) + "\n")
+    elif extension == ".jsonl":
+        data.write_text("".join(json.dumps(row) + "\n" for row in records))
+    else:
+        data.write_text(json.dumps(records))
+    task = library.task("entities").with_values({"split_seed": None}, origin="test")
+    task = fit(task, data, ["en"]).task
+    rows = load_rows(task, "en", "train", folder=data).table
+    assert [len(spans([task.labels[tag] for tag in row["tags"]], strict=True)) for row in rows] == (
+        [0, 3] if is_first else [3, 0]
+    )
+
+
+SOME = ["a", "b"]
+WITHOUT_CHOICES: dict[str, tuple[str, Any, Any]] = {
+    "Label Studio": (".json", {"data": {"text": "t"}, "annotations": [{"result": [{"value": {"choices": SOME}}]}]},
+                     {"data": {"text": "u"}, "annotations": [{"result": []}]}),
+    "Label Studio, short": (".json", {"text": "t", "topic": {"choices": SOME}, **STUDIO}, {"text": "u", **STUDIO}),
+    "Prodigy": (".json", {"text": "t", "_input_hash": 1, "options": [], "accept": SOME},
+                {"text": "u", "_input_hash": 2, "options": []}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tool", WITHOUT_CHOICES)
+def test_an_annotated_text_without_choices_has_no_labels(tmp_path, tool):
+    extension, full, empty = WITHOUT_CHOICES[tool]
+    data = tmp_path / f"export{extension}"
+    data.write_text(json.dumps([full, empty]))
+    task = library.task("multi-label").with_values({"split_seed": None}, origin="test")
+    task = fit(task, data, ["en"]).task
+    assert load_rows(task, "en", "train", folder=data).table["label"][:] == [[1, 1], [0, 0]]
+    one = library.task("classification").with_values({"split_seed": None, "labels": ["a", "b"]}, origin="test")
+    if tool != "Label Studio, short":
+        data.write_text(json.dumps([empty]) if tool == "Prodigy" else json.dumps([full, empty]))
+        one = fit(one.with_values({"columns": {"text": "text", "label": "label"}}, origin="test"), data, ["en"]).task
+        with pytest.raises(UserError, match="is an empty list, so the row has no label; fill it in or remove the row"):
+            load_rows(one, "en", "train", folder=data)
+
+
+def test_spans_that_plain_data_lacks_are_refused_with_what_to_write(tmp_path):
+    rows = [{"text": TEXT, "spans": SPANS}, {"text": TEXT, "spans": None}, {"text": TEXT}]
+    data = tmp_path / "d.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = library.task("entities").with_values({"split_seed": None}, origin="test")
+    with pytest.raises(UserError, match=r"write \[\] if there are none, or remove the row: 2 rows"):
+        load_rows(fit(task, data, ["en"]).task, "en", "train", folder=data)
+    document = {"text": TEXT, "tokens": [{"id": 0, "start": 0, "end": 3}]}  # of spaCy, without entities
+    data.write_text("".join(json.dumps(row) + "\n" for row in [document, {**document, "ents": OBJECTS}]))
+    with pytest.raises(UserError, match=r"d\.jsonl:1: `ents` is empty \(null\); write \[\]|row has no `ents`"):
+        load_rows(fit(task, data, ["en"]).task, "en", "train", folder=data)
+
+
 def test_spacys_old_training_json_has_words_and_tags(tmp_path):
     tokens = [{"orth": word, "ner": tag} for word, tag in [("Ann", "U-PER"), ("sleeps", "O")]]
     document = {"id": 0, "paragraphs": [{"raw": "Ann sleeps", "sentences": [{"tokens": tokens}]}]}

@@ -2,8 +2,9 @@
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.jsonl import LONGEST_LINE
@@ -42,11 +43,17 @@ def csv_rows(file: DataFile) -> Numbered:
         for fields in filter(None, reader):
             complete = reader.line_num
             for number, row in _cells(file, above + complete, header, fields):
-                cells = {name: label_studio_value(cell) for name, cell in row.items()} if of_label_studio else row
-                yield number, cells
+                yield number, _of_label_studio(row, file) if of_label_studio else row
     except csv.Error as error:
         reason = f"the row that starts here is not valid CSV ({error}); is a closing quote missing?"
         file.mistakes.add(file.at(above + complete + 1), reason)
+
+
+def _of_label_studio(row: Mapping[str, Any], file: DataFile) -> dict[str, Any]:
+    """Return the values that Label Studio means; where it has no spans, its cell is empty."""
+    cells = {name: label_studio_value(cell) for name, cell in row.items()}
+    gold = file.columns.get("tags")
+    return cells | {gold: []} if isinstance(gold, str) and cells.get(gold) == "" else cells
 
 
 def tsv_rows(file: DataFile) -> Numbered:

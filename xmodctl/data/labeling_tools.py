@@ -25,22 +25,24 @@ class Unpacking:
     skipped: dict[str, int] = field(default_factory=dict)  # reason -> rows
     only_label: str = ""  # the one label of binary decisions
     controls: Collection[str] = ()  # the names of Label Studio's choices and numbers, if there are several
-    spans_of: Collection[str] = ()  # columns of Label Studio's rows that hold spans in some rows
+    lists_in: Collection[str] = ()  # columns of Label Studio's rows that hold spans or choices in some rows
+    has_choices: bool = False  # whether tasks of Label Studio are answered by choices
 
     def look_at(self, rows: Iterable[Any]) -> None:
         """Find out what only all rows of a file show."""
-        labels, controls, spans = set[str](), set[str](), set[str]()
+        labels, controls, lists = set[str](), set[str](), set[str]()
         for row in rows:
             if not isinstance(row, dict):
                 continue
             if decides_on_one_label(row):
                 labels.add(str(row.get("label")))
             elif is_label_studio(row):
-                spans.update(name for name, value in row.items() if _are_regions(value))
+                lists.update(name for name, value in row.items() if _are_regions(value) or _are_choices(value))
             controls.update(str(each.get("from_name")) for each in _results(row) if _answer(each["value"]) is not None)
+            self.has_choices |= any("choices" in each["value"] for each in _results(row))
         self.only_label = labels.pop() if len(labels) == 1 else ""
         self.controls = controls if len(controls) > 1 else ()
-        self.spans_of = spans
+        self.lists_in = lists
 
     def rows(self, row: Any) -> Iterator[Any]:
         """Yield what a row stands for: itself, if no tool wrote it; nothing, if an annotator rejected it."""
@@ -51,11 +53,11 @@ class Unpacking:
         elif isinstance(row.get("data"), dict) and isinstance(row.get("annotations"), list):
             yield from self._label_studio(row)
         elif is_label_studio(row):
-            yield {**{name: [] for name in self.spans_of}, **{name: label_studio_value(row[name]) for name in row}}
+            yield {**{name: [] for name in self.lists_in}, **{name: label_studio_value(row[name]) for name in row}}
         elif "_input_hash" in row or ("answer" in row and "spans" in row):
             yield from self._prodigy(row)
-        elif isinstance(row.get("text"), str) and any(
-            isinstance(row.get(key), list | dict) for key in ("ents", "cats")
+        elif isinstance(row.get("text"), str) and (
+            any(isinstance(row.get(key), list | dict) for key in ("ents", "cats")) or _are_places(row.get("tokens"))
         ):
             yield self._spacy(row)  # Doc.to_json
         elif (sentences := _spacy_sentences(row)) is not None:
@@ -69,7 +71,7 @@ class Unpacking:
         return [f"{counted(count, 'row')} {reason}" for reason, count in self.skipped.items()]
 
     def _label_studio(self, row: Row) -> Iterator[Row]:
-        unpacked: Row = {"id": row.get("id"), **row["data"]}
+        unpacked: Row = {**({"id": row["id"]} if "id" in row else {}), **row["data"]}
         usable = _annotations(row)
         if self.all_rows:
             yield unpacked
@@ -91,6 +93,8 @@ class Unpacking:
                 choices.setdefault(name, []).extend(answer if isinstance(answer, list) else [answer])
         if choices and "tags" not in self.columns:
             unpacked |= {name: values[0] if len(values) == 1 else values for name, values in choices.items()}
+        elif self.has_choices and not self.controls and "tags" not in self.columns:
+            unpacked["label"] = []
         else:
             unpacked["spans"] = spans
         yield unpacked
@@ -103,10 +107,11 @@ class Unpacking:
         elif is_rejected and not self.all_rows:
             self._count("that the annotator did not accept: not used")
             return
-        if isinstance(accepted := row.get("accept"), list) and "label" not in row:
+        accepted = row.get("accept") or ([] if "options" in row else None)
+        if isinstance(accepted, list) and "label" not in row:
             unpacked["label"] = accepted[0] if len(accepted) == 1 else accepted
         elif "label" not in row:
-            unpacked.setdefault("spans", [])
+            unpacked["spans"] = [] if unpacked.get("spans") is None else unpacked["spans"]
         yield unpacked
 
     def _spacy(self, row: Row) -> Row:
@@ -177,6 +182,15 @@ def _results(row: Row) -> list[Row]:
 
 def _are_regions(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, dict) and "start" in each for each in value)
+
+
+def _are_choices(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("choices"), list)
+
+
+def _are_places(words: Any) -> bool:
+    """Return whether words are objects with their places in a text, as spaCy writes them."""
+    return isinstance(words, list) and bool(words) and all(isinstance(w, dict) and "start" in w for w in words)
 
 
 def _tagged(words: list[Row], row: Row) -> Row:

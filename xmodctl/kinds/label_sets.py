@@ -9,7 +9,7 @@ from xmodctl.core.messages import quoted
 from xmodctl.core.mistakes import NoGoldError, RowError
 from xmodctl.kinds.labels import Labels, written_form
 from xmodctl.kinds.literals import structure_in
-from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_text, single_column
+from xmodctl.kinds.rows import NONE_IS_A_LIST, Raw, RowReader, SourceView, cell, read_text, single_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,7 +60,7 @@ class LabelSets(RowReader):
         for column, name in self._texts.items():
             row[column] = read_text(raw, name, allow_empty=self._allow_empty)
         if isinstance(self._column, str):
-            row["label"] = self._members(cell(raw, self._column), self._column)
+            row["label"] = self._members(cell(raw, self._column, remedy=NONE_IS_A_LIST), self._column)
         else:
             row["label"] = [_bit(cell(raw, name), name) for name in self._column]
         return row

@@ -21,7 +21,8 @@ Raw = Mapping[str, Any]
 """A row as the data has it."""
 
 
-_FILL_IN = "fill it in or remove the row"
+FILL_IN = "fill it in or remove the row"
+"""What to do with a row that lacks a value."""
 SEVERAL_LABELS = "each text has one label here; for any number of labels, use --task multi-label"
 
 
@@ -124,6 +125,8 @@ class LabeledTexts(RowReader):
             RowError: It is not a label.
         """
         value = only_item(cell(raw, self.label))
+        if value == []:
+            raise RowError(f"`{self.label}` is an empty list, so the row has no label; {FILL_IN}")
         if isinstance(value, list):
             rule = f"{SEVERAL_LABELS}, or correct the row"
             raise RowError(f"`{self.label}` is {quoted(value)}; {rule}", f"`{self.label}` is a list; {rule}")
@@ -162,8 +165,17 @@ def single_column(source: SourceView, column: str) -> str:
     raise UserError(f"`columns.{column}` names several columns ({', '.join(name)}); it takes one")
 
 
-def cell(raw: Raw, name: str) -> Any:
+NONE_IS_A_LIST = "write [] if there are none, or remove the row"
+"""What to do with a row that lacks a list which may be empty."""
+
+
+def cell(raw: Raw, name: str, *, remedy: str = FILL_IN) -> Any:
     """Return the value of a column that the row must have.
+
+    Args:
+        raw: The row.
+        name: The column.
+        remedy: What to do if it is missing.
 
     Raises:
         RowError: The row does not have it, or it is null.
@@ -172,11 +184,11 @@ def cell(raw: Raw, name: str) -> Any:
         value = raw[name]
     except KeyError:
         problem = f"the row has no `{name}`"
-        raise RowError(f"{problem}, only {listed(raw) or 'nothing'}; {_FILL_IN}", f"{problem}; {_FILL_IN}") from None
+        raise RowError(f"{problem}, only {listed(raw) or 'nothing'}; {remedy}", f"{problem}; {remedy}") from None
     if value is None:
-        raise RowError(f"`{name}` is empty (null); {_FILL_IN}")
+        raise RowError(f"`{name}` is empty (null); {remedy}")
     if isinstance(value, float) and math.isnan(value):
-        raise RowError(f"`{name}` is empty (NaN); {_FILL_IN}")
+        raise RowError(f"`{name}` is empty (NaN); {remedy}")
     return value
 
 
@@ -190,7 +202,7 @@ def read_text(raw: Raw, name: str, *, allow_empty: bool = False) -> str:
     if not isinstance(value, str):
         raise RowError(f"`{name}` is {quoted(value)}; expected text")
     if not allow_empty and (not value or value.isspace()):
-        raise RowError(f"`{name}` is empty; {_FILL_IN}")
+        raise RowError(f"`{name}` is empty; {FILL_IN}")
     return checked_text(value, name)
 
 
@@ -205,7 +217,7 @@ def read_texts(raw: Raw, name: str, *, allow_empty: bool = False) -> list[str]:
         raise RowError(f"`{name}` is {quoted(value)}; expected a list of texts")
     if not allow_empty:
         if not value:
-            raise RowError(f"`{name}` is an empty list; {_FILL_IN}")
+            raise RowError(f"`{name}` is an empty list; {FILL_IN}")
         for position, part in enumerate(value, start=1):
             if not part or part.isspace():
                 raise RowError(

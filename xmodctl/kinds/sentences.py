@@ -10,7 +10,17 @@ from xmodctl.core.mistakes import NoGoldError, RowError
 from xmodctl.kinds.annotations import is_spans, tagged_text
 from xmodctl.kinds.kind import TaskView
 from xmodctl.kinds.literals import structure_in, words_in
-from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
+from xmodctl.kinds.rows import (
+    FILL_IN,
+    NONE_IS_A_LIST,
+    Raw,
+    RowReader,
+    SourceView,
+    cell,
+    read_text,
+    read_texts,
+    single_column,
+)
 from xmodctl.kinds.tagset import Tagset
 
 if TYPE_CHECKING:
@@ -83,6 +93,7 @@ class SentenceReader(RowReader):
 
     def row(self, raw: Raw) -> dict[str, Any]:
         """Check, align, and convert."""
+        has_text = isinstance(raw.get(self._tokens), str)
         raw = _with_lists(raw, self._tokens, self._tags)
         if self._prefix:
             raw = {**raw, self._tokens: [word.removeprefix(self._prefix) for word in self._words(raw)]}
@@ -90,7 +101,7 @@ class SentenceReader(RowReader):
         if isinstance(raw.get(self._tokens), str) and (is_spans(value) or value in ("", [])):
             raw = self._with_words(raw)
         tokens = read_texts(raw, self._tokens, allow_empty=self._allow_empty)
-        tags = cell(raw, self._tags)
+        tags = cell(raw, self._tags, remedy=NONE_IS_A_LIST if has_text else FILL_IN)
         if not isinstance(tags, list):
             raise RowError(f"`{self._tags}` is {quoted(tags)}; expected a list of tags, one per word")
         if tags and all(tag in (-1, "-1", "-") for tag in tags):
