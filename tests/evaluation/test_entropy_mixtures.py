@@ -6,6 +6,7 @@ import pytest
 from command_line import refused, run
 
 from xmodctl.evaluation.results import read_rows
+from xmodctl.run.trained import Trained
 from xmodctl.training.masked_lm.ranking import IDENTITY
 
 
@@ -30,7 +31,6 @@ def test_the_mixture_with_the_lowest_entropy_is_scored_and_stamped_as_transducti
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_entropy_does_not_depend_on_gold_answers(trained, tmp_path):
     folder, data = trained
     lines = [json.loads(line) for line in (data / "sw" / "test.jsonl").read_text().splitlines()]
@@ -46,8 +46,22 @@ def test_the_entropy_does_not_depend_on_gold_answers(trained, tmp_path):
     assert adapters[0] == adapters[1]
 
 
+def test_one_model_finds_the_mixtures_of_all_languages(trained, monkeypatch):
+    loaded = []
+    load = Trained.load.__func__
+    monkeypatch.setattr(
+        Trained, "load", classmethod(lambda cls, *words, **more: loaded.append(words[3]) or load(cls, *words, **more))
+    )
+    words = ("--langs", "sw=mix,zh=mix", "--mix-by", "entropy", "--limit", "6", "--json")
+    result = run("eval-transfer", "--run", trained[0], *words)
+    assert result.exit_code == 0, result.output
+    rows = {row["language"]: row for row in json.loads(result.stdout)["rows"]}
+    assert all(rows[language]["mixture"]["by"] == "entropy" for language in ("sw", "zh"))
+    assert len(loaded) == 2, "one search, one sweep"
+
+
 def test_a_model_with_identities_only_has_nothing_to_mix(trained, monkeypatch):
-    monkeypatch.setattr("xmodctl.training.masked_lm.mixing.candidate_adapters", lambda model: [IDENTITY])
+    monkeypatch.setattr("xmodctl.training.masked_lm.mixing.candidate_adapters", lambda model, packages: [IDENTITY])
     message = refused(run("eval-transfer", "--run", trained[0], "--langs", "sw=mix", "--mix-by", "entropy"))
     assert "has no trained adapters to mix; add some with --adapter DIR" in message
 

@@ -7,6 +7,7 @@ on the texts of the test rows, so that scores are transductive.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from xmodctl.adapters.mixtures import BY_ENTROPY, NONE, Mixture
@@ -63,16 +64,24 @@ class EntropySearch:
                 "needs; choose weights on text in the language with --mix-by text --mix-text LANG=FILE"
             )
 
+    @cached_property
+    def usable(self) -> "list[Package]":
+        """The packages that read text with the model's vocabulary."""
+        return [package for package in self.packages if not package.vocabulary]
+
+    @cached_property
+    def model(self) -> SweepModel:
+        """The run's model, which is loaded once for all languages."""
+        self.listen(ModelLoading(self.run.plan.model))
+        return SweepModel(self.run, self.source, self.usable, self.precision, Processes())
+
     def find(self, language: str) -> Mixture:
         """Return the mixture with the lowest mean entropy that a search between the four best adapters finds.
 
         Raises:
             UserError: The language has no rows.
         """
-        usable = [package for package in self.packages if not package.vocabulary]
-        model = SweepModel(self.run, self.source, usable, self.precision, Processes())
-        kind, target = KINDS[self.run.plan.task.kind], self._target(language, usable)
-        self.listen(ModelLoading(self.run.plan.model))
+        model, kind, target = self.model, KINDS[self.run.plan.task.kind], self._target(language)
         self.data.start([target], ())
         encoded = self.data.encode(kind, self.data.load(target), self.run.plan, model.tokenizers, {None})[None]
         units = encoded.evenly_spaced(UNITS)
@@ -88,13 +97,13 @@ class EntropySearch:
             trained.put_adapter(BY_ENTROPY, mixture.fold(trained, BY_ENTROPY))
             return entropy_through(BY_ENTROPY)
 
-        candidates = adapters_to_mix(trained, usable)
+        candidates = adapters_to_mix(trained, self.usable)
         ways = {NONE if name == IDENTITY else name: None if name == IDENTITY else name for name in candidates}
         alone = {name: entropy_through(adapter) for name, adapter in ways.items()}
         names = sorted(alone, key=lambda name: alone[name])[:MIXED]
         weights = find_weights(names, entropy_of)
         mixture = Mixture.of(
-            weights.parts, usable, BY_ENTROPY, rows=len(units), data=self.data.fingerprint(target),
+            weights.parts, self.usable, BY_ENTROPY, rows=len(units), data=self.data.fingerprint(target),
             split=self.data.split, seed=seed, entropy=round(weights.loss, 4),
             ranking={name: round(alone[name], 4) for name in names},
         )  # fmt: skip
@@ -104,11 +113,17 @@ class EntropySearch:
         self.listen(Notice(f"{language}: {result}, {single}; scores are transductive"))
         return mixture
 
-    def _target(self, language: str, packages: "Sequence[Package]") -> Target:
+    def _target(self, language: str) -> Target:
         """Return the data of the language; which adapter goes with it does not matter here."""
         sources = self.run.plan.source_languages
         selection = ",".join([f"{language}={sources[0]}", *(f"-{adapter}" for adapter in sources)])
         (target,) = evaluation_targets(
-            self.run, self.source, selection, self.data.folder, self.data.split, lambda _: None, packages=packages
+            self.run,
+            self.source,
+            selection,
+            self.data.folder,
+            self.data.split,
+            lambda _: None,
+            packages=self.usable,
         ).targets
         return target
