@@ -135,6 +135,7 @@ def pages() -> dict[str, str]:
     return site.sources()
 
 
+@pytest.mark.slow
 def test_every_task_language_and_command_has_a_page(pages):
     from xmodctl.catalog.catalog import tasks
     from xmodctl.cli.loader import Commands

@@ -98,6 +98,7 @@ def ends(commands: list[list[str]], heavy: tuple[str, ...], folder: Path) -> tup
     return [int(line) for line in done.stdout.splitlines()], done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_each_command_that_loads_a_model_says_so_before_it_imports_anything_heavy(tmp_path):
     commands = [[*words.split(), *options] for words, options in LOADING.items()]

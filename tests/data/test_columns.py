@@ -1,6 +1,7 @@
 """Columns: those that are missing, those that occur twice, ids, and how to do without."""
 
 import json
+import random
 import shlex
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.schema import parse_override
 from xmodctl.data import load_rows
-from xmodctl.data.columns import nearest
+from xmodctl.data.columns import SIMILAR, nearest, similarity
 
 QUESTIONS = Task(
     name="qa", title="Questions", kind="question-answering", languages=["en", "ja"], recipe="qa",
@@ -231,3 +232,15 @@ def test_what_is_far_too_long_is_refused_before_it_fills_the_memory(tmp_path, nl
     monkeypatch.setattr(files, "LARGEST_DOCUMENT", 2**13)
     monkeypatch.setattr(readers, "LARGEST_DOCUMENT", 2**13)
     assert "is one JSON document of more than" in refusal(nli, tmp_path)
+
+
+def test_names_with_few_letters_in_common_are_skipped_without_a_change_of_the_result():
+    chance = random.Random(3)
+    words = ["".join(chance.choices("abcdeé", k=chance.randint(1, 9))) for _ in range(340)]
+    results = set()
+    for wanted in words[300:]:
+        suggested = nearest(wanted, words[:300])
+        highest = max(similarity(wanted, name) for name in words[:300])
+        results.add(suggested is None)
+        assert (0.0 if suggested is None else similarity(wanted, suggested)) == (highest if highest >= SIMILAR else 0.0)
+    assert results == {True, False}

@@ -102,6 +102,7 @@ def test_the_best_of_a_first_round_are_scored_on_more_text_and_the_best_comes_fi
     assert scored_on[-2:] == [("de_DE", 32), ("fr_XX", 32)]
 
 
+@pytest.mark.slow
 def test_the_ranking_can_be_interrupted(zulu, tmp_path, monkeypatch):
     arguments, _, uninterrupted = zulu
     measure, calls = ranking.measure_held_out, []

@@ -165,6 +165,7 @@ def test_languages_with_the_same_head_text_share_one_head(open_model, write_text
     assert [(event.known, event.identity) for event in later] == [(True, first.identity)] * 2
 
 
+@pytest.mark.slow
 def test_the_training_of_a_head_can_be_interrupted(zulu, tmp_path, monkeypatch):
     arguments, _, uninterrupted = zulu
     monkeypatch.setenv("XMODCTL_CACHE", str(tmp_path / "cache"))

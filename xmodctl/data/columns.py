@@ -30,7 +30,8 @@ def check_columns(file: DataFile, number: int, raw: Raw, source: DataSource) -> 
         missing = [name for name in ([names] if isinstance(names, str) else names) if name not in raw]
         if not missing or column == "id":  # rows without ids are numbered
             continue
-        free = [name for name in raw if name not in in_use and name not in _other_roles(column)]
+        taken = in_use | _other_roles(column)
+        free = [name for name in raw if name not in taken]
         guess = nearest(missing[0], free, source.language) or nearest(column, free, source.language)
         key = f"{source.column_keys.get(column, 'columns')}.{column}"
         remedy = shell_setting(key, guess or "NAME") if isinstance(names, str) else f"--set {key}='[A, B]'"
@@ -67,7 +68,9 @@ def nearest(wanted: str, names: Sequence[str], language: str = "") -> str | None
     scored = [
         (similarity(wanted.casefold(), name.casefold()), name)
         for name in names
-        if not _is_sibling(words, _words_of(name)) and max(len(wanted), len(name)) <= LONGEST_WORD
+        if max(len(wanted), len(name)) <= LONGEST_WORD
+        and _may_be_similar(wanted.casefold(), name.casefold())
+        and not _is_sibling(words, _words_of(name))
     ]
     best = max(scored, key=lambda pair: pair[0], default=(0.0, ""))
     return best[1] if best[0] >= SIMILAR else None
@@ -84,6 +87,11 @@ def similarity(first: str, second: str) -> float:
                 edits = min(edits, before_that[j - 2] + 1)
             row.append(edits)
     return 1 - row[-1] / max(len(first), len(second), 1)
+
+
+def _may_be_similar(first: str, second: str) -> bool:
+    """Return whether enough letters of the second are in the first: the rest are edits. A wide table has many names."""
+    return sum(map(first.__contains__, second)) >= SIMILAR * max(len(first), len(second))
 
 
 def _is_sibling(words: Collection[str], others: Collection[str]) -> bool:

@@ -1,6 +1,7 @@
 import hashlib
 
 import numpy as np
+import pytest
 from tokenizers.normalizers import Precompiled
 
 from xmodctl.model.mini.charsmap import compositions, precompile
@@ -30,6 +31,7 @@ def test_a_base_and_its_mark_are_one_grapheme():
     assert normalizer.normalize_str("e\u0301a\u0302\u0063 e") == "éâc e"
 
 
+@pytest.mark.slow
 def test_the_compositions_are_those_of_sentencepiece(mini_folder):
     """The digest is of the reachable keys of SentencePiece's own `nmt_nfkc` map, read from XLM-R's tokenizer."""
     pairs = compositions(WeightFile.open(locate()).characters)
