@@ -435,3 +435,52 @@ def test_labels_that_are_numbers_from_0_get_names_as_the_remark_says(tmp_path):
     named = fit(library.task("tagging").with_values({name: value}, origin="--set"), data, ["en"])
     assert named.task.labels == ("NAME0", "NAME1", "NAME2")
     assert load_rows(named.task, "en", "train", folder=data).table["tags"][0] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("other", ["ship\u200bping", "shi\uff50ping", "shipping "])
+def test_labels_that_only_look_the_same_are_noted_with_a_setting_that_makes_them_one(tmp_path, other):
+    rows = [line.replace("shipping", other) if number % 4 else line for number, line in enumerate(lines(90))]
+    fitted = fit_file(tmp_path, "d.csv", document(rows=rows))
+    is_one = other.strip() == "shipping"  # spaces at the ends never count
+    assert len(fitted.task.labels) == (3 if is_one else 4)
+    notes = [note for note in fitted.cautions if "look the same but are different labels" in note]
+    assert len(notes) == (0 if is_one else 1)
+    for note in notes:
+        assert note.isascii()
+        key, value = parse_override(shlex.split(note[note.index("--set") :])[1])
+        task = library.task("classification").with_values({key: value}, origin="test")
+        again = fit(task, tmp_path / "d.csv", ["en"])
+        assert again.task.labels == tuple(sorted(WORDS))
+        assert not any("look the same" in note for note in again.cautions)
+        labels = load_rows(again.task, "en", "train", folder=tmp_path / "d.csv").table["label"]
+        assert {*labels} == {0, 1, 2}
+    if not is_one:
+        apart = [line for line in rows if other not in line or line.endswith("de")]
+        with pytest.raises(UserError, match=r"look the same but .* --set 'labels_mapped=") as caught:
+            fit_file(tmp_path, "d.csv", document(rows=apart))
+        assert str(caught.value).isascii()
+
+
+def with_column(name: str, values: tuple[str, ...]) -> str:
+    return document(f"{HEADER},{name}", [f"{line},{values[n % len(values)]}" for n, line in enumerate(lines(90))])
+
+
+@pytest.mark.parametrize("name", ["Split", "SPLIT", "set", "partition"])
+def test_a_column_of_splits_is_found_by_its_name_or_by_what_it_holds(tmp_path, name):
+    fitted = fit_file(tmp_path, "d.csv", with_column(name, ("train", "train", "TEST", "dev")))
+    assert any(f"split from `{name}`" in remark for remark in fitted.remarks)
+    sizes = [len(load_rows(fitted.task, "de", split, folder=tmp_path / "d.csv")) for split in ("train", "test")]
+    assert sizes == [23, 7]
+    mixed = fit_file(tmp_path, "d.csv", with_column("set", ("train", "test", "other")))
+    assert not mixed.task.split_column
+    with pytest.raises(UserError, match=r"several columns may give the split .* --set split_column=set"):
+        fit_file(tmp_path, "d.csv", with_column("set,fold", ("train,train", "test,dev")))
+
+
+def test_a_column_of_splits_without_training_rows_is_named(tmp_path):
+    content = with_column("split", ("test", "dev"))
+    with pytest.raises(UserError, match="no training rows in en: `split` is `train` in no row; correct the column"):
+        fit_file(tmp_path, "d.csv", content)
+    rows = [f"{line},{'train' if line.endswith('de') else 'test'}" for line in lines()]
+    with pytest.raises(UserError, match=r"no training rows in en; it has some in de \(15 rows\); try --lang de"):
+        fit_file(tmp_path, "d.csv", document(f"{HEADER},split", rows))

@@ -4,13 +4,15 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from xmodctl.catalog.locations import Split
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.core.messages import listed
+from xmodctl.core.messages import listed, shell_setting
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data.files import Numbered
 from xmodctl.data.readers import format_of, read
-from xmodctl.data.usual_names import names_a_country, usual_language_columns
+from xmodctl.data.single_file import split_in
+from xmodctl.data.usual_names import names_a_country, usual_language_columns, usual_split_columns
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.rows import Raw
 from xmodctl.languages import same
@@ -111,6 +113,31 @@ def _holding_languages(task: Task, first: Raw, path: Path, free: Sequence[str], 
         if not held:
             break
     return [name for name, codes in held.items() if len(codes) > 1 and name in trained]
+
+
+def split_column(task: Task, first: Raw, path: Path, used: Collection[str]) -> str:
+    """Return the column that gives the split of a row, or an empty text: by its name, else by what all rows hold.
+
+    Raises:
+        UserError: Several columns may.
+    """
+    free = [name for name in first if name not in used]
+    candidates = usual_split_columns(free) or _holding_splits(task, first, path, free)
+    if len(candidates) > 1:
+        raise UserError(
+            f"{path}: several columns may give the split of a row: {listed(candidates)}; name it with "
+            f"{shell_setting('split_column', candidates[0])}"
+        )
+    return candidates[0] if candidates else ""
+
+
+def _holding_splits(task: Task, first: Raw, path: Path, free: Sequence[str]) -> list[str]:
+    """Return the columns that hold splits, among them that for training, and nothing else in any row."""
+    held: dict[str, set[Split | None]] = {name: set() for name in free if split_in(first[name])}
+    for _, raw in rows_of(task, path, Mistakes(str(path))) if held else ():
+        for name, splits in held.items():
+            splits.add(split_in(raw.get(name)))
+    return [name for name, splits in held.items() if None not in splits and "train" in splits and len(splits) > 1]
 
 
 def _is_language(cell: object) -> bool:

@@ -1,7 +1,6 @@
 """Local data that no task describes: its columns, languages, and labels, found and reported."""
 
 import json
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ from typing import Any
 from xmodctl.catalog import catalog
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.core.messages import counted, listed, quoted, shell_setting
+from xmodctl.core.messages import counted, listed, shell_setting
 from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
-from xmodctl.data.headers import example_header, first_row, language_column
+from xmodctl.data.headers import example_header, first_row, language_column, split_column
+from xmodctl.data.own_labels import label_cautions, labels_in, remarks_on_numbers, shown_labels
 from xmodctl.data.readers import format_of
 from xmodctl.data.sources import names_of
 from xmodctl.data.survey import DataFileOf, Survey, survey_rows
@@ -24,20 +24,16 @@ from xmodctl.data.usual_names import (
     parted_answers,
     usual_columns,
     usual_language_columns,
+    usual_split_columns,
 )
 from xmodctl.kinds import KINDS
-from xmodctl.kinds.labels import absent_labels_remedy, written_form
+from xmodctl.kinds.labels import written_form
 from xmodctl.kinds.rows import Raw
 from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
 
-NO_LABEL = ("-", "-1", "-1.0")
-"""What stands for no label in data."""
-_MISSING = ("nan", "none", "null", "n/a", "na", "#n/a")
-"""What programs write in place of a missing value."""
 _FLAGS = ("0", "1", "0.0", "1.0", "false", "true", "False", "True")
 """What says whether a row has the label of a column."""
-_FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
 
 
 @dataclass(frozen=True)
@@ -95,12 +91,12 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         counts = ", ".join(f"{code} ({uses.count:,})" for code, uses in survey.languages.items())
         remarks.append(f"{data}: rows by language: {counts}")
     if not survey.training_rows and KINDS[task.kind].trains:
-        raise UserError(_no_training_rows(data, languages, survey))
+        raise UserError(_no_training_rows(task, data, languages, survey))
     if KINDS[task.kind].needs_labels and not task.labels:
-        shown["labels"] = _labels(task, data, survey)
-        remarks.append(f"labels, from the training data: {listed(_shown_labels(shown['labels']))}")
-        remarks += _remarks_on_numbers(shown["labels"])
-        cautions += _label_cautions(data, survey, shown["labels"])
+        shown["labels"] = labels_in(task, data, survey)
+        remarks.append(f"labels, from the training data: {listed(shown_labels(shown['labels']))}")
+        remarks += remarks_on_numbers(shown["labels"])
+        cautions += label_cautions(task, data, survey, shown["labels"])
     if is_divided:
         remarks.append(_split_remark(data, task))
     sources = [code for code in survey.languages if any(same(code, language) for language in languages)]
@@ -116,12 +112,14 @@ def _language_and_split(
 ) -> dict[str, str]:
     """Return the columns that give the language and the split of a row, if the task does not name them."""
     path, folder_language, file_split = file
-    used = [*names_of(changes.get("columns", task.columns)), SPLIT_COLUMN]
+    used = [*names_of(changes.get("columns", task.columns)), *usual_split_columns([*first])]
     of_language = "" if task.language_column or folder_language else language_column(task, first, path, used, languages)
-    is_split_given = file_split is None and not task.split_column and SPLIT_COLUMN in first
+    is_split_wanted = file_split is None and not task.split_column and task.split_seed is not None
+    used = [*names_of(changes.get("columns", task.columns)), of_language]
+    of_split = split_column(task, first, path, used) if is_split_wanted else ""
     return {
         **({"language_column": of_language} if of_language else {}),
-        **({"split_column": SPLIT_COLUMN} if is_split_given else {}),
+        **({"split_column": of_split} if of_split else {}),
     }
 
 
@@ -170,7 +168,7 @@ def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
     """
     header = [*first]
     used = {name for names in task.columns.values() for name in ([names] if isinstance(names, str) else names)}
-    used |= {task.language_column, task.split_column, *usual_language_columns(header), SPLIT_COLUMN}
+    used |= {task.language_column, task.split_column, *usual_language_columns(header), *usual_split_columns(header)}
     columns: dict[str, Any] = {}
     for column, presence in task.missing.items():
         free = [name for name in header if name not in used]
@@ -267,103 +265,15 @@ def _language_cautions(data: Path, survey: Survey) -> list[str]:
     ]
 
 
-def _no_training_rows(data: Path, languages: Sequence[str], survey: Survey) -> str:
-    counts = ", ".join(f"{code} ({counted(uses.count, 'row')})" for code, uses in survey.languages.items())
-    most = max(survey.languages, key=lambda code: survey.languages[code].count, default="")
-    return f"{data} has no training rows in {', '.join(languages)}; it has {counts}; try --lang {most}"
-
-
-def _labels(task: Task, data: Path, survey: Survey) -> tuple[str, ...]:
-    """Return the labels of the training rows.
-
-    Raises:
-        UserError: There are too few to learn anything, or other rows have others.
-    """
-    kind = KINDS[task.kind]
-    column = task.columns[kind.gold_column]
-    if not isinstance(column, str):
-        return tuple(column)  # one column per label
-    counted_names = survey.trained.most_common()
-    names = [name for name, _ in counted_names if name not in task.labels_mapped and name not in NO_LABEL]
-    if numbers := [name for name in (*names, *survey.elsewhere) if _FRACTION.fullmatch(name)]:
-        raise UserError(
-            f"{data}: `{column}` contains numbers with a fraction, such as {numbers[0]}, which are not labels; to "
-            "predict numbers, use --task regression"
+def _no_training_rows(task: Task, data: Path, languages: Sequence[str], survey: Survey) -> str:
+    problem = f"{data} has no training rows in {', '.join(languages)}"
+    if survey.trainable:
+        counts = ", ".join(f"{code} ({counted(count, 'row')})" for code, count in survey.trainable.most_common())
+        return f"{problem}; it has some in {counts}; try --lang {survey.trainable.most_common(1)[0][0]}"
+    if task.split_column:
+        column = f"`{task.split_column}`"
+        return (
+            f"{problem}: {column} is `train` in no row; correct the column, or remove it, so that the rows are divided "
+            "into training, validation, and test rows"
         )
-    labels = kind.labels_of(names)
-    known = {name.casefold() for name in (*names, *labels, *task.labels_mapped, *NO_LABEL)}
-    absent = {name: uses for name, uses in survey.elsewhere.items() if name.casefold() not in known}
-    if len(labels) < 2 and not absent:
-        if not names:
-            raise UserError(f"{data}: {kind.no_label(column, survey.unnamed)}")
-        only = quoted(names[0])
-        raise UserError(
-            f"{data}: every training row has the label {only}, so there is nothing to learn; add rows with other labels"
-        )
-    if absent:
-        first = list(absent.items())[:5]
-        shown = "; ".join(f"{quoted(name)} ({uses})" for name, uses in first)
-        more = f"; and {len(absent) - 5:,} more" if len(absent) > 5 else ""
-        have = listed(map(str, _shown_labels(labels))) or "none"
-        if names and _are_numbers(names) != _are_numbers([*absent]) and all(map(_are_alike, (names, [*absent]))):
-            words = [*absent] if _are_numbers(names) else names
-            order = shlex.quote(f"labels={json.dumps(kind.labels_of(words), ensure_ascii=False)}")
-            raise UserError(
-                f"{data}: labels are {'numbers' if _are_numbers(names) else 'words'} in the training rows ({have}) and "
-                f"{'words' if _are_numbers(names) else 'numbers'} in others ({shown}{more}); write the same labels in "
-                "all rows, or, if the numbers are ids of words, name the words in order, the one with id 0 first: "
-                f"--set {order}"
-            )
-        raise UserError(
-            f"{data}: no training row has the {'label' if len(absent) == 1 else 'labels'} {shown}{more}; the training "
-            f"rows have {have}{absent_labels_remedy(kind.labels_of([*names, *absent]))}"
-        )
-    return labels
-
-
-def _are_numbers(names: Sequence[str]) -> bool:
-    return all(name.removeprefix("-").isdecimal() for name in names)
-
-
-def _are_alike(names: Sequence[str]) -> bool:
-    """Return whether all names are numbers, or none is."""
-    return len({_are_numbers([name]) for name in names}) == 1
-
-
-def _shown_labels(labels: Sequence[str]) -> list[str]:
-    """Return labels as a message lists them: IOB2 tags by their type."""
-    types = [label[2:] for label in labels if label[:2] == "B-"]
-    return types if types and labels[0] == "O" and len(labels) == 2 * len(types) + 1 else list(labels)
-
-
-def _remarks_on_numbers(labels: Sequence[str]) -> list[str]:
-    """Say how labels that are all numbers from 0, and so perhaps ids, get names."""
-    if list(labels) != [str(number) for number in range(len(labels))]:
-        return []
-    example = shlex.quote(f"labels=[{', '.join(f'NAME{number}' for number in range(min(len(labels), 3)))}]")
-    return [f"the labels are the numbers from 0 to {len(labels) - 1}; to name them in this order: --set {example}"]
-
-
-def _label_cautions(data: Path, survey: Survey, labels: Sequence[str]) -> list[str]:
-    """Name what stands for no label, and labels that are equal but for their case."""
-    cautions = []
-    for name in (name for name in NO_LABEL if name in survey.trained):
-        setting = shlex.quote(f"labels={json.dumps([name, *labels], ensure_ascii=False)}")
-        count = counted(survey.trained[name], "training row")
-        cautions.append(f"{data}: {name} counts as no label ({count}); if it is a label: --set {setting}")
-    for name in (name for name in survey.trained if name.casefold() in _MISSING):
-        count = counted(survey.trained[name], "training row")
-        cautions.append(
-            f"{data}: {quoted(name)} counts as a label ({count}); if it means that there is none, remove these rows"
-        )
-    numbers = [name for name in labels if _are_numbers([name])]
-    if numbers and len(numbers) < len(labels):
-        cautions.append(f"{data}: some labels are numbers ({listed(numbers)}) and others are words; is that intended?")
-    spellings: dict[str, list[str]] = {}
-    for name in survey.trained:
-        spellings.setdefault(name.casefold(), []).append(name)
-    return cautions + [
-        f"{data}: {' and '.join(map(quoted, names))} differ only in case and are treated as the same label"
-        for names in spellings.values()
-        if len(names) > 1
-    ]
+    return f"{problem}; add a file for the split train"

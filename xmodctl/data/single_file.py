@@ -242,7 +242,7 @@ def _read_part(
         if language := code or language_in(cell, task.language_ends_at):
             languages[file, number] = language
         if split_column:
-            if split := _split_in(raw.get(split_column)):
+            if split := split_in(raw.get(split_column)):
                 splits[number] = split
             else:
                 expected = f"expected {listed(_SPELLINGS)}"
@@ -276,7 +276,8 @@ def _needed(task: Task) -> list[str]:
     return [str(column) for column in task.columns.values()] or [*KINDS[task.kind].required]
 
 
-def _split_in(cell: Any) -> Split | None:
+def split_in(cell: Any) -> Split | None:
+    """Return the split that a cell names, or None."""
     return _SPELLINGS.get(cell.strip().casefold()) if isinstance(cell, str) else None
 
 

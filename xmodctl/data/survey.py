@@ -52,6 +52,7 @@ class Survey:
     trained: Counter[str] = field(default_factory=Counter)  # names of labels in the training rows of the sources
     elsewhere: dict[str, Uses] = field(default_factory=dict)  # names of labels in other rows
     training_rows: int = 0
+    trainable: Counter[str] = field(default_factory=Counter)  # language -> rows of the split train
     unnamed: str = ""  # the first gold value of a training row that has no label in it, as a message shows it
     ids_differ: bool = True  # whether the ids of each language and split do
 
@@ -80,6 +81,7 @@ def survey_rows(task: Task, files: Sequence[DataFileOf], languages: Sequence[str
             is_source[language] = any(same(language, source) for source in languages)
         trained = split == "train" and is_source[language]
         survey.training_rows += trained
+        survey.trainable[language] += split == "train"
         names = kind.gold_names(raw.get(gold)) if isinstance(gold, str) else []
         if trained and not names and isinstance(gold, str) and not survey.unnamed:
             survey.unnamed = quoted(raw.get(gold))
@@ -93,6 +95,7 @@ def survey_rows(task: Task, files: Sequence[DataFileOf], languages: Sequence[str
             survey.ids_differ = bool(id_) and id_ not in seen
             seen.add(id_)
     survey.join_spellings()
+    survey.trainable = +survey.trainable
     return survey
 
 

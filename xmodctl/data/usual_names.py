@@ -96,6 +96,11 @@ def usual_language_columns(header: Sequence[str]) -> list[str]:
     return [name for name in header if _folded(name) in LANGUAGE_COLUMNS]
 
 
+def usual_split_columns(header: Sequence[str]) -> list[str]:
+    """Return the columns that give the split of a row by their name, in any letter case."""
+    return [name for name in header if _folded(name) == SPLIT_COLUMN]
+
+
 def names_a_country(column: str) -> bool:
     """Return whether a column gives countries by its name; many of their codes are codes of languages, too."""
     return not {"country", "region", "market"}.isdisjoint(_folded(column).split("_"))
