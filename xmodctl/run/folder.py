@@ -36,6 +36,23 @@ LOCATIONS = re.compile(r"(task|earlier\.\d+)\.(training|evaluation)\.locations\.
 NOT_COMPARED = re.compile(f"{DESCRIPTIONS.pattern}|{LOCATIONS.pattern}")
 
 
+class OtherVersionError(UserError):
+    """A folder's file has values that this version does not know.
+
+    Args:
+        path: The file.
+        noun: What the folder is: `a run`.
+        reason: Which value, and what is wrong with it.
+    """
+
+    def __init__(self, path: Path, noun: str, reason: str) -> None:
+        super().__init__(
+            f"{path} does not describe {noun} of this version: {reason}; "
+            "restore the file, or train again with --on-exists redo"
+        )
+        self.reason = reason
+
+
 class StoredPlan(Protocol):
     """Everything that decides what is computed."""
 
@@ -79,6 +96,7 @@ class Folder:
 
         Raises:
             UserError: It holds something else, was written by a newer version, or its file was damaged.
+            OtherVersionError: Its file has values that this version does not know.
         """
         folder = Path(folder)
         path = folder / cls.FILE
@@ -99,10 +117,7 @@ class Folder:
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in first["loc"])
-            raise UserError(
-                f"{path} does not describe {cls.NOUN} of this version: `{key}` ({problem(first)}); "
-                "restore the file, or train again with --on-exists redo"
-            ) from None
+            raise OtherVersionError(path, cls.NOUN, f"`{key}` ({problem(first)})") from None
         return contents
 
     def write(self) -> None:

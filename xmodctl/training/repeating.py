@@ -11,6 +11,7 @@ from xmodctl.core.events import Listener, ModelLoading
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.core.schema import keys_of
 from xmodctl.model.precision import resolve_precision
+from xmodctl.run.folder import OtherVersionError
 from xmodctl.run.loading import base_name
 from xmodctl.run.plan import Plan
 from xmodctl.run.run import Run
@@ -111,12 +112,9 @@ def _run(request: FinetuneRequest) -> Run:
     folder = Path(request.from_run or "").expanduser()
     try:
         run = Run.read(folder)
-    except UserError as error:
-        if "of this version" not in str(error):
-            raise
-        reason = str(error).partition("of this version: ")[2].partition(";")[0]
+    except OtherVersionError as error:
         raise UserError(
-            f"{folder} was written by another version of xmodctl, and this one cannot repeat its plan: {reason}; "
+            f"{folder} was written by another version of xmodctl, and this one cannot repeat its plan: {error.reason}; "
             f"repeat it with that version, or {NEW_PLAN}"
         ) from None
     if run.plan.average is not None or run.plan.vectors is not None:
