@@ -44,7 +44,8 @@ def main(arguments: list[str]) -> int:
         if options.device == "cuda" and not torch.cuda.is_available():
             raise UserError("torch finds no CUDA GPU on this machine; use --device cpu, or install torch with CUDA")
         precision = resolve_precision(options.precision if options.device == "cuda" else "fp32")
-        setting = Setting(folder_of(options.model), options.device, precision, options.rounds, options.steps)
+        folder = folder_of(options.model)
+        setting = Setting(folder, options.device, precision, options.rounds, options.steps, options.compile)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -121,6 +122,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--device", default="cpu", choices=["cpu", "cuda"], help="nothing has been measured on CUDA yet"
     )
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"], help="on CUDA")
+    parser.add_argument("--compile", action="store_true", help="also measure training with compile=true")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
     return parser.parse_args(arguments)
 

@@ -24,6 +24,7 @@ class Setting:
     precision: Precision
     rounds: int
     steps: int  # optimizer steps per round
+    compiled: bool = False  # whether trainings are also measured with compiled steps
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -103,9 +103,11 @@ def our_training(
     tokens: int = 4096,
     batch: int = BATCH,
     world: World = World(),  # noqa: B008 (frozen)
+    *,
+    compiled: bool = False,
 ) -> Training:
-    """Return the training loop of `finetune`."""
-    recipe = Recipe(batch_size=batch, learning_rate=1e-5, tokens_per_step=tokens)
+    """Return the training loop of `finetune`, with compiled steps if asked for."""
+    recipe = Recipe(batch_size=batch, learning_rate=1e-5, tokens_per_step=tokens, compile=compiled)
     return Training(model, rows, np.ones(len(rows)), recipe, seed=0, precision=precision, pad_id=PAD, world=world)
 
 

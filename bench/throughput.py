@@ -33,10 +33,10 @@ def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[lis
     language = setting.languages.index(setting.source)
     size = min(sides.BATCH, max(4, int(sides.BATCH * 64 / rows.tokens.mean())))  # smaller batches of long windows
 
-    def our_rate(number: int) -> float:
-        chosen = sides.typical(training_loop.batches(number), rows, setting.steps, number)
+    def our_rate(number: int, loop: Training) -> float:
+        chosen = sides.typical(loop.batches(number), rows, setting.steps, number)
         tokens = sum(int(rows.tokens[part].sum()) for parts in chosen for part in parts)
-        return tokens / seconds(lambda: [training_loop.take(parts) for parts in chosen], setting.device)
+        return tokens / seconds(lambda: [loop.take(parts) for parts in chosen], setting.device)
 
     def stock_rate(number: int, side: sides.StockTraining, attention: str, width: int | None, language: int) -> float:
         order = np.random.default_rng(number).permutation(len(rows))[: size * setting.steps]
@@ -50,9 +50,13 @@ def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[lis
     if head != "span":  # there stock's loss counts the padding
         model.leave_padding_out()
     differences = check_equal(setting, whole.module, model, rows)
-    training_loop = sides.our_training(model, rows, setting.precision)
+    our_loop = sides.our_training(model, rows, setting.precision)
     all_of_them = f"{len(setting.languages)} languages"
-    variants: dict[str, Callable[[int], float]] = {"xmodctl": our_rate}
+    variants: dict[str, Callable[[int], float]] = {"xmodctl": partial(our_rate, loop=our_loop)}
+    if setting.compiled:
+        compiled = sides.ours(setting.folder, head, [setting.source], setting.device)
+        loop = sides.our_training(compiled, rows, setting.precision, compiled=True)
+        variants["xmodctl, compile=true"] = partial(our_rate, loop=loop)
     used_well = f"stock, {all_of_them}, dynamic padding"
     variants[used_well] = partial(stock_rate, side=whole, attention="sdpa", width=None, language=language)
     if everything:
@@ -73,6 +77,8 @@ def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[lis
         }
     for variant in variants.values():  # the first step allocates
         variant(99)
+    for number in range(setting.rounds if setting.compiled else 0):  # and each new shape is compiled
+        variants["xmodctl, compile=true"](number)
     measured = take_turns(variants, setting.rounds)
     facts = {
         "lengths": origin,

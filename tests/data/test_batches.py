@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xmodctl.core.encoded import Encoded, Ragged
-from xmodctl.model.batches import collate, evaluation_batches, sampled, training_batches
+from xmodctl.model.batches import (
+    collate,
+    evaluation_batches,
+    padded_length,
+    padded_rows,
+    sampled,
+    training_batches,
+)
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=300)
 BUDGET = st.integers(1, 200)
@@ -142,3 +149,21 @@ def test_a_sample_depends_on_seed_and_epoch_alone():
     assert np.array_equal(item, sampled(groups, alpha=0.5, seed=1, epoch=2))
     assert not np.array_equal(item, sampled(groups, alpha=0.5, seed=2, epoch=2))
     assert not np.array_equal(item, sampled(groups, alpha=0.5, seed=1, epoch=3))
+
+
+@pytest.mark.parametrize("tokens", [64, 200, 4096])
+def test_fixed_shapes_change_how_a_batch_is_cut_and_not_the_batch(tokens):
+    lengths = np.random.default_rng(0).integers(1, 120, 300)
+    settings = {"batch_size": 20, "tokens_per_step": tokens, "seed": 1, "epoch": 0}
+    usual, fixed = (training_batches(lengths, **settings, fixed_shapes=fixed) for fixed in (False, True))
+    for batch, other in zip(usual, fixed, strict=True):
+        assert np.array_equal(np.concatenate(batch), np.concatenate(other))
+    for part in (part for batch in fixed for part in batch):
+        padded = padded_rows(len(part)) * int(padded_length(lengths[part].max()))
+        assert len(part) == 1 or padded <= tokens
+
+
+def test_a_length_is_padded_to_the_next_of_a_few():
+    lengths = [1, 32, 33, 48, 49, 96, 97, 512, 513, 8192]
+    assert padded_length(np.array(lengths)).tolist() == [32, 32, 48, 48, 64, 96, 128, 512, 768, 8192]
+    assert [padded_rows(rows) for rows in (1, 2, 3, 4, 5, 32, 33)] == [1, 2, 4, 4, 8, 32, 64]

@@ -94,6 +94,7 @@ def test_values_have_their_origin(tiny_model):
     ("more", "message"),
     [
         ({"overrides": {"freeze": "none"}}, r"--set freeze: not a key of a recipe for adding languages"),
+        ({"overrides": {"head_seed": 1}}, r"--set head_seed: not a key of a recipe for adding languages"),
         ({"overrides": {"learning_rat": 1}}, r"--set learning_rat: .*did you mean learning_rate\?"),
         ({"recipe": "mc-copa"}, r"the recipe mc-copa sets `(keep|stages|freeze|stride)`, which has no meaning here"),
         ({"vocabulary": "old"}, r"--vocabulary old: choose from keep, new"),

@@ -3,7 +3,7 @@
 import math
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from xmodctl.core.schema import Described
 
@@ -13,6 +13,8 @@ AVERAGE = "average:"
 AUTO = "auto"
 SMALLEST = 64
 """The smallest `tokens_per_step`."""
+NEWER = ("head_seed", "compile")
+"""Keys that recipes in older plans do not have."""
 
 
 class Stage(Described):
@@ -90,7 +92,21 @@ class Recipe(Described):
             "weights can be averaged (`xmodctl runs average`); empty: each seed initializes its own head"
         ),
     )
+    compile: bool = Field(
+        False,
+        description=(
+            "compile training steps with torch.compile, for a few shapes of padded batches; needs a C++ compiler on a "
+            "CPU, and Triton on a GPU, where CUDA graphs are used (not measured on a GPU)"
+        ),
+    )
     save_steps: int = Field(0, ge=0, description="steps between checkpoints; 0: one after each epoch")
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit newer keys that have their defaults, so that plans of earlier versions keep their digests."""
+        values: dict[str, Any] = dump(self)
+        fields = type(self).model_fields
+        return {key: value for key, value in values.items() if key not in NEWER or value != fields[key].default}
 
     @model_validator(mode="after")
     def _stride_fits(self) -> Self:

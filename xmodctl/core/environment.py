@@ -46,6 +46,9 @@ HUB_TIMEOUT = Variable(
 HUB_VERBOSITY = Variable(
     "HF_HUB_VERBOSITY", "What the Hub's client logs: `debug`, `info`, `warning`, `error`.", "`error`"
 )
+COMPILER = Variable(
+    "CXX", "The C++ compiler of `--set compile=true` on a CPU.", "`g++`; `clang++` on macOS, `cl` on Windows"
+)
 SLURM_JOB = Variable("SLURM_JOB_ID", "The SLURM job, which messages of other jobs on the same folder name.", "no job")
 SLURM_TASK = Variable(
     "SLURM_ARRAY_TASK_ID", "The task of a SLURM array; with its COUNT, MIN, and STEP the default of `--shard`.",
@@ -63,7 +66,7 @@ VARIABLES = (
     Variable("HF_HOME", "The folder for downloads from the Hub and for your token.", "`~/.cache/huggingface`"),
     Variable("HF_TOKEN", "The token for gated data and for `export --push`.", "the token that `hf auth login` saved"),
     Variable("HF_HUB_OFFLINE", "`1` uses only what is downloaded already.", "0"),
-    HUB_TIMEOUT, HUB_VERBOSITY, SLURM_JOB, SLURM_TASK, WORLD_SIZE, RANK, RUN_ID,
+    HUB_TIMEOUT, HUB_VERBOSITY, COMPILER, SLURM_JOB, SLURM_TASK, WORLD_SIZE, RANK, RUN_ID,
 )  # fmt: skip
 """All of them, in the order of the reference page."""
 

@@ -17,6 +17,9 @@ MEGABATCH = 50
 IGNORED = -100
 """The label of a position that has none, as `torch.nn.CrossEntropyLoss` ignores it."""
 
+FIXED_LENGTHS = (32, 48, *(size for power in range(6, 13) for size in (2**power, 3 * 2 ** (power - 1))), 8192)
+"""Lengths that compiled batches are padded to, up to the largest `max_length`: 32, 48, 64, 96, ..."""
+
 Lengths = NDArray[np.integer[Any]] | Sequence[int]
 
 
@@ -58,12 +61,14 @@ def training_batches(
     seed: int,
     epoch: int,
     choices: Lengths | None = None,
+    fixed_shapes: bool = False,
 ) -> list[list[NDArray[np.int64]]]:
     """Return one epoch: a list of optimizer batches, each a list of micro-batches of unit indices.
 
     Every unit comes exactly once. The batches depend on `seed` and `epoch` alone. Padded to its longest unit, a
     micro-batch holds at most `tokens_per_step` tokens; a longer unit is a micro-batch of its own. Units with different
-    numbers of `choices` never share a micro-batch, so that no choice is padding.
+    numbers of `choices` never share a micro-batch, so that no choice is padding. With `fixed_shapes`, that is so after
+    a micro-batch was padded to the next of a few shapes; the batches are the same.
     """
     assert batch_size > 0
     sizes, groups = _sizes_and_groups(lengths, choices)
@@ -72,7 +77,9 @@ def training_batches(
     megabatch = np.arange(len(order)) // (batch_size * MEGABATCH)
     order = order[np.lexsort((-sizes[order], groups[order], megabatch))]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return [list(_cut(batches[index], sizes, groups, tokens_per_step)) for index in random.permutation(len(batches))]
+    padded = groups * padded_length(-(-sizes // groups)) if fixed_shapes else sizes
+    shuffled = random.permutation(len(batches))
+    return [list(_cut(batches[index], padded, groups, tokens_per_step, fixed=fixed_shapes)) for index in shuffled]
 
 
 def evaluation_batches(
@@ -93,14 +100,30 @@ def _sizes_and_groups(lengths: Lengths, choices: Lengths | None) -> tuple[NDArra
     return sizes, np.ones_like(sizes) if choices is None else np.asarray(choices, dtype=np.int64)
 
 
+def padded_length(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the lengths that a compiled batch is padded to, of texts of some lengths."""
+    fixed = np.asarray(FIXED_LENGTHS)
+    return fixed[np.searchsorted(fixed[:-1], lengths)]
+
+
+def padded_rows(rows: int) -> int:
+    """Return how many rows a compiled batch is padded to: the next power of two."""
+    return 1 << (rows - 1).bit_length()
+
+
 def _cut(
-    units: NDArray[np.int64], lengths: NDArray[np.int64], groups: NDArray[np.int64], tokens: int
+    units: NDArray[np.int64], lengths: NDArray[np.int64], groups: NDArray[np.int64], tokens: int, *, fixed: bool = False
 ) -> Iterator[NDArray[np.int64]]:
-    """Cut units, longest first within each group, into runs of one group whose padded size is at most `tokens`."""
+    """Cut units, longest first within each group, into runs of one group whose padded size is at most `tokens`.
+
+    With `fixed`, a run has at most a power of two of units, so that few rows are padding.
+    """
     for run in np.split(units, np.flatnonzero(np.diff(groups[units])) + 1):
         start = 0
         while start < len(run):
             fitting = max(1, tokens // max(1, int(lengths[run[start]])))
+            if fixed:
+                fitting = 1 << (fitting.bit_length() - 1)
             yield run[start : start + fitting]
             start += fitting
 

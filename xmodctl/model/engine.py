@@ -119,6 +119,10 @@ class Xmod:
             enable = self.module.gradient_checkpointing_enable
         enable({"use_reentrant": use_reentrant})
 
+    def compile_steps(self) -> None:
+        """Compile training steps from now on; the adapters of several languages must be frozen."""
+        routed(self.module).compile_steps()
+
     def leave_padding_out(self) -> None:
         """Skip computation on padding where possible; the output there is undefined.
 
@@ -168,6 +172,7 @@ class Xmod:
             for language in arriving:
                 modules[language] = self._module(number, language, tensors).train(output.training)
             output.adapter_modules = nn.ModuleDict({language: modules[language] for language in languages})
+            output.stack = None
         self.module.config.languages = list(languages)
         self.settle_active()
 
@@ -235,6 +240,7 @@ class Xmod:
         tensors = {name: tensor.clone() for name, tensor in self._kept[language].items()}
         for number, output in enumerate(self._outputs()):
             output.adapter_modules[language] = self._module(number, language, tensors).train(output.training)
+            output.stack = None
 
     def forget(self, language: str) -> None:
         """Discard an adapter that was added here, and its own embeddings; the checkpoint's, if any, is used again."""

@@ -24,10 +24,16 @@ from transformers.models.xmod.modeling_xmod import (
 
 from xmodctl.core.errors import UserError
 from xmodctl.model import parts
+from xmodctl.model.compiling import CompiledEncoder
 from xmodctl.model.packing import Packing, encode, pack
 from xmodctl.model.padded import encode_padded
-from xmodctl.model.routing import Grouped, Route, Uniform, grouped, route
+from xmodctl.model.routing import Chosen, Grouped, Route, Uniform, grouped, route
+from xmodctl.model.source import longest_input
+from xmodctl.model.stacked import AdapterStack, SortedRows
 from xmodctl.model.transfer import copied, host_values
+
+EMBEDDED = ("position_ids", "token_type_ids")
+"""Inputs of the embeddings besides the tokens."""
 
 
 class RoutedModel(XmodModel):  # type: ignore[misc]
@@ -46,6 +52,7 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         self.reads_padding = True
         self.own_vocabularies: frozenset[str] = frozenset()  # languages with their own word embeddings
         self.vocabulary: str | None = None  # whose embeddings are installed; None: the checkpoint's
+        self.compiled: CompiledEncoder | None = None  # for training steps
 
     def forward(
         self,
@@ -74,6 +81,8 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
             if attention_mask is None and not self.config.is_decoder:
                 attention_mask = input_ids.ne(self.config.pad_token_id)
             if attention_mask is not None and self._may_shorten(attention_mask, kwargs):
+                if self._is_compiled_step(route, kwargs):
+                    return self._compiled(input_ids, attention_mask, route, kwargs)
                 if input_ids.device.type not in self.packs_on or torch.compiler.is_compiling():
                     return self._padded(input_ids, attention_mask, route, kwargs)
                 packing = pack(attention_mask, route, tuple(self.encoder.layer[0].output.adapter_modules))
@@ -121,17 +130,63 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         hidden = encode(self.encoder.layer, embedded[0], packing, first=self.reads_first_token)
         return self._output(hidden, kwargs)
 
-    def _padded(self, input_ids: Tensor, attention_mask: Tensor, route: Route, kwargs: dict[str, Any]) -> Any:
-        names = ("position_ids", "token_type_ids")
-        embedded = self.embeddings(input_ids=input_ids, **{name: kwargs.get(name) for name in names})
-        first_route = route
+    def _padded(self, input_ids: Tensor, attention_mask: Tensor, route: Chosen, kwargs: dict[str, Any]) -> Any:
+        first_route: Route = route
         if isinstance(route, Grouped) and route.ids.dim() == 2:
             languages = tuple(self.encoder.layer[0].output.adapter_modules)
             first_route = grouped(route.ids[:, 0], languages, input_ids.device)
-        hidden = encode_padded(
+        embeddings = {name: kwargs.get(name) for name in EMBEDDED}
+        return self._output(self.encode(input_ids, attention_mask, route, first_route, **embeddings), kwargs)
+
+    def encode(
+        self, input_ids: Tensor, attention_mask: Tensor, route: Route, first_route: Route, **embeddings: Tensor | None
+    ) -> Tensor:
+        """Return the last layer's output of a padded batch, (rows, length or 1, hidden)."""
+        embedded = self.embeddings(input_ids=input_ids, **embeddings)
+        return encode_padded(
             self.encoder.layer, embedded, attention_mask, route, first_route, first=self.reads_first_token
         )
-        return self._output(hidden, kwargs)
+
+    def compile_steps(self) -> None:
+        """Compile training steps from now on; the adapters of several languages, which must be frozen, are stacked."""
+        outputs = [layer.output for layer in self.encoder.layer]
+        if len(outputs[0].adapter_modules) > 1:
+            for output in outputs:
+                output.stack = AdapterStack.of(output.adapter_modules.values())
+        self.compiled = CompiledEncoder(
+            self.encode, self.device, longest=self._longest, pad_id=self.config.pad_token_id
+        )
+
+    @property
+    def _longest(self) -> int:
+        return longest_input(self.config.to_dict())
+
+    def _is_compiled_step(self, route: Chosen, kwargs: dict[str, Any]) -> bool:
+        return (
+            self.compiled is not None
+            and self.training
+            and torch.is_grad_enabled()
+            and not (isinstance(route, Grouped) and route.ids.dim() == 2)
+            and route != Uniform(None)
+            and all(kwargs.get(name) is None for name in EMBEDDED)
+        )
+
+    def _compiled(self, input_ids: Tensor, attention_mask: Tensor, route: Chosen, kwargs: dict[str, Any]) -> Any:
+        """Encode a batch in one of a few shapes, and return its own rows and tokens."""
+        assert self.compiled is not None
+        rows, length = input_ids.shape
+        input_ids, attention_mask = self.compiled.padded(input_ids, attention_mask)
+        output = self.encoder.layer[0].output
+        if output.stack is None:
+            hidden = self.compiled(input_ids, attention_mask, route, route)[:rows]
+        else:
+            ids = _ids_of(route, tuple(output.adapter_modules), rows)
+            places = SortedRows.of(ids, len(input_ids), len(output.adapter_modules), input_ids.device)
+            batch = [tensor.index_select(0, places.order) for tensor in (input_ids, attention_mask)]
+            of_tokens = places.route.of_tokens(input_ids.shape[1])
+            hidden = self.compiled(*batch, of_tokens, places.route if self.reads_first_token else of_tokens)
+            hidden = hidden.index_select(0, places.places)
+        return self._output(hidden[:, :length], kwargs)
 
     def _output(self, hidden: Tensor, kwargs: dict[str, Any]) -> Any:
         if self.encoder.is_pre_norm:
@@ -141,7 +196,7 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         )
         return output.to_tuple() if kwargs.get("return_dict") is False else output
 
-    def _route(self, lang_ids: Tensor | Route | None, batch: Tensor | None) -> Route:
+    def _route(self, lang_ids: Tensor | Chosen | None, batch: Tensor | None) -> Chosen:
         if isinstance(lang_ids, (Uniform, Grouped)):
             return lang_ids
         first = self.encoder.layer[0].output
@@ -166,7 +221,7 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
                 )
 
     def _check_length(self, input_ids: Tensor) -> None:
-        limit = self.config.max_position_embeddings - self.config.pad_token_id - 1
+        limit = self._longest
         if input_ids.shape[1] <= limit:
             return
         longest = int(input_ids.ne(self.config.pad_token_id).sum(1).max())  # padding has no position
@@ -304,6 +359,13 @@ ROUTED: dict[str, type[Any]] = {
     "span": RoutedQuestionAnswering,
 }
 """The heads whose own module is replaced too."""
+
+
+def _ids_of(route: Chosen, languages: Sequence[str], rows: int) -> np.ndarray:
+    """Return the language of each sample of a batch, (rows,)."""
+    if isinstance(route, Uniform):
+        return np.full(rows, languages.index(str(route.language)))
+    return host_values(route.ids)
 
 
 def _unchosen(languages: list[str]) -> str:

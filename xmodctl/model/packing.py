@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from xmodctl.model import kernels, parts
-from xmodctl.model.routing import Grouped, Route, grouped
+from xmodctl.model.routing import Chosen, Grouped, Route, grouped
 
 if TYPE_CHECKING:
     from transformers.models.xmod.modeling_xmod import XmodLayer, XmodSelfAttention
@@ -48,7 +48,7 @@ class Packing:
         return None if self.part is None else self.part.samples
 
 
-def pack(attention_mask: Tensor, route: Route, languages: Sequence[str]) -> Packing | None:
+def pack(attention_mask: Tensor, route: Chosen, languages: Sequence[str]) -> Packing | None:
     """Return the packing of a batch padded on the right, or None for any other mask.
 
     `attention_mask` is (batch, length); `languages` are what the route's ids count.
@@ -70,7 +70,7 @@ def pack(attention_mask: Tensor, route: Route, languages: Sequence[str]) -> Pack
         runs = tuple((len(list(run)), length) for length, run in groupby(lengths.tolist()))
     else:  # of the whole batch: its runs may stand between samples of one length
         runs = tuple((len(own), length) for _, length, own in part.runs if len(own))
-    first_route = route
+    first_route: Chosen = route
     if isinstance(route, Grouped):
         names = tuple(languages)
         first_route = grouped(spoken[order], names)

@@ -12,6 +12,7 @@ from transformers.models.xmod.modeling_xmod import XmodAdapter, XmodIntermediate
 
 from xmodctl.core.errors import UserError
 from xmodctl.model import kernels
+from xmodctl.model.stacked import AdapterStack, Stacked
 from xmodctl.model.transfer import copied, host_values
 
 
@@ -36,7 +37,9 @@ class Grouped:
     inverse: Tensor | None
 
 
-Route = Uniform | Grouped
+Chosen = Uniform | Grouped
+"""What the language ids of a batch name."""
+Route = Chosen | Stacked
 
 
 class RoutedOutput(XmodOutput):  # type: ignore[misc]
@@ -50,6 +53,7 @@ class RoutedOutput(XmodOutput):  # type: ignore[misc]
 
     active: str | None = None
     chosen: bool = False  # whether a language has been chosen for batches without `lang_ids`
+    stack: AdapterStack | None = None  # of all adapters in memory, for routes that need it
 
     def forward(self, hidden_states: Tensor, input_tensor: Tensor, lang_ids: Route) -> Tensor:
         """Return the layer's output before its last LayerNorm."""
@@ -68,6 +72,9 @@ class RoutedOutput(XmodOutput):  # type: ignore[misc]
             if lang_ids.language is None:
                 return residual
             adapted: Tensor = self.adapter_modules[lang_ids.language](hidden_states)
+        elif isinstance(lang_ids, Stacked):
+            assert self.stack is not None
+            adapted = self.stack(hidden_states, lang_ids)
         else:
             adapted = self._grouped(lang_ids, hidden_states)
         # Out of place and by type promotion: under autocast the adapter's output is narrower than the residual.
@@ -130,7 +137,7 @@ def prepare(module: nn.Module) -> None:
 
 def route(
     lang_ids: Tensor, shape: tuple[int, ...] | None, languages: tuple[str, ...], device: torch.device | None = None
-) -> Route:
+) -> Chosen:
     """Turn language ids into the route of a batch of `shape` (batch, length); ids count `languages`.
 
     Ids in the host's memory cost no wait for `device`, which the batch is on.
@@ -155,7 +162,7 @@ def route(
     return grouped(lang_ids, languages, device)
 
 
-def grouped(ids: Tensor, languages: tuple[str, ...], device: torch.device | None = None) -> Route:
+def grouped(ids: Tensor, languages: tuple[str, ...], device: torch.device | None = None) -> Chosen:
     """Return the route of rows with these ids, (rows,) or (batch, length), which are on `device`: that of the ids."""
     device = ids.device if device is None else device
     flat = host_values(ids).reshape(-1)

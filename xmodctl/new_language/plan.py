@@ -19,7 +19,7 @@ from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.new_language.adapter_initialization import check_init_from
 from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.run.folder import name_digits
-from xmodctl.training.planning import ResolvedPlan, check_length, origins
+from xmodctl.training.planning import ResolvedPlan, check_compilable, check_length, origins
 
 if TYPE_CHECKING:
     from xmodctl.model import Facts, Source
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 VOCABULARY_SIZE = 32_000
 """Pieces of a new vocabulary by default; a small text yields fewer."""
 
-FINE_TUNING_KEYS = ("freeze", "keep", "stride", "stages")
+FINE_TUNING_KEYS = ("freeze", "keep", "stride", "stages", "head_seed")
 """Recipe keys that have no meaning here: only the new adapter trains, and its last step is kept."""
 EXCLUDED_KEYS = (*FINE_TUNING_KEYS, "name", "title", "source")
 """Recipe keys that `--set` cannot change."""
@@ -106,6 +106,7 @@ def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple
     model_name = str(request.model)
     recipe, recipe_origins = _resolve_recipe(request)
     precision = resolve_precision(request.precision)
+    check_compilable(recipe, precision, languages=1)
     try:
         facts = look_up(model_name)
     except UserError:

@@ -69,11 +69,13 @@ def _resume_languages(run: "LanguageRun", request: ResumeRequest, listen: Listen
     from xmodctl.model import find
     from xmodctl.new_language.add_language import train_plan
     from xmodctl.run.loading import model_name
+    from xmodctl.training.planning import check_compilable
     from xmodctl.training.resuming import chosen_seeds
 
     if any("-" in files for files in (*run.plan.texts.values(), run.plan.head_text)):
         raise UserError(f"{run.folder} was trained on standard input; repeat the add-language command with its text")
     source = find(model_name(run.plan.model, run.plan.revision))
     plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
+    check_compilable(plan.recipe, plan.precision, languages=1)
     train_plan(plan, chosen_seeds(run, request.seed), source, run.folder, "resume", listen, wait=request.wait)
     return type(run).read(run.folder)

@@ -90,8 +90,6 @@ class Plan:
         for key in ("vectors", "rows", "average"):
             if values[key] is None:
                 values.pop(key)  # which older runs do not have, so that a plan keeps its digest
-        if values["recipe"]["head_seed"] is None:
-            values["recipe"].pop("head_seed")
         return values
 
     @property

@@ -14,6 +14,7 @@ from xmodctl.core.events import Listener, StepTaken, report
 from xmodctl.core.memory import enough_memory
 from xmodctl.core.signals import Interrupted, requested
 from xmodctl.model.batches import collate, sampled, training_batches
+from xmodctl.model.compiling import own_gradients
 from xmodctl.model.inference import best_device
 from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
 from xmodctl.model.parts import Part, computing
@@ -91,6 +92,8 @@ class Training:
         self.module = model.module.to(self.device)
         if self.stores_narrow and self.device.type != "cpu":
             store_narrow(self.module, precision)
+        if recipe.compile:
+            model.compile_steps()
         self.optimizer = adamw(self.module, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.units = np.flatnonzero(weights)
@@ -137,6 +140,7 @@ class Training:
             tokens_per_step=int(self.recipe.tokens_per_step),
             seed=self.seed,
             epoch=epoch,
+            fixed_shapes=self.recipe.compile,
         )
         return [[units[part] for part in batch] for batch in batches]
 
@@ -267,6 +271,8 @@ class Training:
                     loss = self.module(**inputs).loss
                 loss = loss.float() * (float(self.weights[own].sum()) / terms)
                 self.scaler.scale(loss).backward()
+                if self.recipe.compile:
+                    own_gradients(self.training_parameters().values())
                 total = total + self.readings.number(loss)
         return total
 

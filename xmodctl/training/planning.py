@@ -17,7 +17,7 @@ from xmodctl.data import coverage
 from xmodctl.data.own_data import fit
 from xmodctl.kinds import KINDS
 from xmodctl.languages import Match, expand, is_corpus, resolve, same
-from xmodctl.model.precision import resolve_precision
+from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.plan import Plan, Shots
 from xmodctl.training.few_rows import extended
 from xmodctl.training.request import PlanRequest, ShotRequest
@@ -110,6 +110,7 @@ def resolve_plan(
         stage_tasks=stage_tasks,
         shots=shots,
     )
+    check_compilable(recipe, precision, len(plan.adapters))
     return ResolvedPlan(plan, chosen.origins, tuple(notes), chosen.remarks), model
 
 
@@ -233,6 +234,18 @@ def check_length(recipe: Recipe, model: "Source | Facts") -> None:
             f"max_length is {recipe.max_length}, but {model.name} reads at most {limit} tokens; "
             f"add --set max_length={limit}"
         )
+
+
+def check_compilable(recipe: Recipe, precision: Precision, languages: int) -> None:
+    """Refuse a recipe that compiles training steps where that cannot work.
+
+    Raises:
+        UserError: The compiler is missing, or the training cannot be compiled.
+    """
+    if recipe.compile:
+        from xmodctl.model.compiling import check_compiler
+
+        check_compiler(languages=languages, freeze=recipe.freeze, precision=precision)
 
 
 def _check_early(request: PlanRequest, languages: Sequence[str], recipe: Recipe) -> None:

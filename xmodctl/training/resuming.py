@@ -9,6 +9,7 @@ from xmodctl.run.folder import Folder
 from xmodctl.run.loading import find_base
 from xmodctl.run.run import Run
 from xmodctl.training.finetune import train_plan
+from xmodctl.training.planning import check_compilable
 
 
 def resume_run(run: Run, seed: int | None, listen: Listener, *, wait: bool = False) -> Run:
@@ -28,6 +29,7 @@ def resume_run(run: Run, seed: int | None, listen: Listener, *, wait: bool = Fal
     source = find_base(run)
     plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
     seeds = chosen_seeds(run, seed)
+    check_compilable(plan.recipe, plan.precision, len(plan.adapters))
     return train_plan(plan, run.seeds, source, run.folder, "resume", (), listen, only=seeds, wait=wait)
 
 
