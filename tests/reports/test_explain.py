@@ -6,15 +6,23 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import refused, run
 from rich.cells import cell_len
 
 import xmodctl
+from xmodctl.catalog import catalog as library
 from xmodctl.core.errors import UserError
+from xmodctl.evaluation.example_statistics import ExampleStatistics
 from xmodctl.evaluation.results import read_rows
-from xmodctl.reports.explained_causes import LanguageRows
+from xmodctl.kinds import KINDS
+from xmodctl.kinds.breakdown import SeedPredictions
+from xmodctl.kinds.scoring import Predicted
+from xmodctl.model.source import Source
+from xmodctl.reports.explained_causes import LanguageRows, error_section
 from xmodctl.reports.explained_shots import GAIN, ShotTrial
+from xmodctl.reports.explaining import standing_among
 from xmodctl.reports.explanation import Figure, Section, difference, ranked, ratio, share
 from xmodctl.reports.parallel_errors import Overlap
 from xmodctl.reports.recommending import recommendations
@@ -150,7 +158,7 @@ def test_a_better_way_that_was_measured_comes_before_what_is_only_possible():
     better = Figure("points above no adapter", -4.0, "points", (-7.0, -1.0))
     fine = Figure("pieces per word", 3.0, "", (2.9, 3.1), 1.3, (1.2, 1.4))
     weak = Figure("accuracy, long rows", 40.0, "%", (30.0, 50.0), 70.0, (60.0, 80.0))
-    assert [each.action.split()[0] for each in recommended(fine, weak, better)] == ["use", "look", "try"]
+    assert [each.action.split()[0] for each in recommended(fine, weak, better)] == ["use", "in", "try"]
     assert "4.0 points more (1.0 to 7.0)" in recommended(better)[0].evidence
 
 
@@ -189,11 +197,57 @@ def test_rows_in_another_script_are_counted_and_are_to_be_read():
     side = LanguageRows(
         "ur", ("1", "2", "3"), texts, ((),) * 3, (None,) * 3, 0, (), None,
     )  # fmt: skip
-    assert side.in_another_script == 1
-    words = replace(side, texts=(("یہ", "ایک", "کیوبا", "ہندوستان", "airbase-base"),), is_words=True)
-    assert words.in_another_script == 0  # one word of many
+    assert side.in_another_script == ["1"]
+    words = replace(side, ids=("1",), texts=(("یہ", "ایک", "کیوبا", "ہندوستان", "airbase-base"),), is_words=True)
+    assert words.in_another_script == []  # one word of many
+    assert replace(side, texts=(texts[0], texts[2], texts[0])).duplicates == ["3"]
     figure = share("rows with a text in a different script", (30, 300), (0, 300))
     assert recommended(figure, title="Data")[0].action == "read these rows of ur, and correct or exclude them"
+
+
+def test_an_entity_type_has_an_interval_over_the_rows():
+    kind, task = KINDS["token-classification"], library.task("wikiann")
+
+    def side(language: str, right: int) -> LanguageRows:
+        rows = [Predicted(str(row), ["B-PER"], ["B-PER" if row < right else "B-LOC"], (0.9,)) for row in range(60)]
+        statistics = ExampleStatistics.computed(rows, task, language)
+        seed = SeedPredictions(kind, task, language, rows, statistics.metrics(task))
+        ids = tuple(row.id for row in rows)
+        made = LanguageRows(language, ids, (("x",),) * 60, ((),) * 60, (), 0, (seed,), None)
+        vars(made)["lengths"] = np.arange(60)
+        return made
+
+    figures = {figure.name: figure for figure in error_section(side("ur", 20), side("en", 50), task).figures}
+    person = figures["entity_f1, PER"]
+    assert (person.value, person.source) == pytest.approx((50.0, 100 * 100 / 110))
+    assert person.ci[0] < person.value < person.ci[1] < person.source_ci[0]
+
+
+def test_the_place_among_the_languages_is_a_sentence():
+    texts = [
+        standing_among(*counts) for counts in ((0, 1), (1, 1), (0, 3), (1, 3), (2, 3))
+    ]  # fmt: skip
+    assert texts == [
+        "the other language scored is not lower",
+        "the other language scored is lower",
+        "none of the 3 other languages scored is lower",
+        "1 of the 3 other languages scored is lower",
+        "2 of the 3 other languages scored are lower",
+    ]
+
+
+def test_between_identities_nothing_is_compared_and_a_trained_adapter_is_suggested(scored, tmp_path, monkeypatch):
+    uncontrolled = tmp_path / "run"
+    shutil.copytree(scored, uncontrolled)
+    lines = (scored / "results.jsonl").read_text().splitlines(keepends=True)
+    own = "".join(line for line in lines if json.loads(line)["control"] == "own")
+    (uncontrolled / "results.jsonl").write_text(own)
+    assert any("controls source,none" in each for each in xmodctl.explain(uncontrolled, "sw").undetermined)
+    monkeypatch.setattr(Run, "trained_adapters", lambda run: ())
+    monkeypatch.setattr(Source, "placeholders", property(lambda source: frozenset(source.languages)))
+    (text,) = [each for each in xmodctl.explain(uncontrolled, "sw").undetermined if "a trained adapter" in each]
+    assert "those of sw and en add nothing" in text
+    assert "xmodctl add-language sw_KE --text FILE" in text
 
 
 def test_figures_have_the_intervals_of_their_kind():

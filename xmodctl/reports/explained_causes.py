@@ -31,6 +31,8 @@ LETTERS = 10
 """Letters of a text without which its script is not judged."""
 BINS = ("short", "medium", "long")
 """Thirds of a language's rows by their length in pieces."""
+ROWS_NAMED = 5
+"""Rows whose ids are named at most."""
 LABELS_SHOWN = 8
 """Labels that are shown at most."""
 
@@ -98,16 +100,21 @@ class LanguageRows:
         """The number of pieces of each row that the vocabulary lacks."""
         return [row.count(self.tokenizer.unk_token_id) for row in self.pieces]
 
-    @property
-    def in_another_script(self) -> int:
-        """The number of rows with a text that has most of its letters in a different script from the language's."""
+    @cached_property
+    def in_another_script(self) -> list[str]:
+        """The ids of rows with a text that has most of its letters in a different script from the language's."""
         rows = ([" ".join(texts)] if self.is_words else texts for texts in self.texts)
-        return sum(any(_is_in_another_script(text, self.language) for text in texts) for texts in rows)
+        return [
+            id_
+            for id_, texts in zip(self.ids, rows, strict=True)
+            if any(_is_in_another_script(text, self.language) for text in texts)
+        ]
 
-    @property
-    def duplicates(self) -> int:
-        """The number of rows whose texts are those of an earlier row."""
-        return len(self.texts) - len(set(self.texts))
+    @cached_property
+    def duplicates(self) -> list[str]:
+        """The ids of rows whose texts are those of an earlier row."""
+        first = {texts: id_ for id_, texts in zip(reversed(self.ids), reversed(self.texts), strict=True)}
+        return [id_ for id_, texts in zip(self.ids, self.texts, strict=True) if first[texts] != id_]
 
     @property
     def characters(self) -> float:
@@ -160,9 +167,11 @@ def data_section(side: LanguageRows, source: LanguageRows) -> Section:
     figures = [
         share(
             "rows with a text in a different script",
-            *((each.in_another_script, len(each.ids)) for each in (side, source)),
+            *((len(each.in_another_script), len(each.ids)) for each in (side, source)),
         ),
-        share("rows with the texts of an earlier row", *((each.duplicates, len(each.ids)) for each in (side, source))),
+        share(
+            "rows with the texts of an earlier row", *((len(each.duplicates), len(each.ids)) for each in (side, source))
+        ),
         Figure("characters per row, median", side.characters, "", None, source.characters, digits=0),
         Figure(
             "pieces per row, median",
@@ -177,10 +186,14 @@ def data_section(side: LanguageRows, source: LanguageRows) -> Section:
     remarks = remarks or [
         f"most letters are in the script of {name(side.language)}, and no other language's frequent words dominate"
     ]
+    for title, ids in (("in a different script", side.in_another_script), ("that repeat one", side.duplicates)):
+        if ids:
+            more = f", and {len(ids) - ROWS_NAMED:,} more" if len(ids) > ROWS_NAMED else ""
+            remarks.append(f"rows {title}: {', '.join(ids[:ROWS_NAMED])}{more}")
     if any(side.labels):
         figures += label_shift(side, source)
         if not any(figure.name.startswith("label") for figure in figures):
-            remarks.append("each label is as frequent as in the source language")
+            remarks.append(f"no label's share differs significantly from that in {source.language}")
     return Section("Data", tuple(figures), tuple(remarks))
 
 
@@ -200,7 +213,9 @@ def label_shift(side: LanguageRows, source: LanguageRows) -> Iterator[Figure]:
 
 def error_section(side: LanguageRows, source: LanguageRows, task: Task) -> Section:
     """Measure which labels and lengths fail, beside the source language."""
-    return Section("Errors", (*_by_label(side, source, task), *_by_length(side, source, task)))
+    by_rows = "intervals of lengths are those of the rows, without the variance between training runs"
+    remarks = (by_rows,) if len(side.seeds) > 1 else ()
+    return Section("Errors", (*_by_label(side, source, task), *_by_length(side, source, task)), remarks)
 
 
 def _by_label(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator[Figure]:
@@ -223,8 +238,15 @@ def _by_label(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator[
         )
         return
     elsewhere = {part.name: part.value for part in kind.parts(task, source.seeds)}
+    totals = side.seeds[0].statistics.sum(axis=0)
     for part in kind.parts(task, side.seeds)[:LABELS_SHOWN]:
-        yield Figure(f"{task.headline}, {part.name}", part.value, "%", None, elsewhere.get(part.name))
+        title, metric = f"{task.headline}, {part.name}", f"{task.headline}.{part.name}"
+        if part.name in elsewhere and metric in kind.metrics(totals, task):  # the part is a metric, with an interval
+            yield _beside_source(*(
+                _measured(title, each, task, np.arange(len(each.ids)), metric) for each in (side, source)
+            ))  # fmt: skip
+        else:
+            yield Figure(title, part.value, "%", None, elsewhere.get(part.name))
 
 
 def _by_length(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator[Figure]:
@@ -238,28 +260,28 @@ def _by_length(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator
     else:
         source_bins = np.searchsorted(edges, source.lengths, side="left")
     for number, title in enumerate(BINS):
-        figure = _headline(f"{task.headline}, {title} rows", side, task, bins == number)
-        elsewhere = _headline("", source, task, source_bins == number)
-        if figure and elsewhere:
-            yield replace(figure, source=elsewhere.value, source_ci=elsewhere.ci)
-        elif figure:
-            yield figure
+        places = np.flatnonzero(bins == number), np.flatnonzero(source_bins == number)
+        if len(places[0]) > 1:
+            figure = _measured(f"{task.headline}, {title} rows", side, task, places[0])
+            yield _beside_source(figure, _measured("", source, task, places[1])) if len(places[1]) > 1 else figure
 
 
-def _headline(title: str, side: LanguageRows, task: Task, chosen: np.ndarray) -> Figure | None:
-    """Return the headline metric on some rows, the mean over seeds, with the interval of the first seed's width."""
-    if chosen.sum() < 2:
-        return None
-    kind = KINDS[task.kind]
+def _beside_source(figure: Figure, elsewhere: Figure) -> Figure:
+    return replace(figure, source=elsewhere.value, source_ci=elsewhere.ci)
+
+
+def _measured(title: str, side: LanguageRows, task: Task, places: np.ndarray, metric: str = "") -> Figure:
+    """Return a metric (by default the headline) on some rows: the mean over seeds, and that of their intervals."""
+    kind, metric = KINDS[task.kind], metric or task.headline
     values, ends = [], []
     for seed in side.seeds:
-        statistics = seed.statistics[chosen]
-        values.append(float(kind.metrics(statistics.sum(axis=0), task)[task.headline]))
+        statistics = seed.statistics[places]
+        values.append(float(kind.metrics(statistics.sum(axis=0), task)[metric]))
         interval = score_interval(
-            statistics, lambda totals: kind.metrics(totals, task)[task.headline],
+            statistics, lambda totals: kind.metrics(totals, task)[metric],
             is_share=kind.headlines[task.headline].is_share,
             is_correlation=kind.headlines[task.headline].is_correlation,
-            of_draws=headline_of_draws(kind, task), resamples=1_000,
+            of_draws=headline_of_draws(kind, task) if metric == task.headline else None, resamples=1_000,
         )  # fmt: skip
         ends.append((interval.low, interval.high))
     low, high = (float(np.mean(end)) for end in zip(*ends, strict=True))

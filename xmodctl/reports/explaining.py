@@ -207,13 +207,21 @@ def _standing(subject: Subject) -> Section:
     if score.gap is not None:
         figures.append(Figure(f"gap to {subject.source}, points", score.gap, "points", score.gap_ci))
     means = [sum(row.value for row in rows) / len(rows) for rows in own_rows(subject.rows).values()]
-    lower = sum(mean < score.mean for mean in means)
-    remarks = [f"{lower} of the {len(means) - 1} other languages scored are lower"]
+    remarks = [standing_among(sum(mean < score.mean for mean in means), len(means) - 1)]
     if is_open:
         remarks.append("the gap may be chance: its interval includes 0")
     if len(report.seeds) == 1:
         remarks.append("one seed: intervals do not include the variance between training runs")
+    elif len(report.seeds) == 2:
+        remarks.append("two seeds: they say little about the variance between training runs, so intervals are wide")
     return Section("Score", tuple(figures), tuple(remarks))
+
+
+def standing_among(lower: int, others: int) -> str:
+    """Return how many of the other languages score lower."""
+    if others == 1:
+        return f"the other language scored is {'lower' if lower else 'not lower'}"
+    return f"{lower or 'none'} of the {others} other languages scored {'are' if lower > 1 else 'is'} lower"
 
 
 def _adapter_section(subject: Subject, add: Callable[[str], None]) -> Section:
@@ -236,6 +244,12 @@ def _adapter_section(subject: Subject, add: Callable[[str], None]) -> Section:
             if difference.language is not None:
                 title = f"points above {names[difference.against]}"
                 figures.append(Figure(title, difference.value, "points", difference.ci))
+    elif row.package is None and _are_identities(subject, row.adapter):
+        add(
+            f"whether a trained adapter is better: those of {subject.code} and {subject.source} add nothing; train "
+            f"one, and score with it (--adapter DIR): xmodctl add-language {row.adapter} --text FILE --model "
+            f"{subject.run.plan.model}"
+        )
     else:
         controls = scoring_command(subject.run.folder, subject.own, controls=("source", "none"))
         add(f"whether another adapter is better; score it with: {controls}")
@@ -244,6 +258,12 @@ def _adapter_section(subject: Subject, add: Callable[[str], None]) -> Section:
             title = f"{subject.report.metric} through {score.adapter or 'no adapter'}"
             figures.append(Figure(title, score.mean, "%", (score.ci_low, score.ci_high)))
     return Section("Adapter", tuple(figures), tuple(remarks))
+
+
+def _are_identities(subject: Subject, adapter: str | None) -> bool:
+    """Return whether a language's adapter and that of the source language change nothing, and no run trained them."""
+    both = {adapter, *subject.run.plan.source_languages}
+    return both <= subject.base.placeholders and not both & set(subject.run.trained_adapters())
 
 
 def _with_overlap(section: Section, overlap: Overlap | None) -> Section:

@@ -129,7 +129,7 @@ def _weak_part(sections: Sequence[Section], language: str, source: str) -> Itera
     if falls:
         excess, figure = max(falls, key=lambda each: each[0])
         yield Recommendation(
-            f"look at these rows of {language} first, and draw shots among them: {figure.name.partition(', ')[2]}",
+            f"in {language}, look first at {figure.name.partition(', ')[2]}",
             f"{figure.name.partition(', ')[0]} is {figure.written}, in {source} {figure.source_written}, a gap that is "
             f"{excess:.1f} points wider than that of all rows",
             EXPECTED,
