@@ -82,6 +82,14 @@ def test_the_index_of_pandas_is_not_the_language_of_rows(tmp_path):
         assert sizes == [48, 6]
 
 
+def test_a_row_of_several_lines_is_named_by_its_first_line(tmp_path):
+    rows = [f'"text {n}\nand more",{WORDS[n % 3]},en' for n in range(30)]
+    rows[4:5] = ["", '" \n",billing,en']  # after a blank line
+    task = fit_file(tmp_path, "d.csv", document(rows=rows)).task.with_values({"split_seed": None}, origin="test")
+    with pytest.raises(UserError, match=r"d\.csv:11: `text` is empty"):
+        load_rows(task, "en", "train", folder=tmp_path / "d.csv")
+
+
 REFUSED = {
     "a workbook": ("d.csv", b"PK\x03\x04\x14\x00\x06", "d.csv is an Excel workbook or a ZIP archive; give"),
     "an old workbook": ("d.csv", b"\xd0\xcf\x11\xe0\xa1\xb1", "an old Office program; save it as CSV in UTF-8"),

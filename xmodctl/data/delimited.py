@@ -40,9 +40,9 @@ def csv_rows(file: DataFile) -> Numbered:
         header = checked_header(file, next(reader, []))
         complete = reader.line_num
         of_label_studio = is_label_studio([name for name in header if name])
-        for fields in filter(None, reader):
-            complete = reader.line_num
-            for number, row in _cells(file, above + complete, header, fields):
+        for fields in reader:
+            start, complete = complete + 1, reader.line_num
+            for number, row in _cells(file, above + start, header, fields) if fields else ():
                 yield number, _of_label_studio(row, file) if of_label_studio else row
     except csv.Error as error:
         reason = f"the row that starts here is not valid CSV ({error}); is a closing quote missing?"
