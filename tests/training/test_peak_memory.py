@@ -1,6 +1,7 @@
 """The predicted peak of memory: what autograd keeps for deep models and large batches follows from shallow ones."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from xmodctl.model.activations import kept_per_token
 from xmodctl.model.building import build
 from xmodctl.model.freezing import PRESETS, ParameterReport, group_of
 from xmodctl.model.modules import routed
+from xmodctl.run.checkpoints import save_checkpoint
 from xmodctl.training.loop import Training
 from xmodctl.training.peak_memory import USED, MemoryNeeds, memory_needs
 
@@ -117,18 +119,24 @@ def test_the_tokens_that_fit_are_the_largest_power_of_two_whose_peak_fits(gigaby
     assert tokens == needs.batch or needs.peak(2 * tokens) + needs.gradients > USED * free
 
 
-def test_auto_says_what_it_chose_and_trains_as_that_number_does(tiny_model, monkeypatch):
+@pytest.fixture
+def trained(tiny_model):
+    """Return a function that makes a training with so many tokens per step."""
     draw = np.random.default_rng(0)
     rows = Ragged.of([draw.integers(5, 18, length).astype(np.int32) for length in range(8, 24)])
     encoded = Encoded(rows, np.arange(16), scalars={"labels": np.arange(16) % 3}, counts={"truncated": 0})
 
-    def trained(tokens) -> Training:
+    def make(tokens) -> Training:
         model = load(find(str(tiny_model)), "sequence", ["en_XX"], num_labels=3, seed=1)
         model.activate("en_XX")
         freeze(model, "embeddings+adapters")
         recipe = Recipe(epochs=2, batch_size=8, max_length=32, learning_rate=1e-3, tokens_per_step=tokens)
         return Training(model, encoded, np.ones(16), recipe, seed=1, precision="fp32", pad_id=1)
 
+    return make
+
+
+def test_auto_says_what_it_chose_and_trains_as_that_number_does(trained, monkeypatch):
     notices = []
     for free, expected in ((100_000, 64), (10**12, 256)):
         monkeypatch.setattr("xmodctl.training.peak_memory.free_memory", lambda device, free=free: free)
@@ -137,6 +145,29 @@ def test_auto_says_what_it_chose_and_trains_as_that_number_does(tiny_model, monk
         assert auto.recipe.tokens_per_step == expected
         assert f"auto is {expected:,} here" in notices[-1].text
         assert [step.loss for step in auto] == [step.loss for step in trained(expected)]
+
+
+def test_auto_keeps_its_number_when_a_training_resumes_with_less_memory(trained, monkeypatch, tmp_path):
+    free = iter([10**12, 100_000, 100_000])
+    monkeypatch.setattr("xmodctl.training.peak_memory.free_memory", lambda device: next(free))
+    whole, checkpoint = trained("auto"), None
+    for step in whole:
+        checkpoint = checkpoint or save_checkpoint(tmp_path, whole.progress(), whole.trained(), whole.optimizer_state())
+        losses = [step.loss]
+    resumed, notices = trained("auto"), []
+    assert (whole.recipe.tokens_per_step, resumed.recipe.tokens_per_step) == (256, 64)
+    with listening(notices.append):
+        resumed.restore(checkpoint)
+    assert [notice.text for notice in notices] == [
+        "tokens_per_step: auto stays 256, as before the training was interrupted"
+    ]
+    assert [step.loss for step in resumed][-1:] == losses
+    for tensor, other in zip(resumed.trained().values(), whole.trained().values(), strict=True):
+        assert torch.equal(tensor, other)
+    earlier = replace(checkpoint, progress=replace(checkpoint.progress, tokens=None))
+    unrecorded = trained("auto")
+    unrecorded.restore(earlier)
+    assert unrecorded.recipe.tokens_per_step == 64
 
 
 def test_a_number_of_tokens_that_is_too_small_is_refused_with_what_is_allowed():

@@ -35,6 +35,7 @@ class Progress:
     total_steps: int
     epoch: float
     world: int  # processes that trained together
+    tokens: int | None = None  # of a forward pass at most; None in checkpoints of earlier versions
 
 
 @dataclass(frozen=True)

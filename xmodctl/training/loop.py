@@ -24,7 +24,7 @@ from xmodctl.model.transfer import HOST, on_device
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
 from xmodctl.training.optimization import adamw, schedule, seed_step, total_steps
-from xmodctl.training.peak_memory import with_fitting_tokens
+from xmodctl.training.peak_memory import with_fitting_tokens, with_tokens_of_checkpoint
 from xmodctl.training.readings import Batch, Gradient, Readings
 from xmodctl.training.world import World
 
@@ -319,7 +319,7 @@ class Training:
 
     def progress(self) -> Progress:
         """Return how far the training has come."""
-        return Progress(self.step, self.total_steps, self.epoch, world=self.world.size)
+        return Progress(self.step, self.total_steps, self.epoch, self.world.size, int(self.recipe.tokens_per_step))
 
     def training_parameters(self) -> dict[str, "torch.nn.Parameter"]:
         """Return the parameters that the optimizer changes."""
@@ -355,14 +355,15 @@ class Training:
         Raises:
             LostProcessError: Another process has ended.
         """
-        if self.world.size == 1:
-            return
         import torch
 
+        if self.world.size == 1:
+            return
         parameters, state = self.training_parameters(), self.optimizer.state
-        held, scaler, self.step = self.world.from_first(
-            [[name for name, tensor in parameters.items() if tensor in state], self.scaler.state_dict(), self.step]
-        )
+        names = [name for name, tensor in parameters.items() if tensor in state]
+        own = [names, self.scaler.state_dict(), self.step, self.recipe.tokens_per_step]
+        held, scaler, self.step, tokens = self.world.from_first(own)
+        self.recipe = with_tokens_of_checkpoint(self.recipe, tokens)
         for name, parameter in parameters.items():
             self.world.broadcast(parameter.data)
             if name in held:
@@ -386,14 +387,13 @@ class Training:
                 f"{checkpoint.folder} belongs to a training of {saved.total_steps:,} steps, but this one "
                 f"has {self.total_steps:,}; repeat the command that began it, or start over with --on-exists redo"
             )
+        self.recipe = with_tokens_of_checkpoint(self.recipe, saved.tokens)
         self.put(checkpoint.tensors())
         state = checkpoint.optimizer()
         for name, parameter in self.training_parameters().items():
-            if f"{name}.{OPTIMIZER_STATE[0]}" not in state:
-                continue
-            self.optimizer.state[parameter] = {
-                key: state[f"{name}.{key}"].to(parameter.device) for key in OPTIMIZER_STATE
-            }
+            if f"{name}.{OPTIMIZER_STATE[0]}" in state:
+                moments = {key: state[f"{name}.{key}"].to(parameter.device) for key in OPTIMIZER_STATE}
+                self.optimizer.state[parameter] = moments
         if self.scaler.is_enabled() and f"scaler.{SCALER_STATE[0]}" in state:
             scale, growth = (float(state[f"scaler.{key}"]) for key in SCALER_STATE)
             self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})

@@ -145,6 +145,19 @@ def with_fitting_tokens(recipe: Recipe, model: "Xmod", precision: Precision, wor
     return recipe.model_copy(update={"tokens_per_step": tokens})
 
 
+def with_tokens_of_checkpoint(recipe: Recipe, tokens: int | None) -> Recipe:
+    """Return the recipe of a training that resumes: `auto` stays what it was, so that the training gives the same bits.
+
+    Args:
+        recipe: With the tokens that fit now.
+        tokens: Those of the checkpoint; None if it does not record them.
+    """
+    if tokens is None or tokens == recipe.tokens_per_step:
+        return recipe
+    report(Notice(f"tokens_per_step: auto stays {tokens:,}, as before the training was interrupted"))
+    return recipe.model_copy(update={"tokens_per_step": tokens})
+
+
 def free_memory(device: "torch.device") -> int:
     """Return the bytes of memory that a device has left."""
     import psutil
