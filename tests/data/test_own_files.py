@@ -360,7 +360,6 @@ def test_values_that_are_no_split_are_one_finding_and_another_task_is_offered_fo
 RENAMED = {
     "prefixes": ("tickets_{split}.csv", ("",)),
     "prefixes with languages": ("{language}-ud-{split}.csv", ("de", "en")),
-    "languages within splits": ("{split}/{language}.csv", ("de", "en", "sw")),
     "prefixes within languages": ("{language}/{language}_{split}.csv", ("de", "en")),
 }
 
@@ -388,7 +387,7 @@ def test_the_command_that_renames_files_takes_those_of_the_language_and_all_its_
         assert len(texts) == (10 if layout == "prefixes" else 20)
         assert all(text.startswith(f"en {name} ") for text in texts)
     cautions = fit(library.task("classification"), tmp_path, ["en"]).cautions
-    unread = [caution for caution in cautions if "not read, because no split is called so" in caution]
+    unread = [caution for caution in cautions if "not read, because their names do not give their split" in caution]
     assert len(unread) == (0 if layout == "prefixes" else 1)
     left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*de*dev*.csv")]
     assert not unread or all(name in unread[0] for name in left)
@@ -492,3 +491,53 @@ def test_a_column_of_splits_without_training_rows_is_named(tmp_path):
     rows = [f"{line},{'train' if line.endswith('de') else 'test'}" for line in lines()]
     with pytest.raises(UserError, match=r"no training rows in en; it has some in de \(15 rows\); try --lang de"):
         fit_file(tmp_path, "d.csv", document(f"{HEADER},split", rows))
+
+
+LAYOUTS = {
+    "LANGUAGE/SPLIT": "{language}/{split}.csv",
+    "SPLIT/LANGUAGE": "{split}/{language}.csv",
+    "SPLIT.LANGUAGE": "{split}.{language}.csv",
+    "LANGUAGE_SPLIT": "{language}_{split}.csv",
+    "SPLIT": "{split}.csv",
+    "SPLIT/ANY": "{split}/data.csv",
+    "LANGUAGE": "{language}.csv",
+    "LANGUAGE/ANY": "{language}/tickets.csv",
+    "LANGUAGE/ANY, with tabs": "{language}/tickets.tsv",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_of_a_folder_is_read_without_a_setting(tmp_path, layout):
+    name = LAYOUTS[layout]
+    written: dict[str, dict[str, set[str]]] = {}
+    files: dict[Path, list[str]] = {}
+    for language in ("en", "pt-BR", "sw"):
+        for split in ("train", "dev", "test"):
+            texts = {f"{language} {split} {n}" for n in range(12)}
+            written.setdefault(language, {})["validation" if split == "dev" else split] = texts
+            rows = [f"{text},{WORDS[n % 3]},{language}" for n, text in enumerate(sorted(texts))]
+            files.setdefault(tmp_path / name.format(language=language, split=split), []).extend(rows)
+    for path, rows in files.items():
+        path.parent.mkdir(exist_ok=True)
+        text = document(HEADER if "{language}" not in name else "text,label,note", rows)
+        path.write_text(text.replace(",", "\t") if path.suffix == ".tsv" else text)
+    fitted = fit(library.task("classification"), tmp_path, ["en"])
+    assert not any("not read" in caution for caution in fitted.cautions)
+    covered = coverage(fitted.task, tmp_path)
+    assert {code: set(splits) for code, splits in covered.items()} == {code: {*written[code]} for code in written}
+    for language, splits in written.items():
+        loaded = {split: {*load_rows(fitted.task, language, split, folder=tmp_path).table["text"]} for split in splits}
+        if "{split}" in name:
+            assert loaded == splits
+        else:  # divided
+            assert set.union(*loaded.values()) == set.union(*splits.values())
+
+
+def test_names_that_only_look_like_a_layout_are_not_read_as_one(tmp_path):
+    (tmp_path / "my_train.csv").write_text(document())
+    (tmp_path / "my_test.csv").write_text(document())
+    assert coverage(library.task("xnli"), tmp_path) == {}
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "en.csv").write_text(document())
+    (tmp_path / "train" / "notes.csv").write_text(document())
+    assert coverage(library.task("xnli"), tmp_path) == {}

@@ -1,4 +1,4 @@
-"""Local data: DIR/<language>/<split>.<ext>, with any spelling of the language as the folder's name."""
+"""Local data: DIR/<language>/<split>.<ext> and other layouts, with any spelling of the language."""
 
 import json
 import os
@@ -14,8 +14,9 @@ from xmodctl.core.mistakes import Mistakes
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.data import single_file
 from xmodctl.data.files import COMPRESSIONS
+from xmodctl.data.layouts import Splits, files_by_language, shared_files, splits_in
 from xmodctl.data.misnamed import misnamed
-from xmodctl.data.readers import FORMATS, SAVED, format_of, read, split_of
+from xmodctl.data.readers import FORMATS, SAVED, format_of, read
 from xmodctl.data.single_file import is_single
 from xmodctl.data.sources import SPLIT_NAMES, DataSource, codes_of_language, joined_spellings, language_in
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS
@@ -35,16 +36,15 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
     """
     if is_single(folder):
         return single_file.find(task, folder, language, split, single_language=single_language)
-    folders = _folders(folder)
-    matching = _of_language(task, folders, language, split)
-    if not folders and (shared := _splits(folder)):
+    files = files_by_language(folder)
+    matching = _of_language(task, files, language, split)
+    if not files and (shared := shared_files(folder)):
         columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
-        source = _source(task, folder, shared, split)
+        source = _source(task, folder, language, shared, split)
         ends_at = task.language_ends_at
         codes = sum((_codes_in(task, path) for path, *_ in shared.values()), Counter())
         return replace(
             source,
-            language=language,
             language_columns=columns,
             language_codes=codes_of_language(codes, language, split),
             language_ends_at=ends_at,
@@ -52,19 +52,20 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
             or (len(task.languages) == 1 and same(next(iter(task.languages)), language)),
         )
     if not matching:
-        available = [path.name for path in folders]
+        available = [*files]
         raise UserError(
             f"{folder} has no language {_named(language)}; it has {', '.join(available) or 'no folder with data'}"
             f"{did_you_mean(language, available)}; expected {folder / language / split}.jsonl or another format"
             f"{what_there_is(task, folder, language, split)}"
         )
-    if len(matching) > 1 and all(is_corpus(path.name) for path in matching):
-        corpora = " or ".join(path.name for path in matching)
+    if len(matching) > 1 and all(map(is_corpus, matching)):
+        corpora = " or ".join(matching)
         raise UserError(f"{folder} has several corpora in {_named(language)}; give {corpora} as the language")
     if len(matching) > 1:
-        both = " and ".join(path.name for path in matching)
+        both = " and ".join(matching)
         raise UserError(f"{folder} has two folders for {_named(language)}, {both}; rename or remove one of them")
-    return _source(task, matching[0], _splits(matching[0]), split)
+    (code,) = matching
+    return _source(task, folder / code if (folder / code).is_dir() else folder, code, files[code], split)
 
 
 def what_there_is(task: Task, folder: Path, language: str, split: Split) -> str:
@@ -78,8 +79,8 @@ def what_there_is(task: Task, folder: Path, language: str, split: Split) -> str:
     codes = codes_of(task, [path.name for path in inside], language)
     of_language = [path for path in inside if path.name in codes]
     home = of_language[0] if of_language else folder / language
-    shared = home if _folders(folder) else folder
-    places = (of_language, [folder], [path for path in inside if not _splits(path)])
+    shared = home if files_by_language(folder) else folder
+    places = (of_language, [folder], [path for path in inside if not splits_in(path)])
     answers = (misnamed(folders, home, shared, split, SPLIT_NAMES, language) for folders in places)
     return next(filter(None, answers), "")
 
@@ -99,24 +100,24 @@ def codes_of(task: Task, codes: Collection[str], language: str) -> list[str]:
     return own or [code for code in plain if same(code, language)] or matching
 
 
-def _of_language(task: Task, folders: list[Path], language: str, split: Split) -> list[Path]:
-    """Return the folders that match a language; of several corpora, those that have the split."""
-    codes = codes_of(task, [path.name for path in folders], language)
-    matching = [path for path in folders if path.name in codes]
+def _of_language(task: Task, files: Mapping[str, Splits], language: str, split: Split) -> list[str]:
+    """Return the codes that match a language; of several corpora, those that have the split."""
+    codes = codes_of(task, files, language)
+    matching = [code for code in files if code in codes]
     if all(map(is_corpus, codes)):
-        return [path for path in matching if split in _splits(path)] or matching
+        return [code for code in matching if split in files[code]] or matching
     return matching
 
 
-def _source(task: Task, folder: Path, splits: Mapping[Split, list[Path]], split: Split) -> DataSource:
-    """Return the one file of a split in `folder`, whose name is its language."""
+def _source(task: Task, folder: Path, language: str, splits: Splits, split: Split) -> DataSource:
+    """Return the one file of a split of a language; `folder` has its files."""
     files = splits.get(split, [])
     if not files:
         formats = ", ".join(extension for extension in FORMATS if extension != SAVED)
         raise UserError(
             f"{folder} has no split `{split}`; it has {', '.join(splits) or 'no split'} "
             f"(the extension of a data file is {formats}, optionally followed by {', '.join(COMPRESSIONS)})"
-            f"{misnamed([folder], folder, folder, split, SPLIT_NAMES, folder.name)}"
+            f"{misnamed([folder], folder, folder, split, SPLIT_NAMES, language)}"
         )
     if len(files) > 1:
         both = " and ".join(file.name for file in files)
@@ -125,7 +126,7 @@ def _source(task: Task, folder: Path, splits: Mapping[Split, list[Path]], split:
     return DataSource(
         files={path: str(path)},
         origin=str(path),
-        language=folder.name,
+        language=language,
         split=split,
         columns=dict(task.columns),
         numbered=task.numbered_columns,
@@ -138,8 +139,8 @@ def coverage(task: Task, folder: Path) -> dict[str, tuple[Split, ...]]:
     """Return the languages under `folder` with their splits; files with several languages are read to find out."""
     if is_single(folder):
         return single_file.coverage(task, folder)
-    covered = {path.name: tuple(_splits(path)) for path in _folders(folder)}
-    shared = _splits(folder)
+    covered = {language: tuple(splits) for language, splits in files_by_language(folder).items()}
+    shared = shared_files(folder) if not covered else splits_in(folder)
     counts = {split: _codes_in(task, path) for split, (path, *_) in shared.items()}
     spelling = joined_spellings(sum(counts.values(), Counter()))
     for split in shared:
@@ -179,9 +180,8 @@ def _codes_in(task: Task, path: Path) -> Counter[str]:
 
 
 def data_files(folder: Path) -> list[tuple[Path, str, Split]]:
-    """Return the files under `folder`, each with the language of its folder, or an empty text, and its split."""
-    folders = _folders(folder)
-    parts = {path.name: _splits(path) for path in folders} if folders else {"": _splits(folder)}
+    """Return the files under `folder`, each with the language that names it, or an empty text, and its split."""
+    parts = files_by_language(folder) or {"": shared_files(folder)}
     return [(path, language, split) for language, splits in parts.items() for split, (path, *_) in splits.items()]
 
 
@@ -191,27 +191,6 @@ def unread_files(folder: Path) -> list[Path]:
     files = [path for place in (folder, *inside) for path in place.iterdir() if not path.name.startswith(".")]
     used = {path for path, _, _ in data_files(folder)}
     return sorted(path for path in files if format_of(path) and path not in used)
-
-
-def _folders(folder: Path) -> list[Path]:
-    """Return the folders that hold a file of any split, by name."""
-    if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"--data {folder} {problem}; give a folder that contains <language>/<split>.jsonl")
-    try:
-        paths = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-        return sorted(path for path in paths if _splits(path))
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
-
-
-def _splits(folder: Path) -> dict[Split, list[Path]]:
-    """Return the files of each split that `folder` holds."""
-    files = [file for file in sorted(folder.iterdir()) if format_of(file) and not file.name.startswith(".")]
-    splits = {
-        split: [file for file in files if split_of(file).lower() in names] for split, names in SPLIT_NAMES.items()
-    }
-    return {split: files for split, files in splits.items() if files}
 
 
 def _named(language: str) -> str:

@@ -79,9 +79,8 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     survey = survey_rows(task, files, languages, data if is_single else None)
     cautions = _language_cautions(data, survey)
     if not is_single and (unread := local.unread_files(data)):
-        cautions.append(
-            f"{data}: not read, because no split is called so: {listed(str(path.relative_to(data)) for path in unread)}"
-        )
+        names = listed(str(path.relative_to(data)) for path in unread)
+        cautions.append(f"{data}: not read, because their names do not give their split: {names}")
     if guessed_id and not survey.ids_differ:
         task = task.with_values({"columns.id": None}, origin=origin)
         cautions.append(f"{data}: the values of `id` are not unique, so rows are numbered")

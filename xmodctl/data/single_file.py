@@ -15,6 +15,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.messages import listed, quoted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.core.reading import file_and_sheet
+from xmodctl.data.layouts import names_split, only_files_of_languages
 from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
 from xmodctl.data.sources import SPLIT_NAMES, DataSource, codes_of_language, joined_spellings, language_in
 from xmodctl.data.splitting import SplittableRow, split_rows
@@ -57,18 +58,15 @@ def is_single(data: Path) -> bool:
 
 
 def files_of_languages(folder: Path) -> dict[Path, str]:
-    """Return the files of a folder with the languages that name them, or nothing if others are there."""
+    """Return the files of a folder with the languages that name them or their folders; nothing if others are there."""
     if not folder.is_dir() or format_of(folder):
         return {}
     paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.name != SAVED_DICT]
     files = {path: split_of(path) for path in paths if format_of(path)}
-    are_languages = all(read_language(name) and not is_split(name) for name in files.values())
-    return files if are_languages and not any(path.is_dir() and path not in files for path in paths) else {}
-
-
-def is_split(name: str) -> bool:
-    """Return whether a file's name is that of a split."""
-    return name.casefold() in _SPELLINGS
+    are_languages = all(read_language(name) and not names_split(path) for path, name in files.items())
+    if are_languages and not any(path.is_dir() and path not in files for path in paths):
+        return files
+    return {} if files else only_files_of_languages(folder)
 
 
 def parts_of(data: Path) -> dict[Path, str]:
