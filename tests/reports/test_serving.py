@@ -1,7 +1,10 @@
 """The lines that `export` prints: pasted, with a row in place of the example, they give what `predict` gives."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -16,6 +19,7 @@ from tiny import WORDS
 import xmodctl
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Event
+from xmodctl.model.onnx import NO_TELEMETRY
 
 FILLERS = [word for word in WORDS if word not in ("red", "blue", "never")]
 
@@ -138,3 +142,13 @@ def test_a_missing_package_of_graphs_is_named_before_the_model_is_loaded(trained
     with pytest.raises(UserError, match=r"pip install 'xmodctl\[onnx\]'"):
         xmodctl.export(tmp_path / "graph", run=trained[0], langs="de", format="onnx", listen=events.append)
     assert not events
+
+
+@pytest.mark.slow
+def test_onnx_runtime_has_no_telemetry_and_leaves_no_file(tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    program = "from xmodctl.model.onnx import prepare_runtime; prepare_runtime(); import onnxruntime"
+    environment = {name: value for name, value in os.environ.items() if name != NO_TELEMETRY}
+    subprocess.run([sys.executable, "-c", program], check=True, env={**environment, "TMPDIR": str(tmp_path)})
+    assert not list(tmp_path.iterdir())

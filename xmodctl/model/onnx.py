@@ -1,6 +1,7 @@
 """A model of one language as an ONNX graph, which is checked against the model before it is kept."""
 
 import logging
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -33,14 +34,19 @@ LARGEST = 1_500_000_000
 """Bytes of weights that are kept in the graph's own file, which may have 2 GB; more are in a file beside it."""
 
 
-def check_installed() -> None:
-    """Refuse an export without the packages that write and check a graph.
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+"""ONNX Runtime's variable against telemetry, which also leaves a file `.ses` in the temporary folder."""
+
+
+def prepare_runtime() -> None:
+    """Check that the packages that write and check a graph are installed, and turn off ONNX Runtime's telemetry.
 
     Raises:
         UserError: One is missing.
     """
     if not all(map(find_spec, PACKAGES)):
         raise UserError("--format onnx needs packages that are not installed; run: pip install 'xmodctl[onnx]'")
+    os.environ.setdefault(NO_TELEMETRY, "1")  # read when the library is imported
 
 
 def write_graph(folder: Path, head: str, out: Path, finish: Callable[[Path], None]) -> float:

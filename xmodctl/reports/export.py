@@ -67,9 +67,9 @@ def export(request: ExportRequest) -> Export:
     _refuse_untrained(run)
     is_graph = request.format == ONNX
     if is_graph:
-        from xmodctl.model.onnx import check_installed
+        from xmodctl.model.onnx import prepare_runtime
 
-        check_installed()
+        prepare_runtime()
     _check_target(request, out)
     listen(ModelLoading(run.plan.model))
     from xmodctl.adapters.mixtures import record_of
