@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -82,13 +82,6 @@ class CompiledEncoder:
                 f"torch.compile does not work on this machine ({type(error).__name__}: {reason}); train with "
                 "--set compile=false"
             ) from error
-
-
-def own_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Copy the gradients of a compiled step on CUDA: the next one may write to the same memory."""
-    for parameter in parameters:
-        if parameter.grad is not None and parameter.is_cuda:
-            parameter.grad = parameter.grad.clone()
 
 
 def check_compiler(*, languages: int, freeze: str, precision: Precision) -> None:

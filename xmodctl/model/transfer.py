@@ -61,3 +61,10 @@ def one_behind(items: Iterable[Item], device: "torch.device") -> Iterator[Item]:
         if len(waiting) > 1:
             yield waiting.pop(0)
     yield from waiting
+
+
+def own_gradients(parameters: "Iterable[torch.nn.Parameter]") -> None:
+    """Copy the gradients of a compiled step on CUDA: the next one may write to the same memory."""
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.is_cuda:
+            parameter.grad = parameter.grad.clone()

@@ -14,13 +14,12 @@ from xmodctl.core.events import Listener, StepTaken, report
 from xmodctl.core.memory import enough_memory
 from xmodctl.core.signals import Interrupted, requested
 from xmodctl.model.batches import collate, sampled, training_batches
-from xmodctl.model.compiling import own_gradients
 from xmodctl.model.inference import best_device
 from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
 from xmodctl.model.parts import Part, computing
 from xmodctl.model.precision import Precision, autocast
 from xmodctl.model.storing import store_narrow
-from xmodctl.model.transfer import HOST, on_device
+from xmodctl.model.transfer import HOST, on_device, own_gradients
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
 from xmodctl.training.optimization import adamw, schedule, seed_step, total_steps
