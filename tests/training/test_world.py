@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xmodctl.core.errors import UserError
+from xmodctl.training import world
 from xmodctl.training.launching import is_launched
 from xmodctl.training.world import World
 
@@ -46,6 +49,19 @@ def test_variables_of_a_launcher_that_make_no_sense_are_refused(variables, messa
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
         World.join()
+
+
+def test_an_address_that_never_answers_is_reported_although_torch_still_waits(monkeypatch):
+    with socket.socket() as silent:
+        silent.bind(("localhost", 0))
+        silent.listen()
+        port = str(silent.getsockname()[1])
+        for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": port}.items():
+            monkeypatch.setenv(name, value)
+        assert world.JOINING.seconds < 50
+        monkeypatch.setattr(world, "JOINING", timedelta(seconds=1))
+        with pytest.raises(UserError, match=f"process 1 of 2 cannot reach the others at localhost:{port}: .* in 1 s"):
+            World.join()
 
 
 def test_batches_that_leave_a_process_without_work_are_refused():

@@ -59,6 +59,8 @@ RANK = Variable("RANK", "Which of these processes this one is; set by `--process
 RUN_ID = Variable("TORCHELASTIC_RUN_ID", "The name of a launch; set by `--processes` and `torchrun`.", "no launch")
 LAUNCH = "xmodctl"
 """What the names of launches by `--processes` begin with."""
+TORCH_LOG = "TORCH_CPP_LOG_LEVEL"
+"""What torch's C++ code prints, read when it is imported."""
 MASTER = ("MASTER_ADDR", "MASTER_PORT")
 """What a launcher sets to the address of the first process."""
 VARIABLES = (

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from time import sleep
+from threading import Thread
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodctl.core.environment import MASTER, RANK, WORLD_SIZE
+from xmodctl.core.environment import MASTER, RANK, TORCH_LOG, WORLD_SIZE
 from xmodctl.core.errors import LostProcessError, UserError
 from xmodctl.core.messages import counted
 from xmodctl.core.signals import deferred
@@ -24,8 +25,8 @@ from xmodctl.core.signals import deferred
 if TYPE_CHECKING:
     import torch
 
-JOINING = timedelta(seconds=60)
-"""How long a process waits for the first one's address to answer."""
+JOINING = timedelta(seconds=45)
+"""How long a process waits for the others to answer; with its start and its message, it takes less than a minute."""
 
 WORKING = timedelta(days=2)
 """How long processes wait for the first one, which alone validates. One that has ended is noticed at once."""
@@ -263,9 +264,15 @@ def _unpacked(content: np.ndarray) -> tuple[Any, list[np.ndarray]]:
 
 
 def _connect(rank: int, size: int) -> None:
+    """Meet the other processes, in a thread: some addresses let torch wait without end, whatever its timeouts are.
+
+    Raises:
+        UserError: They do not meet within `JOINING`.
+    """
+    started = monotonic()
+    os.environ.setdefault(TORCH_LOG, "ERROR")  # its warnings repeat what the message says, with traces of the stack
     import torch
     import torch.distributed as dist
-    from torch.distributed.rendezvous import rendezvous
 
     if dist.is_initialized():
         return
@@ -273,17 +280,33 @@ def _connect(rank: int, size: int) -> None:
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"  # NCCL does not send what is in the memory of the CPU
         torch.cuda.set_device(_number("LOCAL_RANK", 0))
+    problems = [f"there is no answer in {JOINING.seconds} s"]
+    thread = Thread(target=_meet, args=(backend, rank, size, problems), daemon=True)
+    thread.start()
+    thread.join(JOINING.total_seconds() - (monotonic() - started))
+    if problems:
+        address = ":".join(os.environ.get(name, "(not set)") for name in MASTER)
+        raise UserError(
+            f"process {rank} of {size} cannot reach the others at {address}: {problems[-1]}; "
+            f"check {' and '.join(MASTER)}, and that all processes are started"
+        )
+
+
+def _meet(backend: str, rank: int, size: int, problems: list[str]) -> None:
+    """Form the group of all processes, and clear the problems; or add one."""
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+
     try:
         store, rank, size = next(rendezvous("env://", rank, size, timeout=JOINING))
         store.set_timeout(JOINING)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=WORKING)
-        dist.barrier()
+        dist.all_reduce(torch.zeros(1))
     except (RuntimeError, ValueError) as error:
-        address = ":".join(os.environ.get(name, "(not set)") for name in MASTER)
-        raise UserError(
-            f"process {rank} of {size} cannot reach the others at {address} within {JOINING.seconds} s "
-            f"({str(error).splitlines()[0][:200]}); check {' and '.join(MASTER)}, and that all processes are started"
-        ) from error
+        problems.append(str(error).splitlines()[0][:200])
+    else:
+        problems.clear()
 
 
 def _sum(tensor: "torch.Tensor") -> None:
