@@ -168,10 +168,3 @@ def test_too_long_sequences_are_refused_before_data_is_looked_at(tiny_model, tmp
         words = ("finetune", "--task", task, "--lang", "en", "--set", "max_length=600")
         message = refused(run(*words, "--model", "facebook/xmod-base", "--dry-run"))
         assert "facebook/xmod-base reads at most 512 tokens" in message
-
-
-def test_one_of_several_processes_resumes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "0")
-    message = refused(run("resume", tmp_path))
-    assert "can be resumed by one process only; start it without torchrun" in message

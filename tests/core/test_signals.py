@@ -44,6 +44,23 @@ def test_a_second_signal_is_not_deferred_but_an_echo_of_the_first_is(monkeypatch
     assert not isinstance(error.value, Interrupted)
 
 
+def test_a_signal_of_another_process_is_adopted_and_the_own_one_that_follows_is_no_second_signal(monkeypatch):
+    monkeypatch.setattr(signals, "ECHO", 0.0)
+    acknowledged = []
+    with stop_signals(acknowledged.append, STOPPING) as stop:
+        with pytest.raises(Interrupted), deferred():  # noqa: PT012
+            signals.adopt(signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0.01)
+        assert stop.exit_code == 143
+        signals.adopt(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(5)
+    assert acknowledged == [signal.SIGUSR1]
+    assert stop.exit_code == 143
+
+
 def test_a_signal_that_arrives_while_an_object_is_freed_is_not_lost():
     class Freed:
         def __del__(self) -> None:

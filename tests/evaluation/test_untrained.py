@@ -13,6 +13,7 @@ import xmodctl
 from xmodctl.cli.app import app
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.results import read_rows
+from xmodctl.training.world import World
 
 SENTENCES = [
     "the cat", "a dog runs", "red dog", "blue cat sleeps", "never", "not a dog", "the red cat", "a blue dog", "runs",
@@ -214,7 +215,7 @@ def test_commands_that_need_training_say_what_to_do_instead(tiny_model, data, tm
 
 @pytest.mark.parametrize("of_run", [False, True])
 def test_what_is_damaged_is_made_again_by_the_command_that_the_message_names(
-    tiny_model, trained, data, tmp_path, of_run
+    tiny_model, trained, data, tmp_path, of_run, monkeypatch
 ):
     out = tmp_path / "run"
     where = {"run": trained[0]} if of_run else {"run": None, "model": tiny_model}
@@ -229,6 +230,10 @@ def test_what_is_damaged_is_made_again_by_the_command_that_the_message_names(
     assert delta.read_bytes() == whole
     assert xmodctl.evaluate(out, "de", on_exists="redo").scores == before
     assert "has the seeds" in run("resume", out, "--seed", "77").stderr
+    with monkeypatch.context() as patched:
+        patched.setattr(World, "join", lambda: World(0, 2))
+        with pytest.raises(UserError, match=r"needs no training, .* omit --processes"):
+            xmodctl.resume(out)
     if of_run:
         xmodctl.finetune("xnli", "en", model=tiny_model, data=trained[1], out=trained[0], on_exists="redo",
                          overrides={"epochs": 1, "batch_size": 8, "max_length": 32})  # fmt: skip

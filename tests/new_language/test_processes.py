@@ -76,6 +76,30 @@ def test_a_mixture_trains_alike(tiny_model, write_text, head_text, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ("torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        ("accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+         "--mixed_precision", "no", "--dynamo_backend", "no"),
+    ],
+    ids=["torchrun", "accelerate"],
+)  # fmt: skip
+def test_processes_of_other_launchers_train_like_one(launcher, tiny_model, write_text, head_text, tmp_path):
+    texts = {"zu": write_text("zu"), "xh": write_text("xh")}
+    for name, launched in {"alone": (), "together": ("-m", *launcher)}.items():
+        program, *own = command(tiny_model, texts, head_text, tmp_path / name, "--set", "epochs=0.5")
+        words = [program, *launched, *own]
+        result = subprocess.run(words, check=False, capture_output=True, text=True, env=ENVIRONMENT)
+        assert result.returncode == 0, result.stderr
+    alone, together = losses(tmp_path / "alone"), losses(tmp_path / "together")
+    assert len(alone) == 2
+    assert together.keys() == alone.keys()
+    for name, values in together.items():
+        assert values == pytest.approx(alone[name], rel=1e-5), name
+
+
+@pytest.mark.slow
 def test_an_own_vocabulary_from_standard_input_trains_alike(tiny_model, write_text, head_text, tmp_path):
     text = write_text("zu").read_text()
     own = ("--vocabulary", "new", "--vocabulary-size", "100", "--set", "epochs=0.5")
@@ -110,6 +134,7 @@ def test_a_stopped_addition_continues_with_another_number_of_processes(tiny_mode
     assert errors.count("to continue, run:") == 1
     assert not [worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE]
     step = max(int(path.name.removeprefix("step-")) for path in run.rglob("step-*"))
-    result = subprocess.run([*words, "1"], check=False, capture_output=True, text=True, env=ENVIRONMENT)
+    resume = [sys.executable, "-m", "xmodctl", "resume", str(run), "--processes", "3"]
+    result = subprocess.run(resume, check=False, capture_output=True, text=True, env=ENVIRONMENT)
     assert result.returncode == 0, result.stderr
-    assert f"2 at a time up to step {step:,}, 1 from here on" in " ".join(result.stderr.split())
+    assert f"2 at a time up to step {step:,}, 3 from here on" in " ".join(result.stderr.split())

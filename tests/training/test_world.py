@@ -51,7 +51,9 @@ def test_variables_of_a_launcher_that_make_no_sense_are_refused(variables, messa
         World.join()
 
 
-def test_an_address_that_never_answers_is_reported_although_torch_still_waits(monkeypatch):
+@pytest.mark.parametrize("limit", ["JOINING", "STARTING"])
+def test_an_address_that_never_answers_is_reported_although_torch_still_waits(limit, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "xmodctl-1" if limit == "STARTING" else "another")
     with socket.socket() as silent:
         silent.bind(("localhost", 0))
         silent.listen()
@@ -59,7 +61,7 @@ def test_an_address_that_never_answers_is_reported_although_torch_still_waits(mo
         for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": port}.items():
             monkeypatch.setenv(name, value)
         assert world.JOINING.seconds < 50
-        monkeypatch.setattr(world, "JOINING", timedelta(seconds=1))
+        monkeypatch.setattr(world, limit, timedelta(seconds=1))
         with pytest.raises(UserError, match=f"process 1 of 2 cannot reach the others at localhost:{port}: .* in 1 s"):
             World.join()
 
@@ -97,13 +99,13 @@ def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def wait_for_step(run: Path, process: subprocess.Popen[str]) -> None:
-    while process.poll() is None and not (run / "seed-1" / "metrics.jsonl").exists():
+    while process.poll() is None and not ((run / "seed-1" / "metrics.jsonl").exists() and losses(run)):
         time.sleep(0.05)
     assert process.poll() is None, process.communicate()
 
 
 @pytest.mark.slow
-def test_two_processes_train_like_one_and_end_together(tiny_model, finished_run, tmp_path):
+def test_two_processes_train_like_one_and_end_together(tiny_model, finished_run, tmp_path, monkeypatch):
     data = finished_run[1]
     for processes in (1, 2):
         words = command(tiny_model, data, tmp_path / f"run-{processes}", processes, "--set", "epochs=3")
@@ -113,6 +115,7 @@ def test_two_processes_train_like_one_and_end_together(tiny_model, finished_run,
     assert together == pytest.approx(alone, rel=1e-5)
 
     words = command(tiny_model, data, tmp_path / "killed", 2, "--set", "epochs=400", "--set", "save_steps=1")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for_step(tmp_path / "killed", process)
         workers = children(process)
@@ -133,3 +136,46 @@ def test_two_processes_train_like_one_and_end_together(tiny_model, finished_run,
     assert process.returncode == 143, errors
     assert errors.count("to continue, run:") == 1
     assert "--processes 2" in " ".join(errors.split())
+    assert not list(tmp_path.glob("torchelastic*"))  # of torch's launcher
+
+
+def signaled(words: list[str], run: Path, receiver: str, number: signal.Signals) -> int:
+    """Send a signal to one process of a training, by its rank, or to the launcher; return the command's exit code."""
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for_step(run, process)
+        workers = children(process)
+        receivers = {worker.environ().get("RANK", ""): worker.pid for worker in workers} | {"launcher": process.pid}
+        os.kill(receivers[receiver], number)
+        _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    received = "SIGTERM" if number == signal.SIGKILL else number.name
+    assert errors.count(" received, stopping ...") == errors.count(f"{received} received, stopping ...") == 1
+    assert errors.count("to continue, run:") == 1
+    assert psutil.wait_procs(workers, timeout=30)[1] == []
+    assert list(run.rglob("step-*"))
+    return process.returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("receiver", "number", "code"),
+    [("1", signal.SIGINT, 130), ("0", signal.SIGTERM, 143), ("launcher", signal.SIGKILL, -9)],
+)
+def test_a_signal_to_one_process_stops_all(receiver, number, code, tiny_model, finished_run, tmp_path):
+    words = command(tiny_model, finished_run[1], tmp_path / "run", 2, "--set", "epochs=400", "--set", "save_steps=9999")
+    assert signaled(words, tmp_path / "run", receiver, number) == code
+
+
+@pytest.mark.slow
+def test_resume_continues_with_another_number_of_processes(tiny_model, finished_run, tmp_path):
+    run, more = tmp_path / "run", ("--set", "epochs=20", "--set", "save_steps=9999")
+    assert signaled(command(tiny_model, finished_run[1], run, 2, *more), run, "1", signal.SIGUSR1) == 143
+    stopped = len(losses(run))
+    assert 0 < stopped < 100
+    words = [sys.executable, "-m", "xmodctl", "resume", str(run), "--processes", "3"]
+    result = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert f"2 at a time up to step {stopped}, 3 from here on" in " ".join(result.stderr.split())
+    alone = command(tiny_model, finished_run[1], tmp_path / "alone", 1, *more)
+    subprocess.run(alone, check=True, capture_output=True, text=True)
+    assert losses(run) == pytest.approx(losses(tmp_path / "alone"), rel=1e-5)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from typer.core import TyperGroup
 
-from xmodctl.cli.launching import is_follower, silence_follower, speak
+from xmodctl.cli.launching import end_with_launcher, is_follower, silence_follower, speak
 from xmodctl.cli.loader import HELP_OPTIONS, Commands, hide_types
 from xmodctl.cli.output import SWITCHES, hoisted, output_of
 from xmodctl.cli.screening import screened
@@ -96,6 +96,7 @@ class Group(TyperGroup):
         from xmodctl.core.signals import Interrupted
 
         silence_follower()
+        end_with_launcher()
         try:
             with listening(draw_notice), announcing(), screened():
                 result = super().invoke(ctx)

@@ -1,16 +1,22 @@
 """Commands in several processes: starting them, and which of them prints."""
 
 import os
+import signal
 import sys
+from threading import Thread
 from time import sleep
 from typing import Any
 
 import typer
 
-from xmodctl.core.environment import RANK, is_one_of_several
+from xmodctl.core.environment import RANK, RUN_ID, is_one_of_several, is_started_by_xmodctl
 
 PATIENCE = 3.0
 """Seconds that a process waits with its message: if the first process has the same, all end before."""
+
+
+PAUSE = 0.5
+"""Seconds after which a process looks again whether its launcher lives."""
 
 
 def launch_unless_launched(ctx: Any, processes: int) -> None:
@@ -29,6 +35,18 @@ def launch_unless_launched(ctx: Any, processes: int) -> None:
 def is_follower() -> bool:
     """Return whether this process is one of several, and not the first."""
     return is_one_of_several() and RANK.value not in ("", "0")
+
+
+def end_with_launcher() -> None:
+    """If `--processes` started this process, stop it like SIGTERM when the command that did so is killed."""
+    if is_started_by_xmodctl():
+        Thread(target=_watch, args=(int(RUN_ID.value.rpartition("-")[2]),), daemon=True).start()
+
+
+def _watch(launcher: int) -> None:
+    while os.getppid() == launcher:
+        sleep(PAUSE)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def silence_follower() -> None:

@@ -23,6 +23,9 @@ STOPPING = tuple(
 )
 """Ctrl-C; what `kill` and schedulers send; a closed terminal; SLURM's `--signal`; a limit on CPU time."""
 
+NO_SIGNAL = 10**6
+"""More than the number of any signal."""
+
 STOPPED = (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
 """What a command exits with that a signal stopped: after Ctrl-C, and after any other signal."""
 
@@ -55,10 +58,14 @@ class StopSignals:
         self.requested: int | None = None
         self.received_at = 0.0
         self.depth = 0
+        self.is_adopted = False
 
     def receive(self, number: int, frame: FrameType | None = None) -> None:  # noqa: ARG002
         """Handle a signal."""
         if self.requested is not None:
+            if self.is_adopted:  # all processes are signaled, and this one's signal comes last
+                self.is_adopted, self.received_at = False, monotonic()
+                return
             if monotonic() - self.received_at > ECHO:
                 raise KeyboardInterrupt
             return
@@ -66,6 +73,12 @@ class StopSignals:
         self.acknowledge(number)
         if not self.depth:
             raise Interrupted
+
+    def adopt(self, number: int) -> None:
+        """Take a signal for one's own that another process received, unless this one received any."""
+        if self.requested is None:
+            self.requested, self.is_adopted = number, True
+            self.acknowledge(number)
 
     def lost(self, number: int) -> None:
         """Send a signal again, whose exception Python has ignored, as it does in `__del__` and in callbacks of C."""
@@ -148,6 +161,12 @@ def stop_signals(
 def requested() -> int | None:
     """Return the signal that asked this process to stop, and that is deferred; None if there is none."""
     return _active.requested if _active else None
+
+
+def adopt(number: int) -> None:
+    """Take a signal for this process's own that another one received: both exit with the same code."""
+    if _active:
+        _active.adopt(number)
 
 
 @contextmanager

@@ -56,16 +56,11 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
             check_sources([*(file for _, file in request.text_files), *request.head_files])
         return find(name)
 
-    if not world.is_first:
-        world.wait()  # the first process downloads the model
-    resolved, source = resolve_plan(request, find_for_texts)
+    resolved, source = world.after_first(lambda: resolve_plan(request, find_for_texts))  # which downloads the model
     for note in resolved.notes:
         listen(Notice(note))
-    if world.is_first:
-        world.wait()
-    world.check_equal(_shared_values(resolved.plan))
     if not world.is_first:
-        follow(resolved.plan, source, world)
+        follow_plan(resolved.plan, source, world)
         return []
     folder = request.out_folder or LanguageRun.folder_of(resolved.plan)
     shard = Shard.chosen(request.shard, listen)
@@ -105,6 +100,7 @@ def train_plan(
     """
     from xmodctl.model import load_tokenizer
 
+    world.check_equal(_shared_values(plan))
     shard.refuse_redo(on_exists)
     check_length(plan.recipe, source)
     with ExitStack() as resources:
@@ -121,6 +117,17 @@ def train_plan(
             listen(Notice(f"{folder} still contains files that xmodctl did not write: {listed(kept)}"))
         parts = shard.of([(text, seed) for text in texts for seed in seeds])
         return train_languages(run, parts, source, texts, head, listen, jobs=jobs, wait=wait, world=world)
+
+
+def follow_plan(plan: LanguagePlan, source: "Source", world: World) -> None:
+    """Add the languages of a plan as one of several processes, but not the first: nothing is written.
+
+    Raises:
+        UserError: The plan is not that of the first process.
+        LostProcessError: Another process has ended.
+    """
+    world.check_equal(_shared_values(plan))
+    follow(plan, source, world)
 
 
 def _shared_values(plan: LanguagePlan) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xmodctl.core.environment import is_one_of_several
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, warn
 from xmodctl.core.requests import command
+from xmodctl.training.world import World
 
 if TYPE_CHECKING:
     from xmodctl.new_language.language_run import LanguageRun
@@ -47,35 +47,38 @@ def resume(request: ResumeRequest) -> "Run | LanguageRun":
     from xmodctl.new_language.language_run import LanguageRun
     from xmodctl.run.averaging import averaging
     from xmodctl.run.run import Run
+    from xmodctl.training.finetune import silent
     from xmodctl.training.resuming import resume_run
 
-    folder, listen = Path(request.run).expanduser(), request.listen or warn
-    if is_one_of_several():
-        raise UserError(
-            f"{folder} can be resumed by one process only; start it without torchrun, accelerate launch, or srun, "
-            "or repeat the command that began the training"
-        )
+    folder, world = Path(request.run).expanduser(), World.join()
+    listen = (request.listen or warn) if world.is_first else silent
     if (folder / LanguageRun.FILE).exists():
-        return _resume_languages(LanguageRun.read(folder), request, listen)
+        return _resume_languages(LanguageRun.read(folder), request, listen, world)
     run = Run.read(folder)
     if run.plan.average is not None:
         raise UserError(f"{run.folder} is an average, which is not trained; create it again: {averaging(run)}")
     if run.plan.vectors is not None:
+        if world.size > 1:
+            raise UserError(f"{run.folder} needs no training, so only one process can resume it; omit --processes")
         return remake(run, request.seed)
-    return resume_run(run, request.seed, listen, wait=request.wait)
+    return resume_run(run, request.seed, listen, wait=request.wait, world=world)
 
 
-def _resume_languages(run: "LanguageRun", request: ResumeRequest, listen: Listener) -> "LanguageRun":
+def _resume_languages(run: "LanguageRun", request: ResumeRequest, listen: Listener, world: World) -> "LanguageRun":
     from xmodctl.model import find
-    from xmodctl.new_language.add_language import train_plan
+    from xmodctl.new_language.add_language import follow_plan, train_plan
     from xmodctl.run.loading import model_name
     from xmodctl.training.planning import check_compilable
     from xmodctl.training.resuming import chosen_seeds
 
     if any("-" in files for files in (*run.plan.texts.values(), run.plan.head_text)):
         raise UserError(f"{run.folder} was trained on standard input; repeat the add-language command with its text")
-    source = find(model_name(run.plan.model, run.plan.revision))
+    source = world.after_first(lambda: find(model_name(run.plan.model, run.plan.revision)))
     plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
     check_compilable(plan.recipe, plan.precision, languages=1)
-    train_plan(plan, chosen_seeds(run, request.seed), source, run.folder, "resume", listen, wait=request.wait)
+    seeds = chosen_seeds(run, request.seed)
+    if not world.is_first:
+        follow_plan(plan, source, world)
+        return run
+    train_plan(plan, seeds, source, run.folder, "resume", listen, wait=request.wait, world=world)
     return type(run).read(run.folder)

@@ -37,15 +37,12 @@ def finetune(request: FinetuneRequest) -> "Run":
 
     request, world = with_seeds(request), World.join()
     listen, seeds = (request.listen or warn) if world.is_first else silent, request.run_seeds
-    if not world.is_first:
-        world.wait()  # the first process downloads the model's configuration
-    resolved, source = resolve_request(request, find, listen)
+    resolved, source = world.after_first(lambda: resolve_request(request, find, listen))  # which downloads
     report_notes(resolved, listen)
     plan = resolved.plan
     folder = run_folder(request, plan)
     if not world.is_first:
         return follow_plan(plan, source, folder, world)
-    world.wait()
     shard, check = Shard.chosen(request.shard, listen), partial(check_data, request)
     return train_plan(
         plan, seeds, source, folder, request.on_exists, request.trackers, listen, shard=shard, wait=request.wait,

@@ -32,7 +32,7 @@ def launch(words: Sequence[str], processes: int) -> int:
     Raises:
         UserError: A process was killed.
     """
-    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -51,6 +51,7 @@ def launch(words: Sequence[str], processes: int) -> int:
         local_addr="localhost",
         max_restarts=0,
         monitor_interval=0.1,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),  # else each launch leaves a folder of temporary files
         signals_to_handle=",".join(number.name for number in STOPPING),
     )
     try:

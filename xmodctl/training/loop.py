@@ -12,7 +12,7 @@ from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, StepTaken, report
 from xmodctl.core.memory import enough_memory
-from xmodctl.core.signals import Interrupted, requested
+from xmodctl.core.signals import NO_SIGNAL, Interrupted, adopt, requested
 from xmodctl.model.batches import collate, sampled, training_batches
 from xmodctl.model.inference import best_device
 from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
@@ -292,6 +292,7 @@ class Training:
         trained = list(self.training_parameters().values())
         stopping, total = self.world.add_up(trained, float(requested() is not None), loss)
         if stopping:
+            adopt(self.world.least(requested() or NO_SIGNAL))
             raise Interrupted
         return total
 

@@ -8,11 +8,19 @@ from xmodctl.core.events import Listener
 from xmodctl.run.folder import Folder
 from xmodctl.run.loading import find_base
 from xmodctl.run.run import Run
-from xmodctl.training.finetune import train_plan
+from xmodctl.training.finetune import follow_plan, train_plan
 from xmodctl.training.planning import check_compilable
+from xmodctl.training.world import World
 
 
-def resume_run(run: Run, seed: int | None, listen: Listener, *, wait: bool = False) -> Run:
+def resume_run(
+    run: Run,
+    seed: int | None,
+    listen: Listener,
+    *,
+    wait: bool = False,
+    world: World = World(),  # noqa: B008 (frozen)
+) -> Run:
     """Train what is not finished of a run, and return it.
 
     Args:
@@ -20,17 +28,20 @@ def resume_run(run: Run, seed: int | None, listen: Listener, *, wait: bool = Fal
         seed: Train only this seed.
         listen: Is called with each event.
         wait: Whether to wait for seeds that other jobs train.
+        world: The processes that train together.
 
     Raises:
         InProgressError: Other jobs train some of the seeds.
         UserError: The run has no such seed, or its data or base model has changed.
         KeyboardInterrupt: The training was interrupted; the same call resumes it.
     """
-    source = find_base(run)
+    source = world.after_first(lambda: find_base(run))  # which may download it
     plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
     seeds = chosen_seeds(run, seed)
     check_compilable(plan.recipe, plan.precision, len(plan.adapters))
-    return train_plan(plan, run.seeds, source, run.folder, "resume", (), listen, only=seeds, wait=wait)
+    if not world.is_first:
+        return follow_plan(plan, source, run.folder, world)
+    return train_plan(plan, run.seeds, source, run.folder, "resume", (), listen, only=seeds, wait=wait, world=world)
 
 
 def chosen_seeds(folder: Folder, seed: int | None) -> Sequence[int]:

@@ -7,17 +7,17 @@ first process alone writes files and draws; the others follow it.
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Thread
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from xmodctl.core.environment import MASTER, RANK, TORCH_LOG, WORLD_SIZE
+from xmodctl.core.environment import MASTER, RANK, TORCH_LOG, WORLD_SIZE, is_started_by_xmodctl
 from xmodctl.core.errors import LostProcessError, UserError
 from xmodctl.core.messages import counted
 from xmodctl.core.signals import deferred
@@ -25,8 +25,14 @@ from xmodctl.core.signals import deferred
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
+
 JOINING = timedelta(seconds=45)
 """How long a process waits for the others to answer; with its start and its message, it takes less than a minute."""
+
+STARTING = timedelta(minutes=10)
+"""How long, if `--processes` started them on this machine: a busy one may start them slowly, and the launcher ends
+those whose partner has ended."""
 
 WORKING = timedelta(days=2)
 """How long processes wait for the first one, which alone validates. One that has ended is noticed at once."""
@@ -209,6 +215,19 @@ class World:
             gathered.append(_unpacked(content.numpy()))
         return gathered
 
+    def after_first(self, work: Callable[[], T]) -> T:
+        """Return what some work returns, which the other processes begin when the first one has done it.
+
+        Raises:
+            LostProcessError: Another process has ended.
+        """
+        if not self.is_first:
+            self.wait()
+        result = work()
+        if self.is_first:
+            self.wait()
+        return result
+
     def wait(self) -> None:
         """Wait for the first process.
 
@@ -264,12 +283,12 @@ def _unpacked(content: np.ndarray) -> tuple[Any, list[np.ndarray]]:
 
 
 def _connect(rank: int, size: int) -> None:
-    """Meet the other processes, in a thread: some addresses let torch wait without end, whatever its timeouts are.
+    """Meet the other processes, in a thread: some addresses let torch wait endlessly, whatever its timeouts are.
 
     Raises:
-        UserError: They do not meet within `JOINING`.
+        UserError: They do not meet within `JOINING`, or `STARTING`.
     """
-    started = monotonic()
+    started, limit = monotonic(), STARTING if is_started_by_xmodctl() else JOINING
     os.environ.setdefault(TORCH_LOG, "ERROR")  # its warnings repeat what the message says, with traces of the stack
     import torch
     import torch.distributed as dist
@@ -280,10 +299,10 @@ def _connect(rank: int, size: int) -> None:
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"  # NCCL does not send what is in the memory of the CPU
         torch.cuda.set_device(_number("LOCAL_RANK", 0))
-    problems = [f"there is no answer in {JOINING.seconds} s"]
-    thread = Thread(target=_meet, args=(backend, rank, size, problems), daemon=True)
+    problems = [f"there is no answer in {limit.seconds} s"]
+    thread = Thread(target=_meet, args=(backend, rank, size, limit, problems), daemon=True)
     thread.start()
-    thread.join(JOINING.total_seconds() - (monotonic() - started))
+    thread.join(limit.total_seconds() - (monotonic() - started))
     if problems:
         address = ":".join(os.environ.get(name, "(not set)") for name in MASTER)
         raise UserError(
@@ -292,15 +311,15 @@ def _connect(rank: int, size: int) -> None:
         )
 
 
-def _meet(backend: str, rank: int, size: int, problems: list[str]) -> None:
+def _meet(backend: str, rank: int, size: int, limit: timedelta, problems: list[str]) -> None:
     """Form the group of all processes, and clear the problems; or add one."""
     import torch
     import torch.distributed as dist
     from torch.distributed.rendezvous import rendezvous
 
     try:
-        store, rank, size = next(rendezvous("env://", rank, size, timeout=JOINING))
-        store.set_timeout(JOINING)
+        store, rank, size = next(rendezvous("env://", rank, size, timeout=limit))
+        store.set_timeout(limit)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=WORKING)
         dist.all_reduce(torch.zeros(1))
     except (RuntimeError, ValueError) as error:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from xmodctl.cli import options
+from xmodctl.cli.launching import launch_unless_launched
 from xmodctl.cli.loading import say_loading
 
 PANEL = "Train"
@@ -13,8 +14,10 @@ ORDER = 2.5
 
 
 def resume(
+    ctx: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run, or of added languages.")],
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Train only this seed.")] = None,
+    processes: options.Processes = 1,
     wait: options.Wait = False,
     json: options.Json = False,
 ) -> None:
@@ -27,8 +30,11 @@ def resume(
     - `xmodctl resume runs/xnli-en_XX-mini-1a2b3c`
 
     - `xmodctl resume runs/xnli-en_XX-mini-1a2b3c --seed 2`
+
+    - `xmodctl resume runs/xnli-en_XX-mini-1a2b3c --processes 2`
     """
     say_loading(run)
+    launch_unless_launched(ctx, processes)
     from xmodctl.cli import display
     from xmodctl.cli.adding_progress import AddingProgress
     from xmodctl.cli.drawing import Drawing
