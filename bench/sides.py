@@ -15,7 +15,7 @@ from xmodctl.model.batches import collate
 from xmodctl.model.heads import ARCHITECTURES
 from xmodctl.model.inference import predict
 from xmodctl.model.precision import Precision
-from xmodctl.new_language.adapter_initialization import initial_tensors
+from xmodctl.new_language.adapter_initialization import copied_tensors
 from xmodctl.training.loop import Training
 from xmodctl.training.masked_lm.masked_training import MaskedTraining
 from xmodctl.training.masked_lm.masking import Masker
@@ -114,7 +114,7 @@ def our_training(
 def our_adding(model: Xmod, rows: Encoded, recipe: Recipe, precision: Precision, pieces: int) -> Training:
     """Return the training loop of `add-language`, which predicts among `pieces` tokens of the vocabulary."""
     language = "zz_ZZ"
-    model.put_adapter(language, initial_tensors(model, model.languages[0], language, seed=0))
+    model.put_adapter(language, copied_tensors(model, model.languages[0], language))
     model.use(language)
     model.swap([language])
     freeze_all_but(model, language)

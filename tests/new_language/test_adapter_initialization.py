@@ -11,7 +11,7 @@ from additions import equal, run
 from xmodctl import model
 from xmodctl.core.errors import UserError
 from xmodctl.core.signals import Interrupted
-from xmodctl.new_language.adapter_initialization import initial_tensors
+from xmodctl.new_language.adapter_initialization import copied_tensors, drawn_tensors
 from xmodctl.training.masked_lm import ranking
 from xmodctl.training.masked_lm.held_out import HeldOutLoss
 from xmodctl.training.masked_lm.masking import pack
@@ -29,7 +29,7 @@ def copied(tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
 
 def test_the_mean_of_several_adapters_leaves_them_as_they_are(xmod):
     before = {language: copied(xmod.adapter(language)) for language in ("en_XX", "sw_KE")}
-    tensors = initial_tensors(xmod, "en_XX+sw_KE", "zu_ZA", seed=1)
+    tensors = copied_tensors(xmod, "en_XX+sw_KE", "zu_ZA")
     assert list(tensors) == list(xmod.adapter_shapes("zu_ZA"))
     for number, tensor in enumerate(tensors.values()):
         assert torch.allclose(tensor, (before["en_XX"][number] + before["sw_KE"][number]) / 2, atol=1e-6)
@@ -40,7 +40,7 @@ def test_the_mean_of_several_adapters_leaves_them_as_they_are(xmod):
 
 
 def test_a_copy_shares_no_memory_with_its_source(xmod):
-    tensors = initial_tensors(xmod, "en_XX", "zu_ZA", seed=1)
+    tensors = copied_tensors(xmod, "en_XX", "zu_ZA")
     for copy, original in zip(tensors.values(), xmod.adapter("en_XX").values(), strict=True):
         assert torch.equal(copy, original)
         assert copy.data_ptr() != original.data_ptr()
@@ -48,7 +48,7 @@ def test_a_copy_shares_no_memory_with_its_source(xmod):
 
 def test_the_identity_changes_nothing_and_random_values_depend_on_seed_and_language(xmod):
     batch = {"input_ids": torch.tensor([[0, 5, 6, 7, 2]])}
-    xmod.put_adapter("zu_ZA", initial_tensors(xmod, "identity", "zu_ZA", seed=1))
+    xmod.put_adapter("zu_ZA", drawn_tensors(xmod, "identity", "zu_ZA", seed=1))
     outputs = []
     with torch.inference_mode():
         for adapter in ("zu_ZA", None):
@@ -57,7 +57,7 @@ def test_the_identity_changes_nothing_and_random_values_depend_on_seed_and_langu
     assert torch.equal(*outputs)
 
     def drawn(language: str, seed: int) -> torch.Tensor:
-        return torch.cat([tensor.flatten() for tensor in initial_tensors(xmod, "random", language, seed).values()])
+        return torch.cat([tensor.flatten() for tensor in drawn_tensors(xmod, "random", language, seed).values()])
 
     assert torch.equal(drawn("zu_ZA", 1), drawn("zu_ZA", 1))
     assert not torch.equal(drawn("zu_ZA", 1), drawn("zu_ZA", 2))
@@ -65,7 +65,7 @@ def test_the_identity_changes_nothing_and_random_values_depend_on_seed_and_langu
 
 
 def test_an_adapter_can_be_removed_from_memory_once_it_is_not_in_use(xmod):
-    xmod.put_adapter("zu_ZA", initial_tensors(xmod, "identity", "zu_ZA", seed=1))
+    xmod.put_adapter("zu_ZA", drawn_tensors(xmod, "identity", "zu_ZA", seed=1))
     xmod.swap(["zu_ZA"])
     with pytest.raises(UserError, match="zu_ZA is in use: `swap` it out first"):
         xmod.forget("zu_ZA")
@@ -79,7 +79,7 @@ def test_an_adapter_can_be_removed_from_memory_once_it_is_not_in_use(xmod):
 def test_all_identity_adapters_are_one_candidate(xmod):
     assert candidate_adapters(xmod) == list(xmod.source.languages)
     for language in ("de_DE", "fr_XX"):
-        xmod.put_adapter(language, initial_tensors(xmod, "identity", language, seed=1))
+        xmod.put_adapter(language, drawn_tensors(xmod, "identity", language, seed=1))
     assert candidate_adapters(xmod) == ["en_XX", "sw_KE", "zh_CN", "zh_TW", "identity"]
 
 

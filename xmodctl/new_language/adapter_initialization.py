@@ -115,11 +115,6 @@ def sources_of(start: str) -> list[str]:
     return [source for source in start.split("+") if source not in (RANDOM, IDENTITY)]
 
 
-def initial_tensors(model: "Xmod", start: str, language: str, seed: int) -> dict[str, "Tensor"]:
-    """Return initial tensors for the adapter of `language`; they share no memory with the adapters they come from."""
-    return copied_tensors(model, start, language) or drawn_tensors(model, start, language, seed)
-
-
 def drawn_tensors(model: "Xmod", start: str, language: str, seed: int) -> dict[str, "Tensor"]:
     """Return random tensors, or those of an identity, for the adapter of `language`.
 
@@ -144,6 +139,7 @@ def copied_tensors(model: "Xmod", start: str, language: str) -> dict[str, "Tenso
     """Return the values that the adapter of `language` gets from others; none if it is drawn.
 
     They are those of one adapter, the mean of several, or a mixture folded into one, as wide as its parts together.
+    They share no memory with the adapters that they come from.
     """
     import torch
 
