@@ -101,7 +101,7 @@ class Row:
     @property
     def data_set(self) -> str:
         """The data set: the folder that holds its languages, or the Hub's benchmark."""
-        return data_set_of(self.data, self.language, self.task)
+        return data_set_of(self.data, self.language, self.task, self.folder)
 
     def predictions_in(self, folder: Path) -> Path:
         """Return the file of the row's predictions in a run's folder; a name that leads out of it is a UserError."""

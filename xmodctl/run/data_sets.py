@@ -20,18 +20,20 @@ def fingerprint_of(data: str) -> str:
     return data.rpartition("#")[2]
 
 
-def data_set_of(data: str, language: str, task: str) -> str:
+def data_set_of(data: str, language: str, task: str, folder: str | None = None) -> str:
     """Return the data set that a row's `data` belongs to: the folder that holds its languages, or the Hub's benchmark.
 
     Args:
         data: `origin#fingerprint`.
         language: The language of the row.
         task: The name of the run's task, whose files on the Hub are one data set.
+        folder: What `--data` named, as an absolute path; it may be the folder of one language. None if not known.
     """
     if is_on_hub(data):
         return f"{HUB} {task}"
-    folder = folder_of(data, language)
-    return data.rpartition("#")[0] if folder is None else os.path.realpath(folder)
+    inferred = folder_of(data, language)
+    place = data.rpartition("#")[0] if inferred is None else os.path.realpath(inferred)
+    return place if folder is None or PurePath(folder).is_relative_to(place) else folder
 
 
 def is_on_hub(data: str) -> bool:

@@ -45,7 +45,8 @@ def scored(path: Path) -> list[Scored]:
     """
     groups: dict[tuple[str, str, int | None], list[Mapping[str, Any]]] = {}
     for row in _rows(path):
-        data_set = data_set_of(str(row.get("data", "")), str(row["language"]), str(row.get("task", "")))
+        folder = str(row["folder"]) if row.get("folder") else None
+        data_set = data_set_of(str(row.get("data", "")), str(row["language"]), str(row.get("task", "")), folder)
         groups.setdefault((data_set, str(row.get("split", "")), row.get("limited")), []).append(row)
     names = short_names(list(dict.fromkeys(data_set for data_set, _, _ in groups)))
     return [_summary(names[data_set], split, limited, rows) for (data_set, split, limited), rows in groups.items()]
