@@ -193,6 +193,28 @@ def test_every_page_has_a_place_in_the_navigation(pages):
         navigation(settings["nav"], pages | {"orphan.md": "# Orphan\n"})
 
 
+def test_every_column_of_a_table_has_a_name_and_bars_in_code_have_no_backslash(pages):
+    heads = [
+        (name, head)
+        for name, text in pages.items()
+        for head in re.findall(r"^(\|.*\|)\n\|(?:[-: ]+\|)+$", text, re.MULTILINE)
+    ]
+    assert len(heads) > 300
+    assert not [(name, head) for name, head in heads if not all(cell.strip() for cell in head.strip("|").split("|"))]
+    # Python-Markdown would show the backslash.
+    assert not [name for name, text in pages.items() if re.search(r"^\|.*`[^`|]*\\\|[^`]*`", text, re.MULTILINE)]
+    assert "`--precision auto|fp32" in pages["reference/finetune.md"]
+
+
+def test_pages_of_tasks_and_languages_have_what_was_published_and_measured(pages):
+    assert "| `ur` | 54.8 | 68.3 |" in pages["tasks/xnli.md"]
+    assert "xmodctl reproduce xnli-xlmr-base --run RUN" in pages["tasks/xnli.md"]
+    assert "## Published scores" not in pages["tasks/belebele.md"]
+    assert "`et_EE`, 6.525" in pages["languages/fi.md"]
+    assert "no adapter, 5.277" in pages["languages/ur.md"]
+    assert "## Best donor" not in pages["languages/de.md"]
+
+
 def test_links_that_lead_nowhere_are_found(tmp_path):
     from docs.generator.links import broken_links
 

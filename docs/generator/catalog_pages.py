@@ -1,14 +1,16 @@
 """Pages of tasks, languages, and models, from the files that declare them. Nothing is downloaded."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import yaml
 
 from docs.generator.markdown import code, page, plain, section, table
-from xmodctl.catalog.catalog import tasks
+from xmodctl.catalog.catalog import published_tables, tasks
 from xmodctl.catalog.locations import HubData
 from xmodctl.catalog.task import Task
 from xmodctl.data.demonstrations import demonstration_folder
@@ -27,6 +29,9 @@ MODEL = "facebook/xmod-base"
 RELATIVES = 8
 """Related languages that a page names at most."""
 
+
+FACTS = ("property", "value")
+"""The columns of the table at the top of a page."""
 
 MOST_LABELS = 20
 """Labels that a task's table lists at most."""
@@ -120,15 +125,15 @@ def _task_page(task: Task) -> str:
                 ", ".join(known.get(benchmark_code, ())),
             )
         )
-    data = section("Data", *(_locations(part, value) for part, value in _data(task)))
     return page(
         plain(task.title),
         plain(task.description),
-        table(("", ""), ((key, value) for key, value in facts.items() if value)),
+        table(FACTS, ((key, value) for key, value in facts.items() if value)),
         code(_commands(task), "sh"),
         section("What to know", "\n".join(f"- {plain(note)}" for note in task.notes)),
         section("Languages", table(("code", "language", f"adapter in {MODEL}", "splits"), rows)),
-        data,
+        section("Published scores", _published(task)),
+        *(_locations(part, value) for part, value in _data(task)),
         section("Citation", plain(task.citation)),
         section(
             "The task as a file",
@@ -167,7 +172,44 @@ def _locations(title: str, data: HubData) -> str:
         (f"`{place.repository}`", f"`{place.revision}`", f"`{place.files}`", str(len(place.languages) or "all"))
         for place in data.locations
     ]
-    return section(title, table(("data set on the Hub", "revision", "files", "languages"), rows), level=3)
+    return section(title, table(("data set on the Hub", "revision", "files", "languages"), rows))
+
+
+def _published(task: Task) -> str:
+    """Return the tables of scores with which `reproduce` compares a run of the task."""
+    published = [each for each in published_tables().values() if each.task == task.name]
+    if not published:
+        return ""
+    sources = [
+        f"- `{each.name}`: {each.metric} of `{each.model}` trained in `{each.trained_in}`, in percent; "
+        + (f"mean of {each.seeds} seeds; " if each.seeds > 1 else "one seed; ")
+        + f"{each.rows:,} {each.split} rows per language"
+        + "".join(f", {count:,} in `{code_}`" for code_, count in each.rows_of.items())
+        + f". Source: {_source(each.source)}."
+        + "".join(f" {plain(note)}" for note in each.notes)
+        for each in published
+    ]
+    codes = dict.fromkeys(code_ for each in published for code_ in each.scores)
+    rows = [
+        (f"`{code_}`", *(f"{sum(scores) / len(scores):.1f}" if (scores := each.scores.get(code_)) else ""
+                         for each in published))
+        for code_ in codes
+    ]  # fmt: skip
+    commands = "\n".join(f"xmodctl reproduce {each.name} --run RUN" for each in published)
+    return "\n\n".join(
+        [
+            "\n".join(sources),
+            table(("code", *(f"`{each.name}`" for each in published)), rows),
+            "[Compare a run](../reproduce.md) with a table:",
+            code(commands, "sh"),
+        ]
+    )
+
+
+def _source(text: str) -> str:
+    """Return where scores were published; the project's own page is a link."""
+    own = "docs/results.md"
+    return plain(text.replace(f", {own}", "")) + (", [results](../results.md)" if own in text else "")
 
 
 def _yaml(task: Task) -> str:
@@ -276,13 +318,14 @@ def _language_page(language: LanguagePage) -> str:
     ]
     return page(
         plain(language.name),
-        table(("", ""), facts.items()),
+        table(FACTS, facts.items()),
         section(
             "Adapters",
             table(("model", "adapter"), adapters) or f"No known model has an adapter for {plain(language.name)}.",
             "" if language.own else _without_adapter(language, relatives),
         ),
         section("Relatives", kin),
+        section("Best donor", _best_donor(language)),
         section("Tasks", table(("task", "kind", "codes"), benchmarks) or "No shipped task has data in it."),
     )
 
@@ -297,6 +340,39 @@ def _without_adapter(language: LanguagePage, relatives: list[str]) -> str:
             "sh",
         )
         + "\n\nSee [adding a language](../add-language.md)."
+    )
+
+
+@cache
+def _measured_donors() -> Mapping[str, Mapping[str, float]]:
+    """Return the held-out losses that were measured through other languages' adapters, by language and adapter.
+
+    They stand in the table of `docs/mixtures.md`, whose rows of one language are below the row that names it.
+    """
+    text = (Path(__file__).parents[1] / "mixtures.md").read_text(encoding="utf-8")
+    _, _, measured = text.partition("\n## Measured on the embedded model\n")
+    losses: dict[str, dict[str, float]] = {}
+    language = ""
+    for name, through, loss in re.findall(r"^\| *(\w*) *\| ([^|]*) \| ([\d.]+) \|", measured, re.MULTILINE):
+        language = name or language
+        adapter = re.search(r"`([^`]+)`", through)
+        losses.setdefault(language, {})[adapter[1] if adapter else through] = float(loss)
+    assert losses, "docs/mixtures.md has no table of held-out losses"
+    return losses
+
+
+def _best_donor(language: LanguagePage) -> str:
+    losses = _measured_donors().get(language.name, {})
+    single = [adapter for adapter in losses if "+" not in adapter]
+    if not losses:
+        return ""
+    best, best_single = min(losses, key=losses.__getitem__), min(single, key=losses.__getitem__)
+    shown = f"`{best_single}`" if best_single.isidentifier() else best_single
+    alone = f"; of one adapter or none: {shown}, {losses[best_single]:.3f}" if best != best_single else ""
+    return (
+        f"The lowest held-out loss through adapters of other languages that were added to `mini`: `{best}`, "
+        f"{losses[best]:.3f} nats per predicted token{alone} ([how it was measured]"
+        "(../mixtures.md#measured-on-the-embedded-model)). `xmodctl donors` ranks adapters by the scores of a task."
     )
 
 

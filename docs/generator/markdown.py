@@ -13,8 +13,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text as it can stand in a table: in one line, without bars."""
-    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
+    """Return text as it can stand in a table: in one line, and bars outside code are escaped.
+
+    Python-Markdown takes a bar in code as it is, and shows a backslash before it.
+    """
+    parts = re.sub(r"\s+", " ", text).strip().split("`")
+    return "`".join(part if number % 2 else part.replace("|", "\\|") for number, part in enumerate(parts))
 
 
 def plain(text: str) -> str:

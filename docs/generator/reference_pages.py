@@ -152,7 +152,7 @@ def _type(name: str, value: Any) -> str:
         for member, declared in vars(value).items()
         if not member.startswith("_") and (inspect.isfunction(declared) or hasattr(declared, "__get__"))
     ]
-    return section(f"xmodctl.{name}", _docstring(value), table(("member", ""), members), level=3)
+    return section(f"xmodctl.{name}", _docstring(value), table(("member", "what it is"), members), level=3)
 
 
 def _signature(name: str, value: Any) -> str:

@@ -50,10 +50,11 @@ def test_one_line_each_from_a_csv_to_predictions(tiny_model, tmp_path, monkeypat
     output = succeed("finetune", *words, *FAST)
     assert "label from `category`" in output
     assert output.count('separated by ";"') == 1
+    assert "of the rows in de, too, only one in ten is scored" in " ".join(output.split())
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("tickets-en_XX-")
     assert f"--run runs/{folder.name} --langs all" in " ".join(output.split())
-    succeed("eval-transfer", "--langs", "all")
+    assert succeed("eval-transfer", "--langs", "all").count('separated by ";"') == 1
     rows = {row.language: row for row in read_rows(folder / "results.jsonl")}
     assert set(rows) == {"en", "de"}
     assert rows["de"].data_set == str(tmp_path / "tickets.csv")

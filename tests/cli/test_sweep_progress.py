@@ -2,6 +2,7 @@
 
 from xmodctl.cli.sweep_progress import SweepProgress
 from xmodctl.core.events import LanguageFailed, LanguageStarted
+from xmodctl.core.messages import FileNote
 
 
 def test_a_language_that_fails_for_one_reason_through_several_adapters_is_said_once(capsys):
@@ -18,3 +19,11 @@ def test_a_note_on_the_rows_of_a_language_is_said_once_for_all_seeds(capsys):
                 progress.show(LanguageStarted(language, language, "own", seed, 3, ("all rows have the label a",)))
     notes = [line for line in capsys.readouterr().err.splitlines() if "all rows" in line]
     assert notes == ["en: all rows have the label a", "zu: all rows have the label a"]
+
+
+def test_a_note_on_a_file_of_several_languages_is_said_once(capsys):
+    with SweepProgress() as progress:
+        for language in ("en", "zu"):
+            note = FileNote('my.csv: columns are separated by ";", not by commas')
+            progress.show(LanguageStarted(language, language, "own", 1, 3, (note,)))
+    assert capsys.readouterr().err.splitlines() == ['my.csv: columns are separated by ";", not by commas']

@@ -1,6 +1,7 @@
 """Finding a checkpoint, and saying in one sentence why there is none."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -216,3 +217,13 @@ def test_the_table_knows_mini_as_it_is_built():
 def test_what_is_not_known_can_be_downloaded_with_the_command_in_the_message(name, options):
     with pytest.raises(UserError, match=f"run `hf download a/b config.json{options}` first"):
         model.look_up(name)
+
+
+def test_a_language_that_an_open_model_does_not_list_goes_through_an_identity(tiny_model, tmp_path):
+    folder = tmp_path / "open"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"identity_adapters": True, "trained_adapters": ["en_XX"]}))
+    known = sources.find(str(folder))
+    assert [known.is_placeholder(language) for language in ("en_XX", "de_DE", "pl_PL")] == [False, True, True]
+    assert not sources.find(str(tiny_model)).is_placeholder("de_DE")

@@ -85,8 +85,20 @@ def test_curves_share_their_axes():
     drawn = ElementTree.fromstring(charts.curve(curves, validation=False))
     first, second = [line.get("points") for line in drawn.iter("polyline")]
     assert first.split()[0].startswith("10.0,")
+    assert first.split()[-1].startswith("100.0,")
     ends = [float(re.split("[ ,]", points)[-1]) for points in (first, second)]
     assert ends[0] < ends[1]  # a lower loss is lower on the page
+
+
+def test_a_curve_ends_at_the_side_where_the_number_of_steps_is_not_round():
+    curve = TrainingCurve(1, 204, ((1, 1.0), (204, 0.5)), (), None)
+    drawn = ElementTree.fromstring(charts.curve([curve], validation=False))
+    (points,) = (line.get("points") for line in drawn.iter("polyline"))
+    assert points.split()[-1].startswith("100.0,")
+    steps = {text.text: text.get("text-anchor") for text in drawn.iter("text")}
+    assert (steps["100"], steps["200"], "300" in steps) == ("middle", "end", False)
+    # Labels are on top of the lines.
+    assert [child.tag.rpartition("}")[2] for child in drawn][-1] == "text"
 
 
 def test_a_common_baseline_is_a_line_through_all_lanes():

@@ -245,7 +245,10 @@ def test_between_identities_nothing_is_compared_and_a_trained_adapter_is_suggest
     assert any("controls source,none" in each for each in xmodctl.explain(uncontrolled, "sw").undetermined)
     monkeypatch.setattr(Run, "trained_adapters", lambda run: ())
     monkeypatch.setattr(Source, "placeholders", property(lambda source: frozenset(source.languages)))
-    (text,) = [each for each in xmodctl.explain(uncontrolled, "sw").undetermined if "a trained adapter" in each]
+    explained = xmodctl.explain(uncontrolled, "sw")
+    adapter = next(section for section in explained.sections if section.title == "Adapter")
+    assert adapter.remarks == ("its own: sw_KE, an identity, not trained",)
+    (text,) = [each for each in explained.undetermined if "a trained adapter" in each]
     assert "those of sw and en add nothing" in text
     assert "xmodctl add-language sw_KE --text FILE" in text
 

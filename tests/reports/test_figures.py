@@ -66,6 +66,8 @@ def test_the_scale_of_a_heat_map_of_equal_scores_does_not_exceed_them(tmp_path):
 def test_curves_show_each_seed_of_runs_and_of_a_study_without_details(folders):
     loss, validation = xmodctl.plot_curves(xmodctl.report(folders, write=False)).axes
     assert len(loss.get_lines()) == len(validation.get_lines()) == 4
+    assert all(float(step).is_integer() for panel in (loss, validation) for step in panel.get_xticks())
+    assert validation.get_ylim()[1] <= 102
 
 
 def test_a_figure_has_the_width_of_a_column(study):

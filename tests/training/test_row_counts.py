@@ -29,7 +29,7 @@ def test_few_rows_of_your_own_are_seen_more_often_which_the_dry_run_shows(tiny_m
     assert (planned.plan.recipe.epochs, planned.plan.recipe.save_steps, planned.cost.steps) == (20, 50, 200)
     assert planned.resolved.origins["epochs"] == "few rows"
     (remark,) = (note for note in planned.notes if "are few" in note)
-    assert "320 training rows are few: 20 epochs in place of 5" in remark
+    assert "320 training rows are few: training for 20 epochs instead of the recipe's 5, to take" in remark
     assert "--set epochs=5" in remark
     for options in ({"overrides": {"epochs": 5}}, {"recipe": "nli"}, {"overrides": {"batch_size": 4}}):
         assert plan_tickets(tiny_model, tmp_path, 320, **options).plan.recipe.epochs == 5

@@ -2,6 +2,7 @@
 
 from xmodctl.cli.progress import Bar, duration
 from xmodctl.core import events
+from xmodctl.core.messages import FileNote
 
 
 class SweepProgress(Bar):
@@ -10,16 +11,17 @@ class SweepProgress(Bar):
     def __init__(self) -> None:
         super().__init__("{task.fields[state]}")
         self.failures: set[tuple[str, str]] = set()  # what was said: a language can fail once per adapter and seed
-        self.notes: set[tuple[str, str]] = set()  # what was said: each seed reads the same rows
+        self.notes: set[str] = set()  # what was said: each seed reads the same rows, and languages may share a file
 
     def show(self, event: events.Event) -> None:
         """Draw one event."""
         match event:
             case events.LanguageStarted():
                 for text in event.notes if event.control == "own" else ():
-                    if (event.language, text) not in self.notes:
-                        self.notes.add((event.language, text))
-                        self.say(f"{event.language}: {text}")
+                    note = text if isinstance(text, FileNote) else f"{event.language}: {text}"
+                    if note not in self.notes:
+                        self.notes.add(note)
+                        self.say(note)
                 name = f"{event.language}{_through(event.language, event.adapter)}"
                 self.task = self.bar.add_task(name, total=event.examples, state="")
             case events.BatchScored():

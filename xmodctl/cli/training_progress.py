@@ -54,12 +54,12 @@ class TrainingProgress(Bar):
             case events.StepTaken():
                 self.step(event)
             case events.Validated():
-                each = "; ".join(f"{language} {value:.1f}" for language, value in event.values.items())
-                where = f"on validation data in the training language{'s' if each else ''}"
+                # One line of 80 characters: a training on few rows has dozens of epochs.
+                each = ", ".join(f"{language} {value:.1f}" for language, value in event.values.items())
                 self.say(
-                    f"epoch {event.epoch:.3g}: {event.metric} {event.value:.1f} {where}"
-                    + (f" (the mean of {each})" if each else "")
-                    + f"; {MAJORITY_BASELINE} {event.baseline:.1f}"
+                    f"epoch {event.epoch:.3g}: validation {event.metric} {event.value:.1f}"
+                    + (f", the mean of {each}" if each else "")
+                    + f" ({MAJORITY_BASELINE} {event.baseline:.1f})"
                 )
             case events.SeedFinished():
                 if self.task is not None:

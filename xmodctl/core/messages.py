@@ -12,6 +12,12 @@ LONGEST_SHOWN = 60
 """Characters of a value or name that a message shows."""
 
 
+class FileNote(str):
+    """A note about a whole file, such as what separates its columns: the same for every language in it."""
+
+    __slots__ = ()
+
+
 def quoted(value: object) -> str:
     """Return a value as a message shows it: as JSON, shortened."""
     return _shortened(json.dumps(value, ensure_ascii=False, default=str))

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,9 +96,9 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
         remarks.append(f"labels, from the training data: {listed(shown_labels(shown['labels']))}")
         remarks += remarks_on_numbers(shown["labels"])
         cautions += label_cautions(task, data, survey, shown["labels"])
-    if is_divided:
-        remarks.append(_split_remark(data, task))
     sources = [code for code in survey.languages if any(same(code, language) for language in languages)]
+    if is_divided:
+        remarks += _split_remarks(data, task, survey, sources)
     if shown and sources and KINDS[task.kind].trains:
         shown["source_language"] = sources[0]
     keys = (*changes, *(key for key in shown if key != "source_language"))
@@ -122,13 +122,18 @@ def _language_and_split(
     }
 
 
-def _split_remark(data: Path, task: Task) -> str:
+def _split_remarks(data: Path, task: Task, survey: Survey, sources: Sequence[str]) -> Iterator[str]:
     strata = "language and label" if KINDS[task.kind].needs_labels else "language"
-    return (
+    yield (
         f"{data} has no column `{SPLIT_COLUMN}`: of each {strata}, 80% of the rows are for training, 10% for "
         f"validation, and 10% for tests; rows with the same text stay together, as do translations with the same id "
         f"(split_seed={task.split_seed})"
     )
+    if sources and (others := [code for code in survey.languages if code not in sources]):
+        yield (
+            f"{data}: of the rows in {listed(others)}, too, only one in ten is scored; to score all of them, add a "
+            f"column `{SPLIT_COLUMN}` that says `test` for them"
+        )
 
 
 def _files(data: Path, *, is_single: bool) -> list[DataFileOf]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xmodctl.catalog.locations import Split
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.core.messages import NAMES_SHOWN, listed, quoted, shell_setting
+from xmodctl.core.messages import NAMES_SHOWN, FileNote, listed, quoted, shell_setting
 from xmodctl.core.mistakes import Mistakes, NoGoldError, RowError
 from xmodctl.data import hub, local, published
 from xmodctl.data.columns import check_columns
@@ -270,7 +270,7 @@ def _rows_of_file(
     if first is None:
         return
     early = len(file.notes)
-    notes += file.notes
+    notes += map(FileNote, file.notes)
     header = _header(path, name, source, first[1])
     check_columns(file, first[0], header, source)
     rows = chain([first], rows)
@@ -282,7 +282,7 @@ def _rows_of_file(
     for number, raw in rows:
         if source.row_splits is None or source.row_splits.get(number) == source.split:
             yield file, number, raw
-    notes += file.notes[early:]
+    notes += map(FileNote, file.notes[early:])
 
 
 def _header(path: Path, name: str, source: DataSource, first: Raw) -> Raw:

@@ -47,6 +47,10 @@ class Source:
         """The languages whose adapter is an untrained identity."""
         return _placeholders(self.config, self.languages, self.open_languages)
 
+    def is_placeholder(self, language: str) -> bool:
+        """Return whether the adapter of a language is an untrained identity, listed or added when it is needed."""
+        return language in self.placeholders or (self.open_languages and language not in self.languages)
+
 
 @dataclass(frozen=True)
 class Facts:

@@ -6,7 +6,7 @@ are CSS variables of the page, so that a chart follows its light and dark scheme
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from markupsafe import Markup
@@ -44,6 +44,10 @@ class Scale:
         first, last = math.floor(low / step), math.ceil(high / step)
         last += first == last
         return cls(first * step, last * step, tuple(number * step for number in range(first, last + 1)))
+
+    def until(self, high: float) -> Self:
+        """Return the scale that ends at a value within it, without the ticks beyond."""
+        return replace(self, high=high, ticks=tuple(tick for tick in self.ticks if tick <= high))
 
     def at(self, value: float) -> float:
         """Return the position of a value, in percent of the width."""
@@ -193,16 +197,17 @@ def curve(curves: Sequence[TrainingCurve], *, validation: bool, kept: Mapping[in
         kept: Seed -> the step whose weights were kept, which a dashed line marks.
     """
     lines = [seed.validations if validation else seed.losses for seed in curves]
-    across = Scale.over([0, *(seed.total_steps for seed in curves)], ticks=4)
+    steps = max(seed.total_steps for seed in curves)
+    across = Scale.over([0, steps], ticks=4).until(max(steps, 1))
     along = Scale.over([value for line in lines for _, value in line], ticks=4)
     height = 180
-    parts = []
+    parts, labels = [], []  # labels are drawn last, on top of the lines
     for tick in along.ticks:
         y = round(height * (100 - along.at(tick)) / 100, 1)
         parts.append(_line(0, 100, y, y, "grid"))
-        parts.append(Markup('<text x="0" y="{}">{}</text>').format(y - 3, along.label(tick)))
+        labels.append(Markup('<text x="0" y="{}">{}</text>').format(y - 3, along.label(tick)))
     for tick in across.ticks[1:]:
-        anchor = "end" if tick == across.ticks[-1] else "middle"
+        anchor = "end" if across.at(tick) > 95 else "middle"
         parts.append(
             Markup('<text x="{}%" y="{}" text-anchor="{}">{:,.0f}</text>').format(
                 across.at(tick), height + 15, anchor, tick
@@ -226,7 +231,7 @@ def curve(curves: Sequence[TrainingCurve], *, validation: bool, kept: Mapping[in
             for step, value in line:
                 y = round(height * (100 - along.at(value)) / 100, 1)
                 parts.append(mark(across.at(step), y, number, f"c{number % COLORS}"))
-    return _svg("curve", height + 38, parts)
+    return _svg("curve", height + 38, parts + labels)
 
 
 def _svg(css: str, height: int, parts: Sequence[Markup]) -> Markup:

@@ -234,7 +234,9 @@ def _adapter_section(subject: Subject, add: Callable[[str], None]) -> Section:
         remarks.append("no adapter")
     else:
         own = has_own(subject.code, row.adapter, subject.run.plan.task)
-        trained = "an identity, not trained" if row.adapter in subject.base.placeholders else "trained"
+        trained = (
+            "an identity, not trained" if row.package is None and _is_identity(subject, row.adapter) else "trained"
+        )
         remarks.append(f"{'its own' if own else 'that of another language'}: {row.adapter}, {trained}")
     figures = []
     names = {"source": f"the adapter of {subject.source}", "none": "no adapter"}
@@ -262,8 +264,14 @@ def _adapter_section(subject: Subject, add: Callable[[str], None]) -> Section:
 
 def _are_identities(subject: Subject, adapter: str | None) -> bool:
     """Return whether a language's adapter and that of the source language change nothing, and no run trained them."""
-    both = {adapter, *subject.run.plan.source_languages}
-    return both <= subject.base.placeholders and not both & set(subject.run.trained_adapters())
+    return all(
+        name is not None and _is_identity(subject, name) for name in (adapter, *subject.run.plan.source_languages)
+    )
+
+
+def _is_identity(subject: Subject, adapter: str) -> bool:
+    """Return whether an adapter of the base model changes nothing, and the run did not train it."""
+    return subject.base.is_placeholder(adapter) and adapter not in subject.run.trained_adapters()
 
 
 def _with_overlap(section: Section, overlap: Overlap | None) -> Section:

@@ -173,6 +173,8 @@ def _curves(study: "Study") -> "Figure":
     curves = [(run.name, curve) for run in study.runs for curve in run.curves]
     if not curves:
         raise UserError("there are no training curves to show: the runs have no metrics.jsonl")
+    from matplotlib.ticker import MaxNLocator
+
     drawn, axes = _canvas(PAGE_WIDTH, 2.1, columns=2)
     for number, (name, curve) in enumerate(curves):
         style = {"color": COLORS[number % 6], "label": f"{one_line(name)}, seed {curve.seed}"}
@@ -185,6 +187,7 @@ def _curves(study: "Study") -> "Figure":
     axes[1].set_ylim(top=min(axes[1].get_ylim()[1], 102))  # percent: room for a mark at 100
     for panel in axes:
         panel.grid(axis="y")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))  # there are no half steps
     axes[0].legend(frameon=False)
     drawn.suptitle(one_line(study.task.title), fontsize=7.5, x=0.01, ha="left")
     return drawn

@@ -36,7 +36,7 @@ def extended(recipe: Recipe, rows: int) -> Extended | None:
         changes["save_steps"] = SAVE_STEPS
     steps = epochs * math.ceil(rows / recipe.batch_size)
     remark = (
-        f"{rows:,} training rows are few: {epochs} epochs in place of {recipe.epochs:g}, which are {steps:,} steps "
-        f"(the recipe's: --set epochs={recipe.epochs:g})"
+        f"{rows:,} training rows are few: training for {epochs} epochs instead of the recipe's {recipe.epochs:g}, "
+        f"to take {steps:,} steps (to keep the recipe's: --set epochs={recipe.epochs:g})"
     )
     return Extended(recipe.with_values(changes, origin="few rows"), tuple(changes), remark)
