@@ -13,7 +13,7 @@ AVERAGE = "average:"
 AUTO = "auto"
 SMALLEST = 64
 """The smallest `tokens_per_step`."""
-NEWER = ("head_seed", "compile")
+NEWER = ("head_seed", "compile", "variable_length")
 """Keys that recipes in older plans do not have."""
 
 
@@ -97,6 +97,14 @@ class Recipe(Described):
         description=(
             "compile training steps with torch.compile, for a few shapes of padded batches; needs a C++ compiler on a "
             "CPU, and Triton on a GPU, where CUDA graphs are used (not measured on a GPU)"
+        ),
+    )
+    variable_length: bool = Field(
+        False,
+        description=(
+            "compute batches without padding on a GPU too, with torch's attention for sequences of any lengths; needs "
+            "an NVIDIA GPU of the Ampere generation or a later one, bf16 or fp16, and attention_dropout=0 (not "
+            "measured on a GPU)"
         ),
     )
     save_steps: int = Field(0, ge=0, description="steps between checkpoints; 0: one after each epoch")

@@ -27,6 +27,7 @@ def kept_per_token(
     device: torch.device,
     dropout: float | None = None,
     attention_dropout: float | None = None,
+    packed: bool = False,
 ) -> float:
     """Return how many bytes of activations per token the body of a model keeps for the backward pass.
 
@@ -43,6 +44,7 @@ def kept_per_token(
         device: The device to train on.
         dropout: Of hidden states; None: the configuration's.
         attention_dropout: Of attention weights; None: the configuration's.
+        packed: Whether batches are packed, as they always are on a CPU.
     """
     shares = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": attention_dropout}
     changes = {name: share for name, share in shares.items() if share is not None}
@@ -57,7 +59,7 @@ def kept_per_token(
         if device.type != "cpu":
             store_narrow(module, precision)
         body = _prepared(routed(module), device)
-        single, double = (_kept(body, samples, length, precision, device) for samples in (1, 2))
+        single, double = (_kept(body, samples, length, precision, device, packed=packed) for samples in (1, 2))
         return (double - single) / length
 
     last, two_layers = per_token(1), per_token(2)
@@ -77,7 +79,9 @@ def _prepared(body: RoutedModel, device: torch.device) -> RoutedModel:
     return body
 
 
-def _kept(body: RoutedModel, samples: int, length: int, precision: Precision, device: torch.device) -> int:
+def _kept(
+    body: RoutedModel, samples: int, length: int, precision: Precision, device: torch.device, *, packed: bool
+) -> int:
     """Return the bytes that autograd saves, without the parameters."""
     parameters = {parameter.untyped_storage().data_ptr() for parameter in body.parameters()}
     saved: dict[int, int] = {}
@@ -89,7 +93,7 @@ def _kept(body: RoutedModel, samples: int, length: int, precision: Precision, de
         return tensor
 
     ids = torch.full((samples, length), body.config.pad_token_id + 1, device=device)
-    mask = torch.ones_like(ids)
+    mask = torch.ones(ids.shape, dtype=torch.int64, device="cpu" if packed else device)
     counting = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
     with torch.random.fork_rng(), counting, torch.enable_grad(), autocast(device, precision):
         output = body(ids, attention_mask=mask)  # what it holds keeps its storages, so that no address comes twice

@@ -20,7 +20,7 @@ from xmodctl.model.memory import in_halves
 from xmodctl.model.modules import routed
 from xmodctl.model.precision import Precision
 from xmodctl.model.source import Source
-from xmodctl.model.transfer import on_device, one_behind
+from xmodctl.model.transfer import HOST, copied, mask_on_host, on_device, one_behind
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,14 @@ def vectors_in(
         UserError: There is not enough memory for a single sequence; larger batches are halved.
     """
 
+    host = (*HOST, *mask_on_host(model, precision))
+
     def vectors_of_batch(units: NDArray[np.int64]) -> Tensor:
         batch = collate(encoded, units, pad_id=pad_id)
-        inputs = on_device({name: batch[name] for name in ("input_ids", "attention_mask")}, model.device)
+        inputs = on_device({name: batch[name] for name in ("input_ids", "attention_mask")}, model.device, host=host)
         with predicting(model.device, precision), _whole_sequences(model):
             hidden = _hidden_states(model, inputs, pooling.layer).float()
-        return pooled(hidden, inputs["attention_mask"], pooling)
+        return pooled(hidden, copied(batch["attention_mask"], model.device), pooling)
 
     computed = in_halves(
         batches, encoded.lengths, model.batch_limit, vectors_of_batch, device=model.device, shorter="--max-length "

@@ -57,6 +57,7 @@ class Xmod:
         self.packages: dict[str, str] = {}  # language -> sha256 of the package its adapter came in
         self.stored: Precision = "fp32"  # set by `store_for_scoring`
         self.batch_limit = BatchLimit()  # of batches without gradients
+        self.variable_length = False  # whether a GPU packs batches (`variable_length.py`)
         self._checkpoint = checkpoint
         self._kept: dict[str, dict[str, Tensor]] = {}  # adapters that differ from the checkpoint, by language
         self._vocabularies: dict[str | None, Vocabulary] = {}  # those of languages; None is the checkpoint's

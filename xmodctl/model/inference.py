@@ -11,7 +11,7 @@ from xmodctl.core.encoded import Encoded
 from xmodctl.model.batches import collate, evaluation_batches
 from xmodctl.model.memory import in_halves
 from xmodctl.model.precision import Precision, autocast
-from xmodctl.model.transfer import on_device, one_behind
+from xmodctl.model.transfer import HOST, mask_on_host, on_device, one_behind
 
 if TYPE_CHECKING:
     import torch
@@ -67,12 +67,13 @@ def predict(
     import torch
 
     device = model.module.device
+    host = (*HOST, *mask_on_host(model, precision))
     model.leave_padding_out()
     model.module.eval()
 
     def logits_of_batch(units: NDArray[np.int64]) -> "torch.Tensor":
         batch = collate(encoded, units, pad_id=pad_id)
-        inputs = on_device({name: batch[name] for name in ("input_ids", "attention_mask")}, device)
+        inputs = on_device({name: batch[name] for name in ("input_ids", "attention_mask")}, device, host=host)
         with predicting(device, precision):
             outputs = model.module(**inputs)
             # The span head returns its two logits per token separately.

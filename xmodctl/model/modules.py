@@ -41,7 +41,7 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
 
     `reads_first_token` says that nobody reads more of the last layer than each sample's first token; the output is
     then (batch, 1, hidden) wherever that saves work. `reads_padding` says that what the model makes of padding matters;
-    where it does not, it may be anything. On the devices of `packs_on`, batches are computed without padding.
+    where it does not, it may be anything. Batches whose mask is on a device of `packs_on` are computed without padding.
     """
 
     packs_on = frozenset({"cpu"})
@@ -83,11 +83,13 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
             if attention_mask is not None and self._may_shorten(attention_mask, kwargs):
                 if self._is_compiled_step(route, kwargs):
                     return self._compiled(input_ids, attention_mask, route, kwargs)
-                if input_ids.device.type not in self.packs_on or torch.compiler.is_compiling():
+                if attention_mask.device.type not in self.packs_on or torch.compiler.is_compiling():
                     return self._padded(input_ids, attention_mask, route, kwargs)
-                packing = pack(attention_mask, route, tuple(self.encoder.layer[0].output.adapter_modules))
+                resident = tuple(self.encoder.layer[0].output.adapter_modules)
+                packing = pack(attention_mask, route, resident, input_ids.device)
                 if packing is not None:
                     return self._packed(input_ids, packing, kwargs)
+            attention_mask = None if attention_mask is None else copied(attention_mask, input_ids.device)
         wants_attentions = kwargs.get("output_attentions", self.config.output_attentions)
         usual = self.config._attn_implementation
         if not wants_attentions or usual == "eager":
@@ -301,7 +303,7 @@ class RoutedQuestionAnswering(XmodForQuestionAnswering):  # type: ignore[misc]
             return super().forward(**inputs, start_positions=start_positions, end_positions=end_positions)
         return_dict = inputs.pop("return_dict", None)
         output = super().forward(**inputs, return_dict=True)
-        padding = attention_mask == 0
+        padding = copied(attention_mask, output.start_logits.device) == 0
         losses = [
             functional.cross_entropy(logits.masked_fill(padding, -torch.inf), places)
             for logits, places in ((output.start_logits, start_positions), (output.end_logits, end_positions))

@@ -4,6 +4,9 @@ The real tokens of a batch stand in one row (tokens, hidden), samples sorted by 
 length share a call of the attention kernel, which then needs no mask; nothing else cares where a sample ends. Where
 only first tokens are read, the last layer computes keys and values for all tokens and the rest of itself for those
 alone. The sums are stock's, in another order.
+
+A GPU packs batches whose mask is in the host's memory (`variable_length.py`): one call of its kernel attends in all
+samples, whatever their lengths.
 """
 
 from __future__ import annotations
@@ -13,15 +16,27 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from xmodctl.model import kernels, parts
 from xmodctl.model.routing import Chosen, Grouped, Route, grouped
+from xmodctl.model.transfer import copied, host_values
 
 if TYPE_CHECKING:
     from transformers.models.xmod.modeling_xmod import XmodLayer, XmodSelfAttention
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Where the samples of a packed batch begin, as the kernel of a GPU reads it."""
+
+    tokens: Tensor  # (samples + 1,) int32: the first token of each sample, and the number of tokens
+    samples: Tensor  # (samples + 1,) int32: 0, 1, ..., the bounds of one query a sample
+    longest: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,7 @@ class Packing:
     shape: tuple[int, int]  # (batch, length) of the padded batch
     tokens: Tensor  # (tokens,) positions in the flattened padded batch
     runs: tuple[tuple[int, int], ...]  # (samples, length) of neighbors of one length
+    bounds: Bounds | None  # None where attention is called for each run
     first: Tensor  # (samples,) where each sample starts among the tokens
     back: Tensor  # (samples,) puts samples into the batch's order
     route: Route  # of the tokens
@@ -48,23 +64,32 @@ class Packing:
         return None if self.part is None else self.part.samples
 
 
-def pack(attention_mask: Tensor, route: Chosen, languages: Sequence[str]) -> Packing | None:
+def pack(
+    attention_mask: Tensor, route: Chosen, languages: Sequence[str], device: torch.device | None = None
+) -> Packing | None:
     """Return the packing of a batch padded on the right, or None for any other mask.
 
-    `attention_mask` is (batch, length); `languages` are what the route's ids count.
+    Args:
+        attention_mask: (batch, length); one in the host's memory costs no wait for the device.
+        route: That of the batch.
+        languages: What the route's ids count.
+        device: The device of the batch; by default, that of the mask.
     """
-    rows, width = attention_mask.shape
-    real = attention_mask != 0
+    device = attention_mask.device if device is None else device
+    real = real_tokens(attention_mask)
+    rows, width = real.shape
     lengths = real.sum(1)
-    if not bool(((real == (torch.arange(width) < lengths[:, None])).all(1) & (lengths > 0)).all()):
+    if not lengths.all() or (real != (np.arange(width) < lengths[:, None])).any():
         return None
-    spoken = torch.zeros(rows, dtype=torch.int64)
+    ids = np.zeros((rows, 1), dtype=np.int64)
     if isinstance(route, Grouped):
-        spoken = route.ids if route.ids.dim() == 1 else route.ids[:, 0]
-    order = torch.argsort(spoken * (width + 1) + lengths, stable=True)
+        ids = host_values(route.ids).reshape(rows, -1)
+    spoken = ids[:, 0]
+    order = np.argsort(spoken * (width + 1) + lengths, kind="stable")
     lengths = lengths[order]
-    first = lengths.cumsum(0) - lengths
-    tokens = (order * width - first).repeat_interleave(lengths) + torch.arange(int(lengths.sum()))
+    ends = lengths.cumsum()
+    first = ends - lengths
+    tokens = np.repeat(order * width - first, lengths) + np.arange(lengths.sum())
     part = None if (current := parts.current_part()) is None else current.packed()
     if part is None:
         runs = tuple((len(list(run)), length) for length, run in groupby(lengths.tolist()))
@@ -73,19 +98,39 @@ def pack(attention_mask: Tensor, route: Chosen, languages: Sequence[str]) -> Pac
     first_route: Chosen = route
     if isinstance(route, Grouped):
         names = tuple(languages)
-        first_route = grouped(spoken[order], names)
-        ids = route.ids if route.ids.dim() == 2 else route.ids[:, None].expand(rows, width)
-        route = grouped(ids.reshape(-1)[tokens], names)
+        first_route = grouped(torch.from_numpy(spoken[order]), names, device)
+        of_tokens = np.broadcast_to(ids, (rows, width)).reshape(-1)[tokens]
+        route = grouped(torch.from_numpy(of_tokens), names, device)
+
+    def from_host(values: NDArray[np.integer]) -> Tensor:
+        return copied(torch.from_numpy(values), device)
+
+    bounds = None
+    if has_kernel(device):
+        begins = np.concatenate([[0], ends]).astype(np.int32)
+        bounds = Bounds(from_host(begins), from_host(np.arange(rows + 1, dtype=np.int32)), int(lengths.max(initial=0)))
     return Packing(
         shape=(rows, width),
-        tokens=tokens,
+        tokens=from_host(tokens),
         runs=runs,
-        first=first,
-        back=torch.argsort(order),
+        bounds=bounds,
+        first=from_host(first),
+        back=from_host(np.argsort(order)),
         route=route,
         first_route=first_route,
         part=part,
     )
+
+
+def real_tokens(attention_mask: Tensor) -> NDArray[np.bool_]:
+    """Return where a mask is not zero: there are tokens."""
+    real: NDArray[np.bool_] = (attention_mask != 0).cpu().numpy()
+    return real
+
+
+def has_kernel(device: torch.device) -> bool:
+    """Return whether one call attends in samples of different lengths; on a CPU, that takes one for each length."""
+    return device.type != "cpu"
 
 
 def encode(layers: Sequence[XmodLayer], hidden: Tensor, packing: Packing, *, first: bool) -> Tensor:
@@ -130,6 +175,8 @@ def _attend(
     attention: XmodSelfAttention, queries: Tensor, keys: Tensor, values: Tensor, packing: Packing, *, first: bool
 ) -> Tensor:
     """Attend within each sample: queries (tokens or samples, hidden), keys and values (tokens, hidden)."""
+    if packing.bounds is not None:
+        return _attend_at_once(attention, queries, keys, values, packing.bounds, first=first)
     tokens = [samples * length for samples, length in packing.runs]
     queried = [samples for samples, _ in packing.runs] if first else tokens
     heads = (attention.num_attention_heads, attention.attention_head_size)
@@ -143,6 +190,21 @@ def _attend(
         attended.append(_attend_run(*run, share=share, own=next(shares)))
     next(shares, None)  # draws for what follows the last run
     return attended[0] if len(attended) == 1 else torch.cat(attended)
+
+
+def _attend_at_once(
+    attention: XmodSelfAttention, queries: Tensor, keys: Tensor, values: Tensor, bounds: Bounds, *, first: bool
+) -> Tensor:
+    """Attend within each sample in one call, which has no dropout; operands are bf16 or fp16."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    assert not (attention.training and attention.dropout.p), "dropout of attention weights"
+    heads = (attention.num_attention_heads, attention.attention_head_size)
+    query, key, value = (tensor.view(-1, *heads) for tensor in (queries, keys, values))
+    queried, longest = (bounds.samples, 1) if first else (bounds.tokens, bounds.longest)
+    attended = varlen_attn(query, key, value, queried, bounds.tokens, longest, bounds.longest)
+    assert isinstance(attended, Tensor)  # it returns more where asked to
+    return attended.flatten(1)
 
 
 def _shares_of_runs(

@@ -9,10 +9,24 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
+    from xmodctl.model.engine import Xmod
+    from xmodctl.model.precision import Precision
+
 HOST = ("lang_ids",)
 """Inputs that stay in the host's memory: their values decide which modules are called, and with which shapes."""
 
 Item = TypeVar("Item")
+
+
+def mask_on_host(model: "Xmod", precision: "Precision") -> tuple[str, ...]:
+    """Return the name of the mask where batches are packed on an accelerator: the mask then stays in the host's memory.
+
+    A model that asks for it on a device that cannot do it, or in another precision, is computed with padding.
+    """
+    from xmodctl.model.variable_length import missing_for_packing
+
+    packs = model.variable_length and not missing_for_packing(model.device, model.module.config.to_dict(), precision)
+    return ("attention_mask",) if packs else ()
 
 
 def on_device(
@@ -30,8 +44,8 @@ def on_device(
 
 
 def copied(tensor: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
-    """Return a tensor of the host on a device. CUDA copies pinned memory without waiting."""
-    if device.type == "cuda":
+    """Return a tensor on a device. CUDA copies pinned memory of the host without waiting."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = pinned(tensor)
     return tensor.to(device, non_blocking=True)
 

@@ -19,7 +19,7 @@ from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.new_language.adapter_initialization import check_init_from
 from xmodctl.new_language.request import AddLanguageRequest
 from xmodctl.run.folder import name_digits
-from xmodctl.training.planning import ResolvedPlan, check_compilable, check_length, origins
+from xmodctl.training.planning import ResolvedPlan, check_length, check_switches, origins
 
 if TYPE_CHECKING:
     from xmodctl.model import Facts, Source
@@ -106,7 +106,7 @@ def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple
     model_name = str(request.model)
     recipe, recipe_origins = _resolve_recipe(request)
     precision = resolve_precision(request.precision)
-    check_compilable(recipe, precision, languages=1)
+    check_switches(recipe, precision, languages=1)
     try:
         facts = look_up(model_name)
     except UserError:
@@ -117,6 +117,7 @@ def resolve_plan(request: AddLanguageRequest, find: Callable[[str], M]) -> tuple
     if facts is not None and facts.languages is not None:
         _name_languages(request, facts.languages, facts.placeholders)  # refuse languages before any download
     model = find(model_name)
+    check_switches(recipe, precision, 1, model.config)
     if is_set:
         check_length(recipe, model)
     texts, of_names = _name_languages(request, model.languages or (), model.placeholders)

@@ -68,14 +68,14 @@ def _resume_languages(run: "LanguageRun", request: ResumeRequest, listen: Listen
     from xmodctl.model import find
     from xmodctl.new_language.add_language import follow_plan, train_plan
     from xmodctl.run.loading import model_name
-    from xmodctl.training.planning import check_compilable
+    from xmodctl.training.planning import check_switches
     from xmodctl.training.resuming import chosen_seeds
 
     if any("-" in files for files in (*run.plan.texts.values(), run.plan.head_text)):
         raise UserError(f"{run.folder} was trained on standard input; repeat the add-language command with its text")
     source = world.after_first(lambda: find(model_name(run.plan.model, run.plan.revision)))
     plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
-    check_compilable(plan.recipe, plan.precision, languages=1)
+    check_switches(plan.recipe, plan.precision, 1, source.config)
     seeds = chosen_seeds(run, request.seed)
     if not world.is_first:
         follow_plan(plan, source, world)

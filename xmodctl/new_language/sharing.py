@@ -142,6 +142,7 @@ def _prepare(model: "Xmod", shared: SharedLanguage, plan: LanguagePlan) -> None:
 
     put_head(model, {name: torch.from_numpy(values.copy()) for name, values in shared.head.items()})
     model.set_dropout(hidden=plan.recipe.dropout, attention=plan.recipe.attention_dropout)
+    model.variable_length = plan.recipe.variable_length
 
 
 def _take_steps(model: "Xmod", shared: SharedLanguage, plan: LanguagePlan, seed: int, world: World) -> None:

@@ -218,6 +218,7 @@ class LanguageTrainer:
         digests = tensor_digests(self.model, text.language)
         head = self.train_head(text, digests) if self.initial_head else None
         self.model.set_dropout(hidden=recipe.dropout, attention=recipe.attention_dropout)
+        self.model.variable_length = recipe.variable_length
 
         with attached(self.model, self.packages):
             ranking = self.rank(text.language, packed)

@@ -54,6 +54,7 @@ class Trained:
             problem_type=kind.problem_type,
             device=device or best_device(),
         )
+        model.variable_length = run.plan.recipe.variable_length
         apply_delta(model, tensors)
         for package in packages:
             attach(model, package)

@@ -270,6 +270,7 @@ class SeedTraining:
         rows, languages = _join(model, encoded)
         rows = TargetScale.of(encoded).standardized(rows)
         model.set_dropout(hidden=recipe.dropout, attention=recipe.attention_dropout)
+        model.variable_length = recipe.variable_length
         parameters = freeze(model, recipe.freeze)
         training = Training(
             model,

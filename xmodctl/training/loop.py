@@ -19,7 +19,7 @@ from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
 from xmodctl.model.parts import Part, computing
 from xmodctl.model.precision import Precision, autocast
 from xmodctl.model.storing import store_narrow
-from xmodctl.model.transfer import HOST, on_device, own_gradients
+from xmodctl.model.transfer import HOST, mask_on_host, on_device, own_gradients
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
 from xmodctl.training.optimization import adamw, schedule, seed_step, total_steps
@@ -93,14 +93,14 @@ class Training:
             store_narrow(self.module, precision)
         if recipe.compile:
             model.compile_steps()
+        self.host = (*self.host, *mask_on_host(model, precision))
         self.optimizer = adamw(self.module, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         self.units = np.flatnonzero(weights)
         self.languages = np.zeros(len(self.units), dtype=np.int64) if languages is None else languages[self.units]
         self.language_count = 1 if languages is None else int(languages.max()) + 1
         self.steps_per_epoch = math.ceil(len(self.units) / recipe.batch_size)
-        self.total_steps = total_steps(len(self.units), recipe)
-        self.step = 0
+        self.total_steps, self.step = total_steps(len(self.units), recipe), 0
 
     def __iter__(self) -> Iterator[StepTaken]:
         """Train from the present step to the last."""

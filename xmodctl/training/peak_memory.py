@@ -99,6 +99,7 @@ def memory_needs(
         device=device,
         dropout=recipe.dropout,
         attention_dropout=recipe.attention_dropout,
+        packed=recipe.variable_length,
     )
     if head == "masked-lm":  # logits of the masked tokens, their softmax, and its gradient
         kept += 3 * 4 * MASKED_SHARE * config["vocab_size"]

@@ -110,7 +110,7 @@ def resolve_plan(
         stage_tasks=stage_tasks,
         shots=shots,
     )
-    check_compilable(recipe, precision, len(plan.adapters))
+    check_switches(recipe, precision, len(plan.adapters), model.config)
     return ResolvedPlan(plan, chosen.origins, tuple(notes), chosen.remarks), model
 
 
@@ -236,16 +236,28 @@ def check_length(recipe: Recipe, model: "Source | Facts") -> None:
         )
 
 
-def check_compilable(recipe: Recipe, precision: Precision, languages: int) -> None:
-    """Refuse a recipe that compiles training steps where that cannot work.
+def check_switches(
+    recipe: Recipe, precision: Precision, languages: int, config: Mapping[str, Any] | None = None
+) -> None:
+    """Refuse a recipe whose training steps this machine cannot compute as it says.
+
+    Args:
+        recipe: How to train.
+        precision: The precision of matrix products.
+        languages: How many languages train together.
+        config: The model's configuration; None if it is not known yet.
 
     Raises:
-        UserError: The compiler is missing, or the training cannot be compiled.
+        UserError: Something is missing, or the training does not allow it.
     """
     if recipe.compile:
         from xmodctl.model.compiling import check_compiler
 
         check_compiler(languages=languages, freeze=recipe.freeze, precision=precision)
+    if recipe.variable_length:
+        from xmodctl.model.variable_length import check_variable_length
+
+        check_variable_length(config, precision, attention_dropout=recipe.attention_dropout, compiled=recipe.compile)
 
 
 def _check_early(request: PlanRequest, languages: Sequence[str], recipe: Recipe) -> None:
