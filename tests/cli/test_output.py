@@ -10,6 +10,7 @@ from command_line import refused, run
 
 from xmodctl.cli.display import note
 from xmodctl.cli.output import NO_BARS, hoisted
+from xmodctl.cli.screening import screened, unusable_gpu
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (.*)")
 
@@ -105,3 +106,36 @@ def test_paths_in_the_current_folder_are_printed_as_a_user_writes_them(tmp_path,
     elsewhere = f"{tmp_path}x/y, /mnt{tmp_path}/z, {tmp_path}"
     note(f"data: {tmp_path}/d.csv:3, '{tmp_path}/a b.csv', --data={tmp_path}/e, {elsewhere}")
     assert capsys.readouterr().err == f"data: d.csv:3, 'a b.csv', --data=e, {elsewhere}\n"
+
+
+DRIVER = (
+    "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update your GPU "
+    "driver by downloading and installing a new version from the URL: http://www.nvidia.com (Triggered internally at "
+    "../c10/cuda/CUDAFunctions.cpp:119.)"
+)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_driver_that_is_too_old_is_one_sentence_that_comes_once(monkeypatch):
+    def device() -> tuple[str, str]:
+        warnings.warn(DRIVER, stacklevel=1)
+        warnings.warn(DRIVER, stacklevel=2)
+        return "cpu", "fp32"
+
+    monkeypatch.setattr("xmodctl.model.machine._device", device)
+    shown = " ".join(run("doctor", "--verbose").stderr.split())
+    sentence = (
+        "torch cannot use the GPU of this machine, so the CPU computes (The NVIDIA driver on your system is too old "
+        "(found version 11040)); to use the GPU, update the driver, or install a torch built for it"
+    )
+    assert "CUDA initialization" not in shown
+    assert shown.count(sentence) == 1
+    with screened():
+        assert warnings.formatwarning(UserWarning(DRIVER), UserWarning, "file.py", 1) == f"Note: {sentence}\n"
+        assert "file.py:1: UserWarning: another" in warnings.formatwarning("another", UserWarning, "file.py", 1)
+
+
+def test_other_reasons_why_a_gpu_does_not_answer_are_kept():
+    assert unusable_gpu("UserWarning: CUDA initialization: no") == ""
+    error = "CUDA initialization: Unexpected error from cudaGetDeviceCount(). Error 803: system has unsupported display"
+    assert unusable_gpu(error).endswith("Error 803: system has unsupported display); to use the GPU, repair the driver")

@@ -360,3 +360,34 @@ def test_tf32_is_a_precision_of_its_own_and_nothing_uses_it_unasked(monkeypatch)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
     assert resolve_precision("tf32") == "tf32"
+
+
+@pytest.mark.parametrize(
+    ("built", "capability", "usable"),
+    [
+        (["sm_75", "sm_80", "sm_90a", "sm_120"], (8, 6), True),
+        (["sm_75", "sm_80", "sm_90a", "sm_120"], (9, 0), True),
+        (["sm_75", "sm_80"], (9, 0), False),
+        (["sm_75", "sm_80", "compute_80"], (9, 0), True),
+        (["sm_75", "sm_120", "compute_120"], (5, 2), False),
+        (["gfx90a", "gfx942"], (9, 0), True),
+        ([], (9, 0), True),
+    ],
+)
+def test_a_gpu_that_torch_has_no_code_for_is_refused_before_anything_is_computed(
+    built, capability, usable, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name, value in (("arch_list", built), ("device_capability", capability), ("device_name", "Tesla X")):
+        monkeypatch.setattr(torch.cuda, f"get_{name}", lambda value=value: value)
+    if usable:
+        assert resolve_precision("fp32") == "fp32"
+        return
+    expected = (
+        rf"has no code for Tesla X, a GPU of compute capability {capability[0]}\.{capability[1]}: it has that for 7\.5"
+    )
+    for precision in ("fp32", "auto"):
+        with pytest.raises(
+            UserError, match=f"{expected} to .*install a torch built for this GPU, or compute on the CPU"
+        ):
+            resolve_precision(precision)

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from xmodctl.model import find, freeze, load
 from xmodctl.model.precision import resolve_precision
 from xmodctl.run.checkpoints import latest_checkpoint, remove_others, save_checkpoint
 from xmodctl.training.loop import Training
+from xmodctl.training.memory import Memory
 from xmodctl.training.optimization import adamw, schedule, total_steps
 from xmodctl.training.world import World
 
@@ -209,15 +211,29 @@ def test_a_batch_that_the_memory_of_another_process_does_not_hold_is_halved_in_a
     assert len(together.memory.fitting(batch)) == 2 * len(alone.memory.fitting(batch)) == 2
 
 
-def test_a_row_that_memory_does_not_hold_is_named(tiny_model):
+@pytest.mark.parametrize(("tokens", "remedy"), [(16, "use a smaller --set max_length=8, or close"), (15, "close")])
+def test_a_row_that_memory_does_not_hold_is_named_with_a_remedy_that_is_accepted(tokens, remedy):
+    memory = Memory(Encoded(Ragged.of([np.zeros(tokens, dtype=np.int32)]), np.arange(1)))
+    expected = f"for row [0] ({tokens} tokens) at step 1; {remedy} other programs, or use a machine with more memory"
+    with pytest.raises(UserError, match=re.escape(expected)):
+        memory.exceeded(np.array([0]), 1, lambda units: f"row {units.tolist()}", torch.device("cpu"))
+    with pytest.raises(UserError, match="or compute on the CPU: put CUDA_VISIBLE_DEVICES= before the command"):
+        memory.exceeded(np.array([0]), 1, str, torch.device("cuda"))
+
+
+@pytest.mark.parametrize(("tokens", "remedy"), [(64, ". To avoid the attempt, use --set tokens_per_step=64"), (63, "")])
+def test_a_micro_batch_that_is_halved_is_told_with_a_remedy_that_is_accepted(tokens, remedy):
+    memory = Memory(Encoded(Ragged.of([np.zeros(tokens, dtype=np.int32)] * 2), np.arange(2)))
+    notice = memory.exceeded(np.arange(2), 1, str, torch.device("cpu"))
+    assert notice.text.endswith(f"the same up to rounding and dropout{remedy}")
+
+
+def test_a_row_that_memory_does_not_hold_ends_the_training(tiny_model):
     job = training(tiny_model)
     job.describe = lambda units: f"row {units.tolist()}"
     job.module = Scarce(job.module, 8, MemoryError())
-    batch = job.batches(0)[0]
-    with pytest.raises(
-        UserError, match=r"there is not enough memory for row \[\d+\] \(\d+ tokens\) at step 1; .*max_length="
-    ):
-        job.gradient(batch, lambda _: None)
+    with pytest.raises(UserError, match=r"there is not enough memory for row \[\d+\] \(\d+ tokens\) at step 1; "):
+        job.gradient(job.batches(0)[0], lambda _: None)
 
 
 def test_the_state_of_the_optimizer_that_memory_does_not_hold_is_one_sentence(tiny_model, monkeypatch):

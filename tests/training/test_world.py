@@ -51,6 +51,30 @@ def test_variables_of_a_launcher_that_make_no_sense_are_refused(variables, messa
         World.join()
 
 
+def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
+    import torch
+
+    taken = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    world._take_gpu(1, 2)
+    assert taken == [1]
+    with pytest.raises(
+        UserError, match=r"process 2 of this machine has no GPU of its own: torch finds 1 GPU; start one"
+    ):
+        world._take_gpu(1, 1)
+    assert taken == [1]
+
+
+def test_gpus_that_mean_another_precision_are_refused_with_a_remedy(monkeypatch):
+    second = World(1, 2)
+    monkeypatch.setattr(World, "from_first", lambda self, values: {"precision": "bf16", "limit": None})
+    second.check_equal({"precision": "bf16", "limit": None})
+    with pytest.raises(UserError, match=r"\(precision\); if their GPUs differ, name a precision .*--precision fp32"):
+        second.check_equal({"precision": "fp32", "limit": None})
+    with pytest.raises(UserError, match=r"\(limit, precision\); start the same command"):
+        second.check_equal({"precision": "fp32", "limit": 3})
+
+
 @pytest.mark.parametrize("limit", ["JOINING", "STARTING"])
 def test_an_address_that_never_answers_is_reported_although_torch_still_waits(limit, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "xmodctl-1" if limit == "STARTING" else "another")

@@ -13,6 +13,8 @@ AVERAGE = "average:"
 AUTO = "auto"
 SMALLEST = 64
 """The smallest `tokens_per_step`."""
+SHORTEST = 8
+"""The smallest `max_length`."""
 NEWER = ("head_seed", "compile", "variable_length")
 """Keys that recipes in older plans do not have."""
 
@@ -55,7 +57,10 @@ class Recipe(Described):
     dropout: float | None = Field(None, ge=0, lt=1, description="hidden dropout; empty: the checkpoint's")
     attention_dropout: float | None = Field(None, ge=0, lt=1, description="attention dropout; empty: the checkpoint's")
     max_length: int = Field(
-        128, ge=8, le=8192, description="maximum tokens per sequence; longer texts are truncated or split into windows"
+        128,
+        ge=SHORTEST,
+        le=8192,
+        description="maximum tokens per sequence; longer texts are truncated or split into windows",
     )
     stride: int | None = Field(
         None, ge=1, description="overlap of the windows of a long text, in tokens; empty: a third of max_length"

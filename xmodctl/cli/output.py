@@ -130,9 +130,10 @@ def _libraries(output: Output) -> Iterator[None]:
         yield
         return
     from xmodctl.cli.display import warn
+    from xmodctl.cli.screening import unusable_gpu
 
     def show(message: Any, category: type[Warning], *_: object, **__: object) -> None:
-        warn(f"{category.__name__}: {message}")
+        warn(unusable_gpu(str(message)) or f"{category.__name__}: {message}")
 
     handler, root, show_warning = _Records(output), logging.getLogger(), warnings.showwarning
     level, before = root.level, {name: os.environ.get(name) for name in NO_BARS}

@@ -10,7 +10,10 @@ from types import TracebackType
 from typing import Any
 
 from xmodctl.cli.launching import speak
-from xmodctl.core.visible import printable
+from xmodctl.core.visible import one_line, printable
+
+NO_CUDA = "CUDA initialization: "
+"""How warnings of torch begin that a driver is too old, or that it does not answer."""
 
 
 class _PrintableRecord(logging.LogRecord):
@@ -25,8 +28,9 @@ def screened() -> Iterator[None]:
     """Make the log records and warnings of all libraries printable while a command runs."""
     make_record, format_warning = logging.getLogRecordFactory(), warnings.formatwarning
 
-    def format_printable(*args: Any, **named: Any) -> str:
-        return printable(format_warning(*args, **named))
+    def format_printable(message: Any, *args: Any, **named: Any) -> str:
+        unusable = unusable_gpu(str(message))
+        return f"Note: {unusable}\n" if unusable else printable(format_warning(message, *args, **named))
 
     logging.setLogRecordFactory(_PrintableRecord)
     warnings.formatwarning = format_printable
@@ -35,6 +39,21 @@ def screened() -> Iterator[None]:
     finally:
         logging.setLogRecordFactory(make_record)
         warnings.formatwarning = format_warning
+
+
+def unusable_gpu(warning: str) -> str:
+    """Return in one sentence what torch warns of if it cannot use a GPU; nothing for other warnings.
+
+    Later ones, of other calls, are ignored then.
+    """
+    if not warning.startswith(NO_CUDA):
+        return ""
+    warnings.filterwarnings("ignore", message=NO_CUDA)
+    reason = one_line(warning.removeprefix(NO_CUDA).partition(" (Triggered")[0]).rstrip(".")
+    remedy = "repair the driver"
+    if "driver" in reason and "too old" in reason:
+        reason, remedy = reason.partition(". ")[0], "update the driver, or install a torch built for it"
+    return f"torch cannot use the GPU of this machine, so the CPU computes ({reason}); to use the GPU, {remedy}"
 
 
 def print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

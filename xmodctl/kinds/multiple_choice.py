@@ -15,6 +15,7 @@ from xmodctl.kinds.kind import Kind, Metric, TaskView, Usage
 from xmodctl.kinds.labels import Labels
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_text, read_texts, single_column
 from xmodctl.kinds.scoring import Predicted
+from xmodctl.kinds.texts import tokenized
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,9 +76,9 @@ class MultipleChoice(Kind):
             parts.append([text for texts in choices for text in texts])
             if len(parts) == 3:
                 parts = [parts[0], [f"{question} {text}" for question, text in zip(*parts[1:], strict=True)]]
-            encodings = tokenizer(*parts, truncation=True, max_length=max_length).encodings
-            pieces += [np.asarray(encoding.ids, dtype=np.int32) for encoding in encodings]
-            cut |= {len(sizes) + row for row, encoding in zip(owners, encodings, strict=True) if encoding.overflowing}
+            sequences, is_cut = tokenized(parts, tokenizer, max_length=max_length)
+            pieces += sequences
+            cut |= {len(sizes) + owners[number] for number in np.flatnonzero(is_cut).tolist()}
             sizes += [len(texts) for texts in choices]
             labels += batch["label"] if with_labels else []
         return Encoded(

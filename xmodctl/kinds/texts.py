@@ -1,12 +1,13 @@
 """Texts labeled as a whole: how they are encoded, and how the logits of each label are decoded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from xmodctl.kinds.kind import TaskView, Usage
+from xmodctl.kinds.windows import Frame
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 TEXTS = "text-regression"
 """A kind whose input is a text without a label, for rows that are only read."""
+CHARACTERS = 2**20
+"""Characters that are tokenized at a time, and the rest of the last text."""
 
 
 def text_columns(rows: "Dataset") -> list[str]:
@@ -67,15 +70,54 @@ def tokenized(
 ) -> tuple[list[NDArray[np.int32]], NDArray[np.bool_]]:
     """Return the ids of sequences, and which of them are cut.
 
+    The tokenizers library would cut the same tokens, and make a sequence of each part that it cuts off, for pairs of
+    each combination of such parts: hundreds of megabytes for a few long texts.
+
     Args:
         texts: The texts of all sequences, and if they are pairs, the second texts.
         tokenizer: The model's.
         max_length: The most tokens of a sequence.
     """
-    whole = tokenizer(*texts, add_special_tokens=True, truncation=False, return_attention_mask=False)
-    cut = tokenizer(*texts, truncation=True, max_length=max_length, return_attention_mask=False)
-    sequences = [np.asarray(ids, dtype=np.int32) for ids in cut["input_ids"]]
-    return sequences, np.array([len(ids) > max_length for ids in whole["input_ids"]])
+    frame = Frame.of(tokenizer, texts=len(texts))
+    gaps = [np.asarray(gap, dtype=np.int32) for gap in frame.gaps]
+    room = max_length - frame.size
+    sequences, is_cut = [], []
+    for parts in zip(*(_ids(column, tokenizer) for column in texts), strict=True):
+        lengths = [len(part) for part in parts]
+        kept = kept_tokens(lengths, room)
+        own = [gaps[0]]
+        for part, count, gap in zip(parts, kept, gaps[1:], strict=True):
+            own += [part[:count] if tokenizer.truncation_side == "right" else part[len(part) - count :], gap]
+        sequences.append(np.concatenate(own))
+        is_cut.append(sum(lengths) > room)
+    return sequences, np.asarray(is_cut, dtype=np.bool_)
+
+
+def kept_tokens(lengths: Sequence[int], room: int) -> list[int]:
+    """Return how many tokens of a text or of each text of a pair are kept, as `longest_first` of tokenizers keeps them.
+
+    Args:
+        lengths: The tokens of each text.
+        room: The tokens that fit.
+    """
+    if sum(lengths) <= room or len(lengths) == 1:
+        return [min(length, room) for length in lengths]
+    shorter = int(np.argmin(lengths))
+    fewest = min(lengths[shorter], room // 2)
+    kept = [room - fewest, room - fewest]
+    kept[shorter] = fewest
+    return kept
+
+
+def _ids(texts: Sequence[str], tokenizer: Any) -> Iterator[NDArray[np.int32]]:
+    """Yield the ids of each text without special tokens; a few texts are in memory with all that tokenizers knows."""
+    begin = characters = 0
+    for end, text in enumerate(texts, start=1):
+        characters += len(text)
+        if characters >= CHARACTERS or end == len(texts):
+            encoded = tokenizer(list(texts[begin:end]), add_special_tokens=False, verbose=False)
+            yield from (np.asarray(ids, dtype=np.int32) for ids in encoded["input_ids"])
+            begin, characters = end, 0
 
 
 def decode_labels(

@@ -16,13 +16,15 @@ def resolve_precision(precision: str) -> Precision:
     """Return the precision to compute in: `auto` is bf16 on GPUs that have bf16 arithmetic, else fp32.
 
     Raises:
-        UserError: The device does not support it.
+        UserError: The device does not support it, or torch has no code for the GPU.
     """
     import torch
 
     from xmodctl.model.kernels import has_bf16
 
     cuda = torch.cuda.is_available()
+    if cuda:
+        _check_gpu()
     match precision:
         case "auto":
             return "bf16" if cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
@@ -46,6 +48,30 @@ def resolve_precision(precision: str) -> Precision:
             return "fp16"
         case _:
             raise UserError(f"unknown precision `{precision}`; choose from auto, fp32, tf32, bf16, fp16")
+
+
+def _check_gpu() -> None:
+    """Refuse a GPU that torch was not built for: its first kernel would fail.
+
+    Code for a generation (`sm_80`) runs on that and on later ones of the same major number; `compute_90` is compiled
+    for any later one when it is first needed.
+
+    Raises:
+        UserError: Torch has no code for it.
+    """
+    import torch
+
+    built = [name.partition("_") for name in torch.cuda.get_arch_list()]
+    codes = [(kind, divmod(int(digits.rstrip("af")), 10)) for kind, _, digits in built if kind in ("sm", "compute")]
+    own = torch.cuda.get_device_capability()
+    if not codes or any(code <= own and (kind == "compute" or code[0] == own[0]) for kind, code in codes):
+        return
+    first, last = (".".join(map(str, pick(code for _, code in codes))) for pick in (min, max))
+    raise UserError(
+        f"torch {torch.__version__} has no code for {torch.cuda.get_device_name()}, a GPU of compute capability "
+        f"{own[0]}.{own[1]}: it has that for {first} to {last}; install a torch built for this GPU, or compute on the "
+        "CPU: put CUDA_VISIBLE_DEVICES= before the command"
+    )
 
 
 def narrow_type(precision: Precision) -> "torch.dtype | None":

@@ -185,7 +185,7 @@ class Training:
             too_large = self.world.least(too_large)  # all processes halve the same micro-batches
             if too_large == len(parts):
                 break
-            listen(self.memory.exceeded(parts[too_large], self.step + 1, self.describe(parts[too_large])))
+            listen(self.memory.exceeded(parts[too_large], self.step + 1, self.describe, self.device))
         if self.world.size > 1:
             loss = self.add_up(loss)
         scale = self.readings.scale(self.scaler, self.device)

@@ -1,15 +1,19 @@
 """Micro-batches that do not fit into memory: they are halved, and the optimizer step is the same up to rounding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xmodctl.catalog.recipe import SMALLEST
+from xmodctl.catalog.recipe import SHORTEST, SMALLEST
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Notice
-from xmodctl.model.memory import BatchLimit, padded_tokens
+from xmodctl.model.memory import BatchLimit, more_memory, padded_tokens
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass
@@ -27,13 +31,16 @@ class Memory:
         """Return a batch with the micro-batches split that are too large."""
         return self.limit.fitting(self.rows.lengths, batch)
 
-    def exceeded(self, part: np.ndarray, step: int, description: str) -> Notice:
+    def exceeded(
+        self, part: np.ndarray, step: int, describe: Callable[[np.ndarray], str], device: "torch.device"
+    ) -> Notice:
         """Record that a micro-batch does not fit, and return the notice that says so.
 
         Args:
             part: The numbers of its units.
             step: The optimizer step, counted from 1.
-            description: Names the units.
+            describe: Names units.
+            device: The device that trains.
 
         Raises:
             UserError: It cannot be split.
@@ -41,14 +48,14 @@ class Memory:
         size = padded_tokens(self.rows.lengths, part)
         self.limit.lower(size)
         if len(part) == 1:
+            shorter = f"use a smaller --set max_length={size // 2}, or " if size // 2 >= SHORTEST else ""
             raise UserError(
-                f"there is not enough memory for {description} ({size:,} tokens) at step {step:,}; use a smaller --set "
-                f"max_length={max(1, size // 2)}, or a device with more memory"
+                f"there is not enough memory for {describe(part)} ({size:,} tokens) at step {step:,}; {shorter}"
+                f"{more_memory(device)}"
             )
-        remedy = f"--set tokens_per_step={max(SMALLEST, size // 2)}"
+        remedy = f". To avoid the attempt, use --set tokens_per_step={size // 2}" if size // 2 >= SMALLEST else ""
         return Notice(
             f"there is not enough memory for a micro-batch of {size:,} tokens at step {step:,}, so it is halved; the "
-            "result is "
-            f"the same up to rounding and dropout. To avoid the attempt, use {remedy}",
+            f"result is the same up to rounding and dropout{remedy}",
             caution=True,
         )

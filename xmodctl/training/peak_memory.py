@@ -125,7 +125,7 @@ def with_fitting_tokens(recipe: Recipe, model: "Xmod", precision: Precision, wor
         recipe: How to train.
         model: Frozen as the recipe says, and not on the device yet.
         precision: The precision of matrix products.
-        world: The processes that train together: all of them do as the first one.
+        world: The processes that train together: all of them use what fits on each device.
     """
     if recipe.tokens_per_step != AUTO:
         return recipe
@@ -141,7 +141,7 @@ def with_fitting_tokens(recipe: Recipe, model: "Xmod", precision: Precision, wor
         trains=lambda name: group_of(name) in trained,
     )
     free = free_memory(_device())
-    tokens = int(world.from_first(needs.fitting(free)))
+    tokens = world.least(needs.fitting(free))
     report(Notice(f"tokens_per_step: auto is {tokens:,} here, with {free / 1e9:.1f} GB of free memory"))
     return recipe.model_copy(update={"tokens_per_step": tokens})
 

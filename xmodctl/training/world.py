@@ -248,10 +248,12 @@ class World:
         firsts = self.from_first(dict(values))
         own = json.loads(json.dumps(dict(values)))
         if different := sorted(key for key in own.keys() | firsts.keys() if own.get(key) != firsts.get(key)):
+            remedy = "start the same command with the same files in every process"
+            if different == ["precision"]:
+                remedy = "if their GPUs differ, name a precision that all of them have, such as --precision fp32"
             raise UserError(
                 f"process {self.rank} was started with a different plan from the first one ({', '.join(different)}); "
-                "start "
-                "the same command with the same files in every process"
+                f"{remedy}"
             )
 
 
@@ -298,7 +300,7 @@ def _connect(rank: int, size: int) -> None:
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"  # NCCL does not send what is in the memory of the CPU
-        torch.cuda.set_device(_number("LOCAL_RANK", 0))
+        _take_gpu(_number("LOCAL_RANK", 0), torch.cuda.device_count())
     problems = [f"there is no answer in {limit.seconds} s"]
     thread = Thread(target=_meet, args=(backend, rank, size, limit, problems), daemon=True)
     thread.start()
@@ -309,6 +311,22 @@ def _connect(rank: int, size: int) -> None:
             f"process {rank} of {size} cannot reach the others at {address}: {problems[-1]}; "
             f"check {' and '.join(MASTER)}, and that all processes are started"
         )
+
+
+def _take_gpu(number: int, gpus: int) -> None:
+    """Compute on the GPU of this process, whose number it is among those of this machine.
+
+    Raises:
+        UserError: There are fewer GPUs.
+    """
+    import torch
+
+    if number >= gpus:
+        raise UserError(
+            f"process {number + 1} of this machine has no GPU of its own: torch finds {counted(gpus, 'GPU')}; start "
+            "one process for each GPU, or compute on the CPU: put CUDA_VISIBLE_DEVICES= before the command"
+        )
+    torch.cuda.set_device(number)
 
 
 def _meet(backend: str, rank: int, size: int, limit: timedelta, problems: list[str]) -> None:
