@@ -1,9 +1,10 @@
-"""The masked-LM loss of held-out text through the nearest adapter, an even mixture, and a mixture that was found.
+"""The masked-LM loss of held-out text through the nearest adapter, an even mixture, and mixtures that were found.
 
     python -m bench.mixtures fi=et,en,ru --text fi.txt --held-out fi.held.txt --head-text all.txt PACKAGE...
 
 The adapters between commas form the even mixture; the first of them is the nearest. Weights are found on `--text`
-among all packages. Differences are paired by sequence, with 95% intervals from resampling these.
+among all packages; with `--typology`, also by the typology of their languages. Differences are paired by sequence,
+with 95% intervals from resampling these.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import numpy as np
 from xmodctl.adapters.attaching import attach
 from xmodctl.adapters.mixtures import Mixture, parsed
 from xmodctl.adapters.packages import read_package
+from xmodctl.adapters.typological_mixtures import mixture_by_typology
 from xmodctl.data.texts import gather
 from xmodctl.model import find
 from xmodctl.statistics.resampling import bootstrap
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("--text", required=True)
     parser.add_argument("--held-out", required=True)
     parser.add_argument("--head-text")
+    parser.add_argument("--typology", action="store_true", help="needs the extra `typology`")
     options = parser.parse_args()
     language, _, names = options.language.partition("=")
     even = names.split(",")
@@ -46,6 +49,8 @@ def main() -> None:
         "even": Mixture.of(parsed("", "+".join(even))),
         "found": searched,
     }
+    if options.typology:
+        ways["typology"] = mixture_by_typology(language, source, packages, lambda _: None)
     with TemporaryDirectory() as folder:
         model, tokenizer, _, _ = prepared(language, [options.text], source, lambda _: None, head)
         corpus = gather([options.held_out], Path(folder))

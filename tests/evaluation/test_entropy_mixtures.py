@@ -70,4 +70,4 @@ def test_entropy_and_text_exclude_each_other_and_other_ways_are_refused(trained)
     folder, _ = trained
     words = ("eval-transfer", "--run", folder, "--langs", "sw=mix")
     assert "remove --mix-text" in refused(run(*words, "--mix-by", "entropy", "--mix-text", "sw=x.txt"))
-    assert "--mix-by typology" in refused(run(*words, "--mix-by", "typology"))
+    assert "--mix-by guess" in refused(run(*words, "--mix-by", "guess"))

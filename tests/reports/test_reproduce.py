@@ -68,7 +68,7 @@ def test_what_differs_besides_the_scores_is_a_note(table, tmp_path):
     made = scored(tmp_path / "run", {"de": (60.0,)})
     compared = xmodctl.reproduce(table, run=made)
     assert [verdict.verdict for verdict in compared.verdicts] == ["not scored", "reproduced", "not scored"]
-    assert compared.is_reproduced is None  # one language has no mean
+    assert compared.is_reproduced is False  # two languages are not scored
     other = table.with_name("other.yaml")
     other.write_text(table.read_text().replace("model: mini", "model: large").replace("rows: 1000", "rows: 5010"))
     notes = " ".join(xmodctl.reproduce(other, run=made).notes)
@@ -78,6 +78,27 @@ def test_what_differs_besides_the_scores_is_a_note(table, tmp_path):
     single.write_text("".join(line.split(",")[0] + "]\n" if ": [" in line and line.startswith("  ") else line
                               for line in table.read_text().splitlines(keepends=True)))  # fmt: skip
     assert any("neither has two seeds" in note for note in xmodctl.reproduce(single, run=made).notes)
+
+
+def test_a_run_that_lacks_languages_is_incomplete_and_the_command_that_scores_the_rest_is_named(table, tmp_path):
+    made = scored(tmp_path / "run", {"en": (70.0, 71.0), "sw": (50.0, 52.0)})
+    assert xmodctl.reproduce(table, run=made).missing == ("de",)
+    result = run("reproduce", table, "--run", made.folder)
+    assert result.exit_code == 1
+    assert "incomplete, 2 of 3 languages are scored: the mean is reproduced, and 0 of 2 languages are outside" in (
+        " ".join(result.stdout.split())
+    )
+    assert f"xmodctl eval-transfer --run {made.folder} --langs de" in " ".join(result.stderr.split())
+
+
+def test_a_table_of_one_language_is_reproduced_by_this_language(table, tmp_path):
+    table.write_text("".join(line for line in table.read_text().splitlines(keepends=True) if line[:4] not in
+                             ("  en", "  sw")))  # fmt: skip
+    near, far = (scored(tmp_path / str(value), {"de": (value, value)}) for value in (60.0, 50.0))
+    assert run("reproduce", table, "--run", near.folder).exit_code == 0
+    result = run("reproduce", table, "--run", far.folder)
+    assert result.exit_code == 1
+    assert "not reproduced: 1 of 1 language is outside its tolerance" in result.stdout
 
 
 def test_what_cannot_be_compared_is_refused(table, tmp_path):

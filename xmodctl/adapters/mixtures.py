@@ -35,7 +35,15 @@ BY_TEXT = "text"
 BY_ENTROPY = "entropy"
 """Weights with the lowest entropy of predictions on the rows that are scored."""
 
-FOUND_BY = (BY_TEXT, BY_ENTROPY)
+BY_TYPOLOGY = "typology"
+"""Weights that fall with the typological distance of the languages; no text is needed."""
+
+FOUND_BY = (BY_TEXT, BY_ENTROPY, BY_TYPOLOGY)
+
+MIXED = 4
+"""Adapters that a mixture whose weights are found has at most."""
+PARTS = 10
+"""Weights that are found are multiples of one part in this many."""
 
 _NUMBER = re.compile(r"\d+(\.\d{1,6})?|\.\d{1,6}")
 _NEGATIVE = re.compile(r"-\s*(\d+\.?\d*|\.\d+)\s*\*\s*([\w-]+)")
@@ -156,6 +164,12 @@ class _ScoredRows:
     split: str
 
 
+@dataclass(frozen=True)
+class _Distances:
+    library: str
+    distances: dict[str, float]
+
+
 def check_record(record: Any) -> None:
     """Check that a record is one that `Mixture.to_json` made, or None.
 
@@ -171,6 +185,8 @@ def check_record(record: Any) -> None:
         validator(_Text).validate_python(checked.details)
     if checked.by == BY_ENTROPY:
         validator(_ScoredRows).validate_python(checked.details)
+    if checked.by == BY_TYPOLOGY:
+        validator(_Distances).validate_python(checked.details)
 
 
 def described(record: Mapping[str, Any]) -> str:
@@ -182,6 +198,8 @@ def described(record: Mapping[str, Any]) -> str:
             f"mixture {weights}, weights chosen by the entropy of predictions on {details['rows']:,} rows of the "
             f"{details['split']} split itself (transductive)"
         )
+    if record["by"] == BY_TYPOLOGY:
+        return f"mixture {weights}, weights chosen by the typological distance of the languages ({details['library']})"
     if record["by"] != BY_TEXT:
         return f"mixture {weights}, weights {record['by']}"
     return f"mixture {weights}, weights chosen by masked-LM loss on {details['lines']:,} lines of {details['origins']}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from xmodctl.adapters.mixtures import BY_ENTROPY, NONE, Mixture
+from xmodctl.adapters.mixtures import BY_ENTROPY, MIXED, NONE, Mixture
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, ModelLoading, Notice
 from xmodctl.evaluation.sharing import Processes, Work
@@ -19,7 +19,7 @@ from xmodctl.evaluation.sweep_model import SweepModel
 from xmodctl.evaluation.targets import evaluation_targets
 from xmodctl.kinds import KINDS
 from xmodctl.languages import Target
-from xmodctl.training.masked_lm.mixing import MIXED, adapters_to_mix, find_weights
+from xmodctl.training.masked_lm.mixing import adapters_to_mix, find_weights
 from xmodctl.training.masked_lm.ranking import IDENTITY
 
 if TYPE_CHECKING:

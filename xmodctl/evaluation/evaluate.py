@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from xmodctl.adapters.mixtures import BY_ENTROPY, with_mixtures
+from xmodctl.adapters.mixtures import BY_ENTROPY, BY_TYPOLOGY, with_mixtures
 from xmodctl.adapters.store import choose_all, unused_packages
+from xmodctl.adapters.typological_mixtures import mixture_by_typology
 from xmodctl.catalog.locations import Split
 from xmodctl.core.arguments import as_overrides
 from xmodctl.core.errors import UserError, did_you_mean
@@ -132,6 +134,8 @@ def _mixed(
     if request.mix_by == BY_ENTROPY:
         data = SweepData(run.plan.task, None, as_split(request.split), folder, request.limit)
         find = EntropySearch(run, source, packages, data, request.precision, listen).find
+    if request.mix_by == BY_TYPOLOGY:
+        find = partial(mixture_by_typology, source=source, packages=packages, listen=listen)
     selection, mixtures = with_mixtures(request.selection, source, packages, listen, find=find, stored=stored)
     return selection, (*packages, *mixtures)
 

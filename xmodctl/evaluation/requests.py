@@ -93,8 +93,8 @@ class EvaluationRequest(SweepRequest):
         shard: Score only this share of the seeds and languages, as in `2/4`; by default that of the task of a SLURM
             array, or all.
         wait: Wait for scores that other jobs compute, and compute what they leave.
-        mix_by: How the weights of mixtures such as `zu=mix` are found: by `text`, or by the `entropy` of predictions on
-            the rows that are scored, which makes scores transductive.
+        mix_by: How the weights of mixtures such as `zu=mix` are found: by `text`, by the `entropy` of predictions on
+            the rows that are scored, which makes scores transductive, or by the `typology` of the languages.
         mix_text: Text on which the weights of mixtures such as `zu=mix` are found: those with the lowest masked-LM
             loss. `LANG=FILE`, or FILE for every such language.
     """
@@ -116,8 +116,9 @@ class EvaluationRequest(SweepRequest):
         super().__post_init__()
         check_shard(self.shard)
         check_choice("--mix-by", self.mix_by, FOUND_BY)
-        if self.mix_by == BY_ENTROPY and as_paths(self.mix_text):
-            raise UserError("--mix-by entropy chooses weights on the rows that are scored; remove --mix-text")
+        if self.mix_by != BY_TEXT and as_paths(self.mix_text):
+            chosen_on = {BY_ENTROPY: "on the rows that are scored"}.get(self.mix_by, "without text")
+            raise UserError(f"--mix-by {self.mix_by} chooses weights {chosen_on}; remove --mix-text")
         if self.task is None and (self.model is not None or self.out is not None):
             option = "--model" if self.model is not None else "--out"
             raise UserError(

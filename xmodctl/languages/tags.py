@@ -176,6 +176,11 @@ def _macrolanguages() -> dict[str, str]:
     return {**NORMALIZED_MACROLANGUAGES, **added}
 
 
+def members_of(language: str) -> list[str]:
+    """Return the codes of varieties for which CLDR prefers the code of a language, such as `ekk` for `et`."""
+    return [member for member, macrolanguage in _macrolanguages().items() if macrolanguage == language]
+
+
 @lru_cache(maxsize=1)
 def _not_one_language() -> frozenset[str]:
     return frozenset(spellings()["not_one_language"].split())

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.adapters.mixtures import MIX
+from xmodctl.adapters.mixtures import MIX, MIXED
 from xmodctl.new_language.adapter_initialization import AUTO, mixture_of, sources_of
 from xmodctl.new_language.plan import LanguagePlan, share_steps
 from xmodctl.run.checkpoints import KEPT
-from xmodctl.training.masked_lm.mixing import MIXED
 from xmodctl.training.optimization import total_steps
 from xmodctl.training.peak_memory import memory_needs
 

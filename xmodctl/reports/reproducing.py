@@ -87,22 +87,33 @@ class Reproduction:
         return sum(each.language is not None and each.verdict in (LOWER, HIGHER) for each in self.verdicts)
 
     @property
+    def missing(self) -> tuple[str, ...]:
+        """The languages of the table of which the run has no scores."""
+        return tuple(each.language for each in self.verdicts if each.language and each.verdict == MISSING)
+
+    @property
     def is_reproduced(self) -> bool | None:
-        """Whether the mean is within its tolerance, and no more languages are outside theirs than chance explains."""
-        mean = next((each for each in self.verdicts if each.language is None), None)
-        return None if mean is None else mean.verdict == REPRODUCED and self.outside <= self.expected
+        """Whether all languages are scored, the mean is within its tolerance, and no more are outside than by chance.
+
+        None where no run was compared.
+        """
+        if not self.verdicts:
+            return None
+        return not self.missing and self.verdicts[-1].verdict == REPRODUCED and self.outside <= self.expected
 
     @property
     def conclusion(self) -> str:
         """The result in one sentence."""
-        if self.is_reproduced is None:
+        if not self.verdicts:
             return "no run was compared"
-        compared = sum(each.language is not None and each.value is not None for each in self.verdicts)
-        return (
-            f"{'reproduced' if self.is_reproduced else 'not reproduced'}: the mean is {self.verdicts[-1].verdict}, and "
-            f"{self.outside} of {compared} languages are outside their tolerance (up to {self.expected} are expected "
-            "by chance)"
-        )
+        languages = [each for each in self.verdicts if each.language]
+        compared = len(languages) - len(self.missing)
+        mean = "" if self.verdicts[-1].language else f"the mean is {self.verdicts[-1].verdict}, and "
+        are = "languages are outside their" if compared > 1 else "language is outside its"
+        result = f"{mean}{self.outside} of {compared} {are} tolerance (up to {self.expected} are expected by chance)"
+        if self.missing:
+            return f"incomplete, {compared} of {len(languages)} languages are scored: {result}"
+        return f"{'reproduced' if self.is_reproduced else 'not reproduced'}: {result}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the values as plain JSON, with the conclusion."""

@@ -165,6 +165,14 @@ def mix_adapters(
             help="Text on which to train a missing masked-LM head. Default: the text given with --text.",
         ),
     ] = None,
+    mix_by: Annotated[
+        str,
+        typer.Option(
+            "--mix-by",
+            metavar="text|typology",
+            help="How the weights of `mix` are chosen: by text, or by typology (extra `typology`), which needs none.",
+        ),
+    ] = "text",
     json: options.Json = False,
 ) -> None:
     """Write a mixture of adapters as a package: one adapter that computes the weighted sum of theirs.
@@ -183,8 +191,9 @@ def mix_adapters(
 
     with Drawing(AddingProgress) as draw:
         package = mix(
-            mixture, out, model=model, adapters=adapter or (), text=text or (), head_text=head_text or (), listen=draw
-        )
+            mixture, out, model=model, adapters=adapter or (), text=text or (), head_text=head_text or (),
+            mix_by=mix_by, listen=draw,
+        )  # fmt: skip
     if json:
         display.show_json(package.to_json())
     else:

@@ -57,8 +57,9 @@ MixBy = Annotated[
     str,
     typer.Option(
         "--mix-by",
-        metavar="text|entropy",
-        help="How the weights of `LANG=mix` are chosen: by text, or by the entropy of predictions on the scored rows.",
+        metavar="text|entropy|typology",
+        help="How the weights of `LANG=mix` are chosen: by text, by the entropy of predictions on the scored rows, or "
+        "by typology (extra `typology`).",
         rich_help_panel=DATA,
     ),
 ]

@@ -1,6 +1,7 @@
 """`xmodctl reproduce`."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -26,7 +27,8 @@ def reproduce(
     """Compare a run with a published table of scores, or print the commands that train and score one.
 
     Each language gets a verdict: reproduced, lower, or higher, within a tolerance that is computed from the variation
-    between seeds and the number of test rows. The exit code is 1 if the table is not reproduced.
+    between seeds and the number of test rows. The exit code is 1 if the table is not reproduced, also because the run
+    lacks scores of some languages.
 
     Examples:
 
@@ -66,5 +68,8 @@ def reproduce(
         display.show_text(reproduction.conclusion)
     for note in reproduction.notes:
         display.warn(note)
+    if reproduction.missing:
+        rest = f"xmodctl eval-transfer --run {quote(str(reproduction.run))} --langs {','.join(reproduction.missing)}"
+        raise PartialFailureError(f"{reproduction.run} lacks {', '.join(reproduction.missing)}; score the rest: {rest}")
     if reproduction.is_reproduced is False:
         raise PartialFailureError(f"{reproduction.run} does not reproduce {table}")

@@ -8,9 +8,21 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from xmodctl.adapters.attaching import attach
-from xmodctl.adapters.mixtures import BY_TEXT, NONE, Mixture, with_mixtures
+from xmodctl.adapters.mixtures import (
+    BY_ENTROPY,
+    BY_TEXT,
+    BY_TYPOLOGY,
+    FOUND_BY,
+    MIXED,
+    NONE,
+    PARTS,
+    Mixture,
+    with_mixtures,
+)
 from xmodctl.adapters.packages import Package, write_package
 from xmodctl.adapters.store import choose_all
+from xmodctl.adapters.typological_mixtures import mixture_by_typology
+from xmodctl.core.arguments import check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, MixtureFound, ModelLoading, Notice, warn
 from xmodctl.data.texts import Corpus, gather
@@ -28,12 +40,8 @@ if TYPE_CHECKING:
 
     from xmodctl.model import Source, Xmod
 
-MIXED = 4
-"""Adapters that a mixture has at most: the best of the ranking."""
 SEQUENCES = 32
 """Sequences that weights are compared on, evenly spaced over the text."""
-PARTS = 10
-"""Weights are multiples of one part in this many."""
 STEPS = (3, 1)
 """Parts that the search moves between two adapters: first many, then few."""
 
@@ -257,6 +265,7 @@ def mix(
     adapters: Sequence[str | Path] = (),
     text: Sequence[str] = (),
     head_text: Sequence[str] = (),
+    mix_by: str = BY_TEXT,
     listen: Listener = warn,
 ) -> Package:
     """Write a mixture as a package, as `xmodctl adapters mix` does.
@@ -268,6 +277,7 @@ def mix(
         adapters: Packages that may be parts.
         text: Files with text of the language.
         head_text: Text to train the head of a checkpoint without one; by default the language's own.
+        mix_by: How the weights of `zu=mix` are found: on `text`, or by `typology`.
         listen: Called with each event.
 
     Raises:
@@ -276,10 +286,17 @@ def mix(
     from xmodctl.model import find as find_base
     from xmodctl.model import load
 
+    check_choice("--mix-by", mix_by, FOUND_BY)
+    if mix_by == BY_ENTROPY:
+        raise UserError("--mix-by entropy needs a run and its test rows; use it in `xmodctl eval-transfer`")
+    if mix_by == BY_TYPOLOGY and (text or head_text):
+        raise UserError("--mix-by typology chooses weights without text; remove --text and --head-text")
     source = find_base(str(model))
     packages = choose_all(adapters, source)
 
     def find(language: str) -> Mixture:
+        if mix_by == BY_TYPOLOGY:
+            return mixture_by_typology(language, source, packages, listen)
         if not text:
             raise UserError(f"{mixture} needs text in {language}, a few hundred lines; add --text FILE")
         return find_mixture(language, text, source, packages, listen, head_text=head_text)
