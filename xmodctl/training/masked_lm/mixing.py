@@ -250,7 +250,8 @@ def finder(
         if not files:
             raise UserError(
                 f"{language}=mix needs text in {language}, a few hundred lines, to choose weights on; add --mix-text "
-                f"{language}=FILE, or give weights, as in {language}=sw+so"
+                f"{language}=FILE, choose them without text by --mix-by typology, or give weights, as in "
+                f"{language}=sw+so"
             )
         return find_mixture(language, files, source, packages, listen)
 
@@ -298,7 +299,10 @@ def mix(
         if mix_by == BY_TYPOLOGY:
             return mixture_by_typology(language, source, packages, listen)
         if not text:
-            raise UserError(f"{mixture} needs text in {language}, a few hundred lines; add --text FILE")
+            raise UserError(
+                f"{mixture} needs text in {language}, a few hundred lines; add --text FILE, or choose weights without "
+                "text by --mix-by typology"
+            )
         return find_mixture(language, text, source, packages, listen, head_text=head_text)
 
     _, mixtures = with_mixtures(mixture, source, packages, listen, find=find)
