@@ -165,13 +165,12 @@ def _check(counts: Counts, sources: Sequence[str]) -> None:
         raise UserError(
             f"{', '.join(sources)}: {counts.characters:,} characters of usable text in {counts.kept:,} different "
             f"lines, but a language needs at least {LEAST:,} (about ten pages), and preferably a hundred times as "
-            "many; "
-            "give more text with --text"
+            "many; give more text"
         )
     if not 0 < counts.held_out < counts.kept:
         raise UserError(
             f"{', '.join(sources)}: {counts.kept:,} different lines are too few to hold out {HELD_OUT:.0%} of them; "
-            "write one paragraph per line, or give more text with --text"
+            "write one paragraph per line, or give more text"
         )
 
 
