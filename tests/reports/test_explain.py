@@ -23,7 +23,7 @@ from xmodctl.model.source import Source
 from xmodctl.reports.explained_causes import LanguageRows, error_section
 from xmodctl.reports.explained_shots import GAIN, ShotTrial
 from xmodctl.reports.explaining import standing_among
-from xmodctl.reports.explanation import Figure, Section, difference, ranked, ratio, share
+from xmodctl.reports.explanation import EXPECTED, POSSIBLE, Figure, Section, difference, ranked, ratio, share
 from xmodctl.reports.parallel_errors import Overlap
 from xmodctl.reports.recommending import recommendations
 from xmodctl.run.run import Run
@@ -203,6 +203,40 @@ def test_rows_in_another_script_are_counted_and_are_to_be_read():
     assert replace(side, texts=(texts[0], texts[2], texts[0])).duplicates == ["3"]
     figure = share("rows with a text in a different script", (30, 300), (0, 300))
     assert recommended(figure, title="Data")[0].action == "read these rows of ur, and correct or exclude them"
+
+
+def test_rows_in_another_script_fail_only_if_they_score_lower():
+    odd = share("rows with a text in a different script", (60, 300), (0, 300))
+    every = share("accuracy", (180, 300), (190, 300))
+    for right, basis in ((20, EXPECTED), (34, POSSIBLE)):
+        scored = share("accuracy, rows in a different script", (right, 60), (right, 60))
+        (advice,) = recommended(every, odd, scored, title="Data")
+        assert advice.basis == basis
+        assert f"; their accuracy is {scored.written}, that of all rows {every.written}" in advice.evidence
+
+
+def test_rows_in_another_script_are_scored_beside_the_same_rows_in_the_source_language():
+    kind, task = KINDS["sequence-classification"], library.task("xnli")
+
+    def side(language: str, right: int, odd: int) -> LanguageRows:
+        names = [task.labels[0] if row < right else task.labels[1] for row in range(40)]
+        rows = [Predicted(str(row), task.labels[0], name, (0.5, 0.3, 0.2)) for row, name in enumerate(names)]
+        statistics = ExampleStatistics.computed(rows, task, language)
+        seed = SeedPredictions(kind, task, language, rows, statistics.metrics(task))
+        texts = tuple(("latin letters" if row >= 40 - odd else "یہ ایک جملہ ہے",) for row in range(40))
+        made = LanguageRows(language, tuple(map(str, range(40))), texts, ((),) * 40, (), 0, (seed,), None)
+        vars(made)["lengths"] = np.arange(40)
+        return made
+
+    def figures(odd: int) -> dict[str, Figure]:
+        source = replace(side("en", 35, 0), language="en", texts=(("latin letters",),) * 40)
+        vars(source)["lengths"] = np.arange(40)
+        return {figure.name: figure for figure in error_section(side("ur", 30, odd), source, task).figures}
+
+    figure = figures(20)["accuracy, rows in a different script"]
+    assert (figure.value, figure.source) == (50.0, 75.0)
+    assert figure.ci[0] < 50 < figure.ci[1]
+    assert "accuracy, rows in a different script" not in figures(5)
 
 
 def test_an_entity_type_has_an_interval_over_the_rows():

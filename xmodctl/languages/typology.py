@@ -32,7 +32,7 @@ def typological_distances(language: str, others: Sequence[str]) -> dict[str, flo
 
     Args:
         language: A code or name.
-        others: Codes or names; those that share fewer than `LEAST_SHARED` known features with it are left out.
+        others: Codes or names; those that share fewer than `LEAST_SHARED` known features with it are omitted.
 
     Raises:
         UserError: The library is missing or cannot read its data, or it knows too few features of the language.

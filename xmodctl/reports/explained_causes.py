@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 
 SAMPLE = 500
 """Rows whose script and words are checked."""
+IN_ANOTHER_SCRIPT = "rows in a different script"
+"""What a score of these rows is called."""
 LETTERS = 10
 """Letters of a text without which its script is not judged."""
 BINS = ("short", "medium", "long")
 """Thirds of a language's rows by their length in pieces."""
+LEAST_SCORED = 10
+"""Rows in a different script without which they have no score of their own."""
 ROWS_NAMED = 5
 """Rows whose ids are named at most."""
 LABELS_SHOWN = 8
@@ -212,10 +216,11 @@ def label_shift(side: LanguageRows, source: LanguageRows) -> Iterator[Figure]:
 
 
 def error_section(side: LanguageRows, source: LanguageRows, task: Task) -> Section:
-    """Measure which labels and lengths fail, beside the source language."""
+    """Measure which labels, lengths, and rows in a different script fail, beside the source language."""
     by_rows = "intervals of lengths are those of the rows, without the variance between training runs"
     remarks = (by_rows,) if len(side.seeds) > 1 else ()
-    return Section("Errors", (*_by_label(side, source, task), *_by_length(side, source, task)), remarks)
+    parts = (_by_label, _by_length, _by_script)
+    return Section("Errors", tuple(figure for part in parts for figure in part(side, source, task)), remarks)
 
 
 def _by_label(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator[Figure]:
@@ -264,6 +269,17 @@ def _by_length(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator
         if len(places[0]) > 1:
             figure = _measured(f"{task.headline}, {title} rows", side, task, places[0])
             yield _beside_source(figure, _measured("", source, task, places[1])) if len(places[1]) > 1 else figure
+
+
+def _by_script(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator[Figure]:
+    """Yield the headline metric on the rows in a different script; on a parallel task beside the same rows there."""
+    odd = set(side.in_another_script)
+    if not LEAST_SCORED <= len(odd) < len(side.ids):
+        return
+    places, same_rows = (np.flatnonzero([id_ in odd for id_ in each.ids]) for each in (side, source))
+    figure = _measured(f"{task.headline}, {IN_ANOTHER_SCRIPT}", side, task, places)
+    is_paired = task.parallel and len(same_rows) == len(places)
+    yield _beside_source(figure, _measured("", source, task, same_rows)) if is_paired else figure
 
 
 def _beside_source(figure: Figure, elsewhere: Figure) -> Figure:

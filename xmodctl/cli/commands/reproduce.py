@@ -38,7 +38,6 @@ def reproduce(
 
     - `xmodctl reproduce mini-xnli --run runs/my-run`
     """
-    from xmodctl.catalog.catalog import published_tables
     from xmodctl.cli import display
     from xmodctl.core.errors import PartialFailureError, UserError
     from xmodctl.reports.reproducing import reproduce as compare_with_table
@@ -47,13 +46,7 @@ def reproduce(
     if table is None:
         if run is not None:
             raise UserError(f"--run {run}: give the table to compare it with, as in xmodctl reproduce mini-xnli")
-        tables = published_tables().values()
-        if json:
-            display.show_json([each.model_dump(mode="json") for each in tables])
-            return
-        rows = [(each.name, each.title, str(len(each.scores)), str(each.seeds), each.source) for each in tables]
-        heads = ("table", "scores", "languages", "seeds", "published in")
-        display.show(display.sheet(heads, rows, right=heads[2:4]))
+        _list_tables(json)
         return
     reproduction = compare_with_table(table, run=run)
     if json:
@@ -73,3 +66,16 @@ def reproduce(
         raise PartialFailureError(f"{reproduction.run} lacks {', '.join(reproduction.missing)}; score the rest: {rest}")
     if reproduction.is_reproduced is False:
         raise PartialFailureError(f"{reproduction.run} does not reproduce {table}")
+
+
+def _list_tables(json: bool) -> None:
+    from xmodctl.catalog.catalog import published_tables
+    from xmodctl.cli import display
+
+    tables = published_tables().values()
+    if json:
+        display.show_json([each.model_dump(mode="json") for each in tables])
+        return
+    rows = [(each.name, each.title, str(len(each.scores)), str(each.seeds), each.source) for each in tables]
+    heads = ("table", "scores", "languages", "seeds", "published in")
+    display.show(display.sheet(heads, rows, right=heads[2:4]))
