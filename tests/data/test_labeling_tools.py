@@ -100,6 +100,8 @@ WITHOUT_SPANS: dict[str, tuple[str, Any, Any]] = {  # a record with spans, and o
     "Prodigy": (".jsonl", {"text": TEXT, "_input_hash": 1, "spans": OBJECTS}, {"text": TEXT, "_input_hash": 2}),
     "Prodigy, null": (".jsonl", {"text": TEXT, "_input_hash": 1, "spans": OBJECTS},
                       {"text": TEXT, "_input_hash": 2, "spans": None}),
+    "Prodigy, without ids": (".jsonl", {"text": TEXT, "answer": "accept", "spans": OBJECTS},
+                             {"text": TEXT, "answer": "accept"}),
     "doccano": (".jsonl", {"text": TEXT, "label": SPANS}, {"text": TEXT, "label": []}),
     "spaCy": (".jsonl", {"text": TEXT, "ents": OBJECTS}, {"text": TEXT, "ents": []}),
 }  # fmt: skip
@@ -183,6 +185,54 @@ def test_what_annotators_rejected_is_not_used_and_counted(tmp_path):
     loaded = load_rows(fit(library.task("entities"), tmp_path, ["en"]).task, "en", "train", folder=tmp_path)
     assert len(loaded) == 3
     assert any("2 rows that the annotator did not accept: not used" in note for note in loaded.notes)
+
+
+def test_choices_of_prodigy_without_ids_are_labels(tmp_path):
+    options = [{"id": label, "text": label} for label in SOME]
+    rows = [{"text": f"t {n}", "options": options, "accept": [SOME[n % 2]], "answer": "accept"} for n in range(6)]
+    rows += [{"text": "t", "options": options, "answer": answer} for answer in ("reject", "ignore")]
+    data = tmp_path / "en" / "train.jsonl"
+    data.parent.mkdir()
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    loaded = load_rows(fit(library.task("classification"), tmp_path, ["en"]).task, "en", "train", folder=tmp_path)
+    assert loaded.table["label"][:] == [0, 1] * 3
+    assert any("2 rows that the annotator did not accept: not used" in note for note in loaded.notes)
+
+
+def test_answers_of_other_data_that_read_like_decisions_of_annotators_are_labels(tmp_path):
+    rows = [{"text": f"t {n}", "answer": ("accept", "reject")[n % 2]} for n in range(6)]
+    data = tmp_path / "en" / "train.jsonl"
+    data.parent.mkdir()
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = library.task("classification").with_values({"columns.label": "answer"}, origin="test")
+    task = fit(task, tmp_path, ["en"]).task
+    assert load_rows(task, "en", "train", folder=tmp_path).table["label"][:] == [0, 1] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("d.spacy", "", "write `json.dumps\\(doc.to_json\\(\\)\\)` of each document as a line of d.jsonl"),
+        ("d.ann", "T1\tPER 0 3\tAda", 'of d.jsonl, such as {"text": "Ada sleeps", "spans": '),
+        ("d.zip", "", "archives are not read; unpack it"),
+        ("d.xmi", "", "export the annotations as CoNLL 2002"),
+        ("d.tsv", "#FORMAT=WebAnno TSV 3.3\n", "is in the format of WebAnno and INCEpTION.* as CoNLL 2002"),
+        (
+            "brat/doc.txt",
+            "Ada sleeps",
+            "brat's annotations are not read; write each document as a line of annotations.j",
+        ),
+    ],
+)
+def test_formats_that_are_not_read_are_told_with_what_to_export(tmp_path, name, content, message):
+    data = tmp_path / name
+    data.parent.mkdir(exist_ok=True)
+    data.write_text(content)
+    if data.parent != tmp_path:
+        data.with_suffix(".ann").write_text("T1\tPER 0 3\tAda\n")
+        data = data.parent
+    with pytest.raises(UserError, match=message):
+        load_rows(fit(library.task("entities"), data, ["en"]).task, "en", "train", folder=data)
 
 
 def test_choices_of_label_studio_are_labels(tmp_path):

@@ -286,7 +286,8 @@ def test_a_file_with_another_name_is_named_with_a_command_that_renames_it(tmp_pa
 
 def test_a_file_in_no_format_that_is_read_is_named(tmp_path, nli):
     path = put(tmp_path, "hr/test.ods", b"PK")
-    assert f"there is {path}, in none of the formats that are read (.jsonl, .json, .csv" in refusal(nli, tmp_path, "hr")
+    message = refusal(nli, tmp_path, "hr")
+    assert f"there is {path}, in none of the formats that are read (.jsonl, .ndjson, .json, .csv" in message
 
 
 def test_a_split_that_is_missing_beside_others_is_looked_for_under_other_names(tmp_path, nli):
@@ -382,8 +383,6 @@ def test_many_mistakes_are_told_together_and_counted(tmp_path, nli):
 def test_bytes_that_are_not_utf8_are_told_with_line_and_byte(tmp_path, nli):
     path = put(tmp_path, "en/test.jsonl", jsonl(PAIRS[:1]) + '{"premise": "caf\u00e9"}'.encode("latin-1"))
     assert refusal(nli, tmp_path).startswith(f"{path}:2:17: byte 0xe9 is not UTF-8")
-    put(tmp_path, "de/test.jsonl", jsonl(PAIRS).decode().encode("utf-16"))
-    assert "UTF-16 text; save it as UTF-8" in refusal(nli, tmp_path, "de")
 
 
 def test_a_line_that_is_cut_off_is_told(tmp_path, nli):
@@ -553,11 +552,36 @@ def test_a_message_about_much_text_is_short(tmp_path, nli, name, content, entry)
     assert len(message) < 700
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv", "json"])
-def test_utf16_is_told_with_and_without_its_mark(tmp_path, nli, ending):
-    for encoding in ("utf-16", "utf-16-le"):
-        put(tmp_path, f"de/test.{ending}", "premise,hypothesis,label\n".encode(encoding))
-        assert "UTF-16" in refusal(nli, tmp_path, "de")
+UTF16 = {
+    "jsonl": '{"premise": "東京 \U0001f600", "hypothesis": "h\u2028", "label": "neutral"}\r\n' * 2,
+    "ndjson": '{"premise": "東京 \U0001f600", "hypothesis": "h\u2028", "label": "neutral"}\n' * 2,
+    "json": '[{"premise": "東京 \U0001f600", "hypothesis": "h\u2028", "label": "neutral"},\n'
+    '{"premise": "東京 \U0001f600", "hypothesis": "h\u2028", "label": "neutral"}]',
+    "csv": "premise,hypothesis,label\r\n" + "東京 \U0001f600,h\u2028,neutral\r\n" * 2,
+    "csv.gz": "premise\thypothesis\tlabel\r\n" + "東京 \U0001f600\th\u2028\tneutral\r\n" * 2,
+    "tsv": "premise\thypothesis\tlabel\n" + "東京 \U0001f600\th\u2028\tneutral\n" * 2,
+}
+
+
+@pytest.mark.parametrize("ending", UTF16)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_utf16_is_read_with_and_without_its_mark_and_noted_once(tmp_path, nli, ending, encoding):
+    content = UTF16[ending].encode(encoding)
+    put(tmp_path, f"de/test.{ending}", gzip.compress(content) if ending.endswith(".gz") else content)
+    rows = load_rows(nli, "de", "test", folder=tmp_path)
+    assert [(row["text"], row["text_pair"]) for row in rows.table] == [("東京 \U0001f600", "h\u2028")] * 2
+    assert sum("is in UTF-16 and is read as such" in note for note in rows.notes) == 1
+
+
+@pytest.mark.parametrize("damage", [b"a", b"\x00\xd8a\x00"])
+def test_utf16_that_is_cut_off_or_has_half_a_character_is_told(tmp_path, nli, damage):
+    put(tmp_path, "de/test.csv", UTF16["csv"].encode("utf-16") + damage)
+    assert "not all of it is UTF-16 text" in refusal(nli, tmp_path, "de")
+
+
+def test_zero_bytes_are_told(tmp_path, nli):
+    put(tmp_path, "de/test.csv", b"premise,hyp\0othesis,label\n")
+    assert "contains zero bytes, so it is not text in UTF-8" in refusal(nli, tmp_path, "de")
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "csv", "tsv"])

@@ -143,6 +143,15 @@ def test_reading_in_small_chunks_gives_the_same_lines(tmp_path, monkeypatch):
     assert gather([path], tmp_path / "parts").fingerprint == whole.fingerprint
 
 
+def test_a_file_in_utf16_has_the_lines_that_it_has_in_utf8(tmp_path):
+    content = "\n".join(lines())
+    gathered = [
+        gather([write(tmp_path / f"{encoding}.txt", content.encode(encoding))], tmp_path / encoding).fingerprint
+        for encoding in ("utf-8", "utf-16", "utf-16-le", "utf-16-be")
+    ]
+    assert len(set(gathered)) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -150,7 +159,7 @@ def test_reading_in_small_chunks_gives_the_same_lines(tmp_path, monkeypatch):
         (b"a few words of text\n" * 9_000, r"19 characters of usable text in 1 different lines"),
         (b"text \0 and more", r"is not text \(a zero byte after line 1\)"),
         (b"caf\xe9 au lait\n" * 5_000, r"byte 0xe9 after line 1 is not UTF-8; save it as UTF-8"),
-        ("text".encode("utf-16"), r"is UTF-16: save it as UTF-8"),
+        ("text".encode("utf-16")[:-1], r"not all of it is UTF-16 text \(truncated data\)"),
         (gzip.compress(b"text", mtime=0), r"compressed with gzip: name it FILE\.gz, or pipe it through zcat"),
         (b"%PDF-1.7 ...", r"is a PDF: save its text as plain text"),
         (b"PK\x03\x04....", r"a zip archive or an office document"),

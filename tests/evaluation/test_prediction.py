@@ -194,7 +194,11 @@ def test_a_file_of_predictions_appears_when_it_is_complete(trained, tmp_path):
 
 def test_the_kinds_own_column_names_and_the_tasks_are_both_read():
     task = described("multiple-choice")
-    for row in (b'{"context": "p", "choices": ["a", "b"]}', b'{"premise": "p", "choice1": "a", "choice2": "b"}'):
+    for row in (
+        b'{"context": "p", "choices": ["a", "b"]}',
+        b'{"premise": "p", "choice1": "a", "choice2": "b"}',
+        b'{"context": "p", "choices": {"text": ["a", "b"], "label": ["A", "B"]}}',
+    ):
         (line,) = read_lines([row], "rows", RowMaker(task, "en"))
         assert line.row == {"context": "p", "choices": ["a", "b"]}
 

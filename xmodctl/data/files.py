@@ -18,6 +18,7 @@ from xmodctl.core.reading import check_regular, file_and_sheet, open_regular
 from xmodctl.data.labeling_tools import Unpacking
 from xmodctl.data.sources import names_of
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS
+from xmodctl.data.utf16 import NOTE, as_utf8, is_recoded
 from xmodctl.kinds.rows import Columns, Raw
 
 Numbered = Iterator[tuple[int, Raw]]
@@ -123,7 +124,11 @@ COMPRESSIONS = tuple(each.extension for each in COMPRESSED)
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a regular file and decompress it according to its extension."""
+    """Open a regular text file, decompress it according to its extension, and recode UTF-16 as UTF-8."""
+    return as_utf8(_decompressed(path), path)
+
+
+def _decompressed(path: Path) -> IO[bytes]:
     check_regular(path)
     match path.suffix.lower():
         case ".gz":
@@ -146,13 +151,15 @@ _MAGIC = {
     **{each.magic: f"compressed with {each.name}; give it a name that ends in {each.extension}" for each in COMPRESSED},
     b"PAR1": "a Parquet file; give it a name that ends in .parquet",
     b"ARROW1": "an Arrow file; give it a name that ends in .arrow",
+    b"#FORMAT=WebAnno": "in the format of WebAnno and INCEpTION, which is not read; export the annotations as CoNLL "
+    "2002 (entities) or CoNLL-U (parts of speech)",
     b"%PDF-": "a PDF document; save its content as CSV in UTF-8",
 }
 """How files begin that are no text, and what is said of them."""
 
 
 def lines_of(file: DataFile) -> Iterator[tuple[int, str]]:
-    """Yield each line's number and text, without the line end; a line that is not UTF-8 is a mistake."""
+    """Yield each line's number and text, without the line end; a line that is not text is a mistake."""
     empty = True
     with open_bytes(file.path) as stream:
         longest = LONGEST_LINE if file.has_lines else LARGEST_DOCUMENT
@@ -164,12 +171,10 @@ def lines_of(file: DataFile) -> Iterator[tuple[int, str]]:
             if number == 1:
                 if kind := next((kind for magic, kind in _MAGIC.items() if line.startswith(magic)), None):
                     raise UserError(f"{file.name} is {kind}")
-                if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                    raise UserError(f"{file.name} is UTF-16 text; save it as UTF-8")
+                if is_recoded(stream):
+                    file.notes.append(f"{file.name}: {NOTE}")
                 if b"\0" in line:
-                    raise UserError(
-                        f"{file.name} contains zero bytes, so it is UTF-16 or not text; save it as UTF-8 text"
-                    )
+                    raise UserError(f"{file.name} contains zero bytes, so it is not text in UTF-8; save it as UTF-8")
                 if b"\r" in line.rstrip(b"\r\n") and file.has_lines:
                     raise UserError(f"{file.name} ends its lines with CR alone; save it with LF or CRLF line endings")
                 line = line.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901

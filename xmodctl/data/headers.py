@@ -19,7 +19,7 @@ from xmodctl.languages import same
 from xmodctl.languages.tags import meaning
 from xmodctl.languages.tags import read as read_language
 
-_KEYS_IN_ROWS = (".json", ".jsonl")
+_KEYS_IN_ROWS = (".json", ".jsonl", ".ndjson")
 """Formats in which each row has the names of its columns, so that a row may lack some."""
 
 

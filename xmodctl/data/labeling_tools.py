@@ -11,6 +11,8 @@ Row = dict[str, Any]
 
 LABEL_STUDIO_COLUMNS = ("annotation_id", "annotator")
 """What the rows of Label Studio's JSON-MIN and CSV have besides the data and the answers."""
+_ANSWERS = ("accept", "reject", "ignore")
+"""What an annotator decides on a record of Prodigy."""
 _BINARY = "classification"
 """Prodigy's name for decisions on one label: accept or reject."""
 
@@ -54,7 +56,7 @@ class Unpacking:
             yield from self._label_studio(row)
         elif is_label_studio(row):
             yield {**{name: [] for name in self.lists_in}, **{name: label_studio_value(row[name]) for name in row}}
-        elif "_input_hash" in row or ("answer" in row and "spans" in row):
+        elif "_input_hash" in row or ("answer" in row and "spans" in row) or self._is_decided(row):
             yield from self._prodigy(row)
         elif isinstance(row.get("text"), str) and (
             any(isinstance(row.get(key), list | dict) for key in ("ents", "cats")) or _are_places(row.get("tokens"))
@@ -98,6 +100,17 @@ class Unpacking:
         else:
             unpacked["spans"] = spans
         yield unpacked
+
+    def _is_decided(self, row: Row) -> bool:
+        """Return whether a row without Prodigy's ids has its `answer`, which the task reads from no such column."""
+        is_looked_for = not {"tags", "label"}.isdisjoint(self.columns) and "choices" not in self.columns
+        read = self.columns.values() if isinstance(self.columns, Mapping) else ()
+        return (
+            row.get("answer") in _ANSWERS
+            and isinstance(row.get("text"), str)
+            and is_looked_for
+            and ("answer" not in read)
+        )
 
     def _prodigy(self, row: Row) -> Iterator[Row]:
         unpacked = self._with_words(row)

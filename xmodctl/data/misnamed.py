@@ -16,6 +16,27 @@ MOST_LISTED = 5
 """Files that a message names."""
 
 
+_CONVERTED = {
+    ".spacy": "spaCy's binary files are not read; write `json.dumps(doc.to_json())` of each document as a line of "
+    "{stem}.jsonl",
+    ".zip": "archives are not read; unpack it, and give the file or the folder in it",
+    ".ann": "brat's annotations are not read; write each document as a line of {stem}.jsonl, such as "
+    '{{"text": "Ada sleeps", "spans": [[0, 3, "PER"]]}}',
+    ".xmi": "UIMA's files are not read; export the annotations as CoNLL 2002",
+}
+"""Extensions of files that are not read -> what to do with such a file."""
+
+
+def conversion_of(file: Path) -> str:
+    """Return what to do with a file in a format of other programs that is not read, or an empty string."""
+    return _CONVERTED.get(file.suffix.lower(), "").format(stem=file.stem)
+
+
+def is_annotation(file: Path) -> bool:
+    """Return whether a file has the annotations of the text beside it, as brat writes them."""
+    return file.suffix.lower() == ".ann"
+
+
 def misnamed(
     folders: Sequence[Path], home: Path, shared: Path, split: Split, names: Mapping[Split, Sequence[str]], language: str
 ) -> str:

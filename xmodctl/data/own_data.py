@@ -14,6 +14,7 @@ from xmodctl.core.messages import counted, listed, shell_setting
 from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
 from xmodctl.data.headers import example_header, first_row, language_column, split_column
+from xmodctl.data.misnamed import conversion_of, is_annotation
 from xmodctl.data.own_labels import label_cautions, labels_in, remarks_on_numbers, shown_labels
 from xmodctl.data.readers import format_of
 from xmodctl.data.sources import names_of
@@ -64,7 +65,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     files = _files(data, is_single=is_single)
     if not files:
         if task.is_open:
-            _refuse_folder_of_one_file(data)
+            _refuse_other_folders(data)
         return FittedTask(task)  # what is missing is reported where it is needed
     first = first_row(task, files[0][0])
     if is_known:
@@ -146,12 +147,14 @@ def _files(data: Path, *, is_single: bool) -> list[DataFileOf]:
     return sorted(local.data_files(data), key=lambda file: file[2] != "train")
 
 
-def _refuse_folder_of_one_file(folder: Path) -> None:
-    """Refuse a folder with a file that holds everything: its name gives no split.
+def _refuse_other_folders(folder: Path) -> None:
+    """Refuse a folder with one file, whose name gives no split, or with annotations that are not read.
 
     Raises:
         UserError: It is one.
     """
+    if any(map(is_annotation, folder.iterdir())):
+        raise UserError(f"{folder}: {conversion_of(folder / 'annotations.ann')}")
     files = [path for path in sorted(folder.iterdir()) if format_of(path) and not path.name.startswith(".")]
     if len(files) == 1:
         option = shlex.join(["--data", str(files[0])])

@@ -139,7 +139,7 @@ def _objects(file: DataFile, lines: Iterable[tuple[int, str]]) -> Numbered:
 
 def _parsed(file: DataFile) -> Iterator[Any]:
     """Yield the objects of a file with one per line; what is none is reported where it is read."""
-    for _, line in lines_of(replace(file, mistakes=Mistakes(file.name))):
+    for _, line in lines_of(replace(file, mistakes=Mistakes(file.name), notes=[])):
         try:
             yield parse_object(line)
         except RowError:
@@ -365,6 +365,7 @@ def _first_line(error: BaseException) -> str:
 SAVED = "/"  # a folder that `save_to_disk` wrote
 FORMATS: dict[str, FileFormat] = {
     ".jsonl": FileFormat(_jsonl),
+    ".ndjson": FileFormat(_jsonl),
     ".json": FileFormat(_json, place="{name} row {number}"),
     ".csv": FileFormat(csv_rows),
     ".tsv": FileFormat(tsv_rows),

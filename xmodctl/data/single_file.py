@@ -16,6 +16,7 @@ from xmodctl.core.messages import listed, quoted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.data.layouts import names_split, only_files_of_languages
+from xmodctl.data.misnamed import conversion_of, is_annotation
 from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
 from xmodctl.data.sources import SPLIT_NAMES, DataSource, codes_of_language, joined_spellings, language_in
 from xmodctl.data.splitting import SplittableRow, split_rows
@@ -62,6 +63,8 @@ def files_of_languages(folder: Path) -> dict[Path, str]:
     if not folder.is_dir() or format_of(folder):
         return {}
     paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.name != SAVED_DICT]
+    if any(map(is_annotation, paths)):
+        return {}
     files = {path: split_of(path) for path in paths if format_of(path)}
     are_languages = all(read_language(name) and not names_split(path) for path, name in files.items())
     if are_languages and not any(path.is_dir() and path not in files for path in paths):
@@ -147,11 +150,8 @@ def check_format(file: Path) -> None:
     """
     if not format_of(file):
         formats = ", ".join(extension for extension in FORMATS if extension != SAVED)
-        if file.suffix == ".spacy":
-            raise UserError(
-                f"--data {file}: spaCy's binary files are not read; write `json.dumps(doc.to_json())` of each document "
-                f"as a line of {file.stem}.jsonl"
-            )
+        if conversion := conversion_of(file):
+            raise UserError(f"--data {file}: {conversion}")
         remedy = (
             "save it as CSV or JSON Lines" if file.suffix else f"rename it, such as to {file.name}.csv if it is CSV"
         )

@@ -37,7 +37,15 @@ LEAST = 20_000
 """Characters of usable text (about ten pages); with less, nothing can be learned or measured."""
 
 _CHUNK = 2**20  # bytes read at a time
-_ROWS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", SAVED)  # formats with columns; all others are lines of text
+_ROWS = (
+    ".jsonl",
+    ".ndjson",
+    ".json",
+    ".csv",
+    ".tsv",
+    ".parquet",
+    SAVED,
+)  # formats with columns; all others are lines of text
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SENTENCE_END = re.compile(r"[.!?。！？।؟።]\s*")
@@ -48,8 +56,6 @@ _FORMATS = {
     },
     b"PK\x03\x04": "a zip archive or an office document: unpack it, or save it as plain text",
     b"%PDF": "a PDF: save its text as plain text",
-    b"\xff\xfe": "UTF-16: save it as UTF-8",
-    b"\xfe\xff": "UTF-16: save it as UTF-8",
 }
 """The first bytes of files that are not plain text, and what to do with such files."""
 

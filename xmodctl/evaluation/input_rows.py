@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
@@ -21,6 +21,7 @@ from xmodctl.data.labeling_tools import Unpacking
 from xmodctl.data.readers import read
 from xmodctl.data.sources import language_in, names_of
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS, usual_columns, usual_language_columns
+from xmodctl.data.utf16 import NOTE, is_recoded
 from xmodctl.evaluation.input_tables import refuse_table, table_extension
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
@@ -219,6 +220,8 @@ def input_rows(
         yield from read_table(Path(inputs), extension, maker)
     elif isinstance(inputs, str | Path):
         with _opened(inputs) as (stream, name):
+            if is_recoded(stream):
+                maker.listen(Notice(f"{name}: {NOTE}", caution=True))
             yield from read_lines(stream, name, maker, format_)
     else:
         lines = (row if isinstance(row, str) else json.dumps(row) for row in inputs)
@@ -307,7 +310,7 @@ def read_lines(stream: Iterable[bytes], name: str, maker: RowMaker, format_: str
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[tuple[Iterable[bytes], str]]:
+def _opened(path: str | Path) -> Iterator[tuple[IO[bytes], str]]:
     if str(path) == "-":
         yield sys.stdin.buffer, "standard input"
         return

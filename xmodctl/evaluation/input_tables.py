@@ -9,7 +9,7 @@ from xmodctl.data.conll import is_tag
 from xmodctl.data.readers import format_of
 from xmodctl.data.sources import names_of
 
-LINES = (".jsonl", ".txt")
+LINES = (".jsonl", ".ndjson", ".txt")
 """Extensions whose files are read line by line: JSON objects, or plain text."""
 
 

@@ -179,7 +179,8 @@ class MultipleChoice(Kind):
         if "choices" not in raw and not isinstance(names, str):
             row["choices"] = [read_text(raw, name) for name in names]
         else:
-            row["choices"] = read_texts(raw, name_in_row(raw, "choices", task.columns))
+            name = name_in_row(raw, "choices", task.columns)
+            row["choices"] = read_texts(_texts_and_names(raw, name)[0], name)
         _check_choices(row["choices"])
         return InputRow(row_id, row)
 
@@ -254,9 +255,8 @@ class ChoiceReader(RowReader):
             row["question"] = _wording(row["question"], self._texts["question"][0], self._connectives)
         labels = self._labels
         if isinstance(self._choices, str):
-            match cell(raw, self._choices):
-                case {"text": list(texts), "label": list(names)}:  # ARC's form: the choices beside their letters
-                    raw, labels = {**raw, self._choices: texts}, Labels([str(name) for name in names], by_position=True)
+            raw, names_of_choices = _texts_and_names(raw, self._choices)
+            labels = Labels(names_of_choices, by_position=True) if names_of_choices else labels
             choices = read_texts(raw, self._choices, allow_empty=self._allow_empty)
         else:
             choices = [read_text(raw, name, allow_empty=self._allow_empty) for name in self._choices]
@@ -287,6 +287,14 @@ class ChoiceReader(RowReader):
     def is_certainly_hidden(self, answer: Hashable) -> bool:
         """A small set may have one position."""
         return False
+
+
+def _texts_and_names(raw: Raw, column: str) -> tuple[Raw, list[str]]:
+    """Return a row whose choices are a list of texts, and their names, which ARC has beside them (its letters)."""
+    match cell(raw, column):
+        case {"text": list(texts), "label": list(names)}:
+            return {**raw, column: texts}, [str(name) for name in names]
+    return raw, []
 
 
 def _position(value: Any, choices: Sequence[str], labels: Labels, column: str, names: Sequence[str]) -> int:
