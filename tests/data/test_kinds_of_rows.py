@@ -365,7 +365,7 @@ def test_a_language_that_the_file_lacks_is_reported_with_those_it_has(tmp_path):
     path = put(tmp_path, "validation.csv", "premise,question,choice1,choice2,label,code\na,b,c,d,0,de\na,b,c,d,1,fr\n")
     coded = CHOICE.with_values({"language_column": "code"}, origin="test")
     message = refusal(coded, tmp_path, "sw_KE", "validation")
-    assert message == (f"no sw_KE rows in {path} (column 'code' has de, fr); try --langs de,fr or --lang-column")
+    assert message == (f"no sw_KE rows in {path} (its language column has de, fr); try --langs de,fr or --lang-column")
     assert len(load_rows(coded, "French", "validation", folder=tmp_path)) == 1
     message = refusal(CHOICE, tmp_path, "de", "validation")
     assert "no column gives the row's language" in message

@@ -3,7 +3,6 @@
 import gzip
 import json
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -357,42 +356,6 @@ def test_values_that_are_no_split_are_one_finding_and_another_task_is_offered_fo
         fit(library.task("pairs"), data, ["en"])
 
 
-RENAMED = {
-    "prefixes": ("tickets_{split}.csv", ("",)),
-    "prefixes with languages": ("{language}-ud-{split}.csv", ("de", "en")),
-    "prefixes within languages": ("{language}/{language}_{split}.csv", ("de", "en")),
-}
-
-
-@pytest.mark.parametrize("layout", RENAMED)
-def test_the_command_that_renames_files_takes_those_of_the_language_and_all_its_splits(tmp_path, layout):
-    pattern, languages = RENAMED[layout]
-    for language in languages:
-        for split in ("train", "dev", "test"):
-            words = [
-                f"{language or 'en'} {split} {n},{'ab'[n % 2]},{language or ('en', 'de')[n // 2 % 2]}"
-                for n in range(20)
-            ]
-            path = tmp_path / pattern.format(language=language, split=split)
-            path.parent.mkdir(exist_ok=True)
-            path.write_text("\n".join(["text,label,lang", *words]) + "\n")
-    task = library.task("classification").with_values({"labels": ["a", "b"]}, origin="--set")
-    columns = {"columns": {"text": "text", "label": "label"}, "languages": {"en": None, "de": None}, "find": {}}
-    task = task.with_values(columns, origin="--set")
-    with pytest.raises(UserError) as caught:
-        load_rows(task, "en", "train", folder=tmp_path)
-    subprocess.run(str(caught.value).rpartition(": ")[2], shell=True, check=True)
-    for split, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
-        texts = load_rows(task, "en", split, folder=tmp_path).table["text"][:]
-        assert len(texts) == (10 if layout == "prefixes" else 20)
-        assert all(text.startswith(f"en {name} ") for text in texts)
-    cautions = fit(library.task("classification"), tmp_path, ["en"]).cautions
-    unread = [caution for caution in cautions if "not read, because their names do not give their split" in caution]
-    assert len(unread) == (0 if layout == "prefixes" else 1)
-    left = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*de*dev*.csv")]
-    assert not unread or all(name in unread[0] for name in left)
-
-
 def test_a_file_of_another_language_is_never_renamed(tmp_path):
     (tmp_path / "xquad.de.csv").write_text("text,label\na,a\n")
     task = library.task("classification").with_values({"labels": ["a", "b"]}, origin="--set")
@@ -498,7 +461,15 @@ LAYOUTS = {
     "SPLIT/LANGUAGE": "{split}/{language}.csv",
     "SPLIT.LANGUAGE": "{split}.{language}.csv",
     "LANGUAGE_SPLIT": "{language}_{split}.csv",
+    "NAME-LANGUAGE-NAME-SPLIT": "my-{language}-ud-{split}.csv",
+    "LANGUAGE/LANGUAGE_SPLIT": "{language}/{language}_{split}.csv",
+    "LANGUAGE/NAME.SPLIT.LANGUAGE": "{language}/xnli.{split}.{language}.csv",
     "SPLIT": "{split}.csv",
+    "NAME_SPLIT": "tickets_{split}.csv",
+    "SPLIT, with parts": "{split}-{part:05}-of-00002.csv",
+    "NAME.SPLIT, with parts": "tickets.{split}-{part}-of-2.csv",
+    "SPLIT/PART": "{split}/{part:04}.csv",
+    "LANGUAGE/SPLIT, with parts": "{language}/{split}-{part:05}-of-00002.csv",
     "SPLIT/ANY": "{split}/data.csv",
     "LANGUAGE": "{language}.csv",
     "LANGUAGE/ANY": "{language}/tickets.csv",
@@ -511,12 +482,14 @@ def test_every_layout_of_a_folder_is_read_without_a_setting(tmp_path, layout):
     name = LAYOUTS[layout]
     written: dict[str, dict[str, set[str]]] = {}
     files: dict[Path, list[str]] = {}
-    for language in ("en", "pt-BR", "sw"):
+    for language, part in (("en", 0), ("pt-BR", 0), ("sw", 1)):
         for split in ("train", "dev", "test"):
             texts = {f"{language} {split} {n}" for n in range(12)}
             written.setdefault(language, {})["validation" if split == "dev" else split] = texts
             rows = [f"{text},{WORDS[n % 3]},{language}" for n, text in enumerate(sorted(texts))]
-            files.setdefault(tmp_path / name.format(language=language, split=split), []).extend(rows)
+            for number in (0, 1) if "{language}" in name and "{part" in name else (part,):
+                path = tmp_path / name.format(language=language, split=split, part=number)
+                files.setdefault(path, []).extend(rows[number::2] if "{language}" in name and "{part" in name else rows)
     for path, rows in files.items():
         path.parent.mkdir(exist_ok=True)
         text = document(HEADER if "{language}" not in name else "text,label,note", rows)
@@ -533,9 +506,49 @@ def test_every_layout_of_a_folder_is_read_without_a_setting(tmp_path, layout):
             assert set.union(*loaded.values()) == set.union(*splits.values())
 
 
+@pytest.mark.parametrize("test", ["test/{language}.csv", "{language}/test.csv", "{language}/tickets_test.csv"])
+@pytest.mark.parametrize("header", ["text,label", HEADER])
+def test_a_training_file_beside_test_files_of_languages_is_read(tmp_path, test, header):
+    columns = header.count(",") + 1
+    rows = [",".join([*line.split(",")[:2], "en"])[: -3 if columns == 2 else None] for line in lines()]
+    (tmp_path / "train.csv").write_text(document(header, rows))
+    for language in ("en", "de"):
+        path = tmp_path / test.format(language=language)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(document("text,label", [f"{language} {n},{WORDS[n % 3]}" for n in range(9)]))
+    fitted = fit(library.task("classification"), tmp_path, ["en"])
+    assert not any("not read" in caution for caution in fitted.cautions)
+    covered = coverage(fitted.task, tmp_path)
+    assert {code: {*splits} for code, splits in covered.items()} == {"en": {"train", "test"}, "de": {"test"}}
+    assert len(load_rows(fitted.task, "en", "train", folder=tmp_path, single_language=True)) == 30
+    assert load_rows(fitted.task, "de", "test", folder=tmp_path).table["text"][0] == "de 0"
+
+
+def test_parts_of_a_split_are_complete_and_have_rows_of_a_language_in_one_of_them(tmp_path):
+    for part, language in enumerate(("en", "de")):
+        rows = [f"{language} {n},{WORDS[n % 3]},{language}" for n in range(9)]
+        (tmp_path / f"train-{part}-of-2.csv").write_text(document(rows=rows))
+    task = fit(library.task("classification"), tmp_path, ["en"]).task
+    rows = load_rows(task, "de", "train", folder=tmp_path)
+    assert rows.table["text"][:] == [f"de {n}" for n in range(9)]
+    assert rows.origin == f"{tmp_path}/train-0-of-2.csv and 1 further part"
+    with pytest.raises(UserError, match=r"no fr rows in .*further part \(its language column has de, en\)"):
+        load_rows(task, "fr", "train", folder=tmp_path)
+    (tmp_path / "train-0-of-2.csv").unlink()
+    with pytest.raises(UserError, match=r"lacks a part of the split `train`: train-0-of-2\.csv; copy it there"):
+        load_rows(task, "de", "train", folder=tmp_path)
+    for format_ in ("jsonl", "csv"):
+        (tmp_path / f"train-0-of-2.{format_}").write_text(document())
+    with pytest.raises(UserError, match="two files for the split `train`"):
+        load_rows(task, "de", "train", folder=tmp_path)
+
+
 def test_names_that_only_look_like_a_layout_are_not_read_as_one(tmp_path):
     (tmp_path / "my_train.csv").write_text(document())
     (tmp_path / "my_test.csv").write_text(document())
+    assert coverage(library.task("xnli"), tmp_path) == {}
+    for name in ("a", "b"):
+        (tmp_path / f"{name}_dev.csv").write_text(document())
     assert coverage(library.task("xnli"), tmp_path) == {}
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "en.csv").write_text(document())

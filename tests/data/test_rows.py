@@ -270,7 +270,7 @@ def test_a_missing_folder_language_or_split_says_what_there_is(tmp_path, nli):
 
 
 @pytest.mark.parametrize(
-    "name", ["hr/xnli.test.hr.csv", "hr/hr_test.csv", "xnli.test.hr.csv", "other/TEST-hr.csv", "hr/data.csv"]
+    "name", ["hr/xnli.test.de.csv", "hr/en_test.csv", "xnli.test.hr.csv", "other/TEST-hr.csv", "hr/data.csv"]
 )
 def test_a_file_with_another_name_is_named_with_a_command_that_renames_it(tmp_path, nli, name):
     folder = tmp_path / "it's data"

@@ -252,9 +252,9 @@ def test_checking_another_language_says_nothing_false_about_the_source(tiny_mode
 
 
 def test_data_with_other_names_is_named_in_the_finding(tiny_model, pairs):
-    (pairs / "en" / "train.jsonl").rename(pairs / "en" / "my_train.jsonl")
+    (pairs / "en" / "train.jsonl").rename(pairs / "en" / "de_train.jsonl")
     errors = findings_of(check(tiny_model, pairs, "--json"), "error")
-    assert f"mv {pairs}/en/my_train.jsonl {pairs}/en/train.jsonl" in errors["splits"]
+    assert f"mv {pairs}/en/de_train.jsonl {pairs}/en/train.jsonl" in errors["splits"]
 
 
 def test_one_cause_in_several_files_is_one_finding_whose_remedy_works(tiny_model, pairs):

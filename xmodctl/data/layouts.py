@@ -1,48 +1,71 @@
 """Folders of local data: which of their files has which language and split, by the names of folders and files."""
 
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from xmodctl.catalog.locations import Split
 from xmodctl.core.errors import UserError
 from xmodctl.data.readers import format_of, split_of
 from xmodctl.data.sources import SPLIT_NAMES
+from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
 
 Splits = dict[Split, list[Path]]
 """The files of each split."""
 
 _OF_NAME: dict[str, Split] = {name: split for split, names in SPLIT_NAMES.items() for name in names}
-_FIRST = re.compile(rf"({'|'.join(_OF_NAME)})[._-](.+)", re.IGNORECASE)
-_LAST = re.compile(rf"(.+)[._-]({'|'.join(_OF_NAME)})", re.IGNORECASE)
+_SEPARATOR = re.compile(r"([._-])")
+_PART = re.compile(r"(.*?)[._-]?(\d+)(?:-of-(\d+))?")
+"""The name of a file that has a part of a split: `train-00000-of-00002`, or `0000` in a folder of parts."""
 
 
 def splits_in(folder: Path) -> Splits:
-    """Return the files in a folder whose names are those of splits."""
+    """Return the files in a folder whose names are those of splits; one with parts has several."""
     files = data_files_in(folder)
-    splits: Splits = {
-        split: [file for file in files if split_of(file).lower() in names] for split, names in SPLIT_NAMES.items()
-    }
+    splits: Splits = {split: [f for f in files if _name(f).lower() in names] for split, names in SPLIT_NAMES.items()}
     return {split: files for split, files in splits.items() if files}
 
 
 def files_by_language(folder: Path) -> dict[str, Splits]:
-    """Return the files of each language and split: LANGUAGE/SPLIT.EXT, SPLIT/LANGUAGE.EXT, or SPLIT.LANGUAGE.EXT.
+    """Return the files of each language and split: LANGUAGE/SPLIT.EXT, SPLIT/LANGUAGE.EXT, or with both in their names.
 
     Raises:
         UserError: The folder cannot be read.
     """
-    if of_folders := {path.name: splits_in(path) for path in language_folders(folder)}:
+    if of_folders := {path.name: _splits_of_language(path) for path in language_folders(folder)}:
         return of_folders
-    return {} if splits_in(folder) else _in_split_folders(folder) or _named_by_both(folder)
+    if shared := splits_in(folder):
+        return _in_split_folders(folder, besides=shared)
+    return _in_split_folders(folder) or _named_by_both(folder)
 
 
 def shared_files(folder: Path) -> Splits:
-    """Return the files of each split that may hold several languages: SPLIT.EXT, or the only file of a folder SPLIT."""
-    if splits := splits_in(folder):
+    """Return the files of each split that may hold several languages: SPLIT.EXT, NAME_SPLIT.EXT, or SPLIT/ANY.EXT."""
+    if splits := splits_in(folder) or _named_alike(folder):
         return splits
     files = {split: data_files_in(path) for path, split in _split_folders(folder)}
-    return files if all(len(of_split) == 1 for of_split in files.values()) else {}
+    return files if all(len(of_split) == 1 or are_parts(of_split) for of_split in files.values()) else {}
+
+
+def are_parts(files: Sequence[Path]) -> bool:
+    """Return whether files are the parts of one split: `train-00000-of-00002.parquet`, or `0000.parquet`."""
+    parts = [match for file in files if (match := _PART.fullmatch(split_of(file)))]
+    numbers = {int(part[2]) for part in parts}
+    return len(numbers) == len(files) and len({(part[1], part[3]) for part in parts}) == 1
+
+
+def missing_part(files: Sequence[Path]) -> str:
+    """Return the name of a part of a split that is missing, or an empty string if none is."""
+    parts = [(file, match) for file in files if (match := _PART.fullmatch(split_of(file))) and match[3]]
+    if not parts:
+        return ""
+    file, match = parts[0]
+    have = {int(part[2]) for _, part in parts}
+    first = 1 if int(match[3]) in have else 0
+    absent = sorted({*range(first, first + int(match[3]))} - have)
+    number = f"{absent[0]:0{len(match[2])}}" if absent else ""
+    return f"{file.name[: match.start(2)]}{number}{file.name[match.end(2) :]}" if absent else ""
 
 
 def language_folders(folder: Path) -> list[Path]:
@@ -55,7 +78,7 @@ def language_folders(folder: Path) -> list[Path]:
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise UserError(f"--data {folder} {problem}; give a folder that contains <language>/<split>.jsonl")
     try:
-        return [path for path in _folders_in(folder) if splits_in(path)]
+        return [path for path in _folders_in(folder) if _splits_of_language(path)]
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
 
@@ -92,31 +115,89 @@ def _split_folders(folder: Path) -> list[tuple[Path, Split]]:
     return [(path, split) for path, split in named if split and data_files_in(path)]
 
 
-def _in_split_folders(folder: Path) -> dict[str, Splits]:
-    """Return the files of SPLIT/LANGUAGE.EXT, or nothing if a file there has another name."""
-    files = [(file, split_of(file), split) for path, split in _split_folders(folder) for file in data_files_in(path)]
+def _in_split_folders(folder: Path, besides: Collection[Split] = ()) -> dict[str, Splits]:
+    """Return the files of SPLIT/LANGUAGE.EXT, without some splits, or nothing if a file there has another name."""
+    folders = [(path, split) for path, split in _split_folders(folder) if split not in besides]
+    files = [(file, split_of(file), split) for path, split in folders for file in data_files_in(path)]
     return _by_language(files) if all(read_language(language) for _, language, _ in files) else {}
 
 
 def _named_by_both(folder: Path) -> dict[str, Splits]:
-    """Return the files of SPLIT.LANGUAGE.EXT or LANGUAGE_SPLIT.EXT, or nothing if a file there has another name.
+    """Return the files of SPLIT.LANGUAGE.EXT, LANGUAGE_SPLIT.EXT, or NAME-LANGUAGE.SPLIT.EXT, if these are languages.
 
     There are several languages, because short words are codes of languages, too: `my` in `my_test.csv`.
     """
-    files: list[tuple[Path, str, Split]] = []
+    named = _with_splits(folder)
+    codes = _languages_in({rest for rest, _ in named.values()})
+    return _by_language([(file, codes[rest], split) for file, (rest, split) in named.items()]) if codes else {}
+
+
+def _named_alike(folder: Path) -> Splits:
+    """Return the files of each split if their names are the same but for that, and may name no other language.
+
+    These are such as `tickets_train.csv` and `tickets_test.csv`.
+    """
+    named = _with_splits(folder)
+    rests = {rest.casefold() for rest, _ in named.values()}
+    words = {word for rest in rests for word in _pieces(rest.replace(folder.name.casefold(), ""))}
+    if len(rests) != 1 or any(_may_be_another(word, folder.name) for word in words):
+        return {}
+    splits: Splits = {split: [file for file in named if named[file][1] == split] for split in SPLIT_NAMES}
+    return {split: files for split, files in splits.items() if files}
+
+
+def _splits_of_language(folder: Path) -> Splits:
+    """Return the files of each split in a folder that may be of a language."""
+    return splits_in(folder) or (_named_alike(folder) if read_language(folder.name) else {})
+
+
+def _with_splits(folder: Path) -> dict[Path, tuple[str, Split]]:
+    """Return the files of a folder whose names have one split among other words: these words, and the split."""
+    named = {}
     for file in data_files_in(folder):
-        name = split_of(file)
-        if match := _FIRST.fullmatch(name):
-            split, language = match.groups()
-        elif match := _LAST.fullmatch(name):
-            language, split = match.groups()
-        else:
-            return {}
-        if not read_language(language):
-            return {}
-        files.append((file, language, _OF_NAME[split.casefold()]))
-    by_language = _by_language(files)
-    return by_language if len(by_language) > 1 else {}
+        pieces = _pieces(_name(file))
+        places = [place for place, piece in enumerate(pieces) if piece.casefold() in _OF_NAME]
+        if len(places) == 1 and len(pieces) > 1:
+            (place,) = places
+            rest = [*pieces[: max(place - 1, 0)], *pieces[place + (1 if place else 2) :]]
+            named[file] = "".join(rest), _OF_NAME[pieces[place].casefold()]
+    return named
+
+
+def _languages_in(names: Collection[str]) -> dict[str, str]:
+    """Return the language in each of several names, without what all begin or end with, or nothing if one has none."""
+    pieces = {name: _pieces(name) for name in names}
+    if len(names) < 2:
+        return {}
+    begin = _common([*pieces.values()])
+    end = _common([each[::-1] for each in pieces.values()])
+    for dropped, cut in ((first, last) for first in range(begin + 1) for last in range(end + 1)):
+        codes = {name: "".join(each[dropped : len(each) - cut]) for name, each in pieces.items()}
+        if all(map(read_language, codes.values())):
+            return codes
+    return {}
+
+
+def _common(names: Sequence[Sequence[str]]) -> int:
+    """Return how many words all names begin with."""
+    return next((place for place, words in enumerate(zip(*names, strict=False)) if len({*words}) > 1), 0)
+
+
+def _may_be_another(word: str, language: str) -> bool:
+    """Return whether a word of a name may be the code of a language, other than the given one."""
+    return len(word) == 2 and read_language(word) is not None and not same(word, language)
+
+
+def _name(file: Path) -> str:
+    """Return the name of a file without its format, and without the number of its part."""
+    name = split_of(file)
+    match = _PART.fullmatch(name)
+    return match[1] if match and match[3] else name
+
+
+def _pieces(name: str) -> list[str]:
+    """Return the words of a name and what separates them, in turn."""
+    return _SEPARATOR.split(name)
 
 
 def _by_language(files: list[tuple[Path, str, Split]]) -> dict[str, Splits]:

@@ -10,11 +10,12 @@ from pathlib import Path
 from xmodctl.catalog.locations import Split
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError, did_you_mean
+from xmodctl.core.messages import counted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.data import single_file
 from xmodctl.data.files import COMPRESSIONS
-from xmodctl.data.layouts import Splits, files_by_language, shared_files, splits_in
+from xmodctl.data.layouts import Splits, are_parts, files_by_language, missing_part, shared_files, splits_in
 from xmodctl.data.misnamed import misnamed
 from xmodctl.data.readers import FORMATS, SAVED, format_of, read
 from xmodctl.data.single_file import is_single
@@ -38,11 +39,12 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
         return single_file.find(task, folder, language, split, single_language=single_language)
     files = files_by_language(folder)
     matching = _of_language(task, files, language, split)
-    if not files and (shared := shared_files(folder)):
+    shared = shared_files(folder) if not files else splits_in(folder)
+    if shared if not files else split in shared and not any(split in files[code] for code in matching):
         columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
         source = _source(task, folder, language, shared, split)
         ends_at = task.language_ends_at
-        codes = sum((_codes_in(task, path) for path, *_ in shared.values()), Counter())
+        codes = sum((_codes_in(task, path) for paths in shared.values() for path in paths), Counter())
         return replace(
             source,
             language_columns=columns,
@@ -119,13 +121,14 @@ def _source(task: Task, folder: Path, language: str, splits: Splits, split: Spli
             f"(the extension of a data file is {formats}, optionally followed by {', '.join(COMPRESSIONS)})"
             f"{misnamed([folder], folder, folder, split, SPLIT_NAMES, language)}"
         )
-    if len(files) > 1:
+    if len(files) > 1 and not are_parts(files):
         both = " and ".join(file.name for file in files)
         raise UserError(f"{folder} has two files for the split `{split}`, {both}; rename or remove one of them")
-    path = files[0]
+    if missing := missing_part(files):
+        raise UserError(f"{folder} lacks a part of the split `{split}`: {missing}; copy it there")
     return DataSource(
-        files={path: str(path)},
-        origin=str(path),
+        files={path: str(path) for path in files},
+        origin=str(files[0]) if len(files) == 1 else f"{files[0]} and {counted(len(files) - 1, 'further part')}",
         language=language,
         split=split,
         columns=dict(task.columns),
@@ -141,16 +144,20 @@ def coverage(task: Task, folder: Path) -> dict[str, tuple[Split, ...]]:
         return single_file.coverage(task, folder)
     covered = {language: tuple(splits) for language, splits in files_by_language(folder).items()}
     shared = shared_files(folder) if not covered else splits_in(folder)
-    counts = {split: _codes_in(task, path) for split, (path, *_) in shared.items()}
+    counts = {split: sum((_codes_in(task, path) for path in paths), Counter()) for split, paths in shared.items()}
     spelling = joined_spellings(sum(counts.values(), Counter()))
     for split in shared:
         for language in sorted({spelling[code] for code in counts[split]}):
             covered[language] = (*covered.get(language, ()), split)
     if shared and not covered and len(task.languages) == 1:
         covered = dict.fromkeys(task.languages, tuple(shared))
-    return covered
+    own = next((language for language in covered if same(language, task.source_language)), "")
+    unnamed = [split for split in shared if not counts[split] and own and split not in covered[own]]
+    return {**covered, own: (*unnamed, *covered[own])} if unnamed else covered
 
 
+MOST_FILES = 100
+"""Files whose codes are kept."""
 _CODES: dict[str, Counter[str]] = {}
 """The codes of languages in the files that were read last, by what the files are and how they are read."""
 
@@ -173,7 +180,7 @@ def _codes_in(task: Task, path: Path) -> Counter[str]:
         )[1]  # fmt: skip
         cells = (language_in(raw.get(column), task.language_ends_at) for _, raw in rows for column in columns)
         codes = Counter(language for language in cells if language)
-        if len(_CODES) >= len(SPLIT_NAMES):
+        if len(_CODES) >= MOST_FILES:
             _CODES.clear()
         _CODES[key] = codes
     return _CODES[key]
@@ -181,8 +188,14 @@ def _codes_in(task: Task, path: Path) -> Counter[str]:
 
 def data_files(folder: Path) -> list[tuple[Path, str, Split]]:
     """Return the files under `folder`, each with the language that names it, or an empty text, and its split."""
-    parts = files_by_language(folder) or {"": shared_files(folder)}
-    return [(path, language, split) for language, splits in parts.items() for split, (path, *_) in splits.items()]
+    by_language = files_by_language(folder)
+    parts = {**by_language, "": splits_in(folder) if by_language else shared_files(folder)}
+    return [
+        (path, language, split)
+        for language, splits in parts.items()
+        for split, paths in splits.items()
+        for path in (paths if are_parts(paths) else paths[:1])
+    ]
 
 
 def unread_files(folder: Path) -> list[Path]:

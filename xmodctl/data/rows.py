@@ -235,26 +235,39 @@ def offers(task: Task, language: str, split: Split, *, folder: str | Path | None
 def _raw_rows(
     source: DataSource, reader: RowReader, mistakes: Mistakes, notes: list[str]
 ) -> Iterator[tuple[DataFile, int, Raw]]:
-    """Yield every raw row of the source's language, after the reader has seen the first one of each file."""
+    """Yield every raw row of the source's language, after the reader has seen the first one of each file.
+
+    Raises:
+        UserError: No file has a row in this language; the message lists the languages that there are.
+    """
+    spellings: dict[str, bool] = {}
     for path, name in source.files.items():
-        rows = _rows_of_file(path, name, source, mistakes, notes)
+        rows = _rows_of_file(path, name, source, mistakes, notes, spellings)
         first = next(rows, None)
         if first is None:
             continue
 
         def again(path: Path = path, name: str = name) -> Iterator[Raw]:
-            return (raw for _, _, raw in _rows_of_file(path, name, source, Mistakes(name), []))
+            return (raw for _, _, raw in _rows_of_file(path, name, source, Mistakes(name), [], {}))
 
         reader.begin(first[2], again)
         yield from chain([first], rows)
+    if spellings and not any(spellings.values()):
+        mistakes.raise_any()
+        languages = sorted(spellings)
+        raise UserError(
+            f"no {source.language} rows in {source.origin} (its language column has {listed(languages)}); "
+            f"try --langs {','.join(languages[:NAMES_SHOWN])} or --lang-column"
+        )
 
 
 def _rows_of_file(
-    path: Path, name: str, source: DataSource, mistakes: Mistakes, notes: list[str]
+    path: Path, name: str, source: DataSource, mistakes: Mistakes, notes: list[str], spellings: dict[str, bool]
 ) -> Iterator[tuple[DataFile, int, Raw]]:
     """Yield the rows of a file in the source's language; the first row of all shows whether it has the columns.
 
-    A file that does not give its language is mentioned in `notes`.
+    A file that does not give its language is mentioned in `notes`. `spellings` gets the languages that it has, and
+    whether each is the source's.
     """
     file, rows = read_rows(
         path,
@@ -278,7 +291,7 @@ def _rows_of_file(
         notes.append(f"{file.name} does not give its language; all of it is assumed to be {source.language}")
         rows = _without_language(file, rows, source)
     elif source.language_columns:
-        rows = _of_language(file, rows, _language_column(file, first[0], header, source), source)
+        rows = _of_language(file, rows, _language_column(file, first[0], header, source), source, spellings)
     for number, raw in rows:
         if source.row_splits is None or source.row_splits.get(number) == source.split:
             yield file, number, raw
@@ -323,31 +336,21 @@ def _language_column(file: DataFile, number: int, raw: Raw, source: DataSource) 
     )
 
 
-def _of_language(file: DataFile, rows: Numbered, column: str, source: DataSource) -> Numbered:
-    """Yield the rows of the source's language.
-
-    Raises:
-        UserError: There are none; the message lists the languages that there are.
-    """
-    wanted: dict[str, bool] = {}
+def _of_language(
+    file: DataFile, rows: Numbered, column: str, source: DataSource, spellings: dict[str, bool]
+) -> Numbered:
+    """Yield the rows of the source's language."""
     own = {meaning(code) for code in source.language_codes}
     for number, raw in rows:
         spelling = language_in(raw.get(column), source.language_ends_at)
         if spelling is None:
             file.mistakes.add(file.at(number), f"`{column}` is {quoted(raw.get(column))}; expected the row's language")
             continue
-        if spelling not in wanted:
+        if spelling not in spellings:
             agrees = meaning(spelling) in own if own else same(spelling, source.language)
-            wanted[spelling] = spelling == source.language or agrees
-        if wanted[spelling]:
+            spellings[spelling] = spelling == source.language or agrees
+        if spellings[spelling]:
             yield number, raw
-    if not any(wanted.values()):
-        file.mistakes.raise_any()
-        languages = sorted(wanted)
-        raise UserError(
-            f"no {source.language} rows in {file.name} (column '{column}' has {listed(languages)}); "
-            f"try --langs {','.join(languages[:NAMES_SHOWN])} or --lang-column"
-        )
 
 
 def _id_of(raw: Raw, source: DataSource, position: int, ids: set[str] | None) -> str:
