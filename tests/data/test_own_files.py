@@ -127,6 +127,25 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path, case):
     assert "\n" not in str(caught.value)
 
 
+HEADERS = {
+    "a label before its text": ("d.tsv", "a\tsome text\nb\tother text\n", "label, text, separated by tabs"),
+    "an index and a date": (
+        "d.csv",
+        "0|some text|a|en|2026\n1|other text|b|en|2026\n",
+        "column1|text|label|language|column5",
+    ),
+    "no rows": ("d.tsv", "text\tlabel\n", "text, label, language, separated by tabs, and rows after it"),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_an_example_of_a_header_has_a_name_for_each_column_and_the_files_delimiter(tmp_path, case):
+    name, content, example = HEADERS[case]
+    with pytest.raises(UserError) as caught:
+        fit_file(tmp_path, name, content)
+    assert str(caught.value).endswith(f"such as {example}")
+
+
 def test_spellings_of_a_language_are_one_language(tmp_path):
     rows = [line.replace(",en", (",en", ",EN", ",English")[number % 3]) for number, line in enumerate(lines(90))]
     fitted = fit_file(tmp_path, "d.csv", document(rows=[*rows, "more,login,en"]))

@@ -2,13 +2,16 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.jsonl import LONGEST_LINE
 from xmodctl.core.messages import quoted
+from xmodctl.core.mistakes import Mistakes
 from xmodctl.data.columns import checked_header
 from xmodctl.data.conll import conll_rows
 from xmodctl.data.files import DataFile, Numbered, lines_of
@@ -47,6 +50,27 @@ def csv_rows(file: DataFile) -> Numbered:
     except csv.Error as error:
         reason = f"the row that starts here is not valid CSV ({error}); is a closing quote missing?"
         file.mistakes.add(file.at(above + complete + 1), reason)
+
+
+def delimiter_of(path: Path) -> str:
+    """Return what separates the columns of a file.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    if re.search(r"\.tsv\b", path.name, re.IGNORECASE):
+        return "\t"
+    file = DataFile(path, str(path), {}, Mistakes(str(path)), all_columns=True, place="{name}:{number}")
+    first, second = [*islice(_from_first(lines_of(file)), 2), (0, ""), (0, "")][:2]
+    declared = _DECLARED.fullmatch(first[1])
+    return declared[1] if declared else _delimiter(file, first[1], second[1] or None)
+
+
+def other_delimiter(header: str) -> str:
+    """Return what to do if another mark than the usual ones separates the columns, or an empty string without one."""
+    marks = Counter(mark for mark in header.strip() if not (mark.isalnum() or mark in "_-'\"(),"))
+    mark = max(marks, key=lambda each: (each != " ", marks[each]), default="")
+    return f"if {quoted(mark)} separates its columns, add the line `sep={mark}` above it" if mark else ""
 
 
 def _of_label_studio(row: Mapping[str, Any], file: DataFile) -> dict[str, Any]:
@@ -110,18 +134,22 @@ def _delimiter(file: DataFile, header: str, row: str | None) -> str:
 
 
 def _width(line: str, delimiter: str) -> int:
+    """Return how many columns a mark makes of a line, or 0 if it divides what is in quotes."""
     try:
-        return len(next(csv.reader([line], delimiter=delimiter), []))
+        fields = next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:
         return 0
+    return 0 if any(field.count('"') % 2 for field in fields) else len(fields)
 
 
 def _cells(file: DataFile, number: int, header: Sequence[str | None], fields: list[str], hint: str = "") -> Numbered:
     width = len(header)
     if width == 1 and len(fields) > 1:
+        other = other_delimiter(header[0] or "")
         raise UserError(
             f"{file.name}: the first line has one column, {quoted(header[0])}, and line {number} has {len(fields)}; "
-            "begin with the header, without lines above it, and put text that contains the delimiter in double quotes"
+            + (f"{other}; or " if other else "")
+            + "begin with the header, without lines above it, and put text that contains the delimiter in double quotes"
         )
     if len(fields) > width and not any(map(str.strip, fields[width:])):  # a delimiter at the end of the line
         fields = fields[:width]

@@ -1,14 +1,16 @@
 """The columns that local data has, and which of them gives the language of a row if no usual name does."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from xmodctl.catalog.locations import Split
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import listed, shell_setting
 from xmodctl.core.mistakes import Mistakes
+from xmodctl.data.delimited import delimiter_of
 from xmodctl.data.files import Numbered
 from xmodctl.data.readers import format_of, read
 from xmodctl.data.single_file import split_in
@@ -19,6 +21,11 @@ from xmodctl.languages import same
 from xmodctl.languages.tags import meaning
 from xmodctl.languages.tags import read as read_language
 
+_NAME = re.compile(r"[^\W\d][\w./-]*([ _][^\W\d][\w./-]*)?")
+_VALUE = re.compile(r"[+-]?[\d.,]+|[\[{].*|.{30,}|(\S+\s+){3,}.*", re.DOTALL)
+"""What is no name of a column: a number, a list, or a long text."""
+LONGEST_CODE = 12
+"""Characters; longer cells of a row are no codes of languages."""
 _KEYS_IN_ROWS = (".json", ".jsonl", ".ndjson")
 """Formats in which each row has the names of its columns, so that a row may lack some."""
 
@@ -51,9 +58,8 @@ def first_row(task: Task, path: Path) -> Raw:
         return first
     mistakes.raise_any()
     if format_of(path) in (".csv", ".tsv"):
-        raise UserError(
-            f"{path} contains no rows; give a header line, such as {example_header(task)}, and rows after it"
-        )
+        header = example_header(task, delimiter=delimiter_of(path))
+        raise UserError(f"{path} contains no rows; give a header line, such as {header}, and rows after it")
     raise UserError(f"{path} contains no rows; a row is an object, such as one with {example_header(task)}")
 
 
@@ -70,15 +76,50 @@ def rows_of(task: Task, path: Path, mistakes: Mistakes) -> Numbered:
     )[1]
 
 
-def example_header(task: Task, fields: int = 0) -> str:
-    """Return a header line: with `fields` names if that is known and the kind has as many, else with all names."""
+def example_header(task: Task, fields: Sequence[str] = (), delimiter: str = ",") -> str:
+    """Return a header line for a file without one.
+
+    Args:
+        task: The task.
+        fields: The first row, if that is known and has what the kind needs; each field then gets a name.
+        delimiter: What separates the fields.
+    """
     names = [name for name in needed_columns(task) if name != "id"]
     needed = [name for name in names if task.missing.get(name) != "optional"]
-    if "choices" in needed and fields > len(needed) + 1:
-        first = ["question"] if fields > len(needed) + 2 else []
-        letters = [chr(ord("A") + number) for number in range(fields - len(first) - len(needed))]
-        needed = [*first, *(name for column in needed for name in (letters if column == "choices" else [column]))]
-    return ",".join([*(needed if len(needed) + 1 == fields else names), "language"])
+    header = _names_of_fields(task, needed, fields) if len(fields) >= len(needed) else [*names, "language"]
+    return f"{listed(header)}, separated by tabs" if delimiter == "\t" else delimiter.join(header)
+
+
+def _names_of_fields(task: Task, needed: Sequence[str], fields: Sequence[str]) -> list[str]:
+    """Return a name for each field of a row: that of the language for what is one, and what the kind needs."""
+    names = [f"column{number}" for number in range(1, len(fields) + 1)]
+    free = [*range(len(fields))]
+    languages = [place for place in free if _is_code(fields[place])]
+    if languages and len(fields) > len(needed):
+        names[languages[-1]] = "language"
+        free.remove(languages[-1])
+    wanted = [*needed]
+    if "choices" in needed and len(free) > len(needed):
+        first = ["question"] if len(free) > len(needed) + 1 else []
+        letters = [chr(ord("A") + number) for number in range(len(free) - len(first) - len(needed) + 1)]
+        wanted = [*first, *(name for column in needed for name in (letters if column == "choices" else [column]))]
+    elif needed == ["text", KINDS[task.kind].gold_column]:  # the text is the longest field, and its label is near
+        text = max(free, key=lambda place: len(fields[place]))
+        free = [text, next((place for place in free if place > text), max(set(free) - {text}))]
+    for place, name in zip(free, wanted, strict=False):
+        names[place] = name
+    return names
+
+
+def names_or_values(fields: Sequence[str]) -> Literal["names", "values", "unclear"]:
+    """Return whether the first line of a table seems to have the names of columns, or the values of a row."""
+    if all(map(_NAME.fullmatch, fields)):
+        return "unclear" if any(map(_is_code, fields)) else "names"
+    return "values" if any(_is_code(field) or _VALUE.fullmatch(field) for field in fields) else "unclear"
+
+
+def _is_code(field: str) -> bool:
+    return 1 < len(field) < LONGEST_CODE and read_language(field) is not None
 
 
 def language_column(task: Task, first: Raw, path: Path, used: Collection[str], languages: Sequence[str]) -> str:

@@ -13,7 +13,8 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.messages import counted, listed, shell_setting
 from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
-from xmodctl.data.headers import example_header, first_row, language_column, split_column
+from xmodctl.data.delimited import delimiter_of, other_delimiter
+from xmodctl.data.headers import example_header, first_row, language_column, names_or_values, split_column
 from xmodctl.data.misnamed import conversion_of, is_annotation
 from xmodctl.data.own_labels import label_cautions, labels_in, remarks_on_numbers, shown_labels
 from xmodctl.data.readers import format_of
@@ -232,6 +233,16 @@ def _no_column(task: Task, column: str, free: Sequence[str], header: Sequence[st
         for other in catalog.tasks().values()
         if other.kind == task.kind and not other.languages and column not in other.missing
     ]
+    is_table = format_of(path) in (".csv", ".tsv")
+    mark = other_delimiter(header[0]) if len(header) == 1 and format_of(path) == ".csv" else ""
+    first_line = names_or_values(header)
+    in_header = (
+        f"add a header line above it, such as {example_header(task, header, delimiter_of(path))}" if is_table else ""
+    )
+    if mark:
+        return f"{problem}; {mark}, or, if the first line of the file is a row, {in_header}"
+    if is_table and first_line == "values":
+        return f"{problem}; the first line of the file seems to be a row: {in_header}"
     if len(free) < (2 if column == "choices" else 1):
         added = "columns for two choices or more" if column == "choices" else "one"
         return f"{problem}; add {added}, or use {' or '.join(others) or 'another task: `xmodctl tasks list`'}"
@@ -242,10 +253,9 @@ def _no_column(task: Task, column: str, free: Sequence[str], header: Sequence[st
         guess = nearest(column, free) or free[-1 if column == KINDS[task.kind].gold_column else 0]
         remedy = f"name it with {shell_setting(f'columns.{column}', guess)}"
         remedy += "".join(f", or use {other} if the rows have no {column}" for other in others)
-    if format_of(path) in (".csv", ".tsv"):
-        example = example_header(task, len(header))
-        remedy += f", or, if the first line of the file is a row, add a header line above it, such as {example}"
-    return f"{problem}; {remedy}"
+    if is_table and first_line == "unclear":
+        return f"{problem}; if the first line of the file is a row, {in_header}; if not, {remedy}"
+    return f"{problem}; {remedy}" + (f", or, if the first line of the file is a row, {in_header}" if is_table else "")
 
 
 def _column_remarks(task: Task, data: Path, changes: dict[str, Any]) -> list[str]:
