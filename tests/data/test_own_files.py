@@ -146,6 +146,14 @@ def test_an_example_of_a_header_has_a_name_for_each_column_and_the_files_delimit
     assert str(caught.value).endswith(f"such as {example}")
 
 
+def test_languages_with_too_few_rows_for_test_rows_are_named_before_the_training(tmp_path):
+    rows = [*lines(), *(f"few {n},{WORDS[n % 3]},fr" for n in range(3)), "x,login,eng", "x,login,qqz"]
+    cautions = fit_file(tmp_path, "d.csv", document(rows=rows)).cautions
+    assert [caution for caution in cautions if "too few" in caution] == [
+        f"{tmp_path}/d.csv: too few rows for test rows in fr (3 rows); add rows, or score another file with --data FILE"
+    ]
+
+
 def test_spellings_of_a_language_are_one_language(tmp_path):
     rows = [line.replace(",en", (",en", ",EN", ",English")[number % 3]) for number, line in enumerate(lines(90))]
     fitted = fit_file(tmp_path, "d.csv", document(rows=[*rows, "more,login,en"]))

@@ -79,7 +79,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     remarks = _column_remarks(task, data, changes)
     task = _with_settings(task.with_values({**changes, **rule, "find": {}}, origin=origin), first, data)
     survey = survey_rows(task, files, languages, data if is_single else None)
-    cautions = _language_cautions(data, survey)
+    cautions = _language_cautions(data, survey, is_divided=is_divided)
     if not is_single and (unread := local.unread_files(data)):
         names = listed(str(path.relative_to(data)) for path in unread)
         cautions.append(f"{data}: not read, because their names do not give their split: {names}")
@@ -273,13 +273,19 @@ def _column_remarks(task: Task, data: Path, changes: dict[str, Any]) -> list[str
     return [f"{data}: {read_from} (to use another column: --set columns.{next(iter(columns))}=NAME)"]
 
 
-def _language_cautions(data: Path, survey: Survey) -> list[str]:
+def _language_cautions(data: Path, survey: Survey, *, is_divided: bool) -> list[str]:
     unknown = {code: uses for code, uses in survey.languages.items() if read_language(code) is None}
+    untested = [
+        f"{code} ({counted(uses.count, 'row')})"
+        for code, uses in survey.languages.items()
+        if code not in unknown and not any(same(code, tested) for tested in survey.tested)
+    ]
+    few = f"{data}: too few rows for test rows in {listed(untested)}; add rows, or score another file with --data FILE"
     return [
         f"{data}: `{code}` is not the code or the name of a known language ({uses}); correct it, or such rows are "
         f"scored only with --langs {shlex.quote(f'{code}=ADAPTER')}"
         for code, uses in unknown.items()
-    ]
+    ] + ([few] if is_divided and untested else [])
 
 
 def _no_training_rows(task: Task, data: Path, languages: Sequence[str], survey: Survey) -> str:

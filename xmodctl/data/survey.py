@@ -53,6 +53,7 @@ class Survey:
     elsewhere: dict[str, Uses] = field(default_factory=dict)  # names of labels in other rows
     training_rows: int = 0
     trainable: Counter[str] = field(default_factory=Counter)  # language -> rows of the split train
+    tested: set[str] = field(default_factory=set)  # languages with rows of the split test
     unnamed: str = ""  # the first gold value of a training row that has no label in it, as a message shows it
     ids_differ: bool = True  # whether the ids of each language and split do
 
@@ -82,6 +83,7 @@ def survey_rows(task: Task, files: Sequence[DataFileOf], languages: Sequence[str
         trained = split == "train" and is_source[language]
         survey.training_rows += trained
         survey.trainable[language] += split == "train"
+        survey.tested |= {language} if split == "test" else set()
         names = kind.gold_names(raw.get(gold)) if isinstance(gold, str) else []
         if trained and not names and isinstance(gold, str) and not survey.unnamed:
             survey.unnamed = quoted(raw.get(gold))

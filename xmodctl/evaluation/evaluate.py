@@ -257,7 +257,9 @@ def refuse_nothing(rows: Sequence[Row], failures: Sequence[Failure]) -> None:
         UserError: Every language failed; the message gives the first reason.
     """
     if not rows:
-        reason = f"{failures[0].language}: {failures[0].reason}" if failures else "there is no data in these languages"
+        reason = (
+            f"{failures[0].language}: {failures[0].reason}" if failures else "there is no test data in these languages"
+        )
         raise UserError(f"nothing could be scored: {reason}")
 
 
