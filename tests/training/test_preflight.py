@@ -257,6 +257,17 @@ def test_data_with_other_names_is_named_in_the_finding(tiny_model, pairs):
     assert f"mv {pairs}/en/de_train.jsonl {pairs}/en/train.jsonl" in errors["splits"]
 
 
+def test_numbers_that_are_all_the_same_are_one_finding(tiny_model, tmp_path):
+    rows = [f"text {number},3,en" for number in range(40)]
+    (tmp_path / "d.csv").write_text("\n".join(["text,score,lang", *rows]) + "\n")
+    words = ("--task", "regression", "--lang", "en", "--model", tiny_model, "--data", tmp_path / "d.csv", "--json")
+    (error,) = [each for each in json.loads(run("check", *words).stdout)["findings"] if each["level"] == "error"]
+    assert error["text"] == (
+        f"en train, en validation, en test: {tmp_path}/d.csv: every row has the same number, so there is nothing to "
+        "learn; use data in which they differ"
+    )
+
+
 def test_one_cause_in_several_files_is_one_finding_whose_remedy_works(tiny_model, pairs):
     for split, changed in (("train", 5), ("test", 2)):
         path = pairs / "en" / f"{split}.jsonl"

@@ -54,6 +54,19 @@ class MistakesError(UserError):
         self.remedy = remedy
 
 
+class SameAnswerError(UserError):
+    """All rows of a split have the same gold answer, or none has one.
+
+    Args:
+        message: What that means for the split.
+        cause: The data and what is wrong with it, which its splits may have in common.
+    """
+
+    def __init__(self, message: str, cause: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
 class Mistakes:
     """The mistakes of a data file by their cause, each with its first places, and how many there are."""
 

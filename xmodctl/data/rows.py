@@ -11,7 +11,7 @@ from xmodctl.catalog.locations import Split
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import NAMES_SHOWN, FileNote, listed, quoted, shell_setting
-from xmodctl.core.mistakes import Mistakes, NoGoldError, RowError
+from xmodctl.core.mistakes import Mistakes, NoGoldError, RowError, SameAnswerError
 from xmodctl.data import hub, local, published
 from xmodctl.data.columns import check_columns
 from xmodctl.data.files import DataFile, Numbered
@@ -198,7 +198,7 @@ def _read_rows(
                 collector.add(row)
 
     if without_gold == total > 0:
-        raise UserError(_hidden(source, f"no row has a {reader.gold_name}", training))
+        raise _hidden(source, f"no row has a {reader.gold_name}", training)
     mistakes.raise_any(reader.remedy())
     if not total:
         raise UserError(f"{source.origin} contains no rows; expected rows with {', '.join(names_of(source.columns))}")
@@ -382,13 +382,15 @@ def _same_answer(source: DataSource, reader: RowReader, answer: Hashable, traini
     """
     problem = f"every row has the same {reader.gold_name}"
     if training or reader.is_certainly_hidden(answer):
-        raise UserError(_hidden(source, problem, training))
+        raise _hidden(source, problem, training)
     return f"{source.origin}: {problem}; if the true ones are hidden, as in a competition, scores are meaningless"
 
 
-def _hidden(source: DataSource, problem: str, training: bool) -> str:
+def _hidden(source: DataSource, problem: str, training: bool) -> SameAnswerError:
+    """Return the error for rows without answers, or with the same answer in all of them."""
+    cause = f"{source.origin}: {problem}"
     if training:
-        return f"{source.origin}: {problem}, so there is nothing to learn; use a file with labels"
-    return (
-        f"{source.origin}: {problem}: this looks like a hidden test set, which cannot be scored; use a copy with labels"
-    )
+        remedy = "use data that has them" if problem.startswith("no") else "use data in which they differ"
+        return SameAnswerError(f"{cause}, so there is nothing to learn; {remedy}", cause)
+    hidden = "this looks like a hidden test set, which cannot be scored; use a copy with labels"
+    return SameAnswerError(f"{cause}: {hidden}", cause)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import counted
-from xmodctl.core.mistakes import SHOWN, MistakesError
+from xmodctl.core.mistakes import SHOWN, MistakesError, SameAnswerError
 
 PLACES = 4
 """Files that a finding about several names."""
@@ -44,11 +44,12 @@ def unreadable(failures: Mapping[str, UserError]) -> Iterator[Finding]:
             for cause in error.findings:
                 files.setdefault(cause, {})[name] = error
     shared_names = {name for names in files.values() if len(names) > 1 for name in names}
-    messages: dict[str, list[str]] = {}
+    messages: dict[str, tuple[str, list[str]]] = {}  # cause -> the first message, and the files that have it
     for name, error in failures.items():
         if name not in shared_names:
-            messages.setdefault(str(error), []).append(name)
-    for message, names in messages.items():
+            cause = error.cause if isinstance(error, SameAnswerError) else str(error)
+            messages.setdefault(cause, (str(error), []))[1].append(name)
+    for message, names in messages.values():
         yield Finding("error", "rows", f"{first_names(names)}: {message}")
     shared = {cause: errors for cause, errors in files.items() if shared_names & errors.keys()}
     texts = [_in_files(cause, shared[cause]) for cause in list(shared)[:SHOWN]]
