@@ -30,6 +30,11 @@ def test_of_several_tasks_each_language_has_those_with_data():
     assert [entry.to_json()["language"] for entry in coverage.entries] == list(languages)
 
 
+def test_tasks_of_several_options_are_those_of_one():
+    words = [word for task in SEVERAL.split(",") for word in ("--task", task)]
+    assert run("langs", *words, "--no-fertility").stdout == run("langs", "--task", SEVERAL, "--no-fertility").stdout
+
+
 def test_the_map_of_the_most_tasks_fits_80_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     result = run("langs", "--task", ",".join([*task_names()][:12]), "--no-fertility")

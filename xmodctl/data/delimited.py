@@ -67,7 +67,7 @@ def delimiter_of(path: Path) -> str:
 
 
 def other_delimiter(header: str) -> str:
-    """Return what to do if another mark than the usual ones separates the columns, or an empty string without one."""
+    """Return what to do if a mark that is not usual separates the columns, or an empty string without one."""
     marks = Counter(mark for mark in header.strip() if not (mark.isalnum() or mark in "_-'\"(),"))
     mark = max(marks, key=lambda each: (each != " ", marks[each]), default="")
     return f"if {quoted(mark)} separates its columns, add the line `sep={mark}` above it" if mark else ""

@@ -3,12 +3,9 @@
 import codecs
 import io
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any
 
 from xmodctl.core.errors import UserError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 NOTE = "the file is in UTF-16 and is read as such"
 """What the user should know about a file that was recoded."""
@@ -18,19 +15,20 @@ _CHUNK = 2**16  # bytes read at a time
 _SAMPLE = 8  # bytes; four characters that every header and every JSON document begins with are ASCII
 
 
-def as_utf8(stream: IO[bytes], path: Path) -> IO[bytes]:
+def as_utf8(stream: Any, path: Path) -> IO[bytes]:
     """Return a stream of UTF-8 for one of UTF-16, with or without its mark, and any other stream as it is.
 
     Args:
-        stream: A stream with `peek`.
+        stream: A stream of bytes with `peek`.
         path: Its file, for messages.
 
     Raises:
         UserError: While reading: what should be UTF-16 is not.
     """
-    start = cast(Any, stream).peek(_SAMPLE)[:_SAMPLE]
+    start = stream.peek(_SAMPLE)[:_SAMPLE]
     encoding = _MARKS.get(start[:2]) or _without_mark(start)
-    return io.BufferedReader(_Recoded(stream, encoding, path)) if encoding else stream
+    recoded: IO[bytes] = io.BufferedReader(_Recoded(stream, encoding, path)) if encoding else stream
+    return recoded
 
 
 def is_recoded(stream: IO[bytes]) -> bool:
@@ -60,7 +58,7 @@ class _Recoded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: "WriteableBuffer") -> int:
+    def readinto(self, buffer: Any) -> int:
         while not self._rest and not self._is_complete:
             chunk = self._stream.read(_CHUNK)
             self._is_complete = not chunk

@@ -18,9 +18,11 @@ ORDER = 4
 def langs(
     model: options.Model = options.DEFAULT_MODEL,
     task: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            "--task", metavar="TASKS", help="Tasks, separated by commas: also show which languages they have data in."
+            "--task",
+            metavar="TASKS",
+            help="Tasks, separated by commas, or one for each --task: also show which languages they have data in.",
         ),
     ] = None,
     data: options.Data = None,
@@ -54,9 +56,10 @@ def langs(
     from xmodctl.data.language_coverage import LangsRequest
     from xmodctl.reports.language_map import langs as list_languages
 
-    if LangsRequest(model, task, data, language_column, fertility, out).measures_fertility:
+    tasks = ",".join(task) if task else None
+    if LangsRequest(model, tasks, data, language_column, fertility, out).measures_fertility:
         say_loading(f"the tokenizer of {model}")
-    coverage = list_languages(model, task, data, language_column, fertility, out)
+    coverage = list_languages(model, tasks, data, language_column, fertility, out)
     if json:
         display.show_json(coverage.to_json())
         return
