@@ -20,6 +20,7 @@ from bench.measures import Line, Setting, UnequalError
 from xmodctl.core.errors import UserError
 from xmodctl.model.kernels import onednn_is_faster
 from xmodctl.model.precision import resolve_precision
+from xmodctl.model.variable_length import check_variable_length
 
 Measure = Callable[[Setting], tuple[list[Line], dict[str, Any]]]
 
@@ -45,7 +46,11 @@ def main(arguments: list[str]) -> int:
             raise UserError("torch finds no CUDA GPU on this machine; use --device cpu, or install torch with CUDA")
         precision = resolve_precision(options.precision if options.device == "cuda" else "fp32")
         folder = folder_of(options.model)
-        setting = Setting(folder, options.device, precision, options.rounds, options.steps, options.compile)
+        setting = Setting(
+            folder, options.device, precision, options.rounds, options.steps, options.compile, options.variable_length
+        )
+        if setting.variable_length:
+            check_variable_length(setting.config, precision, attention_dropout=0.0, compiled=False)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -123,6 +128,11 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"], help="on CUDA")
     parser.add_argument("--compile", action="store_true", help="also measure training with compile=true")
+    parser.add_argument(
+        "--variable-length",
+        action="store_true",
+        help="also measure trainings and sweeps with variable_length=true on CUDA, after a comparison of both sides",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
     return parser.parse_args(arguments)
 

@@ -1,6 +1,7 @@
 """What every measure shares: where it runs, the lines of its table, and the check that both sides compute the same."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from bench import sides
 from bench.timing import Figure, ratios
 from xmodctl.core.encoded import Encoded
 from xmodctl.model import look_up
-from xmodctl.model.precision import Precision
+from xmodctl.model.precision import Precision, autocast
+from xmodctl.model.transfer import mask_on_host
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Setting:
     rounds: int
     steps: int  # optimizer steps per round
     compiled: bool = False  # whether trainings are also measured with compiled steps
+    variable_length: bool = False  # whether trainings and sweeps are also measured with batches without padding
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -79,7 +82,9 @@ def check_equal(setting: Setting, stock: Any, ours: sides.Xmod, rows: Encoded) -
     ours.module.eval()
     stock_out = stock(**batch)
     batch.pop("lang_ids")
-    our_out = ours.module(**batch)
+    host = mask_on_host(ours, setting.precision)
+    with autocast(ours.device, setting.precision) if host else nullcontext():
+        our_out = ours.module(**{name: tensor.cpu() if name in host else tensor for name, tensor in batch.items()})
     stock_out.loss.backward()
     our_out.loss.backward()
     real = batch["attention_mask"].bool()

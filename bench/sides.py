@@ -96,6 +96,13 @@ def ours(folder: Path, head: str, languages: Sequence[str], device: str) -> Xmod
     return model
 
 
+def without_padding(model: Xmod) -> Xmod:
+    """Let a GPU compute a model's batches without padding, which needs attention without dropout."""
+    model.variable_length = True
+    model.set_dropout(attention=0.0)
+    return model
+
+
 def our_training(
     model: Xmod,
     rows: Encoded,
@@ -107,7 +114,13 @@ def our_training(
     compiled: bool = False,
 ) -> Training:
     """Return the training loop of `finetune`, with compiled steps if asked for."""
-    recipe = Recipe(batch_size=batch, learning_rate=1e-5, tokens_per_step=tokens, compile=compiled)
+    recipe = Recipe(
+        batch_size=batch,
+        learning_rate=1e-5,
+        tokens_per_step=tokens,
+        compile=compiled,
+        variable_length=model.variable_length,
+    )
     return Training(model, rows, np.ones(len(rows)), recipe, seed=0, precision=precision, pad_id=PAD, world=world)
 
 

@@ -21,6 +21,9 @@ XNLI = [
 ]  # fmt: skip
 
 
+PACKED = "variable_length=true, attention_dropout=0"
+
+
 def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[list[Line], dict[str, Any]]:
     """Measure training throughput on the lengths of `benchmark`, in non-padding tokens per second.
 
@@ -57,6 +60,13 @@ def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[lis
         compiled = sides.ours(setting.folder, head, [setting.source], setting.device)
         loop = sides.our_training(compiled, rows, setting.precision, compiled=True)
         variants["xmodctl, compile=true"] = partial(our_rate, loop=loop)
+    facts: dict[str, Any] = {}
+    if setting.variable_length:
+        packed = sides.without_padding(sides.ours(setting.folder, head, [setting.source], setting.device))
+        if head != "span":  # as above
+            packed.leave_padding_out()
+            facts[f"largest differences, {PACKED}"] = check_equal(setting, whole.module, packed, rows)
+        variants[f"xmodctl, {PACKED}"] = partial(our_rate, loop=sides.our_training(packed, rows, setting.precision))
     used_well = f"stock, {all_of_them}, dynamic padding"
     variants[used_well] = partial(stock_rate, side=whole, attention="sdpa", width=None, language=language)
     if everything:
@@ -80,7 +90,7 @@ def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[lis
     for number in range(setting.rounds if setting.compiled else 0):  # and each new shape is compiled
         variants["xmodctl, compile=true"](number)
     measured = take_turns(variants, setting.rounds)
-    facts = {
+    facts |= {
         "lengths": origin,
         "tokens per example": round(float(rows.tokens.mean()), 1),
         "largest differences": differences,
@@ -148,9 +158,9 @@ def sweep(setting: Setting, per_language: int) -> tuple[list[Line], dict[str, An
     differences = check_equal(setting, stock, model, rows["en"])
     peaks: list[float] = []
 
-    def our_rate(_: int) -> float:
+    def our_rate(_: int, swept: sides.Xmod = model) -> float:
         peaks.append(peak(setting))
-        work = [partial(sides.our_sweep, model, rows[name], names[name], setting.precision) for name in rows]
+        work = [partial(sides.our_sweep, swept, rows[name], names[name], setting.precision) for name in rows]
         spent = seconds(lambda: [step() for step in work], setting.device)
         peaks.append(peak(setting))
         return tokens / spent
@@ -168,6 +178,9 @@ def sweep(setting: Setting, per_language: int) -> tuple[list[Line], dict[str, An
         "stock, dynamic padding": partial(stock_rate, width=None),
         "stock, padded to 128": partial(stock_rate, width=128),
     }
+    if setting.variable_length:
+        packed = sides.without_padding(sides.ours(setting.folder, "sequence", [setting.source], setting.device))
+        variants[f"xmodctl, {PACKED}"] = partial(our_rate, swept=packed)
     our_rate(0)
     peaks.clear()
     measured = take_turns(variants, setting.rounds)

@@ -137,6 +137,13 @@ def test_cuda_is_refused_where_there_is_none_before_anything_is_measured(capsys,
     assert printed.out == ""
 
 
+def test_batches_without_padding_are_refused_where_there_is_no_gpu_for_them(capsys):
+    assert bench.main(["--model", "tiny", "--variable-length"]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("variable_length=true needs an NVIDIA GPU; ")
+    assert printed.out == ""
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_operations_on_an_accelerator_are_those_of_the_formula(first, tiny_model):
     model = load(find(str(tiny_model)), "sequence" if first else "tokens", ["en_XX"], num_labels=3)

@@ -24,6 +24,9 @@ from test_accelerator_steps import (
 )
 from torch.nn.attention import varlen
 
+from bench import sides, throughput
+from bench.checkpoints import folder_of
+from bench.measures import Setting, UnequalError
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
 from xmodctl.model import modules, packing
@@ -45,6 +48,7 @@ LENGTHS = {
     "one length": [2, 2, 2],
     "mixed": [7, 3, 7, 12, 1, 3],
 }
+MASK = ("attention_mask",)
 CONFIG = {"hidden_size": 768, "num_attention_heads": 12, "attention_probs_dropout_prob": 0.1}
 
 
@@ -253,7 +257,7 @@ def test_sweeps_and_vectors_pack_where_the_device_can_and_pad_elsewhere(tiny_mod
     assert not mask_on_host(model, "bf16")  # on a CPU, batches have no padding in any case
     monkeypatch.setattr(type(model), "device", property(lambda self: torch.device("cuda:0")))
     with_ampere(monkeypatch)
-    assert mask_on_host(model, "bf16") == mask_on_host(model, "fp16") == ("attention_mask",)
+    assert mask_on_host(model, "bf16") == mask_on_host(model, "fp16") == MASK
     assert not mask_on_host(model, "fp32")
     with_ampere(monkeypatch, (7, 5))
     assert not mask_on_host(model, "fp16")
@@ -305,3 +309,29 @@ def test_plans_record_it_and_keep_their_digest_otherwise():
     recipe = Recipe()
     assert "variable_length" not in recipe.model_dump()
     assert recipe.with_values({"variable_length": True}, origin="--set").model_dump()["variable_length"] is True
+
+
+@pytest.mark.parametrize("benchmark", ["xnli", "panx", "xcopa"])
+def test_the_benchmark_compares_both_sides_before_it_measures(benchmark, monkeypatch):
+    calls, load = [], sides.ours
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return checked(*arguments)
+
+    def without_dropout(*arguments):
+        model = load(*arguments)
+        model.set_dropout(attention=0.0)
+        return model
+
+    with_kernel(monkeypatch, counted)
+    monkeypatch.setattr(sides, "ours", without_dropout)
+    monkeypatch.setattr("bench.measures.mask_on_host", lambda model, precision: MASK * model.variable_length)
+    setting = Setting(folder_of("tiny"), "cpu", "fp32", rounds=1, steps=1, variable_length=True)
+    lines, facts = throughput.training(setting, benchmark, everything=False)
+    assert calls
+    assert f"xmodctl, {throughput.PACKED}" in [line.variant for line in lines]
+    assert 0 < facts[f"largest differences, {throughput.PACKED}"]["logits"] < 1e-5
+    monkeypatch.setattr(varlen, "varlen_attn", lambda *arguments: 10 * checked(*arguments))
+    with pytest.raises(UnequalError):
+        throughput.training(setting, benchmark, everything=False)
