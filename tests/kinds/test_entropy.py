@@ -30,6 +30,8 @@ def test_taggers_are_undecided_about_words_and_not_about_their_other_tokens():
     logits = [np.array([even, certain, even, even]), np.array([even] * 4)]
     task = catalog.task("wikiann")
     assert KINDS[task.kind].entropy(logits, rows, np.arange(2)) == pytest.approx([math.log(7) / 2, 0.0])
+    padded = [np.concatenate([values, np.zeros((3, 7))]) for values in logits]
+    assert KINDS[task.kind].entropy(padded, rows, np.arange(2)) == pytest.approx([math.log(7) / 2, 0.0])
 
 
 def test_answers_are_undecided_among_the_tokens_of_the_context():
@@ -37,3 +39,5 @@ def test_answers_are_undecided_among_the_tokens_of_the_context():
     logits = [np.zeros((4, 2)), np.zeros((4, 2))]
     task = catalog.task("xquad")
     assert KINDS[task.kind].entropy(logits, rows, np.arange(2)) == pytest.approx([math.log(2), math.log(3)])
+    padded = [np.zeros((6, 2)), np.zeros((6, 2))]
+    assert KINDS[task.kind].entropy(padded, rows, np.arange(2)) == pytest.approx([math.log(2), math.log(3)])

@@ -255,7 +255,7 @@ class Kind(ABC):
         """Return the mean entropy of the predictions of each unit, in nats, shape (units,), where the kind has one.
 
         Args:
-            logits: Of each unit.
+            logits: Of each unit; of tokens, with those of the batch's padding behind.
             encoded: What the units are from.
             units: Their numbers there.
         """

@@ -180,8 +180,10 @@ class TokenClassification(Kind):
 
     def entropy(self, logits: Sequence[np.ndarray], encoded: "Encoded", units: np.ndarray) -> np.ndarray:
         """Return the mean entropy over the tags of each unit's words; 0 without words."""
-        words = encoded.offsets["word"]
-        return mean_entropies(values[words[unit] >= 0] for unit, values in zip(units, logits, strict=True))
+        words = (encoded.offsets["word"][unit] for unit in units)
+        return mean_entropies(
+            values[: len(numbers)][numbers >= 0] for numbers, values in zip(words, logits, strict=True)
+        )
 
     def combined(self, members: Sequence[Predicted], task: TaskView) -> tuple[list[str], tuple[float, ...]]:
         """Return the tag of each word that has the highest mean probability, and the means."""
