@@ -15,6 +15,8 @@ from xmodctl.adapters.packages import Package, write_package
 from xmodctl.adapters.store import copy_to_store
 from xmodctl.catalog import catalog as library
 from xmodctl.core.errors import UserError
+from xmodctl.core.files import sha256_of
+from xmodctl.evaluation.data_sets import by_data_set
 from xmodctl.evaluation.results import read_rows
 from xmodctl.run.run import Run
 
@@ -101,7 +103,9 @@ def test_other_languages_score_the_same_to_the_bit_with_and_without_a_package(fi
             assert after[key]["predictions_sha256"] == row["predictions_sha256"]
 
 
-def test_a_score_is_kept_for_its_package_and_measured_again_with_another(finished, base, package, tmp_path):
+def test_a_score_is_kept_for_its_package_and_one_of_another_package_is_kept_beside_it(
+    finished, base, package, tmp_path
+):
     folder, _ = finished
     scored(folder, "--langs", "zu", "--adapter", package.folder)
     again = run("eval-transfer", "--run", folder, "--langs", "zu", "--adapter", package.folder)
@@ -110,7 +114,15 @@ def test_a_score_is_kept_for_its_package_and_measured_again_with_another(finishe
     rows = scored(folder, "--langs", "zu", "--adapter", other.folder)
     assert rows["zu_ZA", "own"]["package"] == other.sha256
     kept = [row for row in read_rows(folder / "results.jsonl") if row.language == "zu_ZA"]
-    assert [row.package for row in kept] == [other.sha256]
+    assert [row.package for row in kept] == [package.sha256, other.sha256]
+    for row in kept:
+        assert sha256_of(row.predictions_in(folder)) == row.predictions_sha256
+    first, second = by_data_set(read_rows(folder / "results.jsonl"))
+    assert [(row.language, row.package) for row in first.rows[0]] == [("en", None), ("zu_ZA", other.sha256)]
+    assert [row.package for row in second.rows[0]] == [package.sha256]
+    assert second.name == f"{first.name}, package zu_ZA {package.sha256[:12]}"
+    back = run("eval-transfer", "--run", folder, "--langs", "zu", "--adapter", package.folder)
+    assert back.stderr.count("scored before") == 2
 
 
 def test_a_language_with_its_own_vocabulary_is_read_with_its_own_tokenizer(finished, own, base):

@@ -271,3 +271,88 @@ def test_a_comparison_is_of_the_data_that_both_runs_have_and_says_what_it_exclud
     shown = command("compare", on_two.folder, other_run.folder)
     assert shown.exit_code == 0, shown.output
     assert f"not compared on other, on which {other_run.folder} was not scored" in shown.output
+
+
+def test_a_language_is_scored_once_however_it_is_spelled(run, pairs):
+    evaluate(run, "de")
+    (pairs / "de").rename(pairs / "de_DE")
+    events = []
+    report = evaluate(run, "all", listen=events.append)
+    assert scored(events) == {"en": True, "de": True, "fr": False, "sw": False}
+    assert [score.language for score in report.scores] == ["en", "de", "fr", "sw"]
+    assert len(read_rows(run.results)) == 4
+
+
+def test_rows_of_one_language_in_two_spellings_are_one_measurement(run, pairs):
+    evaluate(run, "de,fr")
+    german = next(row for row in read_rows(run.results) if row.language == "de").to_json()
+    append_row(run.results, Row.from_json({**german, "language": "German"}))  # as earlier versions did
+    rows = read_rows(run.results)
+    assert [row.language for row in rows] == ["en", "fr", "German"]
+    assert len(run.to_frame()) == 3
+    assert xmodctl.report(run.folder).runs[0].report.averages["all languages"] == pytest.approx(
+        sum(row.value for row in rows) / 3
+    )
+
+
+def test_new_content_of_a_language_in_another_spelling_is_not_averaged_with_the_old_one(run, pairs, write_pairs):
+    evaluate(run, "de")
+    shutil.rmtree(pairs / "de")
+    write_pairs(pairs, "de_DE", "test", 18, seed=7)
+    evaluate(run, "all,-fr,-sw")
+    rows = read_rows(run.results)
+    assert [(row.language, row.n) for row in rows] == [("en", 24), ("de", 24), ("de_DE", 18)]
+    assert [[row.n for row in each.rows[0]] for each in by_data_set(rows)] == [[24, 18], [24]]
+
+
+def test_data_sets_that_share_a_file_are_shown_apart_and_each_has_the_score_of_the_file(
+    run, pairs, write_pairs, tmp_path
+):
+    other = tmp_path / "other"
+    shutil.copytree(pairs / "en", other / "en")
+    write_pairs(other, "de", "test", 18, seed=5)
+    evaluate(run, "de,sw")
+    events = []
+    report = evaluate(run, "de", data=other, listen=events.append)
+    assert scored(events) == {"en": True, "de": False}
+    assert (report.data_set, len(read_rows(run.results))) == ("other", 4)
+    sets = by_data_set(read_rows(run.results))
+    assert [(each.name, {row.language: row.n for row in each.rows[0]}) for each in sets] == [
+        ("pairs", {"en": 24, "de": 24, "sw": 24}),
+        ("other", {"en": 24, "de": 18}),
+    ]
+    (german,) = [score for score in xmodctl.report(run.folder).others[0].runs[0].report.scores if score.gap is not None]
+    assert german.gap == pytest.approx(report.gap)
+    before = run.results.read_bytes()
+    evaluate(run, "de", data=other)
+    assert run.results.read_bytes() == before
+
+
+def test_runs_on_data_sets_that_share_a_file_are_compared_on_that_file_alone(
+    run, trained, pairs, write_pairs, tmp_path
+):
+    second = tmp_path / "second"
+    second.mkdir()
+    shutil.copytree(pairs / "en", second / "pairs" / "en")
+    write_pairs(second / "pairs", "de", "test", 24, seed=5)
+    other_run = copy_run(trained, "pairs", second)
+    evaluate(run, "de")
+    evaluate(other_run, "de", data=second / "pairs")
+    comparison = xmodctl.compare([run.folder, other_run.folder])
+    assert [difference.language for difference in comparison.differences if difference.language] == ["en"]
+    assert not comparison.others
+    studies = xmodctl.report([run.folder, other_run.folder]).by_data_set
+    for study in studies:
+        assert not any("not all scores are on the same examples" in note for note in study.notes)
+        assert [language.code for language in study.shared] == ["en"]
+
+
+def test_a_listing_shows_the_score_through_the_adapter_of_the_language(run, pairs):
+    evaluate(run, "de")
+    evaluate(run, "de=sw_KE")
+    german, _ = (row.value for row in read_rows(run.results) if row.language == "de")
+    rows = [json.loads(line) for line in run.results.read_text().splitlines()]
+    rows[-1]["value"] = german - 10
+    run.results.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (summary,) = xmodctl.runs(run.folder)
+    assert summary.transfer_score == german

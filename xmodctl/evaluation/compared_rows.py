@@ -9,7 +9,7 @@ from xmodctl.evaluation.agreement import agreeing
 from xmodctl.evaluation.data_sets import DataSetRows, by_data_set
 from xmodctl.evaluation.results import Row, own_rows, read_rows
 from xmodctl.evaluation.scoring_commands import first_scores_command, scoring_command
-from xmodctl.languages import same
+from xmodctl.languages import meaning, same
 from xmodctl.run.run import Run
 
 LABELS = ascii_uppercase
@@ -87,7 +87,13 @@ def common_data_sets(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> tupl
         UserError: There is none.
     """
     sets = by_data_set(*rows)
-    common = [each for each in sets if all(each.rows)]
+    common, compared = [], set[tuple[object, str]]()  # languages and their contents
+    for each in sets:
+        contents = ({(meaning(row.language), row.fingerprint) for row in of_run} for of_run in each.rows)
+        shared = set.intersection(*contents)
+        if all(each.rows) and not (shared and shared <= compared):
+            common.append(each)
+            compared |= shared
     if not common:
         scored = "; ".join(
             f"{run.folder}: {' and '.join(each.name for each in sets if each.rows[number])}"
@@ -96,11 +102,12 @@ def common_data_sets(runs: Sequence[Run], rows: Sequence[Sequence[Row]]) -> tupl
         first = {row.key for row in next(each.rows[0] for each in sets if each.rows[0])}
         remedy = _commands(runs, rows, lambda row: row.key in first)
         raise UserError(f"the runs were not scored on the same data ({scored}); score all on the same data: {remedy}")
-    others = [each for each in sets if not all(each.rows)]
-    lacking = [next(run for run, rows in zip(runs, each.rows, strict=True) if not rows) for each in others]
+    others = [each for each in sets if each not in common]
+    lacking = [min(zip(each.rows, runs, strict=True), key=lambda pair: len(pair[0])) for each in others]
     return common, [
         f"not compared on {each.name}, on which {run.folder} was not scored"
-        for each, run in zip(others, lacking, strict=True)
+        + (f" but in {', '.join(dict.fromkeys(row.language for row in rows))}" if rows else "")
+        for each, (rows, run) in zip(others, lacking, strict=True)
     ]
 
 

@@ -225,12 +225,12 @@ def as_split(name: str) -> Split:
 
 def data_set_among_others(run: "Run", rows: Sequence[Row], listen: Listener) -> str:
     """Return the name of the data set of rows if the run has scores of others too, which a notice names."""
-    first = rows[-1]
+    first, keys = rows[-1], {row.key for row in rows}
     stored = [row for row in read_rows(run.results) if (row.split, row.limited) == (first.split, first.limited)]
     sets = by_data_set(stored)
-    own_set = next((each for each in sets if first.key in {row.key for row in each.rows[0]}), None)
+    own_set = max(sets, key=lambda each: len(keys & {row.key for row in each.rows[0]}))
     others = [each.name for each in sets if each is not own_set]
-    if own_set is None or not others:
+    if not others:
         return ""
     listen(Notice(f"{run.folder} also has scores on other data, which are kept separate: {'; '.join(others)}"))
     return own_set.name

@@ -17,6 +17,7 @@ from xmodctl.evaluation.training_notes import training_notes
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.languages import same
 from xmodctl.run.data_sets import data_set_of, fingerprint_of
+from xmodctl.run.run import score_key
 
 if TYPE_CHECKING:
     import pandas
@@ -80,6 +81,7 @@ class Row:
     members: int = 0  # models whose mean the weights are; 0: the weights were trained
     mixture: dict[str, Any] | None = None  # adapters whose outputs are mixed, their weights, and how these were found
     threshold: float | None = None  # the probability from which a label was predicted, of kinds that have one
+    also_in: tuple[str, ...] = ()  # other data sets with the same rows, of which a sweep took this score
 
     @property
     def is_in_source(self) -> bool:
@@ -90,8 +92,8 @@ class Row:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What makes two rows the same measurement: a score of other data is another one."""
-        return (self.seed, self.language, self.adapter, self.split, self.control, self.limited, self.fingerprint)
+        """What makes two rows the same measurement: a score of other data or another adapter is another one."""
+        return (*score_key(vars(self)), self.fingerprint)
 
     @property
     def fingerprint(self) -> str:
@@ -113,8 +115,8 @@ class Row:
     def __repr__(self) -> str:
         """Return the row in short."""
         through = f" through {self.adapter or 'no adapter'}" if self.adapter != self.language else ""
-        place = f"{self.task} {self.split} {self.language}{through}"
-        return f"<Row {place}, seed {self.seed}: {self.metric} {self.value:.1f}>"
+        score = f"{self.metric} {self.value:.1f}"
+        return f"<Row {self.task} {self.split} {self.language}{through}, seed {self.seed}: {score}>"
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain JSON values."""
@@ -132,18 +134,16 @@ class Row:
             raise UserError(
                 f"{origin} has schema {value['schema']}, newer than {SCHEMA}; run: pip install --upgrade xmodctl"
             )
-        known = {column.name for column in fields(cls)}
-        numbers = {name: _number(value[name]) for name in ("value", "baseline", "ci_low", "ci_high")}
-        metrics = {name: _number(metric) for name, metric in value["metrics"].items()}
-        kept = {name: inner for name, inner in value.items() if name in known}
+        numbers = _numbers({name: value[name] for name in ("value", "baseline", "ci_low", "ci_high")})
+        kept = {column.name: value[column.name] for column in fields(cls) if column.name in value}
         check_record(kept.get("mixture"))
-        row: Self = validator(cls).validate_python({**kept, **numbers, "metrics": metrics})
+        row: Self = validator(cls).validate_python({**kept, **numbers, "metrics": _numbers(value["metrics"])})
         return row
 
 
-def _number(value: Any) -> Any:
-    """Return a number of a row; what is not finite is null in JSON."""
-    return nan if value is None else value
+def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return numbers of a row; what is not finite is null in JSON."""
+    return {name: nan if number is None else number for name, number in values.items()}
 
 
 @dataclass(frozen=True)
@@ -174,10 +174,12 @@ def read_rows(path: Path) -> list[Row]:
             row = Row.from_json(value, origin=f"{path}:{number}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}:{number} is not a result row; {remedy}") from error
-        file = (*row.key[:-1], row.predictions)
-        rows.pop(owners.get(file, row.key), None)
+        file = (*row.key[:-2], row.predictions)  # a package that an earlier version replaced wrote the same file
+        known = rows.get(row.key)
+        if known is None or replace(known, also_in=row.also_in) != row:  # else the earlier row keeps its place
+            rows.pop(owners.get(file, row.key), None)
+            rows.pop(row.key, None)
         owners[file] = row.key
-        rows.pop(row.key, None)
         rows[row.key] = row
     return list(rows.values())
 
@@ -343,7 +345,7 @@ def report(run: str, rows: Sequence[Row], failures: Sequence[Failure] = ()) -> R
         seeds=tuple(sorted({row.seed for row in rows})),
         limited=first.limited,
         scores=tuple(
-            _score(group, source_mean, is_source=language in sources and _is_chosen(group[0], chosen))
+            _score(group, source_mean, is_source=language in sources and group[0] in chosen.get(language, ()))
             for (language, *_), group in groups.items()
         ),
         failures=tuple(failures),
@@ -377,11 +379,6 @@ def _score(rows: Sequence[Row], source_mean: float | None, *, is_source: bool) -
     )
 
 
-def _is_chosen(row: Row, chosen: Mapping[str, Sequence[Row]]) -> bool:
-    """Return whether a row is one of those that stand for its language."""
-    return row.control == "own" and row.adapter == chosen[row.language][0].adapter
-
-
 def own_rows(rows: Iterable[Row]) -> dict[str, list[Row]]:
     """Return the rows that stand for each language: through its own adapter, or else through the first one scored."""
     by_adapter: dict[str, dict[str | None, list[Row]]] = {}
@@ -392,8 +389,8 @@ def own_rows(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def _own(language: str, adapters: dict[str | None, list[Row]]) -> list[Row]:
-    own = [rows for adapter, rows in adapters.items() if adapter and same(adapter, language)]
-    return next(iter([*own, *adapters.values()]))
+    own = (rows for adapter, rows in adapters.items() if adapter and same(adapter, language))
+    return next(own, next(iter(adapters.values())))
 
 
 def _mean(rows: Sequence[Row]) -> float:

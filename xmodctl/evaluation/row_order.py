@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xmodctl.core.files import whole_file
-from xmodctl.run.run import SCORE_KEY
+from xmodctl.run.run import score_key
 
 
 def count_rows(path: Path) -> int:
@@ -19,7 +19,7 @@ def put_in_order(path: Path, order: Mapping[tuple[Any, ...], int], since: int) -
 
     Args:
         path: The file, that no other process appends to now.
-        order: The place of each score of the command: `SCORE_KEY` -> number.
+        order: The place of each score of the command: `score_key` -> number.
         since: The number of rows before those of these jobs, which also keep their places.
     """
     if not path.exists():
@@ -28,7 +28,7 @@ def put_in_order(path: Path, order: Mapping[tuple[Any, ...], int], since: int) -
     places: list[tuple[int, int]] = []  # number of a line, place of its score
     for number, line in enumerate(lines[since:], since):
         value = json.loads(line) if line.strip() else {}
-        key = tuple(value.get(name) for name in SCORE_KEY)
+        key = score_key(value)
         if key in order:
             places.append((number, order[key]))
     ordered = sorted(places, key=lambda pair: pair[1])

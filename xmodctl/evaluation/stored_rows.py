@@ -1,12 +1,14 @@
 """Stored rows: the scores that a run has, as a sweep looks them up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from xmodctl.evaluation.results import Row, append_row, read_rows
 from xmodctl.languages import same
-from xmodctl.run.data_sets import HUB
+from xmodctl.run.data_sets import HUB, hub_data_set, whole_data_set
+from xmodctl.run.jobs import Jobs, is_read_only
 from xmodctl.run.run import Run
 
 Key = tuple[Any, ...]
@@ -44,6 +46,20 @@ class StoredRows:
         self._add(row)
         if is_current:
             self._state = self._file_state()
+
+    def also_in(self, row: Row, folder: Path | None, jobs: Jobs) -> Row:
+        """Return a stored row as one of the data set of a sweep in a folder, and store that if it is new.
+
+        The folder of a run that cannot be written stays as it is.
+        """
+        here = hub_data_set(row.task) if folder is None else whole_data_set(folder, row.language)
+        if _is_in(row, folder) or here in row.also_in:
+            return row
+        marked = replace(row, also_in=(*row.also_in, here))
+        if not is_read_only(self._run.folder):
+            with jobs.writing():
+                self.append(marked)
+        return marked
 
     def _file_state(self) -> State:
         """Return the size and the time of the file of rows."""

@@ -43,7 +43,7 @@ from xmodctl.kinds.scoring import Predicted, headline_interval, score_prediction
 from xmodctl.languages import Target, same
 from xmodctl.run.folder import refuse_read_only
 from xmodctl.run.jobs import Jobs, Piece
-from xmodctl.run.run import Run
+from xmodctl.run.run import SCORE_KEY, Run, score_key
 from xmodctl.run.shards import EVERYTHING, Shard
 from xmodctl.run.shots import refuse_shots, shots_of
 from xmodctl.run.trained import Trained
@@ -195,7 +195,7 @@ class Sweep:
             return True
         stored = self._stored_row(seed, target, score.control, self._checked_fingerprint(seed, target, controls))
         if stored:
-            self._report(stored, known=True)
+            self._report(self._stored.also_in(stored, self.folder, self._jobs), known=True)
         return stored is not None
 
     def _compute(self, score: "SweepScore") -> None:
@@ -354,9 +354,7 @@ class Sweep:
     def _stored_row(self, seed: int, target: Target, control: Control, fingerprint: str) -> Row | None:
         """Return the row of an earlier sweep that was computed on the same data and with the same package."""
         row = None if self.redo else self._stored.get(self._key(seed, target, control), fingerprint)
-        package = self._packages.get(self._adapter(target, control))
-        is_same = row and row.package == (package.sha256 if package else None)
-        return row if row and is_same and self._agrees(row) else None
+        return row if row and self._agrees(row) else None
 
     def _agrees(self, row: Row) -> bool:
         """Return whether a stored row says what its predictions score, and report one that does not."""
@@ -373,7 +371,9 @@ class Sweep:
 
     def _key(self, seed: int, target: Target, control: Control) -> tuple[Any, ...]:
         """Return the `Row.key` of a score, without the data."""
-        return (seed, target.data, self._adapter(target, control), self.split, control, self.limit)
+        package = self._packages.get(adapter := self._adapter(target, control))
+        values = (seed, target.data, adapter, self.split, control, self.limit, package.sha256 if package else None)
+        return score_key(dict(zip(SCORE_KEY, values, strict=True)))
 
     def _title(self, seed: int, target: Target, control: Control) -> str:
         """Return the name of a score; with equal names, scores have equal names of predictions."""
@@ -385,13 +385,12 @@ class Sweep:
     def _predictions_name(self, row: Row, target: Target) -> str:
         """Return the path of the predictions of a score, relative to the run's folder.
 
-        Where a score of other data has this path, the fingerprint is added.
+        Where a score of other data, or of another package of the adapter, has this path, a hash is added.
         """
         through = "" if same(target.adapter, target.data) else f".{target.adapter.replace('*', 'x')}"
         limited = f".limit-{self.limit}" if self.limit else ""
         marked = "" if row.control == "own" else f".{row.control}"
         stem = f"predictions/{self.split}/{target.data}{through}{marked}{limited}"
-        name = f"{stem}.seed-{row.seed}.jsonl"
-        if self._stored.is_taken(name, row):
-            name = f"{stem}.data-{row.fingerprint[:12]}.seed-{row.seed}.jsonl"
-        return name
+        data, package = f".data-{row.fingerprint[:12]}", f".package-{row.package[:12]}" if row.package else ""
+        names = [f"{stem}{mark}.seed-{row.seed}.jsonl" for mark in ("", package, data, data + package)]
+        return next(name for name in names if not self._stored.is_taken(name, row))

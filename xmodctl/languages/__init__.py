@@ -4,7 +4,7 @@ from xmodctl.languages.frequent import frequent_words
 from xmodctl.languages.kinship import family, related
 from xmodctl.languages.resolution import Match, resolve, same
 from xmodctl.languages.selection import Expansion, Target, expand
-from xmodctl.languages.tags import base, is_corpus, name, script
+from xmodctl.languages.tags import base, is_corpus, meaning, name, script
 
 __all__ = [
     "Expansion",
@@ -15,6 +15,7 @@ __all__ = [
     "family",
     "frequent_words",
     "is_corpus",
+    "meaning",
     "name",
     "related",
     "resolve",

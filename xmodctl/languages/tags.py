@@ -101,6 +101,7 @@ def base(text: str) -> str:
     return tag.language if tag else text
 
 
+@lru_cache(maxsize=8192)
 def meaning(text: str) -> object:
     """Return a key that spellings of one language share: `de`, `DE`, `deu`, `German`, and `de_DE`, but not `de-AT`."""
     tag = read(text)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from xmodctl.languages import same
 
@@ -30,10 +30,21 @@ def data_set_of(data: str, language: str, task: str, folder: str | None = None) 
         folder: What `--data` named, as an absolute path; it may be the folder of one language. None if not known.
     """
     if is_on_hub(data):
-        return f"{HUB} {task}"
+        return hub_data_set(task)
     inferred = folder_of(data, language)
     place = data.rpartition("#")[0] if inferred is None else os.path.realpath(inferred)
     return place if folder is None or PurePath(folder).is_relative_to(place) else folder
+
+
+def hub_data_set(task: str) -> str:
+    """Return the data set of a task's files on the Hub."""
+    return f"{HUB} {task}"
+
+
+def whole_data_set(folder: Path, language: str) -> str:
+    """Return the data set that `--data` names: what it names, or the parent of a folder of one language."""
+    folder = folder.resolve()
+    return str(folder.parent if folder.is_dir() and _is_of(folder.name, language) else folder)
 
 
 def is_on_hub(data: str) -> bool:

@@ -11,6 +11,7 @@ from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, warn
 from xmodctl.core.safetensors_io import read_entries
+from xmodctl.languages import meaning
 from xmodctl.run.data_sets import fingerprint_of
 from xmodctl.run.folder import Folder, differences, resuming
 from xmodctl.run.home import runs_folder
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
 
     from xmodctl.adapters import Package
 
-SCORE_KEY = ["seed", "language", "adapter", "split", "control", "limited"]
+SCORE_KEY = ("seed", "language", "adapter", "split", "control", "limited", "package")
 """The columns of a score that identify it, together with the fingerprint in `data`."""
 
 _ADAPTER_OF = re.compile(r"\.adapter_modules\.([^.]+)\.")
+
+
+def score_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the values of `SCORE_KEY`; all spellings of a language (`de`, `de_DE`, `German`) have one value."""
+    values = {**row, "language": meaning(str(row.get("language")))}
+    return tuple(values.get(name) for name in SCORE_KEY)
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,8 +81,8 @@ class Run(Folder):
         remedy = "remove that line; its language is scored again"
         rows = [row for _, row in jsonl.read(self.results, remedy=remedy, append_only=True)]
         frame = pandas.DataFrame(rows)
-        measured = frame[SCORE_KEY].assign(fingerprint=[fingerprint_of(row.get("data", "")) for row in rows])
-        overwritten = frame[SCORE_KEY].assign(predictions=[row.get("predictions") for row in rows])
+        measured = pandas.Series([(*score_key(row), fingerprint_of(row.get("data", ""))) for row in rows])
+        overwritten = pandas.Series([(*score_key(row)[:-1], row.get("predictions")) for row in rows])
         replaced = measured.duplicated(keep="last") | overwritten.duplicated(keep="last")
         return frame[~replaced].reset_index(drop=True)
 

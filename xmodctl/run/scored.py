@@ -10,7 +10,7 @@ from typing import Any
 from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
 from xmodctl.core.visible import one_line
-from xmodctl.languages import same
+from xmodctl.languages import meaning, same
 from xmodctl.run.data_sets import data_set_of, short_names
 
 _log = logging.getLogger(__name__)
@@ -84,20 +84,29 @@ def _is_result(row: Mapping[str, Any]) -> bool:
 
 
 def _summary(data_set: str, split: str, limited: int | None, rows: Sequence[Mapping[str, Any]]) -> Scored:
-    last = {
-        (row.get("seed"), row["language"]): row
-        for row in rows
-        if row.get("control", OWN) == OWN and isinstance(row.get("value"), int | float)
-    }
+    last: dict[tuple[Any, object], Mapping[str, Any]] = {}
+    languages: dict[object, str] = {}
+    for row in rows:
+        languages.setdefault(meaning(row["language"]), str(row["language"]))
+        if row.get("control", OWN) != OWN or not isinstance(row.get("value"), int | float):
+            continue
+        known = last.setdefault((row.get("seed"), meaning(row["language"])), row)
+        if _is_own(row) or row.get("adapter") == known.get("adapter"):
+            last[row.get("seed"), meaning(row["language"])] = row
     return Scored(
         data_set=data_set,
         split=split,
         limited=limited,
         metric=str(rows[-1].get("metric", "")),
-        languages=tuple(dict.fromkeys(str(row["language"]) for row in rows)),
+        languages=tuple(languages.values()),
         source=_mean(row for row in last.values() if _is_source(row)),
         transfer=_mean(row for row in last.values() if not _is_source(row)),
     )
+
+
+def _is_own(row: Mapping[str, Any]) -> bool:
+    """Return whether a row's text went through the adapter of its own language, which stands for the language."""
+    return isinstance(row.get("adapter"), str) and same(str(row["adapter"]), str(row["language"]))
 
 
 def _is_source(row: Mapping[str, Any]) -> bool:
@@ -108,7 +117,7 @@ def _is_source(row: Mapping[str, Any]) -> bool:
 
 def _mean(rows: Iterable[Mapping[str, Any]]) -> float | None:
     """Return the mean over languages of the mean over seeds."""
-    values: dict[str, list[float]] = {}
+    values: dict[object, list[float]] = {}
     for row in rows:
-        values.setdefault(str(row["language"]), []).append(row["value"])
+        values.setdefault(meaning(row["language"]), []).append(row["value"])
     return fmean(fmean(each) for each in values.values()) if values else None
