@@ -11,11 +11,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from statistics import NormalDist
 
 import numpy as np
 from scipy.special import ndtr
 
+from xmodctl.catalog import catalog as library
+from xmodctl.kinds import KINDS
+from xmodctl.kinds.scoring import headline_interval
 from xmodctl.statistics.intervals import contrast_of_shares, share_interval
 from xmodctl.statistics.resampling import Floats
 from xmodctl.statistics.significance import mcnemar
@@ -24,6 +28,10 @@ EXAMPLES = (20, 100, 1000, 5000)
 SCORES = (50.0, 80.0, 95.0, 99.5)
 SETTINGS = ((0.0, 0.8), (1.0, 0.3), (1.0, 0.8), (3.0, 0.6))
 """The standard deviation between seeds, in points, and the share of the hardness that all models have in common."""
+
+PAIRS = (5, 10, 20, 50)
+CORRELATIONS = (0.0, 0.5, 0.9)
+VARIABLES = ("normal variables", "gold of six values", "heavy tails")
 
 POINTS, WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 
@@ -169,11 +177,50 @@ def print_header(first: str) -> None:
     print("|" + "---|" * (len(EXAMPLES) + 1 + first.count("|")), flush=True)
 
 
+def pairs_of(draw: np.random.Generator, variables: str, rows: int, correlation: float) -> Floats:
+    """Return pairs of gold and predicted numbers, shape (rows, 2); `correlation` is that of the normal variables."""
+    pairs = draw.standard_normal((rows, 2))
+    pairs[:, 1] = correlation * pairs[:, 0] + np.sqrt(1 - correlation**2) * pairs[:, 1]
+    if variables == "gold of six values":
+        pairs[:, 0] = np.clip(np.round(pairs[:, 0] + 2.5), 0, 5)
+    if variables == "heavy tails":  # Student's t with 5 degrees of freedom
+        pairs /= np.sqrt(draw.chisquare(5, (rows, 1)) / 5)
+    return pairs
+
+
+def print_correlations(replications: int) -> None:
+    """Print how often the interval of one model's correlation covers the true one."""
+    print("\n| correlation of pairs | true value | " + " | ".join(f"n = {rows}" for rows in PAIRS) + " |")
+    print("|" + "---|" * (len(PAIRS) + 2), flush=True)
+    for metric in ("pearson", "spearman"):
+        task = library.task("regression").with_values({"metric": metric}, origin="the benchmark")
+        kind = KINDS[task.kind]
+        for variables, correlation in product(VARIABLES, CORRELATIONS):
+            draw = np.random.default_rng([len(metric), VARIABLES.index(variables), int(10 * correlation)])
+            gold, predicted = pairs_of(draw, variables, 400_000, correlation).T
+            statistics = kind.statistics(gold, predicted, task, "en")
+            truth = float(kind.metrics(statistics.sum(axis=0), task)[metric])
+            texts = []
+            for rows in PAIRS:
+                covered = 0
+                for _ in range(replications):
+                    gold, predicted = pairs_of(draw, variables, rows, correlation).T
+                    interval = headline_interval(kind, task, kind.statistics(gold, predicted, task, "en"))
+                    covered += interval.low <= truth <= interval.high
+                texts.append(f"{100 * covered / replications:.1f}")
+            print(f"| {metric.title()}, {variables} | {truth / 100:.2f} | " + " | ".join(texts) + " |", flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print tables of coverage, and how often McNemar's test is significant for two equally good models."""
     parser = argparse.ArgumentParser(prog="python -m bench.coverage", description=__doc__)
     parser.add_argument("--replications", default=500, type=int, help="intervals per cell (default: %(default)s)")
+    parser.add_argument("--only", choices=("scores", "correlations"), help="only these tables (default: all)")
     options = parser.parse_args(arguments)
+    if options.only != "scores":
+        print_correlations(options.replications)
+    if options.only == "correlations":
+        return 0
     for scores in (SCORES[:-1], SCORES[-1:]):
         measured: list[float] = []
         print_header(f"scores of {', '.join(f'{score:g}' for score in scores)} %: interval of | seeds")

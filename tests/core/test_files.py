@@ -10,6 +10,7 @@ from xmodctl.core.files import (
     check_can_write,
     check_empty,
     disk_errors,
+    folder_errors,
     prune,
     whole_file,
     whole_folder,
@@ -63,6 +64,27 @@ def test_a_whole_folder_takes_the_place_of_the_old_one(tmp_path):
         with whole_folder(tmp_path / "model") as part:
             (part / text).write_text(text)
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["two"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_whole_folder_is_written_where_a_link_leads(tmp_path, exists):
+    target, link = tmp_path / "disk" / "target", tmp_path / "link"
+    (target if exists else target.parent).mkdir(parents=True)
+    link.symlink_to(target)
+    with whole_folder(link, keep=True) as part:
+        (part / "file").write_text("new")
+    assert link.is_symlink()
+    assert (target / "file").read_text() == "new"
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
+
+
+def test_a_folder_for_models_whose_path_is_not_utf8_is_refused(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    with pytest.raises(UserError, match="is not valid UTF-8"), whole_folder(folder):
+        pass
+    with pytest.raises(UserError, match="is not valid UTF-8"), folder_errors(folder):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_written_is_readable_by_others_as_any_file(tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from xmodctl.core import safetensors_io as io
+from xmodctl.core.errors import UserError
 from xmodctl.core.safetensors_io import DamagedFileError, Entry
 
 TENSORS = {
@@ -180,3 +182,12 @@ def test_a_full_disk_names_the_file(write):
     with pytest.raises(OSError, match="space") as caught:
         write("/dev/full", values)
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "/dev/full")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are Unicode there")
+def test_a_file_whose_path_is_not_utf8_is_not_called_damaged(path):
+    folder = path.parent / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    moved = path.rename(folder / "moved")
+    with pytest.raises(UserError, match="is not valid UTF-8, so models in it cannot be read"):
+        io.read_tensors(moved)

@@ -21,7 +21,7 @@ from xmodctl.core.environment import CACHE, CACHE_HOME
 from xmodctl.core.errors import UserError
 from xmodctl.core.json_text import json_text
 from xmodctl.core.locks import remove_entry
-from xmodctl.core.reading import open_regular, read_text
+from xmodctl.core.reading import check_utf8, open_regular, read_text
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 """A full disk, or one that must not be written to."""
@@ -114,8 +114,10 @@ def whole_folder(path: Path, *, keep: bool = False) -> Iterator[Path]:
         keep: Whether files in `path` stay: the block must then have written the same ones.
 
     Raises:
-        UserError: `keep`, and `path` contains other files.
+        UserError: `keep`, and `path` contains other files; or the path is not UTF-8.
     """
+    check_utf8(path)
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path  # the link stays, and its folder is written
     make_parent(path)
     remove_leftovers(path.parent, f".{glob.escape(path.name)}.*{PART}")
     part = Path(tempfile.mkdtemp(dir=path.parent, prefix=part_prefix(path.name), suffix=PART))
@@ -258,6 +260,7 @@ def folder_errors(folder: Path) -> Iterator[None]:
     Raises:
         UserError: The folder cannot be used.
     """
+    check_utf8(folder)
     try:
         yield
     except OSError as error:

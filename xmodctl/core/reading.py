@@ -7,6 +7,8 @@ import stat
 from io import BufferedReader
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from xmodctl.core.errors import UserError
+
 LARGEST_JSON = 2**25
 """Bytes; descriptions, manifests and plans have far fewer, and a value takes up to 25 times its text in memory."""
 
@@ -36,6 +38,19 @@ def check_regular(path: str | Path) -> None:
         OSError: There is no such file, or it is not regular.
     """
     _refuse_irregular(os.stat(path), path)
+
+
+def check_utf8(path: str | Path) -> None:
+    """Refuse a path that is not UTF-8, which the libraries that read tensors and tokenizers cannot open.
+
+    Raises:
+        UserError: It is not.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        text = f"the path {path} is not valid UTF-8, so models in it cannot be read; rename it, or choose another one"
+        raise UserError(text) from error
 
 
 def open_regular(path: str | Path) -> BufferedReader:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xmodctl.core.blocks import Block, write_blocks
 from xmodctl.core.files import remembered_digest
-from xmodctl.core.reading import check_regular, open_regular
+from xmodctl.core.reading import check_regular, check_utf8, open_regular
 
 if TYPE_CHECKING:
     import torch
@@ -187,9 +187,11 @@ def opened(path: str | Path, framework: Literal["pt", "numpy"]) -> Iterator[Any]
     Raises:
         DamagedFileError: The file is damaged, or lacks a tensor that is read from it.
         OSError: It cannot be read.
+        UserError: Its path is not UTF-8.
     """
     from safetensors import SafetensorError, safe_open
 
+    check_utf8(path)
     check_regular(path)
     try:
         with safe_open(path, framework=framework) as file:

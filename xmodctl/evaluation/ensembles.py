@@ -24,7 +24,7 @@ from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted, headline_of_draws
 from xmodctl.run.loading import find_run
 from xmodctl.run.run import Run
-from xmodctl.statistics.intervals import contrast
+from xmodctl.statistics.intervals import contrast, widened
 from xmodctl.statistics.resampling import Scores, resample
 from xmodctl.statistics.significance import TEST_RESAMPLES
 
@@ -135,7 +135,8 @@ def _scores_of(models: Sequence[tuple[Run, Row]]) -> tuple[Scores, Scores, int]:
     )
     observed = np.array([table.metrics(task)[task.headline] for table in tables])
     examples = {stream: len(tables[0].counts)}
-    is_correlation = kind.headlines[task.headline].is_correlation
+    if is_correlation := kind.headlines[task.headline].is_correlation:
+        drawn = widened(drawn, observed, len(tables[0].counts))
     members = Scores(tuple(range(len(models))), observed[:-1], drawn[:, :-1], examples, is_correlation)
     return members.as_one(), Scores((0,), observed[-1:], drawn[:, -1:], examples, is_correlation), len(models)
 

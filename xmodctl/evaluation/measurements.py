@@ -16,7 +16,7 @@ from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import headline_of_draws
 from xmodctl.languages import same
 from xmodctl.run.run import Run
-from xmodctl.statistics.intervals import FISHER, WILSON_EFFECTIVE, contrast, mean_interval
+from xmodctl.statistics.intervals import FISHER, WILSON_EFFECTIVE, contrast, mean_interval, widened
 from xmodctl.statistics.resampling import RESAMPLES, Scores, by_resamples, resample
 
 Way = tuple[str, str | None, str]
@@ -30,6 +30,9 @@ MEANS_AND_DIFFERENCES = "Wilson score intervals of means, MOVER intervals of dif
 
 FEW = 2
 """Errors, or correct examples, that are too few for intervals with a coverage of 95%."""
+
+FEW_PAIRS = 10
+"""Fewer rows have intervals of correlations whose coverage is above 97%."""
 
 CORRELATIONS = "Fisher z intervals of means, MOVER intervals of differences; variances by"
 """The same of correlations."""
@@ -138,11 +141,10 @@ def resampled(measurements: Sequence[Measurement], *, seed: int, resamples: int)
         for number in numbers:
             measurement = measurements[number]
             first, last = last, last + len(measurement.rows)
-            observed = [float(measurement.metric(table.sum(axis=0))) for table in tables[first:last]]
-            examples = {stream: measurement.n}
-            scores[number] = Scores(
-                measurement.seeds, np.array(observed), drawn[:, first:last], examples, measurement.is_correlation
-            )
+            observed = np.array([float(measurement.metric(table.sum(axis=0))) for table in tables[first:last]])
+            own, is_correlation = drawn[:, first:last], measurement.is_correlation
+            own = widened(own, observed, measurement.n) if is_correlation else own
+            scores[number] = Scores(measurement.seeds, observed, own, {stream: measurement.n}, is_correlation)
     return [scores[number] for number in range(len(measurements))]
 
 
@@ -178,6 +180,11 @@ def coverage_notes(scores: Sequence[Scores]) -> list[str]:
         notes.append(
             f"some scores are within {FEW} examples of 0 or 100%: their intervals may cover the true value in as few "
             "as 91% of cases, and those of their differences in up to 100%, instead of 95%; score more examples"
+        )
+    if any(each.is_correlation and each.count < FEW_PAIRS for each in scores):
+        notes.append(
+            f"intervals of correlations of fewer than {FEW_PAIRS} rows are wider than necessary (they cover the true "
+            "value in up to 100% of cases instead of 95%); score more rows"
         )
     return notes
 

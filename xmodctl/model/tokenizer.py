@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import read_json
-from xmodctl.core.reading import check_regular
+from xmodctl.core.reading import check_regular, check_utf8
 from xmodctl.core.visible import one_line
 from xmodctl.model import hub
 from xmodctl.model.source import Facts, Source, longest_input
@@ -85,10 +85,11 @@ def read_tokenizer(folder: Path, *, own_class: bool = True) -> PreTrainedTokeniz
         own_class: Whether to use the class that the files name.
 
     Raises:
-        UserError: One of its files is damaged.
+        UserError: One of its files is damaged, or the path is not UTF-8.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    check_utf8(folder)
     _check_files(folder)
     for name in _SETTINGS:
         _check_object(folder / name)
