@@ -45,6 +45,19 @@ def test_times_of_subtitles_and_json_in_plain_text_are_refused(tmp_path):
     assert gathered(rows, tmp_path, "text.jsonl").counts.kept == 400
 
 
+def test_codes_of_usfm_and_tex_are_refused_and_paths_are_text(tmp_path):
+    scripture = [rf'\v {number} \w neno|strong="H1"\w* {line}' for number, line in enumerate(SENTENCES, 1)]
+    quotes = [rf"{line} \+nd Bwana\+nd*" for line in SENTENCES]
+    papers = [rf"\section{{{line}}}" for line in SENTENCES]
+    for lines in (scripture, quotes, papers):
+        with pytest.raises(
+            UserError, match=r"100% of the lines contain codes of USFM or TeX.*; save it as plain text$"
+        ):
+            gathered(lines, tmp_path)
+    paths = [rf"{line} C:\new\folder \\server\share AC\DC 3 \ 4" for line in SENTENCES]
+    assert gathered(paths, tmp_path).note is None
+
+
 def test_a_few_columns_are_reported_and_indented_lines_braces_and_arrows_are_text(tmp_path):
     few = [f"{number}\tneno la {number} katika meza" for number in range(20)]
     others = ["\t" + SENTENCES[0], '{"neno"} katika sentensi ya kawaida', "saa 10:30 --> saa 11:30 asubuhi", few[0]]

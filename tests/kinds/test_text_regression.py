@@ -13,7 +13,7 @@ from xmodctl.data import load_rows
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.correlation import ranked_correlations
 from xmodctl.kinds.scoring import headline_interval
-from xmodctl.statistics.intervals import contrast, fisher, mean_interval, widened
+from xmodctl.statistics.intervals import contrast, fisher, mean_interval, widened, wilson
 from xmodctl.statistics.resampling import Scores
 
 KIND = KINDS["text-regression"]
@@ -160,6 +160,23 @@ def test_only_correlations_that_vary_less_than_normal_variables_are_widened():
     assert wider.mean(axis=0) == pytest.approx(drawn.mean(axis=0))
     assert np.array_equal(wider[:, 1:], drawn[:, 1:])
     assert np.array_equal(widened(drawn, np.array([50.0] * 3), 3), drawn)
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_perfect_correlation_has_the_width_of_a_perfect_share(sign):
+    assert fisher(sign, 0.0, 30, 1.96) == tuple(sorted((sign, sign * 30 / (30 + 1.96**2))))
+    assert wilson(1.0, 30, 1.96)[0] == pytest.approx(30 / (30 + 1.96**2))
+
+
+def test_a_correlation_of_ranks_that_is_perfect_by_chance_is_covered():
+    task = Task.model_validate(FACTS | {"metric": "spearman"})
+    draw = np.random.default_rng(4)
+    covered = 0
+    for _ in range(200):
+        gold, predicted = pairs_of(draw, "normal variables", 5, 0.9).T
+        interval = headline_interval(KIND, task, KIND.statistics(gold, predicted, task, "en"))
+        covered += interval.low <= 89 <= interval.high
+    assert covered >= 186
 
 
 @pytest.mark.parametrize("value", [-1.0, -0.7, 0.0, 0.3, 1.0])

@@ -1,4 +1,4 @@
-"""Lines that are not plain text and would be learned as such: markup, columns, subtitles, JSON."""
+"""Lines that are not plain text and would be learned as such: markup, columns, subtitles, codes, JSON."""
 
 import re
 import shlex
@@ -17,6 +17,7 @@ _COLUMNS = "columns, separated by tabs"
 _FORMS = {
     _COLUMNS: re.compile(r"\S ?\t[ \t]*\S"),
     "times of subtitles": re.compile(r"\d\d:\d\d[:.,]\d{2,3}(?:[.,]\d{3})? --> "),
+    "codes of USFM or TeX": re.compile(r"(?<!\S)\\[a-z]{1,20}\d?\*?(?=[\s{\[]|$)|\\\+?[a-z]{1,20}\d?\*"),
     "JSON": re.compile(r'^\s*\[?\{\s*"(?:[^"\\]|\\.){1,100}"\s*:'),
 }
 _SHOWN = 40

@@ -52,10 +52,10 @@ class StoredRows:
 
         The folder of a run that cannot be written stays as it is.
         """
-        here = hub_data_set(row.task) if folder is None else whole_data_set(folder, row.language)
-        if _is_in(row, folder) or here in row.also_in:
+        data_set = hub_data_set(row.task) if folder is None else whole_data_set(folder, row.language)
+        if _is_in(row, folder) or data_set in row.also_in:
             return row
-        marked = replace(row, also_in=(*row.also_in, here))
+        marked = replace(row, also_in=(*row.also_in, data_set))
         if not is_read_only(self._run.folder):
             with jobs.writing():
                 self.append(marked)

@@ -62,8 +62,9 @@ def fisher(correlation: float, variance: float, examples: int, quantile: float) 
     """Return the interval of a correlation that is symmetric around its z, the inverse hyperbolic tangent.
 
     The standard error of z follows from the variance of the correlation by the delta method; where nothing varies, it
-    is that of two normal variables. Source: Fisher, On the Probable Error of a Coefficient of Correlation Deduced from
-    a Small Sample (Metron 1921).
+    is that of two normal variables. A perfect correlation, which a few pairs can have by chance, has the end that it
+    would have with `quantile`**2 more pairs without a relation, as Wilson's interval of 100% has with wrong ones.
+    Source: Fisher, On the Probable Error of a Coefficient of Correlation Deduced from a Small Sample (Metron 1921).
 
     Args:
         correlation: The correlation that was observed.
@@ -74,7 +75,8 @@ def fisher(correlation: float, variance: float, examples: int, quantile: float) 
     if examples <= 3:
         return -1.0, 1.0
     if 1 - abs(correlation) < NOTHING:
-        return correlation, correlation
+        low, high = sorted((correlation, correlation * examples / (examples + quantile**2)))
+        return low, high
     error = math.sqrt(variance) / (1 - correlation**2) if variance >= NOTHING else 1 / math.sqrt(examples - 3)
     z = math.atanh(correlation)
     return math.tanh(z - quantile * error), math.tanh(z + quantile * error)
