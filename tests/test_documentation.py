@@ -62,6 +62,12 @@ def test_every_block_of_commands_runs_in_a_test_or_says_why_not(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_block_of_commands_is_indented_in_place_of_fenced(page):
+    outside = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    assert not re.findall(r"^ {4,}(?:\$ )?(?:xmodctl|pip|python3?) .*", outside, re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_shown_is_one_that_the_program_understands(page):
     text = page.read_text(encoding="utf-8")
     inline = [code for code in re.findall(r"`(xmodctl [^`]+)`", text) if "..." not in code and " | " not in code]

@@ -1,6 +1,8 @@
 """Exporting a run: a folder that transformers loads, its card, and its upload."""
 
+import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,24 @@ def test_export_writes_a_card_whose_example_runs(trained, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     exec(example[1], {})
     assert capsys.readouterr().out.strip() in catalog.task("xnli").labels
+
+
+def test_all_includes_the_languages_of_an_open_model_that_were_scored(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(tiny_model, "open")
+    config = json.loads(Path("open/config.json").read_text())
+    Path("open/config.json").write_text(json.dumps(config | {"identity_adapters": True}))
+    rows = [
+        f"the {word} {lang} {n},{word},{lang}" for n in range(20) for word in ("cat", "dog") for lang in ("en", "pl")
+    ]
+    Path("pets.csv").write_text("text,label,lang\n" + "\n".join(rows) + "\n")
+    overrides = {"epochs": 1, "batch_size": 4, "max_length": 32}
+    run = xmodctl.finetune("classification", "en", model="open", data="pets.csv", overrides=overrides, out="run")
+    assert "pl_PL" not in xmodctl.export("before", run=run).languages
+    xmodctl.evaluate(run, "pl")
+    exported = xmodctl.export("after", run=run)
+    assert exported.languages == (*config["languages"], "pl_PL")
+    assert json.loads(Path("after/config.json").read_text())["languages"] == list(exported.languages)
 
 
 class FakeHub:

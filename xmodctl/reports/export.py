@@ -119,7 +119,7 @@ def _choose(request: ExportRequest, run: "Run", listen: Listener) -> Chosen:
     packages: tuple[Attached, ...] = (*chosen, *mixtures)
     expansion = expand(
         selection,
-        available_languages(source, packages),
+        [*available_languages(source, packages), *_scored_identities(run, source)],
         model=run.plan.model,
         task_languages=run.plan.task.languages if "@task" in request.selection else {},
         open_languages=source.open_languages,
@@ -128,6 +128,16 @@ def _choose(request: ExportRequest, run: "Run", listen: Listener) -> Chosen:
     for code, reason in expansion.missing:
         listen(Notice(f"{code} is skipped: {reason}", caution=True))
     return Chosen(source, packages, tuple(dict.fromkeys(target.adapter for target in expansion.targets)))
+
+
+def _scored_identities(run: "Run", source: "Source") -> list[str]:
+    """Return the adapters that a base with open languages does not list and through which the run was scored."""
+    from xmodctl.evaluation.results import read_rows
+
+    if not source.open_languages:
+        return []
+    own = [row.adapter for row in read_rows(run.results) if row.control == "own" and row.package is None]
+    return [adapter for adapter in dict.fromkeys(own) if adapter and adapter not in source.languages]
 
 
 def _write(chosen: Chosen, run: "Run", seed: int, out: Path, text: str, *, is_graph: bool, listen: Listener) -> None:
