@@ -5,6 +5,7 @@ import json
 import shlex
 from pathlib import Path
 
+import datasets
 import pytest
 
 from xmodctl.catalog import catalog as library
@@ -549,6 +550,30 @@ def test_a_training_file_beside_test_files_of_languages_is_read(tmp_path, test, 
     assert {code: {*splits} for code, splits in covered.items()} == {"en": {"train", "test"}, "de": {"test"}}
     assert len(load_rows(fitted.task, "en", "train", folder=tmp_path, single_language=True)) == 30
     assert load_rows(fitted.task, "de", "test", folder=tmp_path).table["text"][0] == "de 0"
+
+
+@pytest.mark.parametrize("are_trained", [True, False])
+def test_files_of_languages_beside_a_folder_of_test_files_are_for_training(tmp_path, are_trained):
+    names = ["{language}.csv", "test/{language}.csv", *([] if are_trained else ["train/{language}.csv"])]
+    for name in names:
+        for language in ("en", "de"):
+            path = tmp_path / name.format(language=language)
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(document("text,label", [f"{name} {n},{WORDS[n % 3]}" for n in range(9)]))
+    fitted = fit(library.task("classification"), tmp_path, ["en"])
+    texts = load_rows(fitted.task, "de", "train", folder=tmp_path).table["text"][:]
+    assert texts == [f"{names[0 if are_trained else -1]} {n}" for n in range(9)]
+    assert len(load_rows(fitted.task, "de", "test", folder=tmp_path)) == 9
+    assert any("not read, because" in caution for caution in fitted.cautions) != are_trained
+
+
+def test_a_saved_data_set_with_splits_has_no_file_that_is_not_read(tmp_path):
+    rows = [{"text": f"t {n}", "label": WORDS[n % 3]} for n in range(9)]
+    data = datasets.Dataset.from_list(rows)
+    datasets.DatasetDict({"train": data, "test": data}).save_to_disk(tmp_path / "saved")
+    assert not any(
+        "not read" in each for each in fit(library.task("classification"), tmp_path / "saved", ["en"]).cautions
+    )
 
 
 def test_parts_of_a_split_are_complete_and_have_rows_of_a_language_in_one_of_them(tmp_path):

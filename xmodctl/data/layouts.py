@@ -116,10 +116,18 @@ def _split_folders(folder: Path) -> list[tuple[Path, Split]]:
 
 
 def _in_split_folders(folder: Path, besides: Collection[Split] = ()) -> dict[str, Splits]:
-    """Return the files of SPLIT/LANGUAGE.EXT, without some splits, or nothing if a file there has another name."""
+    """Return the files of SPLIT/LANGUAGE.EXT, without some splits, or nothing if a file there has another name.
+
+    Files LANGUAGE.EXT beside these folders are for training, unless there are others.
+    """
     folders = [(path, split) for path, split in _split_folders(folder) if split not in besides]
     files = [(file, split_of(file), split) for path, split in folders for file in data_files_in(path)]
-    return _by_language(files) if all(read_language(language) for _, language, _ in files) else {}
+    if not all(read_language(language) for _, language, _ in files):
+        return {}
+    if files and "train" not in {*besides, *(split for _, split in folders)}:
+        train: Split = "train"
+        files += [(file, name, train) for file in data_files_in(folder) if read_language(name := split_of(file))]
+    return _by_language(files)
 
 
 def _named_by_both(folder: Path) -> dict[str, Splits]:
