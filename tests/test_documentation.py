@@ -209,7 +209,7 @@ def test_every_column_of_a_table_has_a_name_and_bars_in_code_have_no_backslash(p
     assert not [(name, head) for name, head in heads if not all(cell.strip() for cell in head.strip("|").split("|"))]
     # Python-Markdown would show the backslash.
     assert not [name for name, text in pages.items() if re.search(r"^\|.*`[^`|]*\\\|[^`]*`", text, re.MULTILINE)]
-    assert "`--precision auto|fp32" in pages["reference/finetune.md"]
+    assert "| `--precision` `auto|fp32" in pages["reference/finetune.md"]
 
 
 def test_pages_of_tasks_and_languages_have_what_was_published_and_measured(pages):

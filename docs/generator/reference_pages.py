@@ -96,9 +96,9 @@ def _body(name: str, command: Any) -> str:
 
 def _option(option: Any, context: Any) -> tuple[str, str, str]:
     names = ", ".join([*option.opts, *option.secondary_opts])
-    value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
+    value = "" if option.is_flag else f" `{option.metavar or option.type.name.upper()}`"
     default = "required" if option.required else _default(option, context)
-    return f"`{names}{value}`", _marked(option.help or ""), default
+    return f"`{names}`{value}", _marked(option.help or ""), default
 
 
 def _default(option: Any, context: Any) -> str:
