@@ -37,8 +37,11 @@ settings.load_profile("any machine")
 
 @pytest.fixture(autouse=True, scope="session")
 def _leave_nothing_behind() -> Iterator[None]:
+    before = set(os.listdir())
     yield
     shutil.rmtree(HOME, ignore_errors=True)
+    written = {name for name in set(os.listdir()) - before if not name.startswith(".")}
+    assert not written, f"tests wrote into the folder that they were started in: {', '.join(sorted(written))}"
 
 
 @pytest.fixture(autouse=True)

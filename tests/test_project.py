@@ -50,6 +50,21 @@ def test_the_annotated_file_tree_is_the_tree():
         assert (ROOT / name).is_dir(), name
 
 
+def test_the_top_level_has_nothing_but_the_project():
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    folders = {line.split("/")[0] for line in listing.stdout.splitlines() if "/" in line}
+    files = {line for line in listing.stdout.splitlines() if "/" not in line and not line.startswith(".")}
+    assert {name for name in folders if not name.startswith(".")} == {
+        "bench", "docs", "recipes", "tasks", "tests", "xmodctl"
+    }  # fmt: skip
+    assert files == {
+        "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md", "LICENSE", "MANIFEST.in", "README.md", "SECURITY.md",
+        "constraints.txt", "pyproject.toml",
+    }  # fmt: skip
+
+
 def test_the_architecture_page_shows_the_layers_that_are_checked_and_there_are_at_most_eight():
     contracts = configparser.ConfigParser()
     contracts.read(ROOT / ".importlinter", encoding="utf-8")
