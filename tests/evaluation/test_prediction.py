@@ -267,10 +267,33 @@ def test_rows_without_a_language_are_refused_with_what_gives_it(trained, tmp_pat
     assert len(output_rows(run("predict", "--run", folder, tmp_path / "a.csv", "--lang", "en"))) == 1
     (tmp_path / "b.csv").write_text("sentence,lang\nred cat,en\nblue dog,\nred cat,qq-x\n")
     result = run("predict", "--run", folder, tmp_path / "b.csv")
-    assert 'b.csv:3: `lang` is ""' in result.stderr
-    assert len(result.stdout.splitlines()) == 1
+    assert '"" (1 row: ' in result.stderr
+    assert result.stdout == ""
     result = run("predict", "--run", folder, tmp_path / "b.csv", "--lang", "de")
     assert "`lang` says en, but all rows go through de_DE" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("extension", ["csv", "jsonl"])
+def test_languages_without_an_adapter_are_named_with_their_rows_before_anything_is_labeled(
+    trained, tmp_path, extension
+):
+    folder, file = trained["sequence-classification"], tmp_path / f"b.{extension}"
+    codes = ["en", "qq-x", "de", "", "qq-x", "zu"]
+    if extension == "csv":
+        file.write_text("sentence,lang\n" + "".join(f"red cat,{code}\n" for code in codes))
+    else:
+        file.write_text("".join(json.dumps({"sentence": "red cat", "lang": code}) + "\n" for code in codes))
+    result = run("predict", "--run", folder, file, "--out", tmp_path / "out.jsonl")
+    assert result.exit_code == 2
+    first = 3 if extension == "csv" else 2
+    expected = (
+        f'{file} has rows in languages without an adapter: "qq-x" (2 rows: {file}:{first}, {file}:{first + 3}); '
+        f'"" (1 row: {file}:{first + 2}); "zu" (1 row: {file}:{first + 4}); correct or remove these rows, or give one '
+        "adapter for all rows with --lang LANG: 'qq-x' is"
+    )
+    assert expected in " ".join(result.stderr.split())
+    assert not [*tmp_path.glob("out*")]
+    assert run("predict", "--run", folder, file, "--lang", "en").exit_code == 0
 
 
 def test_one_of_several_language_columns_is_named(trained, tmp_path):

@@ -22,6 +22,7 @@ from xmodctl.data.readers import read
 from xmodctl.data.sources import language_in, names_of
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS, usual_columns, usual_language_columns
 from xmodctl.data.utf16 import NOTE, is_recoded
+from xmodctl.evaluation.input_languages import refuse_languages
 from xmodctl.evaluation.input_tables import refuse_table, table_extension
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
@@ -72,13 +73,29 @@ class RowMaker:
             UserError: Its language cannot be used.
         """
         kind = KINDS[self.task.kind]
-        raw = next(iter(Unpacking(self.task.columns, kind.plain_tags, all_rows=True).rows(raw)), raw)
+        raw = self._unpacked(raw)
         adapter, spelling = self._adapter(raw)
         row = kind.json_row(raw, self._id(raw, number), self.task, self.connectives(adapter))
         written = {str(key): _plain(value) for key, value in raw.items()} if self.keep else {}
         if self.language is None and not self.keep:
             written["language"] = spelling
         return replace(row, adapter=adapter, written=written)
+
+    def spelling_of(self, raw: Mapping[str, Any]) -> str | None:
+        """Return the language of an object as it spells it: empty if it says none, None if no column gives it.
+
+        Raises:
+            RowError: Several columns may.
+        """
+        raw = self._unpacked(raw)
+        names = self._language_columns(raw)
+        if not names or names[0] not in raw:
+            return None
+        return language_in(raw[names[0]], self.task.language_ends_at) or ""
+
+    def _unpacked(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        unpacking = Unpacking(self.task.columns, KINDS[self.task.kind].plain_tags, all_rows=True)
+        return next(iter(unpacking.rows(raw)), raw)
 
     def from_text(self, line: str, number: int) -> InputRow:
         """Return the row of a line of text.
@@ -216,6 +233,8 @@ def input_rows(
     Raises:
         UserError: While iterating: they cannot be read, or a row cannot be used.
     """
+    if isinstance(inputs, str | Path) and str(inputs) != "-" and maker.language is None:
+        refuse_languages(str(inputs), _objects_in(inputs, format_, maker), maker.spelling_of, maker.adapter_of)
     if isinstance(inputs, str | Path) and (extension := table_extension(inputs, format_)):
         yield from read_table(Path(inputs), extension, maker)
     elif isinstance(inputs, str | Path):
@@ -226,6 +245,25 @@ def input_rows(
     else:
         lines = (row if isinstance(row, str) else json.dumps(row) for row in inputs)
         yield from read_lines((line.encode() for line in lines), "inputs", maker)
+
+
+def _objects_in(path: str | Path, format_: str | None, maker: RowMaker) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the objects of a file with their places, up to what cannot be read."""
+    try:
+        if extension := table_extension(path, format_):
+            file, rows = read(
+                Path(path), str(path), maker.task.columns, Mistakes(str(path)), all_columns=True, extension=extension,
+                all_rows=True, numbered=maker.task.numbered_columns, plain_tags=KINDS[maker.task.kind].plain_tags,
+            )  # fmt: skip
+            yield from ((file.at(number), raw) for number, raw in rows)
+            return
+        with _opened(path) as (stream, name):
+            for number, line in _decoded(stream, name):
+                if not _is_object(line):
+                    return
+                yield f"{name}:{number}", parse_object(line)
+    except UserError:
+        return
 
 
 def read_table(path: Path, extension: str, maker: RowMaker) -> Iterator[InputRow]:
