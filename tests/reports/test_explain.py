@@ -162,6 +162,16 @@ def test_a_better_way_that_was_measured_comes_before_what_is_only_possible():
     assert "4.0 points more (1.0 to 7.0)" in recommended(better)[0].evidence
 
 
+def test_parts_of_a_language_at_the_majority_baseline_are_not_recommended():
+    gap = Figure("gap to en, points", 12.6, "points", (6.6, 18.4))
+    long = Figure("accuracy, long rows", 47.6, "%", (40.1, 55.2), 67.7, (60.2, 74.4))
+    for low, count in ((46.0, 0), (52.0, 1)):
+        every = Figure("accuracy", 55.0, "%", (low, 58.0), 63.0, (58.7, 67.1))
+        score = Section("Score", (every, Figure("majority baseline", 50.0, "%", None, 50.0), gap))
+        advice = [*recommendations([score, Section("Errors", (long,))], None, "qu", "en")]
+        assert len(advice) == count
+
+
 def test_shots_are_recommended_only_if_their_gain_is_not_chance():
     (shots,) = recommended(Figure(GAIN, 6.0, "points", (2.0, 10.0)))
     assert shots.evidence == "the rows gain 6.0 points (2.0 to 10.0)"

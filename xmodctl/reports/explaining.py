@@ -208,6 +208,8 @@ def _standing(subject: Subject) -> Section:
         figures.append(Figure(f"gap to {subject.source}, points", score.gap, "points", score.gap_ci))
     means = [sum(row.value for row in rows) / len(rows) for rows in own_rows(subject.rows).values()]
     remarks = [standing_among(sum(mean < score.mean for mean in means), len(means) - 1)]
+    if score.ci_low <= score.baseline:
+        remarks.append("the score may be no better than the majority baseline: its interval includes it")
     if is_open:
         remarks.append("the gap may be chance: its interval includes 0")
     if len(report.seeds) == 1:

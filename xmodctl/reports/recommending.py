@@ -123,7 +123,14 @@ def _rows(figures: Mapping[str, Figure], language: str, source: str) -> Iterator
 
 
 def _weak_part(sections: Sequence[Section], language: str, source: str) -> Iterator[Recommendation]:
-    """Yield the label or length whose rows fall further behind the source language than all rows do."""
+    """Yield the label or length whose rows fall further behind the source language than all rows do.
+
+    Where the model may know nothing of the language, all rows fail alike, and their parts differ by chance.
+    """
+    figures = {figure.name: figure for section in sections for figure in section.figures}
+    baseline, score = figures.get("majority baseline"), next(iter(figures.values()), None)
+    if baseline and score and score.ci and score.ci[0] <= baseline.value:
+        return
     of_gap = next((each for section in sections for each in section.figures if each.name.startswith("gap to ")), None)
     gap = of_gap.value if of_gap else 0.0
     has_gap = of_gap is not None and of_gap.ci is not None and of_gap.ci[0] > 0
