@@ -518,6 +518,8 @@ def test_every_layout_of_a_folder_is_read_without_a_setting(tmp_path, layout):
             for number in (0, 1) if "{language}" in name and "{part" in name else (part,):
                 path = tmp_path / name.format(language=language, split=split, part=number)
                 files.setdefault(path, []).extend(rows[number::2] if "{language}" in name and "{part" in name else rows)
+    for name_of_about in ("README.txt", "dataset_info.json"):
+        (tmp_path / name_of_about).write_text("[]")
     for path, rows in files.items():
         path.parent.mkdir(exist_ok=True)
         text = document(HEADER if "{language}" not in name else "text,label,note", rows)

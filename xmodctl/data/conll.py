@@ -35,7 +35,7 @@ def conll_rows(file: DataFile) -> Numbered:
     if "tags" not in file.columns:
         raise UserError(
             f"{file.name} is read as words and tags in columns, but the task has {', '.join(file.columns)}; "
-            f"rename it to {Path(file.name).stem}.csv if it is CSV, or save it as CSV or JSON Lines"
+            f"rename it to {Path(file.name).stem}.csv if it is a table, or save it as CSV or JSON Lines"
         )
     groups = _groups(file)
     head, width = _head(groups)

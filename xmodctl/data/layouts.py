@@ -15,6 +15,11 @@ Splits = dict[Split, list[Path]]
 """The files of each split."""
 
 _OF_NAME: dict[str, Split] = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+_ABOUT = (
+    "readme", "license", "licence", "citation", "changelog", "notice", "metadata", "dataset_info", "dataset_infos",
+    "dataset_dict",
+)  # fmt: skip
+"""Names of files that are no data."""
 _SEPARATOR = re.compile(r"([._-])")
 _PART = re.compile(r"(.*?)[._-]?(\d+)(?:-of-(\d+))?")
 """The name of a file that has a part of a split: `train-00000-of-00002`, or `0000` in a folder of parts."""
@@ -101,7 +106,12 @@ def only_files_of_languages(folder: Path) -> dict[Path, str]:
 
 def data_files_in(folder: Path) -> list[Path]:
     """Return the files of a folder in a format of data, by name."""
-    return [file for file in sorted(folder.iterdir()) if format_of(file) and not file.name.startswith(".")]
+    return [path for path in sorted(folder.iterdir()) if format_of(path) and not says_about_data(path)]
+
+
+def says_about_data(path: Path) -> bool:
+    """Return whether a file is hidden or by its name no data, but says something about it: `README.txt`."""
+    return path.name.startswith(".") or path.name.partition(".")[0].casefold() in _ABOUT
 
 
 def _folders_in(folder: Path) -> list[Path]:

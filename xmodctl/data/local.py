@@ -15,10 +15,18 @@ from xmodctl.core.mistakes import Mistakes
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.data import single_file
 from xmodctl.data.files import COMPRESSIONS
-from xmodctl.data.layouts import Splits, are_parts, files_by_language, missing_part, shared_files, splits_in
+from xmodctl.data.layouts import (
+    Splits,
+    are_parts,
+    files_by_language,
+    missing_part,
+    says_about_data,
+    shared_files,
+    splits_in,
+)
 from xmodctl.data.misnamed import misnamed
 from xmodctl.data.readers import FORMATS, SAVED, format_of, read
-from xmodctl.data.single_file import SAVED_DICT, is_single
+from xmodctl.data.single_file import is_single
 from xmodctl.data.sources import SPLIT_NAMES, DataSource, codes_of_language, joined_spellings, language_in
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS
 from xmodctl.kinds import KINDS
@@ -201,9 +209,9 @@ def data_files(folder: Path) -> list[tuple[Path, str, Split]]:
 def unread_files(folder: Path) -> list[Path]:
     """Return the files in a format of data, in the folder or in one within it, whose names do not give their split."""
     inside = [path for path in folder.iterdir() if path.is_dir() and not format_of(path)]
-    files = [path for place in (folder, *inside) for path in place.iterdir() if not path.name.startswith(".")]
+    files = [path for place in (folder, *inside) for path in place.iterdir() if not says_about_data(path)]
     used = {path for path, _, _ in data_files(folder)}
-    return sorted(path for path in files if format_of(path) and path not in used and path.name != SAVED_DICT)
+    return sorted(path for path in files if format_of(path) and path not in used)
 
 
 def _named(language: str) -> str:

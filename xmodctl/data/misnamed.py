@@ -7,6 +7,7 @@ from pathlib import Path
 
 from xmodctl.catalog.locations import Split
 from xmodctl.data.files import COMPRESSIONS
+from xmodctl.data.layouts import says_about_data
 from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
 from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
@@ -101,7 +102,7 @@ def _is_named(file: Path, names: Mapping[Split, Sequence[str]]) -> bool:
 
 
 def _files(folder: Path, names: Mapping[Split, Sequence[str]]) -> list[Path]:
-    files = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".") and not _is_plain_folder(file)]
+    files = [file for file in sorted(folder.iterdir()) if not says_about_data(file) and not _is_plain_folder(file)]
     return [file for file in files if not (format_of(file) and _is_named(file, names))]
 
 

@@ -15,6 +15,7 @@ from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
 from xmodctl.data.delimited import delimiter_of, other_delimiter
 from xmodctl.data.headers import example_header, first_row, language_column, names_or_values, split_column
+from xmodctl.data.layouts import data_files_in
 from xmodctl.data.misnamed import conversion_of, is_annotation
 from xmodctl.data.own_labels import label_cautions, labels_in, remarks_on_numbers, shown_labels
 from xmodctl.data.readers import format_of
@@ -156,7 +157,7 @@ def _refuse_other_folders(folder: Path) -> None:
     """
     if any(map(is_annotation, folder.iterdir())):
         raise UserError(f"{folder}: {conversion_of(folder / 'annotations.ann')}")
-    files = [path for path in sorted(folder.iterdir()) if format_of(path) and not path.name.startswith(".")]
+    files = data_files_in(folder)
     if len(files) == 1:
         option = shlex.join(["--data", str(files[0])])
         raise UserError(f"{folder} has no train, validation, or test file; to read its only file, give {option}")

@@ -15,7 +15,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.messages import listed, quoted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.core.reading import file_and_sheet
-from xmodctl.data.layouts import names_split, only_files_of_languages
+from xmodctl.data.layouts import names_split, only_files_of_languages, says_about_data
 from xmodctl.data.misnamed import conversion_of, is_annotation
 from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
 from xmodctl.data.sources import SPLIT_NAMES, DataSource, codes_of_language, joined_spellings, language_in
@@ -28,8 +28,6 @@ from xmodctl.kinds.rows import Raw
 from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
 
-SAVED_DICT = "dataset_dict.json"
-"""What `datasets.DatasetDict.save_to_disk` writes beside its folders."""
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _SPELLINGS = {spelling: split for split, names in SPLIT_NAMES.items() for spelling in names} | {
     "training": "train",
@@ -62,7 +60,7 @@ def files_of_languages(folder: Path) -> dict[Path, str]:
     """Return the files of a folder with the languages that name them or their folders; nothing if others are there."""
     if not folder.is_dir() or format_of(folder):
         return {}
-    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.name != SAVED_DICT]
+    paths = [path for path in sorted(folder.iterdir()) if not says_about_data(path)]
     if any(map(is_annotation, paths)):
         return {}
     files = {path: split_of(path) for path in paths if format_of(path)}
