@@ -32,6 +32,7 @@ MEASURES: dict[str, Measure] = {
     "panx": partial(throughput.training, benchmark="panx", everything=False),
     "xquad": partial(throughput.training, benchmark="xquad", everything=False),
     "xcopa": partial(throughput.training, benchmark="xcopa", everything=False),
+    "seeds": partial(throughput.seeds, count=3),
     "adding": partial(throughput.adding, pieces=6_000),
     "sweep": partial(throughput.sweep, per_language=16),
 }

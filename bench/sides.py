@@ -112,6 +112,7 @@ def our_training(
     world: World = World(),  # noqa: B008 (frozen)
     *,
     compiled: bool = False,
+    seed: int = 0,
 ) -> Training:
     """Return the training loop of `finetune`, with compiled steps if asked for."""
     recipe = Recipe(
@@ -121,7 +122,7 @@ def our_training(
         compile=compiled,
         variable_length=model.variable_length,
     )
-    return Training(model, rows, np.ones(len(rows)), recipe, seed=0, precision=precision, pad_id=PAD, world=world)
+    return Training(model, rows, np.ones(len(rows)), recipe, seed=seed, precision=precision, pad_id=PAD, world=world)
 
 
 def our_adding(model: Xmod, rows: Encoded, recipe: Recipe, precision: Precision, pieces: int) -> Training:

@@ -14,6 +14,7 @@ from bench.timing import Figure, seconds, take_turns
 from xmodctl.catalog import catalog
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.training.loop import Training
+from xmodctl.training.together import SeedsTogether
 
 XNLI = [
     "ar_AR", "bg_BG", "de_DE", "el_GR", "en_XX", "es_XX", "fr_XX", "hi_IN", "ru_RU", "sw_KE", "th_TH", "tr_TR", "ur_PK",
@@ -96,6 +97,43 @@ def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[lis
         "largest differences": differences,
     }
     return lines_of(f"training, {benchmark}", measured, "tokens/s"), facts
+
+
+def seeds(setting: Setting, count: int) -> tuple[list[Line], dict[str, Any]]:
+    """Measure the training of several seeds on the lengths of XNLI: together, and one after the other."""
+    counts, origin = lengths.training_lengths("xnli", 4000)
+    rows = lengths.encoded("xnli", counts, setting.config["vocab_size"])
+
+    def loops() -> list[Training]:
+        models = [sides.ours(setting.folder, "sequence", [setting.source], setting.device) for _ in range(count)]
+        return [sides.our_training(model, rows, setting.precision, seed=seed) for seed, model in enumerate(models)]
+
+    def rate(number: int, chosen: list[Training], take: Callable[[list[Any]], object]) -> float:
+        parts = [loop.batches(number)[: setting.steps] for loop in chosen]
+        tokens = sum(int(rows.tokens[part].sum()) for own in parts for batch in own for part in batch)
+        return tokens / seconds(lambda: take(parts), setting.device)
+
+    alone, joined = loops(), loops()
+    together = SeedsTogether(joined)
+
+    def take_alone(parts: list[Any]) -> None:
+        for loop, own in zip(alone, parts, strict=True):
+            for batch in own:
+                loop.take(batch)
+
+    def take_together(parts: list[Any]) -> None:
+        for batches in zip(*parts, strict=True):
+            for loop, batch, gradient in zip(joined, batches, together.gradients(batches), strict=True):
+                loop.update(batch, gradient)
+                list(loop.read())
+
+    variants: dict[str, Callable[[int], float]] = {
+        f"{count} seeds, seeds_together=true": partial(rate, chosen=joined, take=take_together),
+        f"{count} seeds, one after the other": partial(rate, chosen=alone, take=take_alone),
+    }
+    for variant in variants.values():  # the first step allocates
+        variant(99)
+    return lines_of("seeds, xnli", take_turns(variants, setting.rounds), "tokens/s"), {"lengths": origin}
 
 
 def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:

@@ -28,12 +28,14 @@ from xmodctl.model.batches import collate
 from xmodctl.model.inference import logits_of, predict, predicting
 from xmodctl.model.modules import routed
 from xmodctl.model.precision import autocast, narrow_type, resolve_precision
+from xmodctl.model.seeds import SeedModels, joined_ids
 from xmodctl.model.storing import store_narrow
 from xmodctl.model.transfer import host_values, on_device
 from xmodctl.training.loop import Training
 from xmodctl.training.masked_lm.masked_training import MaskedTraining
 from xmodctl.training.masked_lm.masking import Masker
 from xmodctl.training.readings import READ_EVERY, Readings
+from xmodctl.training.together import SeedsTogether
 from xmodctl.training.world import World
 
 KINDS_TRAINED = (*TRAINED, "masked-lm")
@@ -76,10 +78,10 @@ def masked_training(tiny_model, precision: str = "fp32") -> MaskedTraining:
     return MaskedTraining(model, text, masker, recipe, seed=1, precision=precision, pad_id=1)
 
 
-def training_of(tiny_model, kind: str, *, languages: int = 1) -> Training:
+def training_of(tiny_model, kind: str, *, languages: int = 1, seed: int = 1) -> Training:
     if kind == "masked-lm":
         return masked_training(tiny_model)
-    training, encoded = prepared(tiny_model, kind, tokens_per_step=128)
+    training, encoded = prepared(tiny_model, kind, tokens_per_step=128, seed=seed)
     training.model.set_dropout(hidden=0.1, attention=0.1)
     if languages > 1:
         training.model.swap(["en_XX", "de_DE"])
@@ -125,6 +127,7 @@ def pretended_cuda(monkeypatch) -> Iterator[FakeTensorMode]:
     monkeypatch.setattr("xmodctl.model.inference.collate", on_host(collate))
     for module in ("routing", "modules"):
         monkeypatch.setattr(f"xmodctl.model.{module}.host_values", on_host(host_values))
+    monkeypatch.setattr("xmodctl.model.seeds.joined_ids", on_host(joined_ids))
 
     def pinned(tensor: torch.Tensor) -> torch.Tensor:
         fake = mode.from_tensor(tensor)
@@ -199,7 +202,7 @@ class Products(TorchDispatchMode):
         self.dtypes: set[torch.dtype] = set()
 
     def __torch_dispatch__(self, operation, types, arguments=(), settings=None):
-        if operation in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+        if operation in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.baddbmm.default):
             self.dtypes |= {tensor.dtype for tensor in arguments[-2:]}
         return operation(*arguments, **(settings or {}))
 
@@ -232,6 +235,76 @@ def test_no_operation_of_a_step_waits_for_the_device(kind, precision, tiny_model
     assert first.seconds == second.seconds > 0
     trained = training.training_parameters().values()
     assert {value.dtype for tensor in trained for value in training.optimizer.state[tensor].values()} == {torch.float32}
+
+
+SEED_CASES = [case for case in CASES if case.values[0] != "masked-lm"]
+
+
+@pytest.mark.parametrize(("kind", "precision"), SEED_CASES)
+def test_no_operation_of_a_step_of_several_seeds_waits_for_the_device(kind, precision, tiny_model):
+    trainings = [training_of(tiny_model, kind, languages=2, seed=seed) for seed in (1, 2)]
+    for training in trainings:
+        training.precision, training.readings = precision, Readings(READ_EVERY)
+        training.scaler = torch.amp.GradScaler("cpu", enabled=precision == "fp16")
+        routed(training.module).packs_on = frozenset()
+        training.steps_per_epoch = 4
+    together = SeedsTogether(trainings)
+    batches = [training.batches(0)[0] for training in trainings]
+    with NoWaiting():
+        for _ in range(2):
+            gradients = together.gradients(batches)
+            for training, batch, gradient in zip(trainings, batches, gradients, strict=True):
+                training.update(batch, gradient)
+                assert list(training.read()) == []
+    for training in trainings:
+        first, second = training.read(early=True)
+        assert (first.step, second.step) == (1, 2)
+        assert 0 < second.loss < math.inf
+        assert second.gradient_norm > 0
+        assert first.seconds == second.seconds > 0
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_the_gradients_of_several_seeds_of_a_device_without_values_are_computed(kind, tiny_model, monkeypatch):
+    monkeypatch.setattr("xmodctl.training.together.autocast", lambda device, precision: nullcontext())
+    trainings = [training_of(tiny_model, kind, languages=2, seed=seed) for seed in (1, 2)]
+    for training in trainings:
+        training.device = training.module.to("meta").device
+        training.readings = Readings.of(training.device)
+    together = SeedsTogether(trainings)
+    for gradient in together.gradients([training.batches(0)[0] for training in trainings]):
+        assert gradient.loss.device.type == gradient.norm.device.type == "meta"
+    for training in trainings:
+        for tensor in training.training_parameters().values():
+            assert (tensor.grad.device.type, tensor.grad.shape) == ("meta", tensor.shape)
+
+
+@pytest.mark.parametrize(("kind", "precision"), SEED_CASES)
+def test_batches_of_several_seeds_on_cuda_neither_mix_devices_nor_wait(kind, precision, tiny_model, monkeypatch):
+    trainings = [training_of(tiny_model, kind, languages=2, seed=seed) for seed in (1, 2)]
+    parts = [training.batches(0)[0][0] for training in trainings]
+    with pretended_cuda(monkeypatch) as mode:
+        for training in trainings:
+            store_narrow(training.module, precision)
+            names = list(training.training_parameters())
+            move(training.module, mode)
+            for name in names:
+                training.module.get_parameter(name).requires_grad_(True)
+        models, cuda, products = SeedModels([each.model for each in trainings]), torch.device("cuda:0"), Products()
+        assert {stack.tensor.shape[0] for stack in models.stacks} == {2}
+        for tensor in (
+            *(stack.tensor for stack in models.stacks),
+            *(tensor for training in trainings for tensor in training.module.parameters()),
+        ):
+            tensor.requires_grad_(False)  # autocast would keep what it casts with the device's library
+        inputs = [
+            on_device(on_host(training.collate)(part), cuda, host=training.host)
+            for training, part in zip(trainings, parts, strict=True)
+        ]
+        with torch.no_grad(), autocast(cuda, precision), products:
+            losses = models.losses(inputs, None)
+        assert [(loss.device.type, loss.shape) for loss in losses.values()] == [("cuda", ())] * 2
+        assert products.dtypes == {{"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]}
 
 
 def test_the_mode_refuses_what_waits():

@@ -1,5 +1,7 @@
 """Each kind trains through X-MOD's own head: the loss of a step is the mean over the kind's terms."""
 
+from collections.abc import Sequence
+
 import datasets
 import numpy as np
 import pytest
@@ -58,18 +60,19 @@ def task_of_pairs(kind: str = "sequence-classification"):
     )
 
 
-def prepared(tiny_model, kind_name: str, **settings) -> tuple[Training, Encoded]:
+def prepared(
+    tiny_model, kind_name: str, *, seed: int = 1, languages: Sequence[str] = ("en_XX",), **settings
+) -> tuple[Training, Encoded]:
     rows, described = rows_of(kind_name)
     kind = KINDS[kind_name]
     encoded = kind.encode(rows, AutoTokenizer.from_pretrained(tiny_model), max_length=24, stride=8)
     names = kind.outputs(described)
     model = load(
-        find(str(tiny_model)), kind.head, ["en_XX"], num_labels=len(names), id2label=dict(enumerate(names)), seed=1,
+        find(str(tiny_model)), kind.head, languages, num_labels=len(names), id2label=dict(enumerate(names)), seed=seed,
         problem_type=kind.problem_type,
     )  # fmt: skip
     model.activate("en_XX")
     model.set_dropout(hidden=0.0, attention=0.0)
-    freeze(model, "embeddings+adapters")
     recipe = Recipe(
         epochs=EPOCHS.get(kind_name, 30),
         batch_size=len(encoded),
@@ -78,7 +81,8 @@ def prepared(tiny_model, kind_name: str, **settings) -> tuple[Training, Encoded]
         stride=8,
         **settings,
     )
-    training = Training(model, encoded, kind.weights(encoded), recipe, seed=1, precision="fp32", pad_id=1)
+    freeze(model, recipe.freeze)
+    training = Training(model, encoded, kind.weights(encoded), recipe, seed=seed, precision="fp32", pad_id=1)
     return training, encoded
 
 

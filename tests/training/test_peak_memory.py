@@ -91,16 +91,23 @@ def test_counting_changes_no_random_number():
     assert torch.equal(torch.rand(2), expected)
 
 
-def needs_of(batch: int, *, trainable: int = 1_000) -> MemoryNeeds:
+def needs_of(batch: int, *, trainable: int = 1_000, seeds: int = 1) -> MemoryNeeds:
     recipe, parameters = Recipe(batch_size=batch, max_length=32), ParameterReport(10_000, trainable, ())
     config = tiny_config().to_dict()
-    return memory_needs(config, "sequence", parameters, recipe, "fp32", trains=trains("embeddings+adapters"))
+    trained = trains("embeddings+adapters")
+    return memory_needs(config, "sequence", parameters, recipe, "fp32", trains=trained, seeds=seeds)
 
 
 def test_a_micro_batch_never_counts_as_larger_than_the_batch_and_several_leave_gradients():
     few, many = needs_of(8), needs_of(16)
     assert few.peak(256) == few.peak(100_000) < many.peak(512)
     assert many.peak(256) == few.peak(256) + many.gradients
+
+
+def test_seeds_that_are_trained_together_share_what_is_frozen_and_have_the_rest_each():
+    one, three = needs_of(16), needs_of(16, seeds=3)
+    assert three.weights == 4 * (9_000 + 3 * 1_000)
+    assert three.peak(256) - three.process - three.weights == 3 * (one.peak(256) - one.process - one.weights)
 
 
 def test_a_unit_that_is_longer_than_a_micro_batch_counts_whole():

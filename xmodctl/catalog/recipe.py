@@ -15,7 +15,9 @@ SMALLEST = 64
 """The smallest `tokens_per_step`."""
 SHORTEST = 8
 """The smallest `max_length`."""
-NEWER = ("head_seed", "compile", "variable_length")
+TOKENS = 4096
+"""The `tokens_per_step` of recipes that do not name it."""
+NEWER = ("head_seed", "compile", "variable_length", "seeds_together")
 """Keys that recipes in older plans do not have."""
 
 
@@ -66,7 +68,7 @@ class Recipe(Described):
         None, ge=1, description="overlap of the windows of a long text, in tokens; empty: a third of max_length"
     )
     tokens_per_step: int | Literal["auto"] = Field(
-        4096,
+        TOKENS,
         description="padded tokens per forward pass; affects memory, never the result; auto: as many as free memory "
         "holds by estimate (not measured on a GPU)",
     )
@@ -110,6 +112,13 @@ class Recipe(Described):
             "compute batches without padding on a GPU too, with torch's attention for sequences of any lengths; needs "
             "an NVIDIA GPU of the Ampere generation or a later one, bf16 or fp16, and attention_dropout=0 (not "
             "measured on a GPU)"
+        ),
+    )
+    seeds_together: bool = Field(
+        False,
+        description=(
+            "train the seeds of a run in one pass, which computes frozen modules once for all of them and needs memory "
+            "for all; each seed has the results that it has alone, up to rounding (not measured on a GPU)"
         ),
     )
     save_steps: int = Field(0, ge=0, description="steps between checkpoints; 0: one after each epoch")

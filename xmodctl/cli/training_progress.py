@@ -16,6 +16,7 @@ class TrainingProgress(Bar):
         super().__init__("loss {task.fields[loss]}  lr {task.fields[rate]}  {task.fields[speed]} ex/s")
         self.speed = Speed()
         self.steps_shown = 0
+        self.open_seeds: set[int] = set()  # several if they are trained together
 
     def show(self, event: events.Event) -> None:
         """Draw one event."""
@@ -40,6 +41,7 @@ class TrainingProgress(Bar):
                 if self.task is not None:  # the stage before is done
                     self.bar.remove_task(self.task)
                 self.steps_shown = 0
+                self.open_seeds.add(event.seed)
                 if event.languages:
                     shares = ", ".join(f"{count:,} of {language}" for language, count in event.languages)
                     self.say(f"{name}: an epoch takes {shares}")
@@ -53,15 +55,21 @@ class TrainingProgress(Bar):
                 )  # fmt: skip
             case events.StepTaken():
                 self.step(event)
+            case events.StepsTaken():
+                if self.task is not None:
+                    self.bar.update(self.task, description=f"seeds {', '.join(map(str, event.steps))}")
+                self.step(event.mean)
             case events.Validated():
+                seed = f"seed {event.seed}, " if len(self.open_seeds) > 1 else ""
                 # One line of 80 characters: a training on few rows has dozens of epochs.
                 each = ", ".join(f"{language} {value:.1f}" for language, value in event.values.items())
                 self.say(
-                    f"epoch {event.epoch:.3g}: validation {event.metric} {event.value:.1f}"
+                    f"{seed}epoch {event.epoch:.3g}: validation {event.metric} {event.value:.1f}"
                     + (f", the mean of {each}" if each else "")
                     + f" ({MAJORITY_BASELINE} {event.baseline:.1f})"
                 )
             case events.SeedFinished():
+                self.open_seeds.discard(event.seed)
                 if self.task is not None:
                     self.bar.remove_task(self.task)
                     self.task = None

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -84,6 +84,26 @@ class StepTaken:
     tokens: int  # without padding
     seconds: float
     ends_epoch: bool
+
+
+@dataclass(frozen=True)
+class StepsTaken:
+    """Several seeds took a step together (`seeds_together`)."""
+
+    steps: Mapping[int, StepTaken]  # seed -> its step
+
+    @property
+    def mean(self) -> StepTaken:
+        """The step with the mean of the losses, and the sums of what was read and of the time it took."""
+        steps = list(self.steps.values())
+        return replace(
+            steps[0],
+            loss=sum(step.loss for step in steps) / len(steps),
+            gradient_norm=sum(step.gradient_norm for step in steps) / len(steps),
+            examples=sum(step.examples for step in steps),
+            tokens=sum(step.tokens for step in steps),
+            seconds=sum(step.seconds for step in steps),
+        )
 
 
 @dataclass(frozen=True)
@@ -270,6 +290,7 @@ Event = (
     | DataEncoded
     | SeedStarted
     | StepTaken
+    | StepsTaken
     | Validated
     | SeedFinished
     | LanguageStarted

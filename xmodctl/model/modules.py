@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,6 +53,7 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         self.own_vocabularies: frozenset[str] = frozenset()  # languages with their own word embeddings
         self.vocabulary: str | None = None  # whose embeddings are installed; None: the checkpoint's
         self.compiled: CompiledEncoder | None = None  # for training steps
+        self.encoded: Tensor | None = None  # what another pass has made of the next batch (`seeds.py`)
 
     def forward(
         self,
@@ -78,6 +79,8 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         if input_ids is not None:
             if kwargs.get("position_ids") is None and kwargs.get("past_key_values") is None:
                 self._check_length(input_ids)
+            if self.encoded is not None:
+                return self._output(self.encoded, kwargs)
             if attention_mask is None and not self.config.is_decoder:
                 attention_mask = input_ids.ne(self.config.pad_token_id)
             if attention_mask is not None and self._may_shorten(attention_mask, kwargs):
@@ -86,9 +89,8 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
                 if attention_mask.device.type not in self.packs_on or torch.compiler.is_compiling():
                     return self._padded(input_ids, attention_mask, route, kwargs)
                 resident = tuple(self.encoder.layer[0].output.adapter_modules)
-                packing = pack(attention_mask, route, resident, input_ids.device)
-                if packing is not None:
-                    return self._packed(input_ids, packing, kwargs)
+                if (packing := pack(attention_mask, route, resident, input_ids.device)) is not None:
+                    return self._output(self.encode_packed(input_ids, packing, kwargs), kwargs)
             attention_mask = None if attention_mask is None else copied(attention_mask, input_ids.device)
         wants_attentions = kwargs.get("output_attentions", self.config.output_attentions)
         usual = self.config._attn_implementation
@@ -115,7 +117,9 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
         requested = kwargs.get(name)
         return bool(getattr(self.config, name, False) if requested is None else requested)
 
-    def _packed(self, input_ids: Tensor, packing: Packing, kwargs: dict[str, Any]) -> Any:
+    def encode_packed(self, input_ids: Tensor, packing: Packing, kwargs: Mapping[str, Any]) -> Tensor:
+        """Return the last layer's output of a packed batch, (rows, length or 1, hidden)."""
+
         def packed(ids: Tensor | None) -> Tensor | None:
             return None if ids is None else ids.expand(input_ids.shape).reshape(-1)[packing.tokens][None]
 
@@ -129,8 +133,7 @@ class RoutedModel(XmodModel):  # type: ignore[misc]
                 position_ids=packed(positions),
                 token_type_ids=packed(kwargs.get("token_type_ids")),
             )
-        hidden = encode(self.encoder.layer, embedded[0], packing, first=self.reads_first_token)
-        return self._output(hidden, kwargs)
+        return encode(self.encoder.layer, embedded[0], packing, first=self.reads_first_token)
 
     def _padded(self, input_ids: Tensor, attention_mask: Tensor, route: Chosen, kwargs: dict[str, Any]) -> Any:
         first_route: Route = route

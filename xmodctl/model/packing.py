@@ -11,8 +11,10 @@ samples, whatever their lengths.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -40,6 +42,19 @@ class Bounds:
 
 
 @dataclass(frozen=True)
+class Seeds:
+    """The rows of several seeds in one batch: each seed's stay together, and draw its own random numbers."""
+
+    rows: tuple[int, ...]  # of each seed
+    drawing: Callable[[int], AbstractContextManager[None]]  # draws the numbers of a seed
+
+    @property
+    def of_rows(self) -> NDArray[np.int64]:
+        """The number of each row's seed, (rows,)."""
+        return np.repeat(np.arange(len(self.rows)), self.rows)
+
+
+@dataclass(frozen=True)
 class Packing:
     """Where the tokens and samples of a padded batch went."""
 
@@ -52,6 +67,7 @@ class Packing:
     route: Route  # of the tokens
     first_route: Route  # of the samples' first tokens
     part: parts.PackedPart | None  # of a larger batch, which several processes share
+    drawing: Sequence[Callable[[], AbstractContextManager[None]]]  # draws the random numbers of each run
 
     @property
     def of_tokens(self) -> parts.Share | None:
@@ -65,7 +81,11 @@ class Packing:
 
 
 def pack(
-    attention_mask: Tensor, route: Chosen, languages: Sequence[str], device: torch.device | None = None
+    attention_mask: Tensor,
+    route: Chosen,
+    languages: Sequence[str],
+    device: torch.device | None = None,
+    seeds: Seeds | None = None,
 ) -> Packing | None:
     """Return the packing of a batch padded on the right, or None for any other mask.
 
@@ -74,6 +94,7 @@ def pack(
         route: That of the batch.
         languages: What the route's ids count.
         device: The device of the batch; by default, that of the mask.
+        seeds: Whose rows these are, if those of several; they are sorted by seed first.
     """
     device = attention_mask.device if device is None else device
     real = real_tokens(attention_mask)
@@ -85,16 +106,14 @@ def pack(
     if isinstance(route, Grouped):
         ids = host_values(route.ids).reshape(rows, -1)
     spoken = ids[:, 0]
-    order = np.argsort(spoken * (width + 1) + lengths, kind="stable")
+    owners = np.zeros(rows, dtype=np.int64) if seeds is None else seeds.of_rows
+    order = np.argsort((owners * len(languages) + spoken) * (width + 1) + lengths, kind="stable")
     lengths = lengths[order]
     ends = lengths.cumsum()
     first = ends - lengths
     tokens = np.repeat(order * width - first, lengths) + np.arange(lengths.sum())
     part = None if (current := parts.current_part()) is None else current.packed()
-    if part is None:
-        runs = tuple((len(list(run)), length) for length, run in groupby(lengths.tolist()))
-    else:  # of the whole batch: its runs may stand between samples of one length
-        runs = tuple((len(own), length) for _, length, own in part.runs if len(own))
+    runs, drawing = _runs(lengths, owners[order], part, seeds)
     first_route: Chosen = route
     if isinstance(route, Grouped):
         names = tuple(languages)
@@ -119,7 +138,20 @@ def pack(
         route=route,
         first_route=first_route,
         part=part,
+        drawing=drawing,
     )
+
+
+def _runs(
+    lengths: NDArray[np.int64], owners: NDArray[np.int64], part: parts.PackedPart | None, seeds: Seeds | None
+) -> tuple[tuple[tuple[int, int], ...], tuple[Callable[[], AbstractContextManager[None]], ...]]:
+    """Return the runs of sorted samples, as (samples, length), and what draws the random numbers of each."""
+    if part is not None:  # of the whole batch: its runs may stand between samples of one length
+        runs = tuple((len(own), length) for _, length, own in part.runs if len(own))
+        return runs, (nullcontext,) * len(runs)
+    same = [(len(list(run)), *key) for key, run in groupby(zip(lengths.tolist(), owners.tolist(), strict=True))]
+    drawing = tuple(nullcontext if seeds is None else partial(seeds.drawing, owner) for _, _, owner in same)
+    return tuple((samples, length) for samples, length, _ in same), drawing
 
 
 def real_tokens(attention_mask: Tensor) -> NDArray[np.bool_]:
@@ -183,11 +215,11 @@ def _attend(
     share = attention.dropout.p if attention.training else 0.0
     shares = _shares_of_runs(packing, heads[0], queries if share else None, first=first)
     attended = []
-    for (samples, _), query, key, value in zip(
-        packing.runs, torch.split(queries, queried), torch.split(keys, tokens), torch.split(values, tokens), strict=True
-    ):
-        run = (tensor.view(samples, -1, *heads).transpose(1, 2) for tensor in (query, key, value))
-        attended.append(_attend_run(*run, share=share, own=next(shares)))
+    split = (torch.split(queries, queried), torch.split(keys, tokens), torch.split(values, tokens))
+    for (samples, _), drawing, *tensors in zip(packing.runs, packing.drawing, *split, strict=True):
+        run = (tensor.view(samples, -1, *heads).transpose(1, 2) for tensor in tensors)
+        with drawing():
+            attended.append(_attend_run(*run, share=share, own=next(shares)))
     next(shares, None)  # draws for what follows the last run
     return attended[0] if len(attended) == 1 else torch.cat(attended)
 

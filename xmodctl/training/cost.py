@@ -54,7 +54,13 @@ def estimate(plan: Plan, model: "Source | Facts", rows: Sequence[int | None], se
     head, parameters = KINDS[plan.task.kind].head, parameters_of(plan, model)
     held = PRESETS[plan.recipe.freeze]
     needs = memory_needs(
-        model.config, head, parameters, plan.recipe, plan.precision, trains=lambda name: group_of(name) not in held
+        model.config,
+        head,
+        parameters,
+        plan.recipe,
+        plan.precision,
+        trains=lambda name: group_of(name) not in held,
+        seeds=seeds if plan.recipe.seeds_together else 1,
     )
     tokens = needs.tokens(plan.recipe)
     recipes = [*(plan.recipe.of_stage(stage) for stage in plan.recipe.stages), plan.recipe]
@@ -68,7 +74,7 @@ def estimate(plan: Plan, model: "Source | Facts", rows: Sequence[int | None], se
         parameters=parameters,
         tokens=tokens,
         memory=needs.peak(tokens),
-        disk=needed_disk(parameters, seeds),
+        disk=needed_disk(parameters, seeds, together=plan.recipe.seeds_together),
         stages=tuple(stages),
     )
 
@@ -81,12 +87,12 @@ def parameters_of(plan: Plan, model: "Source | Facts") -> "ParameterReport":
     return describe(model, kind.head, plan.adapters, plan.recipe.freeze, num_labels=len(kind.outputs(plan.task)))
 
 
-def needed_disk(parameters: "ParameterReport", seeds: int) -> int:
-    """Return the bytes of a delta per seed, and of the checkpoints of the seed that trains.
+def needed_disk(parameters: "ParameterReport", seeds: int, *, together: bool = False) -> int:
+    """Return the bytes of a delta per seed, and of the checkpoints of the seed that trains, or of all `together`.
 
     An old checkpoint goes when the new one is whole.
     """
-    return parameters.trainable * 4 * (seeds + (KEPT + 1) * 3)
+    return parameters.trainable * 4 * (seeds + (KEPT + 1) * 3 * (seeds if together else 1))
 
 
 def row_counts(plan: Plan, folder: Path | None) -> list[int | None]:

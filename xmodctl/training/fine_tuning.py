@@ -2,37 +2,33 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xmodctl.core.encoded import Encoded
-from xmodctl.core.events import Listener, Notice, SeedFinished, SeedStarted
+from xmodctl.core.events import Listener, Notice, SeedFinished
 from xmodctl.core.signals import stop_signals
 from xmodctl.data import Rows
 from xmodctl.kinds import KINDS
-from xmodctl.run.checkpoints import latest_checkpoint
-from xmodctl.run.deltas import is_delta, load_delta, save_delta
+from xmodctl.run.deltas import is_delta, load_delta
 from xmodctl.run.jobs import Jobs, Piece
 from xmodctl.run.run import Run
 from xmodctl.run.shots import DrawnShots, row_digests, write_shots
 from xmodctl.run.written import DELTA
-from xmodctl.training.chosen_settings import choose_settings, chosen_text
-from xmodctl.training.kept_weights import KeptWeights, selected_on
 from xmodctl.training.loop import Training
-from xmodctl.training.resumable import ResumableTraining, interruptible
+from xmodctl.training.open_training import CHECKPOINTS, KEPT_FOLDER, OpenTraining
+from xmodctl.training.resumable import interruptible
 from xmodctl.training.target_scale import TargetScale
+from xmodctl.training.together import run_together
 from xmodctl.training.training_data import EncodedTrainingData, TrainingData, draw_shots
-from xmodctl.training.validation import validate
 from xmodctl.training.world import World
 
 if TYPE_CHECKING:
     from xmodctl.model import ParameterReport, Source, Xmod
-
-CHECKPOINTS, KEPT_FOLDER = "checkpoints", "kept"
-"""Folders of a training that is not finished."""
 
 
 def fine_tune(
@@ -46,7 +42,7 @@ def fine_tune(
     wait: bool = False,
     world: World = World(),  # noqa: B008 (frozen)
 ) -> None:
-    """Train every seed of a run that is not finished, one after the other on the same encoded rows.
+    """Train every seed of a run that is not finished, on the same encoded rows: together if the recipe says so.
 
     Args:
         run: The run.
@@ -84,13 +80,52 @@ def fine_tune(
             listen(SeedFinished(seed, step))
         remove_what_training_needed(run, seed, len(encoded) - 1)
 
+    chosen = run.seeds if seeds is None else seeds
     with interruptible(run, jobs), world.agreed_stops():
-        pieces = [Piece(f"seed {seed}", seed, seed) for seed in (run.seeds if seeds is None else seeds)]
+        if run.plan.recipe.seeds_together:
+            finished = _train_together(run, source, encoded[-1], chosen, listen, jobs)
+            chosen = [seed for seed in chosen if seed not in finished]
+        pieces = [Piece(f"seed {seed}", seed, seed) for seed in chosen]
         held = jobs.share(pieces, train, wait=wait)
         world.from_first(None)  # there is no other seed
     world.wait()  # the others may read the run now
     if held := [piece for piece in held if not is_delta(run.delta(piece.work))]:
         raise jobs.in_progress(held, run)
+
+
+def _train_together(
+    run: Run, source: "Source", encoded: EncodedTrainingData, seeds: Sequence[int], listen: Listener, jobs: Jobs
+) -> Sequence[int]:
+    """Train the seeds that are not finished, and that no other job trains, in one pass; return them.
+
+    Seeds that stand at different steps, and a single one, are left to be trained one after the other.
+    """
+    from xmodctl.model.seeds import share_frozen
+
+    with ExitStack() as claims:
+        free = [
+            seed for seed in seeds if not is_delta(run.delta(seed)) and claims.enter_context(jobs.claim(f"seed {seed}"))
+        ]
+        free = [seed for seed in free if not is_delta(run.delta(seed))]  # another job may have finished it
+        if len(free) < 2:
+            return ()
+        opened = []
+        for seed in free:
+            training = SeedTraining(run, source, seed, listen)
+            training.report_damage(run.delta(seed))
+            opened.append(training.open(encoded))
+            share_frozen([each.training.module for each, _ in (opened[0], opened[-1])])
+        if len({each.training.step for each, _ in opened}) > 1:
+            places = ", ".join(f"seed {each.seed} at step {each.training.step:,}" for each, _ in opened)
+            listen(Notice(f"seeds_together: the seeds do not stand at one step ({places}), so each is trained alone"))
+            return ()
+        for each, parameters in opened:
+            each.report_start(parameters)
+        run_together([each for each, _ in opened], listen)
+        for each, _ in opened:
+            listen(SeedFinished(each.seed, each.finish()))
+            remove_what_training_needed(run, each.seed, 0)
+    return free
 
 
 def remove_what_training_needed(run: Run, seed: int, stages: int) -> None:
@@ -183,52 +218,21 @@ class SeedTraining:
         Returns:
             The step whose weights were kept.
         """
-        recipe, stage = encoded.data.recipe, encoded.data.stage
         model = self.load_model(encoded, initial if self.world.is_first else None)
         training, parameters = self.prepare(model, encoded)
         if not self.world.is_first:
             return self.follow(training)
-        checkpoints, name = folder / CHECKPOINTS, f"seed {self.seed}" + (f", stage {stage}" if stage else "")
-        kept = KeptWeights(folder / KEPT_FOLDER, recipe, self.source, training.epoch_ends)
-        if (damaged := kept.damaged(latest_checkpoint(checkpoints))) is not None:
-            self.listen(Notice(f"{name}: {damaged} is damaged or missing; training restarts at step 0", caution=True))
-            shutil.rmtree(checkpoints, ignore_errors=True)
-        resumable = ResumableTraining.resume(
-            training,
-            folder=checkpoints,
-            metrics=folder / "metrics.jsonl",
-            name=name,
-            listen=self.listen,
-        )
+        opened = OpenTraining.resume(self.run, self.source, self.seed, training, encoded, folder, self.listen)
         training.spread()
-        shares = tuple(zip(encoded.adapters, training.shares, strict=True)) if len(encoded.adapters) > 1 else ()
-        self.listen(
-            SeedStarted(
-                self.seed, training.step, training.total_steps, training.epoch, parameters.trainable, parameters.total,
-                stage, steps_before, shares,
-            )
-        )  # fmt: skip
+        opened.report_start(parameters, steps_before)
+        opened.resumable.run(self.listen, opened.end_epoch)
+        return int(self.world.from_first(opened.finish()))
 
-        def end_epoch() -> None:
-            kept.end_epoch(training)
-            if encoded.validation and not resumable.log.is_validated(training.step):
-                validated = validate(training, self.seed, encoded)
-                kept.validated(training, validated.value, list(resumable.log.validations.values()))
-                resumable.log.add(asdict(validated))
-                self.listen(validated)
-
-        resumable.run(self.listen, end_epoch)
-
-        step, tensors = kept.choose(training)
-        selected = selected_on(recipe, self.run.plan.source_languages)
-        facts = {"seed": self.seed, "step": step, "selected_on": selected, "freeze": recipe.freeze}
-        if settings := choose_settings(training, encoded, tensors):
-            facts["settings"] = settings
-            self.listen(Notice(f"{name}: {chosen_text(settings, self.run.plan.source_languages, encoded)}"))
-        save_delta(folder / DELTA, TargetScale.of(encoded).of_data(tensors), self.source, facts)
-        shutil.rmtree(resumable.checkpoints, ignore_errors=True)
-        kept.remove()
-        return int(self.world.from_first(step))
+    def open(self, encoded: EncodedTrainingData) -> "tuple[OpenTraining, ParameterReport]":
+        """Load the training of a seed that has no stages, at its latest checkpoint."""
+        training, parameters = self.prepare(self.load_model(encoded, None), encoded)
+        folder = self.run.seed_folder(self.seed)
+        return OpenTraining.resume(self.run, self.source, self.seed, training, encoded, folder, self.listen), parameters
 
     def follow(self, training: Training) -> int:
         """Take the steps that the first process takes, from its weights, and write nothing.

@@ -33,6 +33,7 @@ def finetune(request: FinetuneRequest) -> "Run":
         KeyboardInterrupt: The training was interrupted; the same call resumes it.
     """
     from xmodctl.model import find
+    from xmodctl.training.joint_checks import check_one_process, check_untracked
     from xmodctl.training.repeating import check_data, resolve_request, with_seeds
 
     request, world = with_seeds(request), World.join()
@@ -40,6 +41,8 @@ def finetune(request: FinetuneRequest) -> "Run":
     resolved, source = world.after_first(lambda: resolve_request(request, find, listen))  # which downloads
     report_notes(resolved, listen)
     plan = resolved.plan
+    check_one_process(plan, world)
+    check_untracked(plan, request.trackers)
     folder = run_folder(request, plan)
     if not world.is_first:
         return follow_plan(plan, source, folder, world)
@@ -95,7 +98,7 @@ def train_plan(
     with joined(folder) as jobs:
         Run.check(folder, plan, on_exists)
         data = _load_first(plan, world, listen)
-        check_disk(folder, needed_disk(parameters_of(plan, source), len(seeds)))
+        check_disk(folder, needed_disk(parameters_of(plan, source), len(seeds), together=plan.recipe.seeds_together))
         fingerprints = fingerprints_of(data)
         check(fingerprints)
         run = Run.open_shared(jobs, plan, seeds, fingerprints, on_exists)

@@ -22,7 +22,15 @@ from xmodctl.model.storing import store_narrow
 from xmodctl.model.transfer import HOST, mask_on_host, on_device, own_gradients
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
-from xmodctl.training.optimization import adamw, schedule, seed_step, total_steps
+from xmodctl.training.optimization import (
+    OPTIMIZER_STATE,
+    adamw,
+    put_state,
+    schedule,
+    seed_step,
+    state_of,
+    total_steps,
+)
 from xmodctl.training.peak_memory import with_fitting_tokens, with_tokens_of_checkpoint
 from xmodctl.training.readings import Batch, Gradient, Readings
 from xmodctl.training.world import World
@@ -32,10 +40,6 @@ if TYPE_CHECKING:
 
     from xmodctl.core.encoded import Encoded
     from xmodctl.model import Xmod
-
-
-OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps per parameter
-SCALER_STATE = ("scale", "_growth_tracker")  # what changes in the scaler of fp16
 
 
 class Training:
@@ -186,8 +190,14 @@ class Training:
             if too_large == len(parts):
                 break
             listen(self.memory.exceeded(parts[too_large], self.step + 1, self.describe, self.device))
-        if self.world.size > 1:
-            loss = self.add_up(loss)
+        return self.clipped(batch, self.add_up(loss) if self.world.size > 1 else loss, started)
+
+    def clipped(self, batch: Batch, loss: "float | torch.Tensor", started: float) -> Gradient:
+        """Clip the gradient of a batch that lies in the parameters, and return it with the loss.
+
+        Raises:
+            UserError: The loss or the gradient is not finite.
+        """
         scale = self.readings.scale(self.scaler, self.device)
         with self.holding_optimizer():
             norm = self.clip()
@@ -257,8 +267,7 @@ class Training:
         Raises:
             OutOfMemoryError: A micro-batch does not fit into memory.
         """
-        terms = sum(float(self.weights[part].sum()) for part in batch)
-        total = self.readings.zero(self.device)
+        terms, total = self.terms(batch), self.readings.zero(self.device)
         for part in batch:
             own = part if self.world.size == 1 else part[self.world.share(self.rows.tokens[part])]
             with batch_errors(part), computing(None if own is part else Part.of(self.rows, part, own)):
@@ -274,6 +283,10 @@ class Training:
                     own_gradients(self.training_parameters().values())
                 total = total + self.readings.number(loss)
         return total
+
+    def terms(self, batch: Batch) -> float:
+        """Return how many terms the loss of a batch has."""
+        return sum(float(self.weights[part].sum()) for part in batch)
 
     def skip(self, part: np.ndarray) -> None:
         """Draw the random numbers of a micro-batch without a gradient."""
@@ -339,15 +352,7 @@ class Training:
 
     def optimizer_state(self) -> dict[str, "torch.Tensor"]:
         """Return the optimizer's state as `<parameter>.<state>` -> tensor, and in fp16 that of the scaler."""
-        import torch
-
-        state, scaler = self.optimizer.state, self.scaler.state_dict()
-        return {
-            f"{name}.{key}": state[parameter][key]
-            for name, parameter in self.training_parameters().items()
-            for key in OPTIMIZER_STATE
-            if parameter in state  # the adapter of a language has none until its first row was seen
-        } | {f"scaler.{key}": torch.tensor(float(scaler[key])) for key in SCALER_STATE if scaler}
+        return state_of(self.optimizer, self.scaler, self.training_parameters())
 
     def spread(self) -> None:
         """Give every process the weights, the optimizer's state, and the step of the first.
@@ -389,12 +394,5 @@ class Training:
             )
         self.recipe = with_tokens_of_checkpoint(self.recipe, saved.tokens)
         self.put(checkpoint.tensors())
-        state = checkpoint.optimizer()
-        for name, parameter in self.training_parameters().items():
-            if f"{name}.{OPTIMIZER_STATE[0]}" in state:
-                moments = {key: state[f"{name}.{key}"].to(parameter.device) for key in OPTIMIZER_STATE}
-                self.optimizer.state[parameter] = moments
-        if self.scaler.is_enabled() and f"scaler.{SCALER_STATE[0]}" in state:
-            scale, growth = (float(state[f"scaler.{key}"]) for key in SCALER_STATE)
-            self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
+        put_state(self.optimizer, self.scaler, self.training_parameters(), checkpoint.optimizer())
         self.step = saved.step

@@ -1,6 +1,7 @@
 """The optimizer, and what each step depends on: its learning rate and its random numbers."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,11 @@ from xmodctl.catalog.recipe import Recipe
 
 if TYPE_CHECKING:
     import torch
+
+OPTIMIZER_STATE = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each parameter."""
+SCALER_STATE = ("scale", "_growth_tracker")
+"""What changes in the scaler of fp16."""
 
 
 def adamw(module: "torch.nn.Module", recipe: Recipe) -> "torch.optim.Optimizer":
@@ -30,6 +36,37 @@ def adamw(module: "torch.nn.Module", recipe: Recipe) -> "torch.optim.Optimizer":
         eps=recipe.adam_epsilon,
         fused=True,
     )
+
+
+def state_of(
+    optimizer: "torch.optim.Optimizer", scaler: "torch.amp.GradScaler", parameters: "Mapping[str, torch.nn.Parameter]"
+) -> "dict[str, torch.Tensor]":
+    """Return an optimizer's state as `<parameter>.<state>` -> tensor, and in fp16 that of the scaler."""
+    import torch
+
+    state, scale = optimizer.state, scaler.state_dict()
+    return {
+        f"{name}.{key}": state[parameter][key]
+        for name, parameter in parameters.items()
+        for key in OPTIMIZER_STATE
+        if parameter in state  # the adapter of a language has none until its first row was seen
+    } | {f"scaler.{key}": torch.tensor(float(scale[key])) for key in SCALER_STATE if scale}
+
+
+def put_state(
+    optimizer: "torch.optim.Optimizer",
+    scaler: "torch.amp.GradScaler",
+    parameters: "Mapping[str, torch.nn.Parameter]",
+    state: "Mapping[str, torch.Tensor]",
+) -> None:
+    """Put back what `state_of` returned."""
+    for name, parameter in parameters.items():
+        if f"{name}.{OPTIMIZER_STATE[0]}" in state:
+            moments = {key: state[f"{name}.{key}"].to(parameter.device) for key in OPTIMIZER_STATE}
+            optimizer.state[parameter] = moments
+    if scaler.is_enabled() and f"scaler.{SCALER_STATE[0]}" in state:
+        scale, growth = (float(state[f"scaler.{key}"]) for key in SCALER_STATE)
+        scaler.load_state_dict({**scaler.state_dict(), "scale": scale, "_growth_tracker": int(growth)})
 
 
 def total_steps(rows: int, recipe: Recipe) -> int:

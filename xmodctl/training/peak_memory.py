@@ -74,6 +74,7 @@ def memory_needs(
     precision: Precision,
     *,
     trains: Callable[[str], bool],
+    seeds: int = 1,
 ) -> MemoryNeeds:
     """Return what a training needs if its texts have `max_length` tokens.
 
@@ -84,6 +85,7 @@ def memory_needs(
         recipe: How to train.
         precision: The precision of matrix products.
         trains: Whether the parameter with a name trains.
+        seeds: How many train together: each has what trains, its optimizer and its activations, and all share the rest.
     """
     from xmodctl.model import longest_input
     from xmodctl.model.activations import kept_per_token
@@ -104,15 +106,16 @@ def memory_needs(
     if head == "masked-lm":  # logits of the masked tokens, their softmax, and its gradient
         kept += 3 * 4 * MASKED_SHARE * config["vocab_size"]
     unit = length * (2 if head == "choice" else 1)
-    weights, on_cpu = 4 * parameters.total, device.type == "cpu"
+    trainable = seeds * parameters.trainable
+    weights, on_cpu = 4 * (parameters.total - parameters.trainable + trainable), device.type == "cpu"
     if not on_cpu and narrow_type(precision) is not None:  # frozen linear layers are narrow, trained ones cast
         embeddings = sum(total for group, total, _ in parameters.groups if group == "embeddings")
-        weights += 2 * parameters.trainable - 2 * max(0, parameters.total - parameters.trainable - embeddings)
+        weights += 2 * trainable - 2 * max(0, parameters.total - parameters.trainable - embeddings)
     return MemoryNeeds(
         process=PROCESS + PIECE * config["vocab_size"] if on_cpu else 0,
         weights=weights,
-        gradients=4 * parameters.trainable,
-        per_token=kept,
+        gradients=4 * trainable,
+        per_token=seeds * kept,
         unit=unit,
         batch=recipe.batch_size * unit,
     )

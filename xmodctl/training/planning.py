@@ -20,6 +20,7 @@ from xmodctl.languages import Match, expand, is_corpus, resolve, same
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.plan import Plan, Shots
 from xmodctl.training.few_rows import extended
+from xmodctl.training.joint_checks import check_together
 from xmodctl.training.request import PlanRequest, ShotRequest
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def resolve_plan(
         stage_tasks=stage_tasks,
         shots=shots,
     )
-    check_switches(recipe, precision, len(plan.adapters), model.config)
+    check_steps(plan, model.config)
     return ResolvedPlan(plan, chosen.origins, tuple(notes), chosen.remarks), model
 
 
@@ -258,6 +259,21 @@ def check_switches(
         from xmodctl.model.variable_length import check_variable_length
 
         check_variable_length(config, precision, attention_dropout=recipe.attention_dropout, compiled=recipe.compile)
+
+
+def check_steps(plan: Plan, config: Mapping[str, Any] | None) -> None:
+    """Refuse a plan whose training steps this machine cannot compute as the recipe says.
+
+    Args:
+        plan: The plan.
+        config: The model's configuration; None if it is not known yet.
+
+    Raises:
+        UserError: Something is missing, or the training does not allow it.
+    """
+    check_switches(plan.recipe, plan.precision, len(plan.adapters), config)
+    if plan.recipe.seeds_together:
+        check_together(plan)
 
 
 def _check_early(request: PlanRequest, languages: Sequence[str], recipe: Recipe) -> None:

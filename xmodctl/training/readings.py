@@ -45,9 +45,11 @@ class Readings:
 
     Args:
         every: Steps between two readings: 1 on a CPU, where numbers are read at once.
+        sharing: Trainings that take their steps together: each took an equal share of the time.
     """
 
     every: int
+    sharing: int = 1
     unread: list[tuple[StepTaken, Batch, Gradient]] = field(default_factory=list, init=False)
     since: float = field(default_factory=perf_counter, init=False)  # the last reading
 
@@ -85,7 +87,12 @@ class Readings:
     def add(self, step: StepTaken, batch: Batch, gradient: Gradient) -> None:
         """Add a step, whose loss and norm are those of `gradient`."""
         if self.at_once:
-            step = replace(step, loss=float(gradient.loss), gradient_norm=float(gradient.norm))
+            step = replace(
+                step,
+                loss=float(gradient.loss),
+                gradient_norm=float(gradient.norm),
+                seconds=step.seconds / self.sharing,
+            )
         self.unread.append((step, batch, gradient))
 
     def read(self) -> list[tuple[StepTaken, Batch, Gradient]]:
@@ -102,7 +109,7 @@ class Readings:
         device = next(number.device for number in numbers if isinstance(number, torch.Tensor))
         values = torch.stack([torch.as_tensor(number, device=device).float() for number in numbers]).tolist()
         now = perf_counter()
-        seconds, self.since = (now - max(self.since, unread[0][2].started)) / len(unread), now
+        seconds, self.since = (now - max(self.since, unread[0][2].started)) / len(unread) / self.sharing, now
         read = []
         for (step, batch, own), loss, norm, scale in zip(unread, values[::3], values[1::3], values[2::3], strict=True):
             known = replace(step, loss=loss, gradient_norm=norm, seconds=seconds)

@@ -18,7 +18,7 @@ from xmodctl.run.run import Run
 from xmodctl.training.planning import (
     ResolvedPlan,
     check_length,
-    check_switches,
+    check_steps,
     check_task,
     origins,
     override,
@@ -76,7 +76,7 @@ def resolve_request(
         precision=old.precision if request.precision == "auto" else resolve_precision(request.precision),
         stage_tasks=stage_tasks_of(task, recipe) if "stages" in changes else old.stage_tasks,
     )
-    check_switches(recipe, plan.precision, len(plan.adapters), model.config)
+    check_steps(plan, model.config)
     changed = ", ".join(f"{key}={value}" for key, value in changes.items()) or "no change"
     remarks = (f"the plan of {run.folder} with {changed}",)
     return ResolvedPlan(plan, origins(recipe, "--from-run", changes, keys_of(Recipe)), (), remarks), model

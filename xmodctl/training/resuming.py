@@ -9,7 +9,8 @@ from xmodctl.run.folder import Folder
 from xmodctl.run.loading import find_base
 from xmodctl.run.run import Run
 from xmodctl.training.finetune import follow_plan, train_plan
-from xmodctl.training.planning import check_switches
+from xmodctl.training.joint_checks import check_one_process
+from xmodctl.training.planning import check_steps
 from xmodctl.training.world import World
 
 
@@ -38,7 +39,8 @@ def resume_run(
     source = world.after_first(lambda: find_base(run))  # which may download it
     plan = replace(run.plan, revision=source.revision, config_sha256=source.config_sha256)
     seeds = chosen_seeds(run, seed)
-    check_switches(plan.recipe, plan.precision, len(plan.adapters), source.config)
+    check_steps(plan, source.config)
+    check_one_process(plan, world)
     if not world.is_first:
         return follow_plan(plan, source, run.folder, world)
     return train_plan(plan, run.seeds, source, run.folder, "resume", (), listen, only=seeds, wait=wait, world=world)
