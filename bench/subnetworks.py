@@ -5,8 +5,8 @@
 X-SNS (Yun et al. 2023, "X-SNS: Cross-Lingual Transfer Prediction through Sub-Network Similarity") compares the
 parameters that matter for two languages: those with the largest Fisher information, which is the mean square of the
 gradients of the masked-LM loss over texts. The similarity of two languages is the Jaccard index of the sets of these
-parameters. Here, they are the matrices of the layers of `mini`, the texts are as many of each language, and the source
-is that of a published table.
+parameters. Here, they are the matrices of the layers of `mini`, each gradient is that of a sequence into which texts
+are packed, and the source is that of a published table.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from xmodctl.model.batches import IGNORED
 from xmodctl.training.masked_lm.masking import Masker, pack
 from xmodctl.training.masked_lm.mixing import prepared
 
+SEQUENCES = 24
+"""Sequences of each language at most."""
 SHARE = 0.15
 """The share of the parameters that make up a sub-network."""
 
@@ -44,8 +46,8 @@ def subnetworks(texts: Mapping[str, Sequence[str]], head_text: str, share: float
     """Return which parameters belong to each language's sub-network, shape (parameters,)."""
     source = find("mini")
     model, tokenizer, _, _ = prepared(next(iter(texts)), [head_text], source, lambda _: None, [head_text])
-    encoded = {language: [pack([text], tokenizer, length=128) for text in each] for language, each in texts.items()}
-    masker = Masker.of(tokenizer, *(unit for each in encoded.values() for unit in each))
+    encoded = {language: pack(each, tokenizer, length=128) for language, each in texts.items()}
+    masker = Masker.of(tokenizer, *encoded.values())
     model.score_labeled_only(masker.candidates.tolist())
     model.use(None)
     model.module.eval().requires_grad_(False)
@@ -56,10 +58,10 @@ def subnetworks(texts: Mapping[str, Sequence[str]], head_text: str, share: float
     ]
     candidates = torch.from_numpy(masker.candidates)
     chosen = {}
-    for language, units in encoded.items():
+    for language, sequences in encoded.items():
         squares = [torch.zeros_like(matrix) for matrix in matrices]
-        for unit in units:
-            inputs = masker.batch(unit, np.array([0]), seed=0, step=0, pad_id=tokenizer.pad_token_id)
+        for unit in range(min(len(sequences), SEQUENCES)):
+            inputs = masker.batch(sequences, np.array([unit]), seed=0, step=0, pad_id=tokenizer.pad_token_id)
             is_predicted = inputs["labels"] != IGNORED
             if not is_predicted.any():
                 continue
@@ -78,7 +80,7 @@ def main() -> None:
     parser.add_argument("table")
     parser.add_argument("--data", required=True)
     parser.add_argument("--head-text", required=True)
-    parser.add_argument("--rows", type=int, default=50)
+    parser.add_argument("--rows", type=int, default=100)
     parser.add_argument("--share", type=float, default=SHARE)
     options = parser.parse_args()
     table = published_table(options.table)

@@ -350,7 +350,7 @@ def _measured_donors() -> Mapping[str, Mapping[str, float]]:
     They stand in the table of `docs/mixtures.md`, whose rows of one language are below the row that names it.
     """
     text = (Path(__file__).parents[1] / "mixtures.md").read_text(encoding="utf-8")
-    _, _, measured = text.partition("\n## Measured on the embedded model\n")
+    measured = text.partition("\n## Measured on the embedded model\n")[2].partition("\n## ")[0]
     losses: dict[str, dict[str, float]] = {}
     language = ""
     for name, through, loss in re.findall(r"^\| *(\w*) *\| ([^|]*) \| ([\d.]+) \|", measured, re.MULTILINE):
