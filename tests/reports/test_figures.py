@@ -1,5 +1,6 @@
 """Figures: what they show, in files that are equal for equal runs."""
 
+import json
 import sys
 from dataclasses import replace
 
@@ -67,7 +68,19 @@ def test_curves_show_each_seed_of_runs_and_of_a_study_without_details(folders):
     loss, validation = xmodctl.plot_curves(xmodctl.report(folders, write=False)).axes
     assert len(loss.get_lines()) == len(validation.get_lines()) == 4
     assert all(float(step).is_integer() for panel in (loss, validation) for step in panel.get_xticks())
-    assert validation.get_ylim()[1] <= 102
+    assert validation.get_xlim() == loss.get_xlim()
+
+
+def test_no_tick_of_validation_scores_is_above_100_percent(tmp_path):
+    alone = scored_run(tmp_path, qualities={"en": 1.0}, seeds=(1,))
+    lines = [
+        {"step": 17, "total_steps": 34, "loss": 0.5}, {"step": 34, "total_steps": 34, "loss": 0.2},
+        {"step": 17, "metric": "accuracy", "value": 100.0}, {"step": 34, "metric": "accuracy", "value": 100.0},
+    ]  # fmt: skip
+    (alone.seed_folder(1) / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    _, validation = xmodctl.plot_curves(alone.folder).axes
+    assert [line.get_ydata().tolist() for line in validation.get_lines()] == [[100, 100]]
+    assert max(validation.get_yticks()) == 100 < validation.get_ylim()[1] <= 102
 
 
 def test_a_figure_has_the_width_of_a_column(study):

@@ -184,7 +184,10 @@ def _curves(study: "Study") -> "Figure":
     axes[0].set(xlabel="step", ylabel="training loss")
     metric = next((curve.metric for _, curve in curves if curve.metric), study.metric)
     axes[1].set(xlabel="step", ylabel=f"{metric}, validation, %")
-    axes[1].set_ylim(top=min(axes[1].get_ylim()[1], 102))  # percent: room for a mark at 100
+    low, high = axes[1].get_ylim()
+    axes[1].set_yticks([tick for tick in axes[1].get_yticks() if low <= tick <= 100])
+    axes[1].set_ylim(low, min(high, 102))  # percent: room for a mark at 100
+    axes[1].set_xlim(axes[0].get_xlim())
     for panel in axes:
         panel.grid(axis="y")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))  # there are no half steps
