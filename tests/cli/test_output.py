@@ -87,6 +87,12 @@ def test_wrong_options_are_refused(tmp_path):
     assert "cannot write --log-file" in refused(run("runs", "--log-file", tmp_path))
 
 
+def test_a_log_in_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", "/dev/full"):
+        assert "is a pipe, a socket, or a device" in refused(run("runs", "--log-file", place))
+
+
 @pytest.mark.parametrize(
     ("words", "moved"),
     [

@@ -99,10 +99,11 @@ def _say_versions() -> None:
 
 
 def _opened(path: Path) -> TextIO:
-    from xmodctl.run.written import check_not_own
+    from xmodctl.run.written import check_no_stream, check_not_own
 
     check_not_own(path, "--log-file")
     try:
+        check_no_stream(path.expanduser(), "--log-file")
         path.expanduser().parent.mkdir(parents=True, exist_ok=True)
         return path.expanduser().open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:

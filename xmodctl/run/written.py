@@ -61,11 +61,17 @@ def check_output(
         raise UserError(f"{option} {path} is the input, which it would replace; choose another file")
     check_not_own(path, option, pages=pages)
     check_can_write(path, option)
-    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-        raise UserError(
-            f"{option} {path} is a pipe, a socket, or a device, and not a regular file; choose another file, or print "
-            f"to standard output without {option}"
-        )
+    check_no_stream(path, option, remedy=f"choose another file, or print to standard output without {option}")
+
+
+def check_no_stream(path: Path, option: str, *, remedy: str = "choose another file") -> None:
+    """Refuse what is not a file: opening a pipe waits endlessly for its reader.
+
+    Raises:
+        UserError: It is a pipe, a socket, or a device.
+    """
+    if path.exists() and not path.is_dir() and not stat.S_ISREG(path.stat().st_mode):
+        raise UserError(f"{option} {path} is a pipe, a socket, or a device, and not a regular file; {remedy}")
 
 
 def check_not_own(path: Path, option: str, *, pages: bool = False) -> None:
