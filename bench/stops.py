@@ -64,7 +64,7 @@ def stages(model: str) -> list[Stage]:
         Stage("loading", finetune, "xmodctl.training.fine_tuning:SeedTraining.load_model"),
         Stage("encoding", finetune, "xmodctl.data.encoding:tokenizer_identity", 0.5),
         Stage("training", finetune, "xmodctl.training.loop:Training.gradient", 8.0, 2),
-        Stage("validation", (*finetune, "--limit", "8"), "xmodctl.training.fine_tuning:validate"),
+        Stage("validation", (*finetune, "--limit", "8"), "xmodctl.training.open_training:validate"),
         Stage("digests", add, "xmodctl.new_language.trainer:tensor_digests"),
         Stage("head", add, "xmodctl.training.masked_lm.heads:HeadTraining.train", 6.0),
         Stage("ranking", (*add, "--limit", "350"), "xmodctl.new_language.trainer:rank_adapters", 6.0),

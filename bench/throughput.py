@@ -10,7 +10,7 @@ import torch
 
 from bench import lengths, sides
 from bench.measures import Line, Setting, check_equal, lines_of
-from bench.timing import Figure, seconds, take_turns
+from bench.timing import Figure, ratios, seconds, take_turns
 from xmodctl.catalog import catalog
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.training.loop import Training
@@ -127,13 +127,18 @@ def seeds(setting: Setting, count: int) -> tuple[list[Line], dict[str, Any]]:
                 loop.update(batch, gradient)
                 list(loop.read())
 
+    one_by_one = f"{count} seeds, one after the other"
     variants: dict[str, Callable[[int], float]] = {
         f"{count} seeds, seeds_together=true": partial(rate, chosen=joined, take=take_together),
-        f"{count} seeds, one after the other": partial(rate, chosen=alone, take=take_alone),
+        one_by_one: partial(rate, chosen=alone, take=take_alone),
     }
     for variant in variants.values():  # the first step allocates
         variant(99)
-    return lines_of("seeds, xnli", take_turns(variants, setting.rounds), "tokens/s"), {"lengths": origin}
+    measured = take_turns(variants, setting.rounds)
+    lines = [Line("seeds, xnli", name, Figure.of(values), "tokens/s", {}) for name, values in measured.items()]
+    joint, separate = measured.values()
+    lines[0] = replace(lines[0], against={one_by_one: ratios(joint, separate)})
+    return lines, {"lengths": origin}
 
 
 def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:

@@ -45,6 +45,14 @@ def test_every_measure_gives_a_table_and_json(tmp_path, capsys):
     assert "| training, xnli | xmodctl " in capsys.readouterr().out
 
 
+def test_seeds_are_measured_together_and_one_after_the_other(capsys):
+    assert bench.main(["--model", "tiny", "--rounds", "1", "--steps", "1", "--only", "seeds"]) == 0
+    together, alone = (line for line in capsys.readouterr().out.splitlines() if line.startswith("| seeds, xnli"))
+    assert "| 3 seeds, seeds_together=true | " in together
+    assert together.rstrip(" |").endswith(") 3 seeds, one after the other")
+    assert "| 3 seeds, one after the other | " in alone
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("side", ["stock", "ours"])
 def test_loading_prints_seconds_and_memory(side):
