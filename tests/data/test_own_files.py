@@ -147,6 +147,24 @@ def test_an_example_of_a_header_has_a_name_for_each_column_and_the_files_delimit
     assert str(caught.value).endswith(f"such as {example}")
 
 
+@pytest.mark.parametrize("header", ["arvostelu,tunne,kieli", "arvostelu,kieli,tunne", "kieli,arvostelu,tunne"])
+def test_a_column_of_languages_is_never_named_as_another_column(tmp_path, header):
+    cells = {"arvostelu": "tuote {n} on", "tunne": "{label}", "kieli": "{language}"}
+    row = ",".join(cells[name] for name in header.split(","))
+    rows = [row.format(n=n, label="ab"[n // 2 % 2], language=("en", "fi")[n % 2]) for n in range(40)]
+    task = library.task("classification")
+    (tmp_path / "d.csv").write_text(document(header, rows))
+    for column, name in (("text", "arvostelu"), ("label", "tunne")):
+        with pytest.raises(UserError, match="no column is called") as caught:
+            fit(task, tmp_path / "d.csv", ["en"])
+        assert ("add a header line" in str(caught.value)) == (column == "text")
+        if column == "label":
+            assert str(caught.value).endswith(f"name it with --set columns.label={name}")
+        task = task.with_values({f"columns.{column}": name}, origin="--set")
+    fitted = fit(task, tmp_path / "d.csv", ["en"])
+    assert fitted.task.language_column == "kieli"
+
+
 def test_languages_with_too_few_rows_for_test_rows_are_named_before_the_training(tmp_path):
     rows = [*lines(), *(f"few {n},{WORDS[n % 3]},fr" for n in range(3)), "x,login,eng", "x,login,qqz"]
     cautions = fit_file(tmp_path, "d.csv", document(rows=rows)).cautions

@@ -140,13 +140,13 @@ def language_column(task: Task, first: Raw, path: Path, used: Collection[str], l
 
 def _holding_languages(task: Task, first: Raw, path: Path, free: Sequence[str], languages: Sequence[str]) -> list[str]:
     """Return the columns that hold several languages, among them one to train in, and nothing else in any row."""
-    candidates = [name for name in free if not names_a_country(name) and _is_language(first[name])]
+    candidates = [name for name in free if not names_a_country(name) and is_language(first[name])]
     held: dict[str, set[object]] = {name: set() for name in candidates}
     trained: set[str] = set()
     for _, raw in rows_of(task, path, Mistakes(str(path))) if candidates else ():
         for name in [*held]:
             code = raw.get(name)
-            if not _is_language(code):
+            if not is_language(code):
                 del held[name]
             elif (key := meaning(str(code))) not in held[name]:
                 held[name].add(key)
@@ -181,5 +181,6 @@ def _holding_splits(task: Task, first: Raw, path: Path, free: Sequence[str]) -> 
     return [name for name, splits in held.items() if None not in splits and "train" in splits and len(splits) > 1]
 
 
-def _is_language(cell: object) -> bool:
-    return isinstance(cell, str) and read_language(cell) is not None
+def is_language(cell: object) -> bool:
+    """Return whether a cell is the code or the name of a language; a letter alone is rather a label."""
+    return isinstance(cell, str) and len(cell) > 1 and read_language(cell) is not None

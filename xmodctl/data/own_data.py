@@ -14,7 +14,7 @@ from xmodctl.core.messages import counted, listed, shell_setting
 from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
 from xmodctl.data.delimited import delimiter_of, other_delimiter
-from xmodctl.data.headers import example_header, first_row, language_column, names_or_values, split_column
+from xmodctl.data.headers import example_header, first_row, is_language, language_column, names_or_values, split_column
 from xmodctl.data.layouts import data_files_in
 from xmodctl.data.misnamed import conversion_of, is_annotation
 from xmodctl.data.own_labels import label_cautions, labels_in, remarks_on_numbers, shown_labels
@@ -196,7 +196,10 @@ def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
                 f"{shell_setting(f'columns.{column}', candidates[0])}"
             )
         elif presence == "required":
-            raise UserError(_no_column(task, column, [name for name in free if name not in others], header, path))
+            free = [name for name in free if name not in others]
+            likely = [name for name in free if not (is_language(first[name]) or single_file.split_in(first[name]))]
+            has_names = any(name in used for name in header if name)
+            raise UserError(_no_column(task, column, likely or free, header, path, has_names=has_names))
     return ({"columns": {**task.columns, **columns}} if columns else {}), str(path)
 
 
@@ -226,7 +229,10 @@ def _several_columns(
     return []
 
 
-def _no_column(task: Task, column: str, free: Sequence[str], header: Sequence[str], path: Path) -> str:
+def _no_column(
+    task: Task, column: str, free: Sequence[str], header: Sequence[str], path: Path, *, has_names: bool
+) -> str:
+    """Return what is missing, and what to do; `has_names`: some name is known, so the first line is no row."""
     names = listed(map(str, header)) or "none"
     problem = f"{path}: no column is called {column} or similar (the columns are {names})"
     others = [
@@ -234,7 +240,7 @@ def _no_column(task: Task, column: str, free: Sequence[str], header: Sequence[st
         for other in catalog.tasks().values()
         if other.kind == task.kind and not other.languages and column not in other.missing
     ]
-    is_table = format_of(path) in (".csv", ".tsv")
+    is_table = format_of(path) in (".csv", ".tsv") and not has_names
     mark = other_delimiter(header[0]) if len(header) == 1 and format_of(path) == ".csv" else ""
     first_line = names_or_values(header)
     in_header = (
