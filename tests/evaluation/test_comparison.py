@@ -1,4 +1,5 @@
 import json
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -392,6 +393,22 @@ def test_controls_of_several_seeds_are_compared_model_by_model(controlled):
     message = compare_controls(controlled, rows, resamples=RESAMPLES)
     assert message.differences[0].value == pytest.approx(5, abs=1.5)
     assert message.differences[0].ci[0] > 0
+
+
+def test_controls_of_a_language_with_several_adapters_say_which_is_compared_and_how_to_compare_the_others(controlled):
+    for adapter, share in (("de_DE", 0.7), ("fr_XX", 0.3)):
+        score(controlled, "sw", labels(right(share)), adapter=adapter)
+    rows = rows_of(controlled, "test")
+    notes = compare_controls(controlled, rows, resamples=RESAMPLES).notes
+    (note,) = [note for note in notes if "alone" in note]
+    assert "sw is compared through sw" in note
+    words = shlex.split(note.partition(": ")[2])
+    assert words[:3] == ["xmodctl", "compare", str(controlled.folder)]
+    others = compare_controls(controlled, rows, languages=words[-1], resamples=RESAMPLES)
+    assert not [note for note in others.notes if "alone" in note]
+    values = {(each.language, each.against): each.values[0] for each in others.differences if each.language}
+    assert values["sw=de_DE", "none"] == pytest.approx(70, abs=8)
+    assert values["sw=fr_XX", "none"] == pytest.approx(30, abs=8)
 
 
 def test_a_run_without_controls_is_told_how_to_make_them(two_runs):

@@ -1,5 +1,6 @@
 """`xmodctl compare` as a function: are runs, or ways through one run's model, significantly different?"""
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -168,7 +169,19 @@ def compare_controls(
         for label, name in names.items()
         if (measurements := [each for pair in pairs for each in pair.of_side(label)])
     )
-    return compare_pairs(pairs, sides, rows[0].split, rows[0].limited, [], seed=seed, resamples=resamples)
+    notes = [note for language in chosen if (note := _other_adapters(run, rows, language, chosen[language]["own"]))]
+    return compare_pairs(pairs, sides, rows[0].split, rows[0].limited, notes, seed=seed, resamples=resamples)
+
+
+def _other_adapters(run: Run, rows: Sequence[Row], selected: str, compared: Sequence[Row]) -> str:
+    """Return through which other adapters a language was scored that are not compared, and the command that does it."""
+    language, adapter = compared[0].language, compared[0].adapter
+    own = [row for row in rows if row.control == "own" and row.language == language and row.adapter != adapter]
+    others = list(dict.fromkeys(f"{language}={row.adapter}" for row in own if row.adapter))
+    if not others or "=" in selected:
+        return ""
+    command = shlex.join(["xmodctl", "compare", str(run.folder), "--langs", ",".join(others)])
+    return f"{language} is compared through {adapter or 'no adapter'} alone; to compare {', '.join(others)}: {command}"
 
 
 def rows_of(run: Run, split: str) -> list[Row]:
