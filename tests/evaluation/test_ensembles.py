@@ -104,8 +104,17 @@ def test_what_is_no_ensemble_is_refused(tmp_path: Path):
 def test_an_ensemble_of_numbers_has_the_interval_of_a_correlation(tmp_path: Path):
     made = make_run(tmp_path / "r", library.task("regression"))
     gold = [float(number) for number in range(12)]
+
+    def numbers(turned: float, noise: float) -> list[tuple[float, float]]:
+        return [(number, 20 + number + turned * (number % 3) + noise * (number % 2)) for number in gold]
+
     for seed, turned in ((1, 1.0), (2, -1.0)):
-        score(made, "en", [(number, 20 + number + turned * (number % 3)) for number in gold], seed=seed)
+        score(made, "en", numbers(turned, 0.1), seed=seed)
     (result,) = ensemble(made).scores
-    assert result.members < result.ensemble == pytest.approx(100.0)
+    assert result.members < result.ensemble < 99.999
     assert result.ci_low > 0
+    for seed, turned in ((1, 1.0), (2, -1.0)):
+        score(made, "en", numbers(turned, 0.0), seed=seed)
+    (perfect,) = ensemble(made).scores
+    assert perfect.ensemble == pytest.approx(100.0)
+    assert perfect.ci_low < 0 < perfect.difference < perfect.ci_high  # as of two shares, one of which is 100%

@@ -10,7 +10,7 @@ from xmodctl import InProgressError, evaluate
 from xmodctl.evaluation.results import read_rows
 from xmodctl.evaluation.row_order import count_rows, put_in_order
 from xmodctl.run.jobs import JOBS, joined
-from xmodctl.run.run import SCORE_KEY, Run
+from xmodctl.run.run import SCORE_KEY, Run, score_key
 
 CONTROLS = "source,none"
 
@@ -112,7 +112,7 @@ def test_rows_of_other_scores_keep_their_places(tmp_path):
         rows = [dict.fromkeys(SCORE_KEY) | {"language": language, "n": n} for n, language in enumerate(languages)]
         results.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"torn')
 
-    order = {tuple({**dict.fromkeys(SCORE_KEY), "language": code}.values()): n for n, code in enumerate(("de", "sw"))}
+    order = {score_key({"language": code}): n for n, code in enumerate(("de_DE", "sw"))}
     write("sw", "fr", "de", "sw")
     put_in_order(results, order, 0)
     assert [(row["language"], row["n"]) for row in plain(results)] == [("de", 2), ("fr", 1), ("sw", 0), ("sw", 3)]
