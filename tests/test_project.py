@@ -36,6 +36,12 @@ def test_the_list_of_packages_is_the_tree():
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages()
 
 
+def test_each_file_of_tests_has_a_name_of_its_own():
+    """Pytest refuses to collect two of one name together."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_the_annotated_file_tree_is_the_tree():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     tree = text.split("<!-- tree -->")[1].split("```")[1]
