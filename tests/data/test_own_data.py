@@ -129,6 +129,25 @@ def test_few_rows_are_trained_on_first(count, parts):
     assert set(split_rows([SplittableRow(i, ("en",), str(i)) for i in range(count)], 1).values()) == parts
 
 
+@pytest.mark.parametrize(
+    ("names", "header"),
+    [
+        (("Englisch", "Deutsch"), "Sprache"),
+        (("anglais", "allemand"), "langue"),
+        (("Inglés", "Alemán"), "idioma"),
+        (("английский", "немецкий"), "язык"),
+    ],
+)
+def test_a_column_with_names_of_languages_in_another_language_gives_the_language(tmp_path, names, header):
+    rows = [(text, label, names[code == "de"]) for text, label, code in tickets()]
+    data = put(tmp_path, "tickets.csv", csv_text(rows, header=f"body,category,{header}"))
+    fitted = fit(library.task("classification"), data, ["en"])
+    assert fitted.task.language_column == header
+    assert {*fitted.task.languages} == {*names}
+    assert len(load_rows(fitted.task, "de", "train", folder=data).table) == 24
+    assert any(f"language from `{header}`" in remark for remark in fitted.remarks)
+
+
 def test_a_semicolon_is_noticed_and_quoted_line_breaks_are_kept(tmp_path):
     rows = [(f"a; b\n{i}", *row[1:]) for i, row in enumerate(tickets())]
     data = put(tmp_path, "tickets.csv", csv_text(rows, mark=";"))

@@ -65,6 +65,9 @@ def refusal(text, adapters=XMOD, *, open_languages=False):
         *[(text, "de_DE") for text in words("de deu ger de-DE de_de DE-de de-Latn-DE de_Latn German GERMAN deu_Latn")],
         *[(text, "de_DE") for text in ("  de ", "Deutsch", "German (Germany)", "german (latin)")],
         *[(text, "fr_XX") for text in ("fra", "fre", "fr-FR", "French", "français")],
+        # names in other languages
+        *[(text, "de_DE") for text in ("allemand", "Alemán", "tedesco", "Duits", "almanca", "немецкий", "ドイツ語")],
+        *[(text, "fr_XX") for text in ("Französisch", "francés", "Frans", "法语")],
         *[(text, "zh_TW") for text in ("zh-Hant", "zh-TW", "zh-HK", "zh-MO", "zho_Hant", "cmn_Hant", "chi-tw")],
         *[(text, "zh_TW") for text in ("Traditional Chinese", "Chinese (Traditional)", "Chinese (Taiwan)")],
         *[(text, "zh_CN") for text in ("zh-Hans", "zh-CN", "zh-SG", "zho_Hans", "Simplified Chinese")],

@@ -129,6 +129,17 @@ def test_intervals_that_cannot_have_their_coverage_are_noted(tmp_path):
     assert noted(study, "within 2 examples of 0 or 100%")
 
 
+def test_a_note_that_holds_for_several_runs_is_given_once(tmp_path):
+    runs = [scored_run(tmp_path / name, qualities={"en": 0.9, "de": 1.0}, seeds=(1,)) for name in ("a", "b")]
+    study = gather([run.folder for run in runs])
+    (note,) = [note for note in study.notes if "within 2 examples of 0 or 100%" in note]
+    names = ", ".join(each.name for each in study.runs)
+    assert note == (
+        f"{names}: some scores are within 2 examples of 0 or 100%: their intervals are only approximate; score more "
+        "examples"
+    )
+
+
 def test_edited_or_missing_predictions_are_said_and_cost_only_their_language(tmp_path):
     run = scored_run(tmp_path, seeds=(1,))
     paths = {row.language: run.folder / row.predictions for row in read_rows(run.results)}

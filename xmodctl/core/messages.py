@@ -18,6 +18,12 @@ class FileNote(str):
     __slots__ = ()
 
 
+class ReadingNote(FileNote):
+    """A note on how a file is read, which asks for nothing."""
+
+    __slots__ = ()
+
+
 def quoted(value: object) -> str:
     """Return a value as a message shows it: as JSON, shortened."""
     return _shortened(json.dumps(value, ensure_ascii=False, default=str))

@@ -10,7 +10,7 @@ from typing import Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.jsonl import LONGEST_LINE
-from xmodctl.core.messages import quoted
+from xmodctl.core.messages import ReadingNote, quoted
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data.columns import checked_header
 from xmodctl.data.conll import conll_rows
@@ -129,7 +129,7 @@ def _delimiter(file: DataFile, header: str, row: str | None) -> str:
     if not widths:
         return ","
     mark = max(widths, key=lambda each: widths[each])
-    file.notes.append(f"{file.name}: columns are separated by {quoted(mark)}, not by commas")
+    file.notes.append(ReadingNote(f"{file.name}: columns are separated by {quoted(mark)}, not by commas"))
     return mark
 
 

@@ -13,6 +13,7 @@ from typing import IO, NamedTuple, cast
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.jsonl import LONGEST_LINE
+from xmodctl.core.messages import ReadingNote
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.core.reading import check_regular, file_and_sheet, open_regular
 from xmodctl.data.labeling_tools import Unpacking
@@ -172,7 +173,7 @@ def lines_of(file: DataFile) -> Iterator[tuple[int, str]]:
                 if kind := next((kind for magic, kind in _MAGIC.items() if line.startswith(magic)), None):
                     raise UserError(f"{file.name} is {kind}")
                 if is_recoded(stream):
-                    file.notes.append(f"{file.name}: {NOTE}")
+                    file.notes.append(ReadingNote(f"{file.name}: {NOTE}"))
                 if b"\0" in line:
                     raise UserError(f"{file.name} contains zero bytes, so it is not text in UTF-8; save it as UTF-8")
                 if b"\r" in line.rstrip(b"\r\n") and file.has_lines:

@@ -283,7 +283,7 @@ def _rows_of_file(
     if first is None:
         return
     early = len(file.notes)
-    notes += map(FileNote, file.notes)
+    notes += map(_of_file, file.notes)
     header = _header(path, name, source, first[1])
     check_columns(file, first[0], header, source)
     rows = chain([first], rows)
@@ -295,7 +295,11 @@ def _rows_of_file(
     for number, raw in rows:
         if source.row_splits is None or source.row_splits.get(number) == source.split:
             yield file, number, raw
-    notes += map(FileNote, file.notes[early:])
+    notes += map(_of_file, file.notes[early:])
+
+
+def _of_file(note: str) -> FileNote:
+    return note if isinstance(note, FileNote) else FileNote(note)
 
 
 def _header(path: Path, name: str, source: DataSource, first: Raw) -> Raw:

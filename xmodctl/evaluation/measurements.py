@@ -173,18 +173,17 @@ def coverage_notes(scores: Sequence[Scores]) -> list[str]:
     notes = []
     if any(len(each.seeds) == 2 for each in scores):
         notes.append(
-            "two seeds say little about the variation between seeds: intervals are wider than necessary (the interval "
-            "of a score covers the true value in up to 99% of cases instead of 95%); train with three seeds or more"
+            "two seeds say little about the variation between seeds: intervals are wider than necessary; train with "
+            "three seeds or more"
         )
     if any(not each.is_correlation and each.from_the_edge <= FEW for each in scores):
         notes.append(
-            f"some scores are within {FEW} examples of 0 or 100%: their intervals may cover the true value in as few "
-            "as 91% of cases, and those of their differences in up to 100%, instead of 95%; score more examples"
+            f"some scores are within {FEW} examples of 0 or 100%: their intervals are only approximate; score more "
+            "examples"
         )
     if any(each.is_correlation and each.count < FEW_PAIRS for each in scores):
         notes.append(
-            f"intervals of correlations of fewer than {FEW_PAIRS} rows are wider than necessary (they cover the true "
-            "value in up to 100% of cases instead of 95%); score more rows"
+            f"intervals of correlations of fewer than {FEW_PAIRS} rows are wider than necessary; score more rows"
         )
     return notes
 

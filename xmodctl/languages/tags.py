@@ -87,7 +87,10 @@ def fold(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def read(text: str) -> Tag | None:
-    """Return what a language's code, English name or own name states, or None if the text is none of these."""
+    """Return what a language's code or name states, or None if the text is neither.
+
+    Names are in English, in the language itself, or in one of the languages that `spellings.yaml` lists.
+    """
     text = text.strip()
     if not text or len(text) > _LONGEST or not text.isprintable():
         return None
@@ -220,7 +223,7 @@ def _read_corpus(text: str) -> Tag | None:
 
 
 def _read_name(folded: str) -> Tag | None:
-    """Read `german`, `simplified chinese`, `chinese (taiwan)`, `serbian (latin)`, `deutsch`."""
+    """Read `german`, `simplified chinese`, `chinese (taiwan)`, `serbian (latin)`, `deutsch`, `allemand`."""
     if code := _code_of_name("language", folded):
         return _read_code(fold(code))
     parts = _QUALIFIED.fullmatch(folded)
@@ -232,17 +235,22 @@ def _read_name(folded: str) -> Tag | None:
 
 
 def _code_of_name(category: str, spelled: str) -> str | None:
-    """Return the code of an English name, or of a language's name in that language; the complete name must match.
+    """Return the code of an English name, or of a language's name in itself or in another; all of it must match.
 
     The library's own search accepts the longest prefix that it knows (`klingonish` for Klingon), and names in any of
-    its 300 languages, where the same word names several languages.
+    its 300 languages, where the same word names several languages. Other languages than English and the one that is
+    named count if data are often described in them, and if they do not disagree.
     """
     if code := _look_up(f"en/name_to_{category}", spelled):
         return code
     code = _look_up(f"und/name_to_{category}", spelled)
     if category == "language" and code and _look_up(f"{code.split('-')[0]}/name_to_language", spelled) == code:
         return code
-    return None
+    if category != "language" or not code:  # the table has the names in all languages
+        return None
+    tables = (f"{language}/name_to_language" for language in spellings()["languages_of_names"].split())
+    codes = {named for table in tables if (named := _look_up(table, spelled))}
+    return codes.pop() if len(codes) == 1 else None
 
 
 def _look_up(table: str, spelled: str) -> str | None:

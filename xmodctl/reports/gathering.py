@@ -222,7 +222,7 @@ def _study_run(name: str, run: Run, rows: list[Row], data_set: str, shared: Set[
     study_run = StudyRun(name, run, whole, over_shared, tuple(rows))
     _check_seeds(study_run, notes)
     for note in whole.notes:
-        notes.add(f"{name}: {note}")
+        notes.add(note, name)
     for language in dict.fromkeys(row.language for row in rows if row.shots):
         notes.add(f"not zero-shot: {name} was trained on examples of it", language)
     for language in dict.fromkeys(row.language for row in rows):

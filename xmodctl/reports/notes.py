@@ -1,4 +1,4 @@
-"""Notes: what a reader must know to interpret the numbers. A note that holds for several languages is given once."""
+"""Notes: what a reader must know to interpret the numbers. What holds for several languages or runs is said once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,18 +9,18 @@ NAMED = 6
 
 @dataclass
 class Notes:
-    """Collects notes, each with the languages that it is about."""
+    """Collects notes, each with the languages or the runs that it is about."""
 
-    languages: dict[str, list[str]] = field(default_factory=dict)  # note -> languages; none: about the whole report
+    subjects: dict[str, list[str]] = field(default_factory=dict)  # note -> languages or runs; none: the whole report
 
-    def add(self, note: str, language: str = "") -> None:
-        """Add a note about a language, or about the whole report."""
-        self.languages.setdefault(note, []).extend([language] if language else [])
+    def add(self, note: str, subject: str = "") -> None:
+        """Add a note about a language, about a run, or about the whole report."""
+        self.subjects.setdefault(note, []).extend([subject] if subject else [])
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The notes, one sentence each."""
-        return tuple(f"{listed(codes)}: {note}" if codes else note for note, codes in self.languages.items())
+        return tuple(f"{listed(names)}: {note}" if names else note for note, names in self.subjects.items())
 
 
 def listed(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from xmodctl.catalog.locations import Split
 from xmodctl.catalog.task import Task
-from xmodctl.core.messages import counted
+from xmodctl.core.messages import ReadingNote, counted
 from xmodctl.kinds import KINDS
 from xmodctl.languages import name
 from xmodctl.languages.scripts import script_mismatch
@@ -61,7 +61,8 @@ def of_rows(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[Finding]:
     read = f"{counted(rows, 'row')} in {counted(len(splits_read), 'split')} of {languages}"
     yield passed("rows", f"{read}, all well-formed and with a gold label")
     notes = dict.fromkeys(note for facts in splits_read for note in facts.notes)  # one file may hold many splits
-    yield from (Finding("warning", "rows", note) for note in notes)
+    for note in notes:
+        yield passed("rows", note) if isinstance(note, ReadingNote) else Finding("warning", "rows", note)
     checks = {
         "labels": (_labels, "no label dominates, and none is missing"),
         "duplicates": (_duplicates, "few or no rows are repeated in a file"),
