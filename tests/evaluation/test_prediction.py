@@ -273,6 +273,33 @@ def test_rows_without_a_language_are_refused_with_what_gives_it(trained, tmp_pat
     assert "`lang` says en, but all rows go through de_DE" in " ".join(result.stderr.split())
 
 
+@pytest.mark.parametrize("name", ["de/test.csv", "test/de.csv", "test.de.csv", "de/tickets-test.jsonl"])
+def test_the_name_of_a_file_gives_the_language_of_its_rows(trained, tmp_path, name):
+    folder, file = trained["sequence-classification"], tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text('{"sentence": "red cat"}\n' if file.suffix == ".jsonl" else "sentence\nred cat\n")
+    result = run("predict", "--run", folder, file)
+    assert "rows go through de_DE, because the name of the file says de" in " ".join(result.stderr.split())
+    (row,) = output_rows(result)
+    (german,) = predict(folder, "de", ["red cat"])
+    assert row["language"] == "de"
+    assert row["scores"] == german["scores"]
+    assert "rows go through" not in run("predict", "--run", folder, file, "--lang", "en").stderr
+
+
+def test_a_column_says_more_about_the_language_than_the_name_of_the_file(trained, tmp_path):
+    (tmp_path / "test.de.csv").write_text("sentence,lang\nred cat,en\n")
+    (row,) = predict(trained["sequence-classification"], None, tmp_path / "test.de.csv")
+    assert row["language"] == "en"
+
+
+def test_a_name_in_a_language_without_an_adapter_gives_none(trained, tmp_path):
+    (tmp_path / "test.zu.csv").write_text("sentence\nred cat\n")
+    result = run("predict", "--run", trained["sequence-classification"], tmp_path / "test.zu.csv")
+    assert result.exit_code == 2
+    assert "the row does not give its language" in result.stderr
+
+
 @pytest.mark.parametrize("extension", ["csv", "jsonl"])
 def test_languages_without_an_adapter_are_named_with_their_rows_before_anything_is_labeled(
     trained, tmp_path, extension

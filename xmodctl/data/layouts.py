@@ -42,7 +42,7 @@ def files_by_language(folder: Path) -> dict[str, Splits]:
         return of_folders
     if shared := splits_in(folder):
         return _in_split_folders(folder, besides=shared)
-    return _in_split_folders(folder) or _named_by_both(folder)
+    return _in_split_folders(folder) or named_by_both(folder)
 
 
 def shared_files(folder: Path) -> Splits:
@@ -93,6 +93,11 @@ def names_split(file: Path) -> bool:
     return any(part.casefold() in _OF_NAME for part in re.split(r"[._-]", file.name))
 
 
+def is_split(name: str) -> bool:
+    """Return whether a name is that of a split."""
+    return name.casefold() in _OF_NAME
+
+
 def only_files_of_languages(folder: Path) -> dict[Path, str]:
     """Return the only file of each folder with the language that names the folder, or nothing if others are there."""
     files: dict[Path, str] = {}
@@ -140,7 +145,7 @@ def _in_split_folders(folder: Path, besides: Collection[Split] = ()) -> dict[str
     return _by_language(files)
 
 
-def _named_by_both(folder: Path) -> dict[str, Splits]:
+def named_by_both(folder: Path) -> dict[str, Splits]:
     """Return the files of SPLIT.LANGUAGE.EXT, LANGUAGE_SPLIT.EXT, or NAME-LANGUAGE.SPLIT.EXT, if these are languages.
 
     There are several languages, because short words are codes of languages, too: `my` in `my_test.csv`.

@@ -20,6 +20,7 @@ from xmodctl.core.files import disk_errors, whole_file
 from xmodctl.core.messages import counted
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.core.requests import command
+from xmodctl.data.named_languages import language_of_input
 from xmodctl.evaluation.input_rows import TextMaker, input_rows
 from xmodctl.evaluation.notebook import data_frame
 from xmodctl.evaluation.output_vectors import VectorPart, check_vector_suffix, companion, json_rows, write_vectors
@@ -230,6 +231,7 @@ def embed(request: EmbedRequest) -> Embeddings:
     task = Task(name="embed", title="Sentence embeddings", kind=TEXTS, columns={"text": "text", "id": "id"})
     maker = TextMaker(
         task, adapter, adapter_of, request.language_column or "", request.keep_input, listen,
+        file_language="" if adapter or request.language_column else language_of_input(request.inputs),
         text_column=request.text_column or "",
     )  # fmt: skip
     rows = input_rows(request.inputs, request.format, maker)

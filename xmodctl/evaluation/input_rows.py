@@ -44,6 +44,7 @@ class RowMaker:
     language_column: str = ""  # empty: the one with a usual name
     keep: bool = False  # write the columns of the input, too
     listen: Listener = _ignore  # type: ignore[assignment]
+    file_language: str = ""  # the language that the name of the file states
     _connectives: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _contradicts: bool = False
     _is_assumed: bool = False
@@ -129,7 +130,7 @@ class RowMaker:
                 raise RowError(
                     f"`{names[0]}` is {quoted(raw[names[0]])}; write the row's language, or give --lang LANG"
                 )
-            if only := self._only_language():
+            if only := self._language_of_name() or self._only_language():
                 return self.adapter_of(only), only
             have = f" (it has {listed(map(str, raw))})" if raw else ""
             raise RowError(
@@ -137,6 +138,19 @@ class RowMaker:
                 "with --lang-column NAME"
             )
         return self.adapter_of(spelling), spelling
+
+    def _language_of_name(self) -> str:
+        """Return the language that the name of the file states, if it has an adapter, and say once that it is used."""
+        if self.file_language and not self._is_assumed:
+            try:
+                adapter = self.adapter_of(self.file_language)
+            except UserError:
+                self.file_language = ""
+                return ""
+            self._is_assumed = True
+            reason = f"because the name of the file says {self.file_language}; for another language: --lang LANG"
+            self.listen(Notice(f"rows go through {adapter}, {reason}", caution=True))
+        return self.file_language
 
     def _only_language(self) -> str:
         """Return the language of the data that the run was trained on, if that has one, and say once that it is used.

@@ -16,6 +16,7 @@ from xmodctl.core.events import ModelLoading, Notice, warn
 from xmodctl.core.files import whole_file
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.core.requests import command
+from xmodctl.data.named_languages import language_of_input
 from xmodctl.evaluation.input_rows import RowMaker, input_rows
 from xmodctl.evaluation.output_tables import check_suffix, write_rows
 from xmodctl.evaluation.requests import PredictRequest
@@ -209,9 +210,10 @@ def predict(request: PredictRequest) -> Predictions:
     adapter_of = AdapterNames(languages, run.plan.model, source.open_languages, listen)
     adapter = None if request.lang is None else adapter_of(lang)
     column = request.language_column or ""
-    maker = RowMaker(run.plan.task, adapter, adapter_of, column, request.keep_input, listen)
-    rows = input_rows(request.inputs, request.format, maker)
     is_file = isinstance(request.inputs, str | Path)
+    of_file = "" if adapter or column else language_of_input(request.inputs)
+    maker = RowMaker(run.plan.task, adapter, adapter_of, column, request.keep_input, listen, of_file)
+    rows = input_rows(request.inputs, request.format, maker)
     # A file that cannot be read is refused before the model is loaded; other rows are read when they are needed.
     first = next(rows, None) if is_file or adapter is None else None
     adapter = adapter or (first.adapter if first else run.plan.source_languages[0])

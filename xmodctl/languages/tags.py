@@ -238,8 +238,8 @@ def _code_of_name(category: str, spelled: str) -> str | None:
     """Return the code of an English name, or of a language's name in itself or in another; all of it must match.
 
     The library's own search accepts the longest prefix that it knows (`klingonish` for Klingon), and names in any of
-    its 300 languages, where the same word names several languages. Other languages than English and the one that is
-    named count if data are often described in them, and if they do not disagree.
+    its 300 languages, where the same word names several languages. Of these, the languages count in which data are
+    often described, if they do not disagree.
     """
     if code := _look_up(f"en/name_to_{category}", spelled):
         return code
