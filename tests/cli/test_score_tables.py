@@ -2,6 +2,7 @@
 
 import io
 import re
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -45,7 +46,7 @@ def lines_of(lines, *starts):
     return [line for line in lines if line.startswith(starts)]
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("controls", [False, True])
 def test_a_row_of_scores_is_one_line_on_any_terminal(rows, width, controls):
     long = {"metric": "pearson", "n": 14_988, "baseline": 34.0}
@@ -57,8 +58,18 @@ def test_a_row_of_scores_is_one_line_on_any_terminal(rows, width, controls):
     lines = drawn(report_sheet(replace(whole, scores=gaps)), width)
     assert max(map(len, lines)) <= width
     assert len(lines) <= 4 + len(whole.scores) + 1 + len(whole.averages)
-    assert len(lines_of(lines, "mean, all", "mean, ")) == len(whole.averages)
+    assert len(lines_of(lines, "mean, all", "mean, ", "no source")) == len(whole.averages)
     assert any("-10.1 to 10.2" in line for line in lines) == (width == 120)
+
+
+def test_a_long_name_of_an_adapter_is_folded_before_numbers(rows):
+    mixture = "3*en_XX+3*hi_IN+2*ar_AR+2*sw_KE@typology"
+    many = [replace(row, seed=seed, value=row.value - seed) for row in rows for seed in (1, 2)]
+    many = [replace(row, adapter=mixture) if row.language == "de" else row for row in many]
+    lines = drawn(report_sheet(report("run", many)), 60)
+    assert max(map(len, lines)) <= 60
+    (line,) = lines_of(lines, "de ")
+    assert re.search(r"\d\.\d +\d+\.\d to \d+\.\d +[+-]?\d+\.\d$", line.rstrip()), line
 
 
 def test_a_comparison_fits_80_columns(tmp_path):
@@ -85,15 +96,32 @@ def test_a_pipe_has_every_column_and_a_width_where_one_is_set(rows, monkeypatch)
         assert max(map(len, file.getvalue().splitlines()[1:])) <= int(width or 1000)
 
 
-def test_messages_wrap_between_words_and_never_within_a_command():
+def test_messages_wrap_between_words_and_within_commands_only_where_a_shell_joins_them():
     command = "xmodctl finetune --task xnli --lang en_XX --model mini --data a/long/folder --out another/long/folder"
     text = f"this happens because of something that needs explaining in many words: {command}; or leave it"
     lines = wrapped(text, 60, taken=7).split("\n")
-    assert command in [line.rstrip(";") for line in lines]
-    assert " ".join(lines).split() == text.split()
-    assert max(len(line) for line in lines if "xmodctl" not in line) <= 60
+    place = lines.index("xmodctl finetune --task xnli --lang en_XX --model mini \\")
+    assert shlex.split("".join(lines[place : place + 2]).replace("\\", "").rstrip(";")) == command.split()
+    assert " ".join(lines).replace(" \\ ", " ").split() == text.split()
+    assert max(map(len, lines)) <= 60
     assert len(lines[0]) <= 53
     assert wrapped("  indented\nsecond", 60) == "  indented\nsecond"
+
+
+def test_prose_after_a_command_and_prose_that_begins_like_one_wraps():
+    text = "score it again: xmodctl score --run runs/one (until then, its gap and the averages have no interval)"
+    lines = wrapped(text, 60).split("\n")
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= 60
+    text = "the export writes a model that python reads, and whose files can be copied to another machine"
+    assert max(map(len, wrapped(text, 60).split("\n"))) <= 60
+
+
+def test_no_command_is_broken_within_quotes():
+    command = "xmodctl eval-transfer --run runs/one --set 'columns.text=a --long name of a column in a file' --limit 20"
+    lines = wrapped(command, 50).split("\n")
+    assert shlex.split("".join(lines).replace("\\", "")) == shlex.split(command)
+    assert [line.endswith(" \\") for line in lines] == [True, True, False]
 
 
 def test_a_message_in_a_pipe_is_one_line_unless_a_width_is_set(capsys, monkeypatch):

@@ -26,8 +26,14 @@ from xmodctl.core.visible import printable, printable_json
 PLAIN_WIDTH = 1000
 """The width of tables in a pipe, which are not folded unless the environment variable `COLUMNS` sets another width."""
 
-UNBROKEN = re.compile(r"(?<![\w/.-])(?:(?:xmodctl|pip|mv|mkdir|rm|sed|export|python) [^;()\n]*|--[\w-]+ [^\s;()]+)")
+UNBROKEN = re.compile(
+    r"(?<![\w/.-])(?:(?:(?:xmodctl|pip|mv|mkdir|rm) |sed -|python -|export [A-Z_]+=)[^;()\n]*[^\s;()]"
+    r"|--[\w-]+ [^\s;()]+)"
+)
 """Commands and options with their values, in which no line is broken, so that they can be copied."""
+
+FEWEST = 7
+"""Characters of a column of words that is folded so that numbers are not."""
 
 JOINT = "\ue000"
 """Stands for a space in which no line is broken."""
@@ -64,14 +70,21 @@ def draw(sheet: Sheet, console: Console) -> None:
     if sheet.title:
         console.print(Text(_cell(sheet.title), style="bold"))
     for candidate in (sheet, *sheet.narrower):
-        table = _table(candidate, is_terminal=console.is_terminal)
+        table = _table(candidate, width=console.width, is_terminal=console.is_terminal)
         unlimited = console.options.update(max_width=PLAIN_WIDTH)
         if Measurement.get(console, unlimited, table).maximum <= console.width:
             break
     console.print(table)
 
 
-def _table(sheet: Sheet, *, is_terminal: bool) -> Table:
+def _table(sheet: Sheet, *, width: int, is_terminal: bool) -> Table:
+    numbers = [
+        max(map(cell_len, (*(row[place] for row in sheet.rows), *name.split())), default=0)
+        for place, name in enumerate(sheet.columns)
+        if name in sheet.right
+    ]
+    # Words are folded before numbers, if that leaves room for words.
+    whole = sum(numbers) + 2 * len(sheet.columns) + FEWEST * (len(sheet.columns) - len(numbers)) <= width
     table = Table(
         box=box.SIMPLE_HEAD if is_terminal else None,
         pad_edge=False,
@@ -84,6 +97,7 @@ def _table(sheet: Sheet, *, is_terminal: bool) -> Table:
         if is_terminal:
             header = _folded(header, max((cell_len(row[number]) for row in sheet.rows), default=0))
         table.add_column(Text(header), justify="right" if column in sheet.right else "left", overflow="fold")
+        table.columns[-1].no_wrap = whole and column in sheet.right
     for number, row in enumerate(sheet.rows):
         # A line break in the last column stays within it; in others, it could pass for another row.
         cells = [*map(_cell, row[:-1]), *map(printable, row[-1:])]
@@ -182,7 +196,9 @@ def _from_here(text: str) -> str:
 
 
 def wrapped(text: str, width: int, *, taken: int = 0) -> str:
-    """Return text in lines that break between words, but not within commands, however long these are.
+    """Return text in lines that break between words, but within commands only where one is wider than the terminal.
+
+    A command is then broken before options, in the way in which a shell joins its lines again.
 
     Args:
         text: Lines of text; spaces that a line begins with are kept.
@@ -196,8 +212,24 @@ def wrapped(text: str, width: int, *, taken: int = 0) -> str:
             break_on_hyphens=False, drop_whitespace=True, replace_whitespace=False,
         )  # fmt: skip
         parts = wrapper.wrap(line) or [""]
-        lines += [parts[0] if number else parts[0][taken:], *parts[1:]]
+        parts[0] = parts[0] if number else parts[0][taken:]
+        lines += [line for part in parts for line in _continued(part, max(width, 20))]
     return "\n".join(lines).replace(JOINT, " ")
+
+
+def _continued(part: str, width: int) -> list[str]:
+    """Return a line; if a command in it is too wide, in lines that end in a backslash, so that it can be copied."""
+    if len(part) <= width:
+        return [part]
+    lines = [""]
+    for piece in re.split(f"{JOINT}(?=--)", part):
+        together = f"{lines[-1]}{JOINT}{piece}" if lines[-1] else piece
+        is_quoted = any(lines[-1].count(mark) % 2 for mark in "'\"")
+        if not lines[-1] or is_quoted or len(together) + len(" \\") <= width:
+            lines[-1] = together
+        else:
+            lines.append(f"  {piece}")
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
 def console_for(file: Any) -> Console:

@@ -8,6 +8,9 @@ from xmodctl.evaluation.results import ALL, MAJORITY_BASELINE
 from xmodctl.reports import numbers
 from xmodctl.reports.score_table import BRIEF_MEANS, ScoreTable
 
+MEAN = "mean, "
+"""What the names of averages begin with; where there is little room, that of the first alone."""
+
 if TYPE_CHECKING:
     from xmodctl.evaluation.comparison import Comparison, Difference
     from xmodctl.evaluation.results import Report
@@ -17,11 +20,21 @@ if TYPE_CHECKING:
 def report_sheet(report: "Report") -> Sheet:
     """Return the table of one run's report: one line per language, adapter, and control, then the averages.
 
-    In less room, averages have brief names and gaps no intervals; then there is no baseline.
+    In less room, averages have brief names and gaps no intervals; then there is no baseline, then no number of
+    examples, and at last no standard deviation over seeds.
     """
     table = ScoreTable.of_report(report)
     brief = _report_sheet(table, brief=True)
-    return replace(_report_sheet(table), narrower=(brief, brief.without(MAJORITY_BASELINE)))
+    few = brief.without(MAJORITY_BASELINE)
+    fewer = few.without("n")
+    value = fewer.columns.index(table.metric)
+    heads = [row[0] for row in fewer.rows]
+    heads[len(table.rows) + 1 :] = [head.removeprefix(MEAN) for head in heads[len(table.rows) + 1 :]]
+    rows = tuple(
+        (head, *row[1:value], row[value].partition(" ±")[0], *row[value + 1 :])
+        for head, row in zip(heads, fewer.rows, strict=True)
+    )
+    return replace(_report_sheet(table), narrower=(brief, few, fewer, replace(fewer, rows=rows)))
 
 
 def _report_sheet(table: ScoreTable, *, brief: bool = False) -> Sheet:
@@ -66,7 +79,7 @@ def runs_sheet(table: ScoreTable) -> Sheet:
     brief = replace(
         sheet,
         rows=tuple(
-            (BRIEF_MEANS.get(row[0].removeprefix("mean, "), row[0]), *row[1:]) if number > last else row
+            (BRIEF_MEANS.get(row[0].removeprefix(MEAN), row[0]), *row[1:]) if number > last else row
             for number, row in enumerate(rows)
         ),
     )
