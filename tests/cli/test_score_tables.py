@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from scored import labels, make_run, score
 
+from xmodctl.cli.commands.compare import show
 from xmodctl.cli.display import console_for, draw, warn, wrapped
 from xmodctl.cli.score_tables import difference_sheets, report_sheet
 from xmodctl.evaluation.compare import compare_runs
@@ -82,6 +83,21 @@ def test_a_comparison_fits_80_columns(tmp_path):
     assert max(map(len, lines)) <= 80
     assert len(lines_of(lines, "en ", "de ", "mean ")) == 3
     assert all("B is higher" in line for line in lines_of(lines, "en ", "de ", "mean "))
+
+
+def test_every_line_of_a_comparison_breaks_between_words(tmp_path, capsys, monkeypatch):
+    runs = [make_run(tmp_path / name) for name in "ab"]
+    for language in ("en", "de"):
+        for run, right in zip(runs, (0.4, 0.9), strict=True):
+            score(run, language, labels(np.random.default_rng(0).random(200) < right))
+    comparison = compare_runs(runs)
+    show(comparison)
+    assert comparison.verdicts[0] in capsys.readouterr().out.splitlines(), "in a pipe, a sentence is a line"
+    monkeypatch.setenv("COLUMNS", "60")
+    show(comparison)
+    lines = capsys.readouterr().out.splitlines()[2:]  # below the names of the runs
+    assert max(map(len, lines)) <= 60
+    assert comparison.verdicts[0] in " ".join(lines)
 
 
 def test_a_pipe_has_every_column_and_a_width_where_one_is_set(rows, monkeypatch):

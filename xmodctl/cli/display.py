@@ -137,6 +137,11 @@ def show_text(text: str) -> None:
     print(printable(text))  # noqa: T201
 
 
+def show_paragraph(text: str) -> None:
+    """Print sentences on standard output; on a terminal, lines break between words."""
+    show_text(_fitted(text, console_for(sys.stdout)))
+
+
 def note(text: str, *, always: bool = False) -> None:
     """Print something worth knowing on standard error; with `always`, even if the output is quiet."""
     say(text, console_for(sys.stderr), style="dim", always=always)
@@ -181,9 +186,14 @@ def say(
         return
     start = Text.assemble(mark, " ") if mark else Text()
     lines = re.sub(r"\n(?=\S)", "\n  ", printable(_from_here(text)))
-    if console.is_terminal or console.width < PLAIN_WIDTH:
-        lines = wrapped(lines, console.width, taken=len(start))
+    lines = _fitted(lines, console, taken=len(start))
     console.print(Text.assemble(start, (lines, style)), soft_wrap=True)
+
+
+def _fitted(text: str, console: Console, *, taken: int = 0) -> str:
+    """Return text in lines that fit a terminal, or the width in `COLUMNS`; without either, the text itself."""
+    is_limited = console.is_terminal or console.width < PLAIN_WIDTH
+    return wrapped(text, console.width, taken=taken) if is_limited else text
 
 
 def _from_here(text: str) -> str:

@@ -60,7 +60,7 @@ def show(comparison: "Comparison") -> None:
     for table, verdict in zip(difference_sheets(comparison), comparison.verdicts, strict=True):
         display.show_text("")
         display.show(table)
-        display.show_text(verdict)
+        display.show_paragraph(verdict)
     for note in comparison.notes:
         display.warn(note)
     display.note(comparison.ci_method)

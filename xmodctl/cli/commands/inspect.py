@@ -98,7 +98,7 @@ def inspect(
     if run is not None and not inspection.rows:
         display.show_text(f"no errors in {lang}" if errors == "all" else f"no errors in {lang} that are {errors}")
     if inspection.overlap:
-        display.show_text(inspection.overlap.summary)
+        display.show_paragraph(inspection.overlap.summary)
     display.note(
         f"{inspection.origin}; at most {inspection.max_length} tokens per sequence (recipe {inspection.recipe})"
     )

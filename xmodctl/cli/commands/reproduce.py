@@ -58,7 +58,7 @@ def reproduce(
         columns = ("language", "published", "run", "difference", "tolerance", "verdict")
         title = f"{reproduction.title}, in percent, against {reproduction.run}"
         display.show(display.sheet(columns, map(written, reproduction.verdicts), title=title, right=columns[1:5]))
-        display.show_text(reproduction.conclusion)
+        display.show_paragraph(reproduction.conclusion)
     for note in reproduction.notes:
         display.warn(note)
     if reproduction.missing:
