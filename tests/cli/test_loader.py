@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from xmodctl.cli import commands
 from xmodctl.cli.app import app
-from xmodctl.cli.loader import PANELS, Commands
+from xmodctl.cli.loader import MAY_BE_EMPTY, PANELS, Commands
 
 GREETING = '''
 from typing import Annotated
@@ -89,3 +89,41 @@ def test_the_list_of_commands_shows_what_the_commands_with_their_options_say():
         (command.name, command.help, command.rich_help_panel) for command in built
     ]
     assert any(command.params for command in built)
+
+
+EMPTY = {
+    "--out": "finetune --task xnli --lang en --model {folder} --out",
+    "--data": "eval-transfer --langs de --run {folder} --data",
+    "--run": "score --run",
+    "--recipe": "finetune --task xnli --lang en --recipe",
+    "--adapter": "predict --run {folder} --adapter {folder} --adapter",
+    "RUN": "compare {folder}",
+    "FILE|-": "predict --run {folder} --lang de",
+    "ADAPTER": "adapters merge --model {folder} --out {folder}/new",
+    "DIR": "adapters import",
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_an_empty_path_is_refused_in_one_sentence(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [*EMPTY[name].format(folder=tmp_path).split(), ""])
+    assert result.exit_code == 2
+    assert f"{name} is empty" in " ".join(result.output.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_option_that_names_a_file_may_be_empty():
+    commands_ = Commands()
+    parts = [
+        part for name in commands_ for part in (commands_[name], *getattr(commands_[name], "commands", {}).values())
+    ]
+    named = {parameter.metavar for part in parts for parameter in part.params if parameter.name in MAY_BE_EMPTY}
+    assert named == {"source,none", "LANGS"}
+
+
+def test_an_empty_list_of_controls_is_none_and_an_empty_text_is_a_text():
+    refused = CliRunner().invoke(app, ["eval-transfer", "--run", "absent", "--langs", "de", "--controls", ""])
+    assert "absent is not a run" in refused.output
+    refused = CliRunner().invoke(app, ["predict", "--run", "absent", "--lang", "de", "--text", ""])
+    assert "absent is not a run" in refused.output

@@ -136,9 +136,14 @@ def test_a_folder_that_is_kept_must_be_written_with_the_same_files(tmp_path):
 
     write("1")
     write("1")
-    for value, name in (("2", "b"), ("1", "c")):
-        with pytest.raises(UserError, match=r"a/b in it differs from what this command writes; .* rm -r "):
-            write(value, name)
+    with pytest.raises(UserError, match=r"a/b in it differs from what this command writes; .* rm -r "):
+        write("2")
+    with pytest.raises(UserError, match=r"a/b in it is not of this command; choose another folder$"):
+        write("1", "c")
+    (tmp_path / "out/a/b").rename(tmp_path / "b")
+    with pytest.raises(UserError, match=r"and a/b is not in it; choose another folder$"):
+        write("1")
+    (tmp_path / "b").rename(tmp_path / "out/a/b")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (tmp_path / "out/a/b").read_text() == "1"
 

@@ -177,6 +177,19 @@ def test_tags_before_the_last_column_are_found_without_ids(tmp_path):
     assert words_of(rows_of(tmp_path, text, task=remedied(message))) == [["Anna", "saw"]]
 
 
+@pytest.mark.parametrize("separator", [" ", "\t"])
+def test_tags_before_the_words_are_found(tmp_path, separator):
+    text = f"B-PER{separator}Anna\nO{separator}saw\n"
+    message = refusal(tmp_path, text)
+    assert 'column 2, which is read as tags, contains "Anna", and column 1 looks like tags' in message
+    assert message.endswith("name it with --set columns.tags=1 --set columns.tokens=2")
+    assert words_of(rows_of(tmp_path, text, task=remedied(message))) == [["Anna", "saw"]]
+
+
+def test_words_that_look_like_tags_are_words_beside_tags(tmp_path):
+    assert words_of(rows_of(tmp_path, "O B-PER\nO O\n")) == [["O", "O"]]
+
+
 # --- entity types -----------------------------------------------------------------------------------------------------
 
 

@@ -249,7 +249,7 @@ def test_rows_in_another_script_are_scored_beside_the_same_rows_in_the_source_la
     assert "accuracy, rows in a different script" not in figures(5)
 
 
-def test_an_entity_type_has_an_interval_over_the_rows():
+def test_an_entity_type_has_an_interval_over_the_rows(monkeypatch):
     kind, task = KINDS["token-classification"], library.task("wikiann")
 
     def side(language: str, right: int) -> LanguageRows:
@@ -265,6 +265,12 @@ def test_an_entity_type_has_an_interval_over_the_rows():
     person = figures["entity_f1, PER"]
     assert (person.value, person.source) == pytest.approx((50.0, 100 * 100 / 110))
     assert person.ci[0] < person.value < person.ci[1] < person.source_ci[0]
+    every = {
+        "entity_f1": replace(kind.headlines["entity_f1"], is_correlation=True)
+    }  # what the headline is, a part is not
+    monkeypatch.setattr(type(kind), "headlines", every)
+    again = {figure.name: figure for figure in error_section(side("ur", 20), side("en", 50), task).figures}
+    assert again["entity_f1, PER"] == person
 
 
 def test_the_place_among_the_languages_is_a_sentence():

@@ -126,6 +126,20 @@ def test_a_folder_made_for_jobs_goes_with_the_last_one_unless_something_is_in_it
     assert (tmp_path / "run" / "file").exists()
 
 
+@pytest.mark.parametrize("take", [joined, locked])
+def test_nothing_of_a_process_stays_in_a_folder_where_it_writes_nothing(take, tmp_path):
+    (tmp_path / "notes.md").write_text("mine")
+    with take(tmp_path):
+        assert (tmp_path / ".lock").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.md"]
+    with take(tmp_path):
+        (tmp_path / "run.json").write_text("{}")
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.md", "run.json", ".lock"}
+    with take(tmp_path):
+        pass
+    assert (tmp_path / ".lock").exists()
+
+
 def test_the_first_job_notes_a_value_for_all_until_one_without_others_forgets_it(tmp_path):
     with joined(tmp_path) as first:
         assert first.note_first(".rows", 3) == 3

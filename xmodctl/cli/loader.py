@@ -5,7 +5,7 @@ A file `my_command.py` defines the command `my-command`. It holds a function, or
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -18,11 +18,15 @@ from typer.core import TyperCommand
 from typer.main import get_command
 
 from xmodctl.cli import commands
+from xmodctl.core.errors import UserError
 
 HELP_OPTIONS = ["-h", "--help"]
 
 PANELS = ("Train", "Evaluate", "Models and adapters", "Explore")
 """Titles in the order in which the help shows them; others follow."""
+
+MAY_BE_EMPTY = frozenset(("controls", "shot_langs"))
+"""Options whose empty value means none; a text may be empty, too."""
 
 
 class Commands(MutableMapping[str, Any]):
@@ -93,7 +97,25 @@ def _build(name: str, file: str, module: ModuleType) -> Any:
         hide_types(part.get_params(typer.Context(part, help_option_names=HELP_OPTIONS)))
         for parameter in part.params:
             parameter.shell_complete = partial(_complete, name, parameter)
+            parameter.handle_parse_result = partial(_refuse_empty, parameter, parameter.handle_parse_result)
     return command
+
+
+def _refuse_empty(parameter: Any, handle: Callable[..., Any], ctx: Any, opts: Mapping[str, Any], args: Any) -> Any:
+    """Parse an option or an argument; an empty value, as an unset variable of a shell leaves it, names nothing.
+
+    A path would read it as the current folder, and other options as if they were not given.
+
+    Raises:
+        UserError: It is empty.
+    """
+    value = opts.get(parameter.name)
+    may_be_empty = parameter.name in MAY_BE_EMPTY or parameter.metavar == "TEXT"
+    if not may_be_empty and "" in (value if isinstance(value, list | tuple) else [value]):
+        is_argument = parameter.param_type_name == "argument"
+        name = parameter.metavar or parameter.name.upper() if is_argument else parameter.opts[0]
+        raise UserError(f"{name} is empty; give a value, or omit it (is a variable of your shell not set?)")
+    return handle(ctx, opts, args)
 
 
 def _complete(command: str, parameter: Any, context: Any, incomplete: str) -> list[Any]:

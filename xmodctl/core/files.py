@@ -141,15 +141,20 @@ def whole_folder(path: Path, *, keep: bool = False) -> Iterator[Path]:
 def _refuse_other(path: Path, part: Path) -> None:
     """Refuse a folder that does not hold the same files as another one."""
     names, own = ({file.relative_to(folder) for file in folder.rglob("*")} for folder in (path, part))
-    differing = sorted(names ^ own) or [
-        name for name in sorted(own) if (part / name).is_file() and not filecmp.cmp(path / name, part / name, False)
-    ]
-    if differing:
+    if foreign := sorted(names - own) or sorted(own - names):
+        raise UserError(
+            f"{path} is not an empty folder, and {foreign[0]} "
+            f"{'in it is not of this command' if foreign[0] in names else 'is not in it'}; choose another folder"
+        )
+    if differing := [name for name in sorted(own) if (part / name).is_file() and not _same(path / name, part / name)]:
         raise UserError(
             f"{path} is not an empty folder, and {differing[0]} in it differs from what this command writes; choose "
-            "another "
-            f"folder, or remove this one: {shlex.join(['rm', '-r', str(path)])}"
+            f"another folder, or remove this one: {shlex.join(['rm', '-r', str(path)])}"
         )
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.is_file() and filecmp.cmp(path, other, shallow=False)
 
 
 @contextmanager

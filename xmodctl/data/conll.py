@@ -172,6 +172,10 @@ def _layout(file: DataFile, sample: Sequence[Sequence[Line]], width: int) -> _La
             f"name the columns with --set columns.tokens=2 --set columns.tags={tags or number}"
         )
     column = tags or width
+    if column != words and not candidates and all(is_tag(row[words - 1]) for row in lines):
+        candidates, looks = [words], f"column {words} looks"
+        other = column if width == 2 else "NUMBER"
+        number = f"{words} --set columns.tokens={other}"
     share = sum(is_tag(row[column - 1]) for row in lines) / len(lines)
     if candidates and column not in candidates and share < 0.5:
         raise UserError(

@@ -83,6 +83,11 @@ class LanguagePlan:
         return values
 
     @property
+    def is_trained(self) -> bool:
+        """Whether the folder is made by a training, which could be done again."""
+        return True
+
+    @property
     def folder_name(self) -> str:
         """The default name of the folder: languages, model, and six digits that differ between plans."""
         values = self.to_json()

@@ -290,13 +290,14 @@ def _measured(title: str, side: LanguageRows, task: Task, places: np.ndarray, me
     """Return a metric (by default the headline) on some rows: the mean over seeds, and that of their intervals."""
     kind, metric = KINDS[task.kind], metric or task.headline
     values, ends = [], []
+    headline = kind.headlines.get(metric)  # None for a part of it, such as the F1 of one type
     for seed in side.seeds:
         statistics = seed.statistics[places]
         values.append(float(kind.metrics(statistics.sum(axis=0), task)[metric]))
         interval = score_interval(
             statistics, lambda totals: kind.metrics(totals, task)[metric],
-            is_share=kind.headlines[task.headline].is_share,
-            is_correlation=kind.headlines[task.headline].is_correlation,
+            is_share=headline is not None and headline.is_share,
+            is_correlation=headline is not None and headline.is_correlation,
             of_draws=headline_of_draws(kind, task) if metric == task.headline else None, resamples=1_000,
         )  # fmt: skip
         ends.append((interval.low, interval.high))

@@ -61,6 +61,11 @@ class StoredPlan(Protocol):
         """The default name of the folder."""
         ...
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether the folder is made by a training, which could be done again."""
+        ...
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
         ...
@@ -214,9 +219,10 @@ class Folder:
             return None
         existing = cls.read(folder)
         if differing := differences(plan, existing.plan):
+            again = ", or train again with --on-exists redo" if plan.is_trained else ""
             raise UserError(
                 f"{folder} contains {cls.NOUN} with a different plan ({'; '.join(differing[:5])}); "
-                "choose another folder with --out, or train again with --on-exists redo"
+                f"choose another folder with --out{again}"
             )
         return existing
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from xmodctl.core.environment import SLURM_JOB
 from xmodctl.core.errors import InProgressError, UserError
@@ -188,13 +188,13 @@ class Jobs:
 def joined(folder: Path) -> Iterator[Jobs]:
     """Join the jobs on a folder; it is left when the block ends, or the process, however it ends.
 
-    Folders that were created for this and stayed empty are removed.
+    Folders that were created for this and stayed empty are removed, as is the lock where nothing else was written.
 
     Raises:
         UserError: Another process has the folder for itself.
     """
     with ExitStack() as stack:
-        jobs, created = _attempt(_try_join, folder, stack)
+        jobs, before = _attempt(_try_join, folder, stack)
         try:
             with in_use(folder):
                 yield jobs
@@ -203,7 +203,7 @@ def joined(folder: Path) -> Iterator[Jobs]:
                 if jobs.place.exists():
                     _leave(jobs)
                 with suppress(InUseError), holding(folder / ".lock", wait=False) as lock:
-                    _remove_empty(folder, lock, created)
+                    before.restore(folder, lock)
 
 
 @contextmanager
@@ -231,20 +231,20 @@ def joined_unless_read_only(folder: Path, *, alone: bool = False) -> Iterator[Jo
 def locked(folder: Path) -> Iterator[None]:
     """Have a folder for this process alone; the lock ends with the process, however it ends.
 
-    Folders that were created for this and stayed empty are removed.
+    Folders that were created for this and stayed empty are removed, as is the lock where nothing else was written.
 
     Raises:
         UserError: Another process uses it.
     """
     with ExitStack() as stack:
-        lock, created = _attempt(_try_lock, folder, stack)
+        lock, before = _attempt(_try_lock, folder, stack)
         try:
             _remove_leftovers(folder)
             with in_use(folder):
                 yield
         finally:
             with suppress(OSError):
-                _remove_empty(folder, lock, created)
+                before.restore(folder, lock)
 
 
 def is_read_only(folder: Path) -> bool:
@@ -271,15 +271,31 @@ def _attempt(take: Callable[[Path, ExitStack], T], folder: Path, stack: ExitStac
         return take(folder, stack)
 
 
-def _make_folder(folder: Path) -> list[Path]:
-    """Make a folder; return it and its parents that did not exist."""
-    created = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return created
+@dataclass(frozen=True)
+class _Before:
+    """What there was before a process came to a folder."""
+
+    created: Sequence[Path]  # the folder and its parents that did not exist
+    names: frozenset[str]  # what it contained
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Make a folder, if it does not exist."""
+        created = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(created, frozenset() if created else frozenset(path.name for path in folder.iterdir()))
+
+    def restore(self, folder: Path, lock: HeldLock) -> None:
+        """Remove the lock and the folders that this process has made, if nothing else was made there."""
+        left = {path.name for path in folder.iterdir()} - {lock.path.name}
+        if left == self.names:  # a lock that was there before stays
+            lock.remove()
+            for path in self.created:
+                path.rmdir()
 
 
-def _try_lock(folder: Path, stack: ExitStack) -> tuple[HeldLock, list[Path]]:
-    created = _make_folder(folder)
+def _try_lock(folder: Path, stack: ExitStack) -> tuple[HeldLock, _Before]:
+    before = _Before.of(folder)
     try:
         lock = stack.enter_context(holding(folder / ".lock", wait=False))
     except InUseError:
@@ -288,11 +304,11 @@ def _try_lock(folder: Path, stack: ExitStack) -> tuple[HeldLock, list[Path]]:
         stack.close()
         raise _in_use_by(folder, list(map(_described, others)))
     clear(folder)
-    return lock, created
+    return lock, before
 
 
-def _try_join(folder: Path, stack: ExitStack) -> tuple[Jobs, list[Path]]:
-    created = _make_folder(folder)
+def _try_join(folder: Path, stack: ExitStack) -> tuple[Jobs, _Before]:
+    before = _Before.of(folder)
     place = folder / JOBS
     place.mkdir(exist_ok=True)
     own = place / f"job-{os.getpid()}-{secrets.token_hex(3)}.lock"
@@ -308,7 +324,7 @@ def _try_join(folder: Path, stack: ExitStack) -> tuple[Jobs, list[Path]]:
                 clear(folder)
             raise _in_use_by(folder, []) from None
         own.with_suffix(".by").write_text(_this_process())
-    return Jobs(folder, own), created
+    return Jobs(folder, own), before
 
 
 def _leave(jobs: Jobs) -> None:
@@ -328,13 +344,6 @@ def clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
     with suppress(OSError):  # another job is joining
         place.rmdir()
-
-
-def _remove_empty(folder: Path, lock: HeldLock, created: Sequence[Path]) -> None:
-    if created and all(path == lock.path for path in folder.iterdir()):
-        lock.remove()
-        for path in created:
-            path.rmdir()
 
 
 def _remove_leftovers(folder: Path) -> None:

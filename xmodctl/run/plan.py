@@ -111,6 +111,11 @@ class Plan:
         return values
 
     @property
+    def is_trained(self) -> bool:
+        """Whether the run is trained; one that scores vectors is not."""
+        return self.vectors is None
+
+    @property
     def folder_name(self) -> str:
         """Name of the run's folder: what it is, and six digits that keep different plans apart."""
         model = Path(self.model).name
