@@ -105,8 +105,33 @@ def test_a_command_stops_where_it_is_and_the_command_that_it_shows_continues(
     assert again.exit_code == 0, again.output
 
 
+@pytest.mark.parametrize("command", ["finetune", "eval-transfer"])
+def test_what_was_to_be_done_again_but_has_not_begun_is_not_forgotten(command, words, trained, tmp_path, monkeypatch):
+    folder, data = trained
+    if command == "eval-transfer":
+        words = ["eval-transfer", "--run", str(folder), "--data", str(data), "--langs", "de"]
+        place = FORWARD
+    else:
+        words[words.index("epochs=8")] = "epochs=1"
+        place = "xmodctl.training.training_data.load_training_data"
+    assert run(*words).exit_code == 0
+
+    def stop(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, stop)
+        stopped = run(*words, "--on-exists", "redo")
+    assert stopped.exit_code == 143, stopped.output
+    _, _, shown = " ".join(stopped.stderr.split()).partition("to continue, run: xmodctl ")
+    assert shlex.split(shown) == [*words, "--on-exists", "redo"]
+
+
 def test_the_command_that_continues_does_not_start_over():
-    assert repeated("xmodctl", ["finetune", "--on-exists=redo", "--lang", "en"]) == "xmodctl finetune --lang en"
+    words = ["finetune", "--on-exists=redo", "--lang", "en"]
+    assert repeated("xmodctl", words, has_begun_again=True) == "xmodctl finetune --lang en"
+    assert repeated("xmodctl", words) == "xmodctl finetune --on-exists=redo --lang en"
     assert repeated("xmodctl", ["predict", "--text", "it's"]) == "xmodctl predict --text 'it'\"'\"'s'"
 
 

@@ -124,7 +124,8 @@ class Group(TyperGroup):
             raise typer.Exit(fail_system(error)) from error
         except KeyboardInterrupt as error:
             where = error.where if isinstance(error, Interrupted) else ""
-            _say_stopped(where, repeated(ctx.command_path, ctx.meta[ARGUMENTS]))
+            command = repeated(ctx.command_path, ctx.meta[ARGUMENTS], has_begun_again=stop.has_begun_again)
+            _say_stopped(where, command)
             raise typer.Exit(stop.exit_code) from error
         except BaseException as error:  # the panic of a Rust library is no Exception
             if not (is_panic(error) and is_out_of_memory(error)):
@@ -146,10 +147,16 @@ class Group(TyperGroup):
         return name, command, words
 
 
-def repeated(program: str, words: list[str]) -> str:
-    """Return a command line that continues a command that was stopped: the same, but for `--on-exists redo`."""
+def repeated(program: str, words: list[str], *, has_begun_again: bool = False) -> str:
+    """Return a command line that continues a command that was stopped.
+
+    It is the same; without `--on-exists redo`, if the folder holds only what this command has done again.
+    """
     words = list(words)
-    while (place := next((i for i, word in enumerate(words) if word.startswith("--on-exists")), None)) is not None:
+    while (
+        has_begun_again
+        and (place := next((i for i, word in enumerate(words) if word.startswith("--on-exists")), None)) is not None
+    ):
         del words[place : place + (1 if "=" in words[place] else 2)]
     return f"{program} {shlex.join(words)}"
 

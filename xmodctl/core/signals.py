@@ -59,6 +59,7 @@ class StopSignals:
         self.received_at = 0.0
         self.depth = 0
         self.is_adopted = False
+        self.has_begun_again = False
 
     def receive(self, number: int, frame: FrameType | None = None) -> None:  # noqa: ARG002
         """Handle a signal."""
@@ -91,6 +92,12 @@ class StopSignals:
     def exit_code(self) -> int:
         """What a command that was stopped exits with."""
         return exit_code(self.requested)
+
+
+def begun_again() -> None:
+    """Note that what was to be done again has begun: what is there now is continued after a stop."""
+    if _active is not None:
+        _active.has_begun_again = True
 
 
 def exit_code(number: int | None) -> int:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import folder_errors, read_json, write_json
 from xmodctl.core.schema import problem, validator
+from xmodctl.core.signals import begun_again
 from xmodctl.core.versions import versions
 from xmodctl.run.home import runs_folder
 from xmodctl.run.jobs import Jobs, is_read_only
@@ -174,7 +175,10 @@ class Folder:
         existing = cls.check(folder, plan, on_exists)
         if existing is None:
             cls._delete_written(folder)
-            return cls.new(folder, plan, seeds, fingerprints)._written()
+            created = cls.new(folder, plan, seeds, fingerprints)._written()
+            if on_exists == "redo":
+                begun_again()
+            return created
         known = existing.fingerprints.items()
         if changed := [name for name, value in known if fingerprints.get(name, value) != value]:
             raise UserError(
