@@ -129,12 +129,19 @@ def test_biases_and_layer_norms_are_not_decayed_and_frozen_tensors_are_not_hande
     assert handed == sum(item.numel() for item in model.module.parameters() if item.requires_grad)
 
 
-def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(tiny_model):
+@pytest.mark.parametrize(
+    ("taken", "remedy"),
+    [(0, "check the weights of the model, which no step has changed yet"), (1, "use a lower learning rate")],
+)
+def test_a_loss_that_is_no_number_stops_the_training_with_a_remedy(tiny_model, taken, remedy):
     job = training(tiny_model)
+    steps = iter(job)
+    for _ in range(taken):
+        next(steps)
     with torch.no_grad():
         next(iter(job.training_parameters().values())).fill_(float("nan"))
-    with pytest.raises(UserError, match=r"the loss \(nan\) is not finite at step 1 of 6 .*lower learning rate"):
-        next(iter(job))
+    with pytest.raises(UserError, match=rf"the loss \(nan\) is not finite at step {taken + 1} of 6 .*; {remedy}"):
+        next(steps)
 
 
 def test_a_gradient_that_is_not_finite_is_refused_before_the_optimizer_steps(tiny_model):

@@ -210,12 +210,13 @@ class Training:
         """Refuse a loss or gradient that is not finite: on a CPU, before the optimizer uses it."""
         if not (value := gradient.flaw):
             return
-        rate = f"--set learning_rate={self.recipe.learning_rate / 3:.1g}"
+        lower = f"use a lower learning rate (--set learning_rate={self.recipe.learning_rate / 3:.1g})"
+        remedy = lower if step > 1 else "check the weights of the model, which no step has changed yet"
         precision = "" if self.precision == "fp32" else ", train with --precision fp32"
         raise UserError(
             f"{value} is not finite at step {step:,} of {self.total_steps:,} with seed {self.seed}, in a "
-            f"batch of {self.describe(np.concatenate(batch))}; use a lower learning rate ({rate}){precision}, or "
-            "remove these rows if their texts are damaged"
+            f"batch of {self.describe(np.concatenate(batch))}; {remedy}{precision}, "
+            "or remove these rows if their texts are damaged"
         )
 
     def update(self, batch: Batch, gradient: Gradient) -> None:
