@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from command_line import refused, run
@@ -142,3 +143,14 @@ def test_a_row_with_values_of_other_types_hides_neither_the_rows_before_it_nor_o
     (only,) = scored(tmp_path / "results.jsonl")
     assert (only.source, only.transfer, only.languages) == (80, None, ("en",))
     assert "results.jsonl:2 is not a result" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "null", '{"schema": 99}', '{"schema": 1, "plan": []}', '{"tru'])
+def test_a_folder_whose_file_is_damaged_or_of_a_newer_version_is_named_and_hides_no_other(trained, caplog, content):
+    folder, _ = trained
+    damaged = folder.parent / "damaged" / "run.json"
+    damaged.parent.mkdir()
+    damaged.write_text(content)
+    (summary,) = xmodctl.runs(folder.parent)
+    assert Path(summary.run).name == folder.name
+    assert [record.getMessage().partition(" is passed over")[0] for record in caplog.records] == [str(damaged)]

@@ -64,7 +64,7 @@ def runs(request: RunsRequest) -> list[RunSummary]:
 
     If the folder is itself a run, it is the only one in the list.
 
-    Folders that are not runs of this version are skipped.
+    Folders that are not runs of this version are passed over, with a warning.
 
     Returns:
         One summary per run.
@@ -87,6 +87,8 @@ def _readable(under: Path, name: str) -> Iterator[tuple[Path, Mapping[str, Any]]
             continue
         if _is_complete(values, "task" if name == RUN_FILE else "texts"):
             yield path.parent, values
+        else:
+            _log.warning("%s is passed over: it is damaged, or of a newer version of xmodctl", path)
 
 
 def _is_complete(values: Any, subject: str) -> bool:
