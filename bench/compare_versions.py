@@ -32,6 +32,7 @@ VOLATILE = {
 }  # fmt: skip
 ADDED = {
     "read_as", "data_set", "data_sets", "other_data", "others", "folder", "package_folder", "from_data", "strip_markup",
+    "also_in", "curves",
 }  # fmt: skip
 """Keys that newer versions add; their values are tested elsewhere."""
 WORDING = {"ci_method", "notes", "verdict", "verdicts"}

@@ -84,6 +84,22 @@ def test_a_base_model_is_scored_and_reported_like_a_run(tiny_model, data, tmp_pa
     assert [summary.language for summary in xmodctl.runs(tmp_path)] == [""]
 
 
+@pytest.mark.parametrize("split", ["split", "part"])
+def test_only_test_rows_of_a_file_with_a_column_split_are_scored_and_the_plan_names_it(tiny_model, tmp_path, split):
+    file, out = tmp_path / "pairs.jsonl", tmp_path / "run"
+    rows = [
+        {"text": text, "text_pair": pair, "language": "de", split: "train" if number % 3 else "test"}
+        for number, (text, pair) in enumerate(zip(SENTENCES, ENGLISH, strict=True))
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    xmodctl.evaluate(None, "de", task="retrieval", model=tiny_model, data=file, out=out)
+    has_split = split == "split"  # any other column may be anything, and all rows are scored
+    assert read_rows(out / "results.jsonl")[0].n == (4 if has_split else 12)
+    task = xmodctl.Run.read(out).plan.task
+    assert task.split_column == ("split" if has_split else "")
+    assert ("split_column" in task.from_data) == has_split
+
+
 def test_the_body_of_a_run_is_scored_and_compared_with_its_base(trained, data, tmp_path):
     folder, _ = trained
     model = xmodctl.Run.read(folder).plan.model

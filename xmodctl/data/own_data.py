@@ -116,9 +116,12 @@ def _language_and_split(
     path, folder_language, file_split = file
     used = [*names_of(changes.get("columns", task.columns)), *usual_split_columns([*first])]
     of_language = "" if task.language_column or folder_language else language_column(task, first, path, used, languages)
-    is_split_wanted = file_split is None and not task.split_column and task.split_seed is not None
     used = [*names_of(changes.get("columns", task.columns)), of_language]
-    of_split = split_column(task, first, path, used) if is_split_wanted else ""
+    of_split = ""
+    if file_split is None and not task.split_column:
+        # Data that is only scored has the usual name or none: all of its rows are for tests without it.
+        is_only_scored, usual = task.split_seed is None, SPLIT_COLUMN if SPLIT_COLUMN in first else ""
+        of_split = usual if is_only_scored else split_column(task, first, path, used)
     return {
         **({"language_column": of_language} if of_language else {}),
         **({"split_column": of_split} if of_split else {}),
