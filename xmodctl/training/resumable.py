@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice, StepTaken
@@ -20,6 +20,8 @@ from xmodctl.run.jobs import Jobs
 from xmodctl.training.loop import Training
 from xmodctl.training.metrics_log import MetricsLog, logged_steps
 from xmodctl.training.readings import Batch
+
+Item = TypeVar("Item")
 
 
 @contextmanager
@@ -42,6 +44,42 @@ def _record_state(folder: Folder, jobs: Jobs) -> None:
         now = type(folder).read(folder.folder) if (folder.folder / folder.FILE).exists() else folder
         is_finished = now.finished_seeds == now.seeds
         replace(now, state="finished" if is_finished else "training" if jobs.others() else "interrupted").write()
+
+
+def run_steps(
+    training: Training,
+    batches: Iterable[Item],
+    *,
+    take: Callable[[Item], None],
+    end_epoch: Callable[[], None],
+    save: Callable[[], None],
+    name: str,
+) -> None:
+    """Take steps until the last, of one training or of several that take each step together.
+
+    Args:
+        training: One of them; its step and its epoch are those of all.
+        batches: What the steps that are left train on.
+        take: Takes a step.
+        end_epoch: Is called at the end of each epoch, after the step is taken. When an earlier command died in between,
+            it is called again for the same epoch.
+        save: Saves the last step that was taken.
+        name: What messages call the training.
+
+    Raises:
+        Interrupted: The user asked to stop; the last step that was taken is saved.
+    """
+    try:
+        if training.step and training.ends_epoch:
+            end_epoch()
+        for batch in batches:
+            take(batch)
+            if training.ends_epoch:
+                end_epoch()
+    except KeyboardInterrupt as error:
+        save()
+        where = f"at step {training.step:,} of {training.total_steps:,} ({name})"
+        raise Interrupted(where) from error
 
 
 @dataclass(frozen=True)
@@ -103,18 +141,14 @@ class ResumableTraining:
         Raises:
             Interrupted: The user asked to stop; the last step that was taken is saved.
         """
-        training = self.training
-        try:
-            if training.step and training.ends_epoch:
-                end_epoch()
-            for batch in training.remaining():
-                self.take_step(batch, listen)
-                if training.ends_epoch:
-                    end_epoch()
-        except KeyboardInterrupt as error:
-            self.save_interrupted(listen)
-            where = f"at step {training.step:,} of {training.total_steps:,} ({self.name})"
-            raise Interrupted(where) from error
+        run_steps(
+            self.training,
+            self.training.remaining(),
+            take=lambda batch: self.take_step(batch, listen),
+            end_epoch=end_epoch,
+            save=lambda: self.save_interrupted(listen),
+            name=self.name,
+        )
 
     def take_step(self, batch: Batch, listen: Listener) -> None:
         """Train on a batch, log what has been read of earlier steps, and save a checkpoint if one is due.

@@ -11,7 +11,7 @@ import numpy as np
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, StepsTaken, report
 from xmodctl.core.messages import listed
-from xmodctl.core.signals import Interrupted, deferred
+from xmodctl.core.signals import deferred
 from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
 from xmodctl.model.precision import autocast
 from xmodctl.model.transfer import on_device
@@ -20,6 +20,7 @@ from xmodctl.training.loop import Training
 from xmodctl.training.open_training import OpenTraining
 from xmodctl.training.optimization import seed_step
 from xmodctl.training.readings import Batch, Gradient
+from xmodctl.training.resumable import run_steps
 
 if TYPE_CHECKING:
     import torch
@@ -146,7 +147,7 @@ class SeedsTogether:
 
 
 def run_together(opened: Sequence[OpenTraining], listen: Listener) -> None:
-    """Train several seeds from their present step to the last: the loop of `ResumableTraining`, for all at once.
+    """Train several seeds from their present step to the last.
 
     Args:
         opened: The trainings, which stand at one step.
@@ -156,20 +157,21 @@ def run_together(opened: Sequence[OpenTraining], listen: Listener) -> None:
         Interrupted: The user asked to stop; the last step that was taken is saved.
     """
     trainings = [each.training for each in opened]
-    together, first = SeedsTogether(trainings), trainings[0]
-    try:
-        if first.step and first.ends_epoch:
-            _end_epoch(opened)
-        for batches in zip(*(training.remaining() for training in trainings), strict=True):
-            _take_step(opened, batches, together.gradients(batches, listen), listen)
-            if first.ends_epoch:
-                _end_epoch(opened)
-    except KeyboardInterrupt as error:
+    together = SeedsTogether(trainings)
+
+    def save() -> None:
         _record(opened, listen, early=True)
         for each in opened:
             each.resumable.save_interrupted(listen)
-        names = listed([str(each.seed) for each in opened])
-        raise Interrupted(f"at step {first.step:,} of {first.total_steps:,} (seeds {names})") from error
+
+    run_steps(
+        trainings[0],
+        zip(*(training.remaining() for training in trainings), strict=True),
+        take=lambda batches: _take_step(opened, batches, together.gradients(batches, listen), listen),
+        end_epoch=lambda: _end_epoch(opened),
+        save=save,
+        name=f"seeds {listed([str(each.seed) for each in opened])}",
+    )
 
 
 def _end_epoch(opened: Sequence[OpenTraining]) -> None:
