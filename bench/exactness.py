@@ -26,6 +26,7 @@ ROWS = (1, 2, 3, 7, 97, 1000)
 TOLERANCE = 1e-5
 """Largest relative difference of a loss."""
 BATCH = ("--set", "batch_size=7", "--set", "max_length=64", "--limit", "48")
+EPOCHS = ("--set", "epochs=8")
 LANGUAGES = ("en", "de", "sw")
 
 
@@ -46,31 +47,34 @@ class Training:
 
 def trainings() -> list[Training]:
     """Return one training of each kind, then of each way to choose rows or weights, then of languages."""
-    eight = ("--set", "epochs=8")
-    kinds = [_finetune(name, name, "en", *BATCH, *eight) for name in (KINDS | OWN)]
+    kinds = [_finetune(name, name, *EPOCHS) for name in (KINDS | OWN)]
     ways = {
-        "two sources": ("--lang", "en,de", "--set", "epochs=8"),
-        "a language sampled more often": ("--lang", "en,de", "--set", "sampling_alpha=0.3", "--set", "epochs=8"),
-        "shots": ("--shots", "4", "--shot-langs", "de,sw", "--shot-seeds", "2", "--set", "epochs=8"),
-        "average:2": ("--set", "keep=average:2", "--set", "epochs=8"),
-        "source-dev": ("--set", "keep=source-dev", "--set", "epochs=8"),
-        "two seeds": ("--seeds", "1,2", "--set", "epochs=8"),
-        "small micro-batches": ("--set", "tokens_per_step=64", "--set", "epochs=8"),
-        "a stage": ("--set", "stages=[{task: xnli, epochs: 4, data: IN/nli}]", "--set", "epochs=8"),
+        "two sources": ("--lang", "en,de"),
+        "a language sampled more often": ("--lang", "en,de", "--set", "sampling_alpha=0.3"),
+        "shots": ("--shots", "4", "--shot-langs", "de,sw", "--shot-seeds", "2"),
+        "average:2": ("--set", "keep=average:2"),
+        "source-dev": ("--set", "keep=source-dev"),
+        "two seeds": ("--seeds", "1,2"),
+        "small micro-batches": ("--set", "tokens_per_step=64"),
+        "a stage": ("--set", "stages=[{task: xnli, epochs: 4, data: IN/nli}]"),
     }
-    nli = [_finetune(name, "nli", "en", *BATCH, *words) for name, words in ways.items()]
+    nli = [_finetune(name, "nli", *EPOCHS, *words) for name, words in ways.items()]
     text = ("--text", "zu=IN/texts/zu.txt", "--text", "xh=IN/texts/xh.txt")
     language = ("add-language", *text, "--model", "IN/model", "--out", "OUT/run", "--limit", "350", "--seeds", "1,2")
     settings = ("--set", "epochs=20", "--set", "batch_size=7", "--set", "max_length=64")
     return [*kinds, *nli, Training("add-language", (*language, *settings))]
 
 
-def _finetune(name: str, kind: str, language: str, *more: str) -> Training:
+def _finetune(name: str, kind: str, *more: str) -> Training:
     own = {"qa": ("--set", "stride=16"), "mc": ("--set", "stages=[]")}.get(kind, ())
-    languages = () if "--lang" in more else ("--lang", language)
-    base = ("finetune", "--task", (KINDS | OWN)[kind], "--model", "IN/model", "--data", f"IN/{kind}")
+    language = () if "--lang" in more else ("--lang", "en")
+    base = ("finetune", "--task", (KINDS | OWN)[kind], "--model", "IN/model", "--data", f"IN/{kind}", *language)
     scored = ("eval-transfer", "--run", "OUT/run", "--langs", "en,de" if kind in KINDS else "en")
-    return Training(name, (*base, *languages, "--out", "OUT/run", *more, *own), scored)
+    return Training(name, (*base, "--out", "OUT/run", *BATCH, *more, *own), scored)
+
+
+def _in_processes(words: Words, count: int) -> Words:
+    return (*words, "--processes", str(count)) if count > 1 else words
 
 
 def losses(folder: Path) -> dict[str, list[float]]:
@@ -96,7 +100,7 @@ def train(place: Workplace, training: Training, counts: tuple[int, ...]) -> Iter
     cells = []
     for count in counts:
         place.restore(None)
-        place.run((*training.words, *(("--processes", str(count)) if count > 1 else ())))
+        place.run(_in_processes(training.words, count))
         if training.scored:
             place.run(training.scored)
         own, own_scores = losses(place.state / "results"), scores(place.state / "results")
@@ -146,9 +150,8 @@ def score(place: Workplace, trained: Path, rows: int, counts: tuple[int, ...]) -
     expected = None
     for count in counts:
         place.restore(trained)
-        processes = ("--processes", str(count)) if count > 1 else ()
-        place.run((*sweep, "--data", str(data), *processes))
-        place.run((*prediction, "--out", "OUT/labels.jsonl", *processes))
+        place.run(_in_processes((*sweep, "--data", str(data)), count))
+        place.run(_in_processes((*prediction, "--out", "OUT/labels.jsonl"), count))
         lines = (place.state / "results" / "labels.jsonl").read_text(encoding="utf-8").splitlines()
         ids = [json.loads(line)["id"] for line in lines]
         if ids != [f"row-{number}" for number in range(rows)]:
@@ -182,7 +185,7 @@ def main(arguments: list[str]) -> int:
             problems += train(place, training, counts)
     if rows:
         place.restore(None)
-        place.run((*_finetune("nli", "nli", "en", *BATCH, "--set", "epochs=2").words, "--seeds", "1,2"))
+        place.run((*_finetune("nli", "nli", "--set", "epochs=2").words, "--seeds", "1,2"))
         trained = place.keep("trained")
     for number in rows:
         own = list(score(place, trained, number, counts))

@@ -8,12 +8,14 @@ per target, and Spearman's correlation with its bootstrap interval over targets.
 """
 
 import argparse
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xmodctl import sources
 from xmodctl.catalog.catalog import published_table
+from xmodctl.catalog.table import PublishedTable
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -25,6 +27,27 @@ def spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Return Spearman's correlation; 0 where one side does not vary."""
     sides = ranks(first), ranks(second)
     return float(np.corrcoef(*sides)[0, 1]) if all(side.std() for side in sides) else 0.0
+
+
+def show_agreement(
+    table: PublishedTable, targets: Sequence[str], predicted: NDArray[np.float64], *, digits: int
+) -> None:
+    """Print what is predicted of each target beside its measured score, with both ranks, and their correlation.
+
+    Args:
+        table: The measured scores.
+        targets: Its languages without the source.
+        predicted: What each target is ranked by, the best highest.
+        digits: The decimal places that are printed of it.
+    """
+    measured = np.array([np.mean(table.scores[target]) for target in targets])
+    places = (ranks(-predicted) + 1, ranks(-measured) + 1)
+    for number in np.argsort(-predicted):
+        row = (targets[number], f"{predicted[number]:.{digits}f}", f"{places[0][number]:g}")
+        print(*row, f"{measured[number]:.1f}", f"{places[1][number]:g}", sep="\t")
+    draws = np.random.default_rng(0).integers(0, len(targets), (2_000, len(targets)))
+    low, high = np.percentile([spearman(predicted[draw], measured[draw]) for draw in draws], [2.5, 97.5])
+    print(f"Spearman {spearman(predicted, measured):.2f} ({low:.2f} to {high:.2f}), {len(targets)} targets")
 
 
 def main() -> None:
@@ -45,14 +68,7 @@ def main() -> None:
     predicted = np.array(
         [next(each.share for each in ranking.targets[target] if each.language == source) for target in targets]
     )
-    measured = np.array([np.mean(table.scores[target]) for target in targets])
-    places = (ranks(-predicted) + 1, ranks(-measured) + 1)
-    for number in np.argsort(-predicted):
-        row = (targets[number], f"{predicted[number]:.1f}", f"{places[0][number]:g}")
-        print(*row, f"{measured[number]:.1f}", f"{places[1][number]:g}", sep="\t")
-    draws = np.random.default_rng(0).integers(0, len(targets), (2_000, len(targets)))
-    low, high = np.percentile([spearman(predicted[draw], measured[draw]) for draw in draws], [2.5, 97.5])
-    print(f"Spearman {spearman(predicted, measured):.2f} ({low:.2f} to {high:.2f}), {len(targets)} targets")
+    show_agreement(table, targets, predicted, digits=1)
 
 
 if __name__ == "__main__":

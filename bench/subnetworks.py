@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.sources import ranks, spearman
+from bench.sources import show_agreement
 from xmodctl.catalog.catalog import published_table, task
 from xmodctl.data import load_rows
 from xmodctl.data.own_data import fit
@@ -89,14 +89,7 @@ def main() -> None:
     own = chosen[table.trained_in]
     targets = [language for language in table.scores if language != table.trained_in]
     similar = np.array([float((own & chosen[each]).sum() / (own | chosen[each]).sum()) for each in targets])
-    measured = np.array([np.mean(table.scores[target]) for target in targets])
-    places = (ranks(-similar) + 1, ranks(-measured) + 1)
-    for number in np.argsort(-similar):
-        row = (targets[number], f"{similar[number]:.3f}", f"{places[0][number]:g}")
-        print(*row, f"{measured[number]:.1f}", f"{places[1][number]:g}", sep="\t")
-    draws = np.random.default_rng(0).integers(0, len(targets), (2_000, len(targets)))
-    low, high = np.percentile([spearman(similar[draw], measured[draw]) for draw in draws], [2.5, 97.5])
-    print(f"Spearman {spearman(similar, measured):.2f} ({low:.2f} to {high:.2f}), {len(targets)} targets")
+    show_agreement(table, targets, similar, digits=3)
 
 
 if __name__ == "__main__":
