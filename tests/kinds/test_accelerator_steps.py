@@ -167,6 +167,15 @@ def move(module: torch.nn.Module, mode: FakeTensorMode) -> None:
                     tensors[name] = of(tensor)
 
 
+def put_on_cuda(training: Training, kind: str, precision: str, mode: FakeTensorMode) -> None:
+    """Put the model of a training on `cuda`, stored as it trains there."""
+    if kind != "masked-lm":
+        store_narrow(training.module, precision)
+    move(training.model.module, mode)
+    if kind == "masked-lm":
+        training.module.candidates = mode.from_tensor(training.module.candidates).to("cuda:0")
+
+
 @pytest.mark.parametrize(("kind", "precision"), CASES)
 def test_a_batch_on_cuda_neither_mixes_devices_nor_waits(kind, precision, tiny_model, monkeypatch):
     training = training_of(tiny_model, kind, languages=2)
@@ -174,11 +183,7 @@ def test_a_batch_on_cuda_neither_mixes_devices_nor_waits(kind, precision, tiny_m
     training.collate = on_host(training.collate)
     monkeypatch.setattr("xmodctl.model.inference.one_behind", lambda computed, device: swept.extend(computed) or ())
     with pretended_cuda(monkeypatch) as mode:
-        if kind != "masked-lm":
-            store_narrow(training.module, precision)
-        move(training.model.module, mode)
-        if kind == "masked-lm":
-            training.module.candidates = mode.from_tensor(training.module.candidates).to("cuda:0")
+        put_on_cuda(training, kind, precision, mode)
         inputs = on_device(training.collate(part), torch.device("cuda:0"), host=training.host)
         products = Products()
         with torch.no_grad(), autocast(torch.device("cuda:0"), precision), products:

@@ -17,9 +17,9 @@ from test_accelerator_steps import (
     KINDS_TRAINED,
     NoWaiting,
     Products,
-    move,
     on_host,
     pretended_cuda,
+    put_on_cuda,
     training_of,
 )
 from torch.nn.attention import varlen
@@ -36,7 +36,6 @@ from xmodctl.model.modules import routed
 from xmodctl.model.packing import pack
 from xmodctl.model.precision import autocast
 from xmodctl.model.routing import Uniform, grouped
-from xmodctl.model.storing import store_narrow
 from xmodctl.model.transfer import mask_on_host, on_device
 from xmodctl.model.variable_length import check_variable_length
 from xmodctl.training.readings import READ_EVERY, Readings
@@ -203,11 +202,7 @@ def test_a_batch_on_cuda_neither_mixes_devices_nor_waits(kind, precision, tiny_m
         monkeypatch.setattr(module, name, on_host(getattr(module, name)))
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     with pretended_cuda(monkeypatch) as mode:
-        if kind != "masked-lm":
-            store_narrow(training.module, precision)
-        move(training.model.module, mode)
-        if kind == "masked-lm":
-            training.module.candidates = mode.from_tensor(training.module.candidates).to("cuda:0")
+        put_on_cuda(training, kind, precision, mode)
         host = (*training.host, *mask_on_host(training.model, precision))
         assert "attention_mask" in host
         inputs, attention = on_device(training.collate(part), torch.device("cuda:0"), host=host), Attention()
