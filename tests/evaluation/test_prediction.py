@@ -9,8 +9,10 @@ from typer.testing import CliRunner, Result
 from xmodctl.catalog.task import Task
 from xmodctl.cli.app import app
 from xmodctl.core.errors import UserError
+from xmodctl.data.files import open_bytes
+from xmodctl.evaluation import input_rows as input_rows_module
 from xmodctl.evaluation.input_rows import RowMaker, input_rows, read_lines
-from xmodctl.evaluation.prediction import predict
+from xmodctl.evaluation.prediction import Labeler, predict
 from xmodctl.evaluation.results import read_rows
 
 COLUMNS = {
@@ -410,3 +412,20 @@ def test_a_row_that_gives_a_value_twice_is_refused_as_in_training(tmp_path, key,
         path.write_text(f"[{first}{second}]" if ending == "json" else f"{first}{second}\n")
     with pytest.raises(UserError, match=rf'an object has "{key}" 2 times|columns .* are all called "{key}"'):
         list(input_rows(path, None, maker))
+
+
+def test_labeling_that_is_stopped_closes_the_file_although_the_error_is_still_looked_at(trained, tmp_path, monkeypatch):
+    path, streams = tmp_path / "texts.txt", []
+    path.write_text("".join(f"red cat {number}\n" for number in range(9)))
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(input_rows_module, "open_bytes", lambda file: streams.append(open_bytes(file)) or streams[-1])
+    labeled = predict(trained["sequence-classification"], "en", path, rows_at_a_time=2)
+    assert not streams[-1].closed
+    monkeypatch.setattr(Labeler, "_encoded", stop)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        list(labeled)
+    assert stopped.value
+    assert streams[-1].closed

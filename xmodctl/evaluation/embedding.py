@@ -1,9 +1,8 @@
 """`xmodctl embed` as a function: texts become vectors. Rows stream in; vectors stream out in order."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from xmodctl.evaluation.input_rows import TextMaker, input_rows
 from xmodctl.evaluation.notebook import data_frame
 from xmodctl.evaluation.output_vectors import VectorPart, check_vector_suffix, companion, json_rows, write_vectors
 from xmodctl.evaluation.requests import EmbedRequest
-from xmodctl.evaluation.routed_input import AdapterNames, activate, by_adapter, in_parts, with_input
+from xmodctl.evaluation.routed_input import AdapterNames, activate, by_adapter, in_parts, with_first, with_input
 from xmodctl.evaluation.vector_model import find_vector_model
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.texts import TEXTS, encode_texts
@@ -52,13 +51,14 @@ class Embedder:
     precision: Precision
     rows_at_a_time: int  # a part has at most this many rows
 
-    def __call__(self, rows: Iterable[InputRow]) -> Iterator[VectorPart]:
+    def __call__(self, rows: Generator[InputRow, None, None]) -> Iterator[VectorPart]:
         """Yield the vectors part by part, in order.
 
-        If reading fails, the rows before the failure are yielded first.
+        If reading fails, the rows before the failure are yielded first. The rows are closed at the end.
         """
-        for part in in_parts(rows, self.rows_at_a_time):
-            yield self._embed(part)
+        with closing(rows):
+            for part in in_parts(rows, self.rows_at_a_time):
+                yield self._embed(part)
 
     def _embed(self, part: Sequence[InputRow]) -> VectorPart:
         vectors = np.zeros((len(part), self.model.module.config.hidden_size), dtype=np.float32)
@@ -247,7 +247,7 @@ def embed(request: EmbedRequest) -> Embeddings:
     embedder = Embedder(model, tokenizers, pooling, settings.prefix, max_length, precision, request.rows_at_a_time)
     return Embeddings(
         chosen.label, int(model.module.config.hidden_size), settings.pooling, settings.layer, request.normalize,
-        settings.prefix, max_length, _computed=embedder(chain([] if first is None else [first], rows)),
+        settings.prefix, max_length, _computed=embedder(with_first(first, rows)),
         _source=request.inputs if isinstance(request.inputs, str | Path) else None,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -241,7 +241,7 @@ class TextMaker(RowMaker):
 
 def input_rows(
     inputs: str | Path | Iterable[str | Mapping[str, Any]], format_: str | None, maker: RowMaker
-) -> Iterator[InputRow]:
+) -> Generator[InputRow, None, None]:
     """Yield the rows of a file, of standard input, or of a Python iterable.
 
     Raises:

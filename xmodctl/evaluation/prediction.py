@@ -1,8 +1,8 @@
 """`xmodctl predict` as a function: label text with a run's model. Rows stream in; predictions stream out in order."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from xmodctl.data.named_languages import language_of_input
 from xmodctl.evaluation.input_rows import RowMaker, input_rows
 from xmodctl.evaluation.output_tables import check_suffix, write_rows
 from xmodctl.evaluation.requests import PredictRequest
-from xmodctl.evaluation.routed_input import AdapterNames, by_adapter, grouped, in_parts, with_input
+from xmodctl.evaluation.routed_input import AdapterNames, by_adapter, grouped, in_parts, with_first, with_input
 from xmodctl.evaluation.sharing import Processes, Work, follow
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
@@ -58,13 +58,13 @@ class Labeler:
     rows_at_a_time: int  # a part has at most this many rows
     processes: Processes
 
-    def __call__(self, rows: Iterable[InputRow]) -> Iterator[LabeledPart]:
+    def __call__(self, rows: Generator[InputRow, None, None]) -> Iterator[LabeledPart]:
         """Yield the predictions part by part, in order.
 
-        If reading fails, the rows before the failure are yielded first.
+        If reading fails, the rows before the failure are yielded first. The rows are closed at the end.
         """
         together = 1 if self.processes.count == 1 else PARTS_PER_PROCESS * self.processes.count
-        with self.processes.leading():
+        with self.processes.leading(), closing(rows):
             for parts in grouped(in_parts(rows, self.rows_at_a_time), together):
                 yield from self._label(parts)
 
@@ -231,7 +231,7 @@ def predict(request: PredictRequest) -> Predictions:
         request.rows_at_a_time,
         processes,
     )
-    parts = label(chain([] if first is None else [first], rows))
+    parts = label(with_first(first, rows))
     return Predictions(parts, source=request.inputs if isinstance(request.inputs, str | Path) else None)
 
 

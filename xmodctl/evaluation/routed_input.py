@@ -1,6 +1,7 @@
 """Rows of input in parts, each row through the adapter of its language."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,6 +44,14 @@ class AdapterNames:
                 self.listen(Notice(match.note, caution=True))
             self._known[language] = match.adapter
         return self._known[language]
+
+
+def with_first(first: InputRow | None, rows: Generator[InputRow, None, None]) -> Generator[InputRow, None, None]:
+    """Yield a row that was read ahead, and then the others; to close this closes their file."""
+    with closing(rows):
+        if first is not None:
+            yield first
+        yield from rows
 
 
 def in_parts(rows: Iterable[InputRow], most_rows: int) -> Iterator[Sequence[InputRow]]:
