@@ -477,6 +477,15 @@ def test_labels_that_only_look_the_same_are_noted_with_a_setting_that_makes_them
         assert str(caught.value).isascii()
 
 
+@pytest.mark.parametrize(("one", "other"), [("İYİ", "iyi"), ("KIZ", "kız")])
+def test_labels_that_are_equal_in_turkish_are_noted_as_they_are_written(tmp_path, one, other):
+    rows = [f"text {number},{(one, other, 'x')[number % 3]}" for number in range(90)]
+    fitted = fit_file(tmp_path, "d.csv", document("text,label", rows))
+    (note,) = (note for note in fitted.cautions if "look the same but are different labels" in note)
+    assert one in note
+    assert other in note
+
+
 def with_column(name: str, values: tuple[str, ...]) -> str:
     return document(f"{HEADER},{name}", [f"{line},{values[n % len(values)]}" for n, line in enumerate(lines(90))])
 

@@ -121,6 +121,42 @@ def test_the_boundary_of_a_document_is_no_word(tmp_path, boundary):
     assert words_of(rows_of(tmp_path, text)) == [["Anna"], ["Bonn"]]
 
 
+@pytest.mark.parametrize(
+    ("comment", "between"),
+    [
+        ("#sentence S-1", ()),
+        ("# B-12", ()),
+        ("# E-mail", ()),
+        ("# id E-12", ("NN",)),
+        ("# text = E-mail", ("-", "-")),
+        ("# sent_id\tdomain=en", ()),
+        ("# id 12\tE-mail", ()),
+    ],
+)
+@pytest.mark.parametrize("separator", [" ", "\t"])
+def test_what_only_a_comment_has_in_place_of_a_tag_is_no_tag(tmp_path, comment, between, separator):
+    sentence = columns([[("Anna", "B-PER"), ("#", "O"), ("1", "O")], [("#", "O"), ("#1", "B-LOC")]], separator, between)
+    text = f"{comment}\n{sentence}\n{comment}\n{sentence}"
+    assert words_of(rows_of(tmp_path, text)) == [["Anna", "#", "1"], ["#", "#1"]] * 2
+
+
+@pytest.mark.parametrize("comment", ["# S1", "#DOC A2", "# id 12\tdomain=en", "# x\tw3", "#doc\t1"])
+@pytest.mark.parametrize("separator", [" ", "\t"])
+@pytest.mark.parametrize("case", [str.upper, str.lower])
+def test_comments_before_plain_tags_are_no_words_and_hashes_with_a_tag_are(tmp_path, comment, separator, case):
+    labels = tuple(map(case, ("NOUN", "NUM", "SYM")))
+    task = entities(kind="word-tagging", labels=labels)
+    sentence = [[("#", labels[2]), ("1", labels[1]), ("dog", labels[0]), ("#", labels[2])]]
+    text = f"{comment}\n{columns(sentence, separator)}\n"
+    assert words_of(rows_of(tmp_path, text * 2, task=task)) == [["#", "1", "dog", "#"]] * 2
+
+
+def test_a_hash_may_be_the_only_word_of_its_tag(tmp_path):
+    task = entities(kind="word-tagging", labels=("NOUN", "NUM", "SYM"))
+    assert words_of(rows_of(tmp_path, "# SYM\n1 NUM\ndog NOUN\n", task=task)) == [["#", "1", "dog"]]
+    assert words_of(rows_of(tmp_path, "#1 B-ORG\nis O\nOslo B-LOC\n")) == [["#1", "is", "Oslo"]]
+
+
 # --- which columns ----------------------------------------------------------------------------------------------------
 
 PUBLISHED = (
@@ -168,6 +204,73 @@ def test_elsewhere_the_message_names_the_column_that_looks_like_tags(tmp_path):
 def test_a_column_of_word_numbers_is_never_read_as_words(tmp_path):
     message = refusal(tmp_path, "1 Anna B-PER\n2 saw O\n\n1 Bonn B-LOC\n")
     assert message.endswith("name the columns with --set columns.tokens=2 --set columns.tags=3")
+
+
+IDS = {
+    "from 0": [["0", "1", "2"], ["0", "1"]],
+    "from 1 on": [["1", "2", "3"], ["4", "5"]],
+    "of sentences": [["1", "1", "1"], ["2", "2"]],
+    "any": [["17", "4", "4"], ["2", "90"]],
+    "with a letter": [["T1", "T2", "T3"], ["T1", "T2"]],
+    "of sentence and word": [["1-1", "1-2", "1-3"], ["2-1", "2-2"]],
+    "of a document": [["a/b", "a/b", "a/b"], ["a/c", "a/c"]],
+}
+
+
+@pytest.mark.parametrize("ids", IDS.values(), ids=IDS)
+@pytest.mark.parametrize("separator", [" ", "\t"])
+def test_ids_in_the_first_column_are_never_read_as_words(tmp_path, ids, separator):
+    words = [["Oslo", "6-4", "is"], ["the", "Bonn"]]
+    tags = [["B-LOC", "O", "O"], ["O", "B-LOC"]]
+    sentences = [zip(*each, strict=True) for each in zip(ids, words, tags, strict=True)]
+    text = "\n\n".join("\n".join(map(separator.join, lines)) for lines in sentences) + "\n"
+    message = refusal(tmp_path, text)
+    assert message.endswith("name the columns with --set columns.tokens=2 --set columns.tags=3")
+    assert words_of(rows_of(tmp_path, text, task=remedied(message))) == words
+    plain = entities(kind="word-tagging", labels=("O", "B-LOC"))
+    message = refusal(tmp_path, text, task=plain)
+    assert words_of(rows_of(tmp_path, text, task=remedied(message, plain))) == words
+
+
+def test_the_column_of_words_comes_after_all_columns_of_ids(tmp_path):
+    text = "bc/1 0 0 In B-LOC\nbc/1 0 1 the O\n\nbc/1 0 0 He O\nbc/1 0 1 is O\n"
+    message = refusal(tmp_path, text)
+    assert words_of(rows_of(tmp_path, text, task=remedied(message))) == [["In", "the"], ["He", "is"]]
+
+
+def test_words_that_are_repeated_or_numbers_are_words(tmp_path):
+    assert words_of(rows_of(tmp_path, "ha N O\nha N O\n\nOslo N B-LOC\n")) == [["ha", "ha"], ["Oslo"]]
+    assert words_of(rows_of(tmp_path, "1 O\n2 O\n\n3 B-LOC\n")) == [["1", "2"], ["3"]]
+    assert words_of(rows_of(tmp_path, "A1 N B-LOC\nA2 N O\nis V O\n")) == [["A1", "A2", "is"]]
+
+
+@pytest.mark.parametrize("name", ["test.tsv", "test.conll"])
+@pytest.mark.parametrize(
+    ("header", "kind", "tags"),
+    [
+        ("Sentence\tWord\tPOS\tTag", "token-classification", ["B-LOC", "O"]),
+        ("Sentence #\tToken\tUPOS\tNER", "token-classification", ["B-LOC", "O"]),
+        ("Sentence\tWord\tPOS\tTag", "word-tagging", ["NNP", "VBZ"]),
+    ],
+)
+def test_a_header_is_no_word_and_names_the_columns(tmp_path, header, kind, tags, name):
+    task = NER if kind == "token-classification" else entities(kind=kind, labels=("NNP", "VBZ"))
+    text = f"{header}\n1\tOslo\tNNP\tB-LOC\n1\tis\tVBZ\tO\n"
+    rows = rows_of(tmp_path, text, name, task)
+    assert words_of(rows) == [["Oslo", "is"]]
+    assert [task.labels[tag] for tag in rows.table["tags"][0]] == tags
+    assert [note.endswith(", and is not read as a word") for note in rows.notes] == [True]
+
+
+def test_a_word_that_is_called_like_a_column_is_a_word(tmp_path):
+    task = entities(kind="word-tagging", labels=("NOUN", "POS"))
+    assert words_of(rows_of(tmp_path, "Word POS\n's POS\n", task=task)) == [["Word", "'s"]]
+    assert words_of(rows_of(tmp_path, "Word O\ntag B-ORG\n")) == [["Word", "tag"]]
+
+
+def test_a_file_without_empty_lines_is_reported(tmp_path):
+    (note,) = rows_of(tmp_path, "Oslo B-LOC\nis O\n" * 501).notes
+    assert note.endswith("is one sentence of 1,002 words; an empty line ends a sentence")
 
 
 def test_tags_before_the_last_column_are_found_without_ids(tmp_path):
@@ -299,7 +402,34 @@ def test_the_language_before_every_word_is_removed_and_reported(tmp_path, prefix
     assert rows.notes == (f"{tmp_path / 'en' / name}: every word begins with `{prefix}`, which is removed",)
 
 
-def test_a_prefix_that_one_word_lacks_is_part_of_the_words(tmp_path):
+def test_a_prefix_that_one_word_lacks_is_part_of_the_words_and_counted(tmp_path):
     rows = rows_of(tmp_path, "en:Oslo B-LOC\n\nen:a O\nBonn B-LOC\n")
     assert words_of(rows) == [["en:Oslo"], ["en:a", "Bonn"]]
-    assert rows.notes == ()
+    (note,) = rows.notes
+    assert "2 of 3 words begin with a language, such as `en:`, which is read as part of the word" in note
+
+
+def test_a_few_words_that_begin_like_a_prefix_are_not_worth_a_note(tmp_path):
+    assert rows_of(tmp_path, "re:Invent B-ORG\nis O\nin O\nre:Start B-ORG\nsays O\n").notes == ()
+
+
+@pytest.mark.parametrize("task", [NER, entities(kind="word-tagging", labels=("O", "B-LOC"))])
+@pytest.mark.parametrize(("first", "second"), [("de:", "en:"), ("EN:", "EN:"), ("bat-smg:", "roa-rup:")])
+def test_words_with_prefixes_of_several_languages_lose_them_with_one_note(tmp_path, first, second, task):
+    text = f"{first}Oslo B-LOC\n{first}x:y O\n\n{second}Bonn B-LOC\n"
+    rows = rows_of(tmp_path, text, task=task)
+    assert words_of(rows) == [["Oslo", "x:y"], ["Bonn"]]
+    (note,) = rows.notes
+    assert note.endswith(", which is removed")
+    assert all(f"`{prefix}`" in note for prefix in (first, second))
+    notices = []
+    maker = RowMaker(task, "en_XX", listen=lambda notice: notices.append(notice.text))
+    assert [row.row["tokens"] for row in input_rows(tmp_path / "en/test.txt", "conll", maker)] == words_of(rows)
+    assert [notice.endswith(", which is removed") for notice in notices] == [True]
+
+
+def test_a_table_with_one_word_per_row_is_no_table_of_sentences(tmp_path):
+    lines = [f"{number},w{number},{'B-LOC' if number % 2 else 'O'}" for number in range(20)]
+    rows = rows_of(tmp_path, "\n".join(["id,tokens,ner_tags", *lines]) + "\n", "test.csv")
+    (note,) = rows.notes
+    assert note.endswith("every row has one word; if rows are the words of sentences, write one sentence per row")

@@ -10,7 +10,7 @@ from xmodctl.catalog.task import Task
 from xmodctl.cli.app import app
 from xmodctl.core.errors import UserError
 from xmodctl.data.files import open_bytes
-from xmodctl.evaluation import input_rows as input_rows_module
+from xmodctl.evaluation import input_text
 from xmodctl.evaluation.input_rows import RowMaker, input_rows, read_lines
 from xmodctl.evaluation.prediction import Labeler, predict
 from xmodctl.evaluation.results import read_rows
@@ -237,6 +237,42 @@ def test_a_line_that_cannot_be_used_is_reported_with_its_place(kind, standard_in
     assert message in str(error.value)
 
 
+DOCUMENT = '[\n  {"text": "a b"},\n  {"text": "c"}\n]\n'
+
+
+@pytest.mark.parametrize("kind", ["sequence-classification", "token-classification"])
+@pytest.mark.parametrize("name", ["x.txt", "x.jsonl", "x.ndjson", "x"])
+@pytest.mark.parametrize(
+    "text",
+    [DOCUMENT, DOCUMENT.replace("\n", ""), DOCUMENT.replace("[\n", "["), f'{{\n"data": {DOCUMENT}}}', '["a b", "c"]'],
+)
+def test_a_json_document_is_never_labeled_line_by_line(tmp_path, kind, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=r"is one JSON document, not one row per line; .* --format json, or,"):
+        list(input_rows(tmp_path / name, None, RowMaker(described(kind), "en")))
+    if text != '["a b", "c"]':  # a row is an object
+        assert [row.id for row in input_rows(tmp_path / name, "json", RowMaker(described(kind), "en"))] == [1, 2]
+    lines = [line for line in text.splitlines() if line]
+    assert len(list(input_rows(tmp_path / name, "text", RowMaker(described(kind), "en")))) == len(lines)
+
+
+def test_a_json_document_in_standard_input_and_plain_text_in_json_lines_are_refused(tmp_path):
+    maker = RowMaker(described("sequence-classification"), "en")
+    with pytest.raises(UserError, match=r"standard input is one JSON document, .*; write one row per line, or,"):
+        list(read_lines([line.encode() for line in DOCUMENT.splitlines()], "standard input", maker))
+    (tmp_path / "x.jsonl").write_text("plain text\n")
+    with pytest.raises(UserError, match=r"x.jsonl:1: this is not JSON"):
+        list(input_rows(tmp_path / "x.jsonl", None, maker))
+
+
+def test_text_in_brackets_is_text(tmp_path):
+    lines = ["[Music] plays", "[1]", "[see [2]]"]
+    (tmp_path / "x.txt").write_text("\n".join(lines) + "\n")
+    for inputs in (tmp_path / "x.txt", lines):
+        rows = input_rows(inputs, None, RowMaker(described("sequence-classification"), "en"))
+        assert [row.row["text"] for row in rows] == lines
+
+
 def test_a_missing_language_or_seed_is_refused(trained):
     folder = trained["sequence-classification"]
     assert run("predict", "--run", folder, "--lang", "tlh", standard_input="a\n").exit_code == 2
@@ -421,7 +457,7 @@ def test_labeling_that_is_stopped_closes_the_file_although_the_error_is_still_lo
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(input_rows_module, "open_bytes", lambda file: streams.append(open_bytes(file)) or streams[-1])
+    monkeypatch.setattr(input_text, "open_bytes", lambda file: streams.append(open_bytes(file)) or streams[-1])
     labeled = predict(trained["sequence-classification"], "en", path, rows_at_a_time=2)
     assert not streams[-1].closed
     monkeypatch.setattr(Labeler, "_encoded", stop)

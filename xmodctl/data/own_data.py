@@ -23,6 +23,7 @@ from xmodctl.data.sources import names_of
 from xmodctl.data.survey import DataFileOf, Survey, survey_rows
 from xmodctl.data.usual_names import (
     SPLIT_COLUMN,
+    column_of_one_word,
     numbered_choices,
     parted_answers,
     usual_columns,
@@ -246,6 +247,13 @@ def _no_column(
     is_table = format_of(path) in (".csv", ".tsv") and not has_names
     mark = other_delimiter(header[0]) if len(header) == 1 and format_of(path) == ".csv" else ""
     first_line = names_or_values(header)
+    if column == "tokens" and (word := column_of_one_word(header)):
+        rows = "groupby('SENTENCE', sort=False).agg(list)"
+        return (
+            f"{path} has one word per row, in `{word}`; write one sentence per row, with lists of words and tags (with "
+            f"pandas, {rows} and to_json('FILE.jsonl', orient='records', lines=True)), or one word and its tag per "
+            "line, with an empty line between sentences, in a file whose name ends in .tsv"
+        )
     in_header = (
         f"add a header line above it, such as {example_header(task, header, delimiter_of(path))}" if is_table else ""
     )

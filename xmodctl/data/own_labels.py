@@ -126,15 +126,21 @@ def _look_alikes(names: Iterable[str]) -> Iterator[str]:
     """Say of labels that only look equal what they are, and how to make one of them."""
     alike: dict[str, dict[str, str]] = {}  # how labels look -> those that are different
     for name in names:
-        alike.setdefault(_look(name).casefold(), {}).setdefault(name.casefold(), name)
+        alike.setdefault(_folded(name), {}).setdefault(name.casefold(), name)
     for different in (each.values() for each in alike.values() if len(each) > 1):
         plain, *others = sorted(different, key=lambda name: name != _look(name))
-        written = " and ".join(map(json.dumps, (plain, *others)))  # with codes of what cannot be seen
-        setting = shlex.quote(f"labels_mapped={json.dumps(dict.fromkeys(others, plain))}")
+        codes = len({_look(name).casefold() for name in different}) == 1  # of what cannot be seen
+        written = " and ".join(json.dumps(name, ensure_ascii=codes) for name in (plain, *others))
+        setting = shlex.quote(f"labels_mapped={json.dumps(dict.fromkeys(others, plain), ensure_ascii=codes)}")
         yield (
             f"{written} look the same but are different labels; write them in the same way, or, to treat them as one "
             f"label: --set {setting}"
         )
+
+
+def _folded(name: str) -> str:
+    """Return how a label looks in lower case, whether its letter I is meant as in Turkish or not."""
+    return _look(name).casefold().replace("i\u0307", "i").replace("ı", "i")
 
 
 def _look(name: str) -> str:

@@ -4,6 +4,7 @@ Rows are streamed: only the reader of JSON documents holds a whole file. A new f
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -106,17 +107,21 @@ def split_of(path: Path) -> str:
 def _jsonl(file: DataFile) -> Numbered:
     lines = lines_of(file)
     first = next(((number, line) for number, line in lines if line and not line.isspace()), None)
-    if first and (first[1].strip() in ("[", "{") or _is_list_of_rows(first[1])):
+    if first and is_document(first[1]):
         raise UserError(f"{file.name} is one JSON document, not one row per line; give it a name that ends in .json")
     yield from _objects(file, chain([first] if first else [], lines))
 
 
-def _is_list_of_rows(line: str) -> bool:
+def is_document(first: str) -> bool:
+    """Return whether the first line of a file begins a JSON document of all rows, rather than being a row."""
+    text = first.strip()
+    if text in ("[", "{") or re.match(r"\[\s*\{", text):
+        return True
     try:
-        rows = json.loads(line) if line.lstrip().startswith("[") else None
+        rows = json.loads(text) if text.startswith("[") else None
     except (ValueError, RecursionError):
         return False
-    return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) for row in rows)
+    return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict | str) for row in rows)
 
 
 def _objects(file: DataFile, lines: Iterable[tuple[int, str]]) -> Numbered:

@@ -32,6 +32,8 @@ _USUAL: Mapping[str, Sequence[str]] = {
     "choices": ("choices", "options", "endings", "answers"),
     "id": ("id",),
 }  # fmt: skip
+WORD_COLUMNS = ("word", "token", "form")
+"""Columns of tables with one word per row."""
 _FIRST_OF_TWO = ("premise", "question1")
 """Names of the first text of a pair."""
 _ANSWER_TEXTS = ("answer_text", "answers_text", "answers.text", "answer.text", "answer")
@@ -70,6 +72,11 @@ def usual_columns(column: str, header: Sequence[str], wanted: Collection[str]) -
     if column == "tokens" and not candidates:  # a text with spans
         candidates = usual_columns("text", header, ())
     return candidates
+
+
+def column_of_one_word(header: Sequence[str]) -> str:
+    """Return the column of a table that has a word in each row, or an empty text."""
+    return next((name for name in header if _folded(name) in WORD_COLUMNS), "")
 
 
 def parted_answers(header: Sequence[str]) -> list[str]:

@@ -2,13 +2,11 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
@@ -16,16 +14,19 @@ from xmodctl.core.events import Listener, Notice
 from xmodctl.core.jsonl import parse_object
 from xmodctl.core.messages import listed, quoted
 from xmodctl.core.mistakes import Mistakes, RowError
-from xmodctl.data.files import INNER_KEYS, open_bytes
+from xmodctl.data.files import INNER_KEYS
 from xmodctl.data.labeling_tools import Unpacking
 from xmodctl.data.readers import read
 from xmodctl.data.sources import language_in, names_of
 from xmodctl.data.usual_names import LANGUAGE_COLUMNS, usual_columns, usual_language_columns
 from xmodctl.data.utf16 import NOTE, is_recoded
 from xmodctl.evaluation.input_languages import refuse_languages
-from xmodctl.evaluation.input_tables import refuse_table, table_extension
+from xmodctl.evaluation.input_tables import line_format, refuse_document, refuse_table, table_extension
+from xmodctl.evaluation.input_text import decoded, is_object, opened
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
+from xmodctl.kinds.rows import Raw
+from xmodctl.kinds.words_in_files import WordsInFiles, words_of
 
 CONNECTIVES_REMEDY = "send the text through another language's adapter, as with --lang en"
 
@@ -46,6 +47,7 @@ class RowMaker:
     listen: Listener = _ignore  # type: ignore[assignment]
     file_language: str = ""  # the language that the name of the file states
     _connectives: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _file_words: WordsInFiles = field(default_factory=WordsInFiles)
     _contradicts: bool = False
     _is_assumed: bool = False
 
@@ -66,6 +68,22 @@ class RowMaker:
                 self.task = self.task.with_values({f"columns.{column}": candidates[0]}, origin="the input")
                 self.listen(Notice(f"{column} is read from `{candidates[0]}`", caution=True))
 
+    def find_prefixes(self, again: Callable[[], Iterable[Raw]]) -> None:
+        """Find out whether every word of a file has a language as a prefix, as for training data."""
+        if "tokens" in self.task.columns:
+            first = next((self._words(raw) for raw in again()), [])
+            self._file_words.begin(first, lambda: map(self._words, again()))
+            for note in self._file_words.notes():
+                self.listen(Notice(note, caution=True))
+
+    def _words(self, raw: Raw) -> list[str]:
+        name = self._column_of_words(raw)
+        return words_of(raw[name]) if name else []
+
+    def _column_of_words(self, raw: Raw) -> str:
+        names = ("tokens", str(self.task.columns["tokens"]))
+        return next((name for name in names if isinstance(raw.get(name), list)), "")
+
     def from_object(self, raw: Mapping[str, Any], number: int) -> InputRow:
         """Return the row of an object.
 
@@ -76,7 +94,9 @@ class RowMaker:
         kind = KINDS[self.task.kind]
         raw = self._unpacked(raw)
         adapter, spelling = self._adapter(raw)
-        row = kind.json_row(raw, self._id(raw, number), self.task, self.connectives(adapter))
+        words = self._words(raw) if "tokens" in self.task.columns else []
+        read = {**raw, self._column_of_words(raw): self._file_words.read(words)} if words else raw
+        row = kind.json_row(read, self._id(raw, number), self.task, self.connectives(adapter))
         written = {str(key): _plain(value) for key, value in raw.items()} if self.keep else {}
         if self.language is None and not self.keep:
             written["language"] = spelling
@@ -247,15 +267,17 @@ def input_rows(
     Raises:
         UserError: While iterating: they cannot be read, or a row cannot be used.
     """
-    if isinstance(inputs, str | Path) and str(inputs) != "-" and maker.language is None:
-        refuse_languages(str(inputs), _objects_in(inputs, format_, maker), maker.spelling_of, maker.adapter_of)
+    if isinstance(inputs, str | Path) and str(inputs) != "-":
+        if maker.language is None:
+            refuse_languages(str(inputs), _objects_in(inputs, format_, maker), maker.spelling_of, maker.adapter_of)
+        maker.find_prefixes(lambda: (raw for _, raw in _objects_in(inputs, format_, maker)))
     if isinstance(inputs, str | Path) and (extension := table_extension(inputs, format_)):
         yield from read_table(Path(inputs), extension, maker)
     elif isinstance(inputs, str | Path):
-        with _opened(inputs) as (stream, name):
+        with opened(inputs) as (stream, name):
             if is_recoded(stream):
                 maker.listen(Notice(f"{name}: {NOTE}", caution=True))
-            yield from read_lines(stream, name, maker, format_)
+            yield from read_lines(stream, name, maker, line_format(inputs, format_))
     else:
         lines = (row if isinstance(row, str) else json.dumps(row) for row in inputs)
         yield from read_lines((line.encode() for line in lines), "inputs", maker)
@@ -271,12 +293,12 @@ def _objects_in(path: str | Path, format_: str | None, maker: RowMaker) -> Itera
             )  # fmt: skip
             yield from ((file.at(number), raw) for number, raw in rows)
             return
-        with _opened(path) as (stream, name):
-            for number, line in _decoded(stream, name):
-                if not _is_object(line):
+        with opened(path) as (stream, name):
+            for number, line in decoded(stream, name):
+                if not is_object(line):
                     return
                 yield f"{name}:{number}", parse_object(line)
-    except UserError:
+    except (UserError, RowError):
         return
 
 
@@ -344,11 +366,13 @@ def read_lines(stream: Iterable[bytes], name: str, maker: RowMaker, format_: str
     task = maker.task
     if maker.language is not None:
         maker.connectives(maker.language)
-    numbered = _decoded(stream, name)
+    numbered = decoded(stream, name)
     first = next(numbered, None)
     if first is None:
         raise UserError(f"{name} contains no lines; give one row per line, such as {_example(task)}")
-    is_json = _is_object(first[1]) if format_ is None else format_ == "jsonl"
+    if format_ != "text":
+        refuse_document(first[1], name)
+    is_json = is_object(first[1]) if format_ is None else format_ == "jsonl"
     if format_ is None and not is_json:
         refuse_table(first[1], f"{name}:{first[0]}", task)
     if not (is_json or KINDS[task.kind].takes_plain_text(task)):
@@ -359,32 +383,6 @@ def read_lines(stream: Iterable[bytes], name: str, maker: RowMaker, format_: str
             yield maker.from_object(parse_object(line, needed), number) if is_json else maker.from_text(line, number)
         except RowError as error:
             raise UserError(f"{name}:{number}: {error}") from error
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[tuple[IO[bytes], str]]:
-    if str(path) == "-":
-        yield sys.stdin.buffer, "standard input"
-        return
-    with open_bytes(Path(path)) as stream:
-        yield stream, str(path)
-
-
-def _decoded(stream: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(stream, start=1):
-        try:
-            text = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).decode().rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{name}:{number}:{error.start + 1}: byte 0x{line[error.start]:02x} is not UTF-8; give UTF-8 text"
-            ) from error
-        if text and not text.isspace():
-            yield number, text
-
-
-def _is_object(line: str) -> bool:
-    """Return whether a line is meant as a JSON object: a broken one is not plain text."""
-    return line.lstrip().startswith("{")
 
 
 def _example(task: Task) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.data.conll import is_tag
-from xmodctl.data.readers import format_of
+from xmodctl.data.readers import format_of, is_document
 from xmodctl.data.sources import names_of
+from xmodctl.data.word_columns import is_tag
 
 LINES = (".jsonl", ".ndjson", ".txt")
 """Extensions whose files are read line by line: JSON objects, or plain text."""
@@ -29,6 +29,24 @@ def table_extension(path: str | Path, format_: str | None) -> str:
         return f".{format_}"
     extension = format_of(Path(path))
     return "" if extension in LINES else extension
+
+
+def line_format(path: str | Path, format_: str | None) -> str | None:
+    """Return the format of the lines of a file, or None where the first line decides."""
+    is_jsonl = format_ is None and str(path) != "-" and format_of(Path(path)) in (".jsonl", ".ndjson")
+    return "jsonl" if is_jsonl else format_
+
+
+def refuse_document(first: str, name: str) -> None:
+    """Refuse text whose first line begins a JSON document of all rows: its lines are no rows.
+
+    Raises:
+        UserError: It does.
+    """
+    if is_document(first):
+        remedy = "write one row per line" if name == "standard input" else "give the file with --format json"
+        problem = f"{name} is one JSON document, not one row per line"
+        raise UserError(f"{problem}; {remedy}, or, if it is text, add --format text")
 
 
 def refuse_table(first: str, place: str, task: Task) -> None:

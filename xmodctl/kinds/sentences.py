@@ -1,6 +1,5 @@
 """Reading sentences: words and tags of any IOB-like scheme -> words, IOB2 tags to learn, and gold tags as written."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from xmodctl.kinds.rows import (
     single_column,
 )
 from xmodctl.kinds.tagset import Tagset
+from xmodctl.kinds.words_in_files import WordsInFiles, words_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 AS_WRITTEN = "tags_as_written"
 """The column of gold tags where they differ from the tags to learn; null elsewhere."""
-
-_PREFIX = re.compile(r"(?:[a-z]{2,3}(?:-[a-z]+)*|simple):")  # the Wikipedia that a word of PAN-X is from: `en:Oslo`
 
 
 def gold_tags(rows: "Dataset") -> Sequence[Sequence[int]]:
@@ -61,8 +59,7 @@ class SentenceReader(RowReader):
         self._allow_empty = source.published
         self._again: Callable[[], Iterable[Raw]] = tuple
         self._is_iob2: bool | None = None  # unknown until a row shows it
-        self._prefix = ""
-        self._prefixes: dict[str, None] = {}
+        self._file_words = WordsInFiles()
         self._stray: Counter[str] = Counter()
         self._spans: Counter[str] = Counter()
 
@@ -74,29 +71,17 @@ class SentenceReader(RowReader):
         return pa.schema([("tokens", pa.list_(pa.string())), ("tags", ids), (AS_WRITTEN, ids)])
 
     def begin(self, first: Raw, again: Callable[[], Iterable[Raw]]) -> None:
-        """Find out whether every word of the file has the same language as a prefix."""
+        """Find out whether every word of the file has a language as a prefix."""
         self._again = again
         self._is_iob2 = None
-        self._prefix = ""
-        words = self._words(_with_lists(first, self._tokens, self._tags))
-        match = _PREFIX.match(words[0]) if words else None
-        if match and all(word.startswith(match[0]) for word in words):
-            count = 0
-            for raw in again():
-                words = self._words(_with_lists(raw, self._tokens, self._tags))
-                if not all(word.startswith(match[0]) for word in words):
-                    return
-                count += len(words)
-            if count > 1:
-                self._prefix = match[0]
-                self._prefixes[match[0]] = None
+        self._file_words.begin(self._words(first), lambda: map(self._words, again()))
 
     def row(self, raw: Raw) -> dict[str, Any]:
         """Check, align, and convert."""
         has_text = isinstance(raw.get(self._tokens), str)
         raw = _with_lists(raw, self._tokens, self._tags)
-        if self._prefix:
-            raw = {**raw, self._tokens: [word.removeprefix(self._prefix) for word in self._words(raw)]}
+        if words := words_of(raw.get(self._tokens)):
+            raw = {**raw, self._tokens: self._file_words.read(words)}
         value = raw.get(self._tags)
         if isinstance(raw.get(self._tokens), str) and (is_spans(value) or value in ("", [])):
             raw = self._with_words(raw)
@@ -134,7 +119,7 @@ class SentenceReader(RowReader):
         notes = []
         if count := self._spans["cut"]:
             notes.append(f"{count:,} of {self._spans['all']:,} spans begin or end inside a word, which is split there")
-        notes += [f"every word begins with `{prefix}`, which is removed" for prefix in self._prefixes]
+        notes += self._file_words.notes()
         for type_, count in self._tagset.dropped.items():
             notes.append(f"{count:,} {type_} {'entity counts' if count == 1 else 'entities count'} as no entity")
         if count := self._stray["entities"]:
@@ -156,8 +141,7 @@ class SentenceReader(RowReader):
         return {**raw, self._tokens: text.tokens, self._tags: text.tags}
 
     def _words(self, raw: Raw) -> list[str]:
-        words = raw.get(self._tokens)
-        return words if isinstance(words, list) and all(isinstance(word, str) for word in words) else []
+        return words_of(_with_lists(raw, self._tokens, self._tags).get(self._tokens))
 
     def _scheme_is_iob2(self) -> bool:
         """Return whether the file has a B- that is no IOB1, which has B- only between entities of one type."""

@@ -1,7 +1,7 @@
 """Word tagging: one plain tag for each word, such as its part of speech."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from xmodctl.kinds.literals import words_in
 from xmodctl.kinds.rows import Raw, RowReader, SourceView, cell, read_texts, single_column
 from xmodctl.kinds.tag_runs import tag_runs
 from xmodctl.kinds.token_classification import TokenClassification
+from xmodctl.kinds.words_in_files import WordsInFiles, words_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,6 +39,7 @@ class TaggedWords(RowReader):
         self._tokens, self._tags = single_column(source, "tokens"), single_column(source, "tags")
         self._labels = labels
         self._allow_empty = source.published
+        self._file_words = WordsInFiles()
 
     def schema(self) -> "pa.Schema":
         """Words as strings, tags as ids."""
@@ -45,10 +47,18 @@ class TaggedWords(RowReader):
 
         return pa.schema([("tokens", pa.list_(pa.string())), ("tags", pa.list_(pa.int64()))])
 
+    def begin(self, first: Raw, again: Callable[[], Iterable[Raw]]) -> None:
+        """Find out whether every word of the file has a language as a prefix."""
+        self._file_words.begin(self._words(first), lambda: map(self._words, again()))
+
+    def _words(self, raw: Raw) -> list[str]:
+        return words_of(words_in(raw.get(self._tokens)))
+
     def row(self, raw: Raw) -> dict[str, Any]:
         """Check and align."""
         tags = words_in(cell(raw, self._tags))
-        raw = {**raw, self._tokens: words_in(cell(raw, self._tokens))}
+        words = words_in(cell(raw, self._tokens))
+        raw = {**raw, self._tokens: self._file_words.read(words_of(words)) or words}
         tokens = read_texts(raw, self._tokens, allow_empty=self._allow_empty)
         if not isinstance(tags, list):
             raise RowError(f"`{self._tags}` is {quoted(tags)}; expected a list of tags, one per word")
@@ -87,6 +97,10 @@ class TaggedWords(RowReader):
         """Return the ids of the tags."""
         tags: list[int] = row["tags"]
         return tags
+
+    def notes(self) -> tuple[str, ...]:
+        """Say which prefixes were removed from words."""
+        return tuple(self._file_words.notes())
 
     def remedy(self) -> str:
         """Say how tags that the training data lacks become labels."""
