@@ -65,3 +65,48 @@ def test_a_few_columns_are_reported_and_indented_lines_braces_and_arrows_are_tex
     assert note is not None
     assert note.startswith("5% of the lines contain columns, separated by tabs, such as")
     assert gathered([*SENTENCES, *others], tmp_path).note is None
+
+
+def tagged(mark: str) -> list[str]:
+    return [" ".join(f"{word}{mark}" for word in line.split()) for line in SENTENCES]
+
+
+FORMS = {
+    "entries of PO files": [f'msgstr "{line}"' for line in SENTENCES],
+    "columns, separated by commas": [f'{number},"{line}",sw' for number, line in enumerate(SENTENCES)],
+    "columns, separated by commas, all in quotes": [f'"{line}","{line}"' for line in SENTENCES],
+    "columns, separated by semicolons": [f"{number};{line};sw" for number, line in enumerate(SENTENCES)],
+    "columns, separated by semicolons or |": [f"{number} | {line} | sw" for number, line in enumerate(SENTENCES)],
+    "times of subtitles": [f"[00:{number % 60:02}.25]{line}" for number, line in enumerate(SENTENCES)],
+    "tags of words": tagged("/NN"),
+    "tags of words, universal": tagged("_NOUN"),
+    "pieces of words": [" ".join(f"▁{word}" for word in line.split()) for line in SENTENCES],
+    "pieces of words, BPE": [line.replace("ka", "ka@@ ") for line in SENTENCES],
+    "lists or values as programs write them": [f'  "key": "{line}",' for line in SENTENCES],
+    "lists or values as programs write them, in JSON": [f'"{line}",' for line in SENTENCES],
+    "lists or values as programs write them, in Python": [f"['{line}', 'x']," for line in SENTENCES],
+    "lists or values as programs write them, in YAML": [f'- text: "{line}"' for line in SENTENCES],
+}
+
+
+@pytest.mark.parametrize(("form", "lines"), FORMS.items(), ids=FORMS)
+def test_what_programs_write_around_sentences_is_not_learned(tmp_path, form, lines):
+    with pytest.raises(UserError) as refusal:
+        gathered(lines, tmp_path)
+    assert f"100% of the lines contain {form.split(',')[0]}" in str(refusal.value)
+    assert str(refusal.value).endswith("; save it as plain text")
+
+
+def test_quotes_slashes_and_marks_within_sentences_are_text(tmp_path):
+    others = [
+        '"Ndiyo", alisema mwalimu, "njoo hapa"',
+        '"Ndiyo," alisema, "njoo."',
+        "tarehe 3/4/2020 na/au 5/6, km/h, UN/AU/EU",
+        "alisema; kisha akaenda; baadaye akarudi",
+        "[Muziki] neno la kwanza",
+        "saa 10:30, saa 11:30, mtu@mfano.org",
+        "- jina: Juma na Asha",
+        '"sentensi nzima ndani ya alama za kunukuu"',
+        "a, b, c, d, e, f, g, h",
+    ]
+    assert gathered([*(f"{line} {number}" for number in range(80) for line in others)], tmp_path).note is None

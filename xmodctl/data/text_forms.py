@@ -1,4 +1,4 @@
-"""Lines that are not plain text and would be learned as such: markup, columns, subtitles, codes, JSON."""
+"""Lines that are not plain text and would be learned as such: markup, columns, subtitles, codes, tags, JSON."""
 
 import re
 import shlex
@@ -15,11 +15,32 @@ REPORTED, REFUSED = 0.01, 0.2
 
 _COLUMNS = "columns, separated by tabs"
 _FORMS = {
-    _COLUMNS: re.compile(r"\S ?\t[ \t]*\S"),
-    "times of subtitles": re.compile(r"\d\d:\d\d[:.,]\d{2,3}(?:[.,]\d{3})? --> "),
-    "codes of USFM or TeX": re.compile(r"(?<!\S)\\[a-z]{1,20}\d?\*?(?=[\s{\[]|$)|\\\+?[a-z]{1,20}\d?\*"),
-    "JSON": re.compile(r'^\s*\[?\{\s*"(?:[^"\\]|\\.){1,100}"\s*:'),
+    _COLUMNS: ("\t", re.compile(r"\S ?\t[ \t]*\S")),
+    "times of subtitles": (
+        ":",
+        re.compile(r"\d\d:\d\d[:.,]\d{2,3}(?:[.,]\d{3})? --> |^\s*\[\d{1,2}:\d\d(?:[.:]\d{1,3})?\]"),
+    ),
+    "codes of USFM or TeX": (
+        "\\",
+        re.compile(r"(?<!\S)\\[a-z]{1,20}\d?\*?(?=[\s{\[]|$)|\\\+?[a-z]{1,20}\d?\*"),
+    ),
+    "JSON": ('"', re.compile(r'^\s*\[?\{\s*"(?:[^"\\]|\\.){1,100}"\s*:')),
+    "lists or values as programs write them": (
+        "\"'",
+        re.compile(
+            r"""^\s*"(?:[^"\\]|\\.){1,100}"\s*:\s*\S|^\s*"(?:[^"\\]|\\.)*+",$|^\s*\[(["']).*\1\s*\],?$|^- \w+: ["']"""
+        ),
+    ),
+    "entries of PO files": ('"', re.compile(r'^\s*(?:msgid|msgid_plural|msgstr(?:\[\d\])?|msgctxt) "')),
+    "columns, separated by commas": (
+        '"',
+        re.compile(r'^"(?:[^"]|"")*+",(?:"|[^\s",]++,)|^[^\s",]*+,(?:[^\s",]*+,)*+"(?:[^"]|"")*+"(?:,|$)'),
+    ),
+    "columns, separated by semicolons or |": (";|", re.compile(r"^[^;]*[^;\s];\S[^;]*[^;\s];\S|\S ?\| ?\S")),
+    "tags of words": ("/_", re.compile(r"(?:(?:^|\s)\S+[/_][A-Z]{1,6}\$?(?=\s|$)){4}")),
+    "pieces of words": ("▁@", re.compile(r"(?:^|\s)▁\w|\w@@ \w")),
 }
+"""Each with the characters of which every such line has one, and its pattern."""
 _SHOWN = 40
 """Characters of a line that a message shows."""
 _SENTENCE = 20
@@ -45,8 +66,8 @@ class TextForms:
         """
         if match := MARKUP.search(cleaned):
             self._marked, self._markup = self._marked + 1, self._markup or match[0]
-        for name, pattern in _FORMS.items():
-            if pattern.search(line):
+        for name, (marks, pattern) in _FORMS.items():
+            if any(mark in line for mark in marks) and pattern.search(line):
                 self._lines[name] += 1
                 self._examples.setdefault(name, line.strip()[:_SHOWN])
                 if name == _COLUMNS:
