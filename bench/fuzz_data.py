@@ -86,7 +86,7 @@ def write_data(path: Path, name: str, extension: str) -> None:  # noqa: PLR0912 
     rows = rows_of(name)
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     match extension:
-        case ".jsonl":
+        case ".jsonl" | ".ndjson":
             path.write_text(lines)
         case ".jsonl.gz":
             path.write_bytes(gzip.compress(lines.encode()))
@@ -179,12 +179,16 @@ OWN: Mapping[str, tuple[str, str, str]] = {
 """Files of users: the task that finds their columns, the file, and its content."""
 
 
+LABELED = [("text", "label"), *(("the cat", "a"), ("the dog", "b")) * 4]
+"""Texts and labels, below their names."""
+
+
 def workbook() -> bytes:
     """Return an Excel workbook of labeled texts."""
     import openpyxl
 
     book = openpyxl.Workbook()
-    for row in [("text", "label"), *(("the cat", "a"), ("the dog", "b")) * 4]:
+    for row in LABELED:
         book.active.append(row)
     content = io.BytesIO()
     book.save(content)
@@ -193,6 +197,9 @@ def workbook() -> bytes:
 
 FOLDERS: Mapping[str, Mapping[str, str | bytes]] = {
     "workbook": {"file.xlsx": workbook()},
+    "UTF-16": {"file.tsv": "".join(f"{text}\t{label}\r\n" for text, label in LABELED).encode("utf-16")},
+    "UTF-16 without a mark": {"file.jsonl": "".join(json.dumps({"text": text, "label": label}) + "\n"
+                                                   for text, label in LABELED[1:]).encode("utf-16-le")},
     "languages in a column": {"file.csv": "text,label,lang\n" + "the cat,a,en\nthe dog,b,de\nthe dog,b,en\n" * 4},
     "a file per language": {f"{language}.csv": "text;label\nthe cat;a\nthe dog;b\n" for language in ("en", "de", "sw")},
     "splits": {f"en/{split}.tsv": "text\tlabel\n" + "the cat\ta\nthe dog\tb\n" * 4
@@ -247,25 +254,31 @@ def untrained(task: str, columns: str, value: str) -> Target:
     return target_of({"data/de/test.csv": f"{columns}\n{rows}"}, read)
 
 
-def embedded() -> Target:
-    """Return the target of texts that are turned into vectors, each through the adapter of its language."""
+def embedded(*forms: str, out: str = "vectors.parquet") -> Target:
+    """Return the target of texts that are turned into vectors, each through the adapter of its language.
+
+    Args:
+        forms: The extensions of the files.
+        out: The file of vectors.
+    """
 
     def read(folder: Path) -> object:
         commands(*(("embed", folder / name, "--model", folder.parent / "tiny-model", "--keep-input", "--out",
-                    folder / "vectors.parquet") for name in files))  # fmt: skip
+                    folder / out) for name in files))  # fmt: skip
         return None
 
     rows = [{"id": number, "text": f"the cat {number}", "lang": ("en", "de")[number % 2]} for number in range(4)]
-    files = {
-        "texts.csv": "id,text,lang\n" + "".join(",".join(map(str, row.values())) + "\n" for row in rows),
-        "texts.jsonl": "".join(json.dumps(row) + "\n" for row in rows),
-    }
+    table = "id,text,lang\n" + "".join(",".join(map(str, row.values())) + "\n" for row in rows)
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    contents = {".csv": table, ".jsonl": lines, ".ndjson": lines, ".tsv": table.replace(",", "\t").encode("utf-16")}
+    files = {f"texts{form}": contents[form] for form in forms}
     return target_of(files, read)
 
 
 FORMATS = {
     "pairs": (
         ".jsonl",
+        ".ndjson",
         ".json",
         ".csv",
         ".tsv",
@@ -293,6 +306,7 @@ DATA: Mapping[str, Target] = {
     **{f"own data: {name}": folder_of(name) for name in FOLDERS},
     "pairs: retrieval": untrained("retrieval", "text,text_pair", ""),
     "pairs: similarity": untrained("regression", "text,text_pair,label", ",{}"),
-    "embed: input": embedded(),
+    "embed: input": embedded(".csv", ".jsonl"),
+    "embed: input, other forms": embedded(".ndjson", ".tsv", out="vectors.npy"),
 }
 """The data that is damaged, and what reads it."""

@@ -1,7 +1,7 @@
 """What reads the files that `bench.fuzz` damages: commands, in this process."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from command_line import CHANGED, run
 from tiny import build_tiny_model
 
-__all__ = ["CHANGED", "CrashError", "Target", "build_tiny_model", "command", "commands"]
+__all__ = ["CHANGED", "CrashError", "Target", "build_tiny_model", "command", "commands", "digest"]
 
 
 class CrashError(Exception):
@@ -67,3 +67,8 @@ def commands(*calls: Sequence[object]) -> None:
         command(*words)
     if _refused:
         raise UserError(_refused[0])
+
+
+def digest(tensors: Mapping[str, Any]) -> list[tuple[str, bytes]]:
+    """Return the names and the bytes of tensors."""
+    return [(name, tensors[name].contiguous().numpy().tobytes()) for name in sorted(tensors)]

@@ -6,10 +6,10 @@ import random
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from bench.fuzz_data import DATA, rows_of, task_of
-from bench.fuzz_reading import CHANGED, Target, build_tiny_model, command, commands
+from bench.fuzz_data import DATA, task_of
+from bench.fuzz_reading import Target, build_tiny_model, command, commands, digest
+from bench.fuzz_runs import RUNS, write_run
 
 # Tasks, recipes and settings.
 
@@ -142,107 +142,21 @@ def _read_converted(folder: Path) -> object:
     source = model.find(str(folder / "model"))
     model.load(source, "none", ["en_XX"])
     checkpoint = CheckpointTensors(source.folder, "model")
-    return _digest(checkpoint.read(checkpoint.entries))
+    return digest(checkpoint.read(checkpoint.entries))
 
 
-def _digest(tensors: Mapping[str, Any]) -> list[tuple[str, bytes]]:
-    return [(name, tensors[name].contiguous().numpy().tobytes()) for name in sorted(tensors)]
+def _write_vectors(folder: Path) -> None:
+    from xmodctl.model.sentence_folders import QUERY, write_settings
+
+    _write_model(folder)
+    write_settings(
+        folder / "model", pooling="mean", prefix=QUERY, dimensions=16, max_length=32, versions={"transformers": "5.5"}
+    )
 
 
-# Runs.
-
-
-def _write_run(folder: Path) -> None:
-    build_tiny_model(folder / "model")
-    for language in ("en", "de"):
-        for split, count in (("train", 12), ("validation", 6), ("test", 12)):
-            path = folder / "data" / language / f"{split}.jsonl"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(json.dumps(row) + "\n" for row in rows_of("pairs") * (count // 6)))
-    settings = [word for change in (*CHANGED, "epochs=1") for word in ("--set", change)]
-    command("finetune", "--task", "xnli", "--lang", "en", "--model", folder / "model", "--data", folder / "data",
-            "--out", folder / "runs/a", *settings, "--shots", "3", "--shot-langs", "de")  # fmt: skip
-    command("finetune", "--task", "xnli", "--lang", "en", "--model", folder / "model", "--data", folder / "data",
-            "--out", folder / "runs/a", *settings)  # fmt: skip
-    command("eval-transfer", "--run", folder / "runs/a", "--langs", "en,de", "--controls", "source,none")
-    (folder / "text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of("pairs")))
-
-
-def _use_run(folder: Path) -> object:
-    """Run every command that reads a run without its model."""
-    trained = folder / "runs/a"
-    commands(
-        ("runs", folder / "runs"), ("report", trained, "--format", "csv"), ("compare", trained),
-        ("report", trained, "--out", folder / "report.html"), ("score", "--run", trained), ("doctor", "--run", trained),
-    )  # fmt: skip
+def _embed_with_model(folder: Path) -> object:
+    commands(("embed", "--text", "the cat", "--lang", "en", "--model", folder / "model", "--out", folder / "new.npy"))
     return None
-
-
-def _write_seeds(folder: Path) -> None:
-    _write_run(folder)
-    settings = [word for change in (*CHANGED, "epochs=1", "head_seed=1") for word in ("--set", change)]
-    command("finetune", "--task", "xnli", "--lang", "en", "--model", folder / "model", "--data", folder / "data",
-            "--out", folder / "runs/b", "--seeds", "1,2", *settings)  # fmt: skip
-    command("eval-transfer", "--run", folder / "runs/b", "--langs", "en,de")
-
-
-def _use_seeds(folder: Path) -> object:
-    """Run what reads several seeds or runs, and what writes folders made from a run."""
-    seeds, mean, exported = folder / "runs/b", folder / "mean", folder / "exported"
-    for output in (mean, exported):
-        shutil.rmtree(output, ignore_errors=True)
-    commands(
-        ("score", "--run", seeds, "--ensemble"), ("compare", folder / "runs/a", seeds),
-        ("runs", "average", seeds, "--out", mean), ("export", "--run", seeds, "--langs", "de", "--out", exported),
-    )  # fmt: skip
-    return None
-
-
-def _sweep_run(folder: Path) -> object:
-    commands(["eval-transfer", "--run", folder / "runs/a", "--langs", "en,de", "--json"])
-    return None
-
-
-def _label_with_run(folder: Path) -> object:
-    """Return the predictions of a run, or nothing if it is refused."""
-    from xmodctl.core.errors import UserError
-
-    printed = command("predict", "--run", folder / "runs/a", "--lang", "en", folder / "text.jsonl")
-    if not printed:
-        raise UserError("refused")
-    return printed
-
-
-def _read_input(folder: Path) -> object:
-    texts = sorted(folder.glob("text*"))
-    commands(*(("predict", "--run", folder / "runs/a", "--lang", "en", path) for path in texts))
-    return None
-
-
-def _write_input(folder: Path) -> None:
-    _write_run(folder)
-    (folder / "text.csv").write_text("premise,hypothesis\nthe cat,red\n")
-
-
-def _write_checkpoints(folder: Path) -> None:
-    import torch
-
-    from xmodctl.run.checkpoints import Progress, save_checkpoint
-
-    for step in (2, 4):
-        tensors = {"w": torch.arange(6.0) + step, "b": torch.ones(3)}
-        optimizer = {f"{name}.exp_avg": tensor / 2 for name, tensor in tensors.items()}
-        save_checkpoint(folder / "checkpoints", Progress(step, 9, step / 9, 1), tensors, optimizer)
-
-
-def _read_checkpoints(folder: Path) -> object:
-    from xmodctl.core.errors import UserError
-    from xmodctl.run.checkpoints import checkpoints
-
-    (_, newest), (_, other) = checkpoints(folder / "checkpoints")
-    if newest is None or other is None:
-        raise UserError("passed over")
-    return [(_digest(each.tensors()), _digest(each.optimizer())) for each in (newest, other)]
 
 
 # Adapters and new languages.
@@ -275,7 +189,22 @@ def _read_package(folder: Path) -> object:
     check_fits(package, model.find(str(folder / "model")))
     tokenizer = package.tokenizer()
     assert tokenizer is not None
-    return _digest(package.tensors()), tokenizer("umuntu the cat")["input_ids"]
+    return digest(package.tensors()), tokenizer("umuntu the cat")["input_ids"]
+
+
+def _write_mixture(folder: Path) -> None:
+    build_tiny_model(folder / "model")
+    command("adapters", "mix", "zu=0.7*sw+0.3*de", "--model", folder / "model", "--out", folder / "package")
+
+
+def _read_mixture(folder: Path) -> object:
+    from xmodctl.adapters.packages import read_package
+
+    tensors = digest(read_package(folder / "package").tensors())
+    commands(
+        ("adapters", "list", folder), ("adapters", "verify", folder / "package", "--model", folder / "model", "--json")
+    )
+    return tensors
 
 
 def _write_text(folder: Path) -> None:
@@ -316,6 +245,25 @@ def _use_addition(folder: Path) -> object:
     return None
 
 
+def _write_ranking(folder: Path) -> None:
+    from xmodctl.new_language.ranking import Ranking, write_ranking
+    from xmodctl.training.masked_lm.ranking import Candidate
+
+    candidates = (Candidate("sw_KE", 5.25, 640), Candidate("de_DE", 5.5, 640), Candidate("en_XX", 6.125, 64))
+    write_ranking(folder / "zu_ZA.start.json", Ranking(candidates, "7*sw_KE+3*de_DE@text"))
+
+
+def _read_ranking(folder: Path) -> object:
+    from xmodctl.adapters.mixtures import MIX
+    from xmodctl.core.errors import UserError
+    from xmodctl.new_language.ranking import read_ranking
+
+    ranking = read_ranking(folder / "zu_ZA.start.json", MIX, lambda: ["en_XX", "de_DE", "sw_KE"])
+    if ranking is None:
+        raise UserError("the adapters would be ranked again")
+    return ranking
+
+
 # Caches.
 
 
@@ -346,7 +294,7 @@ def _read_mini(folder: Path) -> object:
 
 
 def _write_cached(folder: Path) -> None:
-    _write_run(folder)
+    write_run(folder)
     cache, os.environ["XMODCTL_CACHE"] = os.environ["XMODCTL_CACHE"], str(folder / "cache")
     try:
         _read_cached(folder)
@@ -379,24 +327,19 @@ TARGETS: Mapping[str, Target] = {
     "--set": Target(_write_settings, ("*.setting",), _read_settings),
     "model: configuration": Target(_write_model, ("model/config.json",), _read_model),
     "model: tokenizer": Target(_write_model, ("model/tokenizer*.json",), _read_model),
+    "model: settings of vectors": Target(
+        _write_vectors, ("model/modules.json", "model/*sentence*.json", "model/*_*/*.json"), _embed_with_model
+    ),
     "model: weights": Target(_write_model, ("model/model.safetensors",), _read_model),
     "model: shards": Target(_write_sharded, ("model/*.index.json", "model/model-*"), _read_model),
     "model: pickled": Target(_write_pickled, ("model/pytorch_model.bin",), _read_model),
     "model: converted": Target(
         _write_converted, ("model/model.safetensors",), _read_converted, structured=False, sealed=True
     ),
-    "run: run.json": Target(_write_run, ("runs/a/run.json",), _use_run),
-    "run: results": Target(_write_run, ("runs/a/results.jsonl",), _use_run),
-    "run: several seeds": Target(
-        _write_seeds, ("runs/b/*.json*", "runs/b/predictions/**/*", "runs/b/seed-*/*"), _use_seeds
-    ),
-    "run: sweep": Target(_write_run, ("runs/a/results.jsonl", "runs/a/run.json"), _sweep_run, writes=True),
-    "run: predictions": Target(_write_run, ("runs/a/predictions/**/*.jsonl",), _use_run),
-    "run: logs": Target(_write_run, ("runs/a/seed-*/*.json*",), _use_run),
-    "run: delta": Target(_write_run, ("runs/a/seed-*/delta.safetensors",), _label_with_run, sealed=True),
-    "run: checkpoints": Target(_write_checkpoints, ("checkpoints/*/*",), _read_checkpoints, sealed=True),
-    "predict: input": Target(_write_input, ("text*",), _read_input),
+    **RUNS,
     "adapter package": Target(_write_package, ("package/**/*",), _read_package, sealed=True),
+    "adapter package: mixture": Target(_write_mixture, ("package/**/*",), _read_mixture, sealed=True),
+    "added language: ranking": Target(_write_ranking, ("*.start.json",), _read_ranking, sealed=True),
     "added language": Target(_write_addition, ("runs/zu/*.json", "runs/zu/seed-*/*.jsonl"), _use_addition, writes=True),
     "text": Target(_write_text, ("text*",), _read_text),
     "cache: mini": Target(_write_mini, ("cache/mini/*/*",), _read_mini, sealed=True),

@@ -29,12 +29,14 @@ class Scenario:
         commands: What is killed, in order.
         before: What is done before; never killed.
         is_warm: Whether the cache contains what an unbroken run has left there; else the cache is empty.
+        continued: Finishes a command that was killed, in place of the same command, once there is a run.
     """
 
     name: str
     commands: tuple[Words, ...]
     before: tuple[Words, ...] = ()
     is_warm: bool = False
+    continued: Words = ()
 
 
 def scenarios() -> list[Scenario]:
@@ -46,6 +48,11 @@ def scenarios() -> list[Scenario]:
     package = ("--adapter", "OUT/added/seed-1/zu_ZA")
     exported = ("export", "--run", "OUT/run", "--langs", "de", "--out")
     merged = ("adapters", "merge", "--model", "IN/model", "--out", "OUT/merged")
+    table = ("predict", "--run", "OUT/run", "IN/mixed.csv", "--keep-input", "--out", "OUT/labels.parquet")
+    vectors = ("embed", "--model", "IN/model", "IN/mixed.csv", "--text-column", "text", "--keep-input")
+    mixture = ("adapters", "mix", "zu=mix", "--text", "IN/texts/zu.txt", "--model", "IN/model", "--out", "OUT/zu_ZA")
+    one_head = _finetune("nli", *SHORT, *seeds, "--set", "head_seed=1")
+    together = ("--seeds", "1,2,3", "--set", "seeds_together=true", "--set", "tokens_per_step=512")
     return [
         *(Scenario(name, (_finetune(name, *SHORT, "--set", "save_steps=2"),)) for name in KINDS),
         Scenario("language", (_add("zu"),), is_warm=True),
@@ -57,12 +64,23 @@ def scenarios() -> list[Scenario]:
         Scenario("average", (_finetune("nli", *SHORT, "--set", "keep=average:2"),)),
         Scenario("source-dev", (_finetune("nli", *SHORT, "--set", "keep=source-dev"),)),
         Scenario("stages", (_finetune("nli", "--limit", "48", "--recipe", "IN/staged.yaml"),)),
+        Scenario("resumed", (trained,), continued=("resume", "OUT/run")),
         Scenario("shots", (_finetune("nli", *SHORT, "--shots", "4", "--shot-langs", "de,sw", "--shot-seeds", "2"),)),
         Scenario("seeds", (_finetune("ner", *SHORT, "--seeds", "1,2,3"),)),
+        Scenario("seeds together", (_finetune("ner", *SHORT, *together, "--set", "save_steps=4"),)),
+        Scenario("seeds together, source-dev", (_finetune("nli", *SHORT, *together, "--set", "keep=source-dev"),)),
+        Scenario("mean of seeds", (("runs", "average", "OUT/run", "--out", "OUT/mean"), _scored("mean", "de,sw")),
+                 before=(one_head,)),
+        Scenario("mixture", (mixture, _scored("run", "zu", "--adapter", "OUT/zu_ZA")), before=(trained,)),
+        Scenario("mixtures scored", (_scored("run", "zu=mix,zu=de+sw,de", "--mix-text", "zu=IN/texts/zu.txt"),),
+                 before=(trained,)),
         Scenario("sweep", (sweep,), before=(_finetune("nli", *SHORT, *seeds),)),
         Scenario("training and sweep", (trained, sweep)),
         Scenario("predict", (prediction,), before=(trained,)),
         Scenario("embed", (_embed(),), before=(trained,)),
+        Scenario("predict, languages in a column", (table,), before=(trained,)),
+        Scenario("embed, languages in a column", ((*vectors, "--out", "OUT/vectors.parquet"),)),
+        Scenario("retrieval", (_untrained("retrieval"),)),
         *(Scenario(name, (_finetune(name, *SHORT),)) for name in OWN),
         Scenario(
             "added language scored", (_add("zu", out="added"), (*sweep[:4], "zu", *package)), before=(trained,)
@@ -86,6 +104,15 @@ def _add(language: str, *more: str, out: str = "run") -> Words:
     return (*words, "--set", "epochs=4", "--set", "max_length=64", "--set", "save_steps=3", "--limit", "350", *more)
 
 
+def _scored(run: str, languages: str, *more: str) -> Words:
+    return ("eval-transfer", "--run", f"OUT/{run}", "--langs", languages, *more)
+
+
+def _untrained(task: str) -> Words:
+    words = ("eval-transfer", "--task", task, "--model", "IN/model", "--data", f"IN/own/{task}.jsonl")
+    return (*words, "--langs", "de,sw", "--out", "OUT/run")
+
+
 def _embed() -> Words:
     return ("embed", "--run", "OUT/run", "--lang", "de", "IN/texts/zu.txt", "--out", "OUT/vectors.safetensors")
 
@@ -106,6 +133,8 @@ def write_kill_inputs(folder: Path, checkout: Path) -> None:
             path.write_text("".join(json.dumps(_row(name, draw)) + "\n" for _ in range(count)), encoding="utf-8")
     texts = [path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.jsonl"))] + [zulu]
     write_small_model(folder / "model", texts)
+    rows = "".join(f"the cat {row} runs,the dog {row},{('en', 'de', 'sw')[row % 3]}\n" for row in range(60))
+    (folder / "mixed.csv").write_text(f"text,text_pair,language\n{rows}", encoding="utf-8")
     (folder / "killed").touch()
 
 

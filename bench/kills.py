@@ -212,7 +212,8 @@ def broken(place: Workplace, scenario: Scenario, times: Sequence[Times], draw: r
                 break  # what an earlier kill left to do is too short for another one
             kills += 1
             unfinished += any(place.state.rglob(".*.part"))
-        place.run(words)
+        has_run = (place.state / "results" / "run" / "run.json").exists()
+        place.run(scenario.continued if scenario.continued and has_run else words)
     return kills, unfinished
 
 

@@ -161,7 +161,13 @@ def test_a_training_that_died_resumes_from_its_last_checkpoint(zulu, tmp_path):
 
     with pytest.raises(DiedError):
         run(arguments, tmp_path / "run", listen=die)
+    ranking = tmp_path / "run" / "zu_ZA.start.json"
+    whole = ranking.read_text()
+    best, second = (candidate["adapter"] for candidate in json.loads(whole)["candidates"][:2])
+    ranking.write_text(whole.replace(f'"start": "{best}"', f'"start": "{second}"'))
     events, packages = run(arguments, tmp_path / "run")
+    assert not of(AdaptersRanked, events)[0].known, "a changed ranking is not used"
+    assert ranking.read_text() == whole
     assert of(StepTaken, events)[0].step == 11
     assert equal(packages[0], uninterrupted)
 

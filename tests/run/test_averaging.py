@@ -9,6 +9,7 @@ import torch
 from command_line import finetune, refused, run
 
 from xmodctl.evaluation.results import read_rows
+from xmodctl.run import averaging
 from xmodctl.run.deltas import load_delta
 from xmodctl.run.loading import find_base
 from xmodctl.run.run import Run
@@ -120,6 +121,46 @@ def test_a_damaged_average_is_made_again_by_the_command_that_the_message_names(s
     Run.read(mean).delta(1).unlink()
     assert run("runs", "average", seeds, "--seeds", "1,2", "--out", mean).exit_code == 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in tensors(mean, 1).items())
+
+
+@pytest.mark.parametrize("moment", ["before its delta", "after its delta"])
+def test_an_average_that_was_killed_is_made_by_the_same_command_which_doctor_names(
+    moment: str, seeds: Path, mean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "mean"
+    save = averaging.save_delta
+
+    def die(path: Path, *arguments: object) -> None:
+        path.parent.mkdir()
+        if moment == "after its delta":
+            save(path, *arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(averaging, "save_delta", die)
+        run("runs", "average", seeds, "--out", out)
+    assert not (out / "seed-1" / "delta.safetensors").exists() or moment == "after its delta"
+    if moment == "before its delta":
+        checked = run("doctor", "--run", out)
+        assert f"xmodctl runs average {seeds} --seeds 1,2 --out {out}" in " ".join(checked.output.split())
+        assert "xmodctl resume" not in checked.output
+    again = run("runs", "average", seeds, "--out", out)
+    assert again.exit_code == 0, again.output
+    assert Run.read(out).state == "finished"
+    assert Run.read(out).delta(1).read_bytes() == Run.read(mean).delta(1).read_bytes()
+
+
+def test_a_damaged_average_is_made_by_the_command_that_doctor_names(seeds: Path, mean: Path, tmp_path: Path):
+    damaged = shutil.copytree(mean, tmp_path / "mean")
+    with Run.read(damaged).delta(1).open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    (finding,) = (
+        each
+        for each in json.loads(run("doctor", "--run", damaged, "--json").stdout)["files"]
+        if each["state"] == "damaged"
+    )
+    assert finding["remedy"] == f"xmodctl runs average {seeds} --seeds 1,2 --out {damaged}"
 
 
 def test_runs_lists_without_the_name_of_the_subcommand(seeds: Path, mean: Path):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,22 +128,83 @@ def test_a_run_that_died_goes_on_together_from_the_last_whole_epoch(tiny_model, 
     assert all(same(*pair) for pair in zip(deltas(whole), deltas(died), strict=True))
 
 
-@pytest.mark.parametrize("damage", ["bit", "absent"])
-def test_seeds_that_do_not_stand_at_one_step_go_on_alone_and_this_is_said(damage, tiny_model, pairs, tmp_path):
+SAVES = {
+    "in the first epoch": ("resumable.save_checkpoint", 1, [0, 0, 0]),
+    "in the second epoch": ("resumable.save_checkpoint", 5, [6, 6, 6]),
+    "between deltas": ("open_training.save_delta", 1, [18, 18]),
+    "before the last delta": ("open_training.save_delta", 2, [18]),
+}
+
+
+@pytest.mark.parametrize("settings", [(), ("save_steps=5", "keep=average:2")], ids=str)
+@pytest.mark.parametrize("moment", SAVES)
+def test_a_run_that_is_killed_while_it_saves_its_seeds_goes_on_to_the_same_bits(
+    moment, settings, tiny_model, pairs, tmp_path, monkeypatch
+):
+    whole = job(tiny_model, pairs, tmp_path / "whole", *settings)
+    whole.train()
+    name, count, starts = SAVES[moment]
+    module, _, function = name.partition(".")
+    save, calls = getattr(sys.modules[f"xmodctl.training.{module}"], function), []
+
+    def save_and_die(*args):
+        save(*args)
+        calls.append(args)
+        if len(calls) == count:
+            raise DiedError
+
+    died = job(tiny_model, pairs, tmp_path / "died", *settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"xmodctl.training.{name}", save_and_die)
+        with pytest.raises(DiedError):
+            died.train()
+    events = job(tiny_model, pairs, tmp_path / "died", *settings).train()
+    expected = [step and step - step % 5 if settings and step < 18 else step for step in starts]
+    assert [event.resumed_at for event in events if isinstance(event, SeedStarted)] == expected
+    assert "trained alone" not in notices(events)
+    for seed in SEEDS:
+        assert whole.run.delta(seed).read_bytes() == died.run.delta(seed).read_bytes()
+        folder = died.run.folder / f"seed-{seed}"
+        assert sorted(path.name for path in folder.iterdir()) == ["delta.safetensors", "metrics.jsonl"]
+        steps = [line["step"] for line in lines_of(died.run.folder, seed) if "loss" in line]
+        assert steps == list(range(1, 19))
+
+
+def test_a_damaged_checkpoint_takes_all_seeds_to_the_one_before(tiny_model, pairs, tmp_path):
+    whole = job(tiny_model, pairs, tmp_path / "whole")
+    whole.train()
+    died = died_at_14(tiny_model, pairs, tmp_path / "died")
+    flip(died.run.folder / "seed-2" / "checkpoints" / "step-12" / "optimizer.safetensors")
+    events = job(tiny_model, pairs, tmp_path / "died").train()
+    assert "seed 2: training resumes from the checkpoint before it, at step 6" in notices(events)
+    assert steps_together(events) == list(range(7, 19))
+    assert all(same(*pair) for pair in zip(deltas(whole), deltas(died), strict=True))
+
+
+def test_seeds_without_a_shared_checkpoint_go_on_alone_and_this_is_said(tiny_model, pairs, tmp_path):
     whole = job(tiny_model, pairs, tmp_path / "whole", together=False)
     whole.train()
     died = died_at_14(tiny_model, pairs, tmp_path / "died")
-    checkpoints = died.run.folder / "seed-2" / "checkpoints"
-    if damage == "bit":
-        flip(checkpoints / "step-12" / "optimizer.safetensors")
-    else:
-        shutil.rmtree(checkpoints)
+    shutil.rmtree(died.run.folder / "seed-2" / "checkpoints")
     events = job(tiny_model, pairs, tmp_path / "died").train()
-    step = 6 if damage == "bit" else 0
-    assert f"(seed 1 at step 12, seed 2 at step {step}, seed 3 at step 12), so each is trained alone" in notices(events)
+    assert "(seed 1 at step 12, seed 2 at step 0, seed 3 at step 12), so each is trained alone" in notices(events)
     assert not steps_together(events)
-    assert [event.resumed_at for event in events if isinstance(event, SeedStarted)] == [12, step, 12]
+    assert [event.resumed_at for event in events if isinstance(event, SeedStarted)] == [12, 0, 12]
     assert all(close(*pair) for pair in zip(deltas(whole), deltas(died), strict=True))
+
+
+def test_a_seed_that_is_new_does_not_take_the_others_back_to_the_start(tiny_model, pairs, tmp_path):
+    stopped = job(tiny_model, pairs, tmp_path / "run")
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, StepsTaken) and event.mean.step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted):
+        stopped.train(interrupt)
+    shutil.rmtree(stopped.run.folder / "seed-3")
+    events = job(tiny_model, pairs, tmp_path / "run").train()
+    assert [event.resumed_at for event in events if isinstance(event, SeedStarted)] == [4, 4, 0]
 
 
 def test_a_seed_that_is_trained_is_not_trained_again(tiny_model, pairs, tmp_path):

@@ -77,7 +77,7 @@ def find_vector_model(
     source = find(str(model)) if chosen is None else find_base(chosen)
     own = chosen.plan.vectors if chosen is not None else None
     if own is None:
-        stored = stored_settings(source, needed=pooling is None or prefix is None)
+        stored = stored_settings(source, pooling=pooling, prefix=prefix)
         own = Vectors(stored.pooling, None, stored.prefix)
     settings = Vectors(
         own.pooling if pooling is None else pooling,

@@ -24,34 +24,45 @@ _MODES = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token"}
 class StoredSettings:
     """How a model's hidden states become vectors, if nothing else is said."""
 
-    pooling: str = "mean"
-    prefix: str = ""
+    pooling: str
+    prefix: str
 
 
-def stored_settings(source: Source, *, needed: bool = True) -> StoredSettings:
+def stored_settings(source: Source, *, pooling: str | None = None, prefix: str | None = None) -> StoredSettings:
     """Return the settings of a model: those of a folder of sentence-transformers, or what `mini` was trained with.
 
     Args:
         source: The model.
-        needed: Whether settings that cannot be used are refused.
+        pooling: What the user said; None asks the model.
+        prefix: Likewise.
 
     Raises:
         UserError: The folder has a file that is damaged, or a pooling that is not known here.
     """
-    if source.id == "mini":
-        return StoredSettings(prefix=QUERY)
-    if not (source.folder / MODULES).exists():
-        return StoredSettings()
-    pooling, prompts = _read(source.folder / POOLING), _read(source.folder / PROMPTS)
-    modes = [mode for mode, key in _MODES.items() if pooling.get("pooling_mode") == mode or pooling.get(key) is True]
-    named = prompts.get("prompts")
-    prefix = named.get(prompts.get("default_prompt_name"), "") if isinstance(named, dict) else ""
-    others = [key for key, value in pooling.items() if key.startswith("pooling_mode_") and value is True]
-    if needed and (len(modes) != 1 or len(others) > 1 or not isinstance(prefix, str)):
-        raise UserError(
-            f"{source.folder / POOLING} names no pooling that xmodctl has; give --pooling mean or --pooling cls"
-        )
-    return StoredSettings(modes[0] if modes else "mean", str(prefix))
+    has_files = source.id != "mini" and (source.folder / MODULES).exists()
+    if pooling is None:
+        pooling = _stored_pooling(source.folder / POOLING) if has_files else "mean"
+    if prefix is None:
+        prefix = _stored_prefix(source.folder / PROMPTS) if has_files else QUERY if source.id == "mini" else ""
+    return StoredSettings(pooling, prefix)
+
+
+def _stored_pooling(path: Path) -> str:
+    value = _read(path)
+    modes = [mode for mode, key in _MODES.items() if value.get("pooling_mode") == mode or value.get(key) is True]
+    others = [key for key, is_used in value.items() if key.startswith("pooling_mode_") and is_used is True]
+    if len(modes) != 1 or len(others) > 1:
+        raise UserError(f"{path} names no pooling that xmodctl has; give --pooling mean or --pooling cls")
+    return modes[0]
+
+
+def _stored_prefix(path: Path) -> str:
+    value = _read(path)
+    named, default = value.get("prompts"), value.get("default_prompt_name")
+    prefix = named.get(default, "") if isinstance(named, dict) and isinstance(default, str) else ""
+    if not isinstance(prefix, str):
+        raise UserError(f"{path} has a default prompt that is not text; give --prefix TEXT")
+    return prefix
 
 
 def write_settings(

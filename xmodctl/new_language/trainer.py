@@ -7,8 +7,7 @@ adapter is the same whichever languages are added with it or before it, as long 
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xmodctl.adapters.mixtures import BY_TEXT, MIX, Mixture
@@ -27,8 +26,6 @@ from xmodctl.core.events import (
     Notice,
     VocabularyTrained,
 )
-from xmodctl.core.files import read_json, write_json
-from xmodctl.core.schema import validator
 from xmodctl.data.texts import Corpus
 from xmodctl.languages import related
 from xmodctl.model.inference import best_device
@@ -38,6 +35,7 @@ from xmodctl.new_language.language_run import LanguageRun
 from xmodctl.new_language.language_text import FIT_TEXTS, LanguageText
 from xmodctl.new_language.measurements import LossMeasurement
 from xmodctl.new_language.plan import read_packages, share_steps
+from xmodctl.new_language.ranking import Ranking, read_ranking, write_ranking
 from xmodctl.new_language.sharing import end, start_loading, unload
 from xmodctl.new_language.vocabulary import train_vocabulary
 from xmodctl.new_language.vocabulary_fit import measure_fit
@@ -276,14 +274,14 @@ class LanguageTrainer:
             through = next(iter(related(language, others) or others or self.source.languages))
         return None if is_identity(self.model, through) else through
 
-    def rank(self, language: str, text: PackedText) -> "Ranking":
+    def rank(self, language: str, text: PackedText) -> Ranking:
         """Try the model's adapters on a language's text, or read the results of another command."""
         path, init_from = self.run.ranking(language), self.run.plan.init_from
         with self.jobs.claim(f"{language}, ranking", wait=True):
-            ranking = _stored_ranking(path)
+            ranking = read_ranking(path, init_from, self.ranked_adapters)
             known = ranking is not None
             if ranking is None:
-                adapters = candidate_adapters(self.model, self.packages)
+                adapters = self.ranked_adapters()
                 self.listen(AdaptersRanking(language, len(adapters)))
                 candidates = rank_adapters(
                     self.model, adapters, text.training, text.masker,
@@ -293,10 +291,14 @@ class LanguageTrainer:
                 if init_from == MIX:
                     start = self.find_mixture(language, candidates, text)
                 ranking = Ranking(tuple(candidates), start)
-                write_json(path, {"start": ranking.start, "candidates": [asdict(row) for row in ranking.candidates]})
+                write_ranking(path, ranking)
         losses = tuple((candidate.adapter, candidate.loss) for candidate in ranking.candidates)
         self.listen(AdaptersRanked(language, losses, ranking.start, known))
         return ranking
+
+    def ranked_adapters(self) -> list[str]:
+        """Return the adapters that are ranked."""
+        return candidate_adapters(self.model, self.packages)
 
     def find_mixture(self, language: str, candidates: Sequence[Candidate], text: PackedText) -> str:
         """Return the mixture of the best candidates with the lowest loss on the training text."""
@@ -307,7 +309,7 @@ class LanguageTrainer:
         self.listen(MixtureFound(language, name, weights.loss, candidates[0].adapter, weights.first_alone))
         return name
 
-    def measure_baselines(self, ranking: "Ranking", text: PackedText) -> list[LossMeasurement]:
+    def measure_baselines(self, ranking: Ranking, text: PackedText) -> list[LossMeasurement]:
         """Measure held-out text through the best existing adapter, the sources of the new one, and no adapter."""
         sources = sources_of(ranking.start)
         labels: dict[str, tuple[str, str | None]] = {}  # each adapter once, under the first label
@@ -339,20 +341,3 @@ class LanguageTrainer:
         pieces = len(vocabulary.embeddings)
         self.listen(VocabularyTrained(text.language, pieces, vocabulary.copied, fit.pieces_per_word))
         return vocabulary
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The model's adapters by their loss on a language's text, the best first, and what to initialize from."""
-
-    candidates: tuple[Candidate, ...]
-    start: str
-
-
-def _stored_ranking(path: Path) -> Ranking | None:
-    """Return what an earlier command found; None if nothing is there that can be used."""
-    try:
-        ranking = validator(Ranking).validate_python(read_json(path))
-    except (OSError, ValueError):
-        return None
-    return ranking if ranking.candidates else None

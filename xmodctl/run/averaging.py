@@ -117,6 +117,7 @@ def average(request: AverageRequest) -> Run:
     with locked(folder):
         _refuse_other(folder, plan)
         run = Run.new(folder, plan, (SEED,), _shared_fingerprints(models))
+        run.write()  # if the process is killed now, what is in the folder is known to be of this average
         tensors, facts = _mean(models, source)
         save_delta(run.delta(SEED), tensors, source, facts)
         run = replace(run, state="finished")

@@ -72,6 +72,18 @@ def remove_others(folder: Path, step: int) -> None:
             shutil.rmtree(path)
 
 
+def remove_newer(folder: Path, step: int) -> None:
+    """Remove the checkpoints under `folder` that come after a step."""
+    for number, path in _numbered(folder):
+        if number > step:
+            shutil.rmtree(path)
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """Return the steps of the checkpoints under `folder`, the newest first, without verifying them."""
+    return [step for step, _ in _numbered(folder)]
+
+
 def checkpoints(folder: Path) -> Iterator[tuple[Path, Checkpoint | None]]:
     """Yield the checkpoints under `folder`, the newest first; None for one that does not match its manifest."""
     for step, path in _numbered(folder):
@@ -85,7 +97,7 @@ def latest_checkpoint(folder: Path) -> Checkpoint | None:
 
 def newest_step(folder: Path) -> int:
     """Return the step of the newest checkpoint under `folder`, without verifying it; 0 if there is none."""
-    return next((step for step, _ in _numbered(folder)), 0)
+    return next(iter(checkpoint_steps(folder)), 0)
 
 
 def _whole(path: Path, step: int) -> Checkpoint | None:

@@ -37,7 +37,7 @@ def seed_findings(run: Run) -> Iterator[FileState]:
         if delta.exists():
             yield _delta_finding(run, delta, seed)
         else:
-            yield FileState(_within(run, delta), "unfinished", "not trained to its end", resuming(run.folder, seed))
+            yield FileState(_within(run, delta), "unfinished", "not finished", run.recovery(seed))
         yield from log_findings(run, run.seed_folder(seed) / "metrics.jsonl", finished=delta.exists(), seed=seed)
         for folder in (run.seed_folder(seed), *sorted(run.seed_folder(seed).glob("stage-*"))):
             yield from checkpoint_findings(run, folder / "checkpoints", seed)
@@ -49,7 +49,7 @@ def _delta_finding(run: Run, delta: Path, seed: int) -> FileState:
         if check_delta(delta).get("format") == UNSEALED_FORMAT:
             return FileState(path, "unverified", "of an older version, without a sha256")
     except (DamagedFileError, OSError) as error:
-        return FileState(path, "damaged", str(error), resuming(run.folder, seed))
+        return FileState(path, "damaged", str(error), run.recovery(seed))
     return FileState(path, "whole")
 
 

@@ -110,14 +110,18 @@ class Run(Folder):
         """The list of the shots that one seed trained on."""
         return self.seed_folder(seed) / "shots.json"
 
+    def recovery(self, seed: int) -> str:
+        """Return the command that makes what one seed lacks, or what is damaged of it."""
+        if self.plan.average is None:
+            return resuming(self.folder, seed)
+        from xmodctl.run.averaging import averaging
+
+        return averaging(self)
+
     def retraining(self, seed: int) -> str:
         """Return how to make what is damaged of one seed again, as the end of a message."""
-        if self.plan.average is not None:
-            from xmodctl.run.averaging import averaging
-
-            return f"create it again: {averaging(self)}"
-        if self.plan.vectors is not None:
-            return f"create it again: {resuming(self.folder, seed)}"
+        if self.plan.average is not None or self.plan.vectors is not None:
+            return f"create it again: {self.recovery(seed)}"
         return super().retraining(seed)
 
     def delta(self, seed: int) -> Path:

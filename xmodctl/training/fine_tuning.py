@@ -20,10 +20,10 @@ from xmodctl.run.run import Run
 from xmodctl.run.shots import DrawnShots, row_digests, write_shots
 from xmodctl.run.written import DELTA
 from xmodctl.training.loop import Training
-from xmodctl.training.open_training import CHECKPOINTS, KEPT_FOLDER, OpenTraining
+from xmodctl.training.open_training import CHECKPOINTS, KEPT_FOLDER, METRICS, OpenTraining
 from xmodctl.training.resumable import interruptible
 from xmodctl.training.target_scale import TargetScale
-from xmodctl.training.together import run_together
+from xmodctl.training.together import go_back_to_shared_step, run_together
 from xmodctl.training.training_data import EncodedTrainingData, TrainingData, draw_shots
 from xmodctl.training.world import World
 
@@ -100,8 +100,6 @@ def _train_together(
 
     Seeds that stand at different steps, and a single one, are left to be trained one after the other.
     """
-    from xmodctl.model.seeds import share_frozen
-
     with ExitStack() as claims:
         free = [
             seed for seed in seeds if not is_delta(run.delta(seed)) and claims.enter_context(jobs.claim(f"seed {seed}"))
@@ -109,12 +107,7 @@ def _train_together(
         free = [seed for seed in free if not is_delta(run.delta(seed))]  # another job may have finished it
         if len(free) < 2:
             return ()
-        opened = []
-        for seed in free:
-            training = SeedTraining(run, source, seed, listen)
-            training.report_damage(run.delta(seed))
-            opened.append(training.open(encoded))
-            share_frozen([each.training.module for each, _ in (opened[0], opened[-1])])
+        opened = _open_together([SeedTraining(run, source, seed, listen) for seed in free], encoded)
         if len({each.training.step for each, _ in opened}) > 1:
             places = ", ".join(f"seed {each.seed} at step {each.training.step:,}" for each, _ in opened)
             listen(Notice(f"seeds_together: the seeds do not stand at one step ({places}), so each is trained alone"))
@@ -126,6 +119,29 @@ def _train_together(
             listen(SeedFinished(each.seed, each.finish()))
             remove_what_training_needed(run, each.seed, 0)
     return free
+
+
+def _open_together(
+    trainings: "Sequence[SeedTraining]", encoded: EncodedTrainingData
+) -> "list[tuple[OpenTraining, ParameterReport]]":
+    """Load the seeds' trainings at the newest step of which each has a whole checkpoint, or each at its own.
+
+    A damaged checkpoint is found, and removed, when it is loaded: then there may be an earlier step that all have.
+    """
+    from xmodctl.model.seeds import share_frozen
+
+    folders = [training.run.seed_folder(training.seed) for training in trainings]
+    for training in trainings:
+        training.report_damage(training.run.delta(training.seed))
+    step = go_back_to_shared_step(folders)
+    while True:
+        opened: list[tuple[OpenTraining, ParameterReport]] = []
+        for training in trainings:
+            opened.append(training.open(encoded))
+            share_frozen([each.training.module for each, _ in (opened[0], opened[-1])])
+        before, step = step, go_back_to_shared_step(folders)
+        if step == before or step is None:
+            return opened
 
 
 def remove_what_training_needed(run: Run, seed: int, stages: int) -> None:
@@ -193,7 +209,7 @@ class SeedTraining:
         if delta.exists():
             self.listen(Notice(f"{delta} is damaged; seed {self.seed} is trained again", caution=True))
             delta.unlink()
-            (delta.parent / "metrics.jsonl").unlink(missing_ok=True)
+            (delta.parent / METRICS).unlink(missing_ok=True)
 
     def with_shots(self, encoded: EncodedTrainingData) -> EncodedTrainingData:
         """Return the data with this seed's shots, if the plan asks for some, and record which they are."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CHECKPOINTS, KEPT_FOLDER = "checkpoints", "kept"
 """Folders of a training that is not finished."""
 
+METRICS = "metrics.jsonl"
+"""The log of a training."""
+
 
 @dataclass(frozen=True)
 class OpenTraining:
@@ -67,7 +70,7 @@ class OpenTraining:
         if (damaged := kept.damaged(latest_checkpoint(checkpoints))) is not None:
             listen(Notice(f"{name}: {damaged} is damaged or missing; training restarts at step 0", caution=True))
             shutil.rmtree(checkpoints, ignore_errors=True)
-        metrics = folder / "metrics.jsonl"
+        metrics = folder / METRICS
         resumable = ResumableTraining.resume(training, folder=checkpoints, metrics=metrics, name=name, listen=listen)
         return cls(run, source, seed, encoded, folder, kept, resumable, listen)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import zip_longest
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,10 @@ from xmodctl.core.signals import deferred
 from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
 from xmodctl.model.precision import autocast
 from xmodctl.model.transfer import on_device
-from xmodctl.run.checkpoints import remove_others
+from xmodctl.run.checkpoints import checkpoint_steps, newest_step, remove_newer, remove_others
 from xmodctl.training.loop import Training
-from xmodctl.training.open_training import OpenTraining
+from xmodctl.training.metrics_log import logged_steps
+from xmodctl.training.open_training import CHECKPOINTS, METRICS, OpenTraining
 from xmodctl.training.optimization import seed_step
 from xmodctl.training.readings import Batch, Gradient
 from xmodctl.training.resumable import run_steps
@@ -146,8 +148,36 @@ class SeedsTogether:
         listen(notices[0])
 
 
+def go_back_to_shared_step(folders: Sequence[Path]) -> int | None:
+    """Remove checkpoints after the newest step of which every seed has one, and return that step.
+
+    A process that is killed while it saves leaves seeds at different steps. Trained alone from there, they would have
+    the weights of a training that was never stopped up to rounding only.
+
+    Args:
+        folders: Those of the seeds. Nothing in them is verified.
+
+    Returns:
+        The step; 0 if the process was killed while it saved its first checkpoints, so that some have none. None if
+        there is no such step: more would be trained again than since the last checkpoint.
+    """
+    saved = {folder: checkpoint_steps(folder / CHECKPOINTS) for folder in folders}
+    shared = set.intersection(*map(set, saved.values()))
+    step = max(shared, default=0)
+    if not shared:
+        last = max(max(steps, default=0) for steps in saved.values())
+        logged = [logged_steps(folder / METRICS) or 0 for folder in folders]
+        if any(len(steps) > 1 for steps in saved.values()) or min(logged) < last:
+            return None
+    for folder in folders:
+        remove_newer(folder / CHECKPOINTS, step)
+    return step
+
+
 def run_together(opened: Sequence[OpenTraining], listen: Listener) -> None:
-    """Train several seeds from their present step to the last.
+    """Train several seeds from their present step to the last, of which all but the first then have a checkpoint.
+
+    The delta of a seed may be written before the process is killed: the others must not take steps again without it.
 
     Args:
         opened: The trainings, which stand at one step.
@@ -172,6 +202,9 @@ def run_together(opened: Sequence[OpenTraining], listen: Listener) -> None:
         save=save,
         name=f"seeds {listed([str(each.seed) for each in opened])}",
     )
+    for each in opened[1:]:
+        if newest_step(each.resumable.checkpoints) < each.training.step:
+            each.resumable.save(listen)
 
 
 def _end_epoch(opened: Sequence[OpenTraining]) -> None:
