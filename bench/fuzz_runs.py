@@ -86,11 +86,11 @@ def _write_mixed(folder: Path) -> None:
 def _use_mixed(folder: Path) -> object:
     """Run what shows mixtures, and score one again whose weights a row records."""
     rows = [json.loads(line) for line in (folder / "whole.jsonl").read_text().splitlines()]
-    found = next(row["mixture"]["name"] for row in rows if "@" in (row.get("mixture") or {"name": ""})["name"])
+    name = next(row["mixture"]["name"] for row in rows if "@" in (row.get("mixture") or {"name": ""})["name"])
     trained = folder / "runs/a"
     commands(
         ("report", trained, "--format", "markdown"), ("compare", trained), ("doctor", "--run", trained),
-        ("eval-transfer", "--run", trained, "--langs", f"en={found}", "--json"),
+        ("eval-transfer", "--run", trained, "--langs", f"en={name}", "--json"),
     )  # fmt: skip
     return None
 
