@@ -76,7 +76,7 @@ def _task_index() -> str:
             (
                 f"[{task.name}]({task.name}.md)",
                 plain(task.title),
-                str(len(task.languages)) if task.languages else "of your data",
+                str(len(task.text_languages) or "of your data"),
                 task.headline,
                 plain(task.license) if task.evaluation else "of your data",
             )
@@ -100,7 +100,9 @@ def _task_page(task: Task) -> str:
         "kind": task.kind,
         "metric": task.headline + (f"; also {others}" if others else ""),
         "labels": _labels(task),
-        "rows in one language": "; ".join(f"{split} {count:,}" for split, count in task.rows.items()),
+        "rows" if task.is_mixed else "rows in one language": "; ".join(
+            f"{split} {count:,}" for split, count in task.rows.items()
+        ),
         "parallel": "row by row, in all languages" if task.parallel else "",
         "usual source language": task.source_language if task.evaluation and kind.trains else "",
         "recipe": f"`{task.recipe_for('')}`"
@@ -246,7 +248,7 @@ def languages() -> Mapping[str, LanguagePage]:
         for adapter in look_up(model).languages or ():
             entry(adapter).adapters[model] = adapter
     for name, task in tasks().items():
-        for benchmark_code, adapter in task.languages.items():
+        for benchmark_code, adapter in task.text_languages.items():
             if read(adapter or benchmark_code):
                 language = entry(adapter or benchmark_code)
                 language.codes.setdefault(benchmark_code)

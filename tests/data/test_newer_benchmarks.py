@@ -38,6 +38,7 @@ TOPICS = [
     {"index_id": 7, "category": "politics", "text": 'A "vote"'},
     {"index_id": 9, "category": "sports", "text": "b"},
 ]
+SENTENCES = [{"text": "Satz", "lang": 45, "index_id": 7}, {"text": "sentence", "lang": 49, "index_id": 7}]
 INTENTS = [
     {"id": str(i), "label": name, "label_text": name, "text": "t", "lang": "de"}
     for i, name in enumerate(("alarm_set", "play_music"))
@@ -112,6 +113,25 @@ CASES = [
         [3, 5],
         ("data/zul_Latn/train.tsv",),
         row={"id": "7", "text": 'A "vote"'},
+    ),
+    *(
+        Case(
+            "lid200",
+            language,
+            "mikaberidze/lid200",
+            file,
+            parquet(SENTENCES, "lang", library.task("lid200").labels),
+            [45, 49],
+            ("data/train-00000-of-00001.parquet", "default/test/0000.parquet")[: "default" not in file],
+            split=split,
+            evaluation=evaluation,
+            row={"id": "0", "text": "Satz"},
+        )
+        for language, file, split, evaluation in (
+            ("mul", "data/test-00000-of-00001.parquet", "test", True),
+            ("en_XX", "data/validation-00000-of-00001.parquet", "validation", False),
+            ("en_XX", "default/train/0000.parquet", "train", False),
+        )
     ),
     Case("sib200", "eng_Latn", "Davlan/sib200", "data/eng_Latn/dev.tsv", tsv(TOPICS), [3, 5], split="validation"),
     Case("sib200", "deu_Latn", "Davlan/sib200", "deu_Latn/test/0000.parquet", parquet(TOPICS), [3, 5]),

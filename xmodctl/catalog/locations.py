@@ -102,6 +102,21 @@ def without_columns(data: Mapping[str, Any], dropped: Collection[str], *, of_loc
     return values
 
 
+def without_none(values: dict[str, Any], optional: Collection[str]) -> dict[str, Any]:
+    """Return the values of a task without the optional columns that say `none`, in all of its parts."""
+    if not isinstance(columns := values.get("columns"), dict):
+        return values
+    dropped = {name for name in optional if _is_none(columns.get(name, name))}
+    if not dropped:
+        return values
+    parts = {part: values[part] for part in ("training", "evaluation") if isinstance(values.get(part), dict)}
+    return {**_lacking(values, dropped), **{part: without_columns(data, dropped) for part, data in parts.items()}}
+
+
+def _is_none(name: object) -> bool:
+    return name is None or (isinstance(name, str) and name.strip().casefold() in ("none", "null", ""))
+
+
 def _lacking(part: Mapping[str, Any], dropped: Collection[str]) -> dict[str, Any]:
     if not isinstance(columns := part.get("columns"), Mapping):
         return dict(part)

@@ -1,6 +1,6 @@
 """A task: one benchmark with its kind, data, columns, labels, languages, and metric (`tasks/*.yaml`)."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import nan
 from typing import Annotated, Any, Literal, Self
 
@@ -13,12 +13,12 @@ from pydantic import (
     model_validator,
 )
 
-from xmodctl.catalog.locations import ColumnName, ColumnNames, HubData, Split, TaggedText, without_columns
+from xmodctl.catalog.locations import ColumnName, ColumnNames, HubData, Split, TaggedText, without_columns, without_none
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import Described
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.answers import MetricRules
-from xmodctl.languages import base, is_corpus, same
+from xmodctl.languages import MIXED, base, is_corpus, same
 
 Presence = Literal["required", "optional"]
 
@@ -220,17 +220,8 @@ class Task(Described):
     @classmethod
     def _without_optional_columns(cls, values: object) -> object:
         """Accept `id: none` for an optional column that the data does not have, or that is not to be read."""
-        if not isinstance(values, dict) or not isinstance(columns := values.get("columns"), dict):
-            return values
-        kind = KINDS.get(str(values.get("kind")))
-        dropped = {name for name in (kind.optional if kind else ()) if _is_none(columns.get(name, name))}
-        if not dropped:
-            return values
-        changed = {**values, "columns": _lacking(columns, dropped)}
-        for part in ("training", "evaluation"):
-            if isinstance(data := values.get(part), dict):
-                changed[part] = without_columns(data, dropped)
-        return changed
+        kind = KINDS.get(str(values.get("kind"))) if isinstance(values, dict) else None
+        return without_none(values, kind.optional) if kind and isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -249,6 +240,14 @@ class Task(Described):
             raise ValueError(f"{kind.name} needs `labels`, at least two")
         if is_published and not self.languages:
             raise ValueError("`languages` is missing; list the codes of the benchmark")
+        if self.is_mixed and (len(self.languages) > 1 or not self.languages[MIXED] or self.source_language != MIXED):
+            raise ValueError(
+                f"`languages` has {MIXED}, for rows in several languages that go through one adapter; it must be the "
+                f"only code and `source_language`, and name the adapter: {{{MIXED}: en_XX}}"
+            )
+        if self.language_column and (self.is_mixed or self.language_column == self.columns.get(kind.gold_column)):
+            reason = "all rows go through one" if self.is_mixed else f"it is the {kind.gold_column} to predict"
+            raise ValueError(f"`language_column`, {self.language_column!r}, must not choose the adapter: {reason}")
         if self.metric and self.metric not in kind.headlines:
             raise ValueError(f"`metric` is {self.metric!r}; {kind.name} has {', '.join(kind.headlines)}")
         if self.language_ends_at and not self.language_column:
@@ -325,6 +324,16 @@ class Task(Described):
         """Return the language of the benchmark's data under `code`, in a spelling that `xmodctl.languages` reads."""
         return self.languages.get(code) or code
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the data has rows in several languages that all go through one adapter, as to identify languages."""
+        return MIXED in self.languages
+
+    @property
+    def text_languages(self) -> dict[str, str | None]:
+        """The codes of the languages that texts are in, each as `languages` has them: of mixed data, its labels."""
+        return dict.fromkeys(self.labels) if self.is_mixed else self.languages
+
     def base_language(self, language: str) -> str:
         """Return the code of a language without script, region, or corpus: `de` for `de_DE`."""
         return base(language)
@@ -385,14 +394,6 @@ _NEW_KEYS = (
     "pair_languages", "rows", "translated",
 )  # fmt: skip
 """Keys that older runs do not have."""
-
-
-def _is_none(name: object) -> bool:
-    return name is None or (isinstance(name, str) and name.strip().casefold() in ("none", "null", ""))
-
-
-def _lacking(columns: Mapping[str, object], dropped: Collection[str]) -> dict[str, object]:
-    return {name: value for name, value in columns.items() if name not in dropped}
 
 
 TaskName = Annotated[str, "a shipped task's name or alias, or the path of a YAML file"]

@@ -35,7 +35,7 @@ def list_of_tasks(tasks: Iterable["Task"]) -> Sheet:
         rows += [
             (
                 f"  {task.name}",
-                str(len(task.languages)) if task.languages else OF_DATA,
+                str(len(task.text_languages) or OF_DATA),
                 task.headline,
                 task.recipe_for("") if KINDS[kind].trains else "",
                 _REMARK.split(task.license)[0].strip() if task.evaluation else OF_DATA,
@@ -78,10 +78,11 @@ def _facts(description: "TaskDescription") -> Iterator[tuple[str, list[str]]]:
     if not kind.trains:
         yield "training", ["none; scored with the sentence embeddings of a model"]
     elif task.evaluation:
-        source = task.source_language
+        source = task.language_of(task.source_language) if task.is_mixed else task.source_language
         yield "training", [f"{source}, {'from another data set' if task.training else 'with rows of its own'}"]
     if task.rows:
-        yield "rows", ["; ".join(f"{split} {count:,}" for split, count in task.rows.items()) + " in one language"]
+        counts = "; ".join(f"{split} {count:,}" for split, count in task.rows.items())
+        yield "rows", [counts if task.is_mixed else f"{counts} in one language"]
     if task.parallel:
         yield "parallel", ["rows are the same in every language"]
     if kind.trains:
@@ -104,6 +105,9 @@ def _languages(description: "TaskDescription") -> list[str]:
     if not description.knows_adapters:
         reason = f"the adapters of {description.model} are not known before it is downloaded"
         return [f"{len(languages)}; {reason}", _codes(languages)]
+    if description.task.is_mixed:
+        (mixed,) = languages
+        return [f"several at once (`{mixed.code}`), through one adapter: that of --lang (default: {mixed.adapter})"]
     usable = [language for language in languages if language.adapter]
     others = [language for language in languages if not language.adapter]
     count = f"{len(languages)}, {len(usable)} of them with an adapter in {description.model}"

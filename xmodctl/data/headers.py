@@ -128,6 +128,8 @@ def language_column(task: Task, first: Raw, path: Path, used: Collection[str], l
     Raises:
         UserError: Several columns may.
     """
+    if task.is_mixed:
+        return ""
     free = [name for name in first if name not in used]
     candidates = usual_language_columns(free) or _holding_languages(task, first, path, free, languages)
     if len(candidates) > 1:

@@ -17,7 +17,7 @@ from xmodctl.core.hub_downloads import Repository, Wanted, cached, fetch
 from xmodctl.data.readers import format_of
 from xmodctl.data.sources import DataSource
 from xmodctl.kinds import KINDS
-from xmodctl.languages import same
+from xmodctl.languages import MIXED
 
 
 def find(task: Task, language: str, split: Split, *, evaluation: bool) -> DataSource:
@@ -108,7 +108,12 @@ def _data_of(task: Task, language: str, *, evaluation: bool) -> tuple[HubData, s
     if data is None:
         raise UserError(f"{task.title} is not on the Hub; give your own data with --data DIR")
     if not _by_language(data) and not _is_mixed(task, data):
-        if not same(language, task.source_language):
+        if task.is_mixed and not task.is_in_language(MIXED, language):
+            raise UserError(
+                f"the rows of {task.title} are in several languages and go through one adapter; to score them through "
+                f"that of {language}, use --langs {MIXED}={language}"
+            )
+        if not task.is_in_language(task.source_language, language):
             raise UserError(
                 f"{task.title} has this data in `{task.source_language}` only, not in `{language}`; "
                 f"use --lang {task.source_language}, or give your own data with --data DIR"

@@ -227,7 +227,7 @@ def _codes(task: "Task", data: str | Path | None) -> Iterator[str]:
     if data is None:
         from xmodctl.data.published import coverage as published
 
-        yield from published(task)
+        yield from task.text_languages if task.is_mixed else published(task)
     else:
         from xmodctl.data import coverage
 

@@ -27,8 +27,14 @@ from xmodctl.data.layouts import (
 from xmodctl.data.misnamed import misnamed
 from xmodctl.data.readers import FORMATS, SAVED, format_of, read
 from xmodctl.data.single_file import is_single
-from xmodctl.data.sources import SPLIT_NAMES, DataSource, codes_of_language, joined_spellings, language_in
-from xmodctl.data.usual_names import LANGUAGE_COLUMNS
+from xmodctl.data.sources import (
+    SPLIT_NAMES,
+    DataSource,
+    codes_of_language,
+    joined_spellings,
+    language_columns_of,
+    language_in,
+)
 from xmodctl.kinds import KINDS
 from xmodctl.languages import is_corpus, name, same
 from xmodctl.languages.tags import meaning
@@ -49,7 +55,7 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
     matching = _of_language(task, files, language, split)
     shared = shared_files(folder) if not files else splits_in(folder)
     if shared if not files else split in shared and not any(split in files[code] for code in matching):
-        columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
+        columns = language_columns_of(task)
         source = _source(task, folder, language, shared, split)
         ends_at = task.language_ends_at
         codes = sum((_codes_in(task, path) for paths in shared.values() for path in paths), Counter())
@@ -176,7 +182,7 @@ def _codes_in(task: Task, path: Path) -> Counter[str]:
     Raises:
         UserError: The file cannot be read.
     """
-    columns = (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
+    columns = language_columns_of(task)
     plain_tags = KINDS[task.kind].plain_tags
     status = file_and_sheet(path)[0].stat()
     reading = (task.columns, columns, task.language_ends_at, dict(task.numbered_columns), plain_tags)

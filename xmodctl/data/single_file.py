@@ -18,10 +18,17 @@ from xmodctl.core.reading import file_and_sheet
 from xmodctl.data.layouts import names_split, only_files_of_languages, says_about_data
 from xmodctl.data.misnamed import conversion_of, is_annotation
 from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
-from xmodctl.data.sources import SPLIT_NAMES, DataSource, codes_of_language, joined_spellings, language_in
+from xmodctl.data.sources import (
+    SPLIT_NAMES,
+    DataSource,
+    codes_of_language,
+    joined_spellings,
+    language_columns_of,
+    language_in,
+)
 from xmodctl.data.splitting import SplittableRow, split_rows
 from xmodctl.data.tagged_text import Tagging, read_rows
-from xmodctl.data.usual_names import LANGUAGE_COLUMNS, SPLIT_COLUMN
+from xmodctl.data.usual_names import SPLIT_COLUMN
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.labels import written_form
 from xmodctl.kinds.rows import Raw
@@ -102,7 +109,7 @@ def find(task: Task, file: Path, language: str, split: Split, *, single_language
         language=language,
         split=split,
         columns=dict(task.columns),
-        language_columns=() if files[path] else _language_columns(task),
+        language_columns=() if files[path] else language_columns_of(task),
         language_codes=codes_of_language(contents.languages, language, split),
         language_ends_at=task.language_ends_at,
         single_language=single_language or is_only,
@@ -119,10 +126,6 @@ def _splits_of(contents: Contents, language: str) -> set[Split]:
         codes = {split: codes_of_language(contents.languages, language, split) for split in SPLITS}
         return {split for split in SPLITS if any(split in contents.languages[code] for code in codes[split])}
     return set(SPLITS) if contents.splits is None else {s for part in contents.splits.values() for s in part.values()}
-
-
-def _language_columns(task: Task) -> tuple[str, ...]:
-    return (task.language_column,) if task.language_column else LANGUAGE_COLUMNS
 
 
 def coverage(task: Task, file: Path) -> dict[str, tuple[Split, ...]]:
@@ -231,7 +234,8 @@ def _read_part(
     if first is None:
         mistakes.raise_any()
         raise UserError(f"{file} contains no rows; a row needs {', '.join(_needed(task))}")
-    language_column = task.language_column or next((name for name in LANGUAGE_COLUMNS if name in first[1]), "")
+    columns = language_columns_of(task)
+    language_column = task.language_column or next((name for name in columns if name in first[1]), "")
     split_column = task.split_column or (SPLIT_COLUMN if SPLIT_COLUMN in first[1] else "")
     for number, raw in chain([first], rows):
         cell = raw.get(language_column) if language_column else None  # pandas calls the column of its index ""

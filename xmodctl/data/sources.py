@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xmodctl.catalog.locations import Split, TaggedText
+from xmodctl.catalog.task import Task
+from xmodctl.data.usual_names import LANGUAGE_COLUMNS
 from xmodctl.kinds.rows import Columns
 from xmodctl.languages import same
 from xmodctl.languages.tags import meaning
@@ -41,6 +43,20 @@ class DataSource:
     tagged_text: TaggedText | None = None  # the text that words and tags are made from
     column_keys: Mapping[str, str] = field(default_factory=dict)  # column -> the task's key that names it, if another
     labels: tuple[str, ...] = ()  # how the data writes the task's labels, if it has other names for them
+
+
+def language_columns_of(task: Task) -> tuple[str, ...]:
+    """Return the columns that may give a row's language: the task's, else those with a usual name.
+
+    None does in data whose rows all go through one adapter, nor does a column that something else is read from: an
+    adapter that is chosen by a gold label gives the label away.
+    """
+    if task.is_mixed:
+        return ()
+    if task.language_column:
+        return (task.language_column,)
+    used = names_of(task.columns)
+    return tuple(name for name in LANGUAGE_COLUMNS if name not in used)
 
 
 def language_in(cell: object, ends_at: str) -> str | None:

@@ -175,17 +175,16 @@ class RowMaker:
     def _only_language(self) -> str:
         """Return the language of the data that the run was trained on, if that has one, and say once that it is used.
 
-        That of a benchmark, or of several languages, says nothing about other rows.
+        That of a benchmark says nothing about other rows, unless its rows are in several languages.
         """
-        if "languages" not in self.task.from_data or len(self.task.languages) != 1 or self.task.language_column:
+        is_found = "languages" in self.task.from_data or self.task.is_mixed
+        if not is_found or len(self.task.languages) != 1 or self.task.language_column:
             return ""
-        (only,) = self.task.languages
+        only = self.task.language_of(*self.task.languages)
         if not self._is_assumed:
             self._is_assumed = True
-            remedy = "for another language: --lang LANG"
-            self.listen(
-                Notice(f"rows go through {only}, the only language of the training data; {remedy}", caution=True)
-            )
+            reason = "as in training" if self.task.is_mixed else "the only language of the training data"
+            self.listen(Notice(f"rows go through {only}, {reason}; for another language: --lang LANG", caution=True))
         return only
 
     def _language_columns(self, raw: Mapping[str, Any]) -> list[str]:
@@ -198,7 +197,8 @@ class RowMaker:
             return [self.language_column]
         if self.task.language_column and self.task.language_column in raw:  # pandas calls the column of its index ""
             return [self.task.language_column]
-        names = usual_language_columns(list(raw))
+        used = raw if self.task.is_mixed else names_of(self.task.columns)  # a gold label chooses no adapter
+        names = usual_language_columns([name for name in raw if name not in used])
         if len(names) > 1 and self.language is None:
             raise RowError(
                 f"several columns may give the language: {listed(names)}; name it with --lang-column {names[0]}"

@@ -211,7 +211,8 @@ def predict(request: PredictRequest) -> Predictions:
     adapter = None if request.lang is None else adapter_of(lang)
     column = request.language_column or ""
     is_file = isinstance(request.inputs, str | Path)
-    of_file = "" if adapter or column else language_of_input(request.inputs)
+    _refuse_label_as_language(run.plan.task, column)
+    of_file = "" if adapter or column or run.plan.task.is_mixed else language_of_input(request.inputs)
     maker = RowMaker(run.plan.task, adapter, adapter_of, column, request.keep_input, listen, of_file)
     rows = input_rows(request.inputs, request.format, maker)
     # A file that cannot be read is refused before the model is loaded; other rows are read when they are needed.
@@ -233,6 +234,21 @@ def predict(request: PredictRequest) -> Predictions:
     )
     parts = label(with_first(first, rows))
     return Predictions(parts, source=request.inputs if isinstance(request.inputs, str | Path) else None)
+
+
+def _refuse_label_as_language(task: Task, column: str) -> None:
+    """Refuse a column of languages that is what the run predicts: the adapter would give the label away.
+
+    Raises:
+        UserError: It is one.
+    """
+    if column and task.is_mixed:
+        raise UserError(f"--lang-column {column}: all rows of {task.title} go through one adapter; omit --lang-column")
+    if column and column == task.columns.get(KINDS[task.kind].gold_column):
+        raise UserError(
+            f"--lang-column {column}: this is what {task.title} predicts, which must not choose the adapter; give one "
+            "for all rows with --lang LANG"
+        )
 
 
 def _followed(world: World, request: PredictRequest) -> Iterator[LabeledPart]:

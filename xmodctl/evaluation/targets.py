@@ -12,7 +12,7 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice
 from xmodctl.data import coverage
 from xmodctl.kinds import KINDS
-from xmodctl.languages import Target, expand, is_corpus, same
+from xmodctl.languages import MIXED, Target, expand, is_corpus, same
 
 if TYPE_CHECKING:
     from xmodctl.adapters.mixtures import Attached
@@ -54,6 +54,9 @@ def evaluation_targets(
         UserError: A name is wrong, or nothing is left.
     """
     task, parts = run.plan.task, [part.strip() for part in langs.split(",")]
+    if task.is_mixed:
+        parts = [_through(part) for part in parts]
+        langs = ",".join(parts)
     covered = coverage(task, folder)
     languages: Mapping[str, str | None] = task.languages
     if "all" in parts and folder:
@@ -86,6 +89,12 @@ def evaluation_targets(
     if len(ordered) > 1 and covered:
         unasked += _absent_sources(run, targets, covered, split)
     return EvaluationTargets(chosen, tuple(unasked))
+
+
+def _through(part: str) -> str:
+    """Return a part of a selection for rows in several languages: a language there is the adapter that scores them."""
+    is_language = part and part not in ("all", "@task", MIXED) and "=" not in part and not part.startswith("-")
+    return f"{MIXED}={part}" if is_language else part
 
 
 def _refuse_none(targets: Sequence[Target], langs: str, task: "Task") -> tuple[Target, ...]:

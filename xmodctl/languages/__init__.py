@@ -4,9 +4,10 @@ from xmodctl.languages.frequent import frequent_words
 from xmodctl.languages.kinship import family, related
 from xmodctl.languages.resolution import Match, resolve, same
 from xmodctl.languages.selection import Expansion, Target, expand
-from xmodctl.languages.tags import base, is_corpus, meaning, name, script
+from xmodctl.languages.tags import MIXED, base, is_corpus, meaning, name, script
 
 __all__ = [
+    "MIXED",
     "Expansion",
     "Match",
     "Target",

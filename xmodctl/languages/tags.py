@@ -17,6 +17,9 @@ _PRIVATE_REGION = re.compile(r"AA|Q[M-Z]|X[A-JL-Z]|ZZ")  # XK is in use for Koso
 _QUALIFIED = re.compile(r"(?P<name>[^()]+)\((?P<qualifier>[^()]+)\)")
 _LONGEST = 80  # characters; the longest English name of a language has 58
 
+MIXED = "mul"
+"""ISO 639-2's code of text in several languages."""
+
 
 @dataclass(frozen=True)
 class Tag:
@@ -133,7 +136,7 @@ def name(text: str) -> str:
     """Return the English name, with the script if it distinguishes languages; other text is returned unchanged."""
     tag = read(text)
     if tag is None:
-        return text
+        return "several languages" if text == MIXED else text
     if tag.corpus:
         return f"{name(tag.variety)} ({tag.corpus})"
     usual = Tag(tag.language, tag.language).written_in

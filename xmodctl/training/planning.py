@@ -16,7 +16,7 @@ from xmodctl.core.schema import keys_of
 from xmodctl.data import coverage
 from xmodctl.data.own_data import fit
 from xmodctl.kinds import KINDS
-from xmodctl.languages import Match, expand, is_corpus, resolve, same
+from xmodctl.languages import MIXED, Match, expand, is_corpus, resolve, same
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.plan import Plan, Shots
 from xmodctl.training.few_rows import extended
@@ -74,7 +74,7 @@ def resolve_plan(
     """
     chosen = settings(request)
     _refuse_untrained(chosen.task, request)
-    languages = request.languages or (chosen.task.source_language,)
+    languages = _languages_to_train_in(request, chosen.task)
     _check_early(request, languages, chosen.recipe)
     chosen = fitted(chosen, request, languages)
     recipe = with_absolute_paths(chosen.recipe)
@@ -86,6 +86,8 @@ def resolve_plan(
         check_length(recipe, model)
     matches = _source_languages(request, languages, model)
     task = _trained_on_corpus(chosen.task, languages, request.data_folder)
+    if task.is_mixed:
+        task = task.with_values({"languages": {MIXED: matches[0].adapter}}, origin="--lang")
     notes = [match.note for match in matches if match.note]
     notes += chosen.cautions
     if translated := task.translated_among(match.adapter for match in matches):
@@ -113,6 +115,19 @@ def resolve_plan(
     )
     check_steps(plan, model.config)
     return ResolvedPlan(plan, chosen.origins, tuple(notes), chosen.remarks), model
+
+
+def _languages_to_train_in(request: PlanRequest, task: Task) -> tuple[str, ...]:
+    """Return the languages whose adapters training goes through.
+
+    Raises:
+        UserError: There are several, and all rows go through one.
+    """
+    languages = tuple(request.languages or (task.source_language,))
+    if task.is_mixed and len(languages) > 1:
+        named = f"--lang {','.join(languages)}"
+        raise UserError(f"{named}: all rows of {task.title} go through the adapter of one language; name one")
+    return tuple(map(task.language_of, languages)) if task.is_mixed else languages
 
 
 def _refuse_untrained(task: Task, request: PlanRequest) -> None:

@@ -115,7 +115,12 @@ def _duplicates(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[_Flaw
             yield _Flaw(facts.place, text, "duplicate rows", f"{again:,} ({share})")
 
 
-def _script(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[_Flaw]:
+def _script(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[_Flaw] | None:
+    """Return the splits that are not in the script of their language, or None if rows are in several languages."""
+    return None if task.is_mixed else _in_other_scripts(splits_read, task)
+
+
+def _in_other_scripts(splits_read: Sequence[SplitFacts], task: Task) -> Iterator[_Flaw]:
     for facts in splits_read:
         code = task.language_of(facts.language)
         if mismatch := script_mismatch(facts.scripts, code):
