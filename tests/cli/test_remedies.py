@@ -187,19 +187,55 @@ def test_data_without_anything_to_learn_is_refused_in_a_sentence(tiny_model, tmp
 
 
 def test_mistakes_in_test_rows_of_other_languages_are_reported_before_the_training(tiny_model, tmp_path):
+    data = tmp_path / "data"
     rows = [f"t {n},{'ab'[n % 2]}" for n in range(20)]
-    for part, wrong in (("en/train", []), ("de/test", [",a"] * 3), ("sw/test", [",b", "t,"])):
-        (tmp_path / part).parent.mkdir(exist_ok=True)
-        (tmp_path / f"{part}.csv").write_text("\n".join(["text,label", *rows, *wrong]) + "\n")
+    parts = {
+        "en/train": [], "de/test": [",a"] * 3, "sw/test": [",b"], "de/train": [",a", ",b"], "fr/train": ["u,"] * 2,
+        "fr/validation": [",a", "v,"],
+    }  # fmt: skip
+    for part, wrong in parts.items():
+        (data / part).parent.mkdir(parents=True, exist_ok=True)
+        (data / f"{part}.csv").write_text("\n".join(["text,label", *rows, *wrong]) + "\n")
     events: list[Any] = []
     xmodctl.finetune(
-        "classification", "en", model=tiny_model, data=tmp_path, out=tmp_path / "run", listen=events.append,
+        "classification", "en", model=tiny_model, data=data, out=tmp_path / "run", listen=events.append,
         overrides={"epochs": 1, "max_length": 16},
     )  # fmt: skip
     texts = [event.text if isinstance(event, Notice) else type(event).__name__ for event in events]
-    reported = [text for text in texts if text.startswith("test data that eval-transfer will refuse: ")]
-    assert [text.partition("refuse: ")[2].partition(" (first")[0] for text in reported] == [
-        "`text` is empty; fill it in or remove the row: 3 rows in de test, 1 in sw test",
-        "`label` is empty; fill it in or remove the row: 1 row in sw test",
+    prefixes = ("test data that eval-transfer will refuse: ", "not read by this training: ")
+    reported = [text for text in texts if text.startswith(prefixes)]
+    assert [text.partition(" (first")[0] for text in reported] == [
+        f"{prefixes[0]}`text` is empty; fill it in or remove the row: 3 rows in de test, 1 in sw test, 1 in fr "
+        "validation, 2 in de train",
+        f"{prefixes[1]}`label` is empty; fill it in or remove the row: 1 row in fr validation, 2 in fr train",
     ]
     assert texts.index(reported[-1]) < texts.index("RunOpened")
+    (data / "fr/validation.csv").unlink()
+    report = xmodctl.check("classification", "en", model=tiny_model, data=data)
+    found = [(finding.level, finding.text.partition(" (")[0]) for finding in report.findings if "empty" in finding.text]
+    assert found == [
+        (
+            "error",
+            "`text` is empty; fill it in or remove the row: 3 rows in de test, 1 in sw test, 2 in de train",
+        ),
+        (
+            "warning",
+            f"not read by this training: fr train: {data}/fr/train.csv: `label` is empty; fill it in or remove the "
+            "row: 2 rows",
+        ),
+    ]
+
+
+def test_mistakes_in_training_rows_of_other_languages_of_one_file_are_reported_once(tiny_model, tmp_path):
+    rows = [{"text": f"t {n}", "label": "ab"[n % 2], "lang": "en", "split": "train"} for n in range(20)]
+    rows += [{"text": f"u {n}", "label": "ab"[n % 2] if n else "", "lang": "de", "split": "train"} for n in range(4)]
+    rows += [{"text": f"v {n}", "label": "ab"[n % 2], "lang": "de", "split": "test"} for n in range(4)]
+    file = tmp_path / "tickets.csv"
+    file.write_text(table(rows))
+    report = xmodctl.check("classification", "en", model=tiny_model, data=file)
+    assert [(finding.level, finding.text) for finding in report.findings if "empty" in finding.text] == [
+        (
+            "warning",
+            f"not read by this training: train: {file}:22: `label` is empty; fill it in or remove the row",
+        )
+    ]

@@ -140,17 +140,19 @@ def load_examples(
     return examples.by_id, examples.fingerprint
 
 
-def unusable(task: Task, split: Split, folder: Path, *, limit: int | None = None) -> dict[str, UserError]:
+def unusable(
+    task: Task, split: Split, folder: Path, *, limit: int | None = None, besides: Collection[str] = ()
+) -> dict[str, UserError]:
     """Return why rows of a split cannot be scored: language and split -> the error. Each file is read once.
 
-    All rows of a file with several languages are checked together, whatever `limit` says.
-
-    Raises:
-        UserError: The folder cannot be read at all.
+    All rows of a file with several languages are checked together, whatever `limit` says; the languages `besides` are
+    not checked. Raises a UserError if the folder cannot be read at all.
     """
     failures: dict[str, UserError] = {}
     seen: set[str] = set()
-    for language in (code for code, splits in coverage(task, folder).items() if split in splits):
+    for language, splits in coverage(task, folder).items():
+        if split not in splits or any(task.is_in_language(language, other) for other in besides):
+            continue
         name, most = f"{language} {split}", limit
         try:
             source = local.find(task, folder, language, split, single_language=True)
@@ -274,11 +276,9 @@ def _rows_of_file(
         name,
         source.columns,
         mistakes,
-        all_columns=bool(source.language_columns),
-        numbered=source.numbered,
-        plain_tags=source.plain_tags,
+        all_columns=bool(source.language_columns), numbered=source.numbered, plain_tags=source.plain_tags,
         tagging=Tagging.of(source.tagged_text, source.columns, source.language),
-    )
+    )  # fmt: skip
     first = next(rows, None)
     if first is None:
         return

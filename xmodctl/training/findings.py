@@ -1,6 +1,6 @@
 """Findings: what a check before a training reports."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -10,6 +10,9 @@ from xmodctl.core.mistakes import SHOWN, MistakesError, SameAnswerError
 
 PLACES = 4
 """Files that a finding about several names."""
+
+NOT_READ = "not read by this training: "
+"""Before mistakes in rows of languages that are not trained in, which another training or sweep may read."""
 
 Level = Literal["passed", "warning", "error"]
 
@@ -32,12 +35,24 @@ def passed(check_: str, text: str) -> Finding:
     return Finding("passed", check_, text)
 
 
-def unreadable(failures: Mapping[str, UserError]) -> Iterator[Finding]:
-    """Yield a finding for each cause that rows cannot be used, however many files have it.
+def unreadable(failures: Mapping[str, UserError], unread: Mapping[str, UserError] | None = None) -> Iterator[Finding]:
+    """Yield a finding for each cause that rows cannot be used, however many files have it; errors come first.
 
     Args:
         failures: Name of a file's rows, such as `de test` -> why they cannot be used.
+        unread: The same for rows that the training does not read: mistakes in these alone are warnings.
     """
+    warnings: list[Finding] = []
+    for text, names in _causes({**failures, **(unread or {})}):
+        if unread and all(name in unread for name in names):
+            warnings.append(Finding("warning", "rows", f"{NOT_READ}{text}"))
+        else:
+            yield Finding("error", "rows", text)
+    yield from warnings
+
+
+def _causes(failures: Mapping[str, UserError]) -> Iterator[tuple[str, Collection[str]]]:
+    """Yield each cause, as a finding says it, with the names of the files' rows that have it."""
     files: dict[str, dict[str, MistakesError]] = {}  # cause -> the files that have it
     for name, error in failures.items():
         if isinstance(error, MistakesError):
@@ -50,15 +65,16 @@ def unreadable(failures: Mapping[str, UserError]) -> Iterator[Finding]:
             cause = error.cause if isinstance(error, SameAnswerError) else str(error)
             messages.setdefault(cause, (str(error), []))[1].append(name)
     for message, names in messages.values():
-        yield Finding("error", "rows", f"{first_names(names)}: {message}")
+        yield f"{first_names(names)}: {message}", names
     shared = {cause: errors for cause, errors in files.items() if shared_names & errors.keys()}
     texts = [_in_files(cause, shared[cause]) for cause in list(shared)[:SHOWN]]
     for number, (text, remedy) in enumerate(texts):
         is_repeated = any(remedy == later for _, later in texts[number + 1 :])
-        yield Finding("error", "rows", text if is_repeated else f"{text}{remedy}")
+        yield text if is_repeated else f"{text}{remedy}", [*shared.values()][number]
     if len(shared) > SHOWN:
         rows = sum(error.findings[cause][1] for cause in list(shared)[SHOWN:] for error in shared[cause].values())
-        yield Finding("error", "rows", f"and {len(shared) - SHOWN:,} more causes: {rows:,} rows")
+        names = [name for cause in list(shared)[SHOWN:] for name in shared[cause]]
+        yield f"and {len(shared) - SHOWN:,} more causes: {rows:,} rows", names
 
 
 def _in_files(cause: str, errors: Mapping[str, MistakesError]) -> tuple[str, str]:
@@ -73,5 +89,6 @@ def _in_files(cause: str, errors: Mapping[str, MistakesError]) -> tuple[str, str
 
 def first_names(names: Sequence[str], noun: str = "", most: int = PLACES) -> str:
     """Return the first names, and how many more there are."""
-    more = f" and {len(names) - most} more{noun}" if len(names) > most else ""
+    rest = len(names) - most
+    more = f" and {rest} more{noun.removesuffix('s') if rest == 1 else noun}" if rest > 0 else ""
     return f"{', '.join(names[:most])}{more}"

@@ -127,14 +127,20 @@ def _load_first(plan: "Plan", world: World, listen: Listener) -> "Sequence[Train
 
 
 def report_unusable(plan: "Plan", listen: Listener) -> None:
-    """Report rows of local test data that cannot be scored, one caution per cause: there is time to correct them."""
+    """Report rows of local data that cannot be used, one caution per cause: there is time to correct them.
+
+    These are test rows, and rows of the other splits in languages that are not trained in.
+    """
     from xmodctl.data import unusable
     from xmodctl.training.findings import unreadable
+    from xmodctl.training.unread_rows import unread_failures
 
     if plan.data is None:
         return
-    for finding in unreadable(unusable(plan.task, "test", Path(plan.data), limit=plan.limit)):
-        listen(Notice(f"test data that eval-transfer will refuse: {finding.text}", caution=True))
+    scored = unusable(plan.task, "test", Path(plan.data), limit=plan.limit)
+    for finding in unreadable(scored, unread_failures(plan)):
+        prefix = "test data that eval-transfer will refuse: " if finding.level == "error" else ""
+        listen(Notice(f"{prefix}{finding.text}", caution=True))
 
 
 def follow_plan(plan: "Plan", source: "Source", folder: Path, world: World) -> "Run":

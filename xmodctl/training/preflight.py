@@ -23,6 +23,7 @@ from xmodctl.run.plan import Plan
 from xmodctl.training.cost import estimate
 from xmodctl.training.findings import Finding, passed, unreadable
 from xmodctl.training.row_findings import SplitFacts, of_rows
+from xmodctl.training.unread_rows import unread_failures
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -82,7 +83,7 @@ def check(
                     splits_read.append(read_split(plan, code, split, folder, tokenizer))
                 except UserError as error:
                     failures[f"{code} {split}"] = error
-        yield from unreadable(failures)
+        yield from unreadable(failures, unread_failures(plan, ["train"]) if languages is None else None)
         yield from of_rows(splits_read, plan.task)
     yield from _costs(plan, model, sum(facts.rows for facts in splits_read if facts.split == "train") or None, out)
 
