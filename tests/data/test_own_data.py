@@ -1,7 +1,9 @@
 """Data that no task describes: its columns, languages, labels, and splits."""
 
 import json
+import re
 import shlex
+import subprocess
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +18,7 @@ from xmodctl.core.schema import parse_override
 from xmodctl.data import coverage, load_rows
 from xmodctl.data.own_data import FittedTask, fit
 from xmodctl.data.splitting import SplittableRow, split_rows
+from xmodctl.languages import same
 
 LABELS = ("billing", "login", "shipping")
 
@@ -216,9 +219,55 @@ def test_labels_that_differ_in_case_are_the_same_and_reported(tmp_path):
 
 
 def test_rows_in_no_known_language_are_counted(tmp_path):
-    rows = [*tickets(), *[(f"odd {i}", "login", "x1") for i in range(3)]]
-    fitted = fit(library.task("classification"), put(tmp_path, "d.csv", csv_text(rows)), ["en"])
-    assert "`x1` is not the code or the name of a known language (3 rows: " in fitted.cautions[0]
+    codes = ["x1", "x1", "Germn", "x1", "jp"]
+    rows = [*tickets(), *[(f"odd {i}", "login", code) for i, code in enumerate(codes)]]
+    data = put(tmp_path, "d.csv", csv_text(rows))
+    fitted = fit(library.task("classification"), data, ["en"])
+    first = len(tickets()) + 2
+    assert fitted.cautions[0] == (
+        f"{data}: not the code or the name of a known language: `x1`: 3 rows: {data}:{first}, {data}:{first + 1}, "
+        f"{data}:{first + 3}; `Germn` (did you mean de?): 1 row: {data}:{first + 2}; `jp` (did you mean ja?): 1 row: "
+        f"{data}:{first + 4}. Correct this in the file, or such rows are scored only with "
+        "--langs x1=ADAPTER,Germn=ADAPTER,jp=ADAPTER"
+    )
+
+
+RENAMED = {
+    "folders": ["en/my_train.csv", "en/my_test.csv", "de/my_test.csv", "sw/my_test.csv", "sw/my_dev.csv"],
+    "beside folders that are read": ["en/train.csv", "en/test.csv", "de/my_test.csv", "sw/my_test.csv"],
+    "names": ["train_English.csv", "test_English.csv", "test_German.csv", "test_Swahili.csv", "test_klingonish.csv"],
+    "other words": ["en/it's training.csv", "en/testing 2.csv", "de/testing 2.csv", "sw/testing 2.csv"],
+}
+
+
+@pytest.mark.parametrize("files", RENAMED.values(), ids=[*RENAMED])
+def test_one_command_renames_the_files_of_all_languages(tmp_path, files):
+    folder = tmp_path / "my data"
+    for name in files:
+        put(folder, name, csv_text([(row[0], row[1], "") for row in tickets()], header="text,label,note"))
+    task = library.task("classification")
+    try:
+        fitted = fit(task, folder, ["en"])
+        load_rows(fitted.task, "en", "train", folder=folder)
+        (message,) = fitted.cautions
+    except UserError as error:
+        message = str(error)
+    command = re.split(r"rename (?:it|them): |to read what is clear, run: ", message)[1]
+    subprocess.run(command, shell=True, check=True)
+    fitted = fit(task, folder, ["en"])
+    covered = coverage(fitted.task, folder)
+    assert {code for language in ("en", "de", "sw") for code in covered if same(code, language)} == {*covered}
+    assert len(covered) == 3
+    assert all("test" in splits for splits in covered.values())
+    assert not [text for text in fitted.cautions if "not read" in text and "klingonish" not in text]
+
+
+def test_a_file_whose_name_says_another_split_is_not_renamed_to_the_one_that_is_missing(tmp_path):
+    path = put(tmp_path, "de/my_test.csv", "text,label\na,a\n")
+    task = library.task("classification").with_values({"labels": ["a", "b"]}, origin="--set")
+    with pytest.raises(UserError) as caught:
+        load_rows(task, "de", "train", folder=tmp_path)
+    assert str(caught.value).endswith(f"rename it: mv {path} {path.parent}/test.csv")
 
 
 BAD: dict[str, tuple[str, str]] = {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from langcodes.registry_parser import parse_registry
 
 from xmodctl.core.errors import UserError
-from xmodctl.languages import Expansion, Target, expand, family, name, related, resolve, same, script
+from xmodctl.languages import Expansion, Target, expand, family, likely_meant, name, related, resolve, same, script
 from xmodctl.languages.kinship import _lineages, lineage
 from xmodctl.languages.tags import read, spellings
 
@@ -117,6 +117,40 @@ def test_every_adapter_resolves_to_itself_without_a_note(model, open_languages):
         for text in (own, own.lower(), own.replace("_", "-"), f" {own} "):
             match = resolve(text, model, model="M", open_languages=open_languages)
             assert (match.adapter, match.note) == (own, None)
+
+
+SPELLED = {
+    "English (US)": "en-US", "English - UK": "en-GB", "english_us": "en-US", "English (en)": "en", "en (English)": "en",
+    "en_US.UTF-8": "en-US", "Chinese Simplified": "zh-Hans", "Chinese-Traditional": "zh-Hant", "简体中文": "zh-Hans",
+    "中文（简体）": "zh-Hans", "PT_br": "pt-BR", "Português (Brasil)": "pt-BR", "Portuguese (European)": "pt-PT",
+    "deutsch (Schweiz)": "de-CH", "Español (México)": "es-MX", "Spanish (Latin America)": "es-419", "francais": "fr",
+    "Persian (Farsi)": "fa", "Kurdish (Sorani)": "ckb", "Arabic (Egyptian)": "arz", "Myanmar (Burmese)": "my",
+    "Greek, Modern (1453-)": "el", "Spanish; Castilian": "es", "Swahili (macrolanguage)": "sw", "Русский язык": "ru",
+    "German language": "de", "हिंदी": "hi", "Norwegian, Bokmål": "nb", "Uzbek (Cyrillic)": "uz-Cyrl",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SPELLED)
+def test_a_name_may_say_which_form_of_the_language_is_meant(text):
+    assert read(text).code == SPELLED[text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["English/German", "en;de", "Latin America", "French Guiana", "sr_latin", "English German", "my train", "a be",
+     "English (Klingon)", "de (English)", "English-Hindi", "no no", "English English"],
+)  # fmt: skip
+def test_a_name_with_something_else_is_no_language(text):
+    assert read(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("jp", "ja"), ("CZ", "cs"), ("gb", "en"), ("Englsih", "en"), ("Germn", "de"), ("xx", ""), ("q1", ""),
+     ("klingonish", ""), ("unknown", ""), ("", "")],
+)  # fmt: skip
+def test_what_a_wrong_code_most_likely_means_is_that_of_its_country_or_a_similar_name(text, code):
+    assert likely_meant(text) == code
 
 
 def test_the_names_of_a_checkpoint_come_before_every_other_reading():

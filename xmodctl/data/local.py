@@ -97,7 +97,7 @@ def what_there_is(task: Task, folder: Path, language: str, split: Split) -> str:
     home = of_language[0] if of_language else folder / language
     shared = home if files_by_language(folder) else folder
     places = (of_language, [folder], [path for path in inside if not splits_in(path)])
-    answers = (misnamed(folders, home, shared, split, SPLIT_NAMES, language) for folders in places)
+    answers = (misnamed(folders, home, shared, split, SPLIT_NAMES, language, folder) for folders in places)
     return next(filter(None, answers), "")
 
 

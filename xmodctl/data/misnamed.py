@@ -1,5 +1,6 @@
 """Data files whose names do not give their split: the files, what is expected, and how to rename them."""
 
+import glob
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from xmodctl.catalog.locations import Split
 from xmodctl.data.files import COMPRESSIONS
-from xmodctl.data.layouts import says_about_data
+from xmodctl.data.layouts import language_folders, says_about_data
 from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
 from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
@@ -15,6 +16,8 @@ from xmodctl.languages.tags import read as read_language
 _PARTS = re.compile(r"[^\W_]+")
 MOST_LISTED = 5
 """Files that a message names."""
+MOST_ALIKE = 2
+"""Files with the same name in folders of languages that are renamed one by one."""
 
 
 _CONVERTED = {
@@ -39,7 +42,13 @@ def is_annotation(file: Path) -> bool:
 
 
 def misnamed(
-    folders: Sequence[Path], home: Path, shared: Path, split: Split, names: Mapping[Split, Sequence[str]], language: str
+    folders: Sequence[Path],
+    home: Path,
+    shared: Path,
+    split: Split,
+    names: Mapping[Split, Sequence[str]],
+    language: str,
+    folder: Path | None = None,
 ) -> str:
     """Return what to do with the files of some folders that have no split's name, or an empty string without any.
 
@@ -50,6 +59,7 @@ def misnamed(
         split: The split that is looked for.
         names: The names that each split's file can have.
         language: The language that is looked for.
+        folder: The data; files of its other languages are renamed by the same command.
     """
     files = [file for folder in folders for file in _files(folder, names)]
     readable = [file for file in files if format_of(file)]
@@ -60,21 +70,64 @@ def misnamed(
             f"; there is {_some(files)}, in none of the formats that are read ({formats}): convert it" if files else ""
         )
     in_language = [file for file in readable if file.parent == home or _is_in(file, language)]
-    usable = in_language or [file for file in readable if not _is_in_another(file, language)]
-    of_split = [file for file in usable if _split_in(file, names) == split]
-    if not usable:
+    of_language = in_language or [file for file in readable if not _is_in_another(file, language)]
+    of_split = [file for file in of_language if _split_in(file, names) == split]
+    unclear = [] if of_split else [file for file in of_language if not _split_in(file, names)]
+    shown = [*of_split, *unclear]
+    if not of_language:
         return f"; there is {_some(readable)}"
-    shown = (of_split or usable)[0]
     target = home if in_language else shared
-    others = {other: file for other in names if other != split and (file := _only(usable, other, names))}
-    moves = [
-        shlex.join(["mv", str(file), str(target / f"{each}{_endings(file)}")])
-        for each, file in ({split: shown} | (others if len(of_split) == 1 else {})).items()
-    ]
-    first = [shlex.join(["mkdir", "-p", str(target)])] if shown.parent != target else []
-    condition = "" if len(of_split) == 1 else f", if it is the split {split}"
-    listed = _some([shown, *(file for file in readable if file != shown)])
-    return f"; there is {listed}: rename {'it' if len(moves) == 1 else 'them'}{condition}: {' && '.join(first + moves)}"
+    moves = {shown[0]: _renamed(shown[0], target, split)} if shown else {}
+    for other in names:
+        if (file := _only(of_language, other, names)) and len(of_split) < 2:
+            moves.setdefault(file, _renamed(file, target, other))
+    if folder:
+        moves |= {file: to for file, to in clear_moves(folder, names).items() if file not in of_language}
+    condition = "" if len(of_split) == 1 or not shown else f", if {shown[0].name} is the split {split}"
+    listed = _some([*shown[:1], *(file for file in readable if file not in shown[:1])])
+    return f"; there is {listed}: rename {'it' if len(moves) == 1 else 'them'}{condition}: {renaming(moves)}"
+
+
+def clear_moves(folder: Path, names: Mapping[Split, Sequence[str]]) -> dict[Path, Path]:
+    """Return the files of a folder whose language and split are clear though they are not read -> how to name them.
+
+    They are in a folder of their language, which has no file that is read, or have the language in their names.
+    """
+    moves: dict[Path, Path] = {}
+    read = language_folders(folder)
+    for place in sorted(folder.iterdir()):
+        if _is_plain_folder(place) and read_language(place.name) and place not in read:
+            files = [file for file in _files(place, names) if format_of(file)]
+            of_split = {split: _only(files, split, names) for split in names}
+            moves |= {file: _renamed(file, place, split) for split, file in of_split.items() if file}
+    by_target: dict[Path, list[Path]] = {}
+    for file in _files(folder, names) if not read else ():
+        splits = _splits_in(file.name, names)
+        codes = [part for part in _PARTS.findall(split_of(file)) if len(part) > 1 and read_language(part)]
+        if format_of(file) and len(splits) == len(codes) == 1:
+            by_target.setdefault(_renamed(file, folder / codes[0], splits[0]), []).append(file)
+    return moves | {files[0]: to for to, files in by_target.items() if len(files) == 1}
+
+
+def renaming(moves: Mapping[Path, Path]) -> str:
+    """Return one command of a shell that renames files; where many folders have the same name, it is a loop."""
+    folders = dict.fromkeys(to.parent for file, to in moves.items() if to.parent != file.parent)
+    commands = [shlex.join(["mkdir", "-p", *map(str, folders)])] if folders else []
+    alike: dict[tuple[Path, str, str], list[Path]] = {}
+    for file, to in moves.items():
+        place = file.parent.parent if file.parent == to.parent else file
+        alike.setdefault((place, file.name, to.name), []).append(file)
+    for (place, name, new_name), files in alike.items():
+        if len(files) > MOST_ALIKE and sorted(place.glob(f"*/{glob.escape(name)}")) == sorted(files):
+            every = f"{shlex.quote(str(place))}/*/{shlex.quote(name)}"
+            commands.append(f'for file in {every}; do mv "$file" "${{file%/*}}"/{shlex.quote(new_name)}; done')
+        else:
+            commands += [shlex.join(["mv", str(file), str(moves[file])]) for file in files]
+    return " && ".join(commands)
+
+
+def _renamed(file: Path, folder: Path, split: Split) -> Path:
+    return folder / f"{split}{_endings(file)}"
 
 
 def _only(files: Sequence[Path], split: Split, names: Mapping[Split, Sequence[str]]) -> Path | None:
@@ -118,11 +171,14 @@ def _some(files: Sequence[Path]) -> str:
 def _split_in(file: Path, names: Mapping[Split, Sequence[str]]) -> Split | None:
     """Return the one split that a part of the file's name gives: `test` in `xnli.test.hr.csv`; else of its folder's."""
     for name in (file.name, file.parent.name):
-        parts = {part.casefold() for part in _PARTS.findall(name)}
-        splits = [split for split, spellings in names.items() if parts & set(spellings)]
-        if splits:
+        if splits := _splits_in(name, names):
             return splits[0] if len(splits) == 1 else None
     return None
+
+
+def _splits_in(name: str, names: Mapping[Split, Sequence[str]]) -> list[Split]:
+    parts = {part.casefold() for part in _PARTS.findall(name)}
+    return [split for split, spellings in names.items() if parts & set(spellings)]
 
 
 def _endings(file: Path) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,17 @@ from typing import Any
 from xmodctl.catalog import catalog
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.core.messages import counted, listed, shell_setting
+from xmodctl.core.messages import NAMES_SHOWN, counted, listed, shell_setting
 from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
 from xmodctl.data.delimited import delimiter_of, other_delimiter
 from xmodctl.data.headers import example_header, first_row, is_language, language_column, names_or_values, split_column
 from xmodctl.data.layouts import data_files_in
-from xmodctl.data.misnamed import conversion_of, is_annotation
+from xmodctl.data.misnamed import clear_moves, conversion_of, is_annotation, renaming
 from xmodctl.data.own_labels import label_cautions, labels_in, remarks_on_numbers, shown_labels
 from xmodctl.data.readers import format_of
-from xmodctl.data.sources import names_of
-from xmodctl.data.survey import DataFileOf, Survey, survey_rows
+from xmodctl.data.sources import SPLIT_NAMES, names_of
+from xmodctl.data.survey import DataFileOf, Survey, Uses, survey_rows
 from xmodctl.data.usual_names import (
     SPLIT_COLUMN,
     column_of_one_word,
@@ -33,7 +33,7 @@ from xmodctl.data.usual_names import (
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.labels import written_form
 from xmodctl.kinds.rows import Raw
-from xmodctl.languages import same
+from xmodctl.languages import likely_meant, same
 from xmodctl.languages.tags import read as read_language
 
 _FLAGS = ("0", "1", "0.0", "1.0", "false", "true", "False", "True")
@@ -84,7 +84,9 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     cautions = _language_cautions(data, survey, is_divided=is_divided)
     if not is_single and (unread := local.unread_files(data)):
         names = listed(str(path.relative_to(data)) for path in unread)
-        cautions.append(f"{data}: not read, because their names do not give their split: {names}")
+        moves = clear_moves(data, SPLIT_NAMES)
+        remedy = f"; to read what is clear, run: {renaming(moves)}" if moves else ""
+        cautions.append(f"{data}: not read, because their names do not give their split: {names}{remedy}")
     if guessed_id and not survey.ids_differ:
         task = task.with_values({"columns.id": None}, origin=origin)
         cautions.append(f"{data}: the values of `id` are not unique, so rows are numbered")
@@ -300,10 +302,23 @@ def _language_cautions(data: Path, survey: Survey, *, is_divided: bool) -> list[
     ]
     few = f"{data}: too few rows for test rows in {listed(untested)}; add rows, or score another file with --data FILE"
     return [
-        f"{data}: `{code}` is not the code or the name of a known language ({uses}); correct it, or such rows are "
-        f"scored only with --langs {shlex.quote(f'{code}=ADAPTER')}"
-        for code, uses in unknown.items()
-    ] + ([few] if is_divided and untested else [])
+        *([f"{data}: {_unknown_languages(unknown)}"] if unknown else []),
+        *([few] if is_divided and untested else []),
+    ]
+
+
+def _unknown_languages(unknown: Mapping[str, Uses]) -> str:
+    """Return one finding on all codes that name no known language, and what to do about all of them."""
+    shown = [*unknown][:NAMES_SHOWN]
+    guesses = {code: guess for code in shown if (guess := likely_meant(code))}
+    meant = {code: f" (did you mean {guess}?)" for code, guess in guesses.items()}
+    parts = [f"`{code}`{meant.get(code, '')}: {unknown[code]}" for code in shown]
+    parts += [f"and {len(unknown) - len(shown)} more"] if len(unknown) > len(shown) else []
+    pairs = shlex.quote(",".join(f"{code}=ADAPTER" for code in unknown))
+    return (
+        f"not the code or the name of a known language: {'; '.join(parts)}. Correct this in the file, or such rows are "
+        f"scored only with --langs {pairs}"
+    )
 
 
 def _no_training_rows(task: Task, data: Path, languages: Sequence[str], survey: Survey) -> str:

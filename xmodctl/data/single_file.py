@@ -36,10 +36,7 @@ from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-_SPELLINGS = {spelling: split for split, names in SPLIT_NAMES.items() for spelling in names} | {
-    "training": "train",
-    "testing": "test",
-}
+_SPELLINGS = {spelling: split for split, names in SPLIT_NAMES.items() for spelling in names}
 
 
 @dataclass(frozen=True)

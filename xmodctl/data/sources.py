@@ -12,9 +12,9 @@ from xmodctl.languages import same
 from xmodctl.languages.tags import meaning
 
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("validation", "dev", "valid", "val"),
-    "test": ("test",),
+    "train": ("train", "training"),
+    "validation": ("validation", "dev", "valid", "val", "development"),
+    "test": ("test", "testing"),
 }
 """The names that the file of a split can have."""
 

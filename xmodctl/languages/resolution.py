@@ -2,12 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 
 from xmodctl.core.errors import UserError, did_you_mean, near_misses
 from xmodctl.languages.kinship import lineage, related, shared_branch
-from xmodctl.languages.tags import Tag, described, fold, likely_subtags, name, read, spellings
+from xmodctl.languages.tags import (
+    Tag,
+    base,
+    described,
+    fold,
+    language_of_country,
+    likely_subtags,
+    name,
+    read,
+    spellings,
+)
 
 _SHOWN = 3  # relatives in a message
+_NEAR = 0.8
+"""The share of letters in common from which a name is a misspelt one; a suggestion for data must not mislead."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,19 @@ def same(a: str, b: str) -> bool:
     if first.corpus and second.corpus and first.corpus != second.corpus:
         return False
     return first.region is None or second.region is None or first.region == second.region
+
+
+def likely_meant(text: str) -> str:
+    """Return the code of the language that a spelling of none most likely means, or an empty text.
+
+    It is that of a country whose code was written (`jp` for `ja`), or of a language whose name is similar.
+    """
+    if code := language_of_country(text):
+        return code
+    by_name = {name(adapter): adapter for adapter in reversed(spellings()["checkpoint_names"])}
+    similar = near_misses(text.strip(), [*by_name])
+    is_near = similar and SequenceMatcher(None, text.strip().casefold(), similar[0].casefold()).ratio() >= _NEAR
+    return base(by_name[similar[0]]) if is_near else ""
 
 
 def _adapter_name(text: str, adapters: Sequence[str], model: str) -> str | None:

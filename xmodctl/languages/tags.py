@@ -14,7 +14,11 @@ _CODE = re.compile(
 _CORPUS = re.compile(r"(?P<language>[a-z]{2,3})_(?P<corpus>[a-z][a-z0-9]{2,})")
 _PRIVATE_LANGUAGE = re.compile(r"q[a-t][a-z]")
 _PRIVATE_REGION = re.compile(r"AA|Q[M-Z]|X[A-JL-Z]|ZZ")  # XK is in use for Kosovo
-_QUALIFIED = re.compile(r"(?P<name>[^()]+)\((?P<qualifier>[^()]+)\)")
+_QUALIFIED = re.compile(r"(?P<name>[^()（）]+)[(（](?P<qualifier>[^()（）]+)[)）]")
+_GAP = re.compile(r"\s*[,;:/–—-]\s*|\s+")
+_MOST_WORDS = 5  # of a name with what is said of the language; more are a text
+_REGION = 2  # letters of a code
+_ENCODING = re.compile(r"\.(utf-?8|iso-?8859-?\d+)$")  # of a locale, as in en_US.UTF-8
 _LONGEST = 80  # characters; the longest English name of a language has 58
 
 MIXED = "mul"
@@ -97,7 +101,8 @@ def read(text: str) -> Tag | None:
     text = text.strip()
     if not text or len(text) > _LONGEST or not text.isprintable():
         return None
-    folded = spellings()["aliases"].get(fold(text), fold(text))
+    folded = _ENCODING.sub("", fold(text))
+    folded = spellings()["aliases"].get(folded, folded)
     return _read_code(folded) or _read_name(folded) or _read_corpus(text)
 
 
@@ -130,6 +135,17 @@ def likely_subtags(language: str, *, script: str | None = None, region: str | No
         return (recorded, region or "ZZ") if recorded else None
     likely = langcodes.Language.make(language=language, script=script, territory=region).maximize()
     return str(likely.script), str(likely.territory)
+
+
+def language_of_country(text: str) -> str:
+    """Return the code of the language that most people speak in the country of a code of two letters, or nothing."""
+    import langcodes
+
+    region = text.strip().upper()
+    is_country = len(region) == _REGION and region.isalpha() and not _PRIVATE_REGION.fullmatch(region)
+    if not is_country or region == "XX" or not langcodes.tag_is_valid(f"und-{region}"):
+        return ""
+    return str(langcodes.get(f"und-{region}").maximize().language)
 
 
 def name(text: str) -> str:
@@ -226,15 +242,43 @@ def _read_corpus(text: str) -> Tag | None:
 
 
 def _read_name(folded: str) -> Tag | None:
-    """Read `german`, `simplified chinese`, `chinese (taiwan)`, `serbian (latin)`, `deutsch`, `allemand`."""
+    """Read `german`, `simplified chinese`, `chinese (taiwan)`, `english - us`, `deutsch`, `kurdish (kurmanji)`."""
     if code := _code_of_name("language", folded):
         return _read_code(fold(code))
-    parts = _QUALIFIED.fullmatch(folded)
-    if parts is None:
+    if parts := _QUALIFIED.fullmatch(folded):
+        spelled, qualifier = parts["name"].strip(), parts["qualifier"].strip()
+        code = spelled if _read_code(spelled) else _code_of_name("language", spelled)
+        return _read_qualified(spelled, qualifier, code) if code else None
+    gaps = list(_GAP.finditer(folded))
+    for gap in gaps if len(gaps) < _MOST_WORDS else ():
+        spelled, qualifier = folded[: gap.start()], folded[gap.end() :]
+        # A code and another word are two things: `my train`, `en;de`.
+        is_name = len(spelled) > _REGION and not _read_code(spelled)
+        code = _code_of_name("language", spelled) if is_name else None
+        if code and (tag := _read_qualified(spelled, qualifier, code)):
+            return tag
+    return None
+
+
+def _read_qualified(spelled: str, qualifier: str, code: str) -> Tag | None:
+    """Read the name of a language and what says which form of it is meant: a country, a script, or another name."""
+    tag = _read_code(fold(code))
+    if tag is None or spelled == qualifier:
         return None
-    language = _code_of_name("language", parts["name"])
-    qualifier = _code_of_name("script", parts["qualifier"]) or _code_of_name("territory", parts["qualifier"])
-    return _read_code(fold(f"{language}-{qualifier}")) if language and qualifier else None
+    if qualifier in spellings()["said_of_any_language"]:
+        return tag
+    if whole := _code_of_name("language", f"{qualifier} {spelled}"):  # `arabic (egyptian)`
+        return _read_code(fold(whole))
+    for other in (qualifier, _code_of_name("language", qualifier)):
+        named = _read_code(fold(other)) if other else None
+        if named and named.names_the_language_of(tag):
+            return named if tag.variety == tag.language else tag
+    forms = [spellings()["regions"].get(qualifier)]
+    for category in ("script", "territory"):
+        forms += [_code_of_name(category, qualifier), _look_up(f"{tag.language}/name_to_{category}", qualifier)]
+    forms += [qualifier] if len(qualifier) == _REGION else []
+    form = next(filter(None, forms), None)
+    return _read_code(fold(f"{code}-{form}")) if form else None
 
 
 def _code_of_name(category: str, spelled: str) -> str | None:
