@@ -1,4 +1,8 @@
-"""Measure xmodctl against stock transformers on this machine: `python -m bench`."""
+"""Measure xmodctl against stock transformers on this machine: `python -m bench`.
+
+With `--device cuda`, one command compares results with the CPU's, and then measures training and sweeps in fp32 and in
+the narrow type that the GPU has.
+"""
 
 import argparse
 import json
@@ -6,7 +10,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +18,13 @@ from typing import Any
 import torch
 import transformers
 
-from bench import storage, throughput
+from bench import correctness, storage, throughput
 from bench.checkpoints import folder_of
 from bench.measures import Line, Setting, UnequalError
 from xmodctl.core.errors import UserError
+from xmodctl.model.compiling import check_compiler
 from xmodctl.model.kernels import onednn_is_faster
-from xmodctl.model.precision import resolve_precision
+from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.model.variable_length import check_variable_length
 
 Measure = Callable[[Setting], tuple[list[Line], dict[str, Any]]]
@@ -34,8 +39,18 @@ MEASURES: dict[str, Measure] = {
     "xcopa": partial(throughput.training, benchmark="xcopa", everything=False),
     "seeds": partial(throughput.seeds, count=3),
     "adding": partial(throughput.adding, pieces=6_000),
-    "sweep": partial(throughput.sweep, per_language=16),
+    "sweep": throughput.sweep,
+    "correctness": correctness.correctness,
 }
+BY_DEFAULT = {
+    "cpu": [name for name in MEASURES if name != "correctness"],
+    "cuda": ["correctness", "training", "panx", "xquad", "xcopa", "sweep", "seeds", "adding"],
+}
+"""Without `--only`; on a CPU, there is nothing to compare with the CPU."""
+IN_EVERY_PRECISION = ("correctness", "training", "panx", "xquad", "xcopa", "sweep", "seeds", "adding")
+PRECISIONS = ("fp32", "bf16", "fp16")
+STEPS = {"cpu": 2, "cuda": 32}
+"""Optimizer steps per round, without `--steps`: a GPU takes a step in milliseconds."""
 
 
 def main(arguments: list[str]) -> int:
@@ -43,33 +58,91 @@ def main(arguments: list[str]) -> int:
     options = _options(arguments)
     torch.set_num_threads(options.threads)
     try:
-        if options.device == "cuda" and not torch.cuda.is_available():
-            raise UserError("torch finds no CUDA GPU on this machine; use --device cpu, or install torch with CUDA")
-        precision = resolve_precision(options.precision if options.device == "cuda" else "fp32")
+        _check_device(options.device)
         folder = folder_of(options.model)
-        setting = Setting(
-            folder, options.device, precision, options.rounds, options.steps, options.compile, options.variable_length
-        )
-        if setting.variable_length:
-            check_variable_length(setting.config, precision, attention_dropout=0.0, compiled=False)
+        settings = [_setting(options, folder, precision) for precision in _precisions(options)]
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
     report: dict[str, Any] = {"machine": _machine(options), "model": options.model, "measures": {}}
     for name, value in report["machine"].items():
         print(f"{name}: {value}")
-    for name in options.only:
-        try:
-            lines, facts = MEASURES[name](setting)
-        except UnequalError as error:
-            print(f"\n{name}: not timed, because the two sides compute different results: {error}", file=sys.stderr)
-            return 1
-        print(f"\n{name} {json.dumps(facts) if facts else ''}")
-        print(table(lines), flush=True)
-        report["measures"][name] = {"facts": facts, "lines": [asdict(line) for line in lines]}
-        if options.json:
-            options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    for name in options.only or BY_DEFAULT[options.device]:
+        for setting in settings if name in IN_EVERY_PRECISION else settings[:1]:
+            title = f"{name}, {setting.precision}" if setting.is_gpu and name in IN_EVERY_PRECISION else name
+            try:
+                lines, facts = MEASURES[name](setting)
+            except UnequalError as error:
+                print(
+                    f"\n{title}: not timed, because the two sides compute different results: {error}", file=sys.stderr
+                )
+                return 1
+            print(f"\n{title} {json.dumps(facts) if facts else ''}")
+            print(table(lines), flush=True)
+            report["measures"][title] = {"facts": facts, "lines": [asdict(line) for line in lines]}
+            if options.json:
+                options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _check_device(device: str) -> None:
+    """Refuse a GPU that this machine does not have, and a CPU beside a GPU, which trainings would use.
+
+    Raises:
+        UserError: It cannot be measured.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("torch finds no CUDA GPU on this machine; use --device cpu, or install torch with CUDA")
+    if device == "cpu" and torch.cuda.is_available():
+        raise UserError(
+            "trainings use the GPU of this machine; use --device cuda, or put CUDA_VISIBLE_DEVICES= before the command"
+        )
+
+
+def _precisions(options: argparse.Namespace) -> list[Precision]:
+    """Return the precisions to measure: on a GPU, fp32 and the narrow type that it has, unless some are named.
+
+    Raises:
+        UserError: The GPU does not support one.
+    """
+    if options.device == "cpu":
+        return ["fp32"]
+    narrow = "bf16" if resolve_precision("auto") == "bf16" else "fp16"
+    names = ["fp32", narrow] if options.precision == ["auto"] else options.precision
+    return [resolve_precision(name) for name in names]
+
+
+def _setting(options: argparse.Namespace, folder: Path, precision: Precision) -> Setting:
+    """Return a setting with the variants that were asked for, or on a GPU with all that are possible.
+
+    Raises:
+        UserError: A variant that was asked for is not possible.
+    """
+    steps = options.steps or STEPS[options.device]
+    setting = Setting(folder, options.device, precision, options.rounds, steps)
+    packing = partial(check_variable_length, setting.config, precision, attention_dropout=0.0, compiled=False)
+    compiling = partial(check_compiler, languages=1, freeze="embeddings+adapters", precision=precision)
+    return replace(
+        setting,
+        compiled=_is_measured("compile", options.compile, compiling, setting),
+        variable_length=_is_measured("variable-length", options.variable_length, packing, setting),
+    )
+
+
+def _is_measured(name: str, wanted: bool | None, check: Callable[[], None], setting: Setting) -> bool:
+    """Return whether a variant is measured; if it was not asked for, a GPU that cannot do it measures the others."""
+    if wanted is None and not setting.is_gpu:
+        return False
+    if wanted is False:
+        return False
+    try:
+        check()
+    except UserError as error:
+        if wanted:
+            raise
+        print(f"--{name} in {setting.precision} is not measured: {error}")
+        return False
+    return True
 
 
 def table(lines: list[Line]) -> str:
@@ -117,25 +190,47 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         "--model", default="base", help="base, large, mini, tiny, or the folder of a checkpoint (default: %(default)s)"
     )
     parser.add_argument(
-        "--only", default=list(MEASURES), type=_names, help=f"measures to run, of {','.join(MEASURES)} (default: all)"
+        "--only",
+        type=_names,
+        help=f"measures to run, of {','.join(MEASURES)} (default: all that are for the device)",
     )
     parser.add_argument(
         "--rounds", default=3, type=int, help="how often each variant is measured (default: %(default)s)"
     )
-    parser.add_argument("--steps", default=2, type=int, help="training steps per round (default: %(default)s)")
+    parser.add_argument(
+        "--steps", type=int, help=f"training steps per round (default: {STEPS['cpu']}, on CUDA {STEPS['cuda']})"
+    )
     parser.add_argument("--threads", default=1, type=int, help="CPU threads (default: %(default)s)")
     parser.add_argument(
         "--device", default="cpu", choices=["cpu", "cuda"], help="nothing has been measured on CUDA yet"
     )
-    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"], help="on CUDA")
-    parser.add_argument("--compile", action="store_true", help="also measure training with compile=true")
+    parser.add_argument(
+        "--precision",
+        default=["auto"],
+        type=_precision_names,
+        help="on CUDA, the precisions to measure, of fp32,bf16,fp16 (default: fp32, and bf16 or else fp16)",
+    )
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        help="also measure trainings with compile=true, and stock compiled (default: on CUDA, if it is possible)",
+    )
     parser.add_argument(
         "--variable-length",
-        action="store_true",
-        help="also measure trainings and sweeps with variable_length=true on CUDA, after a comparison of both sides",
+        action=argparse.BooleanOptionalAction,
+        help="also measure trainings and sweeps with variable_length=true (default: on CUDA, if it is possible)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
     return parser.parse_args(arguments)
+
+
+def _precision_names(text: str) -> list[str]:
+    chosen = text.split(",")
+    if chosen == ["auto"]:
+        return chosen
+    if wrong := [name for name in chosen if name not in PRECISIONS]:
+        raise argparse.ArgumentTypeError(f"no precision {wrong[0]!r}; choose from {', '.join(PRECISIONS)}, or auto")
+    return chosen
 
 
 def _names(text: str) -> list[str]:

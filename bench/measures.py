@@ -16,6 +16,9 @@ from xmodctl.model import look_up
 from xmodctl.model.precision import Precision, autocast
 from xmodctl.model.transfer import mask_on_host
 
+PACKED = "variable_length=true, attention_dropout=0"
+"""How variants without padding on a GPU are named."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -28,6 +31,11 @@ class Setting:
     steps: int  # optimizer steps per round
     compiled: bool = False  # whether trainings are also measured with compiled steps
     variable_length: bool = False  # whether trainings and sweeps are also measured with batches without padding
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether a GPU computes."""
+        return self.device != "cpu"
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -59,6 +67,10 @@ class Line:
     figure: Figure
     unit: str
     against: Mapping[str, Figure]  # variant -> by how much this variant is better, as a factor
+
+
+BEST = "stock at its best"
+"""The fastest of stock's variants in each round."""
 
 
 class UnequalError(Exception):
@@ -110,9 +122,14 @@ def check_equal(setting: Setting, stock: Any, ours: sides.Xmod, rows: Encoded) -
 
 
 def lines_of(measure: str, measured: Mapping[str, Sequence[float]], unit: str) -> list[Line]:
-    """Return one line per variant; xmodctl's is compared with every other."""
-    against = {name: ratios(measured["xmodctl"], values) for name, values in measured.items() if name != "xmodctl"}
-    return [
-        Line(measure, name, Figure.of(values), unit, against if name == "xmodctl" else {})
-        for name, values in measured.items()
-    ]
+    """Return one line per variant; xmodctl's is compared with every other, and its settings with stock's best."""
+    stock = [values for name, values in measured.items() if name.startswith("stock")]
+    best = {BEST: [max(values) for values in zip(*stock, strict=True)]} if len(stock) > 1 else {}
+
+    def against(variant: str, values: Sequence[float]) -> dict[str, Figure]:
+        if not variant.startswith("xmodctl"):
+            return {}
+        others = {name: own for name, own in measured.items() if name != variant} if variant == "xmodctl" else {}
+        return {name: ratios(values, own) for name, own in {**others, **best}.items()}
+
+    return [Line(measure, name, Figure.of(values), unit, against(name, values)) for name, values in measured.items()]

@@ -12,6 +12,7 @@ from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.model import Xmod, find, freeze, freeze_all_but, load
 from xmodctl.model.batches import collate
+from xmodctl.model.freezing import group_of, report_of
 from xmodctl.model.heads import ARCHITECTURES
 from xmodctl.model.inference import predict
 from xmodctl.model.precision import Precision
@@ -19,6 +20,7 @@ from xmodctl.new_language.adapter_initialization import copied_tensors
 from xmodctl.training.loop import Training
 from xmodctl.training.masked_lm.masked_training import MaskedTraining
 from xmodctl.training.masked_lm.masking import Masker
+from xmodctl.training.peak_memory import memory_needs
 from xmodctl.training.world import World
 
 PAD, MASK = 1, 4
@@ -41,10 +43,13 @@ def stock(folder: Path, head: str, languages: Sequence[str] | None, dtype: torch
 
 
 class StockTraining:
-    """Batches of random rows, padded to a fixed width or to their longest; fused AdamW; gradient clipping."""
+    """Batches of random rows, padded to a fixed width or to their longest; fused AdamW; gradient clipping.
 
-    def __init__(self, module: Any, rows: Encoded, device: str) -> None:
-        self.module, self.rows, self.device = module, rows, device
+    With `mixed`, weights are fp32, and autocast casts the operands of matrix products to this type.
+    """
+
+    def __init__(self, module: Any, rows: Encoded, device: str, mixed: torch.dtype | None = None) -> None:
+        self.module, self.rows, self.device, self.mixed = module, rows, device, mixed
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
 
@@ -54,7 +59,9 @@ class StockTraining:
         self.module.train()
         for chosen in numbers:
             batch = stock_batch(self.rows, chosen, width, language, self.device)
-            self.module(**batch).loss.backward()
+            with torch.autocast(self.device, self.mixed, enabled=self.mixed is not None):
+                loss = self.module(**batch).loss
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(
                 [parameter for parameter in self.module.parameters() if parameter.requires_grad], 1.0
             )
@@ -115,14 +122,34 @@ def our_training(
     seed: int = 0,
 ) -> Training:
     """Return the training loop of `finetune`, with compiled steps if asked for."""
-    recipe = Recipe(
+    recipe = our_recipe(model, tokens, batch).model_copy(update={"compile": compiled})
+    return Training(model, rows, np.ones(len(rows)), recipe, seed=seed, precision=precision, pad_id=PAD, world=world)
+
+
+def our_recipe(model: Xmod, tokens: int = 4096, batch: int = BATCH, **settings: Any) -> Recipe:
+    """Return the recipe of measured trainings."""
+    return Recipe(
         batch_size=batch,
         learning_rate=1e-5,
         tokens_per_step=tokens,
-        compile=compiled,
         variable_length=model.variable_length,
+        **settings,
     )
-    return Training(model, rows, np.ones(len(rows)), recipe, seed=seed, precision=precision, pad_id=PAD, world=world)
+
+
+def predicted_memory(model: Xmod, precision: Precision, length: int) -> int:
+    """Return the bytes that `finetune --dry-run` predicts for a measured training with texts of `length` tokens."""
+    trained = {group_of(name) for name, tensor in model.module.named_parameters() if tensor.requires_grad}
+    recipe = our_recipe(model, max_length=length)
+    needs = memory_needs(
+        model.module.config.to_dict(),
+        model.head,
+        report_of(model.module),
+        recipe,
+        precision,
+        trains=lambda name: group_of(name) in trained,
+    )
+    return needs.peak(needs.tokens(recipe))
 
 
 def our_adding(model: Xmod, rows: Encoded, recipe: Recipe, precision: Precision, pieces: int) -> Training:

@@ -1,18 +1,21 @@
 """Measures of throughput: training, adding a language, and a sweep over languages."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from bench import lengths, sides
-from bench.measures import Line, Setting, check_equal, lines_of
+from bench import gpu, lengths, sides
+from bench.measures import PACKED, Line, Setting, check_equal, lines_of
+from bench.operations import operations, peak, training_operations
 from bench.timing import Figure, ratios, seconds, take_turns
 from xmodctl.catalog import catalog
 from xmodctl.core.encoded import Encoded, Ragged
+from xmodctl.core.visible import one_line
+from xmodctl.model.inference import batches_of
 from xmodctl.training.loop import Training
 from xmodctl.training.together import SeedsTogether
 
@@ -21,82 +24,207 @@ XNLI = [
     "vi_VN", "zh_CN",
 ]  # fmt: skip
 
+COMPILED = "xmodctl, compile=true"
 
-PACKED = "variable_length=true, attention_dropout=0"
+Variants = dict[str, Callable[[int], float]]
+"""How fast each variant is in a round, by name: called with the number of the round."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One way to train: what a round consists of, and what takes its steps."""
+
+    chosen: Callable[[int], list[Any]]  # the batches of a round
+    take: Callable[[list[Any]], object]
+    tokens: Callable[[list[Any]], int]  # of these batches, without padding
+    module: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def rate(self, number: int, device: str) -> float:
+        """Return tokens per second."""
+        batches = self.chosen(number)
+        return self.tokens(batches) / seconds(partial(self.take, batches), device)
+
+
+def ours(loop: Training, steps: int) -> Trained:
+    """Return xmodctl's training, which takes so many steps in a round."""
+    rows = loop.rows
+    return Trained(
+        chosen=lambda number: sides.typical(loop.batches(number), rows, steps, number),
+        take=lambda batches: [loop.take(parts) for parts in batches],
+        tokens=lambda batches: sum(int(rows.tokens[part].sum()) for parts in batches for part in parts),
+        module=loop.module,
+        optimizer=loop.optimizer,
+    )
+
+
+def stocks(side: sides.StockTraining, steps: int, size: int, **how: Any) -> Trained:
+    """Return stock's training, with batches of so many rows."""
+
+    def chosen(number: int) -> list[Any]:
+        order = np.random.default_rng(number).permutation(len(side.rows))[: size * steps]
+        return np.split(order, steps)
+
+    return Trained(
+        chosen=chosen,
+        take=partial(side.steps, **how),
+        tokens=lambda batches: int(side.rows.tokens[np.concatenate(batches)].sum()),
+        module=side.module,
+        optimizer=side.optimizer,
+    )
 
 
 def training(setting: Setting, benchmark: str, *, everything: bool) -> tuple[list[Line], dict[str, Any]]:
     """Measure training throughput on the lengths of `benchmark`, in non-padding tokens per second.
 
     `everything` adds stock padded to the maximum length, stock with eager attention, and stock with a single language.
+    On a GPU, launches per step, memory, and the share of the best rate of matrix products are measured too.
     """
     head = lengths.HEADS[benchmark]
     counts, origin = lengths.training_lengths(benchmark, 4000)
     rows = lengths.encoded(benchmark, counts, setting.config["vocab_size"])
-    model = sides.ours(setting.folder, head, [setting.source], setting.device)
-    language = setting.languages.index(setting.source)
-    size = min(sides.BATCH, max(4, int(sides.BATCH * 64 / rows.tokens.mean())))  # smaller batches of long windows
-
-    def our_rate(number: int, loop: Training) -> float:
-        chosen = sides.typical(loop.batches(number), rows, setting.steps, number)
-        tokens = sum(int(rows.tokens[part].sum()) for parts in chosen for part in parts)
-        return tokens / seconds(lambda: [loop.take(parts) for parts in chosen], setting.device)
-
-    def stock_rate(number: int, side: sides.StockTraining, attention: str, width: int | None, language: int) -> float:
-        order = np.random.default_rng(number).permutation(len(rows))[: size * setting.steps]
-        chosen = np.split(order, setting.steps)
-        work = partial(side.steps, chosen, attention=attention, width=width, language=language)
-        return int(rows.tokens[order].sum()) / seconds(work, setting.device)
-
-    whole = sides.StockTraining(
-        sides.stock(setting.folder, head, None, setting.dtype, setting.device), rows, setting.device
-    )
-    if head != "span":  # there stock's loss counts the padding
-        model.leave_padding_out()
-    differences = check_equal(setting, whole.module, model, rows)
-    our_loop = sides.our_training(model, rows, setting.precision)
-    all_of_them = f"{len(setting.languages)} languages"
-    variants: dict[str, Callable[[int], float]] = {"xmodctl": partial(our_rate, loop=our_loop)}
-    if setting.compiled:
-        compiled = sides.ours(setting.folder, head, [setting.source], setting.device)
-        loop = sides.our_training(compiled, rows, setting.precision, compiled=True)
-        variants["xmodctl, compile=true"] = partial(our_rate, loop=loop)
-    facts: dict[str, Any] = {}
-    if setting.variable_length:
-        packed = sides.without_padding(sides.ours(setting.folder, head, [setting.source], setting.device))
-        if head != "span":  # as above
-            packed.leave_padding_out()
-            facts[f"largest differences, {PACKED}"] = check_equal(setting, whole.module, packed, rows)
-        variants[f"xmodctl, {PACKED}"] = partial(our_rate, loop=sides.our_training(packed, rows, setting.precision))
-    used_well = f"stock, {all_of_them}, dynamic padding"
-    variants[used_well] = partial(stock_rate, side=whole, attention="sdpa", width=None, language=language)
-    if everything:
-        single = sides.StockTraining(
-            sides.stock(setting.folder, head, [setting.source], setting.dtype, setting.device), rows, setting.device
-        )
-        limit = lengths.MAXIMA[benchmark]
-        variants |= {
-            f"stock, {all_of_them}, padded to {limit}": partial(
-                stock_rate, side=whole, attention="sdpa", width=limit, language=language
-            ),
-            f"stock, {all_of_them}, dynamic, eager": partial(
-                stock_rate, side=whole, attention="eager", width=None, language=language
-            ),
-            "stock, 1 language, dynamic padding": partial(
-                stock_rate, side=single, attention="sdpa", width=None, language=0
-            ),
-        }
-    for variant in variants.values():  # the first step allocates
-        variant(99)
-    for number in range(setting.rounds if setting.compiled else 0):  # and each new shape is compiled
-        variants["xmodctl, compile=true"](number)
+    models = _our_models(setting, head)
+    whole = sides.stock(setting.folder, head, None, setting.dtype, setting.device)
+    facts: dict[str, Any] = {"lengths": origin, "tokens per example": round(float(rows.tokens.mean()), 1)}
+    for name, model in models.items():
+        if head != "span":  # there stock's loss counts the padding
+            model.leave_padding_out()
+        if name == "xmodctl" or (model.variable_length and head != "span"):
+            differences = "largest differences" + name.removeprefix("xmodctl")
+            facts[differences] = check_equal(setting, whole, model, rows)
+    makers = {name: _our_training(setting, name, model) for name, model in models.items()}
+    makers |= _stock_trainings(setting, benchmark, whole, everything=everything)
+    trained = {name: make(rows) for name, make in makers.items()}
+    variants: Variants = {name: partial(each.rate, device=setting.device) for name, each in trained.items()}
+    facts |= warmed(variants, setting)
     measured = take_turns(variants, setting.rounds)
-    facts |= {
-        "lengths": origin,
-        "tokens per example": round(float(rows.tokens.mean()), 1),
-        "largest differences": differences,
-    }
-    return lines_of(f"training, {benchmark}", measured, "tokens/s"), facts
+    lines = lines_of(f"training, {benchmark}", measured, "tokens/s")
+    if setting.is_gpu:
+        lines += _shares(setting, benchmark, measured, rows)
+        lines += _launches_and_memory(setting, benchmark, {name: makers[name] for name in measured}, trained)
+        limit = lengths.MAXIMA[benchmark]
+        predicted = sides.predicted_memory(models["xmodctl"], setting.precision, limit)
+        facts["predicted peak of memory, xmodctl, GB"] = predicted / 1e9
+    return lines, facts
+
+
+Maker = Callable[[Encoded], Trained]
+
+
+def _our_models(setting: Setting, head: str) -> dict[str, sides.Xmod]:
+    """Return a model for each way in which xmodctl trains, by name."""
+
+    def load() -> sides.Xmod:
+        return sides.ours(setting.folder, head, [setting.source], setting.device)
+
+    models = {"xmodctl": load()}
+    if setting.compiled:
+        models[COMPILED] = load()
+    if setting.variable_length:
+        models[f"xmodctl, {PACKED}"] = sides.without_padding(load())
+    return models
+
+
+def _our_training(setting: Setting, name: str, model: sides.Xmod) -> Maker:
+    """Return what makes xmodctl's training of a model, named as in `_our_models`."""
+
+    def make(rows: Encoded) -> Trained:
+        loop = sides.our_training(model, rows, setting.precision, compiled=name == COMPILED)
+        return ours(loop, setting.steps)
+
+    return make
+
+
+def _stock_trainings(setting: Setting, benchmark: str, whole: Any, *, everything: bool) -> dict[str, Maker]:
+    """Return stock's ways to train, by name; `whole` is its model with all languages."""
+    head, limit = lengths.HEADS[benchmark], lengths.MAXIMA[benchmark]
+    mean = lengths.encoded(benchmark, lengths.training_lengths(benchmark, 4000)[0], 10).tokens.mean()
+    size = min(sides.BATCH, max(4, int(sides.BATCH * 64 / mean)))  # smaller batches of long windows
+    language = setting.languages.index(setting.source)
+
+    def load(languages: list[str] | None, dtype: torch.dtype) -> Any:
+        return sides.stock(setting.folder, head, languages, dtype, setting.device)
+
+    def make(
+        module: Any,
+        rows: Encoded,
+        *,
+        attention: str = "sdpa",
+        width: int | None = None,
+        language: int = language,
+        mixed: torch.dtype | None = None,
+    ) -> Trained:
+        side = sides.StockTraining(module, rows, setting.device, mixed)
+        return stocks(side, setting.steps, size, attention=attention, width=width, language=language)
+
+    all_of_them = f"stock, {len(setting.languages)} languages"
+    makers: dict[str, Maker] = {f"{all_of_them}, dynamic padding": partial(make, whole)}
+    if setting.compiled:
+        compiled = load(None, setting.dtype)
+        compiled.compile(dynamic=True)
+        makers[f"{all_of_them}, dynamic padding, compiled"] = partial(make, compiled)
+    if everything:
+        makers[f"{all_of_them}, padded to {limit}"] = partial(make, whole, width=limit)
+        makers[f"{all_of_them}, dynamic, eager"] = partial(make, whole, attention="eager")
+        single = load([setting.source], setting.dtype)
+        makers["stock, 1 language, dynamic padding"] = partial(make, single, language=0)
+    if setting.is_gpu and setting.dtype != torch.float32:  # as the Trainer does with --bf16 or --fp16
+        mixed = f"{all_of_them}, fp32 weights and autocast, padded to {limit}"
+        makers[mixed] = partial(make, load(None, torch.float32), width=limit, mixed=setting.dtype)
+    return makers
+
+
+def warmed(variants: Variants, setting: Setting) -> dict[str, str]:
+    """Let every variant allocate and compile before it is measured; return why variants of stock are not measured.
+
+    Variants of stock that fail are removed; a failure of xmodctl ends the measure.
+    """
+    failures = {}
+    for name, variant in list(variants.items()):
+        compiles = "compile" in name
+        try:
+            for number in (99, *range(setting.rounds if compiles else 0)):  # each new shape is compiled
+                variant(number)
+        except RuntimeError as error:
+            if not name.startswith("stock"):
+                raise
+            failures[f"not measured: {name}"] = one_line(str(error))[:200]
+            del variants[name]
+    return failures
+
+
+def _shares(setting: Setting, benchmark: str, measured: dict[str, list[float]], rows: Encoded) -> list[Line]:
+    """Return what share of the best rate of matrix products each variant reaches, over tokens without padding."""
+    needed = training_operations(setting.config, rows.input_ids.lengths) / float(rows.tokens.sum())
+    best = max(peak(setting) for _ in range(3))
+    lines = [
+        Line(
+            f"share of the matrix-product bound, {benchmark}", name, Figure.of([r * needed / best for r in rates]),
+            "share", {},
+        )
+        for name, rates in measured.items()
+    ]  # fmt: skip
+    return [*lines, Line("matrix products", "best measured", Figure.of([best / 1e9]), "GFLOP/s", {})]
+
+
+def _launches_and_memory(
+    setting: Setting, benchmark: str, makers: dict[str, Maker], trained: dict[str, Trained]
+) -> list[Line]:
+    """Return each variant's launches per step, and its peak of memory with texts of the maximum length."""
+    limit = lengths.MAXIMA[benchmark]
+    longest = lengths.encoded(benchmark, np.full(4 * sides.BATCH, limit), setting.config["vocab_size"])
+    lines = []
+    for name in makers:
+        each = trained[name]
+        count = gpu.launches(partial(each.take, each.chosen(98))) / setting.steps
+        lines.append(Line(f"launches per step, {benchmark}", name, Figure.of([count]), "", {}))
+    for name, make in makers.items():
+        each = make(longest)
+        batches = each.chosen(0)[:2]
+        each.take(batches[:1])  # the first step makes the optimizer's state
+        size = gpu.memory_of(partial(each.take, batches[1:]), each.module, each.optimizer)
+        lines.append(Line(f"memory, {benchmark}, texts of {limit} tokens", name, Figure.of([size / 1e9]), "GB", {}))
+    return lines
 
 
 def seeds(setting: Setting, count: int) -> tuple[list[Line], dict[str, Any]]:
@@ -185,46 +313,53 @@ def adding(setting: Setting, pieces: int) -> tuple[list[Line], dict[str, Any]]:
     return lines, {"tokens per sequence": recipe.max_length, "pieces": pieces}
 
 
-def sweep(setting: Setting, per_language: int) -> tuple[list[Line], dict[str, Any]]:
+def sweep(setting: Setting) -> tuple[list[Line], dict[str, Any]]:
     """Measure predicting test rows in fifteen languages, in non-padding tokens per second and as a share of the bound.
 
     The bound is the time that the matrix products of all layers take for non-padding tokens at the best measured rate.
+    On a GPU, launches per batch and memory are measured too.
     """
+    per_language = 512 if setting.is_gpu else 16
     counts, origin = lengths.test_lengths(per_language)
     names = dict(zip(counts, _fifteen(setting), strict=True))
     rows = {
         language: lengths.encoded("xnli", count, setting.config["vocab_size"]) for language, count in counts.items()
     }
     tokens = sum(int(count.sum()) for count in counts.values())
-    model = sides.ours(setting.folder, "sequence", [setting.source], setting.device)
+    models = {name: model for name, model in _our_models(setting, "sequence").items() if name != COMPILED}
     stock = sides.stock(setting.folder, "sequence", None, setting.dtype, setting.device)
-    differences = check_equal(setting, stock, model, rows["en"])
+    facts: dict[str, Any] = {"lengths": origin, "rows per language": per_language}
+    facts["largest differences"] = check_equal(setting, stock, models["xmodctl"], rows["en"])
+    for model in models.values():
+        model.store_for_scoring(setting.precision)
     peaks: list[float] = []
 
-    def our_rate(_: int, swept: sides.Xmod = model) -> float:
-        peaks.append(peak(setting))
-        work = [partial(sides.our_sweep, swept, rows[name], names[name], setting.precision) for name in rows]
-        spent = seconds(lambda: [step() for step in work], setting.device)
-        peaks.append(peak(setting))
+    def swept(model: sides.Xmod) -> None:
+        for name, encoded in rows.items():
+            sides.our_sweep(model, encoded, names[name], setting.precision)
+
+    def swept_by_stock(module: Any, width: int | None = None) -> None:
+        for name, encoded in rows.items():
+            number = setting.languages.index(names[name])
+            sides.stock_sweep(module, encoded, width=width, language=number, device=setting.device)
+
+    def rate(_: int, work: Callable[[], object], *, with_peak: bool) -> float:
+        peaks.extend([peak(setting)] * with_peak)
+        spent = seconds(work, setting.device)
+        peaks.extend([peak(setting)] * with_peak)
         return tokens / spent
 
-    def stock_rate(_: int, width: int | None) -> float:
-        def work() -> None:
-            for name, encoded in rows.items():
-                number = setting.languages.index(names[name])
-                sides.stock_sweep(stock, encoded, width=width, language=number, device=setting.device)
-
-        return tokens / seconds(work, setting.device)
-
-    variants: dict[str, Callable[[int], float]] = {
-        "xmodctl": our_rate,
-        "stock, dynamic padding": partial(stock_rate, width=None),
-        "stock, padded to 128": partial(stock_rate, width=128),
+    works: dict[str, tuple[torch.nn.Module, Callable[[], object]]] = {
+        name: (model.module, partial(swept, model)) for name, model in models.items()
     }
-    if setting.variable_length:
-        packed = sides.without_padding(sides.ours(setting.folder, "sequence", [setting.source], setting.device))
-        variants[f"xmodctl, {PACKED}"] = partial(our_rate, swept=packed)
-    our_rate(0)
+    works["stock, dynamic padding"] = (stock, partial(swept_by_stock, stock))
+    works["stock, padded to 128"] = (stock, partial(swept_by_stock, stock, 128))
+    if setting.compiled:
+        compiled = sides.stock(setting.folder, "sequence", None, setting.dtype, setting.device)
+        compiled.compile(dynamic=True)
+        works["stock, dynamic padding, compiled"] = (compiled, partial(swept_by_stock, compiled))
+    variants: Variants = {name: partial(rate, work=work, with_peak=name in models) for name, (_, work) in works.items()}
+    facts |= warmed(variants, setting)
     peaks.clear()
     measured = take_turns(variants, setting.rounds)
     needed = sum(operations(setting.config, count) for count in counts.values()) / tokens
@@ -232,39 +367,13 @@ def sweep(setting: Setting, per_language: int) -> tuple[list[Line], dict[str, An
     lines = lines_of("sweep of 15 languages", measured, "tokens/s")
     lines.append(Line("sweep of 15 languages", "xmodctl, of the matrix-product bound", Figure.of(shares), "share", {}))
     lines.append(Line("matrix products", "best measured", Figure.of([p / 1e9 for p in peaks]), "GFLOP/s", {}))
-    return lines, {"lengths": origin, "rows per language": per_language, "largest differences": differences}
-
-
-def peak(setting: Setting) -> float:
-    """Return the best rate, in operations per second, at which this machine multiplies matrices of these sizes."""
-    hidden, wide = setting.config["hidden_size"], setting.config["intermediate_size"]
-    dtype = torch.float32 if setting.device == "cpu" else setting.dtype
-    count = 2048 if setting.device == "cpu" else 16384
-    x = torch.randn(count, hidden, device=setting.device, dtype=dtype)
-    weight = torch.randn(wide, hidden, device=setting.device, dtype=dtype)
-    products: list[Callable[[], object]] = [lambda: torch.nn.functional.linear(x, weight)]
-    if setting.device == "cpu" and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        products.append(lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))
-    least = min(seconds(product, setting.device) for product in products for _ in range(5))
-    return 2 * count * hidden * wide / least
-
-
-def operations(config: Mapping[str, Any], counts: np.ndarray, *, first: bool = False) -> float:
-    """Return the operations of all matrix products of the encoder over rows of these lengths, without padding.
-
-    With `first`, only the first token of each row is read: the last layer then needs the keys and values of all tokens,
-    and everything else of those alone. Stock computes all of it.
-    """
-    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
-    adapter = 2 * hidden * (hidden // config["adapter_reduction_factor"])
-    tokens, pairs = float(counts.sum()), float((counts.astype(float) ** 2).sum())
-    queried = (float(len(counts)), tokens) if first else (tokens, pairs)
-
-    def layer(tokens_queried: float, pairs_attended: float) -> float:
-        per_query = 2 * hidden**2 + 2 * hidden * config["intermediate_size"] + adapter
-        return 2 * (2 * hidden**2 * tokens + per_query * tokens_queried + 2 * hidden * pairs_attended)
-
-    return (layers - 1) * layer(tokens, pairs) + layer(*queried)
+    for name in measured if setting.is_gpu else ():
+        module, work = works[name]
+        own = sum(len(batches_of(encoded)) for encoded in rows.values())
+        batches = own if name in models else sum(-(-len(encoded) // sides.BATCH) for encoded in rows.values())
+        lines.append(Line("launches per batch, sweep", name, Figure.of([gpu.launches(work) / batches]), "", {}))
+        lines.append(Line("memory, sweep", name, Figure.of([gpu.memory_of(work, module, None) / 1e9]), "GB", {}))
+    return lines, facts
 
 
 def _fifteen(setting: Setting) -> list[str]:

@@ -6,17 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench import __main__ as bench
-from bench import measures, sides, throughput, timing
+from bench import measures, sides, timing
 from bench.checkpoints import folder_of
 from bench.stops import stages
-from xmodctl.model import find, load
-from xmodctl.model.modules import routed
 
 ROOT = Path(__file__).parents[1]
 
@@ -152,18 +148,10 @@ def test_batches_without_padding_are_refused_where_there_is_no_gpu_for_them(caps
     assert printed.out == ""
 
 
-@pytest.mark.parametrize("first", [True, False])
-def test_operations_on_an_accelerator_are_those_of_the_formula(first, tiny_model):
-    model = load(find(str(tiny_model)), "sequence" if first else "tokens", ["en_XX"], num_labels=3)
-    model.activate("en_XX")
-    model.leave_padding_out()
-    body = routed(model.module.to("meta").eval())
-    rows, width = 3, 7
-    ids = torch.full((rows, width), 5, device="meta")
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        hidden = body(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-    assert hidden.shape[:2] == (rows, 1 if first else width)
-    assert counter.get_total_flops() == throughput.operations(body.config.to_dict(), np.full(rows, width), first=first)
+def test_a_cpu_beside_a_gpu_is_refused_because_trainings_would_use_the_gpu(capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert bench.main(["--model", "tiny", "--device", "cpu"]) == 2
+    assert "put CUDA_VISIBLE_DEVICES= before the command" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stage", [stage for stage in stages("mini") if stage.begins], ids=lambda stage: stage.name)

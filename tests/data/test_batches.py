@@ -163,6 +163,27 @@ def test_fixed_shapes_change_how_a_batch_is_cut_and_not_the_batch(tokens):
         assert len(part) == 1 or padded <= tokens
 
 
+@given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 50)), max_size=300), st.integers(1, 40), BUDGET)
+def test_without_padding_a_batch_is_cut_by_real_tokens_and_is_the_same(units, batch_size, budget):
+    real = [length for length, _ in units]
+    padded = [length + padding for length, padding in units]
+    settings = {"batch_size": batch_size, "tokens_per_step": budget, "seed": 1, "epoch": 0}
+    usual, packed = (training_batches(padded, **settings, real=chosen) for chosen in (None, real))
+    for batch, other in zip(usual, packed, strict=True):
+        assert np.array_equal(np.concatenate(batch), np.concatenate(other))
+        sizes = [sum(real[unit] for unit in part) for part in other]
+        assert all(size <= budget or len(part) == 1 for size, part in zip(sizes, other, strict=True))
+        for size, part, following in zip(sizes, other, other[1:], strict=False):
+            assert size + real[following[0]] > budget or len(part) == 0, "as few parts as possible"
+
+
+def test_without_padding_units_of_different_numbers_of_choices_share_no_micro_batch():
+    choices = [2, 3, 2, 3, 2, 2]
+    settings = {"batch_size": 6, "tokens_per_step": 1000, "seed": 1, "epoch": 0}
+    (batch,) = training_batches([12] * 6, choices=choices, real=[9] * 6, **settings)
+    assert sorted({choices[unit] for unit in part} for part in batch) == [{2}, {3}]
+
+
 def test_a_length_is_padded_to_the_next_of_a_few():
     lengths = [1, 32, 33, 48, 49, 96, 97, 512, 513, 8192]
     assert padded_length(np.array(lengths)).tolist() == [32, 32, 48, 48, 64, 96, 128, 512, 768, 8192]

@@ -300,6 +300,15 @@ def test_what_cannot_be_packed_is_refused_before_anything_is_read(tiny_model, pa
         check()
 
 
+def test_micro_batches_are_cut_by_real_tokens(tiny_model):
+    training = training_of(tiny_model, "sequence-classification")
+    real = int(training.rows.tokens.sum())
+    for packs, expected in ((False, 2), (True, 1)):
+        training.recipe = Recipe(batch_size=100, tokens_per_step=real, variable_length=packs)
+        (cut,) = training.batches(0)
+        assert len(cut) == expected
+
+
 def test_plans_record_it_and_keep_their_digest_otherwise():
     recipe = Recipe()
     assert "variable_length" not in recipe.model_dump()

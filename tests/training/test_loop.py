@@ -235,6 +235,16 @@ def test_a_micro_batch_that_is_halved_is_told_with_a_remedy_that_is_accepted(tok
     assert notice.text.endswith(f"the same up to rounding and dropout{remedy}")
 
 
+def test_micro_batches_without_padding_are_halved_by_their_real_tokens():
+    lengths = [10, 4, 4, 4]
+    rows = Encoded(Ragged.of([np.zeros(length, dtype=np.int32) for length in lengths]), np.arange(4))
+    for packed, size in ((False, 40), (True, 22)):
+        memory = Memory(rows, packed=packed)
+        notice = memory.exceeded(np.arange(4), 1, str, torch.device("cuda"))
+        assert notice.text.startswith(f"there is not enough memory for a micro-batch of {size} tokens")
+        assert [part.tolist() for part in memory.fitting([np.arange(4)])] == [[0, 1], [2, 3]]
+
+
 def test_a_row_that_memory_does_not_hold_ends_the_training(tiny_model):
     job = training(tiny_model)
     job.describe = lambda units: f"row {units.tolist()}"

@@ -62,13 +62,15 @@ def training_batches(
     epoch: int,
     choices: Lengths | None = None,
     fixed_shapes: bool = False,
+    real: Lengths | None = None,
 ) -> list[list[NDArray[np.int64]]]:
     """Return one epoch: a list of optimizer batches, each a list of micro-batches of unit indices.
 
     Every unit comes exactly once. The batches depend on `seed` and `epoch` alone. Padded to its longest unit, a
     micro-batch holds at most `tokens_per_step` tokens; a longer unit is a micro-batch of its own. Units with different
     numbers of `choices` never share a micro-batch, so that no choice is padding. With `fixed_shapes`, that is so after
-    a micro-batch was padded to the next of a few shapes; the batches are the same.
+    a micro-batch was padded to the next of a few shapes. With the `real` tokens of each unit, micro-batches have no
+    padding, and hold that many of these. The batches are the same either way.
     """
     assert batch_size > 0
     sizes, groups = _sizes_and_groups(lengths, choices)
@@ -77,8 +79,11 @@ def training_batches(
     megabatch = np.arange(len(order)) // (batch_size * MEGABATCH)
     order = order[np.lexsort((-sizes[order], groups[order], megabatch))]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    padded = groups * padded_length(-(-sizes // groups)) if fixed_shapes else sizes
     shuffled = random.permutation(len(batches))
+    if real is not None:
+        tokens = np.asarray(real, dtype=np.int64)
+        return [list(_cut_packed(batches[index], tokens, groups, tokens_per_step)) for index in shuffled]
+    padded = groups * padded_length(-(-sizes // groups)) if fixed_shapes else sizes
     return [list(_cut(batches[index], padded, groups, tokens_per_step, fixed=fixed_shapes)) for index in shuffled]
 
 
@@ -118,7 +123,7 @@ def _cut(
 
     With `fixed`, a run has at most a power of two of units, so that few rows are padding.
     """
-    for run in np.split(units, np.flatnonzero(np.diff(groups[units])) + 1):
+    for run in _of_one_group(units, groups):
         start = 0
         while start < len(run):
             fitting = max(1, tokens // max(1, int(lengths[run[start]])))
@@ -126,6 +131,24 @@ def _cut(
                 fitting = 1 << (fitting.bit_length() - 1)
             yield run[start : start + fitting]
             start += fitting
+
+
+def _cut_packed(
+    units: NDArray[np.int64], lengths: NDArray[np.int64], groups: NDArray[np.int64], tokens: int
+) -> Iterator[NDArray[np.int64]]:
+    """Cut units into runs of one group that have at most `tokens` tokens together."""
+    for run in _of_one_group(units, groups):
+        ends, start = np.cumsum(lengths[run]), 0
+        while start < len(run):
+            before = int(ends[start - 1]) if start else 0
+            end = max(start + 1, int(np.searchsorted(ends, before + tokens, side="right")))
+            yield run[start:end]
+            start = end
+
+
+def _of_one_group(units: NDArray[np.int64], groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Split units, which are sorted by group, into those of each group."""
+    return np.split(units, np.flatnonzero(np.diff(groups[units])) + 1)
 
 
 def features_of(encoded: Encoded, indices: NDArray[np.integer[Any]] | Sequence[int]) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -49,30 +50,30 @@ class BatchLimit:
     Every process finds the size again, so that work that continues splits the same batches.
     """
 
-    too_large: int | None = None  # padded tokens
+    too_large: int | None = None  # tokens
 
-    def fitting(self, lengths: NDArray[np.integer], batch: Iterable[Units]) -> list[Units]:
+    def fitting(self, size_of: Callable[[Units], int], batch: Iterable[Units]) -> list[Units]:
         """Return parts of a batch, with those halved that are too large.
 
         Args:
-            lengths: Tokens of each unit.
+            size_of: Returns the tokens of a part.
             batch: The numbers of the units of each part.
         """
-        return [half for part in batch for half in self._split(lengths, part)]
+        return [half for part in batch for half in self._split(size_of, part)]
 
     def lower(self, size: int) -> None:
-        """Record that there is not enough memory for a batch of so many padded tokens."""
+        """Record that there is not enough memory for a batch of so many tokens."""
         import torch
 
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self.too_large = size
 
-    def _split(self, lengths: NDArray[np.integer], part: Units) -> list[Units]:
-        if self.too_large is None or len(part) == 1 or padded_tokens(lengths, part) < self.too_large:
+    def _split(self, size_of: Callable[[Units], int], part: Units) -> list[Units]:
+        if self.too_large is None or len(part) == 1 or size_of(part) < self.too_large:
             return [part]
         middle = len(part) // 2
-        return [*self._split(lengths, part[:middle]), *self._split(lengths, part[middle:])]
+        return [*self._split(size_of, part[:middle]), *self._split(size_of, part[middle:])]
 
 
 def padded_tokens(lengths: NDArray[np.integer], part: Units) -> int:
@@ -104,15 +105,16 @@ def in_halves(
     Raises:
         UserError: There is not enough memory for a single unit.
     """
+    size_of = partial(padded_tokens, lengths)
     for batch in batches:
-        waiting = limit.fitting(lengths, [batch])
+        waiting = limit.fitting(size_of, [batch])
         while waiting:
             part = waiting.pop(0)
             try:
                 with batch_errors(part):
                     result = compute(part)
             except OutOfMemoryError:
-                size = padded_tokens(lengths, part)
+                size = size_of(part)
                 limit.lower(size)
                 if len(part) == 1:
                     option = f"use a smaller {shorter}{max(1, size // 2)}, or " if shorter else ""
@@ -120,7 +122,7 @@ def in_halves(
                         f"there is not enough memory for one row of {size:,} tokens; {option}{more_memory(device)}"
                     ) from None
                 report(Notice(_halved(size), caution=True))
-                waiting = limit.fitting(lengths, [part, *waiting])
+                waiting = limit.fitting(size_of, [part, *waiting])
                 continue
             yield part, result
 

@@ -87,7 +87,7 @@ class Training:
         self.model, self.rows, self.weights, self.seed, self.precision, self.pad_id = (
             model, rows, weights, seed, precision, pad_id,
         )  # fmt: skip
-        self.describe, self.memory, self.world = describe, Memory(rows), world
+        self.describe, self.memory, self.world = describe, Memory(rows, packed=recipe.variable_length), world
         self.recipe = with_fitting_tokens(recipe, model, precision, world)
         model.leave_padding_out()
         self.device = torch.device(best_device())
@@ -144,6 +144,7 @@ class Training:
             seed=self.seed,
             epoch=epoch,
             fixed_shapes=self.recipe.compile,
+            real=self.rows.tokens[units] if self.recipe.variable_length else None,
         )
         return [[units[part] for part in batch] for batch in batches]
 

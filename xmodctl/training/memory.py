@@ -22,14 +22,20 @@ class Memory:
 
     Args:
         rows: The encoded rows.
+        packed: Whether micro-batches have no padding on a GPU: only real tokens count.
     """
 
     rows: Encoded
+    packed: bool = False
     limit: BatchLimit = field(default_factory=BatchLimit, init=False)
 
     def fitting(self, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return a batch with the micro-batches split that are too large."""
-        return self.limit.fitting(self.rows.lengths, batch)
+        return self.limit.fitting(self.size_of, batch)
+
+    def size_of(self, part: np.ndarray) -> int:
+        """Return the tokens of a micro-batch, with its padding if it has one."""
+        return int(self.rows.tokens[part].sum()) if self.packed else padded_tokens(self.rows.lengths, part)
 
     def exceeded(
         self, part: np.ndarray, step: int, describe: Callable[[np.ndarray], str], device: "torch.device"
@@ -45,7 +51,7 @@ class Memory:
         Raises:
             UserError: It cannot be split.
         """
-        size = padded_tokens(self.rows.lengths, part)
+        size = self.size_of(part)
         self.limit.lower(size)
         if len(part) == 1:
             shorter = f"use a smaller --set max_length={size // 2}, or " if size // 2 >= SHORTEST else ""
