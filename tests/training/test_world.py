@@ -51,6 +51,44 @@ def test_variables_of_a_launcher_that_make_no_sense_are_refused(variables, messa
         World.join()
 
 
+ADDING = """
+import json, sys, torch
+from xmodctl.training.world import World
+
+own = World.join()
+shapes = [(600, 300), (7,), (600, 300), (4, 3), (2,), (300, 600)]
+parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
+for number, parameter in enumerate(parameters):
+    if number in {0: (0, 1, 3, 5), 1: (0, 2, 3)}[own.rank]:
+        values = torch.arange(parameter.numel(), dtype=torch.float32) + number
+        parameter.grad = (own.rank + 1) * values.view_as(parameter)
+parameters[5].grad = None if own.rank else parameters[5].grad.t().contiguous().t()
+stopping, loss = own.add_up(parameters, float(own.rank), own.rank + 0.5)
+gradients = [None if parameter.grad is None else parameter.grad.flatten().tolist() for parameter in parameters]
+print(json.dumps([stopping, loss, gradients]))
+"""
+
+
+def test_gradients_of_any_size_are_added_up_and_one_that_no_process_has_stays_none():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    words = [sys.executable, "-c", ADDING]
+    processes = [
+        subprocess.Popen(words, env=shared | {"RANK": str(rank)}, stdout=subprocess.PIPE, text=True) for rank in (0, 1)
+    ]
+    sums = [json.loads(process.communicate(timeout=100)[0]) for process in processes]
+    assert 600 * 300 * 4 > world.ALONE > 7 * 4
+    times = [3, 1, 2, 3, None, 1]  # of what a process has: once in the first, twice in the second
+    sizes = [180_000, 7, 180_000, 12, 2, 180_000]
+    expected = [
+        factor and [float(factor * (value + number)) for value in range(size)]
+        for number, (factor, size) in enumerate(zip(times, sizes, strict=True))
+    ]
+    assert sums == [[1.0, 2.0, expected]] * 2
+
+
 def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
     import torch
 

@@ -37,6 +37,9 @@ those whose partner has ended."""
 WORKING = timedelta(days=2)
 """How long processes wait for the first one, which alone validates. One that has ended is noticed at once."""
 
+ALONE = 2**19
+"""Bytes from which on a gradient is added up by itself, without being copied."""
+
 GRACE = 5.0
 """Seconds that a process waits after it lost another, whose launcher then ends it: that one has the message."""
 
@@ -120,16 +123,7 @@ class World:
         sums = torch.tensor(numbers, dtype=torch.float64)
         _sum(sums)
         held, (stopping, *total) = sums[: len(parameters)].tolist(), sums[len(parameters) :].tolist()
-        trained = [parameter for parameter, count in zip(parameters, held, strict=True) if count]
-        flat = torch.cat(
-            [
-                torch.zeros_like(parameter).flatten() if parameter.grad is None else parameter.grad.flatten()
-                for parameter in trained
-            ]
-        )
-        _sum(flat)
-        for parameter, gradient in zip(trained, torch.split(flat, [each.numel() for each in trained]), strict=True):
-            parameter.grad = gradient.view_as(parameter)
+        _sum_gradients([parameter for parameter, count in zip(parameters, held, strict=True) if count])
         if isinstance(loss, torch.Tensor):
             _sum(loss)
         return stopping, (loss if isinstance(loss, torch.Tensor) else total[0])
@@ -346,11 +340,33 @@ def _meet(backend: str, rank: int, size: int, limit: timedelta, problems: list[s
         problems.clear()
 
 
-def _sum(tensor: "torch.Tensor") -> None:
+def _sum(*tensors: "torch.Tensor") -> None:
+    """Put the sums over all processes into tensors; all of them travel at once."""
     import torch.distributed as dist
 
     with _noticing_losses():
-        dist.all_reduce(tensor)
+        for sent in [dist.all_reduce(tensor, async_op=True) for tensor in tensors]:
+            sent.wait()
+
+
+def _sum_gradients(parameters: "Sequence[torch.nn.Parameter]") -> None:
+    """Put the sums over all processes into the gradients of parameters; one that has none here counts as zeros.
+
+    Large gradients are added up in place: a copy of all of them would cost more time than it saves, and memory. Small
+    ones travel together.
+    """
+    import torch
+
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.contiguous()
+    gradients = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+    small = [(parameter, gradient) for parameter, gradient in gradients if gradient.nbytes < ALONE]
+    together = [torch.cat([gradient.flatten() for _, gradient in small])] if small else []
+    _sum(*(gradient for _, gradient in gradients if gradient.nbytes >= ALONE), *together)
+    for sums in together:
+        parts = torch.split(sums, [gradient.numel() for _, gradient in small])
+        for (parameter, gradient), part in zip(small, parts, strict=True):
+            parameter.grad = part.view_as(gradient)
 
 
 @contextmanager
