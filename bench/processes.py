@@ -105,7 +105,7 @@ class TimedWorld(World):
 def work(options: argparse.Namespace) -> None:
     """Take the turns whose numbers come through standard input, and print what each took."""
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    world = TimedWorld.join()
+    world = TimedWorld.join("bench")
     folder = folder_of(options.model)
     facts = look_up(str(folder))
     assert facts.languages is not None

@@ -11,7 +11,7 @@ import pytest
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.routed_input import grouped
-from xmodctl.evaluation.sharing import Work
+from xmodctl.evaluation.sharing import Work, follow
 from xmodctl.model.embedding import Pooling
 from xmodctl.training.world import World
 
@@ -59,6 +59,11 @@ def test_one_process_has_its_own_message_and_results():
     assert message == {"a": 1}
     assert [array.shape for array in arrays] == [(2, 3), (0, 4)]
     assert World().gather("own", values)[0][0] == "own"
+
+
+def test_a_process_ends_when_the_first_one_has_found_no_run(monkeypatch):
+    monkeypatch.setattr(World, "from_first", lambda self, value: {"end": None})
+    assert follow(World(1, 2), None, ()) is None
 
 
 def test_parts_before_one_that_cannot_be_read_are_yielded():

@@ -7,15 +7,18 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xmodctl.cli import launching
 from xmodctl.core.errors import UserError
 from xmodctl.training import world
 from xmodctl.training.launching import is_launched
@@ -48,14 +51,28 @@ def test_variables_of_a_launcher_that_make_no_sense_are_refused(variables, messa
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
-        World.join()
+        World.join("finetune")
+
+
+@pytest.mark.parametrize(
+    ("launch", "met", "patience"),
+    [("xmodctl-1", False, 25.0), ("xmodctl-1", True, 3.0), ("another", False, 3.0), ("", False, 3.0)],
+)
+def test_a_process_that_has_not_met_the_others_leaves_the_message_to_the_first(launch, met, patience, monkeypatch):
+    waits: list[float] = []
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", launch)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: met)
+    monkeypatch.setattr(launching, "sleep", waits.append)
+    monkeypatch.setattr(launching, "_errors", [os.dup(2)])
+    launching.speak()
+    assert waits == [patience]
 
 
 ADDING = """
 import json, sys, torch
 from xmodctl.training.world import World
 
-own = World.join()
+own = World.join("a test")
 shapes = [(600, 300), (7,), (600, 300), (4, 3), (2,), (300, 600)]
 parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
 for number, parameter in enumerate(parameters):
@@ -90,8 +107,6 @@ def test_gradients_of_any_size_are_added_up_and_one_that_no_process_has_stays_no
 
 
 def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
-    import torch
-
     taken = []
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     world._take_gpu(1, 2)
@@ -113,6 +128,26 @@ def test_gpus_that_mean_another_precision_are_refused_with_a_remedy(monkeypatch)
         second.check_equal({"precision": "fp32", "limit": 3})
 
 
+@pytest.mark.parametrize(
+    ("started", "different"),
+    [
+        ({"command": "finetune"}, None),
+        ({"command": "add-language"}, "command"),
+        ({"version of xmodctl": "0.0.9"}, "version of xmodctl"),
+    ],
+)
+def test_processes_of_another_command_or_version_are_refused(started, different, monkeypatch):
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(world, "_connect", lambda *_: None)
+    monkeypatch.setattr(World, "from_first", lambda self, values: values | started)
+    if different is None:
+        assert World.join("finetune") == World(1, 2)
+        return
+    with pytest.raises(UserError, match=rf"process 1 was started with a different plan .* \({different}\); start"):
+        World.join("finetune")
+
+
 @pytest.mark.parametrize("limit", ["JOINING", "STARTING"])
 def test_an_address_that_never_answers_is_reported_although_torch_still_waits(limit, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "xmodctl-1" if limit == "STARTING" else "another")
@@ -125,7 +160,7 @@ def test_an_address_that_never_answers_is_reported_although_torch_still_waits(li
         assert world.JOINING.seconds < 50
         monkeypatch.setattr(world, limit, timedelta(seconds=1))
         with pytest.raises(UserError, match=f"process 1 of 2 cannot reach the others at localhost:{port}: .* in 1 s"):
-            World.join()
+            World.join("finetune")
 
 
 def test_batches_that_leave_a_process_without_work_are_refused():
@@ -199,6 +234,36 @@ def test_two_processes_train_like_one_and_end_together(tiny_model, finished_run,
     assert errors.count("to continue, run:") == 1
     assert "--processes 2" in " ".join(errors.split())
     assert not list(tmp_path.glob("torchelastic*"))  # of torch's launcher
+
+
+def started_apart(commands: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
+    """Run a command in each of several processes, as `srun` starts them; return the exit codes and messages."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        shared = {
+            "WORLD_SIZE": str(len(commands)),
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": str(free.getsockname()[1]),
+        }
+    started = [
+        subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=os.environ | shared | {"RANK": str(rank)})
+        for rank, words in enumerate(commands)
+    ]
+    messages = [process.communicate(timeout=120)[1] for process in started]
+    return [(process.returncode, text) for process, text in zip(started, messages, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("more", "different"), [((), "command"), (("--limit", "3"), "limit, train, validation")])
+def test_processes_with_other_plans_end_with_one_message(more, different, tiny_model, finished_run, tmp_path):
+    first = command(tiny_model, finished_run[1], tmp_path / "run", 1)
+    second = [*first, *more] if more else [*first[:3], "donors", "--run", str(finished_run[0]), "--langs", "de"]
+    (code, first_text), (other_code, text) = started_apart([first, second])
+    assert (code, other_code) == (1, 2)
+    assert (first_text.count("Error"), text.count("Error")) == (0, 1)
+    message = " ".join(text.split())
+    assert f"process 1 was started with a different plan from the first one ({different}); start the same" in message
+    assert "Traceback" not in first_text + text
 
 
 def signaled(words: list[str], run: Path, receiver: str, number: signal.Signals) -> int:

@@ -14,6 +14,9 @@ from xmodctl.core.environment import RANK, RUN_ID, is_one_of_several, is_started
 PATIENCE = 3.0
 """Seconds that a process waits with its message: if the first process has the same, all end before."""
 
+EARLY_PATIENCE = 25.0
+"""Seconds, if `--processes` started it and it has not met the others yet: then the first process comes to the same
+message, but on a busy machine it may be far behind."""
 
 PAUSE = 0.5
 """Seconds after which a process looks again whether its launcher lives."""
@@ -65,8 +68,14 @@ def silence_follower() -> None:
 def speak() -> None:
     """Let the last message of a silent process be seen, if it still runs after a moment."""
     while _errors:
-        sleep(PATIENCE)
+        sleep(_patience())
         os.dup2(_errors.pop(), 2)
+
+
+def _patience() -> float:
+    from xmodctl.training.world import has_met
+
+    return EARLY_PATIENCE if is_started_by_xmodctl() and not has_met() else PATIENCE
 
 
 _errors: list[int] = []

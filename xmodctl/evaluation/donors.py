@@ -119,7 +119,7 @@ def donors(request: DonorsRequest) -> DonorMatrix:
     Raises:
         UserError: Nothing can be scored, or an option is wrong.
     """
-    world = World.join()
+    world = World.join("donors")
     if not world.is_first:
         value = result_of(follow(world, request.run, request.packages))
         matrix: DonorMatrix = validator(DonorMatrix).validate_python(value)

@@ -62,7 +62,7 @@ def evaluate(request: EvaluationRequest) -> Report:
         UserError: Nothing can be scored, or an option is wrong.
         InProgressError: Other jobs are computing some of the scores.
     """
-    world = World.join()
+    world = World.join("eval-transfer")
     if not world.is_first:
         scored = result_of(follow(world, None if request.task else request.run, request.packages))
         failures = [Failure(**each) for each in scored["failures"]]

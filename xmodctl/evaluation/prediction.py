@@ -186,7 +186,7 @@ def predict(request: PredictRequest) -> Predictions:
         UserError: The run is not trained, has no such seed, the model lacks the language, or the first row of a
             file cannot be used. All of this is found before the model is loaded.
     """
-    world = World.join()
+    world = World.join("predict")
     if not world.is_first:
         return Predictions(_followed(world, request), is_first=False)
     listen = request.listen or warn

@@ -206,6 +206,8 @@ def follow(world: World, run: "Run | str | Path | None", packages: Sequence[str 
         LostProcessError: The first process has ended, or has no result.
     """
     opened = world.from_first(None)
+    if "end" in opened:  # the first process has found no run
+        return opened["end"]
     own_run = find_run(run or opened["run"])
     follower = _Follower(world, own_run, find_base(own_run), packages)
     while True:

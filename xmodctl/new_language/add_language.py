@@ -48,7 +48,7 @@ def add_language(request: AddLanguageRequest) -> list[Package]:
     """
     from xmodctl.model import find
 
-    world = World.join()
+    world = World.join("add-language")
     listen = (request.listen or warn) if world.is_first else silent
 
     def find_for_texts(name: str) -> "Source":

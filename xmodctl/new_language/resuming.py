@@ -50,9 +50,11 @@ def resume(request: ResumeRequest) -> "Run | LanguageRun":
     from xmodctl.training.finetune import silent
     from xmodctl.training.resuming import resume_run
 
-    folder, world = Path(request.run).expanduser(), World.join()
+    folder = Path(request.run).expanduser()
+    adds_languages = (folder / LanguageRun.FILE).exists()
+    world = World.join("resume of add-language" if adds_languages else "resume of finetune")
     listen = (request.listen or warn) if world.is_first else silent
-    if (folder / LanguageRun.FILE).exists():
+    if adds_languages:
         return _resume_languages(LanguageRun.read(folder), request, listen, world)
     run = Run.read(folder)
     if run.plan.average is not None:

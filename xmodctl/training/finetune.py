@@ -36,7 +36,7 @@ def finetune(request: FinetuneRequest) -> "Run":
     from xmodctl.training.joint_checks import check_one_process, check_untracked
     from xmodctl.training.repeating import check_data, resolve_request, with_seeds
 
-    request, world = with_seeds(request), World.join()
+    request, world = with_seeds(request), World.join("finetune")
     listen, seeds = (request.listen or warn) if world.is_first else silent, request.run_seeds
     resolved, source = world.after_first(lambda: resolve_request(request, find, listen))  # which downloads
     report_notes(resolved, listen)

@@ -7,6 +7,7 @@ first process alone writes files and draws; the others follow it.
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from xmodctl.core.environment import MASTER, RANK, TORCH_LOG, WORLD_SIZE, is_sta
 from xmodctl.core.errors import LostProcessError, UserError
 from xmodctl.core.messages import counted
 from xmodctl.core.signals import deferred
+from xmodctl.core.versions import versions
 
 if TYPE_CHECKING:
     import torch
@@ -52,11 +54,16 @@ class World:
     size: int = 1
 
     @classmethod
-    def join(cls) -> "World":
+    def join(cls, command: str) -> "World":
         """Join the processes that a launcher started, if one did: `--processes`, `torchrun`, or `accelerate launch`.
 
+        Args:
+            command: What this process was started to do: from here on, all must exchange the same messages.
+
         Raises:
-            UserError: The launcher's variables make no sense, or the first process does not answer.
+            UserError: The launcher's variables make no sense, the first process does not answer, or it was started with
+                another command or has another version of xmodctl.
+            LostProcessError: Another process has ended.
         """
         size, rank = _number(WORLD_SIZE.name, 1), _number(RANK.name, 0)
         if size == 1:
@@ -64,7 +71,9 @@ class World:
         if not 0 <= rank < size:
             raise UserError(f"{RANK.name}={rank} is not one of the {WORLD_SIZE.name}={size} processes; use torchrun")
         _connect(rank, size)
-        return cls(rank, size)
+        world = cls(rank, size)
+        world.check_equal({"command": command, "version of xmodctl": versions().get("xmodctl")})
+        return world
 
     @property
     def is_first(self) -> bool:
@@ -249,6 +258,12 @@ class World:
                 f"process {self.rank} was started with a different plan from the first one ({', '.join(different)}); "
                 f"{remedy}"
             )
+
+
+def has_met() -> bool:
+    """Return whether this process has met the others."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_available() and distributed.is_initialized()
 
 
 def _number(name: str, default: int) -> int:
