@@ -85,6 +85,11 @@ def test_a_bug_is_in_the_log_with_its_traceback(tmp_path, monkeypatch):
 def test_wrong_options_are_refused(tmp_path):
     assert "give only one of them" in refused(run("runs", "-q", "-v"))
     assert "cannot write --log-file" in refused(run("runs", "--log-file", tmp_path))
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "absent" / "folder")
+    for place in ("file", "nowhere"):
+        message = refused(run("runs", "--log-file", tmp_path / place / "x"))
+        assert "a part of this path is a file or a broken link" in message
 
 
 def test_a_log_in_a_pipe_is_refused_at_once(tmp_path):

@@ -1,9 +1,11 @@
 """The columns of local data: rows that lack some, and the column of the language by what it holds."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from xmodctl.catalog import catalog
 from xmodctl.core.errors import UserError
@@ -78,3 +80,24 @@ def test_countries_are_no_languages_and_of_two_columns_with_languages_one_is_nam
         UserError, match="several columns may give the language of a row: x, y; name it with --lang-col"
     ):
         fit(catalog.task("classification"), both, ["en"])
+
+
+@pytest.mark.parametrize("name", ["txt", "Kommentar", "내용", "text.content"])
+def test_a_header_with_a_known_name_is_not_taken_for_a_row(tmp_path, name):
+    path = tmp_path / "d.csv"
+    path.write_text(f"{name},label\n" + "".join(f"text {number},{'ab'[number % 2]}\n" for number in range(20)))
+    with pytest.raises(UserError, match=r"no column is called text .*; name it with --set '?columns.text=") as refusal:
+        fit(catalog.task("classification"), path, ["en"])
+    assert "first line" not in str(refusal.value)
+    setting = shlex.split(str(refusal.value))[-1].partition("=")[2]
+    task = catalog.task("classification").with_values({"columns.text": yaml.safe_load(setting)}, origin="--set")
+    assert fit(task, path, ["en"]).task.columns == {"text": name, "label": "label"}
+
+
+def test_no_column_of_another_role_is_suggested(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("sentence1,sentence2,label\n" + "a b,c d,x\ne f,g h,y\n" * 9)
+    task = catalog.task("pairs").with_values({"columns.text": "label"}, origin="--set")
+    with pytest.raises(UserError, match="no column is called label") as refusal:
+        fit(task, path, ["en"])
+    assert "columns.label=" not in str(refusal.value)

@@ -164,3 +164,13 @@ def test_a_report_needs_neither_torch_nor_the_terminal_s_library(folders):
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", [("report", "--format", "csv"), ("explain", "--lang", "de")])
+def test_a_report_never_replaces_the_data_of_its_run(tmp_path, words):
+    folder = scored_run(tmp_path, "one", seeds=(1,)).folder
+    data = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()}
+    for path in data:
+        message = refused(run(words[0], folder, *words[1:], "--out", path))
+        assert "is data of a run, which it would replace; choose another file" in message
+    assert {path: path.read_bytes() for path in data} == data

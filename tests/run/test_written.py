@@ -66,7 +66,7 @@ def test_a_device_is_refused(tmp_path, monkeypatch):
     def as_device(self, **options):
         return SimpleNamespace(st_mode=stat.S_IFCHR) if self == path else whole(self, **options)
 
-    monkeypatch.setattr(written, "_is_same", lambda *_: False)
+    monkeypatch.setattr(written, "is_same", lambda *_: False)
     monkeypatch.setattr(type(path), "stat", as_device)
     with pytest.raises(UserError, match="is a pipe, a socket, or a device"):
         check_output(path)
@@ -81,6 +81,16 @@ def test_an_input_is_refused_by_any_of_its_names(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="is the input, which it would replace"):
             check_output(name, inputs=(None, "in.csv"))
     check_output("other.csv", inputs=(None, "in.csv"))
+
+
+def test_data_of_a_run_is_refused_and_new_files_beside_it_are_not(tmp_path):
+    (tmp_path / "data" / "de").mkdir(parents=True)
+    for name in ("data/de/test.csv", "one.csv"):
+        (tmp_path / name).write_text("text\na\n")
+        for data in (tmp_path / name, tmp_path / name.partition("/")[0]):
+            with pytest.raises(UserError, match="is data of a run, which it would replace"):
+                check_output(tmp_path / name, data=(None, str(data)))
+    check_output(tmp_path / "data" / "answers.csv", data=(None, tmp_path / "data"))
 
 
 def test_a_link_that_leads_nowhere_or_around_in_a_circle_is_one_sentence(tmp_path):
@@ -98,7 +108,11 @@ COMMANDS = {
               "{run}/seed-1/delta.safetensors"],
     "report": ["report", "{run}", "--out", "{run}/run.json", "--format", "csv"],
     "explain": ["explain", "{run}", "--lang", "de", "--out", "{run}/run.json"],
+    "predict over data": ["predict", "{texts}", "--run", "{run}", "--lang", "de", "--out", "{data}/de/test.jsonl"],
+    "embed over data": ["embed", "{texts}", "--run", "{run}", "--lang", "de", "--text-column", "premise", "--out",
+                        "{data}/de/test.jsonl"],
     "langs": ["langs", "--out", "{pipe}"],
+    "--log-file in data": ["--log-file", "{data}/de/test.jsonl", "predict", "{data}/de/test.jsonl", "--run", "{run}"],
     "--log-file": ["--log-file", "{run}/run.json", "langs"],
 }  # fmt: skip
 
@@ -106,10 +120,18 @@ COMMANDS = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_command_replaces_them(trained, tmp_path, name):
     folder, data = trained
-    pipe = tmp_path / "pipe.html"
+    pipe, texts = tmp_path / "pipe.html", tmp_path / "texts.jsonl"
     os.mkfifo(pipe)
-    contents = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    message = refused(run(*(word.format(run=folder, data=data, pipe=pipe) for word in COMMANDS[name])))
-    assert "is a file of a run" in message or "is a pipe, a socket, or a device" in message
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == contents
+    texts.write_bytes((data / "de" / "test.jsonl").read_bytes())
+    contents = {path: path.read_bytes() for place in trained for path in place.rglob("*") if path.is_file()}
+    words = (word.format(run=folder, data=data, pipe=pipe, texts=texts) for word in COMMANDS[name])
+    message = refused(run(*words))
+    reasons = (
+        "is a file of a run",
+        "is data of a run",
+        "is a file of this command",
+        "is a pipe, a socket, or a device",
+    )
+    assert any(reason in message for reason in reasons)
+    assert {path: path.read_bytes() for place in trained for path in place.rglob("*") if path.is_file()} == contents
     assert stat.S_ISFIFO(pipe.stat().st_mode)

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from xmodctl.core.errors import UserError
+from xmodctl.core.errors import UserError, reason_of
 from xmodctl.core.visible import printable
 
 NO_BARS = ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS")
@@ -67,7 +67,7 @@ def output_of(
     """
     if quiet and verbose:
         raise UserError("-q prints less and -v prints more; give only one of them")
-    output = Output(bool(quiet), bool(verbose), None if log_file is None else _opened(Path(log_file)))
+    output = Output(bool(quiet), bool(verbose), None if log_file is None else _opened(Path(log_file), words))
     token = _output.set(output)
     try:
         with _libraries(output):
@@ -98,16 +98,18 @@ def _say_versions() -> None:
     detail(", ".join(f"{name} {version}" for name, version in versions().items()))
 
 
-def _opened(path: Path) -> TextIO:
-    from xmodctl.run.written import check_no_stream, check_not_own
+def _opened(path: Path, words: Sequence[str]) -> TextIO:
+    from xmodctl.run.written import check_no_stream, check_not_own, is_same
 
     check_not_own(path, "--log-file")
+    if sum(is_same(path, word.rpartition("=")[2]) for word in words) > 1:  # one is the log's own
+        raise UserError(f"--log-file {path} is a file of this command, to which it would be appended; choose another")
     try:
         check_no_stream(path.expanduser(), "--log-file")
         path.expanduser().parent.mkdir(parents=True, exist_ok=True)
         return path.expanduser().open("a", encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise UserError(f"cannot write --log-file {path}: {error.strerror}; choose another file") from error
+        raise UserError(f"cannot write --log-file {path}: {reason_of(error)}; choose another file") from error
 
 
 class _Records(logging.Handler):

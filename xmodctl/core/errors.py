@@ -1,5 +1,7 @@
 """The failures that commands report, and suggestions for misspelled words."""
 
+import errno
+
 
 class UserError(Exception):
     """A failure that the user can fix: one clear sentence with the place, what was seen, what is allowed, and the fix.
@@ -47,3 +49,10 @@ def did_you_mean(word: str, choices: "list[str] | tuple[str, ...]") -> str:
     """Return ` (did you mean X or Y?)` for the choices most similar to `word`, or an empty string."""
     similar = near_misses(word, choices)
     return f" (did you mean {' or '.join(similar)}?)" if similar else ""
+
+
+def reason_of(error: OSError) -> str:
+    """Return why a file or folder cannot be made; making a folder where a file or a broken link is says `exists`."""
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "a part of this path is a file or a broken link, not a folder"
+    return error.strerror or str(error)

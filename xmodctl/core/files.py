@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from xmodctl.core.environment import CACHE, CACHE_HOME
-from xmodctl.core.errors import UserError
+from xmodctl.core.errors import UserError, reason_of
 from xmodctl.core.json_text import json_text
 from xmodctl.core.locks import remove_entry
 from xmodctl.core.reading import check_utf8, open_regular, read_text
@@ -269,8 +269,9 @@ def folder_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise UserError(f"cannot use the folder {folder}: {reason}; choose another one, such as --out DIR") from error
+        raise UserError(
+            f"cannot use the folder {folder}: {reason_of(error)}; choose another one, such as --out DIR"
+        ) from error
 
 
 def check_empty(folder: str | Path, *, unless: str = "") -> None:
@@ -310,7 +311,7 @@ def check_can_write(path: Path, option: str, *, is_folder: bool = False) -> None
         with tempfile.TemporaryDirectory(dir=place, prefix=part_prefix(entry), suffix=PART):
             pass
     except OSError as error:
-        raise UserError(f"cannot write {option} {path}: {error.strerror}; choose another file") from error
+        raise UserError(f"cannot write {option} {path}: {reason_of(error)}; choose another file") from error
 
 
 def write_text(path: Path, text: str) -> None:

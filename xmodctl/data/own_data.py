@@ -188,7 +188,7 @@ def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
     for column, presence in task.missing.items():
         free = [name for name in header if name not in used]
         candidates = usual_columns(column, free, task.missing)
-        others = {name for other in task.missing for name in usual_columns(other, free, task.missing)}
+        others = {name for other in _roles(task, column) for name in usual_columns(other, free, task.missing)}
         several = _several_columns(task, column, free, candidates, first, path)
         if several:
             columns[column] = several
@@ -204,9 +204,15 @@ def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
         elif presence == "required":
             free = [name for name in free if name not in others]
             likely = [name for name in free if not (is_language(first[name]) or single_file.split_in(first[name]))]
-            has_names = any(name in used for name in header if name)
+            has_names = any(name in used or name in others for name in header if name)
             raise UserError(_no_column(task, column, likely or free, header, path, has_names=has_names))
     return ({"columns": {**task.columns, **columns}} if columns else {}), str(path)
+
+
+def _roles(task: Task, column: str) -> set[str]:
+    """Return the kind's other columns, also those that the task or a setting names."""
+    kind = KINDS[task.kind]
+    return {*task.missing, *kind.required, *kind.optional} - {column}
 
 
 def _several_columns(

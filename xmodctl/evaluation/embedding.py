@@ -105,6 +105,7 @@ class Embeddings:
     """Texts so far that were longer than `max_length` tokens, and cut."""
     _computed: Iterator[VectorPart] = field(default_factory=lambda: iter(()))
     _source: str | Path | None = None
+    _data: str | None = None
     _kept: tuple[VectorPart, ...] | None = None
 
     def __repr__(self) -> str:
@@ -171,7 +172,7 @@ class Embeddings:
                 it are in files whose names end in .partial.
         """
         path = Path(path)
-        check_vectors_output(path, self._source)
+        check_vectors_output(path, self._source, self._data)
         rows = companion(path)
         with disk_errors(path), ExitStack() as stack:
             part = stack.enter_context(whole_file(path))
@@ -185,12 +186,13 @@ class Embeddings:
                 raise UserError(f"{error}\nThe vectors before it are in {partial}") from error
 
 
-def check_vectors_output(path: str | Path, source: str | Path | None) -> None:
+def check_vectors_output(path: str | Path, source: str | Path | None, data: str | None = None) -> None:
     """Refuse a file for vectors that must not be replaced, whose extension is unknown, or that cannot be written.
 
     Args:
         path: The file.
         source: The input, if it is a file or `-`.
+        data: The data of the run, if that is known.
 
     Raises:
         UserError: It is one of these.
@@ -198,7 +200,7 @@ def check_vectors_output(path: str | Path, source: str | Path | None) -> None:
     path = Path(path)
     check_vector_suffix(path)
     for file in filter(None, (path, companion(path))):
-        check_output(file, inputs=(source,))
+        check_output(file, inputs=(source,), data=(data,))
 
 
 @command(EmbedRequest)
@@ -249,6 +251,7 @@ def embed(request: EmbedRequest) -> Embeddings:
         chosen.label, int(model.module.config.hidden_size), settings.pooling, settings.layer, request.normalize,
         settings.prefix, max_length, _computed=embedder(with_first(first, rows)),
         _source=request.inputs if isinstance(request.inputs, str | Path) else None,
+        _data=chosen.run.plan.data if chosen.run else None,
     )  # fmt: skip
 
 

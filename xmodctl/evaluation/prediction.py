@@ -118,10 +118,16 @@ class Predictions:
     """
 
     def __init__(
-        self, parts: Iterator[LabeledPart], source: str | Path | None = None, *, is_first: bool = True
+        self,
+        parts: Iterator[LabeledPart],
+        source: str | Path | None = None,
+        *,
+        data: str | None = None,
+        is_first: bool = True,
     ) -> None:
         self._parts = parts
         self._source = source
+        self._data = data
         self._is_first = is_first
         self.count = 0
         """Rows labeled so far."""
@@ -145,14 +151,14 @@ class Predictions:
         These are .csv, .tsv, and .parquet; any other is written as one JSON object per line.
 
         Raises:
-            UserError: `path` is the input. Or a row cannot be used: then the predictions before it are in a file beside
-                `path`, ending in .partial.
+            UserError: `path` is the input, or data of the run. Or a row cannot be used: then the predictions before it
+                are in a file beside `path`, ending in .partial.
         """
         if not self._is_first:
             list(self.parts())
             return
         path = Path(path)
-        check_predictions_output(path, self._source)
+        check_predictions_output(path, self._source, self._data)
         with whole_file(path) as part:
             try:
                 write_rows(part, path.suffix.lower(), self.parts())
@@ -161,17 +167,18 @@ class Predictions:
                 raise UserError(f"{error}\nThe predictions before it are in {partial}") from error
 
 
-def check_predictions_output(path: str | Path, source: str | Path | None) -> None:
+def check_predictions_output(path: str | Path, source: str | Path | None, data: str | None = None) -> None:
     """Refuse a file for predictions that must not be replaced, or that cannot be written.
 
     Args:
         path: The file.
         source: The input, if it is a file or `-`.
+        data: The data of the run, if that is known.
 
     Raises:
         UserError: It must not, or it cannot.
     """
-    check_output(path, inputs=(source,))
+    check_output(path, inputs=(source,), data=(data,))
     check_suffix(Path(path))
 
 
@@ -233,7 +240,8 @@ def predict(request: PredictRequest) -> Predictions:
         processes,
     )
     parts = label(with_first(first, rows))
-    return Predictions(parts, source=request.inputs if isinstance(request.inputs, str | Path) else None)
+    source_file = request.inputs if isinstance(request.inputs, str | Path) else None
+    return Predictions(parts, source_file, data=run.plan.data)
 
 
 def _refuse_label_as_language(task: Task, column: str) -> None:

@@ -124,6 +124,8 @@ def explain(request: ExplainRequest) -> Explanation:
     """
     subject = _subject(request)
     listen = request.listen or warn
+    if request.out is not None:
+        check_output(request.out, data=(subject.run.plan.data, subject.data))
     trial = ShotTrial(subject.run, subject.own, request.shots, subject.data) if request.shots else None
     if trial:
         trial.check()

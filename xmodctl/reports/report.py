@@ -44,6 +44,8 @@ def report(request: ReportRequest) -> Study:
             details=is_page and writes,
         )
         study = replace(gathered, plot=request.plot or gathered.plot)
+    if request.out is not None:
+        check_output(request.out, data=(scored.run.plan.data for scored in study.runs), pages=True)
     if not writes:
         return study
     file = Path(request.out) if request.out is not None else _default_file(study, load_format(name).EXTENSIONS[0])

@@ -42,7 +42,12 @@ _FOLDERS = (
 
 
 def check_output(
-    path: str | Path, option: str = "--out", *, inputs: Iterable[str | Path | None] = (), pages: bool = False
+    path: str | Path,
+    option: str = "--out",
+    *,
+    inputs: Iterable[str | Path | None] = (),
+    data: Iterable[str | Path | None] = (),
+    pages: bool = False,
 ) -> None:
     """Refuse a file that must not be replaced, or cannot be written, before what it is to hold is computed.
 
@@ -50,15 +55,18 @@ def check_output(
         path: The file; its folder need not exist.
         option: The option that names it.
         inputs: What the command reads: files, `-` for standard input, or None.
+        data: The data of runs, which other commands read: files, folders, or None.
         pages: Whether it may be a run's report.
 
     Raises:
-        UserError: It is an input, a pipe, a socket, a device, a folder, a file that a run, an added language, a
-            package, or a model consists of, or nothing can be written there.
+        UserError: It is an input, data of a run, a pipe, a socket, a device, a folder, a file that a run, an added
+            language, a package, or a model consists of, or nothing can be written there.
     """
     path = Path(path)
-    if any(source is not None and _is_same(path, source) for source in inputs):
+    if any(source is not None and is_same(path, source) for source in inputs):
         raise UserError(f"{option} {path} is the input, which it would replace; choose another file")
+    if any(source is not None and (is_same(path, source) or _is_in(path, Path(source))) for source in data):
+        raise UserError(f"{option} {path} is data of a run, which it would replace; choose another file")
     check_not_own(path, option, pages=pages)
     check_can_write(path, option)
     check_no_stream(path, option, remedy=f"choose another file, or print to standard output without {option}")
@@ -104,7 +112,12 @@ def _is_one_of(names: tuple[str, ...], patterns: Iterable[str]) -> bool:
     return any(len(names) >= len(part) and all(map(fnmatchcase, names, part)) for part in parts)
 
 
-def _is_same(path: Path, source: str | Path) -> bool:
+def _is_in(path: Path, folder: Path) -> bool:
+    """Return whether a path is a file that exists in a folder, or in one within it."""
+    return folder.is_dir() and path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+
+def is_same(path: Path, source: str | Path) -> bool:
     """Return whether a path is a file that is read, which may be standard input (`-`)."""
     try:
         read_from = os.fstat(0) if str(source) == "-" else os.stat(file_and_sheet(source)[0])
