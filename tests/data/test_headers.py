@@ -57,18 +57,18 @@ def test_rows_that_give_their_language_after_others_that_do_not_are_refused(tmp_
 @pytest.mark.parametrize(
     ("languages", "found"),
     [
-        (("en", "de"), "Sprache"),
-        (("eng_Latn", "deu_Latn"), "Sprache"),
+        (("en", "de"), "Mundart"),
+        (("eng_Latn", "deu_Latn"), "Mundart"),
         (("de", "sw"), ""),  # not a language to train in
         (("en", "en"), ""),  # says nothing
         (("en", "q1"), ""),
     ],
 )
 def test_a_column_with_several_known_languages_gives_the_language(tmp_path, languages, found):
-    rows = [{"text": f"t {n}", "label": "ab"[n % 2], "Sprache": languages[n // 2 % 2]} for n in range(40)]
+    rows = [{"text": f"t {n}", "label": "ab"[n % 2], "Mundart": languages[n // 2 % 2]} for n in range(40)]
     fitted = fit(catalog.task("classification"), write(tmp_path, rows), ["en"])
     assert fitted.task.language_column == found
-    assert any("language from `Sprache`" in remark for remark in fitted.remarks) == bool(found)
+    assert any("language from `Mundart`" in remark for remark in fitted.remarks) == bool(found)
 
 
 def test_countries_are_no_languages_and_of_two_columns_with_languages_one_is_named(tmp_path):
@@ -82,7 +82,7 @@ def test_countries_are_no_languages_and_of_two_columns_with_languages_one_is_nam
         fit(catalog.task("classification"), both, ["en"])
 
 
-@pytest.mark.parametrize("name", ["txt", "Kommentar", "내용", "text.content"])
+@pytest.mark.parametrize("name", ["txt", "Bemerkung", "내용", "text.content"])
 def test_a_header_with_a_known_name_is_not_taken_for_a_row(tmp_path, name):
     path = tmp_path / "d.csv"
     path.write_text(f"{name},label\n" + "".join(f"text {number},{'ab'[number % 2]}\n" for number in range(20)))

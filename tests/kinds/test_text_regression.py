@@ -37,10 +37,30 @@ def pair(score: str) -> str:
 
 @pytest.mark.parametrize(
     ("cell", "number"),
-    [("3", 3.0), ("-1", -1.0), ("2.5", 2.5), ('" 4.25 "', 4.25), ('"1e-3"', 0.001), ('".5"', 0.5), ('"-2."', -2.0)],
+    [
+        ("3", 3.0),
+        ("-1", -1.0),
+        ("2.5", 2.5),
+        ('" 4.25 "', 4.25),
+        ('"1e-3"', 0.001),
+        ('".5"', 0.5),
+        ('"-2."', -2.0),
+        ('"4,5"', 4.5),
+        ('"-0,125"', -0.125),
+        ('"1234,500"', 1234.5),
+    ],
 )
 def test_a_number_is_read_as_number_or_text(tmp_path, cell, number):
     assert read(tmp_path, pair(cell) + pair("0")) == [number, 0.0]
+
+
+def test_decimal_commas_are_noted(tmp_path):
+    path = tmp_path / "en" / "test.csv"
+    path.parent.mkdir()
+    path.write_text('sentence1,sentence2,score\na,b,"1,5"\nc,d,2\n')
+    rows = load_rows(TASK, "en", "test", folder=tmp_path)
+    assert rows.table["label"][:] == [1.5, 2.0]
+    assert rows.notes == (f"{path}: numbers in `score` have decimal commas (1,5 is 1.5)",)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +71,8 @@ def test_a_number_is_read_as_number_or_text(tmp_path, cell, number):
         ("Infinity", "expected a finite number"),
         ('"nan"', r'test\.jsonl:2: `score` is "nan"; expected a finite number'),
         ('""', "`score` is empty; fill it in or remove the row"),
-        ('"4,5"', r"expected a number with a decimal point, such as 4\.5"),
+        ('"4,500"', r'`score` is "4,500", which may be 4\.500 or 4500; write one of them'),
+        ('"-1,234,567"', "expected a finite number"),
         ("true", "expected a finite number"),
         ('"good"', "expected a finite number"),
         ("1e400", "expected a finite number"),

@@ -28,8 +28,13 @@ Lines = Iterator[tuple[int, str]]
 def csv_rows(file: DataFile) -> Numbered:
     """Read comma-separated values with a header line, quoted as in RFC 4180."""
     csv.field_size_limit(LONGEST_LINE)  # the default refuses a field of 128 KiB
+    mistakes = file.mistakes.count
     lines = _from_first(lines_of(file))
     first = next(lines, (1, ""))
+    if file.mistakes.count > mistakes:  # the header cannot be read, and no row stands in for it
+        for _ in lines:
+            pass  # to count the mistakes
+        return
     declared = _DECLARED.fullmatch(first[1])
     if declared:
         first = next(lines, (first[0] + 1, ""))
@@ -89,9 +94,12 @@ def tsv_rows(file: DataFile) -> Numbered:
         yield from conll_rows(file)
         return
     header: list[str | None] | None = None
+    mistakes = file.mistakes.count
     for number, line in _from_first(lines_of(file)):
         fields = line.split("\t")
         if header is None:
+            if file.mistakes.count > mistakes:  # the header cannot be read, and no row stands in for it
+                continue  # to count the mistakes
             if len(fields) == 1 and _width(line, ",") > 1:
                 raise UserError(
                     f"{file.name} has no tabs in its first line; if commas separate its columns, rename it to .csv"

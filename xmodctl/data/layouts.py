@@ -21,6 +21,8 @@ _ABOUT = (
 )  # fmt: skip
 """Names of files that are no data."""
 _SEPARATOR = re.compile(r"([._-])")
+_TREEBANK = re.compile(r"([a-z]{2,3}_[a-z0-9]+)-ud-(train|dev|test)")
+"""The name of a file of Universal Dependencies, of which a folder may have several treebanks."""
 _PART = re.compile(r"(.*?)[._-]?(\d+)(?:-of-(\d+))?")
 """The name of a file that has a part of a split: `train-00000-of-00002`, or `0000` in a folder of parts."""
 
@@ -40,9 +42,18 @@ def files_by_language(folder: Path) -> dict[str, Splits]:
     """
     if of_folders := {path.name: _splits_of_language(path) for path in language_folders(folder)}:
         return of_folders
+    if treebanks := _treebanks(folder):
+        return treebanks
     if shared := splits_in(folder):
         return _in_split_folders(folder, besides=shared)
     return _in_split_folders(folder) or named_by_both(folder)
+
+
+def _treebanks(folder: Path) -> dict[str, Splits]:
+    """Return the files of treebanks as Universal Dependencies publishes them: UD_German-GSD/de_gsd-ud-train.conllu."""
+    places = [folder, *(path for path in _folders_in(folder) if path.name.startswith("UD_"))]
+    named = [(file, _TREEBANK.fullmatch(split_of(file))) for place in places for file in data_files_in(place)]
+    return _by_language([(file, name[1], _OF_NAME[name[2]]) for file, name in named if name])
 
 
 def shared_files(folder: Path) -> Splits:

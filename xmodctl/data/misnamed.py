@@ -4,11 +4,12 @@ import glob
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from xmodctl.catalog.locations import Split
 from xmodctl.data.files import COMPRESSIONS
-from xmodctl.data.layouts import language_folders, says_about_data
+from xmodctl.data.layouts import language_folders, names_split, says_about_data
 from xmodctl.data.readers import FORMATS, SAVED, format_of, split_of
 from xmodctl.languages import same
 from xmodctl.languages.tags import read as read_language
@@ -16,6 +17,8 @@ from xmodctl.languages.tags import read as read_language
 _PARTS = re.compile(r"[^\W_]+")
 MOST_LISTED = 5
 """Files that a message names."""
+MOST_TEXTS = 100
+"""Files that are looked at to find out whether each has a text."""
 MOST_ALIKE = 2
 """Files with the same name in folders of languages that are renamed one by one."""
 
@@ -39,6 +42,12 @@ def conversion_of(file: Path) -> str:
 def is_annotation(file: Path) -> bool:
     """Return whether a file has the annotations of the text beside it, as brat writes them."""
     return file.suffix.lower() == ".ann"
+
+
+def texts_alone(folder: Path) -> list[Path]:
+    """Return the first files in folders within a folder that rather have a text each: `train/positive/17.txt`."""
+    files = (file for pattern in ("*/*.txt", "*/*/*.txt") for file in folder.glob(pattern))
+    return [file for file in islice(files, MOST_TEXTS) if split_of(file).isdigit() or not names_split(file)]
 
 
 def misnamed(
@@ -66,9 +75,11 @@ def misnamed(
     if not readable:
         files = [file for file in files if _split_in(file, names)]  # not such as README.md
         formats = ", ".join(extension for extension in FORMATS if extension != SAVED)
-        return (
-            f"; there is {_some(files)}, in none of the formats that are read ({formats}): convert it" if files else ""
-        )
+        if not files:
+            return ""
+        moves = {file: file.with_name(f"{file.name}.conll") for file in files}
+        words = f", or, if each line is a word and its tag, run: {renaming(moves)}" if all(map(_is_text, files)) else ""
+        return f"; there is {_some(files)}, in none of the formats that are read ({formats}): convert it{words}"
     in_language = [file for file in readable if file.parent == home or _is_in(file, language)]
     of_language = in_language or [file for file in readable if not _is_in_another(file, language)]
     of_split = [file for file in of_language if _split_in(file, names) == split]
@@ -86,6 +97,13 @@ def misnamed(
     condition = "" if len(of_split) == 1 or not shown else f", if {shown[0].name} is the split {split}"
     listed = _some([*shown[:1], *(file for file in readable if file not in shown[:1])])
     return f"; there is {listed}: rename {'it' if len(moves) == 1 else 'them'}{condition}: {renaming(moves)}"
+
+
+def _is_text(file: Path) -> bool:
+    """Return whether the beginning of a file is that of a text."""
+    with file.open("rb") as stream:
+        beginning = stream.read(1024)
+    return b"\0" not in beginning and not beginning.startswith((b"PK", b"%PDF"))
 
 
 def clear_moves(folder: Path, names: Mapping[Split, Sequence[str]]) -> dict[Path, Path]:

@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,21 @@ from xmodctl.catalog import catalog
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import NAMES_SHOWN, counted, listed, shell_setting
+from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
 from xmodctl.data.delimited import delimiter_of, other_delimiter
-from xmodctl.data.headers import example_header, first_row, is_language, language_column, names_or_values, split_column
+from xmodctl.data.headers import (
+    example_header,
+    first_row,
+    is_language,
+    language_column,
+    names_or_values,
+    rows_of,
+    split_column,
+)
 from xmodctl.data.layouts import data_files_in
-from xmodctl.data.misnamed import clear_moves, conversion_of, is_annotation, renaming
+from xmodctl.data.misnamed import clear_moves, conversion_of, is_annotation, renaming, texts_alone
 from xmodctl.data.own_labels import label_cautions, labels_in, remarks_on_numbers, shown_labels
 from xmodctl.data.readers import format_of
 from xmodctl.data.sources import SPLIT_NAMES, names_of
@@ -24,6 +34,7 @@ from xmodctl.data.survey import DataFileOf, Survey, Uses, survey_rows
 from xmodctl.data.usual_names import (
     SPLIT_COLUMN,
     column_of_one_word,
+    columns_alike,
     numbered_choices,
     parted_answers,
     usual_columns,
@@ -68,7 +79,7 @@ def fit(task: Task, data: Path, languages: Sequence[str]) -> FittedTask:
     files = _files(data, is_single=is_single)
     if not files:
         if task.is_open:
-            _refuse_other_folders(data)
+            _refuse_other_folders(task, data)
         return FittedTask(task)  # what is missing is reported where it is needed
     first = first_row(task, files[0][0])
     if is_known:
@@ -155,14 +166,20 @@ def _files(data: Path, *, is_single: bool) -> list[DataFileOf]:
     return sorted(local.data_files(data), key=lambda file: file[2] != "train")
 
 
-def _refuse_other_folders(folder: Path) -> None:
-    """Refuse a folder with one file, whose name gives no split, or with annotations that are not read.
+def _refuse_other_folders(task: Task, folder: Path) -> None:
+    """Refuse a folder with one file, whose name gives no split, or with annotations or texts that are not read.
 
     Raises:
         UserError: It is one.
     """
     if any(map(is_annotation, folder.iterdir())):
         raise UserError(f"{folder}: {conversion_of(folder / 'annotations.ann')}")
+    if "text" in KINDS[task.kind].required and len(texts := texts_alone(folder)) > 1:
+        gold = KINDS[task.kind].gold_column
+        raise UserError(
+            f"{folder} has a file for each text, such as {texts[0]}, which is not read; write all texts into one file, "
+            f"such as {folder}.csv, with the columns text, {gold}, language, and, if there are splits, split"
+        )
     files = data_files_in(folder)
     if len(files) == 1:
         option = shlex.join(["--data", str(files[0])])
@@ -202,10 +219,11 @@ def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
                 f"{shell_setting(f'columns.{column}', candidates[0])}"
             )
         elif presence == "required":
+            unfound = [column, *_unfound(task, column, columns, free)]
             free = [name for name in free if name not in others]
             likely = [name for name in free if not (is_language(first[name]) or single_file.split_in(first[name]))]
             has_names = any(name in used or name in others for name in header if name)
-            raise UserError(_no_column(task, column, likely or free, header, path, has_names=has_names))
+            raise UserError(_no_column(task, unfound, likely or free, header, path, has_names=has_names))
     return ({"columns": {**task.columns, **columns}} if columns else {}), str(path)
 
 
@@ -213,6 +231,17 @@ def _roles(task: Task, column: str) -> set[str]:
     """Return the kind's other columns, also those that the task or a setting names."""
     kind = KINDS[task.kind]
     return {*task.missing, *kind.required, *kind.optional} - {column}
+
+
+def _unfound(task: Task, first: str, columns: Collection[str], free: Sequence[str]) -> list[str]:
+    """Return the columns that must be in the data besides the first and those found, and have no usual name either."""
+    needed = [column for column, presence in task.missing.items() if presence == "required"]
+    others = [column for column in needed if column != first and column not in columns]
+    return [
+        column
+        for column in others
+        if not usual_columns(column, free, task.missing) and not (column == "choices" and numbered_choices(free))
+    ]
 
 
 def _several_columns(
@@ -236,17 +265,27 @@ def _several_columns(
             )
         return groups[0] if groups else []
     if column == KINDS[task.kind].gold_column and KINDS[task.kind].takes_flags:
-        flags = [name for name in free if written_form(first[name]) in _FLAGS]
+        flags = _flags(task, [name for name in free if written_form(first[name]) in _FLAGS], path)
         return flags if len(flags) > 1 else []
     return []
 
 
+def _flags(task: Task, names: Sequence[str], path: Path) -> list[str]:
+    """Return the columns that say in most rows whether a row has a label; others are numbers that begin with 0 or 1."""
+    counts, rows = Counter[str](), 0
+    for _, raw in rows_of(task, path, Mistakes(str(path))) if len(names) > 1 else ():
+        rows += 1
+        counts.update(name for name in names if written_form(raw.get(name)) in _FLAGS)
+    return [name for name in names if counts[name] > rows / 2]
+
+
 def _no_column(
-    task: Task, column: str, free: Sequence[str], header: Sequence[str], path: Path, *, has_names: bool
+    task: Task, unfound: Sequence[str], free: Sequence[str], header: Sequence[str], path: Path, *, has_names: bool
 ) -> str:
     """Return what is missing, and what to do; `has_names`: some name is known, so the first line is no row."""
+    column = unfound[0]
     names = listed(map(str, header)) or "none"
-    problem = f"{path}: no column is called {column} or similar (the columns are {names})"
+    problem = f"{path}: no column is called {' or '.join(unfound)} or similar (the columns are {names})"
     others = [
         f"--task {other.name}"
         for other in catalog.tasks().values()
@@ -271,17 +310,32 @@ def _no_column(
         return f"{problem}; the first line of the file seems to be a row: {in_header}"
     if len(free) < (2 if column == "choices" else 1):
         added = "columns for two choices or more" if column == "choices" else "one"
-        return f"{problem}; add {added}, or use {' or '.join(others) or 'another task: `xmodctl tasks list`'}"
-    if column == "choices":
-        choices = free[1:-1] if len(free) > 3 else free[: max(2, len(free) - 1)]
-        remedy = f"name them with --set {shlex.quote(f'columns.choices={json.dumps(choices, ensure_ascii=False)}')}"
-    else:
-        guess = nearest(column, free) or free[-1 if column == KINDS[task.kind].gold_column else 0]
-        remedy = f"name it with {shell_setting(f'columns.{column}', guess)}"
+        languages = usual_language_columns(header) if column == KINDS[task.kind].gold_column else []
+        used = " or ".join(others) or "another task: `xmodctl tasks list`"
+        predicted = "".join(f" (to identify languages: columns.{column}={name})" for name in languages[:1])
+        return f"{problem}; add {added}, or use {used}{predicted}"
+    pronoun = "it" if len(unfound) == 1 and column != "choices" else "them"
+    remedy = f"name {pronoun} with {_settings_for(task, unfound, free)}"
+    if column != "choices":
         remedy += "".join(f", or use {other} if the rows have no {column}" for other in others)
     if is_table and first_line == "unclear":
         return f"{problem}; if the first line of the file is a row, {in_header}; if not, {remedy}"
     return f"{problem}; {remedy}" + (f", or, if the first line of the file is a row, {in_header}" if is_table else "")
+
+
+def _settings_for(task: Task, unfound: Sequence[str], free: Sequence[str]) -> str:
+    """Return the settings that name columns of the data, as far as there are some for all of them."""
+    settings, left = list[str](), [*free]
+    if "choices" in unfound:
+        alike = [names for names in columns_alike(free) if 1 < len(names) <= len(free) - len(unfound) + 1]
+        choices = alike[0] if alike else free[1:-1] if len(free) > 3 else free[: max(2, len(free) - 1)]
+        settings.append(f"--set {shlex.quote(f'columns.choices={json.dumps(choices, ensure_ascii=False)}')}")
+        left = [name for name in free if name not in choices]
+    for column in [column for column in unfound if column != "choices"][: len(left)]:
+        guess = nearest(column, left) or left[-1 if column == KINDS[task.kind].gold_column else 0]
+        left.remove(guess)
+        settings.append(shell_setting(f"columns.{column}", guess))
+    return " ".join(settings)
 
 
 def _column_remarks(task: Task, data: Path, changes: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
+from unicodedata import normalize
 
 LANGUAGE_COLUMNS = ("language", "lang", "locale", "language_code", "lang_code")
 """In files with several languages: the columns that may give the language, in the order in which they are tried."""
@@ -10,24 +11,38 @@ LANGUAGE_COLUMNS = ("language", "lang", "locale", "language_code", "lang_code")
 SPLIT_COLUMN = "split"
 """In a single file: the column that gives the split of each row."""
 
+_WORDS_FOR_TEXTS = (
+    "satz", "nachricht", "kommentar", "texte", "phrase", "commentaire", "texto", "frase", "comentario", "mensaje",
+    "mensagem", "comentário", "testo", "commento", "messaggio", "tekst", "текст", "文本", "テキスト",
+)  # fmt: skip
+"""Names of texts that are not English."""
+_WORDS_FOR_LABELS = (
+    "klasse", "kategorie", "catégorie", "classe", "étiquette", "clase", "categoría", "categoria", "etiqueta",
+    "etichetta", "kategoria", "categorie", "метка", "категория", "标签", "类别", "ラベル",
+)  # fmt: skip
+"""Names of labels that are not English."""
+_WORDS_FOR_LANGUAGES = ("sprache", "langue", "idioma", "língua", "lingua", "taal", "język", "язык", "语言", "言語")
+"""Names of languages that are not English."""
+
 _TEXTS = (
     "text", "sentence", "review", "content", "body", "comment", "message", "document", "utterance", "tweet", "post",
     "article", "review_body", "review_text", "comment_text", "tweet_text", "message_text", "full_text", "text_a",
-    "text1", "sentence1", "sentence_a",
+    "text1", "sentence1", "sentence_a", "text_1", "sentence_1", "sent1", "sent_1", "s1", *_WORDS_FOR_TEXTS,
 )  # fmt: skip
 _USUAL: Mapping[str, Sequence[str]] = {
     "text": _TEXTS,
     "text_pair": (
         "hypothesis", "text_b", "text2", "sentence2", "sentence_b", "question2", "reply", "response", "translation",
+        "text_2", "sentence_2", "sent2", "sent_2", "s2",
     ),
     "label": (
         "label", "labels", "category", "categories", "class", "target", "topic", "topics", "intent", "sentiment",
-        "tag", "tags", "score", "rating", "gold_label", "similarity", "similarity_score",
+        "tag", "tags", "score", "rating", "gold_label", "gold", "similarity", "similarity_score", *_WORDS_FOR_LABELS,
     ),
     "tokens": ("tokens", "words"),
     "tags": ("tags", "ner_tags", "labels", "label", "entities", "spans", "ents", "ner", "pos_tags", "pos", "upos"),
     "context": ("context", "passage", "flores_passage", "paragraph", "premise"),
-    "question": ("question", "query"),
+    "question": ("question", "query", "frage", "pregunta", "pergunta", "domanda", "вопрос", "问题", "質問"),
     "answers": ("answers", "answer"),
     "choices": ("choices", "options", "endings", "answers"),
     "id": ("id",),
@@ -46,6 +61,7 @@ _RIGHT_CHOICES = (
     "answer_key", "answerkey", "gold",
 )  # fmt: skip
 _NUMBERED_CHOICE = re.compile(r"((?:[a-z]+_)?(?:choice|option|ending|answer|candidate))_?([0-9]{1,2}|[a-j])")
+_NUMBERED = re.compile(r"(.+?)_?([0-9]{1,2}|(?<=_)[a-j])")
 _LETTERS = "abcdefghij"
 """Names of columns that hold a choice each; the first two at least, and none is missing."""
 
@@ -98,9 +114,18 @@ def numbered_choices(header: Sequence[str]) -> list[list[str]]:
     return [group for group in groups if len(group) > 1]
 
 
+def columns_alike(header: Sequence[str]) -> list[list[str]]:
+    """Return groups of columns whose names differ by a letter or number at their end: `Antwort A`, `Antwort B`."""
+    groups: dict[str, list[str]] = {}
+    for name in header:
+        if match := _NUMBERED.fullmatch(_folded(name)):
+            groups.setdefault(match[1], []).append(name)
+    return [*groups.values()]
+
+
 def usual_language_columns(header: Sequence[str]) -> list[str]:
     """Return the columns that may give the language of a row."""
-    return [name for name in header if _folded(name) in LANGUAGE_COLUMNS]
+    return [name for name in header if _folded(name) in (*LANGUAGE_COLUMNS, *_WORDS_FOR_LANGUAGES)]
 
 
 def usual_split_columns(header: Sequence[str]) -> list[str]:
@@ -114,4 +139,4 @@ def names_a_country(column: str) -> bool:
 
 
 def _folded(name: str) -> str:
-    return name.strip().casefold().replace(" ", "_").replace("-", "_")
+    return normalize("NFC", name).strip().casefold().replace(" ", "_").replace("-", "_")

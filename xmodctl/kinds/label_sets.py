@@ -140,5 +140,6 @@ def _bit(value: Any, column: str) -> int:
     if written in ("-1", "-1.0"):
         raise NoGoldError(f"`{column}` is {quoted(value)}, which means that there is no gold label")
     if written is None or written.casefold() not in _BITS:
-        raise RowError(f"`{column}` is {quoted(value)}; expected 0 or 1, for whether the row has this label")
+        expected = "expected 0 or 1, for whether the row has this label"
+        raise RowError(f"`{column}` is {quoted(value)}; {expected}", f"`{column}` is neither 0 nor 1; {expected}")
     return _BITS[written.casefold()]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+"""What may be a number with a decimal comma, or thousands: `1,500`."""
 
 
 class NumberedTexts(LabeledTexts):
@@ -37,6 +39,7 @@ class NumberedTexts(LabeledTexts):
     def __init__(self, columns: Sequence[str], source: SourceView) -> None:
         """Read the `columns` that the source has, and `label`."""
         super().__init__(columns, Labels(()), source)
+        self._has_commas = False
 
     def schema(self) -> "pa.Schema":
         """Texts as strings, labels as numbers."""
@@ -45,8 +48,14 @@ class NumberedTexts(LabeledTexts):
         return pa.schema([(column, pa.string()) for column in self.texts] + [("label", pa.float64())])
 
     def gold(self, raw: Raw) -> float:
-        """Return the number."""
-        return number_of(cell(raw, self.label), self.label)
+        """Return the number; a decimal comma is one, too."""
+        value = cell(raw, self.label)
+        self._has_commas = self._has_commas or (isinstance(value, str) and "," in value)
+        return number_of(value, self.label)
+
+    def notes(self) -> tuple[str, ...]:
+        """Say that decimal commas were read."""
+        return (f"numbers in `{self.label}` have decimal commas (1,5 is 1.5)",) if self._has_commas else ()
 
     def is_certainly_hidden(self, answer: object) -> bool:
         """A correlation with numbers that are all the same is undefined."""
@@ -63,12 +72,14 @@ def number_of(value: Any, column: str) -> float:
         text = value.strip()
         if not text:
             raise RowError(f"`{column}` is empty; fill it in or remove the row")
-        if _DECIMAL_COMMA.fullmatch(text):
-            point = text.replace(",", ".")
+        if _THOUSANDS.fullmatch(text):
+            point, whole = text.replace(",", "."), text.replace(",", "")
             raise RowError(
-                f"`{column}` is {quoted(value)}; expected a number with a decimal point, such as {point}",
-                f"`{column}` has numbers with a decimal comma; write a decimal point",
+                f"`{column}` is {quoted(value)}, which may be {point} or {whole}; write one of them",
+                f"`{column}` has a comma before three digits, which may be decimals or thousands; write a decimal "
+                "point, or no comma",
             )
+        text = text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text
         number = float(text) if _NUMBER.fullmatch(text) else math.nan
     else:
         is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)

@@ -148,7 +148,7 @@ def _adapters(plan: Plan, model: "Source | Facts", languages: Mapping[str, Any])
             resolve(language, model.languages or (), model=plan.model, open_languages=model.open_languages)
         except UserError:
             lacking.append(code)
-    if unknown:
+    if unknown and "languages" not in plan.task.from_data:  # which was said when they were found
         text = f"{', '.join(unknown)}: not a language code or name; correct the folder's name or the language column"
         yield Finding("warning", "languages", text)
     if model.languages is None and not model.open_languages:
