@@ -5,6 +5,7 @@ import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,10 +21,21 @@ from xmodctl.kinds import KINDS
 from xmodctl.kinds.breakdown import SeedPredictions
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.model.source import Source
-from xmodctl.reports.explained_causes import LanguageRows, error_section
+from xmodctl.reports.explained_causes import LanguageRows, tokenizer_section
+from xmodctl.reports.explained_errors import error_section
 from xmodctl.reports.explained_shots import GAIN, ShotTrial
 from xmodctl.reports.explaining import standing_among
-from xmodctl.reports.explanation import EXPECTED, POSSIBLE, Figure, Section, difference, ranked, ratio, share
+from xmodctl.reports.explanation import (
+    EXPECTED,
+    POSSIBLE,
+    Figure,
+    Section,
+    Wider,
+    difference,
+    ranked,
+    ratio,
+    share,
+)
 from xmodctl.reports.parallel_errors import Overlap
 from xmodctl.reports.recommending import recommendations
 from xmodctl.run.run import Run
@@ -148,8 +160,8 @@ def test_without_a_score_of_the_source_language_the_command_that_makes_one_is_na
     assert "--langs en_XX --split test" in refused(run("explain", tmp_path / "run", "--lang", "de"))
 
 
-def recommended(*figures: Figure, title: str = "Errors", overlap: Overlap | None = None, low: float = 1.0):
-    gap = Section("Score", (Figure("gap to en, points", 5.0, "points", (low, 9.0)),))
+def recommended(*figures: Figure, title: str = "Errors", overlap: Overlap | None = None, gap_points: float = 25.0):
+    gap = Section("Score", (Figure("gap to en, points", gap_points, "points", (1.0, 29.0)),))
     sections = [gap, Section(title, figures), *([Section("Errors")] if title != "Errors" else [])]
     return ranked([*recommendations(sections, overlap, "ur", "en")])
 
@@ -157,14 +169,17 @@ def recommended(*figures: Figure, title: str = "Errors", overlap: Overlap | None
 def test_a_better_way_that_was_measured_comes_before_what_is_only_possible():
     better = Figure("points above no adapter", -4.0, "points", (-7.0, -1.0))
     fine = Figure("pieces per word", 3.0, "", (2.9, 3.1), 1.3, (1.2, 1.4))
-    weak = Figure("accuracy, long rows", 40.0, "%", (30.0, 50.0), 70.0, (60.0, 80.0))
+    wider = Wider(25.0, (5.0, 45.0))
+    weak = Figure("accuracy, long rows", 40.0, "%", (30.0, 50.0), 70.0, (60.0, 80.0), wider=wider)
+    assert "25.0 points (5.0 to 45.0) wider than that of all rows" in recommended(weak)[0].evidence
     assert [each.action.split()[0] for each in recommended(fine, weak, better)] == ["use", "in", "try"]
     assert "4.0 points more (1.0 to 7.0)" in recommended(better)[0].evidence
 
 
 def test_parts_of_a_language_at_the_majority_baseline_are_not_recommended():
     gap = Figure("gap to en, points", 12.6, "points", (6.6, 18.4))
-    long = Figure("accuracy, long rows", 47.6, "%", (40.1, 55.2), 67.7, (60.2, 74.4))
+    wider = Wider(7.5, (0.1, 14.9))
+    long = Figure("accuracy, long rows", 47.6, "%", (40.1, 55.2), 67.7, (60.2, 74.4), wider=wider)
     for low, count in ((46.0, 0), (52.0, 1)):
         every = Figure("accuracy", 55.0, "%", (low, 58.0), 63.0, (58.7, 67.1))
         score = Section("Score", (every, Figure("majority baseline", 50.0, "%", None, 50.0), gap))
@@ -181,14 +196,13 @@ def test_shots_are_recommended_only_if_their_gain_is_not_chance():
 def test_differences_that_may_be_chance_are_not_recommended():
     assert recommended(
         Figure("points above no adapter", -4.0, "points", (-9.0, 1.0)),
-        Figure("accuracy, long rows", 50.0, "%", (35.0, 65.0), 70.0, (60.0, 80.0)),
-        Figure("accuracy, short rows", 64.0, "%", (63.0, 65.0), 70.0, (69.0, 71.0)),  # the gap of all rows
+        Figure("accuracy, long rows", 50.0, "%", (35.0, 65.0), 70.0, (60.0, 80.0), wider=Wider(15.0, (-1.0, 31.0))),
+        Figure("accuracy, short rows", 64.0, "%", (63.0, 65.0), 70.0, (69.0, 71.0), wider=Wider(1.0, (0.5, 1.5))),
+        Figure("accuracy, medium rows", 71.0, "%", (70.0, 72.0), 70.0, (69.0, 71.0), wider=Wider(9.0, (5.0, 13.0))),
+        Figure("f1, LOC", 40.0, "%", None, 70.0),  # without an interval
         Figure("label LOC", 33.0, "%", (32.0, 34.0), 30.0, (29.0, 31.0)),
         share("rows that lose text to the length limit", (3, 300), (0, 300)),
     ) == ()  # fmt: skip
-    without_interval = Figure("f1, LOC", 40.0, "%", None, 70.0)
-    assert recommended(without_interval)
-    assert recommended(without_interval, low=-1.0) == ()
 
 
 def test_errors_that_are_right_in_the_source_language_and_everywhere_else_have_a_remedy_each():
@@ -199,6 +213,8 @@ def test_errors_that_are_right_in_the_source_language_and_everywhere_else_have_a
     assert transfer.action.startswith("improve the transfer")
     assert "60 rows, against 10 the other way, so 25.0 points at most" in transfer.evidence
     assert "40 of 100 errors (20.0% of the rows) are wrong in all 5 languages" in task.evidence
+    graded, _ = recommended(overlap=Overlap("ur", "en", 200, 5, ids, ids[:60], ids[60:], 10), gap_points=12.3)
+    assert "against 10 the other way, so the gap of 12.3 points at most" in graded.evidence
 
 
 def test_rows_in_another_script_are_counted_and_are_to_be_read():
@@ -210,6 +226,10 @@ def test_rows_in_another_script_are_counted_and_are_to_be_read():
     assert side.in_another_script == ["1"]
     words = replace(side, ids=("1",), texts=(("یہ", "ایک", "کیوبا", "ہندوستان", "airbase-base"),), is_words=True)
     assert words.in_another_script == []  # one word of many
+    chinese = replace(
+        side, language="zh", texts=(("Internet2是什么",), ("Internet2与谁达成合作",), ("What is Internet2 是",))
+    )
+    assert chinese.in_another_script == ["3"]  # a letter is a word, and a name is one
     assert replace(side, texts=(texts[0], texts[2], texts[0])).duplicates == ["3"]
     figure = share("rows with a text in a different script", (30, 300), (0, 300))
     assert recommended(figure, title="Data")[0].action == "read these rows of ur, and correct or exclude them"
@@ -247,6 +267,114 @@ def test_rows_in_another_script_are_scored_beside_the_same_rows_in_the_source_la
     assert (figure.value, figure.source) == (50.0, 75.0)
     assert figure.ci[0] < 50 < figure.ci[1]
     assert "accuracy, rows in a different script" not in figures(5)
+
+
+def answered(language: str, right: np.ndarray) -> LanguageRows:
+    """Return rows of XNLI, with which gold label each is right."""
+    task = library.task("xnli")
+    golds = [task.labels[row % 3] for row in range(len(right))]
+    names = [
+        gold if is_right else task.labels[(row + 1) % 3]
+        for row, (gold, is_right) in enumerate(zip(golds, right, strict=True))
+    ]
+    rows = [
+        Predicted(str(row), gold, guess, (0.4, 0.3, 0.3))
+        for row, (gold, guess) in enumerate(zip(golds, names, strict=True))
+    ]
+    statistics = ExampleStatistics.computed(rows, task, language)
+    seed = SeedPredictions(KINDS[task.kind], task, language, rows, statistics.metrics(task))
+    made = LanguageRows(
+        language, tuple(row.id for row in rows), (("x",),) * len(rows), ((),) * len(rows), (), 0, (seed,), None
+    )
+    vars(made)["lengths"] = np.arange(len(rows))
+    return made
+
+
+def wider_parts(right: np.ndarray, right_in_source: np.ndarray) -> dict[str, Wider]:
+    figures = error_section(answered("ur", right), answered("en", right_in_source), library.task("xnli")).figures
+    return {figure.name: figure.wider for figure in figures}
+
+
+def test_parts_that_fall_behind_like_all_rows_are_wider_by_chance_alone():
+    draw, named = np.random.default_rng(0), 0
+    for _ in range(40):
+        parts = wider_parts(draw.random(240) < 0.5, draw.random(240) < 0.9)
+        assert len(parts) == 6
+        named += any(wider.ci[0] > 0 for wider in parts.values())
+    assert named <= 4  # in at most 2.5% of the languages, for all parts together
+
+
+def test_a_part_that_falls_further_behind_is_wider_by_what_it_falls():
+    draw = np.random.default_rng(1)
+    source = draw.random(240) < 0.9
+    right = source & (draw.random(240) < 0.9)
+    right[160:] &= draw.random(80) < 0.4  # long rows
+    parts = wider_parts(right, source)
+    long = parts["accuracy, long rows"]
+    gaps = [100 * (source[rows].mean() - right[rows].mean()) for rows in (slice(160, None), slice(None))]
+    assert long.points == pytest.approx(gaps[0] - gaps[1])
+    assert 0 < long.ci[0] < long.points < long.ci[1]
+    assert sum(wider.ci[0] > 0 for wider in parts.values()) == 1
+    label = parts["right, gold neutral"]
+    mine = np.arange(240) % 3 == library.task("xnli").labels.index("neutral")
+    assert label.points == pytest.approx(100 * (source[mine].mean() - right[mine].mean()) - gaps[1])
+
+
+def test_words_that_are_letters_are_not_compared_with_words():
+    def side(language: str, text: str) -> LanguageRows:
+        tokenizer = SimpleNamespace(unk_token_id=3)
+        made = LanguageRows(language, ("1", "2"), ((text,),) * 2, ((),) * 2, (), 0, (), tokenizer)
+        vars(made).update(pieces=[[5, 6]] * 2, letters=[0, 0])
+        return made
+
+    thai, english, chinese = side("th", "ฉันประคบน้ำแข็ง"), side("en", "I put ice"), side("zh", "我把冰放上 on")
+    task = library.task("wikiann")
+    for first, second, source, remark in (
+        (thai, english, None, "a word is a letter in th, which has no spaces between words"),
+        (english, chinese, None, "a word is a letter in zh, which has no spaces between words"),
+        (thai, chinese, 2 / 6, "a word is a letter in th, zh, which has no spaces between words"),
+    ):
+        section = tokenizer_section(first, second, task)
+        assert section.figures[0].source == (None if source is None else pytest.approx(source))
+        assert section.remarks == (remark,)
+    assert tokenizer_section(english, english, task).remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "everywhere", "text"),
+    [
+        (3, 1, 1, "3 of 9 examples are wrong; 1 (33%, 6 to 79) of these is right in en, and 1 is wrong in all 4"),
+        (1, 0, 0, "1 of 9 examples is wrong; 0 (0%, 0 to 79) of these are right in en, and 0 are wrong in all 4"),
+    ],
+)
+def test_counts_of_errors_are_a_sentence(wrong, right, everywhere, text):
+    ids = tuple("abc")
+    assert text in Overlap("ur", "en", 9, 4, ids[:wrong], ids[:right], ids[:everywhere], 0).summary
+
+
+def test_the_quarters_of_answers_have_intervals_beside_the_same_rows_of_the_source_language():
+    kind, task = KINDS["question-answering"], library.task("xquad")
+
+    def side(language: str, right: range) -> LanguageRows:
+        rows = [
+            Predicted(str(row), ["x" * (1 + row // 10)], "x" * (1 + row // 10) if row in right else "no", (0.9,))
+            for row in range(80)
+        ]
+        statistics = ExampleStatistics.computed(rows, task, language)
+        seed = SeedPredictions(kind, task, language, rows, statistics.metrics(task))
+        ids = tuple(row.id for row in rows)
+        made = LanguageRows(language, ids, (("x",),) * 80, ((),) * 80, (), 0, (seed,), None)
+        vars(made)["lengths"] = np.arange(80)[::-1]
+        return made
+
+    source = side("en", range(70))
+    section = error_section(side("ru", range(40)), source, task)
+    longest = next(figure for figure in section.figures if figure.name == "f1, longest answers")
+    assert (longest.value, longest.source) == (0.0, 50.0)
+    assert longest.ci[0] < 30 < longest.source_ci[1]
+    assert longest.wider.points == pytest.approx(50.0 - 100 * 30 / 80)
+    shortest = next(figure for figure in section.figures if figure.name == "f1, shortest answers")
+    assert shortest.wider.points == pytest.approx(-100 * 30 / 80)
 
 
 def test_an_entity_type_has_an_interval_over_the_rows(monkeypatch):

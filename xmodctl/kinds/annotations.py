@@ -1,6 +1,7 @@
 """Texts with spans, as labeling tools write them -> words and their tags, without losing a span."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -89,6 +90,12 @@ def word_offsets(text: str) -> list[tuple[int, int]]:
             words.append([position, position + 1])
         before = before if kind == "mark" and before else kind
     return [(start, end) for start, end in words]
+
+
+def has_words_of_one_letter(text: str) -> bool:
+    """Return whether most letters of a text are words of their own, as `word_offsets` counts them."""
+    kinds = Counter(map(_kind, text))
+    return kinds["alone"] > kinds["letter"]
 
 
 def types_of_spans(value: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -50,6 +50,7 @@ class Subset:
     name: str
     n: int | None  # examples, or None where the part is not a set of examples (an entity type)
     value: float  # percent, mean over seeds
+    rows: tuple[int, ...] | None = field(default=None, repr=False, compare=False)  # their places, where they are known
 
 
 @dataclass(frozen=True)

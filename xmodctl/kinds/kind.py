@@ -93,6 +93,8 @@ class Kind(ABC):
     """Counts of an encoding -> what is true of these rows, whose gold answer no logits decode to."""
     parts_caption: ClassVar[str] = ""
     """The caption of the table of a language's parts."""
+    wrong_means: ClassVar[str] = ""
+    """What counts as wrong, where an answer can be right in part."""
     balanced: ClassVar[bool] = True
     """Whether `check` warns of a label that nearly all rows have."""
     takes_flags: ClassVar[bool] = False

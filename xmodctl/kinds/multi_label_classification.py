@@ -57,6 +57,7 @@ class MultiLabelClassification(Kind):
     has_entropy = True
     ensemble_rule = "the labels whose mean probability reaches the mean of the thresholds"
     parts_caption = "F1 of each label, in percent"
+    wrong_means = "a row with a wrong label counts as wrong"
     takes_flags = True
 
     def outputs(self, task: TaskView) -> tuple[str, ...]:

@@ -72,6 +72,7 @@ class QuestionAnswering(Kind):
     has_entropy = True
     ensemble_rule = "the answer with the highest sum of probabilities among those that the models give"
     parts_caption = "F1 by the length of the gold answer, in percent: quarters of each language's answers by characters"
+    wrong_means = "an answer with an F1 below 1 counts as wrong"
     answers_are_text = True
 
     def outputs(self, task: TaskView) -> tuple[str, ...]:
@@ -238,7 +239,8 @@ class QuestionAnswering(Kind):
             if inside.any():
                 totals = [seed.statistics[inside].sum(axis=0) for seed in seeds]
                 values = [self.metrics(total, task)[task.headline] for total in totals]
-                parts.append(Subset(name, int(inside.sum()), float(np.mean(values))))
+                rows = tuple(np.flatnonzero(inside).tolist())
+                parts.append(Subset(name, len(rows), float(np.mean(values)), rows))
         return tuple(parts)
 
     def wrongness(self, task: TaskView, seed: SeedPredictions) -> np.ndarray:

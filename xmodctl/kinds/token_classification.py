@@ -57,6 +57,7 @@ class TokenClassification(Kind):
         "rest is divided evenly between the other tags"
     )
     parts_caption = "Entity F1 by type, in percent"
+    wrong_means = "a sentence with a wrong tag counts as wrong"
     answers_are_text = True
 
     def outputs(self, task: TaskView) -> tuple[str, ...]:

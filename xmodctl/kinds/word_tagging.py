@@ -121,6 +121,7 @@ class WordTagging(TokenClassification):
     plain_tags = True
 
     parts_caption = "F1 of each tag, in percent"
+    wrong_means = "a sentence with a wrong tag counts as wrong"
     answers_are_text = False
 
     def limits(self, task: TaskView) -> tuple[str, ...]:

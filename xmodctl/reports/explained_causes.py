@@ -1,7 +1,7 @@
-"""Possible causes of a weak language, measured on the rows that were scored: tokenizer, data, and errors."""
+"""Possible causes of a weak language, measured on the rows that were scored: tokenizer and data."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xmodctl.catalog.task import Task
+from xmodctl.core.messages import listed
 from xmodctl.kinds import KINDS
-from xmodctl.kinds.annotations import word_offsets
+from xmodctl.kinds.annotations import has_words_of_one_letter, word_offsets
 from xmodctl.kinds.breakdown import SeedPredictions
-from xmodctl.kinds.scoring import headline_of_draws
 from xmodctl.languages import name
 from xmodctl.languages.scripts import script_mismatch, script_of
 from xmodctl.languages.text_check import cautions
 from xmodctl.reports.error_analysis import ErrorAnalyzer
 from xmodctl.reports.explanation import Figure, Section, difference, ratio, share
-from xmodctl.statistics.intervals import score_interval
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,14 +26,8 @@ if TYPE_CHECKING:
 
 SAMPLE = 500
 """Rows whose script and words are checked."""
-IN_ANOTHER_SCRIPT = "rows in a different script"
-"""What a score of these rows is called."""
 LETTERS = 10
 """Letters of a text without which its script is not judged."""
-BINS = ("short", "medium", "long")
-"""Thirds of a language's rows by their length in pieces."""
-LEAST_SCORED = 10
-"""Rows in a different script without which they have no score of their own."""
 ROWS_NAMED = 5
 """Rows whose ids are named at most."""
 LABELS_SHOWN = 8
@@ -92,6 +85,11 @@ class LanguageRows:
         return [sum(len(word_offsets(text)) for text in texts) for texts in self.texts]
 
     @cached_property
+    def are_words_letters(self) -> bool:
+        """Whether most words are single letters, as in scripts without spaces between words."""
+        return has_words_of_one_letter(" ".join(text for texts in self.texts[:SAMPLE] for text in texts))
+
+    @cached_property
     def letters(self) -> list[int]:
         """The number of pieces of each row that are a single letter."""
         ids = list({id_ for row in self.pieces for id_ in row})
@@ -106,7 +104,7 @@ class LanguageRows:
 
     @cached_property
     def in_another_script(self) -> list[str]:
-        """The ids of rows with a text that has most of its letters in a different script from the language's."""
+        """The ids of rows with a text that has most of its words in a different script from the language's."""
         rows = ([" ".join(texts)] if self.is_words else texts for texts in self.texts)
         return [
             id_
@@ -127,9 +125,12 @@ class LanguageRows:
 
 
 def _is_in_another_script(text: str, language: str) -> bool:
-    letters = Counter(filter(None, map(script_of, text)))
-    mismatch = script_mismatch(letters, language)
-    return mismatch is not None and mismatch.total >= LETTERS and mismatch.in_expected < mismatch.total / 2
+    """Return whether most words are in another script; a Latin name has more letters than a sentence of Chinese."""
+    if sum(map(str.isalpha, text)) < LETTERS:
+        return False
+    of_letters = (next(filter(None, map(script_of, text[start:end])), None) for start, end in word_offsets(text))
+    mismatch = script_mismatch(Counter(filter(None, of_letters)), language)
+    return mismatch is not None and mismatch.in_expected < mismatch.total / 2
 
 
 def _beside(
@@ -145,8 +146,16 @@ def _beside(
 
 def tokenizer_section(side: LanguageRows, source: LanguageRows, task: Task) -> Section:
     """Measure how the tokenizer splits the language."""
-    figures = [_beside("pieces per word", "lengths", "words", side, source)]
-    if task.parallel and (pairs := _paired(side, source)):
+    words = _beside("pieces per word", "lengths", "words", side, source)
+    are_letters = [each.are_words_letters for each in (side, source)]
+    remarks = []
+    if any(are_letters):
+        names = [each.language for each, is_letter in zip((side, source), are_letters, strict=True) if is_letter]
+        remarks.append(f"a word is a letter in {listed(names)}, which has no spaces between words")
+    if are_letters[0] != are_letters[1]:  # such words cannot be compared
+        words = replace(words, source=None, source_ci=None)
+    figures = [words]
+    if task.parallel and (pairs := paired_rows(side, source)):
         tops, bottoms = (
             [each.lengths[place] for place in places] for each, places in zip((side, source), pairs, strict=True)
         )
@@ -156,11 +165,11 @@ def tokenizer_section(side: LanguageRows, source: LanguageRows, task: Task) -> S
     figures.append(_beside("unknown pieces", "unknown", "lengths", side, source, "%", 2))
     counts = [(each.truncated, len(each.ids)) for each in (side, source)]
     figures.append(share("rows that lose text to the length limit", *counts))
-    return Section("Tokenizer", tuple(figures))
+    return Section("Tokenizer", tuple(figures), tuple(remarks))
 
 
-def _paired(side: LanguageRows, source: LanguageRows) -> tuple[list[int], list[int]] | None:
-    """Return the places of the rows that both languages have."""
+def paired_rows(side: LanguageRows, source: LanguageRows) -> tuple[list[int], list[int]] | None:
+    """Return the places of the rows that both languages have, or None if there are none."""
     places = {id_: place for place, id_ in enumerate(source.ids)}
     shared = [(place, places[id_]) for place, id_ in enumerate(side.ids) if id_ in places]
     return ([first for first, _ in shared], [second for _, second in shared]) if shared else None
@@ -213,93 +222,3 @@ def label_shift(side: LanguageRows, source: LanguageRows) -> Iterator[Figure]:
             shifts.append((max(low, -high), share(f"label {label}", *counts)))
     shifts.sort(key=lambda pair: -pair[0])
     yield from (figure for _, figure in shifts[:LABELS_SHOWN])
-
-
-def error_section(side: LanguageRows, source: LanguageRows, task: Task) -> Section:
-    """Measure which labels, lengths, and rows in a different script fail, beside the source language."""
-    by_rows = "intervals of lengths are those of the rows, without the variance between training runs"
-    remarks = (by_rows,) if len(side.seeds) > 1 else ()
-    parts = (_by_label, _by_length, _by_script)
-    return Section("Errors", tuple(figure for part in parts for figure in part(side, source, task)), remarks)
-
-
-def _by_label(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator[Figure]:
-    kind = KINDS[task.kind]
-    both = [kind.confusion(task, each.seeds) for each in (side, source)]
-    recalls: list[Mapping[str, tuple[int, int]]] = []
-    for each, confusion in zip((side, source), both, strict=True):
-        if confusion is None:
-            break
-        counts = zip(confusion.labels, confusion.counts, strict=True)
-        seeds = len(each.seeds)
-        recalls.append({
-            label: (round(row[number] / seeds), round(sum(row) / seeds))
-            for number, (label, row) in enumerate(counts) if sum(row)
-        })  # fmt: skip
-    if len(recalls) == 2:
-        labels = [label for label in recalls[0] if label in recalls[1]]
-        yield from (
-            share(f"right, gold {label}", recalls[0][label], recalls[1][label]) for label in labels[:LABELS_SHOWN]
-        )
-        return
-    elsewhere = {part.name: part.value for part in kind.parts(task, source.seeds)}
-    totals = side.seeds[0].statistics.sum(axis=0)
-    for part in kind.parts(task, side.seeds)[:LABELS_SHOWN]:
-        title, metric = f"{task.headline}, {part.name}", f"{task.headline}.{part.name}"
-        if part.name in elsewhere and metric in kind.metrics(totals, task):  # the part is a metric, with an interval
-            yield _beside_source(*(
-                _measured(title, each, task, np.arange(len(each.ids)), metric) for each in (side, source)
-            ))  # fmt: skip
-        else:
-            yield Figure(title, part.value, "%", None, elsewhere.get(part.name))
-
-
-def _by_length(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator[Figure]:
-    """Yield the headline metric on thirds of the rows by their length; in the source language, on as long rows."""
-    edges = np.quantile(side.lengths, [1 / 3, 2 / 3])
-    same_rows = _paired(side, source) if task.parallel else None
-    bins = np.searchsorted(edges, side.lengths, side="left")
-    if same_rows:
-        source_bins = np.full(len(source.ids), -1)
-        source_bins[same_rows[1]] = bins[same_rows[0]]
-    else:
-        source_bins = np.searchsorted(edges, source.lengths, side="left")
-    for number, title in enumerate(BINS):
-        places = np.flatnonzero(bins == number), np.flatnonzero(source_bins == number)
-        if len(places[0]) > 1:
-            figure = _measured(f"{task.headline}, {title} rows", side, task, places[0])
-            yield _beside_source(figure, _measured("", source, task, places[1])) if len(places[1]) > 1 else figure
-
-
-def _by_script(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator[Figure]:
-    """Yield the headline metric on the rows in a different script; on a parallel task beside the same rows there."""
-    odd = set(side.in_another_script)
-    if not LEAST_SCORED <= len(odd) < len(side.ids):
-        return
-    places, same_rows = (np.flatnonzero([id_ in odd for id_ in each.ids]) for each in (side, source))
-    figure = _measured(f"{task.headline}, {IN_ANOTHER_SCRIPT}", side, task, places)
-    is_paired = task.parallel and len(same_rows) == len(places)
-    yield _beside_source(figure, _measured("", source, task, same_rows)) if is_paired else figure
-
-
-def _beside_source(figure: Figure, elsewhere: Figure) -> Figure:
-    return replace(figure, source=elsewhere.value, source_ci=elsewhere.ci)
-
-
-def _measured(title: str, side: LanguageRows, task: Task, places: np.ndarray, metric: str = "") -> Figure:
-    """Return a metric (by default the headline) on some rows: the mean over seeds, and that of their intervals."""
-    kind, metric = KINDS[task.kind], metric or task.headline
-    values, ends = [], []
-    headline = kind.headlines.get(metric)  # None for a part of it, such as the F1 of one type
-    for seed in side.seeds:
-        statistics = seed.statistics[places]
-        values.append(float(kind.metrics(statistics.sum(axis=0), task)[metric]))
-        interval = score_interval(
-            statistics, lambda totals: kind.metrics(totals, task)[metric],
-            is_share=headline is not None and headline.is_share,
-            is_correlation=headline is not None and headline.is_correlation,
-            of_draws=headline_of_draws(kind, task) if metric == task.headline else None, resamples=1_000,
-        )  # fmt: skip
-        ends.append((interval.low, interval.high))
-    low, high = (float(np.mean(end)) for end in zip(*ends, strict=True))
-    return Figure(title, float(np.mean(values)), "%", (low, high))

@@ -17,9 +17,11 @@ from xmodctl.evaluation.measurements import has_own, with_intervals
 from xmodctl.evaluation.results import Report, Row, Score, own_rows
 from xmodctl.evaluation.results import report as summarized
 from xmodctl.evaluation.scoring_commands import scoring_command
+from xmodctl.kinds import KINDS
 from xmodctl.languages import name, same
 from xmodctl.reports.error_analysis import ErrorAnalyzer
-from xmodctl.reports.explained_causes import LanguageRows, data_section, error_section, tokenizer_section
+from xmodctl.reports.explained_causes import LanguageRows, data_section, tokenizer_section
+from xmodctl.reports.explained_errors import error_section
 from xmodctl.reports.explained_shots import ShotTrial
 from xmodctl.reports.explained_text import text_section
 from xmodctl.reports.explanation import Explanation, Figure, Section, ranked, share
@@ -146,7 +148,7 @@ def explain(request: ExplainRequest) -> Explanation:
         _adapter_section(subject, undetermined.append),
         *text_section(subject.base, subject.own[0], as_paths(request.text), listen, undetermined.append),
         data_section(side, source),
-        _with_overlap(error_section(side, source, task), overlap),
+        _with_overlap(error_section(side, source, task), overlap, KINDS[task.kind].wrong_means),
         *([trial.section(subject.base, listen)] if trial else []),
     ]
     mistakes = subject.analyzer.worst(rows[subject.code], overlap.right_in_source if overlap else None)
@@ -278,8 +280,8 @@ def _is_identity(subject: Subject, adapter: str) -> bool:
     return subject.base.is_placeholder(adapter) and adapter not in subject.run.trained_adapters()
 
 
-def _with_overlap(section: Section, overlap: Overlap | None) -> Section:
-    """Return the section of errors, which begins with those that the transfer loses."""
+def _with_overlap(section: Section, overlap: Overlap | None, wrong_means: str) -> Section:
+    """Return the section of errors, which begins with those that the transfer loses; says what is wrong."""
     if overlap is None or not overlap.wrong:
         return section
     counts = [
@@ -288,4 +290,5 @@ def _with_overlap(section: Section, overlap: Overlap | None) -> Section:
         (f"right here, wrong in {overlap.source}", overlap.only_right_here),
     ]
     figures = tuple(share(f"{title}, of all rows", (count, overlap.n)) for title, count in counts)
-    return replace(section, figures=(*figures, *section.figures))
+    meaning = (wrong_means,) if wrong_means else ()
+    return replace(section, figures=(*figures, *section.figures), remarks=(*meaning, *section.remarks))

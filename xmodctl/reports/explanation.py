@@ -29,6 +29,14 @@ is known from the literature was measured."""
 
 
 @dataclass(frozen=True)
+class Wider:
+    """How much further a part of a language is behind the source language than all of its rows are, in points."""
+
+    points: float
+    ci: Ends  # 95% for all parts together (Bonferroni's correction)
+
+
+@dataclass(frozen=True)
 class Figure:
     """One measurement of the language, beside the same of the source language."""
 
@@ -39,6 +47,7 @@ class Figure:
     source: float | None = None  # the same of the source language
     source_ci: Ends | None = None
     digits: int = 1
+    wider: Wider | None = None  # of a part of the errors
 
     @property
     def written(self) -> str:

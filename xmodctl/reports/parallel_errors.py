@@ -51,9 +51,11 @@ class Overlap:
         right, wrong = len(self.right_in_source), len(self.wrong)
         low, high = self.share_ci or (0.0, 0.0)
         share = f" ({self.share:.0f}%, {low:.0f} to {high:.0f})" if self.share is not None else ""
+        everywhere = len(self.wrong_everywhere)
         return (
-            f"{self.language}: {wrong:,} of {self.n:,} examples are wrong; {right:,}{share} of these are right in "
-            f"{self.source}, and {len(self.wrong_everywhere):,} are wrong in all {self.languages} languages scored"
+            f"{self.language}: {wrong:,} of {self.n:,} examples {_are(wrong)} wrong; {right:,}{share} of these "
+            f"{_are(right)} right in {self.source}, and {everywhere:,} {_are(everywhere)} wrong in all "
+            f"{self.languages} languages scored"
         )
 
 
@@ -180,6 +182,10 @@ class ParallelErrors:
             worst = self.analyzer.worst(self.rows[self.source], self.everywhere)
             completed[self.source] = replace(analyses[self.source], everywhere=worst)
         return completed
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def is_parallel(task: Task) -> bool:

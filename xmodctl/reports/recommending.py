@@ -6,7 +6,7 @@ import numpy as np
 
 from xmodctl.evaluation.comparison import LEVEL
 from xmodctl.languages.scripts import FOREIGN_LETTERS
-from xmodctl.reports.explained_causes import IN_ANOTHER_SCRIPT
+from xmodctl.reports.explained_errors import IN_ANOTHER_SCRIPT
 from xmodctl.reports.explained_shots import GAIN
 from xmodctl.reports.explanation import EXPECTED, MEASURED, POSSIBLE, Figure, Recommendation, Section
 from xmodctl.reports.parallel_errors import Overlap
@@ -34,7 +34,7 @@ def recommendations(
     figures = {figure.name: figure for section in sections for figure in section.figures}
     yield from _adapters(figures)
     yield from _shots(figures, language)
-    yield from _errors(overlap, language, source)
+    yield from _errors(overlap, figures.get(f"gap to {source}, points"), language, source)
     yield from _rows(figures, language, source)
     yield from _weak_part(sections, language, source)
     yield from _labels(figures, language, source)
@@ -66,22 +66,27 @@ def _shots(figures: Mapping[str, Figure], language: str) -> Iterator[Recommendat
         )
 
 
-def _errors(overlap: Overlap | None, language: str, source: str) -> Iterator[Recommendation]:
-    """Yield what the errors beside those in the source language speak for."""
+def _errors(overlap: Overlap | None, gap: Figure | None, language: str, source: str) -> Iterator[Recommendation]:
+    """Yield what the errors beside those in the source language speak for.
+
+    Where an answer can be right in part, rows say how many are at stake, and the gap by how many points at most.
+    """
     if overlap is None or not overlap.wrong:
         return
     lost, everywhere = len(overlap.right_in_source), len(overlap.wrong_everywhere)
     low, high = overlap.share_ci or (0.0, 0.0)
     net = 100 * (lost - overlap.only_right_here) / overlap.n
     is_lost = np.arange(lost + overlap.only_right_here) < lost  # the rows that are right on one side only
+    is_part = gap is not None and gap.value < net - 0.05
+    stake = f"the gap of {gap.value:.1f} points" if gap and is_part else f"{net:.1f} points"
     if net >= LEAST and mcnemar(is_lost, ~is_lost) < LEVEL:
         yield Recommendation(
             f"improve the transfer: train also on a few rows of {language} (--shots 10 --shot-langs {language}), or "
             "on text in it (add-language)",
             f"{overlap.share:.0f}% ({low:.0f} to {high:.0f}) of the errors are right in {source}: {lost} rows, against "
-            f"{overlap.only_right_here} the other way, so {net:.1f} points at most",
+            f"{overlap.only_right_here} the other way, so {stake} at most",
             EXPECTED,
-            net,
+            max(0.0, gap.value) if gap and is_part else net,
         )
     size = 100 * everywhere / overlap.n
     if overlap.languages > 2 and size >= LEAST:
@@ -125,31 +130,30 @@ def _rows(figures: Mapping[str, Figure], language: str, source: str) -> Iterator
 def _weak_part(sections: Sequence[Section], language: str, source: str) -> Iterator[Recommendation]:
     """Yield the label or length whose rows fall further behind the source language than all rows do.
 
-    Where the model may know nothing of the language, all rows fail alike, and their parts differ by chance.
+    The interval of how much further must exclude 0. Where the model may know nothing of the language, all rows fail
+    alike, and their parts differ by chance.
     """
     figures = {figure.name: figure for section in sections for figure in section.figures}
     baseline, score = figures.get("majority baseline"), next(iter(figures.values()), None)
     if baseline and score and score.ci and score.ci[0] <= baseline.value:
         return
-    of_gap = next((each for section in sections for each in section.figures if each.name.startswith("gap to ")), None)
-    gap = of_gap.value if of_gap else 0.0
-    has_gap = of_gap is not None and of_gap.ci is not None and of_gap.ci[0] > 0
     errors = next(section for section in sections if section.title == "Errors")
     parts = [figure for figure in errors.figures if figure.source is not None]
-    falls = []
-    for figure in parts:
-        # A part without an interval counts only if the language is behind at all.
-        is_clear = figure.ci[1] < figure.source_ci[0] if figure.ci and figure.source_ci else has_gap
-        if is_clear and (excess := (figure.source or 0.0) - figure.value - max(gap, 0.0)) >= LEAST:
-            falls.append((excess, figure))
+    falls = [
+        (wider, figure)
+        for figure in parts
+        if (wider := figure.wider) and wider.ci[0] > 0 and wider.points >= LEAST
+        if (figure.source or 0.0) - figure.value >= LEAST
+    ]
     if falls:
-        excess, figure = max(falls, key=lambda each: each[0])
+        wider, figure = max(falls, key=lambda each: each[0].points)
+        low, high = wider.ci
         yield Recommendation(
             f"in {language}, look first at {figure.name.partition(', ')[2]}",
             f"{figure.name.partition(', ')[0]} is {figure.written}, in {source} {figure.source_written}, a gap that is "
-            f"{excess:.1f} points wider than that of all rows",
+            f"{wider.points:.1f} points ({low:.1f} to {high:.1f}) wider than that of all rows",
             EXPECTED,
-            excess / len(parts),
+            wider.points / len(parts),
         )
 
 
