@@ -136,3 +136,37 @@ def test_a_file_for_each_text_is_refused_with_what_to_write(tmp_path):
     message = refusal("classification", tmp_path)
     assert f"has a file for each text, such as {tmp_path}/train/" in message
     assert "with the columns text, label, language, and, if there are splits, split" in message
+
+
+def test_a_row_in_place_of_a_header_may_have_the_same_text_twice(tmp_path):
+    data = put(tmp_path, "d.csv", "".join(f"{n % 5},a text {n},{n % 5}\n" for n in range(ROWS)))
+    message = refusal("regression", data)
+    assert (
+        "the first line of the file seems to be a row: add a header line above it, such as column1,text,label"
+        in message
+    )
+    data.write_text(message.rpartition("such as ")[2] + "\n" + data.read_text())
+    assert len(fit(library.task("regression"), data, ["en"]).task.columns) == 2
+
+
+def test_lists_in_lines_are_no_document(tmp_path):
+    data = put(tmp_path, "d.jsonl", '["a text", "a", "en"]\n' * 3)
+    assert 'a row is a JSON object {...}, found ["a text", "a", "en"]' in refusal("classification", data)
+    document = put(tmp_path, "e.jsonl", '["a text", "another"]\n')
+    assert "e.jsonl is one JSON document" in refusal("classification", document)
+
+
+@pytest.mark.parametrize(
+    ("trained", "others", "is_offered"),
+    [(("neg", "pos"), ("0", "1"), True), (("neg", "pos"), ("0.0", "1.0"), True), (("1", "2"), ("one", "two"), False),
+     (("0", "1"), ("neg", "pos"), True), (("a", "b"), ("1", "2"), False)],
+)  # fmt: skip
+def test_names_for_ids_are_offered_only_where_the_numbers_may_be_ids(tmp_path, trained, others, is_offered):
+    for place, labels in (("en/train", trained), ("en/test", others), ("de/test", others)):
+        put(tmp_path, f"{place}.csv", table("text;label", ("t {n}",), labels))
+    message = refusal("classification", tmp_path, lang="en")
+    kinds = ("numbers", "words") if trained[0].isdecimal() else ("words", "numbers")
+    assert f"labels are {kinds[0]} in the training rows" in message
+    assert f"and {kinds[1]} in others" in message
+    assert ("the one with id 0 first: --set labels=" in message.replace("'", "")) == is_offered
+    assert message.endswith("write the same labels in all rows") != is_offered

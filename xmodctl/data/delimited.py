@@ -57,6 +57,18 @@ def csv_rows(file: DataFile) -> Numbered:
         file.mistakes.add(file.at(above + complete + 1), reason)
 
 
+def header_of(path: Path) -> list[str]:
+    """Return the fields of the first line of a table, also those that have the same text.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    file = DataFile(path, str(path), {}, Mistakes(str(path)), all_columns=True, place="{name}:{number}")
+    lines = [line for _, line in islice(_from_first(lines_of(file)), 2)]
+    line = next((line for line in lines if not _DECLARED.fullmatch(line)), "")
+    return next(csv.reader([line], delimiter=delimiter_of(path)), [])
+
+
 def delimiter_of(path: Path) -> str:
     """Return what separates the columns of a file.
 

@@ -15,7 +15,7 @@ from xmodctl.core.messages import NAMES_SHOWN, counted, listed, shell_setting
 from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
-from xmodctl.data.delimited import delimiter_of, other_delimiter
+from xmodctl.data.delimited import delimiter_of, header_of, other_delimiter
 from xmodctl.data.headers import (
     example_header,
     first_row,
@@ -292,8 +292,9 @@ def _no_column(
         if other.kind == task.kind and not other.languages and column not in other.missing
     ]
     is_table = format_of(path) in (".csv", ".tsv") and not has_names
-    mark = other_delimiter(header[0]) if len(header) == 1 and format_of(path) == ".csv" else ""
-    first_line = names_or_values(header)
+    fields = header_of(path) if is_table else header  # a row may have the same text twice
+    mark = other_delimiter(fields[0]) if len(fields) == 1 and format_of(path) == ".csv" else ""
+    first_line = names_or_values(fields)
     if column == "tokens" and (word := column_of_one_word(header)):
         rows = "groupby('SENTENCE', sort=False).agg(list)"
         return (
@@ -302,7 +303,7 @@ def _no_column(
             "line, with an empty line between sentences, in a file whose name ends in .tsv"
         )
     in_header = (
-        f"add a header line above it, such as {example_header(task, header, delimiter_of(path))}" if is_table else ""
+        f"add a header line above it, such as {example_header(task, fields, delimiter_of(path))}" if is_table else ""
     )
     if mark:
         return f"{problem}; {mark}, or, if the first line of the file is a row, {in_header}"

@@ -18,6 +18,7 @@ NO_LABEL = ("-", "-1", "-1.0")
 """What stands for no label in data."""
 _MISSING = ("nan", "none", "null", "n/a", "na", "#n/a")
 """What programs write in place of a missing value."""
+_WHOLE = re.compile(r"-?\d+(\.0+)?")
 _FRACTION = re.compile(r"[+-]?\d*\.\d*[1-9]\d*")
 
 
@@ -56,13 +57,13 @@ def labels_in(task: Task, data: Path, survey: Survey) -> tuple[str, ...]:
         more = f"; and {len(absent) - 5:,} more" if len(absent) > 5 else ""
         have = listed(map(str, shown_labels(labels))) or "none"
         if names and _are_numbers(names) != _are_numbers([*absent]) and all(map(_are_alike, (names, [*absent]))):
-            words = [*absent] if _are_numbers(names) else names
+            words, numbers = ([*absent], names) if _are_numbers(names) else (names, [*absent])
             order = shlex.quote(f"labels={json.dumps(kind.labels_of(words), ensure_ascii=False)}")
+            ids = f"if the numbers are ids of words, name the words in order, the one with id 0 first: --set {order}"
             raise UserError(
                 f"{data}: labels are {'numbers' if _are_numbers(names) else 'words'} in the training rows ({have}) and "
                 f"{'words' if _are_numbers(names) else 'numbers'} in others ({shown}{more}); write the same labels in "
-                "all rows, or, if the numbers are ids of words, name the words in order, the one with id 0 first: "
-                f"--set {order}"
+                f"all rows{f', or, {ids}' if _may_be_ids(numbers, words) else ''}"
             )
         raise UserError(
             f"{data}: no training row has the {'label' if len(absent) == 1 else 'labels'} {shown}{more}; the training "
@@ -72,7 +73,12 @@ def labels_in(task: Task, data: Path, survey: Survey) -> tuple[str, ...]:
 
 
 def _are_numbers(names: Sequence[str]) -> bool:
-    return all(name.removeprefix("-").isdecimal() for name in names)
+    return all(map(_WHOLE.fullmatch, names))
+
+
+def _may_be_ids(numbers: Iterable[str], words: Sequence[str]) -> bool:
+    """Return whether numbers may be the ids of words, counted from 0."""
+    return all(0 <= float(number) < len(words) for number in numbers)
 
 
 def _are_alike(names: Sequence[str]) -> bool:

@@ -106,17 +106,24 @@ def split_of(path: Path) -> str:
 
 def _jsonl(file: DataFile) -> Numbered:
     lines = lines_of(file)
-    first = next(((number, line) for number, line in lines if line and not line.isspace()), None)
-    if first and is_document(first[1]):
+    start = list(islice(((number, line) for number, line in lines if line and not line.isspace()), 2))
+    if start and is_document(start[0][1], is_whole=len(start) == 1):
         raise UserError(f"{file.name} is one JSON document, not one row per line; give it a name that ends in .json")
-    yield from _objects(file, chain([first] if first else [], lines))
+    yield from _objects(file, chain(start, lines))
 
 
-def is_document(first: str) -> bool:
-    """Return whether the first line of a file begins a JSON document of all rows, rather than being a row."""
+def is_document(first: str, *, is_whole: bool = True) -> bool:
+    """Return whether the first line of a file begins a JSON document of all rows, rather than being a row.
+
+    Args:
+        first: The line.
+        is_whole: No other line follows, as far as is known: a list of texts may then be all rows.
+    """
     text = first.strip()
     if text in ("[", "{") or re.match(r"\[\s*\{", text):
         return True
+    if not is_whole:
+        return False
     try:
         rows = json.loads(text) if text.startswith("[") else None
     except (ValueError, RecursionError):
