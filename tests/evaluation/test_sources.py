@@ -42,6 +42,7 @@ def test_the_target_itself_is_no_candidate_and_text_may_come_from_a_file(tiny_mo
         (("--langs", "de", "--rows", "3"), "--rows 3: give at least 20"),
         (("--langs", "de", "--text", "sw.txt"), "--text sw.txt: write the language and the file"),
         (("--langs", "de", "--text", "sw=nowhere.txt"), "there is no file nowhere.txt"),
+        (("--langs", "de", "--text", "sw=."), "cannot read .: it is not a regular file but a folder, a pipe"),
         (("--langs", "de", "--sources", "en"), "needs at least two candidate languages"),
     ],
 )

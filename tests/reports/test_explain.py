@@ -160,6 +160,20 @@ def test_without_a_score_of_the_source_language_the_command_that_makes_one_is_na
     assert "--langs en_XX --split test" in refused(run("explain", tmp_path / "run", "--lang", "de"))
 
 
+def test_a_language_that_was_scored_on_other_rows_is_not_called_unscored(scored, tmp_path):
+    shutil.copytree(scored, tmp_path / "run")
+    lines = (scored / "results.jsonl").read_text().splitlines(keepends=True)
+    kept = "".join(line for line in lines if json.loads(line)["language"] != "sw")
+    (tmp_path / "run" / "results.jsonl").write_text(kept)
+    missing = refused(run("explain", tmp_path / "run", "--lang", "sw"))
+    assert "has no scores of sw on the split test; it has en, de; score it" in missing
+    words = ("--run", tmp_path / "run", "--langs", "sw", "--data", scored.parent / "data", "--limit", "6")
+    assert run("eval-transfer", *words).exit_code == 0
+    message = refused(run("explain", tmp_path / "run", "--lang", "sw"))
+    assert "has scores of sw with --limit 6, but en, de on all rows of the split test" in message
+    assert f"xmodctl eval-transfer --run {tmp_path / 'run'} --langs sw --split test" in message
+
+
 def recommended(*figures: Figure, title: str = "Errors", overlap: Overlap | None = None, gap_points: float = 25.0):
     gap = Section("Score", (Figure("gap to en, points", gap_points, "points", (1.0, 29.0)),))
     sections = [gap, Section(title, figures), *([Section("Errors")] if title != "Errors" else [])]

@@ -13,6 +13,7 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.arguments import DEFAULT_MODEL, as_paths, as_selection
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice, warn
+from xmodctl.core.reading import check_regular
 from xmodctl.core.requests import command
 from xmodctl.data.files import open_bytes
 from xmodctl.data.own_data import fit
@@ -74,8 +75,12 @@ class SourcesRequest:
             language, separator, file = str(written).partition("=")
             if not separator or not language:
                 raise UserError(f"--text {written}: write the language and the file, as in --text ur=ur.txt")
-            if not Path(file).expanduser().is_file():
-                raise UserError(f"--text {written}: there is no file {file}")
+            try:
+                check_regular(Path(file).expanduser())
+            except FileNotFoundError:
+                raise UserError(f"--text {written}: there is no file {file}") from None
+            except OSError as error:
+                raise UserError(f"--text {written}: cannot read {file}: {error.strerror}") from error
 
     @property
     def folder(self) -> Path | None:

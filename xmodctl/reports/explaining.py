@@ -1,6 +1,6 @@
 """`explain`: why one language of a run is weak, from stored predictions, the data, and the tokenizer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -11,10 +11,11 @@ from xmodctl.core.arguments import as_paths, check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, ModelLoading, warn
 from xmodctl.core.files import whole_file
+from xmodctl.core.messages import listed
 from xmodctl.core.requests import command
 from xmodctl.evaluation.compare import compare_controls
 from xmodctl.evaluation.measurements import has_own, with_intervals
-from xmodctl.evaluation.results import Report, Row, Score, own_rows
+from xmodctl.evaluation.results import Report, Row, Score, own_rows, read_rows
 from xmodctl.evaluation.results import report as summarized
 from xmodctl.evaluation.scoring_commands import scoring_command
 from xmodctl.kinds import KINDS
@@ -178,8 +179,7 @@ def _subject(request: ExplainRequest) -> Subject:
     languages = own_rows(rows)
     code = next((code for code in languages if same(code, request.lang)), None)
     if code is None:
-        listed = ", ".join(languages)
-        raise UserError(f"{run.folder} has no scores of {request.lang} on the split {request.split}; it has {listed}")
+        raise UserError(_unscored(run, request, languages))
     source = next((code for code, each in languages.items() if each[0].is_in_source), None)
     if source is None:
         trained = run.plan.source_languages[0] if run.plan.source_languages else run.plan.task.source_language
@@ -196,6 +196,26 @@ def _subject(request: ExplainRequest) -> Subject:
         run, tuple(rows), code, source, with_intervals(summarized(run.folder.name, rows), run, rows),
         ErrorAnalyzer(run, data, request.errors, notes.add), notes, find_base(run), data,
     )  # fmt: skip
+
+
+def _unscored(run: Run, request: ExplainRequest, languages: Mapping[str, Sequence[Row]]) -> str:
+    """Return why a language without scores beside those of `languages` cannot be explained, and what scores it."""
+    limited = next(iter(languages.values()))[0].limited
+    scoring = f"xmodctl eval-transfer --run {run.folder} --langs {request.lang} --split {request.split}" + (
+        f" --limit {limited}" if limited else ""
+    )
+    every = [row for row in read_rows(run.results) if row.split == request.split and same(row.language, request.lang)]
+    limits = [f"--limit {row.limited}" for row in every if row.limited]
+    if limits and not limited:
+        return (
+            f"{run.folder} has scores of {request.lang} with {listed(dict.fromkeys(limits))}, but {listed(languages)} "
+            f"on all rows of the split {request.split}, and only scores on the same rows are compared; score "
+            f"{request.lang} on all rows: {scoring}"
+        )
+    return (
+        f"{run.folder} has no scores of {request.lang} on the split {request.split}; it has {listed(languages)}; score "
+        f"it: {scoring}"
+    )
 
 
 def _standing(subject: Subject) -> Section:
