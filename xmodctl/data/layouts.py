@@ -56,6 +56,12 @@ def _treebanks(folder: Path) -> dict[str, Splits]:
     return _by_language([(file, name[1], _OF_NAME[name[2]]) for file, name in named if name])
 
 
+def treebank_of(file: Path) -> str:
+    """Return the treebank that names a file of Universal Dependencies, or an empty text."""
+    named = _TREEBANK.fullmatch(split_of(file))
+    return named[1] if named else ""
+
+
 def shared_files(folder: Path) -> Splits:
     """Return the files of each split that may hold several languages: SPLIT.EXT, NAME_SPLIT.EXT, or SPLIT/ANY.EXT."""
     if splits := splits_in(folder) or _named_alike(folder):

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from xmodctl.core.reading import file_and_sheet
-from xmodctl.data.layouts import is_split, named_by_both, names_split
+from xmodctl.data.layouts import is_split, named_by_both, names_split, treebank_of
 from xmodctl.data.readers import split_of
 from xmodctl.data.single_file import files_of_languages
 from xmodctl.languages import same
@@ -20,9 +20,9 @@ def language_of_input(inputs: object) -> str:
 def language_named_by(file: Path) -> str:
     """Return the language that names a file or its folder as data for training are named, or an empty text.
 
-    These are LANGUAGE/SPLIT.EXT, SPLIT/LANGUAGE.EXT, and SPLIT.LANGUAGE.EXT. Other names count only if a file beside
-    this one names another language in the same way, because short words are codes of languages, too: `my` in
-    `my_test.csv`. If folder and file name different languages, neither counts.
+    These are LANGUAGE/SPLIT.EXT, SPLIT/LANGUAGE.EXT, SPLIT.LANGUAGE.EXT, and the names of Universal Dependencies. Other
+    names count only if a file beside this one names another language in the same way, because short words are codes
+    of languages, too: `my` in `my_test.csv`. If folder and file name different languages, neither counts.
     """
     file = file.absolute()
     name, folder = split_of(file), file.parent.name
@@ -31,6 +31,7 @@ def language_named_by(file: Path) -> str:
         folder if names_split(file) and read_language(folder) else "",
         name if is_split(folder) and not is_split(name) and read_language(name) else "",
         ending if names_split(Path(split)) and not is_split(ending) and read_language(ending) else "",
+        treebank_of(file),
         _named_beside(file),
     } - {""}
     first = min(named, default="")

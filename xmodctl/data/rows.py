@@ -210,7 +210,7 @@ def _read_rows(
         excluded = f"{without_gold:,} of {total:,} rows have no gold {reader.gold_name} and are excluded"
         notes.append(f"{source.origin}: {excluded}")
     collector.close()
-    return [*notes, *(f"{source.origin}: {note}" for note in reader.notes())]
+    return [*notes, *(type(note)(f"{source.origin}: {note}") for note in reader.notes())]
 
 
 def coverage(task: Task, folder: str | Path | None) -> dict[str, tuple[Split, ...]]:

@@ -242,13 +242,11 @@ class TextMaker(RowMaker):
             super().begin(raw)
 
     def from_object(self, raw: Mapping[str, Any], number: int) -> InputRow:
-        """Return the row of an object.
-
-        Raises:
-            RowError: It cannot be used.
-            UserError: Its language cannot be used.
-        """
+        """Return the row of an object; the errors are those of `RowMaker.from_object`."""
         if not self.text_column:
+            if self.task.columns["text"] not in self._unpacked(raw):
+                have = listed(map(str, raw))
+                raise RowError(f"no column is called text or similar ({have}); name it: --text-column NAME")
             return super().from_object(raw, number)
         if self.text_column not in raw:
             raise RowError(f"there is no column `{self.text_column}`; the row has {listed(map(str, raw))}")

@@ -240,11 +240,14 @@ def _source_first(
         sources = expand(language, [language], model=run.plan.model, task_languages=languages).targets
         # Of several corpora of the language, the one trained on.
         source = next((target for target in sources if target.data == run.plan.task.source_language), sources[0])
-        if source not in ordered:
+        # A target that was named may have a note that the source has not.
+        known = next((t for t in ordered if (t.data, t.adapter) == (source.data, source.adapter)), None)
+        if known is None:
             if any(same(part, language) for part in excluded):
                 continue
             listen(Notice(f"{language} is also scored: gaps are measured from the source language"))
-        ordered = [source, *(target for target in ordered if target != source)]
+        first = known or source
+        ordered = [first, *(target for target in ordered if target != first)]
     return ordered
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from xmodctl.core.messages import quoted
+from xmodctl.core.messages import ReadingNote, quoted
 from xmodctl.core.mistakes import RowError
 from xmodctl.kinds.breakdown import SeedPredictions, Texts
 from xmodctl.kinds.correlation import correlation_of_sums, ranked_correlations, ranks, standardized
@@ -55,7 +55,8 @@ class NumberedTexts(LabeledTexts):
 
     def notes(self) -> tuple[str, ...]:
         """Say that decimal commas were read."""
-        return (f"numbers in `{self.label}` have decimal commas (1,5 is 1.5)",) if self._has_commas else ()
+        note = ReadingNote(f"numbers in `{self.label}` have decimal commas (1,5 is 1.5)")
+        return (note,) if self._has_commas else ()
 
     def is_certainly_hidden(self, answer: object) -> bool:
         """A correlation with numbers that are all the same is undefined."""
