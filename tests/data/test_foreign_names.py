@@ -170,3 +170,50 @@ def test_names_for_ids_are_offered_only_where_the_numbers_may_be_ids(tmp_path, t
     assert f"and {kinds[1]} in others" in message
     assert ("the one with id 0 first: --set labels=" in message.replace("'", "")) == is_offered
     assert message.endswith("write the same labels in all rows") != is_offered
+
+
+SETS = {
+    "sets of Python": ("{{'a', 'b c'}}", '{{"a"}}', "set()", "{{'b c'}}"),
+    "arrays of PostgreSQL": ('{{a,"b c"}}', "{{a}}", "{{}}", '{{"b c"}}'),
+}
+
+
+@pytest.mark.parametrize("cells", SETS.values(), ids=[*SETS])
+def test_labels_in_braces_are_sets(tmp_path, cells):
+    data = put(tmp_path, "d.csv", table("text|labels", ("t {n}",), cells, mark="|"))
+    task = fit(library.task("multi-label"), data, ["fr"]).task
+    assert task.labels == ("a", "b c")
+    whole = task.with_values({"split_seed": None}, origin="")
+    assert load_rows(whole, "fr", "test", folder=data).table["label"][:4] == [[1, 1], [1, 0], [0, 0], [0, 1]]
+
+
+def test_columns_of_yes_and_no_are_labels(tmp_path):
+    data = put(tmp_path, "d.csv", table("text;spam;urgent", ("t {n}",), ("yes", "No"), ("no", "no", "YES")))
+    task = fit(library.task("multi-label"), data, ["fr"]).task
+    assert task.columns["label"] == ["spam", "urgent"]
+    whole = task.with_values({"split_seed": None}, origin="")
+    assert load_rows(whole, "fr", "test", folder=data).table["label"][:3] == [[1, 0], [0, 0], [1, 1]]
+
+
+def test_labels_that_consist_of_others_are_noted(tmp_path):
+    data = put(tmp_path, "d.csv", table("text;labels", ("t {n}",), ("a", "a/b", "b", "c/d")))
+    cautions = fit(library.task("multi-label"), data, ["fr"]).cautions
+    assert (
+        f'{data}: "a/b": / does not separate labels, so each of these is one label; to separate them, write |'
+        in cautions
+    )
+
+
+@pytest.mark.parametrize(("cells", "mark"), [(("10%", "20%"), "%"), (("3/5", "4/5"), "/")])
+def test_numbers_with_a_unit_are_refused_with_what_is_wrong(tmp_path, cells, mark):
+    data = put(tmp_path, "d.csv", table("text;score", ("t {n}",), cells))
+    task = fit(library.task("regression").with_values({"split_seed": None}, origin=""), data, ["fr"]).task
+    with pytest.raises(
+        UserError, match=f"`score` has numbers with {mark}; write a number alone, without {mark}: 24 rows"
+    ):
+        load_rows(task, "fr", "test", folder=data)
+
+
+def test_a_column_of_objects_is_not_suggested(tmp_path):
+    data = put(tmp_path, "d.jsonl", '{"data": {"text": "t"}, "body": "t", "annotations": {"label": "a"}}\n' * 3)
+    assert "annotations" not in refusal("classification", data).partition("similar")[2].partition("); ")[2]

@@ -42,13 +42,11 @@ from xmodctl.data.usual_names import (
     usual_split_columns,
 )
 from xmodctl.kinds import KINDS
+from xmodctl.kinds.label_sets import BITS
 from xmodctl.kinds.labels import written_form
 from xmodctl.kinds.rows import Raw
 from xmodctl.languages import likely_meant, same
 from xmodctl.languages.tags import read as read_language
-
-_FLAGS = ("0", "1", "0.0", "1.0", "false", "true", "False", "True")
-"""What says whether a row has the label of a column."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +219,7 @@ def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
         elif presence == "required":
             unfound = [column, *_unfound(task, column, columns, free)]
             free = [name for name in free if name not in others]
+            free = [name for name in free if not isinstance(first[name], dict)]
             likely = [name for name in free if not (is_language(first[name]) or single_file.split_in(first[name]))]
             has_names = any(name in used or name in others for name in header if name)
             raise UserError(_no_column(task, unfound, likely or free, header, path, has_names=has_names))
@@ -265,9 +264,13 @@ def _several_columns(
             )
         return groups[0] if groups else []
     if column == KINDS[task.kind].gold_column and KINDS[task.kind].takes_flags:
-        flags = _flags(task, [name for name in free if written_form(first[name]) in _FLAGS], path)
+        flags = _flags(task, [name for name in free if _is_flag(first[name])], path)
         return flags if len(flags) > 1 else []
     return []
+
+
+def _is_flag(cell: Any) -> bool:
+    return (written_form(cell) or "").casefold() in BITS
 
 
 def _flags(task: Task, names: Sequence[str], path: Path) -> list[str]:
@@ -275,7 +278,7 @@ def _flags(task: Task, names: Sequence[str], path: Path) -> list[str]:
     counts, rows = Counter[str](), 0
     for _, raw in rows_of(task, path, Mistakes(str(path))) if len(names) > 1 else ():
         rows += 1
-        counts.update(name for name in names if written_form(raw.get(name)) in _FLAGS)
+        counts.update(name for name in names if _is_flag(raw.get(name)))
     return [name for name in names if counts[name] > rows / 2]
 
 
@@ -311,7 +314,7 @@ def _no_column(
         return f"{problem}; the first line of the file seems to be a row: {in_header}"
     if len(free) < (2 if column == "choices" else 1):
         added = "columns for two choices or more" if column == "choices" else "one"
-        languages = usual_language_columns(header) if column == KINDS[task.kind].gold_column else []
+        languages = usual_language_columns(header) if column == "label" else []
         used = " or ".join(others) or "another task: `xmodctl tasks list`"
         predicted = "".join(f" (to identify languages: columns.{column}={name})" for name in languages[:1])
         return f"{problem}; add {added}, or use {used}{predicted}"

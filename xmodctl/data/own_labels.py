@@ -115,7 +115,17 @@ def label_cautions(task: Task, data: Path, survey: Survey, labels: Sequence[str]
     numbers = [name for name in labels if _are_numbers([name])]
     if numbers and len(numbers) < len(labels):
         cautions.append(f"{data}: some labels are numbers ({listed(numbers)}) and others are words; is that intended?")
+    cautions += [f"{data}: {each}" for each in _joined_labels(labels)] if KINDS[task.kind].takes_flags else []
     return [*cautions, *_spelling_cautions(data, [name for name in survey.trained if name not in task.labels_mapped])]
+
+
+def _joined_labels(labels: Sequence[str]) -> Iterator[str]:
+    """Say of labels that consist of other labels that they are read as one."""
+    for mark in "/+&#":
+        joined = [label for label in labels if mark in label and {*map(str.strip, label.split(mark))} <= {*labels}]
+        if joined:
+            shown = listed(map(quoted, joined))
+            yield f"{shown}: {mark} does not separate labels, so each of these is one label; to separate them, write |"
 
 
 def _spelling_cautions(data: Path, names: Sequence[str]) -> Iterator[str]:

@@ -37,7 +37,8 @@ _USUAL: Mapping[str, Sequence[str]] = {
     ),
     "label": (
         "label", "labels", "category", "categories", "class", "target", "topic", "topics", "intent", "sentiment",
-        "tag", "tags", "score", "rating", "gold_label", "gold", "similarity", "similarity_score", *_WORDS_FOR_LABELS,
+        "tag", "tags", "score", "rating", "stars", "gold_label", "gold", "similarity", "similarity_score",
+        *_WORDS_FOR_LABELS,
     ),
     "tokens": ("tokens", "words"),
     "tags": ("tags", "ner_tags", "labels", "label", "entities", "spans", "ents", "ner", "pos_tags", "pos", "upos"),

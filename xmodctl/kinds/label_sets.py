@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 SEPARATORS = "|;,"
 """What may separate labels in a text; the first of these that the text contains does."""
+_QUOTED = re.compile(r"(['\"])(.*)\1")
 _DOCCANO = re.compile(r"(?<=[^\s#])#(?=[^\s#])")
 """What separates them in doccano's CSV, if the text contains none of the others."""
 
-_BITS = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
+BITS = {"0": 0, "0.0": 0, "false": 0, "no": 0, "1": 1, "1.0": 1, "true": 1, "yes": 1}
+"""What says, in any letter case, whether a row has the label of a column."""
 
 
 class LabelSets(RowReader):
@@ -99,7 +101,7 @@ class LabelSets(RowReader):
     def _bits(self, items: Sequence[Any], column: str) -> list[int]:
         """Return a list of 0 and 1 for each label, or an empty list where the items are labels themselves."""
         count = len(self._labels.names)
-        bits = [_BITS.get(written_form(item) or "", -1) for item in items]
+        bits = [BITS.get(written_form(item) or "", -1) for item in items]
         if len(bits) != count or -1 in bits or any(map(self._labels.has, map(str, items))):
             return []
         if count == 2:
@@ -114,12 +116,18 @@ class LabelSets(RowReader):
 def separated(value: str, column: str) -> list[Any]:
     """Return the labels in a text: a list in brackets, or labels that the first of `SEPARATORS` in the text separates.
 
+    Braces may be around them, and quotes around each, as in the sets of Python (`{'a', 'b'}`) and arrays of PostgreSQL.
+
     Raises:
         RowError: It begins like a list, and is none.
     """
     text = value.strip()
     if text.startswith("["):
         return _json_list(text, column)
+    if text == "set()":
+        return []
+    if text[:1] + text[-1:] == "{}" and structure_in(text) in (text, {}):
+        return [_QUOTED.sub(r"\2", part) for part in separated(text[1:-1], column)]
     separator = next((mark for mark in SEPARATORS if mark in text), None)
     parts = text.split(separator) if separator else _DOCCANO.split(text)
     return [part.strip() for part in parts if part.strip()]
@@ -139,7 +147,7 @@ def _bit(value: Any, column: str) -> int:
     written = written_form(value)
     if written in ("-1", "-1.0"):
         raise NoGoldError(f"`{column}` is {quoted(value)}, which means that there is no gold label")
-    if written is None or written.casefold() not in _BITS:
+    if written is None or written.casefold() not in BITS:
         expected = "expected 0 or 1, for whether the row has this label"
         raise RowError(f"`{column}` is {quoted(value)}; {expected}", f"`{column}` is neither 0 nor 1; {expected}")
-    return _BITS[written.casefold()]
+    return BITS[written.casefold()]

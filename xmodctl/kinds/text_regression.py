@@ -86,6 +86,9 @@ def number_of(value: Any, column: str) -> float:
         is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
         number = float(value) if is_number else math.nan
     if not math.isfinite(number):
+        if isinstance(value, str) and (unit := next((mark for mark in "%/" if mark in value), "")):
+            rule = f"write a number alone, without {unit}"
+            raise RowError(f"`{column}` is {quoted(value)}; {rule}", f"`{column}` has numbers with {unit}; {rule}")
         raise RowError(
             f"`{column}` is {quoted(value)}; expected a finite number, or remove the row",
             f"`{column}` is not a finite number; correct or remove the rows",
