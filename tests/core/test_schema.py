@@ -22,7 +22,7 @@ def test_a_bad_file_tells_all_its_mistakes_at_once_with_their_lines(tmp_path):
     assert "3 mistakes" in message
     assert "line 1: there is no key `learnin_rate` (did you mean learning_rate?)" in message
     assert "line 2: `batch_size` is 'many'" in message
-    assert "'best' is not 'last', 'source-dev', or 'average:N'" in message
+    assert "'best' is not 'last', 'source-dev', 'average:N'" in message
 
 
 def test_a_key_given_twice_is_a_mistake(tmp_path):

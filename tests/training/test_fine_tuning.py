@@ -374,11 +374,25 @@ def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tm
     assert same(whole.delta(), again.delta())
 
 
+def test_the_moving_average_of_all_steps_is_kept_and_outlives_a_stop(tiny_model, pairs, tmp_path):
+    last = Job(tiny_model, pairs, tmp_path / "last")
+    last.train()
+    whole = Job(tiny_model, pairs, tmp_path / "whole", "keep=ema:0.9")
+    whole.train()
+    assert not same(whole.delta(), last.delta())
+    _, facts = load_delta(whole.run.delta(1), whole.source)
+    assert (facts["step"], facts["selected_on"]) == (18, "nothing (moving average of all steps)")
+    stop_after(Job(tiny_model, pairs, tmp_path / "stopped", "keep=ema:0.9"), 14)
+    again = Job(tiny_model, pairs, tmp_path / "stopped", "keep=ema:0.9")
+    again.train()
+    assert same(whole.delta(), again.delta())
+
+
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
         ("average:4", "averages more epochs than there are"),
-        ("average:1", "is not 'last', 'source-dev', or 'average:N'"),
+        ("average:1", "is not 'last', 'source-dev', 'average:N'"),
         ("average:two", "is not .last"),
         ("best", "is not .last"),
     ],

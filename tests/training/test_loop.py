@@ -62,22 +62,25 @@ def replace_recipe(**changes) -> Recipe:
     return RECIPE.with_values(changes, origin="test")
 
 
-def test_a_training_that_continues_from_a_checkpoint_ends_with_the_same_bits(tiny_model, tmp_path):
-    unbroken = training(tiny_model)
+@pytest.mark.parametrize("changes", [{}, {"layer_decay": 0.9}, {"keep": "ema:0.9"}], ids=str)
+def test_a_training_that_continues_from_a_checkpoint_ends_with_the_same_bits(changes, tiny_model, tmp_path):
+    recipe = replace_recipe(**changes)
+    unbroken = training(tiny_model, recipe)
     list(unbroken)
 
-    broken = training(tiny_model)
+    broken = training(tiny_model, recipe)
     for step in broken:
         if step.step == 4:
             break
     save_checkpoint(tmp_path, broken.progress(), broken.trained(), broken.optimizer_state())
     checkpoint = latest_checkpoint(tmp_path)
     assert checkpoint is not None
-    continued = training(tiny_model)
+    continued = training(tiny_model, recipe)
     continued.restore(checkpoint)
     steps = [step.step for step in continued]
     assert steps == list(range(5, unbroken.total_steps + 1))
     assert differ(weights(unbroken), weights(continued)) == 0.0
+    assert differ(unbroken.averages(), continued.averages()) == 0.0
 
 
 def test_a_checkpoint_of_another_length_of_training_is_refused(tiny_model, tmp_path):
@@ -123,10 +126,68 @@ def test_biases_and_layer_norms_are_not_decayed_and_frozen_tensors_are_not_hande
     model = load(find(str(tiny_model)), "sequence", ["en_XX"], num_labels=3)
     freeze(model, "embeddings+adapters")
     groups = adamw(model.module, RECIPE).param_groups
-    assert all(item.ndim >= 2 for item in groups[0]["params"])
-    assert groups[1]["weight_decay"] == 0
+    assert {group["weight_decay"] == 0: {item.ndim < 2 for item in group["params"]} for group in groups} == {
+        False: {False},
+        True: {True},
+    }
     handed = sum(item.numel() for group in groups for item in group["params"])
     assert handed == sum(item.numel() for item in model.module.parameters() if item.requires_grad)
+
+
+def test_the_moving_average_is_that_of_the_weights_after_each_step(tiny_model):
+    job = training(tiny_model, replace_recipe(keep="ema:0.5"))
+    expected: dict[str, torch.Tensor] = {}
+    for step in job:
+        decay = min(0.5, step.step / (step.step + 9))
+        now = weights(job)
+        expected = {name: decay * expected.get(name, value) + (1 - decay) * value for name, value in now.items()}
+    last, averages = weights(job), {name: tensor.clone() for name, tensor in job.averages().items()}
+    assert step.step == 6
+    assert differ(averages, expected) < 1e-6 < differ(averages, last)
+
+
+@pytest.mark.parametrize("keep", ["ema:", "ema:0", "ema:1", "ema:x", "ema:nan", "ema0.9", "average:1", "best"])
+def test_other_weights_to_keep_are_refused(keep):
+    with pytest.raises(UserError, match="is not 'last', 'source-dev', 'average:N' with N of at least 2, or 'ema:D'"):
+        replace_recipe(keep=keep)
+
+
+def test_each_layer_has_a_share_of_the_learning_rate_of_the_layer_above(tiny_model):
+    """AdamW's first step is as large as the learning rate, whatever the gradient, as long as nothing decays."""
+    job = training(
+        tiny_model, replace_recipe(layer_decay=0.5, weight_decay=0, warmup=0, freeze="adapters"), dropout=0.0
+    )
+    before = weights(job)
+    next(iter(job))
+    moved = {name: float((tensor - before[name]).abs().max()) for name, tensor in job.trained().items()}
+    layers = job.module.config.num_hidden_layers
+    assert layers == 2
+    for part, share in {
+        "classifier.out_proj.weight": 1,
+        "roberta.encoder.layer.1.intermediate.dense.weight": 1,
+        "roberta.encoder.layer.0.intermediate.dense.weight": 0.5,
+        "roberta.embeddings.word_embeddings.weight": 0.25,
+    }.items():
+        assert moved[part] == pytest.approx(RECIPE.learning_rate * share, rel=0.01), part
+
+
+def test_with_one_learning_rate_for_all_layers_weights_have_the_bits_of_earlier_versions(tiny_model):
+    """Earlier versions gave AdamW two groups, and set their learning rate before each step."""
+    job, other = (training(tiny_model, dropout=0.0) for _ in range(2))
+    groups = [
+        [item for item in other.training_parameters().values() if (item.ndim >= 2) is is_matrix]
+        for is_matrix in (True, False)
+    ]
+    other.optimizer = torch.optim.AdamW(
+        [
+            {"params": groups[0], "weight_decay": 0.01, "rate": 1.0},
+            {"params": groups[1], "weight_decay": 0.0, "rate": 1.0},
+        ],
+        lr=RECIPE.learning_rate,
+        fused=True,
+    )
+    list(job), list(other)
+    assert differ(weights(job), weights(other)) == 0.0
 
 
 @pytest.mark.parametrize(

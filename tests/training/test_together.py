@@ -47,7 +47,12 @@ def deltas(own: Job) -> list[dict[str, torch.Tensor]]:
 
 @pytest.mark.parametrize(
     "settings",
-    [("keep=last",), ("keep=source-dev", "tokens_per_step=64"), ("keep=average:2", "save_steps=4")],
+    [
+        ("keep=last", "layer_decay=0.8"),
+        ("keep=source-dev", "tokens_per_step=64"),
+        ("keep=average:2", "save_steps=4"),
+        ("keep=ema:0.8",),
+    ],
     ids=lambda settings: settings[0],
 )
 def test_each_seed_has_the_files_that_it_has_alone(settings, tiny_model, pairs, tmp_path):

@@ -24,7 +24,14 @@ from xmodctl.training import world
 from xmodctl.training.launching import is_launched
 from xmodctl.training.world import World
 
-SETTINGS = ("batch_size=10", "tokens_per_step=64", "learning_rate=1e-3", "dropout=0.1", "attention_dropout=0.1")
+SETTINGS = (
+    "keep=ema:0.7",
+    "batch_size=10",
+    "tokens_per_step=64",
+    "learning_rate=1e-3",
+    "dropout=0.1",
+    "attention_dropout=0.1",
+)
 
 
 @given(st.lists(st.integers(1, 500), max_size=60), st.integers(1, 7))

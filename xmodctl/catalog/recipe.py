@@ -10,6 +10,7 @@ from xmodctl.core.schema import Described
 Freeze = Literal["embeddings+adapters", "adapters", "none", "head"]
 Schedule = Literal["linear", "cosine", "constant"]
 AVERAGE = "average:"
+MOVING = "ema:"
 AUTO = "auto"
 SMALLEST = 64
 """The smallest `tokens_per_step`."""
@@ -17,7 +18,7 @@ SHORTEST = 8
 """The smallest `max_length`."""
 TOKENS = 4096
 """The `tokens_per_step` of recipes that do not name it."""
-NEWER = ("head_seed", "compile", "variable_length", "seeds_together")
+NEWER = ("layer_decay", "head_seed", "compile", "variable_length", "seeds_together")
 """Keys that recipes in older plans do not have."""
 
 
@@ -43,6 +44,15 @@ class Recipe(Described):
     epochs: float = Field(3.0, gt=0, le=10_000, description="passes over the training rows")
     batch_size: int = Field(32, ge=1, description="examples per optimizer step, over all processes")
     learning_rate: float = Field(2e-5, gt=0, le=1, description="peak learning rate")
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description=(
+            "the learning rate of a layer as a share of that of the layer above it; the last layer and the head have "
+            "the full rate, and 1 gives all layers the same"
+        ),
+    )
     schedule: Schedule = Field("linear", description="how the learning rate changes after the warm-up")
     warmup: float = Field(
         0.06,
@@ -87,7 +97,7 @@ class Recipe(Described):
     )
     keep: str = Field(
         "last",
-        description="the weights to keep: the last (`last`), the best on source validation data (`source-dev`), or "
+        description="the weights to keep: the last (`last`), the best on source validation data (`source-dev`), "
         "the mean of the weights after each of the last N epochs (`average:N`)",
     )
     head_seed: int | None = Field(
@@ -152,9 +162,14 @@ class Recipe(Described):
     @field_validator("keep")
     @classmethod
     def _keep_is_known(cls, keep: str) -> str:
+        if keep in ("last", "source-dev") or _is_moving(keep):
+            return keep
         number = keep.removeprefix(AVERAGE)
-        if keep not in ("last", "source-dev") and (number == keep or not number.isdecimal() or int(number) < 2):
-            raise ValueError(f"{keep!r} is not 'last', 'source-dev', or 'average:N' with N of at least 2")
+        if number == keep or not number.isdecimal() or int(number) < 2:
+            raise ValueError(
+                f"{keep!r} is not 'last', 'source-dev', 'average:N' with N of at least 2, or 'ema:D' with D between 0 "
+                "and 1"
+            )
         return keep
 
     @model_validator(mode="after")
@@ -185,6 +200,19 @@ class Recipe(Described):
         return int(self.keep.removeprefix(AVERAGE)) if self.keep.startswith(AVERAGE) else 0
 
     @property
+    def moving_decay(self) -> float:
+        """The decay of the moving average of weights that is kept; 0: none is."""
+        return float(self.keep.removeprefix(MOVING)) if self.keep.startswith(MOVING) else 0.0
+
+    @property
     def overlap(self) -> int:
         """The number of tokens that neighboring windows of a long text share."""
         return self.max_length // 3 if self.stride is None else self.stride
+
+
+def _is_moving(keep: str) -> bool:
+    """Return whether a value of `keep` asks for a moving average."""
+    try:
+        return keep.startswith(MOVING) and 0 < float(keep.removeprefix(MOVING)) < 1
+    except ValueError:
+        return False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.kinds import KINDS
@@ -74,7 +75,7 @@ def estimate(plan: Plan, model: "Source | Facts", rows: Sequence[int | None], se
         parameters=parameters,
         tokens=tokens,
         memory=needs.peak(tokens),
-        disk=needed_disk(parameters, seeds, together=plan.recipe.seeds_together),
+        disk=needed_disk(parameters, plan.recipe, seeds),
         stages=tuple(stages),
     )
 
@@ -87,12 +88,14 @@ def parameters_of(plan: Plan, model: "Source | Facts") -> "ParameterReport":
     return describe(model, kind.head, plan.adapters, plan.recipe.freeze, num_labels=len(kind.outputs(plan.task)))
 
 
-def needed_disk(parameters: "ParameterReport", seeds: int, *, together: bool = False) -> int:
-    """Return the bytes of a delta per seed, and of the checkpoints of the seed that trains, or of all `together`.
+def needed_disk(parameters: "ParameterReport", recipe: Recipe, seeds: int) -> int:
+    """Return the bytes of a delta per seed, and of the checkpoints of the seed that trains, or of all together.
 
-    An old checkpoint goes when the new one is whole.
+    A checkpoint has the weights, AdamW's two moments, and the moving average if that is kept. An old one goes when the
+    new one is whole.
     """
-    return parameters.trainable * 4 * (seeds + (KEPT + 1) * 3 * (seeds if together else 1))
+    copies = 4 if recipe.moving_decay else 3
+    return parameters.trainable * 4 * (seeds + (KEPT + 1) * copies * (seeds if recipe.seeds_together else 1))
 
 
 def row_counts(plan: Plan, folder: Path | None) -> list[int | None]:

@@ -98,7 +98,7 @@ def train_plan(
     with joined(folder) as jobs:
         Run.check(folder, plan, on_exists)
         data = _load_first(plan, world, listen)
-        check_disk(folder, needed_disk(parameters_of(plan, source), len(seeds), together=plan.recipe.seeds_together))
+        check_disk(folder, needed_disk(parameters_of(plan, source), plan.recipe, len(seeds)))
         fingerprints = fingerprints_of(data)
         check(fingerprints)
         run = Run.open_shared(jobs, plan, seeds, fingerprints, on_exists)

@@ -1,4 +1,4 @@
-"""Which step's weights a run keeps: the last, the best on the validation data, or the mean of the last epochs."""
+"""Which step's weights a run keeps: the last, the best on validation data, or an average of several."""
 
 import shutil
 from collections.abc import Sequence
@@ -63,6 +63,8 @@ class KeptWeights:
         """Return the step and the weights that the run keeps."""
         if self.averaged:
             return training.step, self._mean()
+        if self.recipe.moving_decay:
+            return training.step, training.averages()
         if self.recipe.keep == "source-dev":
             tensors, facts = load_delta(self._best, self.source)
             return facts["step"], tensors
@@ -92,4 +94,6 @@ def selected_on(recipe: Recipe, languages: Sequence[str]) -> str:
     """Return what the kept weights were selected on, as result rows report it."""
     if recipe.averaged:
         return f"nothing (mean of the last {recipe.averaged} epochs)"
+    if recipe.moving_decay:
+        return "nothing (moving average of all steps)"
     return f"validation data of {'+'.join(languages)}" if recipe.keep == "source-dev" else "nothing (last step)"

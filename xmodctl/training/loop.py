@@ -23,13 +23,16 @@ from xmodctl.model.transfer import HOST, mask_on_host, on_device, own_gradients
 from xmodctl.run.checkpoints import Checkpoint, Progress
 from xmodctl.training.memory import Memory
 from xmodctl.training.optimization import (
-    OPTIMIZER_STATE,
     adamw,
+    put_averages,
     put_state,
     schedule,
     seed_step,
+    set_learning_rate,
+    spread_state,
     state_of,
     total_steps,
+    update_averages,
 )
 from xmodctl.training.peak_memory import with_fitting_tokens, with_tokens_of_checkpoint
 from xmodctl.training.readings import Batch, Gradient, Readings
@@ -227,13 +230,14 @@ class Training:
             UserError: There is not enough memory for the optimizer's state. The weights may have changed in part.
         """
         learning_rate = self.recipe.learning_rate * schedule(self.recipe, self.step, self.total_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rate(self.optimizer, learning_rate)
         with self.holding_optimizer():
             self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        if self.recipe.moving_decay:
+            update_averages(self.optimizer, self.recipe.moving_decay, self.step)
         units = np.concatenate(batch)
         step = StepTaken(
             step=self.step,
@@ -346,6 +350,11 @@ class Training:
 
         return trained_tensors(self.model)
 
+    def averages(self) -> "dict[str, torch.Tensor]":
+        """Return the moving averages of what trains, under their stock names; they take the place of the weights."""
+        put_averages(self.optimizer)
+        return self.trained()
+
     def put(self, tensors: "Mapping[str, torch.Tensor]") -> None:
         """Put back what `trained` returned."""
         from xmodctl.model import apply_delta
@@ -362,24 +371,12 @@ class Training:
         Raises:
             LostProcessError: Another process has ended.
         """
-        import torch
-
         if self.world.size == 1:
             return
-        parameters, state = self.training_parameters(), self.optimizer.state
-        names = [name for name, tensor in parameters.items() if tensor in state]
-        own = [names, self.scaler.state_dict(), self.step, self.recipe.tokens_per_step]
-        held, scaler, self.step, tokens = self.world.from_first(own)
+        own = [self.scaler.state_dict(), self.step, self.recipe.tokens_per_step]
+        scaler, self.step, tokens = self.world.from_first(own)
         self.recipe = with_tokens_of_checkpoint(self.recipe, tokens)
-        for name, parameter in parameters.items():
-            self.world.broadcast(parameter.data)
-            if name in held:
-                if not self.world.is_first:
-                    state[parameter] = {"step": torch.zeros((), device=self.device)} | {
-                        key: torch.empty_like(parameter) for key in OPTIMIZER_STATE[1:]
-                    }
-                for key in OPTIMIZER_STATE:
-                    self.world.broadcast(state[parameter][key])
+        spread_state(self.optimizer, self.training_parameters(), self.world)
         self.scaler.load_state_dict(scaler)
 
     def restore(self, checkpoint: Checkpoint) -> None:

@@ -107,7 +107,9 @@ def memory_needs(
         kept += 3 * 4 * MASKED_SHARE * config["vocab_size"]
     unit = length * (2 if head == "choice" else 1)
     trainable = seeds * parameters.trainable
-    weights, on_cpu = 4 * (parameters.total - parameters.trainable + trainable), device.type == "cpu"
+    kept_copies = 2 if recipe.moving_decay else 1  # of what trains
+    weights = 4 * (parameters.total - parameters.trainable + kept_copies * trainable)
+    on_cpu = device.type == "cpu"
     if not on_cpu and narrow_type(precision) is not None:  # frozen linear layers are narrow, trained ones cast
         embeddings = sum(total for group, total, _ in parameters.groups if group == "embeddings")
         weights += 2 * trainable - 2 * max(0, parameters.total - parameters.trainable - embeddings)
