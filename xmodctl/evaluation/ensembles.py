@@ -24,7 +24,8 @@ from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import Predicted, headline_of_draws
 from xmodctl.run.loading import find_run
 from xmodctl.run.run import Run
-from xmodctl.statistics.intervals import contrast, widened
+from xmodctl.statistics.correlations import freedoms_of, widened
+from xmodctl.statistics.intervals import contrast
 from xmodctl.statistics.resampling import Scores, resample
 from xmodctl.statistics.significance import TEST_RESAMPLES
 
@@ -126,17 +127,16 @@ def _scores_of(models: Sequence[tuple[Run, Row]]) -> tuple[Scores, Scores, int]:
             )
     tables.append(ExampleStatistics.computed(_combined(models), task, first.language))
     stream = tables[0].ids if task.parallel else f"{first.language} {tables[0].ids}"
-    drawn = resample(
-        [table.counts for table in tables],
-        lambda totals: kind.metrics(totals, task)[task.headline],
-        stream=stream,
-        resamples=TEST_RESAMPLES,
-        of_draws=headline_of_draws(kind, task),
-    )
+    counts, of_draws = [table.counts for table in tables], headline_of_draws(kind, task)
+
+    def metric(totals: np.ndarray) -> np.ndarray:
+        return kind.metrics(totals, task)[task.headline]
+
+    drawn = resample(counts, metric, stream=stream, resamples=TEST_RESAMPLES, of_draws=of_draws)
     observed = np.array([table.metrics(task)[task.headline] for table in tables])
     examples = {stream: len(tables[0].counts)}
     if is_correlation := kind.headlines[task.headline].is_correlation:
-        drawn = widened(drawn, observed, len(tables[0].counts))
+        drawn = widened(drawn, observed, len(tables[0].counts), freedoms_of(counts, metric, of_draws))
     members = Scores(tuple(range(len(models))), observed[:-1], drawn[:, :-1], examples, is_correlation)
     return members.as_one(), Scores((0,), observed[-1:], drawn[:, -1:], examples, is_correlation), len(models)
 

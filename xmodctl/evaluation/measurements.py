@@ -16,7 +16,8 @@ from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import headline_of_draws
 from xmodctl.languages import same
 from xmodctl.run.run import Run
-from xmodctl.statistics.intervals import FISHER, WILSON_EFFECTIVE, contrast, mean_interval, widened
+from xmodctl.statistics.correlations import FISHER, freedoms_of, widened
+from xmodctl.statistics.intervals import WILSON_EFFECTIVE, contrast, mean_interval
 from xmodctl.statistics.resampling import RESAMPLES, Scores, by_resamples, resample
 
 Way = tuple[str, str | None, str]
@@ -31,7 +32,7 @@ MEANS_AND_DIFFERENCES = "Wilson score intervals of means, MOVER intervals of dif
 FEW = 2
 """Errors, or correct examples, that are too few for intervals with a coverage of 95%."""
 
-FEW_PAIRS = 10
+FEW_PAIRS = 15
 """Fewer rows have intervals of correlations whose coverage is above 97%."""
 
 CORRELATIONS = "Fisher z intervals of means, MOVER intervals of differences; variances by"
@@ -133,17 +134,19 @@ def resampled(measurements: Sequence[Measurement], *, seed: int, resamples: int)
     scores: dict[int, Scores] = {}
     for stream, numbers in groups.items():
         tables = [statistics.counts for number in numbers for statistics in measurements[number].statistics]
+        of_draws = headline_of_draws(KINDS[measurements[0].task.kind], measurements[0].task)
         drawn = resample(
-            tables, measurements[0].metric, stream=stream, seed=seed, resamples=resamples,
-            of_draws=headline_of_draws(KINDS[measurements[0].task.kind], measurements[0].task),
-        )  # fmt: skip
+            tables, measurements[0].metric, stream=stream, seed=seed, resamples=resamples, of_draws=of_draws
+        )
         last = 0
         for number in numbers:
             measurement = measurements[number]
             first, last = last, last + len(measurement.rows)
             observed = np.array([float(measurement.metric(table.sum(axis=0))) for table in tables[first:last]])
             own, is_correlation = drawn[:, first:last], measurement.is_correlation
-            own = widened(own, observed, measurement.n) if is_correlation else own
+            if is_correlation:
+                freedoms = freedoms_of(tables[first:last], measurement.metric, of_draws)
+                own = widened(own, observed, measurement.n, freedoms)
             scores[number] = Scores(measurement.seeds, observed, own, {stream: measurement.n}, is_correlation)
     return [scores[number] for number in range(len(measurements))]
 

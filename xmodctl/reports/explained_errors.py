@@ -16,9 +16,9 @@ from xmodctl.kinds.breakdown import SeedPredictions
 from xmodctl.kinds.scoring import headline_of_draws
 from xmodctl.reports.explained_causes import LABELS_SHOWN, LanguageRows, paired_rows
 from xmodctl.reports.explanation import Figure, Section, Wider, share
-from xmodctl.statistics.intervals import TAIL, score_interval
+from xmodctl.statistics.intervals import score_interval
 from xmodctl.statistics.resampling import Metric
-from xmodctl.statistics.student import t_quantile
+from xmodctl.statistics.student import TAIL, t_quantile
 
 IN_ANOTHER_SCRIPT = "rows in a different script"
 """What a score of these rows is called."""

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from xmodctl.evaluation.notebook import html_table
 from xmodctl.reports.error_analysis import Mistake
 from xmodctl.reports.parallel_errors import Overlap
-from xmodctl.statistics.intervals import TAIL, contrast_of_shares, wilson
+from xmodctl.statistics.intervals import contrast_of_shares, wilson
 from xmodctl.statistics.resampling import bootstrap
-from xmodctl.statistics.student import t_quantile
+from xmodctl.statistics.student import TAIL, t_quantile
 
 Ends = tuple[float, float]
 """The ends of a 95% interval."""

@@ -11,8 +11,8 @@ from xmodctl.evaluation.example_statistics import NOT_OF_THE_TASK
 from xmodctl.evaluation.results import Row
 from xmodctl.kinds import KINDS
 from xmodctl.reports.error_analysis import ErrorAnalysis, ErrorAnalyzer, Mistake, SourceRow
-from xmodctl.statistics.intervals import TAIL, wilson
-from xmodctl.statistics.student import t_quantile
+from xmodctl.statistics.intervals import wilson
+from xmodctl.statistics.student import TAIL, t_quantile
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xmodctl.statistics.correlations import FISHER, NOTHING, fisher, freedoms_of, widened
 from xmodctl.statistics.resampling import (
     RESAMPLES,
     Floats,
@@ -19,22 +20,13 @@ from xmodctl.statistics.resampling import (
     by_resamples,
     redraw,
 )
-from xmodctl.statistics.student import t_quantile
+from xmodctl.statistics.student import TAIL, t_quantile
 
 WILSON = "Wilson score interval"
 """The method of a share of correct examples."""
 
 WILSON_EFFECTIVE = f"{WILSON}, effective sample size by"
 """The method of other scores; what follows names the resamples."""
-
-FISHER = "Fisher z interval, variance by"
-"""The method of a correlation; what follows names the resamples."""
-
-TAIL = 0.025
-"""The probability on each side of a 95% interval."""
-
-NOTHING = 1e-12
-"""A variance of shares below this is 0 but for rounding."""
 
 SMALLEST_TAIL = 1e-12
 """Where the search for a p-value ends."""
@@ -56,52 +48,6 @@ def wilson(share: float, examples: float, quantile: float) -> tuple[float, float
     center = (share + squared / 2) / (1 + squared)
     half = math.sqrt(squared * share * (1 - share) + squared * squared / 4) / (1 + squared)
     return (max(0.0, center - half) if share > 0 else 0.0), (min(1.0, center + half) if share < 1 else 1.0)
-
-
-def fisher(correlation: float, variance: float, examples: int, quantile: float) -> tuple[float, float]:
-    """Return the interval of a correlation that is symmetric around its z, the inverse hyperbolic tangent.
-
-    The standard error of z follows from the variance of the correlation by the delta method; where nothing varies, it
-    is that of two normal variables. A perfect correlation, which a few pairs can have by chance, has the end that it
-    would have with `quantile`**2 more pairs without a relation, as Wilson's interval of 100% has with wrong ones.
-    Source: Fisher, On the Probable Error of a Coefficient of Correlation Deduced from a Small Sample (Metron 1921).
-
-    Args:
-        correlation: The correlation that was observed.
-        variance: Of the correlation.
-        examples: The number of examples.
-        quantile: As in `wilson`.
-    """
-    if examples <= 3:
-        return -1.0, 1.0
-    if 1 - abs(correlation) < NOTHING:
-        low, high = sorted((correlation, correlation * examples / (examples + quantile**2)))
-        return low, high
-    error = math.sqrt(variance) / (1 - correlation**2) if variance >= NOTHING else 1 / math.sqrt(examples - 3)
-    z = math.atanh(correlation)
-    return math.tanh(z - quantile * error), math.tanh(z + quantile * error)
-
-
-def widened(drawn: Floats, observed: Floats, examples: int) -> Floats:
-    """Return correlations under resamples that vary at least as much as those of normal variables.
-
-    With few examples, resamples of pairs vary less than new samples would: intervals of a correlation near 0 would
-    cover it in 90 to 92% of cases with 10 or 20 pairs. The variance of z is 1 / (examples - 3) for normal variables
-    (Fisher 1921); where it is smaller, deviations from the mean are scaled up to it.
-
-    Args:
-        drawn: Correlations in percent, shape (resamples, models), or (resamples,) of one model.
-        observed: Those of the data, in percent, shape (models,), or of one model.
-        examples: The number of examples.
-    """
-    if examples <= 3:
-        return drawn
-    least = (1 - (observed / 100) ** 2) ** 2 / (examples - 3)
-    variance = (drawn / 100).var(axis=0, ddof=1)
-    varies = variance >= NOTHING
-    factor = np.sqrt(np.maximum(1.0, np.where(varies, least / np.where(varies, variance, 1.0), 1.0)))
-    mean = drawn.mean(axis=0)
-    return np.where(factor > 1, mean + (drawn - mean) * factor, drawn)
 
 
 @dataclass(frozen=True)
@@ -350,7 +296,7 @@ def score_interval(
         return Interval(100 * low, 100 * high, WILSON)
     drawn = redraw(statistics, metric, seed=seed, resamples=resamples, of_draws=of_draws)
     if is_correlation:
-        drawn = widened(drawn, 100 * observed, count)
+        drawn = widened(drawn, 100 * observed, count, freedoms_of([statistics], metric, of_draws))
     low, high = share_interval(observed, _covariance(drawn), count, is_correlation=is_correlation)
     method = FISHER if is_correlation else WILSON_EFFECTIVE
     return Interval(100 * low, 100 * high, f"{method} {by_resamples(resamples, seed)}")

@@ -4,6 +4,9 @@ import math
 from functools import lru_cache
 from statistics import NormalDist
 
+TAIL = 0.025
+"""The probability on each side of a 95% interval."""
+
 NORMAL_FROM = 1e6
 """Degrees of freedom from which the normal distribution takes its place: their quantiles differ by less than 1e-6."""
 
