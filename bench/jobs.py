@@ -91,24 +91,22 @@ def problems_of(place: JobPlace, scenario: Scenario, draw: random.Random) -> tup
 def main(arguments: list[str]) -> int:
     """Run the rounds, and return 1 if anything is wrong, or if no round began."""
     options, began = parsed("bench.jobs", __doc__, arguments, rounds=20), time.monotonic()
-    place, draw = JobPlace(options.out.resolve(), options.forked), random.Random(options.seed)
+    place = JobPlace(options.out.resolve(), options.forked)
     place.prepare()
     known = {scenario.name: scenario for scenario in scenarios()}
     plan = [known[name] for name in NAMES if options.only in name]
     rounds = failures = jobs = kills = 0
-    for number in range(options.rounds):
+    for number in range(options.first, options.first + options.rounds):
         if time.monotonic() - began > 60 * options.minutes:
             break
-        scenario = plan[number % len(plan)]
-        started, killed, problems = problems_of(place, scenario, draw)
-        rounds, failures = number + 1, failures + bool(problems)
+        scenario = plan[(number - 1) % len(plan)]
+        started, killed, problems = problems_of(place, scenario, random.Random(f"{options.seed} {number}"))
+        rounds, failures = rounds + 1, failures + bool(problems)
         jobs, kills = jobs + started, kills + killed
-        text = (
-            f"round {number + 1} {scenario.name}: {started} jobs, {killed} killed, {'; '.join(problems) or 'the same'}"
-        )
+        text = f"round {number} {scenario.name}: {started} jobs, {killed} killed, {'; '.join(problems) or 'the same'}"
         print(text, flush=True)
         if problems:
-            place.keep(f"failed/{number + 1}")
+            place.keep(f"failed/{number}")
     print(f"{rounds - failures} of {rounds} rounds the same with {jobs} jobs, {kills} of which were killed")
     return 1 if failures or not rounds else 0
 

@@ -7,7 +7,8 @@ seconds and dates may differ. Both runs use the same paths.
 
 Moments are spread over the whole of a command: a quarter over all of its time, half over the time from the first file
 that it writes, a quarter over its end. A command that ends before it is killed is repeated from the same files with
-another moment, so that every round has at least one kill of each of its commands.
+another moment, so that every round has at least one kill of each of its commands. A round draws from the seed and its
+number: `--first` repeats a single one, or divides many.
 """
 
 import argparse
@@ -253,6 +254,7 @@ def parsed(program: str, description: str | None, arguments: list[str], *, round
     """Return the options of a benchmark that runs rounds of scenarios."""
     parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
     parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--first", type=int, default=1, metavar="N", help="begin with round N, as of all rounds")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no round after so many minutes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios whose name contains it")
@@ -264,23 +266,23 @@ def parsed(program: str, description: str | None, arguments: list[str], *, round
 def main(arguments: list[str]) -> int:
     """Run the rounds, and return 1 if a file differs, or if no round began."""
     options, began = parsed("bench.kills", __doc__, arguments, rounds=60), time.monotonic()
-    place, draw = Workplace(options.out.resolve(), options.forked), random.Random(options.seed)
+    place = Workplace(options.out.resolve(), options.forked)
     place.prepare()
     plan = [scenario for scenario in scenarios() if options.only in scenario.name]
     rounds = failures = kills = unfinished = 0
-    for number in range(options.rounds):
+    for number in range(options.first, options.first + options.rounds):
         if time.monotonic() - began > 60 * options.minutes:
             break
-        scenario = plan[number % len(plan)]
+        scenario, draw = plan[(number - 1) % len(plan)], random.Random(f"{options.seed} {number}")
         start, end, times = whole(place, scenario)
         place.restore(start)
         count, parts = broken(place, scenario, times, draw)
         differences = list(compare(end, place.state))
-        rounds, failures = number + 1, failures + bool(differences)
+        rounds, failures = rounds + 1, failures + bool(differences)
         kills, unfinished = kills + count, unfinished + parts
-        print(f"round {number + 1} {scenario.name}: {count} kills, {'; '.join(differences) or 'the same'}", flush=True)
+        print(f"round {number} {scenario.name}: {count} kills, {'; '.join(differences) or 'the same'}", flush=True)
         if differences:
-            place.keep(f"failed/{number + 1}")
+            place.keep(f"failed/{number}")
     print(
         f"{rounds - failures} of {rounds} rounds the same after {kills} kills, "
         f"{unfinished} of which left something unfinished"
