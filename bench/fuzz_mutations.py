@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
+_WIDE = "utf-16-le"
+
 DEEP = 3000
 """Levels of brackets: more than Python's recursion limit."""
 
@@ -97,6 +99,8 @@ def _bytes_changed(draw: Draw, content: bytes) -> bytes:
 
 def _structure(content: bytes) -> Callable[[Draw, bytes], bytes] | None:
     """Return how to change values in a file, if it is a JSON document, lines of JSON, or has a header of JSON."""
+    if content[1:2] == b"\0" and (changed := _wide_structure(content)):
+        return changed
     try:
         json.loads(content)
         return _document
@@ -112,6 +116,19 @@ def _structure(content: bytes) -> Callable[[Draw, bytes], bytes] | None:
         return _header
     except (ValueError, RecursionError):
         return None
+
+
+def _wide_structure(content: bytes) -> Callable[[Draw, bytes], bytes] | None:
+    """Return how to change values in a file of JSON in UTF-16, without its mark."""
+    try:
+        change = _structure(content.decode(_WIDE).encode())
+    except UnicodeDecodeError:
+        return None
+    if change is None:
+        return None
+    return lambda draw, raw: (
+        change(draw, raw.decode(_WIDE).encode()).decode("utf-8", "surrogatepass").encode(_WIDE, "surrogatepass")
+    )
 
 
 def _document(draw: Draw, content: bytes) -> bytes:

@@ -120,6 +120,14 @@ def test_a_refusal_is_no_fault(tmp_path, monkeypatch):
 @given(st.data())
 def test_mutations_change_documents_lines_and_headers(data):
     content = data.draw(
-        st.sampled_from([b'{"a": [1, {"b": null}]}', b'{"a": 1}\n{"a": 2}\n', b'\x08\0\0\0\0\0\0\0{"a":{}}', b"x"])
+        st.sampled_from(
+            [
+                '{"a": 1}\n{"a": 2}\n'.encode("utf-16-le"),
+                b'{"a": [1, {"b": null}]}',
+                b'{"a": 1}\n{"a": 2}\n',
+                b'\x08\0\0\0\0\0\0\0{"a":{}}',
+                b"x",
+            ]
+        )
     )
     assert isinstance(data.draw(mutated(content)), bytes)
