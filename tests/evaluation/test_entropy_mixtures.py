@@ -30,6 +30,16 @@ def test_the_mixture_with_the_lowest_entropy_is_scored_and_stamped_as_transducti
     assert "of the test split itself (transductive)" in shown
 
 
+@pytest.mark.parametrize("langs", ["en=mix", "sw,en_XX=mix"])
+def test_the_source_language_is_scored_through_a_mixture_too(trained, langs):
+    words = ("--langs", langs, "--mix-by", "entropy", "--json")
+    result = run("eval-transfer", "--run", trained[0], *words)
+    assert result.exit_code == 0, result.output
+    adapters = {row["adapter"] for row in json.loads(result.stdout)["rows"] if row["language"].startswith("en")}
+    assert "en_XX" in adapters
+    assert [adapter for adapter in adapters if adapter.endswith("@entropy")]
+
+
 @pytest.mark.slow
 def test_the_entropy_does_not_depend_on_gold_answers(trained, tmp_path):
     folder, data = trained

@@ -18,7 +18,7 @@ from xmodctl.evaluation.sweep_data import SweepData
 from xmodctl.evaluation.sweep_model import SweepModel
 from xmodctl.evaluation.targets import evaluation_targets
 from xmodctl.kinds import KINDS
-from xmodctl.languages import Target
+from xmodctl.languages import Target, same
 from xmodctl.training.masked_lm.mixing import adapters_to_mix, find_weights
 from xmodctl.training.masked_lm.ranking import IDENTITY
 
@@ -116,7 +116,9 @@ class EntropySearch:
     def _target(self, language: str) -> Target:
         """Return the data of the language; which adapter goes with it does not matter here."""
         sources = self.run.plan.source_languages
-        selection = ",".join([f"{language}={sources[0]}", *(f"-{adapter}" for adapter in sources)])
+        own = next((adapter for adapter in sources if same(language, adapter)), None)  # a source may be mixed, too
+        others = [f"-{adapter}" for adapter in sources if adapter != own]
+        selection = ",".join([f"{language}={own or sources[0]}", *others])
         (target,) = evaluation_targets(
             self.run,
             self.source,
