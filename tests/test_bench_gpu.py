@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from bench import __main__ as bench
-from bench import correctness, gpu, lengths, measures, sides, throughput
+from bench import correctness, gpu, lengths, measures, operations, sides, throughput
 from bench.checkpoints import folder_of
 from bench.measures import BEST, Setting, UnequalError
-from xmodctl.model import compiling
 
 LAUNCHED = [("cudaLaunchKernel", 640), ("cuLaunchKernelEx", 60), ("cudaGraphLaunch", 4), ("aten::mm", 9)]
 ADDED = 2_000_000
@@ -65,7 +64,6 @@ def asked(monkeypatch) -> list[object]:
     monkeypatch.setattr(lengths, "test_lengths", few_lengths)
     monkeypatch.setattr(lengths, "MAXIMA", dict.fromkeys(lengths.MAXIMA, 48))
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **settings: asked.append(("compile", settings)))
-    monkeypatch.setattr(compiling, "BACKEND", "eager")
     return asked
 
 
@@ -123,6 +121,7 @@ def test_one_command_measures_what_decides_on_a_gpu(asked, tmp_path, capsys):
 @pytest.mark.slow
 def test_every_measure_runs_in_fp32_and_in_the_narrow_type_of_the_gpu(asked, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "check_compiler", lambda **settings: None)
+    monkeypatch.setattr(torch, "compile", lambda function, **settings: function)  # it would ask CUDA for its state
     measured = report_of(tmp_path)
     expected = [f"{name}, {precision}" for name in bench.BY_DEFAULT["cuda"] for precision in ("fp32", "bf16")]
     assert list(measured) == expected
@@ -177,6 +176,20 @@ def test_a_device_that_computes_something_else_ends_the_comparison(asked, monkey
     monkeypatch.setattr(sides, "our_training", wrong)
     with pytest.raises(UnequalError, match="xnli, xmodctl: gradients differ by"):
         correctness.correctness(setting)
+
+
+def test_the_best_rate_of_a_gpu_is_that_of_many_products_without_a_pause(monkeypatch):
+    setting = Setting(folder_of("tiny"), "cpu", "bf16", rounds=1, steps=1)
+    products = []
+    monkeypatch.setattr(torch.nn.functional, "linear", lambda x, weight: products.append((x, weight)))
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", lambda x, weight, *_: products.append((x, weight)))
+    monkeypatch.setattr(operations, "seconds", lambda work, device: (work(), 0.5)[1])
+    for is_gpu, count, times, dtype in ((True, 16384, 50, torch.bfloat16), (False, 2048, 1, torch.float32)):
+        monkeypatch.setattr(measures.Setting, "is_gpu", is_gpu)
+        products.clear()
+        assert operations.peak(setting) == 2 * times * count * 32 * 64 / 0.5
+        assert len(products) % (5 * times) == 0
+        assert all(x.shape == (count, 32) and x.dtype == weight.dtype == dtype for x, weight in products)
 
 
 def test_the_memory_of_a_variant_is_its_own(asked):
