@@ -34,6 +34,7 @@ from xmodctl.model.transfer import host_values, on_device
 from xmodctl.training.loop import Training
 from xmodctl.training.masked_lm.masked_training import MaskedTraining
 from xmodctl.training.masked_lm.masking import Masker
+from xmodctl.training.optimization import AVERAGE_STATE, adamw
 from xmodctl.training.readings import READ_EVERY, Readings
 from xmodctl.training.together import SeedsTogether
 from xmodctl.training.world import World
@@ -240,6 +241,20 @@ def test_no_operation_of_a_step_waits_for_the_device(kind, precision, tiny_model
     assert first.seconds == second.seconds > 0
     trained = training.training_parameters().values()
     assert {value.dtype for tensor in trained for value in training.optimizer.state[tensor].values()} == {torch.float32}
+
+
+def test_moving_averages_and_learning_rates_of_layers_do_not_wait_for_the_device(tiny_model):
+    training = training_of(tiny_model, "sequence-classification")
+    training.recipe = training.recipe.with_values({"keep": "ema:0.9", "layer_decay": 0.8}, origin="test")
+    training.optimizer = adamw(training.module, training.recipe)
+    training.readings, training.steps_per_epoch = Readings(READ_EVERY), 4
+    routed(training.module).packs_on = frozenset()
+    batch = training.batches(0)[0]
+    with NoWaiting():
+        assert [training.take(batch) for _ in range(3)] == [[], [], []]
+    assert len(list(training.read(early=True))) == 3
+    averaged = sum(AVERAGE_STATE in state for state in training.optimizer.state.values())
+    assert averaged == len(training.training_parameters())
 
 
 SEED_CASES = [case for case in CASES if case.values[0] != "masked-lm"]
