@@ -2,10 +2,10 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 from xmodctl.core.messages import quoted
@@ -41,6 +41,7 @@ class AnnotatedWords:
     tags: list[str]
     spans: int
     cut: int
+    units: tuple[str, ...] = ()  # what offsets may count instead of characters: then no span of the text cuts a word
 
 
 def tagged_text(text: str, value: Any, column: str) -> AnnotatedWords:
@@ -54,7 +55,8 @@ def tagged_text(text: str, value: Any, column: str) -> AnnotatedWords:
     Raises:
         RowError: A span is not in the text, or overlaps another one.
     """
-    spans = sorted({_trimmed(text, span, column) for span in annotations(value, column, text)})
+    written = list(annotations(value, column, text))
+    spans = sorted({_trimmed(text, span, column) for span in written})
     for before, after in pairwise(spans):
         if after.start < before.end:
             pair = f"{quoted(text[before.start : before.end])} and {quoted(text[after.start : after.end])}"
@@ -63,6 +65,7 @@ def tagged_text(text: str, value: Any, column: str) -> AnnotatedWords:
     words = word_offsets(text)
     edges = {edge for span in spans for edge in (span.start, span.end)}
     cut = sum(any(start < edge < end for start, end in words for edge in (span.start, span.end)) for span in spans)
+    units = tuple(unit for unit in _SIZES if _fits(text, written, words, unit)) if cut and not text.isascii() else ()
     words = [part for word in words for part in _divided(word, edges)]
     tags = ["O"] * len(words)
     for span in spans:
@@ -72,7 +75,21 @@ def tagged_text(text: str, value: Any, column: str) -> AnnotatedWords:
             raise RowError(f"`{column}`: the {span.type} span at {span.start} {reason}", f"`{column}`: a span {reason}")
         for number in inside:
             tags[number] = f"{'B' if number == inside[0] else 'I'}-{span.type}"
-    return AnnotatedWords([text[start:end] for start, end in words], tags, len(spans), cut)
+    return AnnotatedWords([text[start:end] for start, end in words], tags, len(spans), cut, units)
+
+
+_SIZES: Mapping[str, Callable[[str], int]] = {
+    "bytes of UTF-8": lambda character: len(character.encode("utf-8", "surrogatepass")),
+    "UTF-16 units": lambda character: 1 + (ord(character) > 0xFFFF),
+}
+"""What offsets count in other programs, and how many of these a character has."""
+
+
+def _fits(text: str, spans: Iterable[Annotation], words: Sequence[tuple[int, int]], unit: str) -> bool:
+    """Return whether spans whose offsets count units begin and end where words do."""
+    edges = [0, *accumulate(map(_SIZES[unit], text))]
+    starts, ends = ({edges[word[side]] for word in words} for side in (0, 1))
+    return all(span.start in starts and span.end in ends for span in spans)
 
 
 def word_offsets(text: str) -> list[tuple[int, int]]:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
+FEW = 2
+"""Spans inside words that may be there by chance, or on purpose."""
+MOSTLY = 0.9
+"""The share of them from which offsets rather count something else than characters."""
 AS_WRITTEN = "tags_as_written"
 """The column of gold tags where they differ from the tags to learn; null elsewhere."""
 
@@ -62,6 +66,7 @@ class SentenceReader(RowReader):
         self._file_words = WordsInFiles()
         self._stray: Counter[str] = Counter()
         self._spans: Counter[str] = Counter()
+        self._units: Counter[str] = Counter()  # spans inside words that would not be if offsets counted these
 
     def schema(self) -> "pa.Schema":
         """Words as strings, tags as ids."""
@@ -118,7 +123,10 @@ class SentenceReader(RowReader):
         """Name what was removed from words, what counts as no entity, and entities that begin with I-."""
         notes = []
         if count := self._spans["cut"]:
-            notes.append(f"{count:,} of {self._spans['all']:,} spans begin or end inside a word, which is split there")
+            problem = f"{count:,} of {self._spans['all']:,} spans begin or end inside a word, which is split there"
+            units = [unit for unit, fitting in self._units.items() if fitting >= MOSTLY * count and count > FEW]
+            meant = [f"; {self._units[unit]:,} would not if offsets count {unit}: convert these" for unit in units[:1]]
+            notes.append(problem + "".join(meant))
         notes += self._file_words.notes()
         for type_, count in self._tagset.dropped.items():
             notes.append(f"{count:,} {type_} {'entity counts' if count == 1 else 'entities count'} as no entity")
@@ -138,6 +146,7 @@ class SentenceReader(RowReader):
         text = tagged_text(read_text(raw, self._tokens), cell(raw, self._tags), self._tags)
         self._spans["all"] += text.spans
         self._spans["cut"] += text.cut
+        self._units.update(dict.fromkeys(text.units, text.cut))
         return {**raw, self._tokens: text.tokens, self._tags: text.tags}
 
     def _words(self, raw: Raw) -> list[str]:
