@@ -59,6 +59,17 @@ def test_a_treebank_goes_through_the_adapter_of_the_language_that_names_its_file
     assert "rows go through de_DE, because the name of the file says de_gsd" in str(notes)
 
 
+@pytest.mark.parametrize("name", ["d.jsonl", "d.json"])
+def test_the_column_of_a_text_is_found_in_every_format(tiny_model, tmp_path, name):
+    path = tmp_path / name
+    path.write_text('[{"review_body": "the cat", "lang": "en"}]'.strip("[]" if name == "d.jsonl" else ""))
+    notes = []
+    (row,) = xmodctl.embed(path, model=tiny_model, listen=notes.append)
+    (alone,) = xmodctl.embed(["the cat"], "en", model=tiny_model)
+    assert row["embedding"] == alone["embedding"]
+    assert "text is read from `review_body`" in str(notes)
+
+
 def test_texts_to_embed_that_are_in_no_known_column_are_asked_for_by_name(tiny_model, tmp_path):
     path = tmp_path / "d.csv"
     path.write_text("title,lang\nthe cat,en\n")

@@ -378,6 +378,8 @@ def read_lines(stream: Iterable[bytes], name: str, maker: RowMaker, format_: str
     needed = (*maker.needed, *names_of(task.columns), *LANGUAGE_COLUMNS, *INNER_KEYS)
     for number, line in chain([first], numbered):
         try:
+            if is_json and number == first[0]:
+                maker.begin(parse_object(line, needed))
             yield maker.from_object(parse_object(line, needed), number) if is_json else maker.from_text(line, number)
         except RowError as error:
             raise UserError(f"{name}:{number}: {error}") from error
