@@ -68,6 +68,14 @@ def test_one_command_names_all_columns_that_have_no_usual_name(tmp_path, task, h
     assert tuple(fitted.columns[name] for name in fitted.columns if name != "id") == columns
 
 
+def test_the_first_of_two_texts_is_found_where_a_setting_names_the_second(tmp_path):
+    data = put(tmp_path, "d.csv", table("premise;hypo;label;lang", ("t {n}",), ("u",), ("a", "b"), ("fr",)))
+    (setting,) = settings_in(refusal("pairs", data).partition(", or")[0])
+    changes = dict([parse_override(setting)])
+    columns = fit(library.task("pairs").with_values(changes, origin="--set"), data, ["fr"]).task.columns
+    assert columns == {"text": "premise", "text_pair": "hypo", "label": "label"}
+
+
 def test_a_header_that_is_not_utf8_is_the_mistake_and_no_row_is_taken_for_it(tmp_path):
     text = table("texte;catégorie;langue", ("été {n}", "t {n}"), ("a", "a", "b", "b"), LANGUAGES)
     for name, content in (("d.csv", text), ("d.tsv", text.replace(";", "\t"))):

@@ -1,6 +1,7 @@
 """The columns that local data has, and which of them gives the language of a row if no usual name does."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from xmodctl.data.readers import format_of, read
 from xmodctl.data.single_file import split_in
 from xmodctl.data.usual_names import names_a_country, usual_language_columns, usual_split_columns
 from xmodctl.kinds import KINDS
+from xmodctl.kinds.label_sets import BITS
+from xmodctl.kinds.labels import written_form
 from xmodctl.kinds.rows import Raw
 from xmodctl.languages import same
 from xmodctl.languages.tags import meaning
@@ -186,3 +189,17 @@ def _holding_splits(task: Task, first: Raw, path: Path, free: Sequence[str]) -> 
 def is_language(cell: object) -> bool:
     """Return whether a cell is the code or the name of a language; a letter alone is rather a label."""
     return isinstance(cell, str) and len(cell) > 1 and read_language(cell) is not None
+
+
+def flag_columns(task: Task, first: Raw, path: Path, free: Sequence[str]) -> list[str]:
+    """Return the columns that say in most rows whether a row has a label; others are numbers that begin with 0 or 1."""
+    names = [name for name in free if _is_flag(first[name])]
+    counts, rows = Counter[str](), 0
+    for _, raw in rows_of(task, path, Mistakes(str(path))) if len(names) > 1 else ():
+        rows += 1
+        counts.update(name for name in names if _is_flag(raw.get(name)))
+    return [name for name in names if counts[name] > rows / 2]
+
+
+def _is_flag(cell: Any) -> bool:
+    return (written_form(cell) or "").casefold() in BITS

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,16 @@ from xmodctl.catalog import catalog
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import NAMES_SHOWN, counted, listed, shell_setting
-from xmodctl.core.mistakes import Mistakes
 from xmodctl.data import local, single_file
 from xmodctl.data.columns import nearest
 from xmodctl.data.delimited import delimiter_of, header_of, other_delimiter
 from xmodctl.data.headers import (
     example_header,
     first_row,
+    flag_columns,
     is_language,
     language_column,
     names_or_values,
-    rows_of,
     split_column,
 )
 from xmodctl.data.layouts import data_files_in
@@ -42,8 +40,6 @@ from xmodctl.data.usual_names import (
     usual_split_columns,
 )
 from xmodctl.kinds import KINDS
-from xmodctl.kinds.label_sets import BITS
-from xmodctl.kinds.labels import written_form
 from xmodctl.kinds.rows import Raw
 from xmodctl.languages import likely_meant, same
 from xmodctl.languages.tags import read as read_language
@@ -202,8 +198,9 @@ def _columns(task: Task, first: Raw, path: Path) -> tuple[dict[str, Any], str]:
     columns: dict[str, Any] = {}
     for column, presence in task.missing.items():
         free = [name for name in header if name not in used]
-        candidates = usual_columns(column, free, task.missing)
-        others = {name for other in _roles(task, column) for name in usual_columns(other, free, task.missing)}
+        wanted = (*task.missing, *task.columns)
+        candidates = usual_columns(column, free, wanted)
+        others = {name for other in _roles(task, column) for name in usual_columns(other, free, wanted)}
         several = _several_columns(task, column, free, candidates, first, path)
         if several:
             columns[column] = several
@@ -239,7 +236,8 @@ def _unfound(task: Task, first: str, columns: Collection[str], free: Sequence[st
     return [
         column
         for column in others
-        if not usual_columns(column, free, task.missing) and not (column == "choices" and numbered_choices(free))
+        if not usual_columns(column, free, (*task.missing, *task.columns))
+        and not (column == "choices" and numbered_choices(free))
     ]
 
 
@@ -264,22 +262,9 @@ def _several_columns(
             )
         return groups[0] if groups else []
     if column == KINDS[task.kind].gold_column and KINDS[task.kind].takes_flags:
-        flags = _flags(task, [name for name in free if _is_flag(first[name])], path)
+        flags = flag_columns(task, first, path, free)
         return flags if len(flags) > 1 else []
     return []
-
-
-def _is_flag(cell: Any) -> bool:
-    return (written_form(cell) or "").casefold() in BITS
-
-
-def _flags(task: Task, names: Sequence[str], path: Path) -> list[str]:
-    """Return the columns that say in most rows whether a row has a label; others are numbers that begin with 0 or 1."""
-    counts, rows = Counter[str](), 0
-    for _, raw in rows_of(task, path, Mistakes(str(path))) if len(names) > 1 else ():
-        rows += 1
-        counts.update(name for name in names if _is_flag(raw.get(name)))
-    return [name for name in names if counts[name] > rows / 2]
 
 
 def _no_column(
