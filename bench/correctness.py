@@ -17,6 +17,9 @@ from xmodctl.model.precision import Precision
 ROWS = 16
 """Rows that are compared, in one batch."""
 
+SCALE = 256.0
+"""Of the loss in fp16: a training begins with a larger one, and skips steps until nothing overflows."""
+
 LIMITS: Mapping[Precision, float] = {"fp32": 1e-4, "fp16": 0.01, "bf16": 0.05}
 """Largest relative difference of logits and gradients in each precision: the norm of the difference over the norm."""
 
@@ -74,6 +77,7 @@ def _on_device(model: sides.Xmod, rows: Encoded, precision: Precision, *, compil
     """Return what the device computes, as a sweep and as the training loop do."""
     logits = _logits(model, rows, precision)
     training = sides.our_training(model, rows, precision, tokens=2**20, batch=len(rows), compiled=compiled)
+    training.scaler = torch.amp.GradScaler(training.device.type, init_scale=SCALE, enabled=precision == "fp16")
     training.module.train()
     loss = training.accumulate([np.arange(len(rows))])
     training.scaler.unscale_(training.optimizer)

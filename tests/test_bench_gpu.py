@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -176,6 +177,16 @@ def test_a_device_that_computes_something_else_ends_the_comparison(asked, monkey
     monkeypatch.setattr(sides, "our_training", wrong)
     with pytest.raises(UnequalError, match="xnli, xmodctl: gradients differ by"):
         correctness.correctness(setting)
+
+
+@pytest.mark.parametrize("head", ["sequence", "span"])
+def test_gradients_in_fp16_are_compared_without_the_scale_of_the_loss(head):
+    rows = lengths.encoded("xnli" if head == "sequence" else "xquad", np.array([9, 12, 5]), 500)
+    setting = Setting(folder_of("tiny"), "cpu", "fp16", rounds=1, steps=1)
+    expected = correctness._on_cpu(correctness._model(setting, head, "cpu"), rows)
+    own = correctness._on_device(correctness._model(setting, head, "cpu"), rows, "fp16", compiled=False)
+    for name, value in expected.items():
+        assert correctness._relative(own[name], value) < correctness.LIMITS["fp16"]
 
 
 def test_the_best_rate_of_a_gpu_is_that_of_many_products_without_a_pause(monkeypatch):

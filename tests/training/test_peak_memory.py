@@ -19,7 +19,7 @@ from xmodctl.model.freezing import PRESETS, ParameterReport, group_of
 from xmodctl.model.modules import routed
 from xmodctl.run.checkpoints import save_checkpoint
 from xmodctl.training.loop import Training
-from xmodctl.training.peak_memory import USED, MemoryNeeds, memory_needs
+from xmodctl.training.peak_memory import USED, MemoryNeeds, free_memory, memory_needs
 
 CPU = torch.device("cpu")
 LENGTH = 24
@@ -175,6 +175,12 @@ def test_auto_keeps_its_number_when_a_training_resumes_with_less_memory(trained,
     unrecorded = trained("auto")
     unrecorded.restore(earlier)
     assert unrecorded.recipe.tokens_per_step == 64
+
+
+def test_memory_of_a_gpu_that_an_earlier_seed_has_freed_is_free(monkeypatch):
+    for name, value in (("mem_get_info", (5_000, 80_000)), ("memory_reserved", 60_000), ("memory_allocated", 10_000)):
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert free_memory(torch.device("cuda")) == 55_000
 
 
 def test_a_number_of_tokens_that_is_too_small_is_refused_with_what_is_allowed():

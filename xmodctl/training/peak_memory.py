@@ -165,12 +165,16 @@ def with_tokens_of_checkpoint(recipe: Recipe, tokens: int | None) -> Recipe:
 
 
 def free_memory(device: "torch.device") -> int:
-    """Return the bytes of memory that a device has left."""
+    """Return the bytes of memory that a device has left.
+
+    On CUDA, torch keeps what earlier trainings of the process have freed, such as those of other seeds: it is free.
+    """
     import psutil
     import torch
 
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     return int(psutil.virtual_memory().available)
 
 
