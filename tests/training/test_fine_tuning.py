@@ -282,6 +282,29 @@ def test_a_damaged_line_of_the_log_costs_only_the_steps_after_it(tiny_model, pai
     assert same(whole.delta(), died.delta())
 
 
+def test_a_training_does_not_go_on_without_the_validations_that_choose_its_weights(tiny_model, pairs, tmp_path):
+    whole = Job(tiny_model, pairs, tmp_path / "whole", "keep=source-dev")
+    whole.train()
+    died = Job(tiny_model, pairs, tmp_path / "died", "keep=source-dev")
+    die_after(died, 14)
+    log = died.run.folder / "seed-1" / "metrics.jsonl"
+    log.unlink()
+    events = Job(tiny_model, pairs, tmp_path / "died", "keep=source-dev").train()
+    assert "step-12 is not used, because metrics.jsonl is missing" in notices(events)
+    assert "no checkpoint can be used; training restarts at step 0" in notices(events)
+    assert steps(events) == list(range(1, 19))
+    assert same(whole.delta(), died.delta())
+    assert json.loads(log.read_text().splitlines()[0])["step"] == 1
+
+
+@pytest.mark.parametrize("name", ["delta.safetensors", "metrics.jsonl"])
+def test_a_folder_in_the_place_of_a_file_is_one_sentence(tiny_model, pairs, tmp_path, name):
+    job = Job(tiny_model, pairs, tmp_path / "run", "epochs=1")
+    (job.run.folder / "seed-1" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"{name} is not a regular file; move it away, and run the command again"):
+        job.train()
+
+
 @pytest.mark.parametrize(("keep", "name"), [("source-dev", "best"), ("average:3", "6")])
 def test_damaged_kept_weights_restart_the_training(tiny_model, pairs, tmp_path, keep, name):
     whole = Job(tiny_model, pairs, tmp_path / "whole", f"keep={keep}")

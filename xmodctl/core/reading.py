@@ -40,6 +40,16 @@ def check_regular(path: str | Path) -> None:
     _refuse_irregular(os.stat(path), path)
 
 
+def check_file(path: Path) -> None:
+    """Refuse a folder, a pipe, or a device in the place of a file that a command writes.
+
+    Raises:
+        UserError: It is one.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a regular file; move it away, and run the command again")
+
+
 def check_utf8(path: str | Path) -> None:
     """Refuse a path that is not UTF-8, which the libraries that read tensors and tokenizers cannot open.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.events import Listener, Notice, SeedFinished
+from xmodctl.core.reading import check_file
 from xmodctl.core.signals import stop_signals
 from xmodctl.data import Rows
 from xmodctl.kinds import KINDS
@@ -205,7 +206,12 @@ class SeedTraining:
         return self.train_once(self.with_shots(last), self.run.seed_folder(self.seed), initial, steps_before)
 
     def report_damage(self, delta: Path) -> None:
-        """Say that a delta is damaged, if there is one, and remove it: its training starts over."""
+        """Say that a delta is damaged, if there is one, and remove it: its training starts over.
+
+        Raises:
+            UserError: It is no file.
+        """
+        check_file(delta)
         if delta.exists():
             self.listen(Notice(f"{delta} is damaged; seed {self.seed} is trained again", caution=True))
             delta.unlink()

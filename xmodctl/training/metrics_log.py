@@ -6,6 +6,7 @@ from typing import Any
 
 from xmodctl.core import jsonl
 from xmodctl.core.errors import UserError
+from xmodctl.core.reading import check_file
 
 
 class MetricsLog:
@@ -34,7 +35,12 @@ class MetricsLog:
 
 
 def logged_steps(path: Path) -> int | None:
-    """Return the last step before any damage to a log; None if there is no log."""
+    """Return the last step before any damage to a log; None if there is no log.
+
+    Raises:
+        UserError: It is no file.
+    """
+    check_file(path)
     if not path.exists():
         return None
     return max((value["step"] for value in _lines(path)), default=0)

@@ -202,9 +202,11 @@ def _usable(folder: Path, logged: int | None) -> tuple[Checkpoint | None, list[s
     """
     reasons: list[str] = []
     for path, checkpoint in checkpoints(folder):
-        if checkpoint and (logged is None or checkpoint.progress.step <= logged):
+        if checkpoint and checkpoint.progress.step <= (logged or 0):
             return checkpoint, reasons
-        cause = "metrics.jsonl is damaged before its step" if checkpoint else "it is damaged"
+        # Earlier validations decide which weights are kept, so a training cannot continue without them.
+        log = "metrics.jsonl is missing" if logged is None else "metrics.jsonl is damaged before its step"
+        cause = log if checkpoint else "it is damaged"
         reasons.append(f"the checkpoint {path} is not used, because {cause}")
         shutil.rmtree(path)
     return None, reasons
