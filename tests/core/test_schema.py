@@ -152,3 +152,28 @@ def test_changed_values_are_validated_and_told_by_their_key():
 def test_a_part_of_a_plain_value_cannot_be_set():
     with pytest.raises(UserError, match="has no keys"):
         Recipe(name="mine", epochs=2).with_values({"epochs.first": 1}, origin="--set")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("columns.text=", "`columns.text` is empty: YAML reads"),
+        ("columns.text={a: b}", "`columns.text` is {a: b}; it should be text or a list, such as [a, b]"),
+        ("labels=[[a]]", "`labels.0` is [a]; it should be text"),
+        ("languages=[[a]]", "`languages`: [a] is not a name; expected a list of names, such as [a, b]"),
+        ("languages=[{a: b}]", "`languages`: {a: b} is not a name; expected a list of names, such as [a, b]"),
+    ],
+)
+def test_a_value_with_alternatives_is_one_mistake_at_its_own_key(setting, message):
+    key, value = parse_override(setting)
+    task = Task(name="mine", title="Mine", kind="sequence-classification", columns={"text": "a"}, labels=["a", "b"])
+    with pytest.raises(UserError) as refused:
+        task.with_values({key: value}, origin="--set")
+    assert "has a mistake" in str(refused.value)
+    assert message in str(refused.value)
+    assert "list[" not in str(refused.value)
+
+
+def test_locations_with_a_list_in_place_of_a_language_are_a_mistake(tmp_path):
+    text = "title: a\nkind: text-regression\nevaluation: {locations: [{repository: a/b, files: x, languages: [[a]]}]}\n"
+    assert "[a] is not a name; expected a list of names" in refusal(tmp_path / "t.yaml", text, Task)

@@ -11,7 +11,7 @@ from pydantic import (
     model_serializer,
 )
 
-from xmodctl.core.schema import Described
+from xmodctl.core.schema import Described, mapping_of_names
 
 Split = Literal["train", "validation", "test"]
 
@@ -50,7 +50,7 @@ class Location(Described):
     @classmethod
     def _as_a_list(cls, value: object) -> object:
         """Accept `[de, en]` for `{de: , en: }`."""
-        return dict.fromkeys(value) if isinstance(value, list | tuple) else value
+        return mapping_of_names(value)
 
     @model_serializer(mode="wrap")
     def _as_older_versions(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pydantic import (
 
 from xmodctl.catalog.locations import ColumnName, ColumnNames, HubData, Split, TaggedText, without_columns, without_none
 from xmodctl.core.errors import UserError, did_you_mean
-from xmodctl.core.schema import Described
+from xmodctl.core.schema import Described, mapping_of_names
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.answers import MetricRules
 from xmodctl.languages import MIXED, base, is_corpus, same
@@ -138,7 +138,7 @@ class Task(Described):
         if isinstance(value, dict | list | tuple):
             if any(isinstance(code, bool) for code in value):
                 raise ValueError("YAML reads an unquoted no, on, or yes as true or false; write 'no'")
-            return value if isinstance(value, dict) else dict.fromkeys(value)
+            return mapping_of_names(value)
         return value
 
     @field_validator("columns", mode="before")

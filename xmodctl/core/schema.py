@@ -73,7 +73,10 @@ def parse(
     try:
         result = kind.model_validate(values)
     except ValidationError as error:
-        problems += [_sentence(kind, details, lines) for details in error.errors(include_url=False)]
+        errors: dict[Place, list[ErrorDetails]] = {}
+        for details in error.errors(include_url=False):
+            errors.setdefault(_place(details, values), []).append(details)
+        problems += [_sentence(kind, place, each, lines) for place, each in errors.items()]
     if result is None or problems:
         count = f"{len(problems)} mistakes" if len(problems) > 1 else "a mistake"
         raise UserError(f"{origin} has {count}:\n" + "\n".join(f"  {problem}" for problem in problems))
@@ -102,6 +105,20 @@ def parse_override(text: str) -> tuple[str, Any]:
         ) from error
 
 
+def mapping_of_names(value: object) -> object:
+    """Return a list of names as a mapping of each to nothing, and anything else as it is, which validation refuses.
+
+    Raises:
+        ValueError: An item is a list or a mapping, and so no name.
+    """
+    if not isinstance(value, list | tuple):
+        return value
+    for item in value:
+        if isinstance(item, list | tuple | dict):
+            raise ValueError(f"{_quoted(item)} is not a name; expected a list of names, such as [a, b]")
+    return dict.fromkeys(value)
+
+
 def keys_of(kind: type[Described]) -> list[str]:
     """Return the keys of a described file in the order of their declaration."""
     return list(kind.model_fields)
@@ -127,8 +144,22 @@ EXPECTED = {
 """What a value should be, by pydantic's type of error, whose own words are those of Python."""
 
 
-def _sentence(kind: type[Described], error: ErrorDetails, lines: Mapping[Place, str]) -> str:
-    place = tuple(part for part in error["loc"] if not (isinstance(part, str) and part.startswith("function-")))
+def _place(error: ErrorDetails, values: Any) -> Place:
+    """Return the keys of the value that an error is about, without pydantic's names of validators and alternatives."""
+    place: list[str | int] = []
+    for part in error["loc"]:
+        is_key = isinstance(values, Mapping) and part in values
+        is_item = isinstance(values, list | tuple) and isinstance(part, int) and part < len(values)
+        if is_key or is_item:
+            values = values[part]
+            place.append(part)
+    is_absent = error["type"] == "missing" and error["loc"][-1:] != tuple(place[-1:])
+    return (*place, error["loc"][-1]) if is_absent else tuple(place)
+
+
+def _sentence(kind: type[Described], place: Place, errors: Sequence[ErrorDetails], lines: Mapping[Place, str]) -> str:
+    """Return what is wrong with one value; several errors are those of its alternatives."""
+    error = next((each for each in errors if each["type"] == "string_type"), errors[0])
     key = ".".join(str(part) for part in place)
     line = next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), None)
     where = f"{line}: " if line else ""
@@ -144,7 +175,8 @@ def _sentence(kind: type[Described], error: ErrorDetails, lines: Mapping[Place, 
         case "string_type" if error["input"] is None:
             return f"{where}`{key}` is empty: YAML reads an empty value, null, and ~ as nothing; put text in quotes"
         case _:
-            return f"{where}`{key}` is {_quoted(error['input'])}; {problem(error)}"
+            expected = " or ".join(dict.fromkeys(problem(each).removeprefix("it should be ") for each in errors))
+            return f"{where}`{key}` is {_quoted(error['input'])}; it should be {expected}"
 
 
 def problem(error: "ErrorDetails") -> str:
