@@ -93,6 +93,9 @@ def test_all_rows_are_trained_scored_and_labeled_through_one_adapter(tiny_model,
         ("mul", "de_DE", 4), ("mul", "fr_XX", 4), ("mul", "sw_KE", 4),
     ]  # fmt: skip
     assert rows[0].in_source
+    assert not [text for text in (checked, trained, scored) if "does not give its language" in text.output]
+    ranked = run("sources", "--task", "lid200", "--langs", "de,fr", "--model", tiny_model, "--data", data)
+    assert "the rows of LID-200 are in several languages" in refused(ranked)
     assert run("report").exit_code == 0
     assert "several languages" in (tmp_path / "runs/lid/report.html").read_text()
 

@@ -107,7 +107,8 @@ def _languages(description: "TaskDescription") -> list[str]:
         return [f"{len(languages)}; {reason}", _codes(languages)]
     if description.task.is_mixed:
         (mixed,) = languages
-        return [f"several at once (`{mixed.code}`), through one adapter: that of --lang (default: {mixed.adapter})"]
+        named = f"that of --lang ({mixed.adapter} if it is {mixed.code})"
+        return [f"several at once (`{mixed.code}`), through one adapter: {named}"]
     usable = [language for language in languages if language.adapter]
     others = [language for language in languages if not language.adapter]
     count = f"{len(languages)}, {len(usable)} of them with an adapter in {description.model}"

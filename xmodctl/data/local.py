@@ -64,8 +64,8 @@ def find(task: Task, folder: Path, language: str, split: Split, *, single_langua
             language_columns=columns,
             language_codes=codes_of_language(codes, language, split),
             language_ends_at=ends_at,
-            single_language=single_language
-            or (len(task.languages) == 1 and same(next(iter(task.languages)), language)),
+            single_language=not task.is_mixed
+            and (single_language or (len(task.languages) == 1 and same(next(iter(task.languages)), language))),
         )
     if not matching:
         available = [*files]

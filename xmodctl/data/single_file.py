@@ -109,7 +109,7 @@ def find(task: Task, file: Path, language: str, split: Split, *, single_language
         language_columns=() if files[path] else language_columns_of(task),
         language_codes=codes_of_language(contents.languages, language, split),
         language_ends_at=task.language_ends_at,
-        single_language=single_language or is_only,
+        single_language=(single_language or is_only) and not task.is_mixed,
         numbered=task.numbered_columns,
         plain_tags=KINDS[task.kind].plain_tags,
         tagged_text=task.tagged_text,

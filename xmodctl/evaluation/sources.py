@@ -193,6 +193,9 @@ def ranked(target: NDArray[np.float32], candidates: Mapping[str, NDArray[np.floa
 def _task(request: SourcesRequest, targets: Sequence[str]) -> Task:
     """Return the task as its data is read."""
     task = catalog.task(str(request.task))
+    if task.is_mixed:
+        problem = f"the rows of {task.title} are in several languages"
+        raise UserError(f"{problem}, so there are no texts of each to compare; use another task")
     if request.folder is not None:
         return fit(task, request.folder, targets).task
     if task.is_open:
