@@ -50,6 +50,31 @@ def test_it_is_removed_when_the_same_file_or_folder_is_written_again(killed):
     assert sorted(path.name for path in killed.iterdir()) == ["file [1].json", "step-1"]
 
 
+def test_temporary_folders_of_killed_commands_are_removed_by_the_next_one(tmp_path):
+    program = "import time\nfrom xmodctl.core.temporary import temporary_folder\n"
+    program += "with temporary_folder() as folder:\n (folder / 'text').mkdir()\n print(flush=True)\n time.sleep(60)"
+    (tmp_path / "of-another-program").mkdir()
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    commands = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) for _ in range(2)
+    ]
+    try:
+        for command in commands:
+            assert command.stdout
+            assert command.stdout.readline() == b"\n"
+        assert len(list(tmp_path.glob(".xmodctl.*/text"))) == 2, "those of living commands stay"
+        commands[0].kill()
+        commands[0].wait()
+        last = "from xmodctl.core.temporary import temporary_folder\nwith temporary_folder():\n pass"
+        subprocess.run([sys.executable, "-c", last], check=True, env=environment)
+        assert len(list(tmp_path.glob(".xmodctl.*"))) == 1
+        assert (tmp_path / "of-another-program").exists()
+    finally:
+        for command in commands:
+            command.kill()
+            command.communicate()
+
+
 def test_leftovers_of_other_machines_are_removed_after_a_day(tmp_path, monkeypatch):
     monkeypatch.setattr(files.platform, "node", lambda: "another machine")
     path = tmp_path / f"{part_prefix('file')}x{files.PART}"

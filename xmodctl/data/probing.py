@@ -1,7 +1,6 @@
 """Whether the Hub has what task files say: each location's repository, files, and columns, without downloading data."""
 
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -15,6 +14,7 @@ from xmodctl.core.hub import HubError, is_reachable, why_unreachable
 from xmodctl.core.hub_downloads import Repository, list_files, read_part
 from xmodctl.core.messages import counted, listed
 from xmodctl.core.mistakes import Mistakes
+from xmodctl.core.temporary import temporary_folder
 from xmodctl.data.hub import source_of
 from xmodctl.data.published import SPLITS
 from xmodctl.data.readers import format_of, read
@@ -139,8 +139,8 @@ def _columns(repository: Repository, path: str, source: DataSource) -> list[str]
     """
     if format_of(Path(path)) == ".parquet":
         return _columns_of_parquet(repository, path)
-    with tempfile.TemporaryDirectory() as folder:
-        beginning = Path(folder) / PurePosixPath(path).name
+    with temporary_folder() as folder:
+        beginning = folder / PurePosixPath(path).name
         content = read_part(repository, path, BEGINNING)
         whole_lines = content[: content.rfind(b"\n") + 1] if len(content) == BEGINNING else content
         beginning.write_bytes(whole_lines or content)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.core.errors import UserError
 from xmodctl.core.requests import command
+from xmodctl.core.temporary import temporary_folder
 from xmodctl.data.texts import STANDARD_INPUT
 from xmodctl.new_language.cost import LanguageCost, estimate
 from xmodctl.new_language.language_run import LanguageRun
@@ -92,10 +92,10 @@ def _read_local(plan: LanguagePlan, model: str) -> tuple[LanguageText, ...]:
     local = {language: files for language, files in plan.texts.items() if _is_local(files)}
     if tokenizer is None or not local:
         return ()
-    with TemporaryDirectory(prefix="xmodctl-") as folder:
+    with temporary_folder() as folder:
         if _is_local(plan.head_text):
-            read_head_text(plan, Path(folder))
-        return tuple(read_texts(replace(plan, texts=local), Path(folder), tokenizer))
+            read_head_text(plan, folder)
+        return tuple(read_texts(replace(plan, texts=local), folder, tokenizer))
 
 
 def _unread(files: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from xmodctl.adapters.attaching import attach
@@ -25,6 +24,7 @@ from xmodctl.adapters.typological_mixtures import mixture_by_typology
 from xmodctl.core.arguments import check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, MixtureFound, ModelLoading, Notice, warn
+from xmodctl.core.temporary import temporary_folder
 from xmodctl.data.texts import Corpus, gather
 from xmodctl.languages import related, resolve, same
 from xmodctl.model.inference import best_device
@@ -159,9 +159,9 @@ def prepared(
     """
     from xmodctl.model import load, load_tokenizer
 
-    with TemporaryDirectory(prefix="xmodctl-") as folder:
-        corpus = gather(files, Path(folder) / "text")
-        head_corpus = gather(head_text, Path(folder) / "head") if head_text else None
+    with temporary_folder() as folder:
+        corpus = gather(files, folder / "text")
+        head_corpus = gather(head_text, folder / "head") if head_text else None
         listen(ModelLoading(source.name))
         tokenizer = load_tokenizer(source)
         model = load(source, "masked-lm", source.languages[:1], device=best_device())
