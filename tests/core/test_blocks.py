@@ -1,12 +1,15 @@
 import errno
 import os
+import signal
+import threading
+import time
 
 import pytest
 import torch
 
 from xmodctl.core import blocks
 from xmodctl.core import safetensors_io as io
-from xmodctl.core.blocks import block_digest
+from xmodctl.core.blocks import Block, block_digest, write_blocks
 from xmodctl.core.safetensors_io import write_tensor_files
 
 TENSORS = {
@@ -50,3 +53,19 @@ def test_a_full_disk_names_the_file(tmp_path):
     with pytest.raises(OSError, match="space") as caught:
         write_tensor_files({full: {"a": torch.ones(3)}})
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(full))
+
+
+def test_a_second_signal_ends_the_write_without_the_blocks_that_have_not_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", 1)
+    count, written = 200, []
+
+    def read(start: int, _: int) -> memoryview:
+        written.append(start)
+        if len(written) == 5:
+            threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+        time.sleep(0.02)
+        return memoryview(b"x")
+
+    with pytest.raises(KeyboardInterrupt):
+        write_blocks({tmp_path / "file": [Block(count, read)]})
+    assert 5 <= len(written) < count / 2
