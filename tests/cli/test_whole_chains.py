@@ -27,7 +27,7 @@ def row(task: str, n: int) -> dict[str, str]:
         "classification": {"blurb": f"t, {n}\nthe cat", "verdict": letter},
         "pairs": {"left": f"t {n}", "right": f"u\n{n}", "verdict": letter},
         "multi-label": {"blurb": f"t {n}", "kinds": letter if n % 3 else "a|b"},
-        "regression": {"blurb": f"t {n}", "stars": f"{n % 5}.5"},
+        "regression": {"blurb": f"t {n}", "points": f"{n % 5}.5"},
         "tagging": {"words_": f"the cat {n}", "parts": f"DET NOUN {'NUM' if n % 4 else 'X'}"},
         "entities": {"blurb": f"the cat {n}", "marked": json.dumps([list(SPANS.values())[n % 2]])},
         "answers": {"passage_": f"the cat {n} runs", "ask": "who", "reply_": f"cat {n}"},
