@@ -385,6 +385,28 @@ def test_precision_auto_is_fp32_on_a_processor(monkeypatch):
     assert resolve_precision("auto") == "fp32"
 
 
+@pytest.mark.parametrize(
+    ("cuda", "capability", "has_bf16", "expected"),
+    [
+        ("13.0", (8, 0), True, "bf16"),
+        ("13.0", (7, 5), False, "fp16"),
+        ("13.0", (7, 0), False, "fp16"),
+        ("12.6", (6, 1), False, "fp32"),
+        (None, (9, 0), True, "bf16"),
+        (None, (9, 0), False, "fp32"),
+    ],
+)
+def test_precision_auto_is_the_narrowest_for_which_a_gpu_has_arithmetic(
+    cuda, capability, has_bf16, expected, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", list)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has_bf16)
+    assert resolve_precision("auto") == expected
+
+
 def test_a_damaged_checkpoint_is_passed_over_for_an_older_whole_one(tiny_model, tmp_path):
     job = training(tiny_model)
     iterator = iter(job)

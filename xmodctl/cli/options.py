@@ -118,7 +118,8 @@ Precision = Annotated[
     typer.Option(
         "--precision",
         metavar="auto|fp32|tf32|bf16|fp16",
-        help="Numeric precision; `auto` is bf16 on GPUs that support it, else fp32. None has been measured on a GPU.",
+        help="Numeric precision; `auto` is bf16 on GPUs that support it, fp16 on older ones with tensor cores, else "
+        "fp32. None has been measured on a GPU.",
     ),
 ]
 

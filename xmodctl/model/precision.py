@@ -13,7 +13,9 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
 def resolve_precision(precision: str) -> Precision:
-    """Return the precision to compute in: `auto` is bf16 on GPUs that have bf16 arithmetic, else fp32.
+    """Return the precision to compute in.
+
+    `auto` is bf16 on GPUs that have bf16 arithmetic, fp16 on NVIDIA's older GPUs with tensor cores, else fp32.
 
     Raises:
         UserError: The device does not support it, or torch has no code for the GPU.
@@ -27,7 +29,7 @@ def resolve_precision(precision: str) -> Precision:
         _check_gpu()
     match precision:
         case "auto":
-            return "bf16" if cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+            return _fastest() if cuda else "fp32"
         case "fp32":
             return "fp32"
         case "tf32":
@@ -48,6 +50,19 @@ def resolve_precision(precision: str) -> Precision:
             return "fp16"
         case _:
             raise UserError(f"unknown precision `{precision}`; choose from auto, fp32, tf32, bf16, fp16")
+
+
+def _fastest() -> Precision:
+    """Return the narrowest precision for which a GPU has arithmetic, of bf16, fp16, and fp32, in this order.
+
+    NVIDIA's GPUs before Volta (7.0) have no tensor cores, and many of them compute fp16 far slower than fp32.
+    """
+    import torch
+
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16"
+    is_nvidia = torch.version.cuda is not None
+    return "fp16" if is_nvidia and torch.cuda.get_device_capability() >= (7, 0) else "fp32"
 
 
 def _check_gpu() -> None:
