@@ -126,9 +126,15 @@ def read_seconds() -> float:
 
 
 def limit_client() -> None:
-    """Give every request of the client a time limit; without one, some of its calls wait forever."""
+    """Give every request of the client a time limit; without one, some of its calls wait forever.
+
+    The client asks for nothing besides: with its telemetry it would first fetch a list of programs that may run it,
+    which takes seconds where the Hub is silent.
+    """
+    from huggingface_hub import constants
     from huggingface_hub.utils import disable_progress_bars, get_session, logging  # type: ignore[attr-defined]
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True
     if not HUB_VERBOSITY.value:
         # What fails is reported once, by xmodctl.
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
