@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from xmodctl.core.errors import UserError
 from xmodctl.new_language.vocabulary import sample_texts, train_vocabulary
-from xmodctl.new_language.vocabulary_fit import VocabularyFit, measure_fit
+from xmodctl.training.masked_lm.vocabulary_fit import VocabularyFit, measure_fit
 
 PIECES = ["▁", "▁the", "▁cat", "▁um", "u", "n", "t", "a", "b", "i", "s", "▁ngu", "muntu", "m", "g", "e", "l", "."]
 

@@ -113,6 +113,16 @@ def test_text_adds_the_loss_through_each_adapter(scored, tmp_path):
     assert saved.ci[0] <= saved.value <= saved.ci[1]
 
 
+def test_a_text_that_the_vocabulary_cannot_see_is_refused_before_a_head_is_trained(scored, tmp_path, monkeypatch):
+    monkeypatch.setattr("xmodctl.training.masked_lm.mixing._train_head", lambda *_, **__: pytest.fail("trains a head"))
+    draw = random.Random(0)
+    lines = ("".join(chr(0x12000 + draw.randrange(870)) for _ in range(50)) for _ in range(450))
+    (tmp_path / "de.txt").write_text("\n".join(lines))
+    refusal = refused(run("explain", scored, "--lang", "de", "--text", tmp_path / "de.txt"))
+    assert "de.txt: 100.0% of the characters are unknown to the model's vocabulary" in refusal
+    assert "--vocabulary" not in refusal  # explain has no such option
+
+
 @pytest.mark.slow
 def test_shots_are_trained_with_kept_and_compared(scored, tmp_path):
     shutil.copytree(scored, tmp_path / "run")

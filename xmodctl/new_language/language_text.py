@@ -9,13 +9,10 @@ from xmodctl.core.events import TextRead
 from xmodctl.data.texts import Corpus, gather
 from xmodctl.languages.text_check import cautions
 from xmodctl.new_language.plan import LanguagePlan
-from xmodctl.new_language.vocabulary_fit import VocabularyFit, measure_fit
+from xmodctl.training.masked_lm.vocabulary_fit import FIT_TEXTS, VocabularyFit, measure_fit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-FIT_TEXTS = 2_000
-"""Texts that the vocabulary's fit is measured on."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def read_texts(plan: LanguagePlan, folder: Path, tokenizer: "PreTrainedTokenizer
         sample = corpus.sample(FIT_TEXTS)
         fit = measure_fit(tokenizer, sample)
         if plan.vocabulary == "keep":
-            fit.check_known(", ".join(files))
+            fit.check_known(", ".join(files), remedy="use --vocabulary new")
         notes = (*cautions(language, sample), *filter(None, [corpus.note]))
         yield LanguageText(language, corpus, fit, notes)
 

@@ -32,13 +32,12 @@ from xmodctl.model.inference import best_device
 from xmodctl.new_language.adapter_initialization import AUTO, attached, copied_tensors, sources_of, start_name
 from xmodctl.new_language.adapter_training import AdapterTraining, PreparedLanguage, measure
 from xmodctl.new_language.language_run import LanguageRun
-from xmodctl.new_language.language_text import FIT_TEXTS, LanguageText
+from xmodctl.new_language.language_text import LanguageText
 from xmodctl.new_language.measurements import LossMeasurement
 from xmodctl.new_language.plan import read_packages, share_steps
 from xmodctl.new_language.ranking import Ranking, read_ranking, write_ranking
 from xmodctl.new_language.sharing import end, start_loading, unload
 from xmodctl.new_language.vocabulary import train_vocabulary
-from xmodctl.new_language.vocabulary_fit import measure_fit
 from xmodctl.run.jobs import Jobs, Piece
 from xmodctl.training.masked_lm.heads import HeadText, HeadTraining, initial_head, reset_head
 from xmodctl.training.masked_lm.held_out import frequency_baseline
@@ -53,6 +52,7 @@ from xmodctl.training.masked_lm.ranking import (
     rank_adapters,
     use_adapter,
 )
+from xmodctl.training.masked_lm.vocabulary_fit import FIT_TEXTS, measure_fit
 from xmodctl.training.resumable import interruptible
 from xmodctl.training.world import World
 

@@ -34,6 +34,7 @@ from xmodctl.training.masked_lm.held_out import measure_held_out
 from xmodctl.training.masked_lm.integrity import combined_sha256, digests_on_path, tensor_digests
 from xmodctl.training.masked_lm.packed_text import MODEL_VOCABULARY, PackedText, pack_head_text
 from xmodctl.training.masked_lm.ranking import IDENTITY, Candidate, candidate_adapters, is_identity, rank_adapters
+from xmodctl.training.masked_lm.vocabulary_fit import FIT_TEXTS, measure_fit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -164,6 +165,8 @@ def prepared(
         head_corpus = gather(head_text, folder / "head") if head_text else None
         listen(ModelLoading(source.name))
         tokenizer = load_tokenizer(source)
+        for each in filter(None, (corpus, head_corpus)):
+            measure_fit(tokenizer, each.sample(FIT_TEXTS)).check_known(", ".join(each.origins))
         model = load(source, "masked-lm", source.languages[:1], device=best_device())
         text = PackedText.of(corpus, tokenizer, head_recipe(tokenizer).max_length, MODEL_VOCABULARY)
         if model.initialized:
@@ -233,7 +236,10 @@ def _train_head(
     through = model.source.languages[0] if is_shared else nearest
     path = None if is_identity(model, through) else through
     base = combined_sha256(digests_on_path(model, path, tensor_digests(model, language)))
-    listen(HeadTraining(model, path, text, tokenizer, base, resolve_precision("auto")).run(listen))
+    training = HeadTraining(model, path, text, tokenizer, base, resolve_precision("auto"))
+    if not training.path.exists():
+        listen(Notice(f"{model.source.name} has no masked-LM head: one is trained, which takes minutes, and cached"))
+    listen(training.run(listen))
 
 
 def finder(

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 MAX_TEXTS = 20_000
 """Texts that `measure_fit` reads at most: the ratios converge long before."""
 
+FIT_TEXTS = 2_000
+"""Texts of a corpus that its fit is measured on."""
+
 _TEXTS_PER_BATCH = 1000
 _WHITESPACE = re.compile(r"\s+")
 
@@ -62,11 +65,12 @@ class VocabularyFit:
         """Whether an adapter alone is likely to be enough."""
         return self.unknown_share < _MANY_UNKNOWN and not self._is_character_level
 
-    def check_known(self, name: str) -> None:
+    def check_known(self, name: str, *, remedy: str = "") -> None:
         """Refuse a text that an adapter alone cannot learn: most of what it would predict is where spaces are.
 
         Args:
             name: Where the text is from.
+            remedy: What else the command offers than other text.
 
         Raises:
             UserError: Most characters are unknown.
@@ -74,7 +78,7 @@ class VocabularyFit:
         if self.unknown_share > _MOST_UNKNOWN:
             raise UserError(
                 f"{name}: {self.unknown_share:.1%} of the characters are unknown to the model's vocabulary, so the "
-                "model cannot see them; use --vocabulary new, or give text in a script that the vocabulary has"
+                f"model cannot see them; {remedy and f'{remedy}, or '}give text in a script that the vocabulary has"
             )
 
     @property
