@@ -1,11 +1,13 @@
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -190,6 +192,24 @@ def test_labels_that_are_not_iob2_tags_are_refused(tmp_path):
     ):
         message = refusal(task("token-classification", NER.columns, wrong), tmp_path)
         assert message.endswith(f"write --set labels='{right}'")
+
+
+def test_the_remedy_for_unknown_types_is_what_a_shell_passes_on(tmp_path):
+    tags = ["B-O'Brien", "I-O'Brien", "B-a b"]
+    put(tmp_path, "en/test.jsonl", jsonl({"tokens": ["x", "y", "z"], "ner_tags": tags}))
+    words = shlex.split(refusal(NER, tmp_path).partition("\nTo learn ")[2])
+    settings = [word.rstrip(".").partition("=")[2] for word in words if word.startswith("labels")]
+    learned, mapped = map(yaml.safe_load, settings)
+    assert set(tags) < set(learned)
+    assert mapped == {"O'Brien": "O", "a b": "O"}
+
+
+def test_the_remedy_for_many_unknown_types_is_short(tmp_path):
+    rows = [{"tokens": ["x"], "ner_tags": [f"B-T{number}"]} for number in range(150)]
+    put(tmp_path, "en/test.jsonl", jsonl(*rows))
+    message = refusal(NER, tmp_path)
+    assert "The 150 types that are unknown begin with T0, T1, T2. To learn them, write O, and a tag" in message
+    assert len(message) < 1500
 
 
 def test_a_column_file_for_another_kind_is_refused(tmp_path):

@@ -2,12 +2,13 @@
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xmodctl.core.errors import UserError, did_you_mean
-from xmodctl.core.messages import quoted
+from xmodctl.core.messages import NAMES_SHOWN, listed, quoted, shell_setting_of_mapping
 from xmodctl.core.mistakes import RowError
 
 _BEGINS = frozenset("BUS")  # U(nit) and S(ingle) are entities of one word
@@ -37,7 +38,7 @@ class Tagset:
             names = dict.fromkeys(tag[2:] if tag[:2] in ("B-", "I-") else tag for tag in tags if tag != "O")
             raise UserError(
                 "the labels of a task about entities are IOB2 tags: O, and one that begins with B- and one with I- for "
-                f"each type; write --set labels='[{_iob2(names)}]'"
+                f"each type; write {_labels_setting(names)}"
             )
 
     def iob2(self, tags: Sequence[str | int], column: str) -> list[int]:
@@ -96,18 +97,19 @@ class Tagset:
         if not self._unknown:
             return ""
         types = list(self._unknown)
-        labels = ", ".join(map(_yaml, [*self.tags, *(f"{mark}-{name}" for name in types for mark in "BI")]))
-        mapped = [
-            f"--set labels_mapped.{name}=O" if _PLAIN.fullmatch(name) else "--set labels_mapped='{...}'"
-            for name in types
-        ]
+        if len(types) > NAMES_SHOWN:  # commands with all of them would fill the screen
+            return (
+                f"\nThe {len(types):,} types that are unknown begin with {listed(types[:3])}. To learn them, write O, "
+                "and a tag with B- and one with I- for each type, as `labels` of a task file of your own; to count "
+                "them as no entity, map them to O with its `labels_mapped`"
+            )
+        mapped = " ".join(f"--set labels_mapped.{name}=O" for name in types)
         if not all(map(_PLAIN.fullmatch, types)):
-            mapped = [f"--set labels_mapped='{json.dumps(dict.fromkeys(types, 'O'), ensure_ascii=False)}'"]
-        which = "the type" if len(types) == 1 else "the types"
+            mapped = shell_setting_of_mapping("labels_mapped", dict.fromkeys(types, "O"))
+        which, them = ("the type", "it") if len(types) == 1 else ("the types", "them")
         return (
-            f"\nTo learn {which}, train with --set labels='[{labels}]'. "
-            f"To count {'it' if len(types) == 1 else 'them'} as no entity, which results and model cards report: "
-            f"{' '.join(mapped)}"
+            f"\nTo learn {which}, train with {_labels_setting([*self.types, *types])}. To count {them} as no entity, "
+            f"which results and model cards report: {mapped}"
         )
 
     def _refuse_unknown(self, tags: Sequence[str | int], parts: Sequence[Parts], column: str) -> None:
@@ -174,6 +176,7 @@ def _yaml(name: str) -> str:
     return name if _PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
-def _iob2(types: Iterable[str]) -> str:
-    """Return the tags of entity types, as YAML lists them."""
-    return ", ".join(map(_yaml, ["O", *(f"{mark}-{name}" for name in types for mark in "BI")]))
+def _labels_setting(types: Iterable[str]) -> str:
+    """Return the option that sets `labels` to the tags of entity types, as a shell passes it on."""
+    tags = ["O", *(f"{mark}-{name}" for name in types for mark in "BI")]
+    return "--set labels=" + shlex.quote(f"[{', '.join(map(_yaml, tags))}]")
