@@ -1,5 +1,6 @@
 """Columns: those that are missing, those that occur twice, ids, and how to do without."""
 
+import csv
 import json
 import random
 import shlex
@@ -210,7 +211,14 @@ def test_impossible_questions_with_answers_are_counted_in_a_note(tmp_path):
     (tmp_path / "b/en/test.json").write_text(json.dumps(document))
     (tmp_path / "c/en").mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c/en/test.parquet")
-    for folder in "abc":
+    (tmp_path / "d/en").mkdir(parents=True)
+    cells = [(row["id"], row["question"], row["context"], json.dumps(row["answers"])) for row in rows]
+    with (tmp_path / "d/en/test.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "question", "context", "answers", "is_impossible"))
+        writer.writerows([(*cells[0], "True"), (*cells[1], "False")])
+    put(tmp_path, "e/en/test.jsonl", {**rows[0], "is_impossible": 1}, {**rows[1], "is_impossible": 0})
+    for folder in "abcde":
         (note,) = load_rows(QUESTIONS, "en", "test", folder=tmp_path / folder).notes
         assert "`is_impossible` is true in 1 rows with answers" in note
 

@@ -1,6 +1,7 @@
 """Texts with spans, as labeling tools write them -> words and their tags, without losing a span."""
 
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,18 +64,18 @@ def tagged_text(text: str, value: Any, column: str) -> AnnotatedWords:
             reason = "overlap; a word has one tag, so remove one of them"
             raise RowError(f"`{column}`: the spans {pair} {reason}", f"`{column}`: spans {reason}")
     words = word_offsets(text)
-    edges = {edge for span in spans for edge in (span.start, span.end)}
-    cut = sum(any(start < edge < end for start, end in words for edge in (span.start, span.end)) for span in spans)
+    edges = sorted({edge for span in spans for edge in (span.start, span.end)})
+    cut = sum(any(_is_inside(edge, words) for edge in (span.start, span.end)) for span in spans)
     units = tuple(unit for unit in _SIZES if _fits(text, written, words, unit)) if cut and not text.isascii() else ()
     words = [part for word in words for part in _divided(word, edges)]
     tags = ["O"] * len(words)
-    for span in spans:
-        inside = [number for number, (start, end) in enumerate(words) if span.start <= start and end <= span.end]
-        if not inside:
+    for span in spans:  # words are in order and do not overlap, and none reaches over an edge
+        first = bisect_left(words, (span.start, 0))
+        last = bisect_left(words, (span.end, 0))
+        if first == last:
             reason = "contains no word, only marks or invisible characters"
             raise RowError(f"`{column}`: the {span.type} span at {span.start} {reason}", f"`{column}`: a span {reason}")
-        for number in inside:
-            tags[number] = f"{'B' if number == inside[0] else 'I'}-{span.type}"
+        tags[first:last] = [f"B-{span.type}", *[f"I-{span.type}"] * (last - first - 1)]
     return AnnotatedWords([text[start:end] for start, end in words], tags, len(spans), cut, units)
 
 
@@ -203,9 +204,16 @@ def _trimmed(text: str, span: Annotation, column: str) -> Annotation:
     return Annotation(start, start + len(piece.strip()), span.type)
 
 
-def _divided(word: tuple[int, int], edges: Iterable[int]) -> Iterator[tuple[int, int]]:
-    inside = sorted(edge for edge in edges if word[0] < edge < word[1])
-    bounds: Sequence[int] = [word[0], *inside, word[1]]
+def _is_inside(place: int, words: Sequence[tuple[int, int]]) -> bool:
+    """Return whether a place is within a word, not at its ends; words are in order."""
+    before = bisect_left(words, (place, 0)) - 1
+    return before >= 0 and place < words[before][1]
+
+
+def _divided(word: tuple[int, int], edges: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield the parts of a word between edges, which are in order."""
+    start, end = word
+    bounds = [start, *edges[bisect_right(edges, start) : bisect_left(edges, end)], end]
     yield from pairwise(bounds)
 
 

@@ -49,7 +49,7 @@ class QuestionReader(RowReader):
         context = read_text(raw, self._context)
         question = read_text(raw, self._question, allow_empty=self._source.published)
         answers = self._pairs(self._cell(raw), context)
-        self._impossible += bool(answers) and raw.get("is_impossible") is True
+        self._impossible += bool(answers) and _is_true(raw.get("is_impossible"))
         for answer, start in answers:
             if not answer or context[start : start + len(answer)] != answer or start < 0:
                 self._refuse_misplaced(context, answer, start)
@@ -130,6 +130,11 @@ class QuestionReader(RowReader):
             raise RowError(message, f"{cause}; correct the offsets, which count from 0, or remove the rows")
         if self._source.split == "train":
             raise NoGoldError(message)
+
+
+def _is_true(value: Any) -> bool:
+    """Return whether a value is true, as JSON, Python, or a table writes it."""
+    return (written_form(value) or "").casefold() in ("true", "1", "1.0")
 
 
 def _whole(value: Any) -> Any:
