@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 from pathlib import Path
 
@@ -215,3 +216,13 @@ def test_a_folder_of_texts_is_refused_with_names_that_a_shell_expands(tiny_model
     message = refused(add(tiny_model, tmp_path / "out", "zu", "--text", folder))
     assert "is a folder; name the files in it, as in --text" in message
     assert "two words'/*.html.gz" in message
+
+
+def test_text_for_the_head_that_the_vocabulary_cannot_see_is_refused(tiny_model, write_text, tmp_path):
+    draw = random.Random(0)
+    lines = ("".join(chr(0x12000 + draw.randrange(870)) for _ in range(50)) for _ in range(450))
+    (tmp_path / "head.txt").write_text("\n".join(lines))
+    words = ("add-language", "zu", "--model", tiny_model, "--text", write_text("zu"))
+    message = refused(run(*words, "--head-text", tmp_path / "head.txt", "--dry-run"))
+    assert "head.txt: 100.0% of the characters are unknown to the model's vocabulary" in message
+    assert "--vocabulary new" not in message  # that is of the adapter, not of the head

@@ -111,7 +111,7 @@ def train_plan(
         text_folder = Path(resources.enter_context(unfinished))
         tokenizer = load_tokenizer(source)
         texts = _read(plan, text_folder, tokenizer, listen)
-        head = read_head_text(plan, text_folder)
+        head = read_head_text(plan, text_folder, tokenizer)
         run = LanguageRun.open_shared(jobs, plan, seeds, _fingerprints(texts, head), on_exists)
         if on_exists == "redo" and (kept := LanguageRun.kept(folder)):
             listen(Notice(f"{folder} still contains files that xmodctl did not write: {listed(kept)}"))

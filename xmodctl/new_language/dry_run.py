@@ -94,7 +94,7 @@ def _read_local(plan: LanguagePlan, model: str) -> tuple[LanguageText, ...]:
         return ()
     with temporary_folder() as folder:
         if _is_local(plan.head_text):
-            read_head_text(plan, folder)
+            read_head_text(plan, folder, tokenizer)
         return tuple(read_texts(replace(plan, texts=local), folder, tokenizer))
 
 

@@ -9,7 +9,7 @@ from xmodctl.core.events import TextRead
 from xmodctl.data.texts import Corpus, gather
 from xmodctl.languages.text_check import cautions
 from xmodctl.new_language.plan import LanguagePlan
-from xmodctl.training.masked_lm.vocabulary_fit import FIT_TEXTS, VocabularyFit, measure_fit
+from xmodctl.training.masked_lm.vocabulary_fit import FIT_TEXTS, VocabularyFit, check_corpus, measure_fit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -50,12 +50,14 @@ def read_texts(plan: LanguagePlan, folder: Path, tokenizer: "PreTrainedTokenizer
         yield LanguageText(language, corpus, fit, notes)
 
 
-def read_head_text(plan: LanguagePlan, folder: Path) -> Corpus | None:
+def read_head_text(plan: LanguagePlan, folder: Path, tokenizer: "PreTrainedTokenizerFast") -> Corpus | None:
     """Read and clean the text that a missing head is trained on, if it is not the language's own.
 
     Raises:
-        UserError: It cannot be used.
+        UserError: It cannot be used, or the model's vocabulary lacks most of its characters.
     """
     if not plan.head_text:
         return None
-    return gather(plan.head_text, folder / "head", column=plan.column, strip_markup=plan.strip_markup)
+    corpus = gather(plan.head_text, folder / "head", column=plan.column, strip_markup=plan.strip_markup)
+    check_corpus(tokenizer, corpus)
+    return corpus

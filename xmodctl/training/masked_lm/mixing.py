@@ -34,7 +34,7 @@ from xmodctl.training.masked_lm.held_out import measure_held_out
 from xmodctl.training.masked_lm.integrity import combined_sha256, digests_on_path, tensor_digests
 from xmodctl.training.masked_lm.packed_text import MODEL_VOCABULARY, PackedText, pack_head_text
 from xmodctl.training.masked_lm.ranking import IDENTITY, Candidate, candidate_adapters, is_identity, rank_adapters
-from xmodctl.training.masked_lm.vocabulary_fit import FIT_TEXTS, measure_fit
+from xmodctl.training.masked_lm.vocabulary_fit import check_corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -166,7 +166,7 @@ def prepared(
         listen(ModelLoading(source.name))
         tokenizer = load_tokenizer(source)
         for each in filter(None, (corpus, head_corpus)):
-            measure_fit(tokenizer, each.sample(FIT_TEXTS)).check_known(", ".join(each.origins))
+            check_corpus(tokenizer, each)
         model = load(source, "masked-lm", source.languages[:1], device=best_device())
         text = PackedText.of(corpus, tokenizer, head_recipe(tokenizer).max_length, MODEL_VOCABULARY)
         if model.initialized:

@@ -11,6 +11,8 @@ from xmodctl.core.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from xmodctl.data.texts import Corpus
+
 MAX_TEXTS = 20_000
 """Texts that `measure_fit` reads at most: the ratios converge long before."""
 
@@ -149,6 +151,15 @@ def measure_fit(tokenizer: "PreTrainedTokenizerFast", texts: Iterable[str]) -> V
     if not characters:
         raise UserError("the text to measure the vocabulary on is empty; give text in the language")
     return VocabularyFit(count, words, characters, pieces, unknown)
+
+
+def check_corpus(tokenizer: "PreTrainedTokenizerFast", corpus: "Corpus") -> None:
+    """Refuse text of which a model could only predict where spaces are.
+
+    Raises:
+        UserError: The vocabulary lacks most of its characters.
+    """
+    measure_fit(tokenizer, corpus.sample(FIT_TEXTS)).check_known(", ".join(corpus.origins))
 
 
 def _length(text: str) -> int:
