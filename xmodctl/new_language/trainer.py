@@ -52,7 +52,7 @@ from xmodctl.training.masked_lm.ranking import (
     rank_adapters,
     use_adapter,
 )
-from xmodctl.training.masked_lm.vocabulary_fit import FIT_TEXTS, measure_fit
+from xmodctl.training.masked_lm.vocabulary_fit import FIT_TEXTS, check_corpus, measure_fit
 from xmodctl.training.resumable import interruptible
 from xmodctl.training.world import World
 
@@ -210,7 +210,14 @@ class LanguageTrainer:
         return AdapterTraining(self.run, self.source, self.model, self.prepared, seed, self.listen, self.world).train()
 
     def prepare(self, text: LanguageText, recipe: Recipe) -> PreparedLanguage:
-        """Return what the seeds of a language have in common: head, initialization, baselines, vocabulary."""
+        """Return what the seeds of a language have in common: head, initialization, baselines, vocabulary.
+
+        Raises:
+            UserError: A head would be trained on the language's own text, which the model's vocabulary does not know.
+        """
+        if self.initial_head and self.shared_head_text is None:
+            remedy = "add --head-text FILE with text in a language of the model, on which its missing head is trained"
+            check_corpus(self.tokenizer, text.corpus, remedy=remedy)
         packed = self.pack(text, self.tokenizer, recipe, MODEL_VOCABULARY)
         reset_head(self.model, self.initial_head)
         digests = tensor_digests(self.model, text.language)

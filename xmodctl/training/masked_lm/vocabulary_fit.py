@@ -153,13 +153,18 @@ def measure_fit(tokenizer: "PreTrainedTokenizerFast", texts: Iterable[str]) -> V
     return VocabularyFit(count, words, characters, pieces, unknown)
 
 
-def check_corpus(tokenizer: "PreTrainedTokenizerFast", corpus: "Corpus") -> None:
+def check_corpus(tokenizer: "PreTrainedTokenizerFast", corpus: "Corpus", *, remedy: str = "") -> None:
     """Refuse text of which a model could only predict where spaces are.
+
+    Args:
+        tokenizer: The model's.
+        corpus: The text.
+        remedy: What else the command offers than other text.
 
     Raises:
         UserError: The vocabulary lacks most of its characters.
     """
-    measure_fit(tokenizer, corpus.sample(FIT_TEXTS)).check_known(", ".join(corpus.origins))
+    measure_fit(tokenizer, corpus.sample(FIT_TEXTS)).check_known(", ".join(corpus.origins), remedy=remedy)
 
 
 def _length(text: str) -> int:
