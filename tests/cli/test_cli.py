@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one message, nothing half-written."""
 
+import errno
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from scored import make_run, score
 from typer.main import get_command
 
 from xmodctl.cli.app import app
+from xmodctl.cli.group import fail_system
 from xmodctl.evaluation.results import read_rows
 
 COMMANDS = tuple(get_command(app).commands)
@@ -254,8 +256,6 @@ def test_an_output_folder_that_is_a_file_is_told(tiny_model, pairs, tmp_path):
 
 
 def test_a_full_disk_is_told_with_the_remedy(tiny_model, pairs, tmp_path, monkeypatch):
-    import errno
-
     from xmodctl.training import resumable
 
     def full(*args):
@@ -530,3 +530,11 @@ def test_every_corpus_of_the_source_language_is_marked_and_counts_as_no_transfer
     ]  # fmt: skip
     german = next(score["mean"] for score in report["scores"] if score["language"] == "de_pud")
     assert report["averages"]["without the source"] == german
+
+
+@pytest.mark.parametrize(("number", "remedy"), [(errno.EFBIG, "ulimit -f"), (errno.EMFILE, "ulimit -n")])
+def test_a_limit_of_the_shell_is_named(number, remedy, capsys):
+    assert fail_system(OSError(number, os.strerror(number), "x.jsonl")) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "x.jsonl: " in message
+    assert remedy in message

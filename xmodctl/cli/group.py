@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NOT_ENOUGH = f"there is not enough memory for this command; {REMEDY}"
 FIXES = {
     errno.ENOSPC: "the disk is full; free some space, then run the same command again",
+    errno.EFBIG: "the file is larger than a limit allows; raise it (ulimit -f), or choose a disk with larger files",
+    errno.EMFILE: "more files are open than a limit allows; raise it (ulimit -n), then run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space, then run the same command again",
     errno.EACCES: "permission denied; choose a folder that you can write to, such as --out DIR",
     errno.EPERM: "not permitted; choose a folder that you can write to, such as --out DIR",
