@@ -154,13 +154,22 @@ def test_scores_are_those_of_scikit_learn(seed):
     draw = np.random.default_rng(seed)
     task = Task.model_validate(FACTS | {"labels": [f"l{number}" for number in range(6)]})
     gold, guess = random_sets(draw, 50, 6), random_sets(draw, 50, 6)
-    gold[:, 5] = guess[:, 5] = 0  # a label that does not occur counts as 0
+    gold[:, 5] = guess[:, 5] = 0  # a label that does not occur is not in the mean
     totals = KIND.statistics(named(gold, task), named(guess, task), task, "en").sum(axis=0)
     scores = KIND.metrics(totals, task)
     for average in ("micro", "macro"):
-        expected = metrics.f1_score(gold, guess, average=average, zero_division=0)
+        expected = metrics.f1_score(gold, guess, average=average, labels=range(5), zero_division=0)
         assert scores[f"{average}_f1"] == pytest.approx(100 * expected, abs=1e-9)
     assert scores["subset_accuracy"] == pytest.approx(100 * metrics.accuracy_score(gold, guess), abs=1e-9)
+
+
+def test_perfect_predictions_score_100_in_a_language_that_lacks_a_label():
+    gold = [["food"], ["food", "sport"], []]
+    assert len(TASK.labels) == 3
+    totals = KIND.statistics(gold, gold, TASK, "en").sum(axis=0)
+    assert KIND.metrics(totals, TASK) == {"micro_f1": 100, "macro_f1": 100, "subset_accuracy": 100}
+    resamples = np.stack([totals, KIND.statistics(gold[:1], gold[:1], TASK, "en").sum(axis=0)])
+    assert KIND.metrics(resamples, TASK)["macro_f1"].tolist() == [100, 100]
 
 
 @pytest.mark.parametrize("metric", ["micro_f1", "subset_accuracy"])

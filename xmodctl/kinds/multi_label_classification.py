@@ -151,14 +151,16 @@ class MultiLabelClassification(Kind):
     def metrics(self, totals: np.ndarray, task: TaskView) -> Mapping[str, np.ndarray]:
         """Return micro and macro F1 and the share of rows whose labels are all right.
 
-        Macro F1 is the unweighted mean over all labels of the task. The F1 of a label that does not occur, as gold or
-        as prediction, is 0, as in scikit-learn's `f1_score` of label indicators.
+        Macro F1 is the unweighted mean over the labels that occur, as gold or as prediction, as in the other kinds, so
+        that it is 100 for perfect predictions. So computes scikit-learn's `f1_score(average="macro")` with these labels
+        as `labels`; without that argument it counts the F1 of a label that does not occur as 0.
         """
         totals = totals.astype(np.float64)
         counts = np.stack(np.split(totals[..., 2:], 3, axis=-1))
+        occurring = np.count_nonzero(counts.any(axis=0), axis=-1)
         return {
             "micro_f1": 100 * _f1(counts.sum(axis=-1)),
-            "macro_f1": 100 * _f1(counts).mean(axis=-1),
+            "macro_f1": 100 * _f1(counts).sum(axis=-1) / np.maximum(occurring, 1),
             "subset_accuracy": 100 * totals[..., 1] / totals[..., 0],
         }
 
