@@ -80,7 +80,7 @@ def _in_processes(words: Words, count: int) -> Words:
 def losses(folder: Path) -> dict[str, list[float]]:
     """Return the losses of the steps of each training below a folder, by its log's path."""
     logs = {}
-    for path in sorted(folder.rglob("metrics.jsonl")):
+    for path in sorted(folder.rglob("*metrics.jsonl")):
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         logs[str(path.relative_to(folder))] = [line["loss"] for line in lines if "loss" in line]
     return logs
