@@ -247,7 +247,7 @@ def test_what_is_damaged_is_made_again_by_the_command_that_the_message_names(
     assert xmodctl.evaluate(out, "de", on_exists="redo").scores == before
     assert "has the seeds" in run("resume", out, "--seed", "77").stderr
     with monkeypatch.context() as patched:
-        patched.setattr(World, "join", lambda: World(0, 2))
+        patched.setattr(World, "join", lambda command: World(0, 2))
         with pytest.raises(UserError, match=r"needs no training, .* omit --processes"):
             xmodctl.resume(out)
     if of_run:
