@@ -12,7 +12,6 @@ from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.model import Xmod, find, freeze, freeze_all_but, load
 from xmodctl.model.batches import collate
-from xmodctl.model.freezing import group_of, report_of
 from xmodctl.model.heads import ARCHITECTURES
 from xmodctl.model.inference import predict
 from xmodctl.model.precision import Precision
@@ -20,7 +19,7 @@ from xmodctl.new_language.adapter_initialization import copied_tensors
 from xmodctl.training.loop import Training
 from xmodctl.training.masked_lm.masked_training import MaskedTraining
 from xmodctl.training.masked_lm.masking import Masker
-from xmodctl.training.peak_memory import memory_needs
+from xmodctl.training.peak_memory import needs_of
 from xmodctl.training.world import World
 
 PAD, MASK = 1, 4
@@ -139,16 +138,8 @@ def our_recipe(model: Xmod, tokens: int = 4096, batch: int = BATCH, **settings: 
 
 def predicted_memory(model: Xmod, precision: Precision, length: int) -> int:
     """Return the bytes that `finetune --dry-run` predicts for a measured training with texts of `length` tokens."""
-    trained = {group_of(name) for name, tensor in model.module.named_parameters() if tensor.requires_grad}
     recipe = our_recipe(model, max_length=length)
-    needs = memory_needs(
-        model.module.config.to_dict(),
-        model.head,
-        report_of(model.module),
-        recipe,
-        precision,
-        trains=lambda name: group_of(name) in trained,
-    )
+    needs = needs_of(model, recipe, precision)
     return needs.peak(needs.tokens(recipe))
 
 

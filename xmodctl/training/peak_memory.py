@@ -123,6 +123,21 @@ def memory_needs(
     )
 
 
+def needs_of(model: "Xmod", recipe: Recipe, precision: Precision) -> MemoryNeeds:
+    """Return what the training of a model needs that is frozen as the recipe says, as `memory_needs` does."""
+    from xmodctl.model.freezing import group_of, report_of
+
+    trained = {group_of(name) for name, tensor in model.module.named_parameters() if tensor.requires_grad}
+    return memory_needs(
+        model.module.config.to_dict(),
+        model.head,
+        report_of(model.module),
+        recipe,
+        precision,
+        trains=lambda name: group_of(name) in trained,
+    )
+
+
 def with_fitting_tokens(recipe: Recipe, model: "Xmod", precision: Precision, world: "World") -> Recipe:
     """Return the recipe of a training that starts now: `auto` becomes the tokens that fit, and a notice says how many.
 
@@ -134,17 +149,7 @@ def with_fitting_tokens(recipe: Recipe, model: "Xmod", precision: Precision, wor
     """
     if recipe.tokens_per_step != AUTO:
         return recipe
-    from xmodctl.model.freezing import group_of, report_of
-
-    trained = {group_of(name) for name, tensor in model.module.named_parameters() if tensor.requires_grad}
-    needs = memory_needs(
-        model.module.config.to_dict(),
-        model.head,
-        report_of(model.module),
-        recipe,
-        precision,
-        trains=lambda name: group_of(name) in trained,
-    )
+    needs = needs_of(model, recipe, precision)
     free = free_memory(_device())
     tokens = world.least(needs.fitting(free))
     report(Notice(f"tokens_per_step: auto is {tokens:,} here, with {free / 1e9:.1f} GB of free memory"))
