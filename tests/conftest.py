@@ -123,3 +123,14 @@ def pairs(tmp_path: Path, write_pairs: Callable[..., Path]) -> Path:
         write_pairs(folder, language, "validation", 12)
         write_pairs(folder, language, "test", 24)
     return folder
+
+
+@pytest.fixture
+def drawn_lengths(monkeypatch):
+    """Let a benchmark draw the lengths of texts instead of reading real data, and restore the number of threads."""
+    import torch
+
+    monkeypatch.delenv("XMODCTL_REALDATA", raising=False)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)

@@ -17,12 +17,7 @@ from bench.stops import stages
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(autouse=True)
-def _drawn_lengths(monkeypatch):
-    monkeypatch.delenv("XMODCTL_REALDATA", raising=False)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("drawn_lengths")
 
 
 @pytest.mark.slow

@@ -17,12 +17,7 @@ ADDED = 2_000_000
 """Bytes that a step adds on the pretended GPU."""
 
 
-@pytest.fixture(autouse=True)
-def _drawn_lengths(monkeypatch):
-    monkeypatch.delenv("XMODCTL_REALDATA", raising=False)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("drawn_lengths")
 
 
 class Profile:

@@ -8,13 +8,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.operations import operations, training_operations
-from tests.model.geometries import GEOMETRIES, tiny_config
+from tests.model.geometries import GEOMETRIES, bare_body, tiny_config
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.model import packing
 from xmodctl.model.batches import collate, padded_length, padded_rows
 from xmodctl.model.building import build
 from xmodctl.model.freezing import PRESETS, group_of
-from xmodctl.model.modules import RoutedModel, routed
+from xmodctl.model.modules import RoutedModel
 
 LENGTHS = np.array([11, 3, 7, 7, 1])
 
@@ -27,13 +27,7 @@ def body_of(first: bool, geometry: str = "base") -> RoutedModel:
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.fill_(0.01).requires_grad_(group_of(name) not in PRESETS["embeddings+adapters"])
-    body = routed(module)
-    body.reads_padding = False
-    body.embeddings.position_ids = torch.arange(34)[None]
-    body.embeddings.token_type_ids = torch.zeros((1, 34), dtype=torch.int64)
-    for layer in body.encoder.layer:
-        layer.output.active, layer.output.chosen = "en_XX", True
-    return body
+    return bare_body(module)
 
 
 def counted(body: RoutedModel, lengths: np.ndarray) -> tuple[int, int]:

@@ -3,6 +3,8 @@
 import torch
 from transformers import AutoConfig
 
+from xmodctl.model.modules import routed
+
 GEOMETRIES = {
     "base": {},
     "large-prenorm": {
@@ -50,3 +52,19 @@ def scatter(module, seed=0):
             if name.endswith(("LayerNorm.weight", "layer_norm.weight")):
                 parameter.add_(1.0)
     return module.eval()
+
+
+def bare_body(module, positions: int = 34):
+    """Return the body of a module that was built without weights, with the constants of its embeddings and a language.
+
+    Args:
+        module: What `build` returned, on its device.
+        positions: How many positions it has.
+    """
+    body = routed(module)
+    body.reads_padding = False
+    body.embeddings.position_ids = torch.arange(positions)[None]
+    body.embeddings.token_type_ids = torch.zeros((1, positions), dtype=torch.int64)
+    for layer in body.encoder.layer:
+        layer.output.active, layer.output.chosen = "en_XX", True
+    return body

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.model.geometries import GEOMETRIES, tiny_config
+from tests.model.geometries import GEOMETRIES, bare_body, tiny_config
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.core.errors import UserError
@@ -16,7 +16,6 @@ from xmodctl.model import find, freeze, load
 from xmodctl.model.activations import kept_per_token
 from xmodctl.model.building import build
 from xmodctl.model.freezing import PRESETS, ParameterReport, group_of
-from xmodctl.model.modules import routed
 from xmodctl.run.checkpoints import save_checkpoint
 from xmodctl.training.loop import Training
 from xmodctl.training.peak_memory import USED, MemoryNeeds, free_memory, memory_needs
@@ -61,12 +60,7 @@ def test_what_five_layers_keep_for_the_backward_pass_follows_from_two(geometry, 
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.zero_().requires_grad_(trains(preset)(name))
-    body = routed(module)
-    body.reads_padding = False
-    body.embeddings.position_ids = torch.arange(34)[None]
-    body.embeddings.token_type_ids = torch.zeros((1, 34), dtype=torch.int64)
-    for layer in body.encoder.layer:
-        layer.output.active, layer.output.chosen = "en_XX", True
+    bare_body(module)
     ids = torch.full((8, LENGTH), 7)
     measured = saved_by(module, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
     assert kept(config, head, preset) * ids.numel() == pytest.approx(measured, rel=0.03)
