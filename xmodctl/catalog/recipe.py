@@ -98,7 +98,8 @@ class Recipe(Described):
     keep: str = Field(
         "last",
         description="the weights to keep: the last (`last`), the best on source validation data (`source-dev`), "
-        "the mean of the weights after each of the last N epochs (`average:N`)",
+        "the mean of the weights after each of the last N epochs (`average:N`), or the moving average over all steps "
+        "(`ema:D`, with decay D)",
     )
     head_seed: int | None = Field(
         None,
