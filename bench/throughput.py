@@ -369,7 +369,7 @@ def sweep(setting: Setting) -> tuple[list[Line], dict[str, Any]]:
     lines.append(Line("matrix products", "best measured", Figure.of([p / 1e9 for p in peaks]), "GFLOP/s", {}))
     for name in measured if setting.is_gpu else ():
         module, work = works[name]
-        own = sum(len(batches_of(encoded)) for encoded in rows.values())
+        own = sum(len(batches_of(encoded, torch.device(setting.device))) for encoded in rows.values())
         batches = own if name in models else sum(-(-len(encoded) // sides.BATCH) for encoded in rows.values())
         lines.append(Line("launches per batch, sweep", name, Figure.of([gpu.launches(work) / batches]), "", {}))
         lines.append(Line("memory, sweep", name, Figure.of([gpu.memory_of(work, module, None) / 1e9]), "GB", {}))

@@ -7,12 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from xmodctl.core.encoded import Encoded, Ragged
 from xmodctl.core.errors import UserError
 from xmodctl.evaluation.routed_input import grouped
 from xmodctl.evaluation.sharing import Work, follow
 from xmodctl.model.embedding import Pooling
+from xmodctl.model.inference import batches_of
 from xmodctl.training.world import World
 
 SHARING = """
@@ -51,6 +53,24 @@ def test_work_arrives_as_it_was_sent(pooling):
     assert [row.tolist() for row in again.encoded.input_ids] == [[1, 2, 3], [4], [5, 6]]
     assert again.units.tolist() == [1]
     assert again.encoded.sizes.tolist() == encoded.sizes.tolist()
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4])
+@pytest.mark.parametrize("rows", [1000, 1500, 2490])
+def test_the_shares_of_a_sweep_have_about_as_many_tokens(rows, processes):
+    lengths = np.random.default_rng(rows).lognormal(np.log(40), 0.48, rows).clip(4, 128).astype(int)  # as XNLI's
+    encoded = Encoded(Ragged.of([np.zeros(length) for length in lengths]), np.arange(rows))
+    batches = batches_of(encoded, torch.device("cpu"))
+    tokens = np.array([lengths[batch].sum() for batch in batches])
+    shares = [tokens[World(rank, processes).share(tokens)].sum() for rank in range(processes)]
+    assert max(shares) < 1.1 * sum(shares) / processes
+
+
+def test_batches_of_an_accelerator_are_larger_than_those_of_a_cpu():
+    encoded = Encoded(Ragged.of(np.zeros((1000, 32))), np.arange(1000))
+    on_cpu, on_gpu = ([len(batch) for batch in batches_of(encoded, torch.device(name))] for name in ("cpu", "cuda"))
+    assert sum(on_cpu) == sum(on_gpu) == 1000
+    assert (max(on_cpu), max(on_gpu)) == (2048 / 32, 8192 / 32)
 
 
 def test_one_process_has_its_own_message_and_results():

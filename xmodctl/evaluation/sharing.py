@@ -167,7 +167,8 @@ def _computed(
     Returns:
         The number of the work of each batch, the units and outputs of each batch in turns, and what went wrong.
     """
-    plan = [(number, batch) for number, work in enumerate(works) for batch in batches_of(work.encoded, work.chosen)]
+    batches_of_works = [batches_of(work.encoded, model.module.device, work.chosen) for work in works]
+    plan = [(number, batch) for number, batches in enumerate(batches_of_works) for batch in batches]
     sizes = np.array([works[number].encoded.lengths[batch].sum() for number, batch in plan], dtype=np.int64)
     share = [plan[index] for index in world.share(sizes)]
     everything, own = (sum(len(batch) for _, batch in part) for part in (plan, share))
@@ -220,6 +221,13 @@ def follow(world: World, run: "Run | str | Path | None", packages: Sequence[str 
             follower.compute(message, arrays)
 
 
+def compute_share(world: World, model: "Xmod", head: dict[str, Any], arrays: Sequence[NDArray[Any]]) -> None:
+    """Compute this process's share of what `Processes.compute` of the first process sent, and send it back."""
+    works = [Work.unpacked(each, arrays[4 * n : 4 * n + 4]) for n, each in enumerate(head["works"])]
+    numbers, values, problem = _computed(world, model, works, head["precision"], keep=head["keep"])
+    world.gather((numbers, problem), values)
+
+
 def result_of(value: Any) -> Any:
     """Return the result of the first process.
 
@@ -269,8 +277,4 @@ class _Follower:
         if self.trained is None:
             self.world.gather(([], self.problem), [])
             return
-        works = [Work.unpacked(each, arrays[4 * n : 4 * n + 4]) for n, each in enumerate(head["works"])]
-        numbers, values, problem = _computed(
-            self.world, self.trained.model, works, head["precision"], keep=head["keep"]
-        )
-        self.world.gather((numbers, problem), values)
+        compute_share(self.world, self.trained.model, head, arrays)

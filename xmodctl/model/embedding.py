@@ -68,7 +68,7 @@ def vectors_of(
         UserError: There is not enough memory for a single sequence; larger batches are halved.
     """
     vectors = np.zeros((len(encoded), model.module.config.hidden_size), dtype=np.float32)
-    batches = batches_of(encoded)
+    batches = batches_of(encoded, model.module.device)
     for units, values in vectors_in(model, encoded, pooling, batches, precision=precision, pad_id=pad_id):
         vectors[units] = values
         if on_batch:

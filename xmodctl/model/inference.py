@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from xmodctl.model import Xmod
 
 TOKENS_PER_STEP = 8192
-"""Padded tokens of one forward pass: enough to fill a device, and little memory without gradients."""
+"""Padded tokens of one forward pass on an accelerator: enough to fill it, and little memory without gradients."""
+TOKENS_PER_CPU_STEP = 2048
+"""Those on a CPU, where the activations of small batches stay in its caches; processes share small batches evenly."""
 
 
 def best_device() -> str:
@@ -39,10 +41,11 @@ def predicting(device: "torch.device", precision: Precision) -> Iterator[None]:
 
 
 def batches_of(
-    encoded: Encoded, chosen: NDArray[np.int64] | None = None, *, tokens: int = TOKENS_PER_STEP
+    encoded: Encoded, device: "torch.device", chosen: NDArray[np.int64] | None = None
 ) -> list[NDArray[np.int64]]:
     """Return the batches of inference: the numbers of the units of each, of all units or of the chosen ones."""
     units = np.arange(len(encoded)) if chosen is None else chosen
+    tokens = TOKENS_PER_CPU_STEP if device.type == "cpu" else TOKENS_PER_STEP
     batches = evaluation_batches(encoded.lengths[units], choices=encoded.sizes[units], tokens_per_step=tokens)
     return [units[batch] for batch in batches]
 
@@ -54,7 +57,6 @@ def predict(
     precision: Precision,
     pad_id: int,
     batches: Iterable[NDArray[np.int64]] | None = None,
-    tokens: int = TOKENS_PER_STEP,
     shorter: str = "",
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """Yield the numbers of the units of each batch and their logits; the longest units come first.
@@ -81,7 +83,7 @@ def predict(
             logits = torch.stack(spans, dim=-1) if spans else outputs.logits
         return logits.float()
 
-    batches = batches_of(encoded, tokens=tokens) if batches is None else batches
+    batches = batches_of(encoded, device) if batches is None else batches
     computed = in_halves(batches, encoded.lengths, model.batch_limit, logits_of_batch, device=device, shorter=shorter)
     for units, values in one_behind(computed, device):
         yield units, values.cpu().numpy()
