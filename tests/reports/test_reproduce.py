@@ -51,6 +51,8 @@ def test_scores_within_the_tolerance_are_reproduced_and_the_tolerance_is_that_of
     assert english.tolerance == pytest.approx(1.96 * math.sqrt(np.mean(variances) + error**2), rel=0.01)
     assert compared.verdicts[-1].difference == pytest.approx(compared.verdicts[-1].value - 364 / 6)
     assert json.loads(json.dumps(compared.to_json()))["reproduced"] is True
+    assert compared.heading == f"Mine (2 seeds), in percent, against {made.folder} (2 seeds)"
+    assert "Mine (2 seeds), in percent" in run("reproduce", table, "--run", made.folder).stdout
 
 
 def test_scores_that_neither_seeds_nor_rows_explain_are_not(table, tmp_path):
@@ -125,6 +127,10 @@ def test_a_shipped_table_is_of_its_task_and_its_commands_are_commands(name):
     listed, printed = run("reproduce"), run("reproduce", name)
     assert name in listed.stdout
     assert printed.stdout.splitlines() == list(table.commands)
+    explained = " ".join(printed.stderr.split())
+    assert "RUN is a folder of your choice" in explained
+    assert ("DIR is the folder with the data" in explained) == any("DIR" in command for command in table.commands)
+    assert f"Then compare: xmodctl reproduce {name} --run RUN" in explained
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(published_tables()) if name.startswith("mini-")])

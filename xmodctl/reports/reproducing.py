@@ -11,6 +11,7 @@ import numpy as np
 from xmodctl.catalog.catalog import published_table
 from xmodctl.catalog.table import PublishedTable
 from xmodctl.core.errors import UserError
+from xmodctl.core.messages import counted
 from xmodctl.core.requests import command
 from xmodctl.evaluation.notebook import html_table
 from xmodctl.evaluation.results import Row, own_rows
@@ -79,7 +80,15 @@ class Reproduction:
 
     def _repr_html_(self) -> str:
         columns = ("language", "published", "run", "difference", "tolerance", "verdict")
-        return html_table(self.title, columns, list(map(written, self.verdicts)), [self.conclusion, *self.notes])
+        return html_table(self.heading, columns, list(map(written, self.verdicts)), [self.conclusion, *self.notes])
+
+    @property
+    def heading(self) -> str:
+        """What is compared with what, in one line."""
+        if self.seeds is None:
+            return self.title
+        table, run = (counted(count, "seed") for count in self.seeds)
+        return f"{self.title} ({table}), in percent, against {self.run} ({run})"
 
     @property
     def outside(self) -> int:

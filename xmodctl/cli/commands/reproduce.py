@@ -1,5 +1,6 @@
 """`xmodctl reproduce`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Annotated
@@ -53,11 +54,12 @@ def reproduce(
         display.show_json(reproduction.to_json())
     elif reproduction.run is None:
         display.show_text("\n".join(reproduction.commands))
-        display.note(f"{reproduction.title}: {reproduction.source}; then: xmodctl reproduce {table} --run RUN")
+        display.note(f"{reproduction.heading}: {reproduction.source}. {_placeholders(reproduction.commands)}")
+        display.note(f"Then compare: xmodctl reproduce {quote(table)} --run RUN")
     else:
         columns = ("language", "published", "run", "difference", "tolerance", "verdict")
-        title = f"{reproduction.title}, in percent, against {reproduction.run}"
-        display.show(display.sheet(columns, map(written, reproduction.verdicts), title=title, right=columns[1:5]))
+        rows = map(written, reproduction.verdicts)
+        display.show(display.sheet(columns, rows, title=reproduction.heading, right=columns[1:5]))
         display.show_paragraph(reproduction.conclusion)
     for note in reproduction.notes:
         display.warn(note)
@@ -66,6 +68,13 @@ def reproduce(
         raise PartialFailureError(f"{reproduction.run} lacks {', '.join(reproduction.missing)}; score the rest: {rest}")
     if reproduction.is_reproduced is False:
         raise PartialFailureError(f"{reproduction.run} does not reproduce {table}")
+
+
+def _placeholders(commands: Sequence[str]) -> str:
+    """Return what the reader of a table's commands puts in the place of their capitals."""
+    has_data = any("--data DIR" in command for command in commands)
+    data = ", DIR is the folder with the data (without --data, it is read from the Hub)" if has_data else ""
+    return f"RUN is a folder of your choice{data}."
 
 
 def _list_tables(json: bool) -> None:
