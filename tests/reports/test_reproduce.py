@@ -30,8 +30,8 @@ def table(tmp_path) -> Path:
     return path
 
 
-def scored(folder: Path, shares: dict[str, tuple[float, ...]]):
-    made = make_run(folder)
+def scored(folder: Path, shares: dict[str, tuple[float, ...]], **changes):
+    made = make_run(folder, **changes)
     for language, values in shares.items():
         for seed, share in enumerate(values, start=1):
             score(made, language, labels(np.arange(ROWS) < round(ROWS * share / 100)), seed=seed)
@@ -53,6 +53,17 @@ def test_scores_within_the_tolerance_are_reproduced_and_the_tolerance_is_that_of
     assert json.loads(json.dumps(compared.to_json()))["reproduced"] is True
     assert compared.heading == f"Mine (2 seeds), in percent, against {made.folder} (2 seeds)"
     assert "Mine (2 seeds), in percent" in run("reproduce", table, "--run", made.folder).stdout
+
+
+@pytest.mark.parametrize("is_parallel", [True, False])
+def test_rows_shift_the_mean_as_one_only_if_they_are_translations_of_each_other(is_parallel, table, tmp_path):
+    made = scored(tmp_path / "run", {"en": (70.0, 71.0), "de": (60.0, 61.0), "sw": (50.0, 52.0)}, parallel=is_parallel)
+    compared = xmodctl.reproduce(table, run=made)
+    *languages, mean = compared.verdicts
+    between = compared.seed_sd**2  # two seeds on both sides
+    rows = [math.sqrt((each.tolerance / 1.96) ** 2 - between) for each in languages]
+    error = np.mean(rows) if is_parallel else math.sqrt(sum(value**2 for value in rows)) / 3
+    assert mean.tolerance == pytest.approx(1.96 * math.sqrt(between + error**2), rel=0.001)
 
 
 def test_scores_that_neither_seeds_nor_rows_explain_are_not(table, tmp_path):

@@ -170,7 +170,7 @@ def reproduce(request: ReproduceRequest) -> Reproduction:
     verdicts = [_verdict(table, language, matched[language], sd) for language in table.scores]
     seeds = table.seeds, max(len(each) for each in scored.values())
     if len(scored) > 1:
-        verdicts.append(_mean(table, scored, sd))
+        verdicts.append(_mean(table, scored, sd, is_parallel=run.plan.task.parallel))
     return Reproduction(
         table.name, table.title, table.source, table.metric, table.commands, str(run.folder), seeds, sd,
         tuple(verdicts), _by_chance(len(scored)), (*table.notes, *notes.lines),
@@ -207,14 +207,16 @@ def _verdict(table: PublishedTable, language: str, rows: Sequence[Row] | None, s
     return Verdict(language, published, value, tolerance, _judged(value - published, tolerance))
 
 
-def _mean(table: PublishedTable, scored: dict[str, list[Row]], sd: float | None) -> Verdict:
+def _mean(table: PublishedTable, scored: dict[str, list[Row]], sd: float | None, *, is_parallel: bool) -> Verdict:
     """Return the verdict on the mean over the languages that both have.
 
-    Seeds are taken to shift all languages together, and rows too, as those of a parallel task do.
+    Seeds are taken to shift all languages together. So are the rows of a parallel task, which are translations of each
+    other; those of other tasks are independent, and their errors partly cancel out.
     """
     published = float(np.mean([np.mean(table.scores[language]) for language in scored]))
     value = float(np.mean([np.mean([row.value for row in rows]) for rows in scored.values()]))
-    error = float(np.mean([_test_error(rows) for rows in scored.values()]))
+    errors = np.array([_test_error(rows) for rows in scored.values()])
+    error = float(errors.mean() if is_parallel else np.sqrt((errors**2).sum()) / len(errors))
     tolerance = _tolerance(sd, table.seeds, min(len(rows) for rows in scored.values()), error)
     return Verdict(None, published, value, tolerance, _judged(value - published, tolerance))
 
