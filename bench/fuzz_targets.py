@@ -254,7 +254,7 @@ def _write_ranking(folder: Path) -> None:
 
 
 def _read_ranking(folder: Path) -> object:
-    from xmodctl.adapters.mixtures import MIX
+    from xmodctl.adapters.written_weights import MIX
     from xmodctl.core.errors import UserError
     from xmodctl.new_language.ranking import read_ranking
 

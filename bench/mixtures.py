@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from xmodctl.adapters.attaching import attach
-from xmodctl.adapters.mixtures import Mixture, parsed
+from xmodctl.adapters.mixtures import Mixture
 from xmodctl.adapters.packages import read_package
 from xmodctl.adapters.typological_mixtures import mixture_by_typology
+from xmodctl.adapters.written_weights import parsed
 from xmodctl.data.texts import gather
 from xmodctl.model import find
 from xmodctl.statistics.resampling import bootstrap

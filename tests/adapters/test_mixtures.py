@@ -10,8 +10,9 @@ from test_adapters import own_vocabulary, zulu
 from transformers import AutoModelForSequenceClassification
 
 from xmodctl import UserError, load, model
-from xmodctl.adapters.mixtures import Mixture, parsed, with_mixtures
+from xmodctl.adapters.mixtures import Mixture, with_mixtures
 from xmodctl.adapters.packages import write_package
+from xmodctl.adapters.written_weights import parsed
 from xmodctl.evaluation.results import read_rows
 
 
@@ -68,18 +69,36 @@ def test_weights_that_do_not_sum_to_1_are_scaled_and_a_notice_says_so(base):
         ("0.7*sw+de", "give a weight to every adapter"),
         ("x*sw+1*de", "the weight 'x' is not a decimal number"),
         ("1e3*sw+1*de", "the weight '1e3' is not a decimal number"),
+        ("1e-3*sw+1*de", "the weight '1e-3' is not a decimal number"),
+        ("1" + "0" * 400 + "*sw+1*de", r"the weight '10{56}\.\.\.' is not a decimal number below a billion"),
+        ("1" + "0" * 5000 + "*sw+1*de", "is not a decimal number below a billion"),
+        ("sw+mix", "`mix` chooses the weights of all adapters, so write it alone"),
+        ("0.5*mix+0.5*de", "`mix` chooses the weights of all adapters, so write it alone"),
+        ("@text", "is not a mixture"),
         ("0*sw+0*de", "all weights are 0"),
         ("sw+", "is not a mixture"),
         ("1*none", "a mixture needs an adapter"),
         ("sw+so", r"no adapter for 'so'.*`--adapter DIR` adds.*add-language so --text FILE"),
         ("sw+qqq", "neither an adapter"),
         ("mix", "adapters mix zu=mix --text FILE --model MODEL --out DIR"),
-        ("7*sw_KE+3*de_DE@text", r"this run has no score.*write zu=7\*sw_KE\+3\*de_DE"),
+        ("7*sw_KE+3*de_DE@text", r"there is no score.*write zu=7\*sw_KE\+3\*de_DE with your own weights$"),
     ],
 )
 def test_a_mixture_that_cannot_be_used_is_one_sentence_with_a_remedy(written, message, base):
     with pytest.raises(UserError, match=message):
         mixed(f"zu={written}", base)
+
+
+def test_the_largest_weights_are_scaled(base):
+    _, (mixture,), (notice,) = mixed("zu=999999999*sw+0.000001*de", base)
+    assert mixture.shares == (("sw_KE", 999999999000000), ("de_DE", 1))
+    assert "the weights sum to 1e+09, not 1" in notice
+
+
+def test_a_negative_weight_of_one_text_is_no_exclusion(trained):
+    folder, data = trained
+    message = refused(run("predict", "--run", folder, "--lang", "-1*sw+2*de", data / "sw" / "test.jsonl"))
+    assert "the weight of sw is negative" in message
 
 
 def test_an_adapter_with_its_own_vocabulary_is_no_part_of_a_mixture(base, tmp_path):
@@ -161,6 +180,43 @@ def test_predictions_python_and_the_exported_folder_go_through_the_same_mixture(
     card = " ".join((out / "README.md").read_text().split())
     assert "is a mixture 0.7 de_DE + 0.3 fr_XX, weights given" in card.replace("\\", "")
     assert f"{row['value']:.1f}" in card
+
+
+def test_the_name_of_a_found_mixture_is_taken_by_every_command_of_its_run(trained, tmp_path):
+    folder, data = trained
+    found = run("eval-transfer", "--run", folder, "--langs", "sw=mix", "--mix-by", "entropy", "--json")
+    assert found.exit_code == 0, found.output
+    row = next(row for row in json.loads(found.stdout)["rows"] if row["language"] == "sw")
+    name, file = row["adapter"], data / "sw" / "test.jsonl"
+    assert name.endswith("@entropy")
+    result = run("predict", "--run", folder, "--lang", name, file)
+    assert result.exit_code == 0, result.output
+    stored = [json.loads(line)["prediction"] for line in (folder / row["predictions"]).read_text().splitlines()]
+    assert [json.loads(line)["prediction"] for line in result.stdout.splitlines()] == stored
+    assert load(folder, f"sw={name}", device="cpu").xmod.active == name
+    for words in (
+        ("export", "--run", folder, "--langs", f"en,sw={name}", "--out", tmp_path / "out"),
+        ("embed", "--run", folder, "--lang", name, "--text-column", "premise", file, "--out", tmp_path / "vectors.npy"),
+    ):
+        result = run(*words)
+        assert result.exit_code == 0, result.output
+    message = refused(run("predict", "--run", folder, "--lang", "fr_XX@text", file))
+    assert f"there is no score with a mixture of this name, but with `{name}`; write fr_XX with your own" in message
+    assert "`mix`" not in message, "predict does not choose weights"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--mix-text", "sw=TEXT"), "--mix-text chooses the weights of a mixture, and --langs has none to choose"),
+        (("--mix-by", "typology"), "--mix-by typology chooses the weights of a mixture, and --langs has none"),
+        (("--langs", "sw=mix", "--mix-text", "sw=TEXT", "--mix-text", "de=TEXT"), "does not choose weights for de"),
+    ],
+)
+def test_what_chooses_weights_that_are_given_is_refused(options, message, trained):
+    folder, data = trained
+    words = [str(word).replace("TEXT", str(data / "sw" / "test.jsonl")) for word in options]
+    assert message in refused(run("eval-transfer", "--run", folder, "--langs", "sw=de+fr", *words))
 
 
 def test_a_mixture_that_no_adapter_fits_is_refused_by_each_command(trained):

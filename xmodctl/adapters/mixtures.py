@@ -7,7 +7,6 @@ the method behind `@` if the weights were found: `7*sw_KE+3*so_SO@text`.
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -17,17 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmodctl.adapters.packages import Package
+from xmodctl.adapters.written_weights import NONE, Weights, is_to_be_found, parsed
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice
+from xmodctl.core.messages import listed
 from xmodctl.languages import resolve
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from xmodctl.model import Facts, Source, Xmod
-
-MIX, NONE = "mix", "none"
-"""What stands for weights that are to be found, and for a part that adds nothing."""
 
 BY_TEXT = "text"
 """Weights with the lowest masked-LM loss on text of the language."""
@@ -44,12 +42,6 @@ MIXED = 4
 """Adapters that a mixture whose weights are found has at most."""
 PARTS = 10
 """Weights that are found are multiples of one part in this many."""
-
-_NUMBER = re.compile(r"\d+(\.\d{1,6})?|\.\d{1,6}")
-_NEGATIVE = re.compile(r"-\s*(\d+\.?\d*|\.\d+)\s*\*\s*([\w-]+)")
-
-Weights = Sequence[tuple[str, Fraction]]
-"""Adapters and their weights."""
 
 Finder = Callable[[str], "Mixture"]
 """Finds the mixture for a language."""
@@ -212,7 +204,7 @@ def described_all(records: Sequence[Mapping[str, Any] | None]) -> tuple[str, ...
 
 def is_mixture(text: str) -> bool:
     """Return whether what follows `=` in a selection is a mixture, and not one adapter."""
-    return "+" in text or "*" in text or "@" in text or text.strip().casefold() == MIX
+    return "+" in text or "*" in text or "@" in text or is_to_be_found(text)
 
 
 def with_mixtures(
@@ -242,14 +234,14 @@ def with_mixtures(
     items, mixtures = [], []
     for item in (part.strip() for part in selection.split(",")):
         language, pairs, text = item.rpartition("=")
-        if not is_mixture(text) or (not pairs and not is_bare) or item.startswith("-"):
+        if not is_mixture(text) or not (is_bare or (pairs and not item.startswith("-"))):
             items.append(item)
             continue
         mixture: Mixture | str
-        if text.strip().casefold() == MIX:
+        if is_to_be_found(text):
             mixture = _searched(language.strip(), item, find)
         elif "@" in text:
-            mixture = _again(item, text.strip(), packages, stored)
+            mixture = _again(item, text.strip(), packages, stored, can_find=find is not None)
         else:
             mixture = _weighted(item, text, source, packages, listen)
         if isinstance(mixture, Mixture):
@@ -259,43 +251,22 @@ def with_mixtures(
 
 
 def one_adapter(
-    lang: str, source: "Source", packages: Sequence[Package], listen: Listener
+    lang: str,
+    source: "Source",
+    packages: Sequence[Package],
+    listen: Listener,
+    *,
+    stored: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[str, tuple[Attached, ...]]:
     """Return the adapter of texts in one language, for `--lang sw+so` or `--lang zu=sw+so`, and what provides it.
+
+    With what the rows of a run record about mixtures, the names of those that were found mean these.
 
     Raises:
         UserError: It is a mixture that cannot be used.
     """
-    selection, mixtures = with_mixtures(lang, source, packages, listen, is_bare=True)
+    selection, mixtures = with_mixtures(lang, source, packages, listen, stored=stored, is_bare=True)
     return (selection.rpartition("=")[2] if mixtures else selection), (*packages, *mixtures)
-
-
-def parsed(item: str, text: str) -> list[tuple[str, Fraction]]:
-    """Return the names and weights in a mixture as it is written.
-
-    Raises:
-        UserError: It is not a mixture; the message names `item`.
-    """
-    if negative := _NEGATIVE.search(text):
-        raise UserError(
-            f"{item}: the weight of {negative[2]} is negative; weights are at least 0, so give 0*{negative[2]}"
-        )
-    parts = [part.strip() for part in text.split("+")]
-    weighted = [part.rpartition("*") for part in parts]
-    if not all(name.strip() for _, _, name in weighted) or any("*" in weight for weight, _, _ in weighted):
-        raise UserError(f"{item} is not a mixture; join adapters with `+`, such as zu=sw+so or zu=0.7*sw+0.3*so")
-    if len({bool(star) for _, star, _ in weighted}) > 1:
-        raise UserError(f"{item}: give a weight to every adapter, such as zu=0.7*sw+0.3*so, or to none")
-    for weight, star, _ in weighted:
-        if star and not _NUMBER.fullmatch(weight.strip()):
-            raise UserError(
-                f"{item}: the weight {weight.strip()!r} is not a decimal number; give one with at most six decimal "
-                "places, such as 0.7"
-            )
-    weights = [(name.strip(), Fraction(weight.strip()) if star else Fraction(1)) for weight, star, name in weighted]
-    if not any(weight for _, weight in weights):
-        raise UserError(f"{item}: all weights are 0; give at least one adapter a weight above 0, such as 1")
-    return weights
 
 
 def _weighted(
@@ -356,7 +327,9 @@ def _searched(language: str, item: str, find: Finder | None) -> Mixture:
     return find(language)
 
 
-def _again(item: str, name: str, packages: Sequence[Package], stored: Sequence[Mapping[str, Any]]) -> Mixture:
+def _again(
+    item: str, name: str, packages: Sequence[Package], stored: Sequence[Mapping[str, Any]], *, can_find: bool
+) -> Mixture:
     """Return a mixture whose weights were found before, from what a row records.
 
     Raises:
@@ -364,18 +337,22 @@ def _again(item: str, name: str, packages: Sequence[Package], stored: Sequence[M
     """
     record = next((each for each in reversed(stored) if each["name"] == name), None)
     shares, _, by = name.partition("@")
+    weights = parsed(item, shares)
     if record is None:
+        others = listed([f"`{each}`" for each in dict.fromkeys(each["name"] for each in stored) if "@" in each])
+        known = f", but with {others}" if others else ""
         raise UserError(
-            f"{item}: this run has no score with a mixture of this name; write {item.partition('@')[0]} with your own "
-            "weights, or `mix` to choose them on text"
+            f"{item}: there is no score with a mixture of this name{known}; write {item.partition('@')[0]} with your "
+            f"own weights{', or `mix` to choose them on text' if can_find else ''}"
         )
-    mixture = replace(Mixture.of(parsed(item, shares), packages), by=by, details=record["details"])
+    mixture = replace(Mixture.of(weights, packages), by=by, details=record["details"])
     if {name: package.sha256 for name, package in mixture.packages.items()} != {
         name: package["sha256"] for name, package in record["packages"].items()
     }:
         folders = " ".join(f"--adapter {package['folder']}" for package in record["packages"].values())
         raise UserError(
-            f"{item}: its weights were chosen for other adapters; give {folders}, or `mix` to choose them again"
+            f"{item}: its weights were chosen for other adapters; give {folders}"
+            + (", or `mix` to choose them again" if can_find else "")
         )
     return mixture
 

@@ -26,17 +26,18 @@ class ReadingNote(FileNote):
 
 def quoted(value: object) -> str:
     """Return a value as a message shows it: as JSON, shortened."""
-    return _shortened(json.dumps(value, ensure_ascii=False, default=str))
+    return shortened(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def listed(names: Iterable[str]) -> str:
     """Return names as a message lists them: the first ones, shortened, and how many more there are."""
-    shown = [_shortened(name) for name in names]
+    shown = [shortened(name) for name in names]
     more = f" and {len(shown) - NAMES_SHOWN:,} more" if len(shown) > NAMES_SHOWN else ""
     return ", ".join(shown[:NAMES_SHOWN]) + more
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return a text as a message shows it: without its end if it is long."""
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 

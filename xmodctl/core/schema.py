@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from xmodctl.core.errors import UserError, did_you_mean
-from xmodctl.core.messages import LONGEST_SHOWN, shell_setting
+from xmodctl.core.messages import LONGEST_SHOWN, shell_setting, shortened
 from xmodctl.core.yaml_files import Place, lines_of, read_with_included, read_yaml_file
 from xmodctl.core.yaml_text import YamlError, load
 
@@ -101,7 +101,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         quoted = shell_setting(key.strip(), raw.strip())
         remedy = f": {quoted}" if len(quoted) <= LONGEST_SHOWN else ""
         raise UserError(
-            f"--set {_shortened(text)}: the value is not YAML ({error}); if it is text, put it in quotes{remedy}"
+            f"--set {shortened(text)}: the value is not YAML ({error}); if it is text, put it in quotes{remedy}"
         ) from error
 
 
@@ -216,11 +216,7 @@ def _described_within(annotation: Any) -> type[Described] | None:
 
 def _quoted(value: Any) -> str:
     text = repr(value) if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
-    return _shortened(text)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+    return shortened(text)
 
 
 _VALIDATORS: dict[type, TypeAdapter[Any]] = {}

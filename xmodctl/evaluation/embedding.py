@@ -30,6 +30,7 @@ from xmodctl.kinds.inputs import InputRow
 from xmodctl.kinds.texts import TEXTS, encode_texts
 from xmodctl.model.embedding import Pooling, vectors_of
 from xmodctl.model.precision import Precision, resolve_precision
+from xmodctl.run.scored import stored_mixtures
 from xmodctl.run.written import check_output
 
 if TYPE_CHECKING:
@@ -225,7 +226,9 @@ def embed(request: EmbedRequest) -> Embeddings:
     chosen = find_vector_model(
         request.model, request.run, request.seed, pooling=request.pooling, layer=request.layer, prefix=request.prefix
     )
-    lang, packages = one_adapter(request.lang or "", chosen.source, choose_all(request.packages, chosen.source), listen)
+    stored = stored_mixtures(chosen.run.results, request.lang or "") if chosen.run else ()
+    added = choose_all(request.packages, chosen.source)
+    lang, packages = one_adapter(request.lang or "", chosen.source, added, listen, stored=stored)
     languages = available_languages(chosen.source, packages)
     adapter_of = AdapterNames(languages, chosen.name, chosen.source.open_languages, listen)
     max_length = _max_length(request.max_length, chosen.source)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from xmodctl.adapters.mixtures import BY_ENTROPY, MIXED, NONE, Mixture
+from xmodctl.adapters.mixtures import BY_ENTROPY, MIXED, Mixture
+from xmodctl.adapters.written_weights import NONE
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, ModelLoading, Notice
 from xmodctl.evaluation.sharing import Processes, Work

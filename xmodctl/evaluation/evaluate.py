@@ -29,6 +29,7 @@ from xmodctl.evaluation.targets import evaluation_targets
 from xmodctl.evaluation.untrained import untrained_run
 from xmodctl.run.jobs import joined_unless_read_only
 from xmodctl.run.loading import find_base, find_run, refuse_unfinished
+from xmodctl.run.scored import stored_mixtures
 from xmodctl.run.shards import Shard
 from xmodctl.training.masked_lm.mixing import finder
 from xmodctl.training.world import World
@@ -129,7 +130,7 @@ def _mixed(
     listen: Listener,
 ) -> "tuple[str, tuple[Attached, ...]]":
     """Return the selection with mixtures under their names, and the packages and mixtures."""
-    stored = [row.mixture for row in read_rows(run.results) if row.mixture] if "@" in request.selection else []
+    stored = stored_mixtures(run.results, request.selection)
     find = finder(request.mix_files, source, packages, listen)
     if request.mix_by == BY_ENTROPY:
         data = SweepData(run.plan.task, None, as_split(request.split), folder, request.limit)

@@ -26,6 +26,7 @@ from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.loading import chosen_seed, find_base, find_run
+from xmodctl.run.scored import stored_mixtures
 from xmodctl.run.trained import Trained
 from xmodctl.run.written import check_output
 from xmodctl.training.world import World
@@ -212,12 +213,13 @@ def predict(request: PredictRequest) -> Predictions:
         raise UserError(f"{run.folder} scores vectors and makes no predictions; {remedy}")
     source = find_base(run)
     (processes := Processes(world)).open(run)
-    lang, packages = one_adapter(request.lang or "", source, choose_all(request.packages, source), listen)
+    stored = stored_mixtures(run.results, request.lang or "")
+    added = choose_all(request.packages, source)
+    lang, packages = one_adapter(request.lang or "", source, added, listen, stored=stored)
     languages = available_languages(source, packages)
     adapter_of = AdapterNames(languages, run.plan.model, source.open_languages, listen)
     adapter = None if request.lang is None else adapter_of(lang)
-    column = request.language_column or ""
-    is_file = isinstance(request.inputs, str | Path)
+    column, is_file = request.language_column or "", isinstance(request.inputs, str | Path)
     _refuse_label_as_language(run.plan.task, column)
     of_file = "" if adapter or column or run.plan.task.is_mixed else language_of_input(request.inputs)
     maker = RowMaker(run.plan.task, adapter, adapter_of, column, request.keep_input, listen, of_file)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xmodctl.adapters.mixtures import BY_ENTROPY, BY_TEXT, FOUND_BY
+from xmodctl.adapters.written_weights import MIX, is_to_be_found
 from xmodctl.core.arguments import (
     INPUT_FORMATS,
     POOLINGS,
@@ -18,6 +19,8 @@ from xmodctl.core.arguments import (
 )
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
+from xmodctl.core.messages import listed
+from xmodctl.languages import same
 from xmodctl.run.shards import check_shard
 
 if TYPE_CHECKING:
@@ -119,6 +122,7 @@ class EvaluationRequest(SweepRequest):
         if self.mix_by != BY_TEXT and as_paths(self.mix_text):
             chosen_on = {BY_ENTROPY: "on the rows that are scored"}.get(self.mix_by, "without text")
             raise UserError(f"--mix-by {self.mix_by} chooses weights {chosen_on}; remove --mix-text")
+        self._refuse_unused_search()
         if self.task is None and (self.model is not None or self.out is not None):
             option = "--model" if self.model is not None else "--out"
             raise UserError(
@@ -126,6 +130,27 @@ class EvaluationRequest(SweepRequest):
             )
         for control in self.control_names:
             check_choice("--controls", control, CONTROLS)
+
+    def _refuse_unused_search(self) -> None:
+        """Refuse what chooses weights where none are chosen.
+
+        Raises:
+            UserError: An option has no effect; the message names it.
+        """
+        pairs = [item.rpartition("=") for item in self.selection.split(",")]
+        searched = [language.strip() for language, _, text in pairs if is_to_be_found(text)]
+        if not searched and (self.mix_by != BY_TEXT or as_paths(self.mix_text)):
+            option = "--mix-text" if as_paths(self.mix_text) else f"--mix-by {self.mix_by}"
+            raise UserError(
+                f"{option} chooses the weights of a mixture, and --langs has none to choose; write {MIX} in it, as in "
+                f"zu={MIX}, or remove {option}"
+            )
+        for language, file in self.mix_files:
+            if language and not any(same(language, each) for each in searched):
+                raise UserError(
+                    f"--mix-text {language}={file}: --langs does not choose weights for {language}, only for "
+                    f"{listed(searched)}; add {language}={MIX}, or remove this text"
+                )
 
     @property
     def mix_files(self) -> tuple[tuple[str, str], ...]:

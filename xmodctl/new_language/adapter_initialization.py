@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from xmodctl.adapters.attaching import attach
-from xmodctl.adapters.mixtures import BY_TEXT, MIX, NONE, Mixture, is_mixture, parsed, trained, with_mixtures
+from xmodctl.adapters.mixtures import BY_TEXT, Mixture, is_mixture, trained, with_mixtures
 from xmodctl.adapters.packages import Package, is_wide
+from xmodctl.adapters.written_weights import MIX, NONE, parsed
 from xmodctl.core.errors import UserError
 from xmodctl.languages import resolve, same
 from xmodctl.training.masked_lm.ranking import IDENTITY

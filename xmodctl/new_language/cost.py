@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from xmodctl.adapters.mixtures import MIX, MIXED
+from xmodctl.adapters.mixtures import MIXED
+from xmodctl.adapters.written_weights import MIX
 from xmodctl.new_language.adapter_initialization import AUTO, mixture_of, sources_of
 from xmodctl.new_language.plan import LanguagePlan, share_steps
 from xmodctl.run.checkpoints import KEPT

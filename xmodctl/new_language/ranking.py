@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from xmodctl.adapters.mixtures import MIX
+from xmodctl.adapters.written_weights import MIX
 from xmodctl.core.errors import UserError
 from xmodctl.core.files import read_json, write_json
 from xmodctl.core.json_text import json_text

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xmodctl.adapters.mixtures import BY_TEXT, MIX, Mixture
+from xmodctl.adapters.mixtures import BY_TEXT, Mixture
 from xmodctl.adapters.packages import Package, read_package
 from xmodctl.adapters.vocabulary import BIAS, EMBEDDINGS, NewVocabulary
+from xmodctl.adapters.written_weights import MIX
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import (

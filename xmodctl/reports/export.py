@@ -112,10 +112,12 @@ def _choose(request: ExportRequest, run: "Run", listen: Listener) -> Chosen:
     from xmodctl.adapters.store import choose_all
     from xmodctl.languages import expand
     from xmodctl.run.loading import find_base
+    from xmodctl.run.scored import stored_mixtures
 
     source = find_base(run)
     chosen = choose_all(request.packages, source)
-    selection, mixtures = with_mixtures(request.selection, source, chosen, listen, is_bare=True)
+    stored = stored_mixtures(run.results, request.selection)
+    selection, mixtures = with_mixtures(request.selection, source, chosen, listen, stored=stored, is_bare=True)
     packages: tuple[Attached, ...] = (*chosen, *mixtures)
     expansion = expand(
         selection,

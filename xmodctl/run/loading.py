@@ -68,12 +68,14 @@ def load(
     from xmodctl.adapters.mixtures import one_adapter
     from xmodctl.adapters.store import choose_all
     from xmodctl.core.events import warn
+    from xmodctl.run.scored import stored_mixtures
     from xmodctl.run.trained import Trained
 
     run = find_run(run)
     chosen = chosen_seed(run, seed)
     source = find_base(run)
-    lang, packages = one_adapter(lang or "", source, choose_all(as_paths(adapters), source), warn)
+    stored = stored_mixtures(run.results, lang or "")
+    lang, packages = one_adapter(lang or "", source, choose_all(as_paths(adapters), source), warn, stored=stored)
     languages = available_languages(source, packages)
     adapter = adapter_of(run, source, lang, languages) if lang else run.plan.source_languages[0]
     trained = Trained.load(run, source, chosen, adapter, device=device, packages=packages)

@@ -58,6 +58,23 @@ def headline(groups: Sequence[Scored]) -> Scored | None:
     return whole[0] if len(whole) == 1 else None
 
 
+def stored_mixtures(path: Path, selection: str) -> list[Mapping[str, Any]]:
+    """Return what the rows of a file of results record about mixtures, if a selection of languages names such a one."""
+    if "@" not in selection:
+        return []
+    from xmodctl.adapters.mixtures import check_record
+
+    records = []
+    for row in _rows(path):
+        if record := row.get("mixture"):
+            try:
+                check_record(record)
+            except ValueError:  # reported where the row is used
+                continue
+            records.append(record)
+    return records
+
+
 def _rows(path: Path) -> Iterable[Mapping[str, Any]]:
     if not path.exists():
         return

@@ -8,7 +8,7 @@ import pytest
 from command_line import refused, run
 
 from xmodctl import model
-from xmodctl.adapters.packages import read_package
+from xmodctl.adapters.packages import read_package, write_package
 from xmodctl.training.masked_lm.mixing import search
 
 CYCLE = ("the", "cat", "red", "a", "dog")
@@ -92,3 +92,28 @@ def test_given_weights_become_a_package_without_text(tiny_model, tmp_path):
     name = "roberta.encoder.layer.0.output.adapter_modules.{}.dense1.bias"
     parts = model.read_adapter(model.find(str(tiny_model)), "sw_KE")
     assert package.tensors()[name.format("zu_ZA")][:8].equal(parts[name.format("sw_KE")])
+
+
+def test_a_package_is_replaced_only_by_a_mixture_for_the_same_language(tiny_model, tmp_path):
+    def mix(mixture: str, *more: object):
+        return run("adapters", "mix", mixture, "--model", tiny_model, "--out", tmp_path / "zu", *more)
+
+    assert mix("zu=0.7*sw+0.3*de").exit_code == 0
+    result = mix("zu=sw+fr")
+    assert result.exit_code == 0, result.output
+    assert "replaces the mixture 7*sw_KE+3*de_DE" in result.output
+    assert read_package(tmp_path / "zu").facts["mixture"]["name"] == "fr_XX+sw_KE"
+    assert "replaces" not in mix("zu=sw+fr").output, "it is the same"
+    assert "holds the adapter zu_ZA, which is not a mixture for xh_ZA" in refused(mix("xh=sw+fr"))
+    own = mix("zu=zu+sw", "--adapter", tmp_path / "zu")
+    assert "holds the adapter zu_ZA, which is given with --adapter" in refused(own)
+    zulu = read_package(tmp_path / "zu")
+    write_package(tmp_path / "zu", model.find(str(tiny_model)), "zu_ZA", zulu.tensors(), {"steps": 3})
+    assert "holds the adapter zu_ZA, which is not a mixture for zu_ZA" in refused(mix("zu=sw+fr"))
+
+
+@pytest.mark.parametrize("option", ["--text", "--head-text"])
+def test_text_is_refused_where_weights_are_given(option, tiny_model, text, tmp_path):
+    words = ("adapters", "mix", "zu=sw+de", "--model", tiny_model, "--out", tmp_path / "zu", option, text)
+    assert f"{option} chooses weights, and zu=sw+de gives them; remove {option}" in refused(run(*words))
+    assert not (tmp_path / "zu").exists()

@@ -1,5 +1,6 @@
 """`xmodctl adapters`: list, import, export, merge, verify."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -198,7 +199,7 @@ def mix_adapters(
         display.show_json(package.to_json())
     else:
         display.show_text(f"{package.language}: {package.facts['mixture']['name']}, {package.folder}")
-        display.note(f"use it with --adapter {package.folder}")
+        display.note(f"use it with --adapter {shlex.quote(str(package.folder))}")
 
 
 @adapters.command("verify")

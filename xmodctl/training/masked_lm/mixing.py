@@ -13,14 +13,14 @@ from xmodctl.adapters.mixtures import (
     BY_TYPOLOGY,
     FOUND_BY,
     MIXED,
-    NONE,
     PARTS,
     Mixture,
     with_mixtures,
 )
-from xmodctl.adapters.packages import Package, write_package
+from xmodctl.adapters.packages import Package, read_package, write_package
 from xmodctl.adapters.store import choose_all
 from xmodctl.adapters.typological_mixtures import mixture_by_typology
+from xmodctl.adapters.written_weights import MIX, NONE, is_to_be_found
 from xmodctl.core.arguments import check_choice
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, MixtureFound, ModelLoading, Notice, warn
@@ -293,13 +293,14 @@ def mix(
     from xmodctl.model import find as find_base
     from xmodctl.model import load
 
-    check_choice("--mix-by", mix_by, FOUND_BY)
-    if mix_by == BY_ENTROPY:
-        raise UserError("--mix-by entropy needs a run and its test rows; use it in `xmodctl eval-transfer`")
-    if mix_by == BY_TYPOLOGY and (text or head_text):
-        raise UserError("--mix-by typology chooses weights without text; remove --text and --head-text")
+    _refuse_unused(mixture, text, head_text, mix_by)
     source = find_base(str(model))
     packages = choose_all(adapters, source)
+    written, pairs, _ = mixture.partition("=")
+    replaced = None
+    if pairs:
+        language = resolve(written, source.languages, model=source.name, open_languages=True).adapter
+        replaced = _replaceable(Path(out), language, packages)
 
     def find(language: str) -> Mixture:
         if mix_by == BY_TYPOLOGY:
@@ -314,10 +315,44 @@ def mix(
     _, mixtures = with_mixtures(mixture, source, packages, listen, find=find)
     if len(mixtures) != 1:
         raise UserError(f"{mixture} is not a mixture for one language; write it as in zu=0.7*sw+0.3*so")
-    language = resolve(mixture.partition("=")[0], source.languages, model=source.name, open_languages=True).adapter
     loaded = load(source, "none", source.languages[:1])
     for package in packages:
         attach(loaded, package)
-    listen(Notice(f"the adapter for {mixture.partition('=')[0]} is called {language}"))
+    listen(Notice(f"the adapter for {written} is called {language}"))
     facts = {"mixture": mixtures[0].to_json()}
+    if replaced and replaced.facts["mixture"] != facts["mixture"]:
+        listen(Notice(f"{out}: replaces the mixture {replaced.facts['mixture']['name']}", caution=True))
     return write_package(out, source, language, mixtures[0].fold(loaded, language), facts)
+
+
+def _refuse_unused(mixture: str, text: Sequence[str], head_text: Sequence[str], mix_by: str) -> None:
+    """Refuse options that have no effect together.
+
+    Raises:
+        UserError: One has none; the message names it.
+    """
+    check_choice("--mix-by", mix_by, FOUND_BY)
+    if mix_by == BY_ENTROPY:
+        raise UserError("--mix-by entropy needs a run and its test rows; use it in `xmodctl eval-transfer`")
+    if mix_by == BY_TYPOLOGY and (text or head_text):
+        raise UserError("--mix-by typology chooses weights without text; remove --text and --head-text")
+    if not is_to_be_found(mixture.rpartition("=")[2]) and (text or head_text or mix_by != BY_TEXT):
+        option = "--text" if text else "--head-text" if head_text else f"--mix-by {mix_by}"
+        raise UserError(f"{option} chooses weights, and {mixture} gives them; remove {option}, or write LANG={MIX}")
+
+
+def _replaceable(folder: Path, language: str, parts: Sequence[Package]) -> Package | None:
+    """Return the mixture that a folder holds and that another one for the same language may replace.
+
+    Raises:
+        UserError: It holds another adapter, such as one that was trained or is a part of the new one.
+    """
+    try:
+        package = read_package(folder)
+    except UserError:  # not an adapter; writing says whether the folder can be used
+        return None
+    is_part = any(part.folder.resolve() == folder.resolve() for part in parts)
+    if is_part or package.language != language or not package.facts.get("mixture"):
+        what = "is given with --adapter" if is_part else f"is not a mixture for {language}"
+        raise UserError(f"--out {folder} holds the adapter {package.language}, which {what}; choose another folder")
+    return package
