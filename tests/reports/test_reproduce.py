@@ -14,7 +14,10 @@ import xmodctl
 from xmodctl.catalog.catalog import published_tables, task
 from xmodctl.languages import same
 
-RESULTS = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README, RESULTS, SOURCES = (
+    (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md", "docs/sources.md")
+)
 ROWS = 1000
 PUBLISHED = {"en": (70.0, 71.0), "de": (60.0, 61.0), "sw": (50.0, 52.0)}
 
@@ -153,6 +156,26 @@ def test_the_tables_of_mini_are_those_of_the_results_page(name):
     ]  # fmt: skip
     for seed in range(table.seeds):
         assert [values[seed] for values in table.scores.values()] in rows
+
+
+@pytest.mark.parametrize("name", ["XNLI", "WikiANN", "XQuAD", "XCOPA"])
+def test_the_readme_has_the_means_of_the_tables(name):
+    table = published_tables()[f"mini-{name.lower()}"]
+    cells = re.search(rf"^\| {name}, (.*) \|$", README, re.MULTILINE)[1].split(" | ")
+    english, *others = (np.mean(scores) for scores in table.scores.values())
+    assert {2: "two", 3: "three"}[table.seeds] + " seeds" in cells[0]
+    assert float(cells[2]) == pytest.approx(english, abs=0.1)  # the table's scores are rounded, too
+    assert cells[3].endswith(f"({len(others)} languages)")
+    assert float(cells[3].split()[0]) == pytest.approx(np.mean(others), abs=0.1)
+
+
+def test_the_page_of_sources_has_the_scores_of_the_table():
+    measured = re.findall(r"^\| (\w\w) \| [\d.]+ \| [\d.]+ \| ([\d.]+) \| [\d.]+ \|$", SOURCES, re.MULTILINE)
+    assert len(measured) > 5
+    scores = published_tables()["mini-wikiann"].scores
+    assert [(language, value) for language, value in measured] == [
+        (language, f"{np.mean(scores[language]):.1f}") for language, _ in measured
+    ]
 
 
 def test_the_table_of_xlm_r_has_the_published_average():
