@@ -10,6 +10,8 @@ from xmodctl import model
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
 from xmodctl.core.schema import validator
+from xmodctl.languages import variety
+from xmodctl.languages.tags import spellings
 from xmodctl.new_language.adapter_initialization import check_init_from
 from xmodctl.new_language.cost import estimate
 from xmodctl.new_language.plan import EXCLUDED_KEYS, LanguagePlan, name_language, resolve_plan, share_steps
@@ -36,6 +38,18 @@ def test_a_new_adapter_is_named_as_the_checkpoints_name_theirs(written, called):
 def test_a_language_the_model_has_is_refused(written):
     with pytest.raises(UserError, match=r"tiny already has an adapter for .*, (de_DE|gsw): evaluate through it with"):
         name_language(written, KNOWN, (), model="tiny")
+
+
+def test_the_variety_that_the_refusal_suggests_is_taken():
+    with pytest.raises(UserError, match=r"or name a variety by its region, such as de_US$") as refusal:
+        name_language("de", KNOWN, (), model="tiny")
+    suggested = str(refusal.value).rpartition(" ")[2]
+    assert name_language(suggested, KNOWN, (), model="tiny")[0] == suggested
+    with pytest.raises(UserError, match=r"--langs en_XX`$"):  # for every region, so that no name is left
+        name_language("en", ["en_XX"], (), model="tiny")
+    for adapter in (names := list(spellings()["checkpoint_names"])):
+        other = variety(adapter, names)
+        assert other is None or name_language(other, names, (), model="tiny")[0] == other
 
 
 @pytest.mark.parametrize("written", ["Klingonish", "q", "text.txt", "", "zz_ZZ"])

@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +23,9 @@ from xmodctl.kinds import KINDS
 from xmodctl.kinds.breakdown import SeedPredictions
 from xmodctl.kinds.scoring import Predicted
 from xmodctl.model.source import Source
-from xmodctl.reports.explained_causes import LanguageRows, tokenizer_section
+from xmodctl.reports.explained_causes import LanguageRows, data_section, tokenizer_section
 from xmodctl.reports.explained_errors import error_section
+from xmodctl.reports.explained_remedies import Remedies
 from xmodctl.reports.explained_shots import GAIN, ShotTrial
 from xmodctl.reports.explaining import standing_among
 from xmodctl.reports.explanation import (
@@ -177,17 +180,86 @@ def test_a_language_that_was_scored_on_other_rows_is_not_called_unscored(scored,
     (tmp_path / "run" / "results.jsonl").write_text(kept)
     missing = refused(run("explain", tmp_path / "run", "--lang", "sw"))
     assert "has no scores of sw on the split test; it has en, de; score it" in missing
-    words = ("--run", tmp_path / "run", "--langs", "sw", "--data", scored.parent / "data", "--limit", "6")
-    assert run("eval-transfer", *words).exit_code == 0
+    words = ("--run", tmp_path / "run", "--data", scored.parent / "data", "--limit", "6")
+    assert run("eval-transfer", *words, "--langs", "sw,-en_XX").exit_code == 0
     message = refused(run("explain", tmp_path / "run", "--lang", "sw"))
     assert "has scores of sw with --limit 6, but en, de on all rows of the split test" in message
-    assert f"xmodctl eval-transfer --run {tmp_path / 'run'} --langs sw --split test" in message
+    command = message.partition("score sw on all rows: xmodctl ")[2]
+    assert run(*shlex.split(command)).exit_code == 0, command
+    assert xmodctl.explain(tmp_path / "run", "sw").limited is None
 
 
-def recommended(*figures: Figure, title: str = "Errors", overlap: Overlap | None = None, gap_points: float = 25.0):
+def test_a_language_is_explained_on_the_rows_that_the_source_language_was_scored_on_too(scored, tmp_path):
+    shutil.copytree(scored, tmp_path / "run")
+    lines = (scored / "results.jsonl").read_text().splitlines(keepends=True)
+    kept = "".join(line for line in lines if json.loads(line)["language"] != "sw")
+    (tmp_path / "run" / "results.jsonl").write_text(kept)
+    words = ("--run", tmp_path / "run", "--data", scored.parent / "data", "--limit", "6")
+    assert run("eval-transfer", *words, "--langs", "sw").exit_code == 0
+    explanation = xmodctl.explain(tmp_path / "run", "sw")
+    assert explanation.limited == 6
+    assert "run also has scores of all rows, which are not shown" in explanation.undetermined
+    assert xmodctl.explain(tmp_path / "run", "de").limited is None
+    listed = run("inspect", "--run", tmp_path / "run", "--lang", "sw", "--errors", "wrong-everywhere")
+    assert listed.exit_code == 0, listed.output
+
+
+def commands_of(text: str) -> list[list[str]]:
+    """Return the commands of xmodctl in a text, as words."""
+    return [shlex.split(match[1]) for match in re.finditer(r"xmodctl ([^;()\n]+)", text)]
+
+
+def test_every_command_that_a_page_names_does_what_it_says(scored, tmp_path):
+    shutil.copytree(scored, tmp_path / "run")
+    lines = (scored / "results.jsonl").read_text().splitlines(keepends=True)
+    own = "".join(line for line in lines if json.loads(line)["control"] == "own")
+    (tmp_path / "run" / "results.jsonl").write_text(own)
+    explanation = xmodctl.explain(tmp_path / "run", "de", errors=0)
+    texts = [*(each.action for each in explanation.recommendations), *explanation.undetermined]
+    commands = [command for text in texts for command in commands_of(text)]
+    assert {words[0] for words in commands} >= {"explain", "eval-transfer", "add-language"}
+    (tmp_path / "FILE").write_text("\n".join(f"the cat {'runs ' * (number % 40)}{number}" for number in range(900)))
+    for words in commands:
+        tried = [str(tmp_path / "FILE") if word == "FILE" else word for word in words]
+        if words[0] == "explain":  # trains: that it may is what its check says
+            ShotTrial(Run.read(tmp_path / "run"), read_rows(scored / "results.jsonl")[:1], 10, None).check()
+            continue
+        if words[0] in ("add-language", "finetune"):
+            tried.append("--dry-run")
+        result = run(*tried)
+        assert result.exit_code == 0, (tried, result.output)
+
+
+def test_what_the_plan_does_not_allow_is_not_suggested(scored, tmp_path):
+    shutil.copytree(scored, tmp_path / "run")
+    words = ("--run", tmp_path / "run", "--data", scored.parent / "data", "--langs", "sw=sw+de")
+    lines = (scored / "results.jsonl").read_text().splitlines(keepends=True)
+    kept = "".join(line for line in lines if json.loads(line)["language"] != "sw")
+    (tmp_path / "run" / "results.jsonl").write_text(kept)
+    assert run("eval-transfer", *words).exit_code == 0
+    explanation = xmodctl.explain(tmp_path / "run", "sw")
+    assert not any("--shots" in text or "--text FILE" in text for text in explanation.undetermined)
+    assert any("without an adapter of its model" in text for text in explanation.undetermined)
+    assert any("how well a mixture or a package models the language" in text for text in explanation.undetermined)
+    plan = replace(Run.read(scored).plan, data=str(tmp_path))
+    moved = ShotTrial(replace(Run.read(scored), plan=plan), read_rows(scored / "results.jsonl")[:1], 10, None)
+    with pytest.raises(UserError, match="neither training nor validation data in en"):
+        moved.check()
+
+
+COMMANDS = Remedies("xmodctl explain r", "xmodctl add-language ur_US", "xmodctl finetune", "xmodctl inspect")
+
+
+def recommended(
+    *figures: Figure,
+    title: str = "Errors",
+    overlap: Overlap | None = None,
+    gap_points: float = 25.0,
+    remedies: Remedies = COMMANDS,
+):
     gap = Section("Score", (Figure("gap to en, points", gap_points, "points", (1.0, 29.0)),))
     sections = [gap, Section(title, figures), *([Section("Errors")] if title != "Errors" else [])]
-    return ranked([*recommendations(sections, overlap, "ur", "en")])
+    return ranked([*recommendations(sections, overlap, "ur", "en", remedies)])
 
 
 def test_a_better_way_that_was_measured_comes_before_what_is_only_possible():
@@ -207,7 +279,7 @@ def test_parts_of_a_language_at_the_majority_baseline_are_not_recommended():
     for low, count in ((46.0, 0), (52.0, 1)):
         every = Figure("accuracy", 55.0, "%", (low, 58.0), 63.0, (58.7, 67.1))
         score = Section("Score", (every, Figure("majority baseline", 50.0, "%", None, 50.0), gap))
-        advice = [*recommendations([score, Section("Errors", (long,))], None, "qu", "en")]
+        advice = [*recommendations([score, Section("Errors", (long,))], None, "qu", "en", COMMANDS)]
         assert len(advice) == count
 
 
@@ -234,11 +306,51 @@ def test_errors_that_are_right_in_the_source_language_and_everywhere_else_have_a
     even = Overlap("ur", "en", 200, 2, ids, ids[:50], (), 40)  # 10 of 90 rows more, which may be chance
     assert recommended(overlap=even) == ()
     transfer, task = recommended(overlap=Overlap("ur", "en", 200, 5, ids, ids[:60], ids[60:], 10))
-    assert transfer.action.startswith("improve the transfer")
+    assert transfer.action == (
+        "improve the transfer: train also on a few rows of ur (xmodctl explain r), or train an adapter on text in ur "
+        "(xmodctl add-language ur_US)"
+    )
+    assert task.action.endswith("whose gold answers may be wrong (xmodctl inspect)")
+    alone = recommended(overlap=Overlap("ur", "en", 200, 2, ids, ids[:60], (), 10), remedies=Remedies())
+    assert alone[0].action == "improve the transfer: train also in a language near ur"
     assert "60 rows, against 10 the other way, so 25.0 points at most" in transfer.evidence
     assert "40 of 100 errors (20.0% of the rows) are wrong in all 5 languages" in task.evidence
     graded, _ = recommended(overlap=Overlap("ur", "en", 200, 5, ids, ids[:60], ids[60:], 10), gap_points=12.3)
     assert "against 10 the other way, so the gap of 12.3 points at most" in graded.evidence
+
+
+def test_pieces_that_are_as_unknown_in_the_source_language_are_no_reason_for_a_vocabulary():
+    def advice(source: float, ends: tuple[float, float], remedies: Remedies = COMMANDS):
+        figure = Figure("unknown pieces", 10.0, "%", (8.0, 12.0), source, ends, 2)
+        return [each.action for each in recommended(figure, title="Tokenizer", remedies=remedies)]
+
+    assert advice(1.0, (0.0, 2.0)) == ["give ur its own vocabulary (xmodctl add-language ur_US --vocabulary new)"]
+    assert advice(10.0, (8.0, 12.0)) == []
+    assert advice(1.0, (0.0, 2.0), Remedies()) == [], "no adapter for it can be trained"
+
+
+def test_a_longer_length_is_recommended_only_if_the_model_reads_more():
+    cut = share("rows that lose text to the length limit", (90, 300), (0, 300))
+    (only,) = recommended(cut, title="Tokenizer")
+    assert only.action == "train and score with a larger max_length (xmodctl finetune)"
+    assert recommended(cut, title="Tokenizer", remedies=Remedies()) == ()
+
+
+def test_rows_in_another_script_that_score_higher_are_no_problem():
+    rows = share("rows with a text in a different script", (30, 300), (0, 300))
+    for value, count in ((60.0, 0), (40.0, 1)):
+        every = Figure("accuracy", 50.0, "%", (45.0, 55.0))
+        part = Figure("accuracy, rows in a different script", value, "%", (value - 15, value + 15))
+        sections = [Section("Score", (every,)), Section("Data", (rows,)), Section("Errors", (part,))]
+        assert len([*recommendations(sections, None, "ur", "en", COMMANDS)]) == count
+
+
+def test_labels_that_do_not_occur_in_the_source_language_are_not_compared(monkeypatch):
+    monkeypatch.setattr(LanguageRows, "lengths", np.array([3, 3]))
+    side = LanguageRows("de", ("1", "2"), (("ein Satz",), ("noch einer",)), (("a",), ()), (None, None), 0, (), None)
+    section = data_section(side, replace(side, language="en", labels=((), ())))
+    assert "no row in en has a label, so shares of labels are not compared" in section.remarks
+    assert not [figure for figure in section.figures if figure.name.startswith("label")]
 
 
 def test_rows_in_another_script_are_counted_and_are_to_be_read():

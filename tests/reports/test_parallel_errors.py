@@ -9,6 +9,7 @@ from scored import make_run, score
 from scored_runs import TASKS, scored_run
 
 from xmodctl import UserError, inspect
+from xmodctl.catalog.task import Task
 from xmodctl.evaluation.results import own_rows, read_rows
 from xmodctl.reports.error_analysis import ErrorAnalyzer
 from xmodctl.reports.formats.html import render
@@ -60,10 +61,10 @@ def test_an_example_is_wrong_if_most_seeds_are(tmp_path):
 def test_rows_that_cannot_be_the_same_are_not_paired(tmp_path):
     notes = []
     scored = make_run(tmp_path / "gold")
-    score(scored, "en", labels([True] * 4))
-    score(scored, "de", [*labels([False] * 2), *labels([False] * 4, shift=1)[2:]])
-    assert parallel_errors(scored, notes).overlap("de").wrong == ("0", "1")
-    assert [(note[:6], language) for note, language in notes] == [("2 of 4", "de")]
+    score(scored, "en", labels([True] * 30))
+    score(scored, "de", [*labels([False] * 28), *labels([False] * 30, shift=1)[28:]])
+    assert parallel_errors(scored, notes).overlap("de").wrong == tuple(map(str, range(28)))
+    assert [(note[:7], language) for note, language in notes] == [("2 of 30", "de")]
     other = make_run(tmp_path / "other", parallel=False)
     alone = make_run(tmp_path / "alone")
     for each, languages in ((other, ("en", "de")), (alone, ("de", "sw"))):
@@ -73,6 +74,46 @@ def test_rows_that_cannot_be_the_same_are_not_paired(tmp_path):
     notes.clear()
     assert parallel_errors(alone, notes).overlap("de") is None
     assert "the source language, which was not scored" in notes[0][0]
+
+
+def test_a_file_in_another_order_is_left_out_of_every_count(tmp_path):
+    notes = []
+    scored = make_run(tmp_path)
+    score(scored, "en", labels([False] * 30))
+    score(scored, "de", labels([False] * 30))
+    score(scored, "sw", [*labels([False] * 20), *labels([False] * 30, shift=1)[20:]])
+    errors = parallel_errors(scored, notes)
+    assert errors.overlap("sw") is None
+    assert [(note[:8], language) for note, language in notes] == [("10 of 30", "sw")]
+    assert "the files are not of the same examples" in notes[0][0]
+    overlap = errors.overlap("de")
+    assert (overlap.languages, len(overlap.wrong_everywhere)) == (2, 30)
+
+
+def test_sets_of_labels_are_the_same_in_every_language(tmp_path):
+    task = Task(
+        name="topics", title="Topics", kind="multi-label-classification", languages=["en", "de", "sw"],
+        labels=("art", "sport", "war"), columns={"text": "text", "label": "labels"}, recipe="nli", parallel=True,
+    )  # fmt: skip
+    golds = [["art"], ["sport", "war"], []] * 10
+    notes = []
+    scored = make_run(tmp_path, task)
+    even = (0.5, 0.5, 0.5)
+    score(scored, "en", [(gold, gold, even) for gold in golds])
+    score(scored, "de", [(gold, ["art", "war"], even) for gold in golds])
+    score(scored, "sw", [(gold, gold, even) for gold in [*golds[1:], golds[0]]])
+    errors = parallel_errors(scored, notes)
+    assert len(errors.overlap("de").right_in_source) == 30
+    assert errors.overlap("sw") is None
+    assert [(note[:8], language) for note, language in notes] == [("30 of 30", "sw")]
+
+
+def test_the_summary_says_with_how_many_seeds_an_example_is_wrong(tmp_path):
+    scored = make_run(tmp_path)
+    for seed in (1, 2):
+        score(scored, "en", labels([True] * 4), seed=seed)
+        score(scored, "de", labels([False, seed == 1, True, True]), seed=seed)
+    assert "1 of 4 examples is wrong with both seeds; 1 (100%" in parallel_errors(scored).overlap("de").summary
 
 
 @pytest.mark.parametrize("kind", ["sequence-classification", "multiple-choice", "question-answering"])

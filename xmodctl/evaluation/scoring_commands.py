@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,23 @@ def scoring_command(
         words += ["--on-exists", "redo"] if redo else []
         commands.append(shlex.join(words))
     return " && ".join(commands)
+
+
+def scoring_others(folder: Path, row: Row, languages: Sequence[str], *, limited: int | None) -> str:
+    """Return the command that scores languages as a row of another language was scored: the same data and split.
+
+    Args:
+        folder: The run.
+        row: One of its rows.
+        languages: What is to be scored, each through its own adapter.
+        limited: The rows of each language; None is all.
+    """
+    place = None if is_on_hub(row.data) else row.folder or folder_of(row.data, row.language)
+    alike = replace(
+        row, adapter=None, control=OWN, package=None, package_folder=None, mixture=None, in_source=None, folder=place,
+        limited=limited,
+    )  # fmt: skip
+    return scoring_command(folder, [replace(alike, language=language) for language in languages])
 
 
 def first_scores_command(folder: Path, split: str | None = None) -> str:

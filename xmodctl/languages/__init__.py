@@ -2,7 +2,7 @@
 
 from xmodctl.languages.frequent import frequent_words
 from xmodctl.languages.kinship import family, related
-from xmodctl.languages.resolution import Match, likely_meant, resolve, same
+from xmodctl.languages.resolution import Match, likely_meant, resolve, same, variety
 from xmodctl.languages.selection import Expansion, Target, expand
 from xmodctl.languages.tags import MIXED, base, is_corpus, meaning, name, script
 
@@ -23,4 +23,5 @@ __all__ = [
     "resolve",
     "same",
     "script",
+    "variety",
 ]

@@ -19,6 +19,8 @@ from xmodctl.languages.tags import (
 )
 
 _SHOWN = 3  # relatives in a message
+_OTHER_REGIONS = ("US", "GB")
+"""Regions that name another adapter of a language, as examples."""
 _NEAR = 0.8
 """The share of letters in common from which a name is a misspelt one; a suggestion for data must not mislead."""
 
@@ -79,6 +81,15 @@ def same(a: str, b: str) -> bool:
     if first.corpus and second.corpus and first.corpus != second.corpus:
         return False
     return first.region is None or second.region is None or first.region == second.region
+
+
+def variety(adapter: str, adapters: Sequence[str]) -> str | None:
+    """Return a name for another adapter of a language that has one, or None if those there are stand for all regions.
+
+    `de_DE` leaves room for other regions, `fr_XX` does not.
+    """
+    names = (f"{base(adapter)}_{region}" for region in _OTHER_REGIONS)
+    return next((coined for coined in names if _resolved(coined, adapters, "", True).adapter not in adapters), None)
 
 
 def likely_meant(text: str) -> str:

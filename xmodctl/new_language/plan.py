@@ -14,7 +14,7 @@ from xmodctl.catalog import catalog
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import keys_of, validator
-from xmodctl.languages import name, resolve, same
+from xmodctl.languages import name, resolve, same, variety
 from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.new_language.adapter_initialization import check_init_from
 from xmodctl.new_language.request import AddLanguageRequest
@@ -217,10 +217,11 @@ def name_language(
     """
     adapter = resolve(text, adapters, model=model, open_languages=True).adapter
     if adapter in adapters and adapter not in placeholders:
+        another = variety(adapter, adapters)
         raise UserError(
             f"{model} already has an adapter for {name(adapter)}, {adapter}: evaluate through it with "
-            f"`xmodctl eval-transfer --langs {adapter}`, or name a variety that the model lacks, such as "
-            f"{adapter.partition('_')[0]}_XX"
+            f"`xmodctl eval-transfer --langs {adapter}`"
+            + (f", or name a variety by its region, such as {another}" if another else "")
         )
     written = text.strip()
     if written != adapter and _ADAPTER_NAME.fullmatch(written) and adapter not in adapters:

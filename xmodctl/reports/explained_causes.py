@@ -205,7 +205,9 @@ def data_section(side: LanguageRows, source: LanguageRows) -> Section:
             remarks.append(f"rows {title}: {', '.join(ids[:ROWS_NAMED])}{more}")
     if any(side.labels):
         figures += label_shift(side, source)
-        if not any(figure.name.startswith("label") for figure in figures):
+        if not any(source.labels):
+            remarks.append(f"no row in {source.language} has a label, so shares of labels are not compared")
+        elif not any(figure.name.startswith("label") for figure in figures):
             remarks.append(f"no label's share differs significantly from that in {source.language}")
     return Section("Data", tuple(figures), tuple(remarks))
 
@@ -214,6 +216,8 @@ def label_shift(side: LanguageRows, source: LanguageRows) -> Iterator[Figure]:
     """Yield the labels whose share differs from the source language's by more than chance."""
     totals = [Counter(label for labels in each.labels for label in labels) for each in (side, source)]
     wholes = [total.total() for total in totals]
+    if not all(wholes):
+        return
     shifts = []
     for label in totals[0] | totals[1]:
         counts = [(total[label], whole) for total, whole in zip(totals, wholes, strict=True)]

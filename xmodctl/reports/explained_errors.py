@@ -59,10 +59,10 @@ class ErrorPart:
 
 def error_section(side: LanguageRows, source: LanguageRows, task: Task) -> Section:
     """Measure which labels, lengths, and rows in a different script fail, beside the source language."""
-    by_rows = "intervals of lengths are those of the rows, without the variance between training runs"
-    remarks = (by_rows,) if len(side.seeds) > 1 else ()
     parts = [part for yielded in (_by_label, _by_length, _by_script) for part in yielded(side, source, task)]
     figures = [part.figure for part in parts]
+    by_rows = "intervals of labels and lengths are those of the rows, without the variance between training runs"
+    remarks = (by_rows,) if len(side.seeds) > 1 and figures else ()
     compared = [number for number, part in enumerate(parts) if part.tables]
     if compared and headline_of_draws(KINDS[task.kind], task) is None:
         every = (_tables(side, task), _tables(source, task))
@@ -160,6 +160,8 @@ def _by_length(side: LanguageRows, source: LanguageRows, task: Task) -> Iterator
     """Yield the headline metric on thirds of the rows by their length; in the source language, on as long rows."""
     edges = np.quantile(side.lengths, [1 / 3, 2 / 3])
     bins, source_bins = (np.searchsorted(edges, each.lengths, side="left") for each in (side, source))
+    if len(set(bins.tolist())) < 2:  # as good as all rows are equally long
+        return
     for number, title in enumerate(BINS):
         places = np.flatnonzero(bins == number)
         if len(places) > 1:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener
 from xmodctl.core.messages import counted
+from xmodctl.data import offers
 from xmodctl.evaluation.compare import compare_rows
 from xmodctl.evaluation.evaluate import evaluate
 from xmodctl.evaluation.results import Row
@@ -17,6 +18,7 @@ from xmodctl.run.plan import Shots
 from xmodctl.run.run import Run
 from xmodctl.training.finetune import train_plan
 from xmodctl.training.repeating import refuse_changed_data
+from xmodctl.training.training_data import POOLS
 
 if TYPE_CHECKING:
     from xmodctl.model import Source
@@ -41,22 +43,35 @@ class ShotTrial:
     count: int
     data: Path | None
 
+    @property
+    def obstacle(self) -> str:
+        """Why the plan of the run cannot be repeated with examples; empty if it can."""
+        plan, row = self.run.plan, self.rows[0]
+        if plan.shots is not None:
+            return f"{self.run.folder} was trained with examples of target languages already"
+        if plan.average is not None or plan.vectors is not None:
+            return f"{self.run.folder} was not trained by `finetune`"
+        if row.adapter is None or row.package or row.mixture:
+            return (
+                f"{self.run.folder} was scored in {row.language} without an adapter of its model, which training on "
+                "examples needs"
+            )
+        folder = Path(plan.data) if plan.data else None
+        if not any(offers(plan.task, row.language, split, folder=folder) for split in POOLS):
+            return (
+                f"{plan.data or plan.task.title} has neither training nor validation data in {row.language} to draw "
+                "examples from"
+            )
+        return ""
+
     def check(self) -> None:
         """Refuse a run whose plan cannot be repeated with examples.
 
         Raises:
             UserError: It cannot.
         """
-        plan, row = self.run.plan, self.rows[0]
-        what = ""
-        if plan.shots is not None:
-            what = "was trained with examples of target languages already"
-        elif plan.average is not None or plan.vectors is not None:
-            what = "was not trained by `finetune`"
-        elif row.adapter is None or row.package or row.mixture:
-            what = f"was scored in {row.language} without an adapter of its model, which training on examples needs"
-        if what:
-            raise UserError(f"--shots {self.count}: {self.run.folder} {what}; remove --shots")
+        if self.obstacle:
+            raise UserError(f"--shots {self.count}: {self.obstacle}; remove --shots")
 
     def section(self, source: "Source", listen: Listener) -> Section:
         """Train, score, and compare; what was done before is not repeated.

@@ -34,11 +34,11 @@ def text_section(
     Raises:
         UserError: The text cannot be used.
     """
-    if not files:
-        add("how well each adapter models the language; give text in it with --text FILE")
-        return []
     if row.package or row.mixture:
         add("how well a mixture or a package models the language: only adapters of the base model are measured")
+        return []
+    if not files:
+        add("how well each adapter models the language; give text in it with --text FILE")
         return []
     model, tokenizer, text, _ = prepared(row.language, [str(file) for file in files], base, listen)
     source = next((name for name in base.languages if any(same(name, each) for each in row.source_languages)), None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -17,18 +18,19 @@ from xmodctl.evaluation.compare import compare_controls
 from xmodctl.evaluation.measurements import has_own, with_intervals
 from xmodctl.evaluation.results import Report, Row, Score, own_rows, read_rows
 from xmodctl.evaluation.results import report as summarized
-from xmodctl.evaluation.scoring_commands import scoring_command
+from xmodctl.evaluation.scoring_commands import scoring_command, scoring_others
 from xmodctl.kinds import KINDS
 from xmodctl.languages import name, same
 from xmodctl.reports.error_analysis import ErrorAnalyzer
 from xmodctl.reports.explained_causes import LanguageRows, data_section, tokenizer_section
 from xmodctl.reports.explained_errors import error_section
+from xmodctl.reports.explained_remedies import remedies_for
 from xmodctl.reports.explained_shots import ShotTrial
 from xmodctl.reports.explained_text import text_section
 from xmodctl.reports.explanation import Explanation, Figure, Section, ranked, share
-from xmodctl.reports.gathering import scored_rows
+from xmodctl.reports.gathering import has_source_and, scored_rows
 from xmodctl.reports.notes import Notes
-from xmodctl.reports.parallel_errors import Overlap, ParallelErrors
+from xmodctl.reports.parallel_errors import Overlap, ParallelErrors, is_parallel
 from xmodctl.reports.recommending import recommendations
 from xmodctl.run.loading import find_base, find_run
 from xmodctl.run.run import Run
@@ -132,6 +134,7 @@ def explain(request: ExplainRequest) -> Explanation:
     trial = ShotTrial(subject.run, subject.own, request.shots, subject.data) if request.shots else None
     if trial:
         trial.check()
+    remedies = remedies_for(subject.run, subject.own, subject.base, subject.data, are_shots_tried=trial is not None)
     listen(ModelLoading(f"the tokenizer of {subject.run.plan.model}"))
     from xmodctl.model import load_tokenizer
 
@@ -146,24 +149,26 @@ def explain(request: ExplainRequest) -> Explanation:
     undetermined: list[str] = []
     sections = [
         tokenizer_section(side, source, task),
-        _adapter_section(subject, undetermined.append),
+        _adapter_section(subject, remedies.text, undetermined.append),
         *text_section(subject.base, subject.own[0], as_paths(request.text), listen, undetermined.append),
         data_section(side, source),
         _with_overlap(error_section(side, source, task), overlap, KINDS[task.kind].wrong_means),
         *([trial.section(subject.base, listen)] if trial else []),
     ]
-    mistakes = subject.analyzer.worst(rows[subject.code], overlap.right_in_source if overlap else None)
+    mistakes = subject.analyzer.worst(rows[subject.code], (overlap.right_in_source or None) if overlap else None)
     if overlap:
         (mistakes,) = parallel.beside([mistakes])
-    else:
+    elif not is_parallel(task):
         undetermined.append(f"which errors are right in {subject.source}: rows of {task.name} are not parallel")
     if trial is None:
-        undetermined.append(f"what a few examples in {subject.code} would gain; --shots 10 trains again with them")
+        how = f"; train again with them: {remedies.shots}" if remedies.shots else f": {remedies.obstacle}"
+        undetermined.append(f"what a few examples in {subject.code} would gain{how}")
     standing = _standing(subject)
     explanation = Explanation(
         str(subject.run.folder), task.name, task.kind, task.headline, request.split, subject.own[0].limited,
         subject.code, name(subject.code), subject.source, subject.own[0].adapter, standing, tuple(sections), overlap,
-        mistakes, ranked([*recommendations([standing, *sections], overlap, subject.code, subject.source)]),
+        mistakes,
+        ranked([*recommendations([standing, *sections], overlap, subject.code, subject.source, remedies)]),
         (*undetermined, *subject.notes.lines),
     )  # fmt: skip
     if request.out is not None:
@@ -175,7 +180,7 @@ def explain(request: ExplainRequest) -> Explanation:
 def _subject(request: ExplainRequest) -> Subject:
     """Return the language with the scores of its run."""
     run, notes = find_run(request.run), Notes()
-    rows = scored_rows(run, request.split, notes)
+    rows = scored_rows(run, request.split, notes, suffices=partial(has_source_and, request.lang))
     languages = own_rows(rows)
     code = next((code for code in languages if same(code, request.lang)), None)
     if code is None:
@@ -183,10 +188,10 @@ def _subject(request: ExplainRequest) -> Subject:
     source = next((code for code, each in languages.items() if each[0].is_in_source), None)
     if source is None:
         trained = run.plan.source_languages[0] if run.plan.source_languages else run.plan.task.source_language
+        row = languages[code][0]
         raise UserError(
             f"{run.folder} has no scores of the source language {trained} on the split {request.split}, with which "
-            f"{code} is compared; score it: xmodctl eval-transfer --run {run.folder} --langs {trained} --split "
-            f"{request.split}" + (f" --limit {languages[code][0].limited}" if languages[code][0].limited else "")
+            f"{code} is compared; score it: {scoring_others(run.folder, row, [trained], limited=row.limited)}"
         )
     if source == code:
         others = ", ".join(other for other in languages if other != source)
@@ -200,21 +205,20 @@ def _subject(request: ExplainRequest) -> Subject:
 
 def _unscored(run: Run, request: ExplainRequest, languages: Mapping[str, Sequence[Row]]) -> str:
     """Return why a language without scores beside those of `languages` cannot be explained, and what scores it."""
-    limited = next(iter(languages.values()))[0].limited
-    scoring = f"xmodctl eval-transfer --run {run.folder} --langs {request.lang} --split {request.split}" + (
-        f" --limit {limited}" if limited else ""
-    )
+    example = next(iter(languages.values()))[0]
+    limited = example.limited
     every = [row for row in read_rows(run.results) if row.split == request.split and same(row.language, request.lang)]
     limits = [f"--limit {row.limited}" for row in every if row.limited]
     if limits and not limited:
+        alike = [replace(row, limited=None) for row in own_rows(every)[every[-1].language]]
         return (
             f"{run.folder} has scores of {request.lang} with {listed(dict.fromkeys(limits))}, but {listed(languages)} "
             f"on all rows of the split {request.split}, and only scores on the same rows are compared; score "
-            f"{request.lang} on all rows: {scoring}"
+            f"{request.lang} on all rows: {scoring_command(run.folder, alike)}"
         )
     return (
         f"{run.folder} has no scores of {request.lang} on the split {request.split}; it has {listed(languages)}; score "
-        f"it: {scoring}"
+        f"it: {scoring_others(run.folder, example, [request.lang], limited=limited)}"
     )
 
 
@@ -250,8 +254,14 @@ def standing_among(lower: int, others: int) -> str:
     return f"{lower or 'none'} of the {others} other languages scored {'are' if lower > 1 else 'is'} lower"
 
 
-def _adapter_section(subject: Subject, add: Callable[[str], None]) -> Section:
-    """Say which adapter the text went through, and test it against others that were scored."""
+def _adapter_section(subject: Subject, training: str, add: Callable[[str], None]) -> Section:
+    """Say which adapter the text went through, and test it against others that were scored.
+
+    Args:
+        subject: The language.
+        training: The command that trains an adapter for it.
+        add: Takes what cannot be determined.
+    """
     row = subject.own[0]
     remarks: list[str] = []
     if row.mixture:
@@ -275,8 +285,7 @@ def _adapter_section(subject: Subject, add: Callable[[str], None]) -> Section:
     elif row.package is None and _are_identities(subject, row.adapter):
         add(
             f"whether a trained adapter is better: those of {subject.code} and {subject.source} add nothing; train "
-            f"one, and score with it (--adapter DIR): xmodctl add-language {row.adapter} --text FILE --model "
-            f"{subject.run.plan.model}"
+            f"one, and score with it (--adapter DIR): {training}"
         )
     else:
         controls = scoring_command(subject.run.folder, subject.own, controls=("source", "none"))
@@ -302,7 +311,12 @@ def _is_identity(subject: Subject, adapter: str) -> bool:
 
 def _with_overlap(section: Section, overlap: Overlap | None, wrong_means: str) -> Section:
     """Return the section of errors, which begins with those that the transfer loses; says what is wrong."""
-    if overlap is None or not overlap.wrong:
+    if overlap is None:
+        return section
+    meaning = [wrong_means] if wrong_means and overlap.wrong else []
+    meaning += [f"a row counts as wrong if it is {overlap.with_seeds}"] if overlap.with_seeds else []
+    section = replace(section, remarks=(*meaning, *section.remarks))
+    if not overlap.wrong:
         return section
     counts = [
         (f"wrong here, right in {overlap.source}", len(overlap.right_in_source)),
@@ -310,5 +324,4 @@ def _with_overlap(section: Section, overlap: Overlap | None, wrong_means: str) -
         (f"right here, wrong in {overlap.source}", overlap.only_right_here),
     ]
     figures = tuple(share(f"{title}, of all rows", (count, overlap.n)) for title, count in counts)
-    meaning = (wrong_means,) if wrong_means else ()
-    return replace(section, figures=(*figures, *section.figures), remarks=(*meaning, *section.remarks))
+    return replace(section, figures=(*figures, *section.figures))

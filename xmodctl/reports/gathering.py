@@ -16,6 +16,7 @@ from xmodctl.evaluation.data_sets import by_data_set
 from xmodctl.evaluation.measurements import with_intervals
 from xmodctl.evaluation.results import Report, Row, own_rows, read_rows, report
 from xmodctl.evaluation.scoring_commands import first_scores_command, scoring_command
+from xmodctl.languages import same
 from xmodctl.reports.curves import TrainingCurve, read_curve
 from xmodctl.reports.error_analysis import ErrorAnalyzer
 from xmodctl.reports.language import Language
@@ -167,8 +168,22 @@ def _study(
     )
 
 
-def scored_rows(run: Run, split: str, notes: Notes) -> list[Row]:
+def scored_rows(
+    run: Run,
+    split: str,
+    notes: Notes,
+    *,
+    suffices: Callable[[Sequence[Row]], bool] | None = None,
+    is_split_an_option: bool = True,
+) -> list[Row]:
     """Return the rows of a split that can be shown in one table: of whole test sets, or else of one --limit.
+
+    Args:
+        run: The run.
+        split: The split.
+        notes: Takes what is not shown.
+        suffices: Whether the rows of one limit have what is needed; if those of some have, other limits do not count.
+        is_split_an_option: Whether a reader can choose another split.
 
     Raises:
         UserError: There are none.
@@ -178,16 +193,24 @@ def scored_rows(run: Run, split: str, notes: Notes) -> list[Row]:
     if not rows:
         others = sorted({row.split for row in every})
         first = first_scores_command(run.folder, split)
-        remedy = f"it has {', '.join(others)}: --split {others[0]}" if others else f"create some with: {first}"
+        remedy = f"create some with: {first}"
+        if others:
+            its = f"it has {', '.join(others)}"
+            remedy = f"{its}: --split {others[0]}" if is_split_an_option else f"{its}; {remedy}"
         raise UserError(f"{run.folder} has no scores of the split {split}; {remedy}")
     for row in rows:
         if not row.n:
             notes.add(f"not shown for {run.folder.name}, where it was scored on 0 rows", row.language)
     valid = [row for row in rows if row.n]
-    limits = {row.limited for row in valid}
-    chosen = None if None in limits else max((limit for limit in limits if limit), default=None)
+    by_limit: dict[int | None, list[Row]] = {}
+    for row in valid:
+        by_limit.setdefault(row.limited, []).append(row)
+    limits = set(by_limit)
+    usable = {limit for limit, of_limit in by_limit.items() if suffices is None or suffices(of_limit)} or limits
+    chosen = None if None in usable else max((limit for limit in usable if limit), default=None)
     for limit in sorted(limits - {chosen}, key=lambda limit: limit or 0):
-        notes.add(f"{run.folder.name} also has scores with --limit {limit}, which are not shown")
+        of_which = f"with --limit {limit}" if limit else "of all rows"
+        notes.add(f"{run.folder.name} also has scores {of_which}, which are not shown")
     if chosen:
         notes.add(f"{run.folder.name} is LIMITED to the first {chosen:,} rows of each language")
     shown, contradictions = agreeing(run, [row for row in valid if row.limited == chosen])
@@ -198,6 +221,11 @@ def scored_rows(run: Run, split: str, notes: Notes) -> list[Row]:
         redo = scoring_command(run.folder, [row for row in rows if row.limited == chosen], redo=True)
         raise UserError(f"{run.folder} has no score that can be shown ({reason}); score again with: {redo}")
     return shown
+
+
+def has_source_and(language: str, rows: Sequence[Row]) -> bool:
+    """Return whether rows have scores of a language and of the source language."""
+    return any(row.is_in_source for row in rows) and any(same(row.language, language) for row in rows)
 
 
 def _check_same_task(runs: Sequence[Run]) -> None:

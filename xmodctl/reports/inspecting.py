@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,7 +14,7 @@ from xmodctl.core.requests import command
 from xmodctl.evaluation.results import Row, own_rows
 from xmodctl.languages import same
 from xmodctl.reports.error_analysis import ErrorAnalyzer, Mistake
-from xmodctl.reports.gathering import scored_rows
+from xmodctl.reports.gathering import has_source_and, scored_rows
 from xmodctl.reports.notes import Notes
 from xmodctl.reports.parallel_errors import Overlap, ParallelErrors
 from xmodctl.run.loading import find_base, find_run
@@ -151,7 +152,8 @@ def _errors_of(run: "Run", request: InspectRequest) -> Inspection:
             f"--task {request.task}: {run.folder} is of the task {run.plan.task.name}; give that, or omit it"
         )
     notes = Notes()
-    rows = own_rows(scored_rows(run, request.chosen_split, notes))
+    suffices = partial(has_source_and, request.lang)
+    rows = own_rows(scored_rows(run, request.chosen_split, notes, suffices=suffices))
     code = next((code for code in rows if same(code, request.lang)), None)
     if code is None:
         split = request.chosen_split

@@ -14,6 +14,9 @@ from xmodctl.reports.error_analysis import ErrorAnalysis, ErrorAnalyzer, Mistake
 from xmodctl.statistics.intervals import wilson
 from xmodctl.statistics.student import TAIL, t_quantile
 
+MISMATCHED = 0.1
+"""The share of rows with different gold answers above which two files are taken to be of different examples."""
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -31,6 +34,7 @@ class Overlap:
     right_in_source: tuple[str, ...]  # ids of the wrong ones that are right in the source language
     wrong_everywhere: tuple[str, ...]  # ids of the wrong ones that are wrong in every language scored
     only_right_here: int  # examples that are right here and wrong in the source language
+    seeds: int = 1  # of the language
 
     @property
     def share(self) -> float | None:
@@ -46,6 +50,12 @@ class Overlap:
         return 100 * low, 100 * high
 
     @property
+    def with_seeds(self) -> str:
+        """With how many seeds a wrong example is wrong; empty with one."""
+        most = "both" if self.seeds == 2 else f"more than half of the {self.seeds}"
+        return f"wrong with {most} seeds" if self.seeds > 1 else ""
+
+    @property
     def summary(self) -> str:
         """The counts in one sentence."""
         right, wrong = len(self.right_in_source), len(self.wrong)
@@ -53,9 +63,9 @@ class Overlap:
         share = f" ({self.share:.0f}%, {low:.0f} to {high:.0f})" if self.share is not None else ""
         everywhere = len(self.wrong_everywhere)
         return (
-            f"{self.language}: {wrong:,} of {self.n:,} examples {_are(wrong)} wrong; {right:,}{share} of these "
-            f"{_are(right)} right in {self.source}, and {everywhere:,} {_are(everywhere)} wrong in all "
-            f"{self.languages} languages scored"
+            f"{self.language}: {wrong:,} of {self.n:,} examples {_are(wrong)} {self.with_seeds or 'wrong'}; "
+            f"{right:,}{share} of these {_are(right)} right in {self.source}, and {everywhere:,} {_are(everywhere)} "
+            f"wrong in all {self.languages} languages scored"
         )
 
 
@@ -86,6 +96,8 @@ class ParallelErrors:
             analyzer.add_note("errors are shown without the same row in the source language, which was not scored", "")
             return
         self.verdicts |= {code: verdicts for code in rows if (verdicts := self._verdicts(code))}
+        for code in list(self.verdicts) if self.source in self.verdicts else ():
+            self._exclude_other_examples(code)
 
     def _verdicts(self, language: str) -> Verdicts | None:
         """Return the verdicts on a language, or None where its predictions cannot be read."""
@@ -102,6 +114,24 @@ class ParallelErrors:
         wrong = {row.id: bool(value) for row, value in zip(rows, most, strict=True)}
         return Verdicts(wrong, {row.id: row.gold for row in rows})
 
+    def _exclude_other_examples(self, language: str) -> None:
+        """Exclude a language whose rows are not those of the source language, such as a file in another order."""
+        shared, ids = self._pairs(language)
+        different = len(shared) - len(ids)
+        if different > MISMATCHED * len(shared):
+            self.analyzer.add_note(
+                f"{different:,} of {len(shared):,} rows have a different gold answer from the row with the same id in "
+                f"{self.source}: the files are not of the same examples, so no errors are compared",
+                language,
+            )
+            del self.verdicts[language]
+
+    def _pairs(self, language: str) -> tuple[list[str], list[str]]:
+        """Return the ids that a language shares with the source language, and those of the same gold answer."""
+        verdicts, source = self.verdicts[language], self.verdicts[self.source]
+        shared = [id_ for id_ in verdicts.wrong if id_ in source.wrong]
+        return shared, [id_ for id_ in shared if self._may_be_the_same(verdicts.gold[id_], source.gold[id_])]
+
     @cached_property
     def everywhere(self) -> tuple[str, ...]:
         """The ids of the examples that are wrong in every language, in the order of the source language."""
@@ -109,15 +139,24 @@ class ParallelErrors:
             return ()
         sides = self.verdicts.values()
         wrong = self.verdicts[self.source].wrong
-        return tuple(id_ for id_ in wrong if all(side.wrong.get(id_, False) for side in sides))
+        gold = self.verdicts[self.source].gold
+        return tuple(
+            id_
+            for id_ in wrong
+            if all(side.wrong.get(id_, False) and self._may_be_the_same(side.gold[id_], gold[id_]) for side in sides)
+        )
+
+    def _may_be_the_same(self, first: object, second: object) -> bool:
+        """Return whether gold answers can be those of one example: labels are the same, text and tags need not be."""
+        kind = KINDS[self.analyzer.run.plan.task.kind]
+        return first == second or kind.answers_are_text or "tokens" in kind.required
 
     def overlap(self, language: str) -> Overlap | None:
         """Return how a language's errors relate to those elsewhere, or None if nothing can be paired."""
         if language == self.source or not {language, self.source} <= self.verdicts.keys():
             return None
         verdicts, source_verdicts = self.verdicts[language], self.verdicts[self.source]
-        shared = [id_ for id_ in verdicts.wrong if id_ in source_verdicts.wrong]
-        ids = [id_ for id_ in shared if _may_be_the_same(verdicts.gold[id_], source_verdicts.gold[id_])]
+        shared, ids = self._pairs(language)
         if len(ids) < len(shared):
             count = f"{len(shared) - len(ids):,} of {len(shared):,}"
             self.analyzer.add_note(
@@ -133,7 +172,7 @@ class ParallelErrors:
             language, self.source, len(ids), len(self.verdicts), wrong,
             tuple(id_ for id_ in wrong if not source_verdicts.wrong[id_]),
             tuple(id_ for id_ in wrong if id_ in everywhere),
-            sum(source_verdicts.wrong[id_] and not verdicts.wrong[id_] for id_ in ids),
+            sum(source_verdicts.wrong[id_] and not verdicts.wrong[id_] for id_ in ids), len(self.rows[language]),
         )  # fmt: skip
 
     def beside(self, lists: Sequence[Sequence[Mistake]]) -> Iterator[tuple[Mistake, ...]]:
@@ -149,7 +188,7 @@ class ParallelErrors:
 
         def with_source(mistake: Mistake) -> Mistake:
             source = described.get(mistake.id)
-            if source is None:
+            if source is None or not self._may_be_the_same(mistake.gold, source.gold):
                 return mistake
             side = SourceRow(
                 self.source, source.gold, source.predicted, not verdicts.wrong[mistake.id], source.wrong_seeds,
@@ -191,8 +230,3 @@ def _are(count: int) -> str:
 def is_parallel(task: Task) -> bool:
     """Return whether rows of a task with one id are the same example in every language, and are right or wrong."""
     return task.parallel and not KINDS[task.kind].targets_are_numbers
-
-
-def _may_be_the_same(first: object, second: object) -> bool:
-    """Return whether gold answers can be those of one example: labels are the same, text and tags need not be."""
-    return first == second or isinstance(first, list)

@@ -7,6 +7,7 @@ import numpy as np
 from xmodctl.evaluation.comparison import LEVEL
 from xmodctl.languages.scripts import FOREIGN_LETTERS
 from xmodctl.reports.explained_errors import IN_ANOTHER_SCRIPT
+from xmodctl.reports.explained_remedies import Remedies
 from xmodctl.reports.explained_shots import GAIN
 from xmodctl.reports.explanation import EXPECTED, MEASURED, POSSIBLE, Figure, Recommendation, Section
 from xmodctl.reports.parallel_errors import Overlap
@@ -21,7 +22,7 @@ DUPLICATES, SHIFT = 5.0, 10.0
 
 
 def recommendations(
-    sections: Sequence[Section], overlap: Overlap | None, language: str, source: str
+    sections: Sequence[Section], overlap: Overlap | None, language: str, source: str, remedies: Remedies
 ) -> Iterator[Recommendation]:
     """Yield what the figures speak for.
 
@@ -30,15 +31,16 @@ def recommendations(
         overlap: The errors beside those in the source language.
         language: The language.
         source: The source language.
+        remedies: The commands that work for the language.
     """
     figures = {figure.name: figure for section in sections for figure in section.figures}
     yield from _adapters(figures)
     yield from _shots(figures, language)
-    yield from _errors(overlap, figures.get(f"gap to {source}, points"), language, source)
-    yield from _rows(figures, language, source)
+    yield from _errors(overlap, figures.get(f"gap to {source}, points"), language, source, remedies)
+    yield from _rows(figures, language, source, remedies)
     yield from _weak_part(sections, language, source)
     yield from _labels(figures, language, source)
-    yield from _pieces(figures, language, source)
+    yield from _pieces(figures, language, source, remedies)
     yield from _script(sections)
 
 
@@ -66,7 +68,9 @@ def _shots(figures: Mapping[str, Figure], language: str) -> Iterator[Recommendat
         )
 
 
-def _errors(overlap: Overlap | None, gap: Figure | None, language: str, source: str) -> Iterator[Recommendation]:
+def _errors(
+    overlap: Overlap | None, gap: Figure | None, language: str, source: str, remedies: Remedies
+) -> Iterator[Recommendation]:
     """Yield what the errors beside those in the source language speak for.
 
     Where an answer can be right in part, rows say how many are at stake, and the gap by how many points at most.
@@ -80,9 +84,16 @@ def _errors(overlap: Overlap | None, gap: Figure | None, language: str, source: 
     is_part = gap is not None and gap.value < net - 0.05
     stake = f"the gap of {gap.value:.1f} points" if gap and is_part else f"{net:.1f} points"
     if net >= LEAST and mcnemar(is_lost, ~is_lost) < LEVEL:
+        ways = [
+            f"{way} ({command})"
+            for way, command in (
+                (f"train also on a few rows of {language}", remedies.shots),
+                (f"train an adapter on text in {language}", remedies.text),
+            )
+            if command
+        ]
         yield Recommendation(
-            f"improve the transfer: train also on a few rows of {language} (--shots 10 --shot-langs {language}), or "
-            "on text in it (add-language)",
+            f"improve the transfer: {', or '.join(ways) or f'train also in a language near {language}'}",
             f"{overlap.share:.0f}% ({low:.0f} to {high:.0f}) of the errors are right in {source}: {lost} rows, against "
             f"{overlap.only_right_here} the other way, so {stake} at most",
             EXPECTED,
@@ -92,7 +103,7 @@ def _errors(overlap: Overlap | None, gap: Figure | None, language: str, source: 
     if overlap.languages > 2 and size >= LEAST:
         yield Recommendation(
             f"improve the task itself in {source} (more rows, another recipe), and read some of these rows, whose gold "
-            "answers may be wrong",
+            f"answers may be wrong{f' ({remedies.everywhere})' if remedies.everywhere else ''}",
             f"{everywhere} of {len(overlap.wrong)} errors ({size:.1f}% of the rows) are wrong in all "
             f"{overlap.languages} languages scored, {source} included",
             EXPECTED,
@@ -100,10 +111,11 @@ def _errors(overlap: Overlap | None, gap: Figure | None, language: str, source: 
         )
 
 
-def _rows(figures: Mapping[str, Figure], language: str, source: str) -> Iterator[Recommendation]:
+def _rows(figures: Mapping[str, Figure], language: str, source: str, remedies: Remedies) -> Iterator[Recommendation]:
     """Yield what is wrong with more rows than in the source language.
 
-    Rows in a different script fail, as far as is known, only if they score lower than all rows.
+    Rows in a different script fail, as far as is known, only if they score lower than all rows, and are no problem
+    where they do not.
     """
     scored = next((each for title, each in figures.items() if title.endswith(f", {IN_ANOTHER_SCRIPT}")), None)
     every = next((each for title, each in figures.items() if scored and scored.name.startswith(f"{title}, ")), None)
@@ -115,11 +127,17 @@ def _rows(figures: Mapping[str, Figure], language: str, source: str) -> Iterator
             EXPECTED if is_lower else POSSIBLE,
             LEAST,
         ),
-        "rows that lose text to the length limit": ("train and score with a larger max_length", EXPECTED, LEAST),
+        "rows that lose text to the length limit": (
+            f"train and score with a larger max_length ({remedies.longer})" if remedies.longer else "",
+            EXPECTED,
+            LEAST,
+        ),
         "rows with the texts of an earlier row": (f"remove duplicates from {language}", POSSIBLE, DUPLICATES),
     }
+    if scored and every and scored.value >= every.value:
+        del actions["rows with a text in a different script"]
     for title, (action, basis, least) in actions.items():
-        figure = figures.get(title)
+        figure = figures.get(title) if action else None
         if figure and figure.ci and figure.source_ci and figure.value >= least and figure.ci[0] > figure.source_ci[1]:
             excess = figure.value - (figure.source or 0)
             evidence = f"{title}: {figure.written}, in {source} {figure.source_written}"
@@ -175,12 +193,15 @@ def _labels(figures: Mapping[str, Figure], language: str, source: str) -> Iterat
         )
 
 
-def _pieces(figures: Mapping[str, Figure], language: str, source: str) -> Iterator[Recommendation]:
-    """Yield what the tokenizer speaks for."""
+def _pieces(figures: Mapping[str, Figure], language: str, source: str, remedies: Remedies) -> Iterator[Recommendation]:
+    """Yield what the tokenizer speaks for, where an adapter with its own vocabulary can be trained."""
+    if not remedies.text:
+        return
     unknown = figures.get("unknown pieces")
-    if unknown and unknown.ci and unknown.ci[0] >= LEAST:
+    elsewhere = unknown.source_ci[1] if unknown and unknown.source_ci else 0.0
+    if unknown and unknown.ci and unknown.ci[0] >= LEAST and unknown.ci[0] > elsewhere:
         yield Recommendation(
-            f"give {language} its own vocabulary: add-language --vocabulary new",
+            f"give {language} its own vocabulary ({remedies.text} --vocabulary new)",
             f"{unknown.written} of the pieces are unknown, in {source} {unknown.source_written}",
             EXPECTED,
             unknown.value,
@@ -194,8 +215,8 @@ def _pieces(figures: Mapping[str, Figure], language: str, source: str) -> Iterat
         assert measured is not None
         beside = f"the pieces of the same rows in {source}" if premium else f"pieces per word, in {source}"
         yield Recommendation(
-            f"try add-language --vocabulary new with text in {language}, whose words are split into many pieces, and "
-            "compare",
+            f"try a vocabulary of its own for {language}, whose words are split into many pieces, and compare "
+            f"({remedies.text} --vocabulary new)",
             f"{measured.written} {'times ' if premium else ''}{beside} {measured.source_written}".strip(),
             POSSIBLE,
             times,
