@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from command_line import refused, run
 
-from xmodctl.evaluation.sources import ranked
+from xmodctl.evaluation import sources as module
+from xmodctl.evaluation.sources import ranked, sources
 
 
 def near(center: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -44,10 +45,54 @@ def test_the_target_itself_is_no_candidate_and_text_may_come_from_a_file(tiny_mo
         (("--langs", "de", "--text", "sw=nowhere.txt"), "there is no file nowhere.txt"),
         (("--langs", "de", "--text", "sw=."), "cannot read .: it is not a regular file but a folder, a pipe"),
         (("--langs", "de", "--sources", "en"), "needs at least two candidate languages"),
+        (("--langs", "de", "--sources", "en,de"), "needs at least two candidate languages besides de itself"),
+        (("--langs", "de", "--sources", "en,,English,en_XX"), "needs at least two candidate languages"),
+        (("--langs", "de,fr", "--sources", "de,fr"), "needs at least two candidate languages besides de itself"),
+        (("--langs", ",-de"), "selects no language"),
+        (("--langs", "ur"), "its texts can go through another adapter: --langs ur=ADAPTER"),
+        (("--langs", "de", "--sources", "en,ur"), "its texts can go through another adapter: --sources ur=ADAPTER"),
+        (("--langs", "de", "--sources", "en,fr", "--text", "sw=TEXT"), "sw is neither a target nor a candidate"),
+        (("--langs", "sw", "--text", "sw=TEXT", "--text", "swa=TEXT"), "swa has another file"),
+        (("--langs", "sw", "--text", "sw=LATIN"), "latin.txt:1:2: byte 0xe9 is not UTF-8"),
     ],
 )
-def test_what_cannot_be_ranked_is_refused(words, message, tiny_model, pairs):
+def test_what_cannot_be_ranked_is_refused(words, message, tiny_model, pairs, tmp_path):
+    (tmp_path / "text.txt").write_text("the cat\n" * 30)
+    (tmp_path / "latin.txt").write_bytes("né\n".encode("latin-1") * 30)
+    words = [
+        word.replace("TEXT", str(tmp_path / "text.txt")).replace("LATIN", str(tmp_path / "latin.txt")) for word in words
+    ]
     assert message in refused(run("sources", "--task", "xnli", "--model", tiny_model, "--data", pairs, *words))
+
+
+def test_a_language_in_two_spellings_is_one_and_candidates_without_an_adapter_are_named(tiny_model, pairs):
+    words = ("sources", "--task", "xnli", "--model", tiny_model, "--data", pairs, "--rows", "20")
+    result = run(*words, "--langs", "de,German,deu", "--sources", "en,fr,sw", "--json")
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)["targets"]) == {"de"}
+    result = run(*words, "--langs", "all,-ar")  # XNLI's languages, of which the model lacks most
+    assert "--langs bg=ADAPTER" in refused(result)
+    result = run(*words, "--langs", "de", "--sources", "all")
+    assert result.exit_code == 0, result.output
+    assert "tiny has no adapter: ar, bg, el, es, hi, ru, th, tr, ur, vi" in result.output
+
+
+def test_a_language_without_an_adapter_is_read_through_the_one_that_is_named(tiny_model, pairs, tmp_path):
+    (tmp_path / "zu.txt").write_text("".join(f"paka {'the cat runs '[:number]}\n" for number in range(1, 31)))
+    words = ("sources", "--task", "xnli", "--model", tiny_model, "--data", pairs, "--rows", "20", "--json")
+    text = ("--text", f"zu={tmp_path / 'zu.txt'}")
+    assert "--langs zu=ADAPTER" in refused(run(*words, "--langs", "zu", "--sources", "en,de", *text))
+    result = run(*words, "--langs", "zu=sw", "--sources", "en,de", *text)
+    assert result.exit_code == 0, result.output
+    assert {each["language"] for each in json.loads(result.stdout)["targets"]["zu"]} == {"en", "de"}
+
+
+def test_the_adapter_that_is_named_is_the_one_that_reads(tiny_model, pairs, monkeypatch):
+    read = []
+    real = module.embed
+    monkeypatch.setattr(module, "embed", lambda rows, **more: read.extend(rows) or real(rows, **more))
+    sources("sw=de", task="xnli", candidates="en,fr=zh_CN", model=tiny_model, data=pairs, rows=20, listen=print)
+    assert list(dict.fromkeys(row["adapter"] for row in read)) == ["de_DE", "en_XX", "zh_CN"]
 
 
 def test_too_few_texts_are_refused_with_the_option_that_gives_more(tiny_model, pairs, tmp_path):

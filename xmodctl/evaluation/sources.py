@@ -1,7 +1,8 @@
 """`xmodctl sources` as a function: which languages to train in, before training, from the frozen model's vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,24 @@ from xmodctl.catalog.task import Task
 from xmodctl.core.arguments import DEFAULT_MODEL, as_paths, as_selection
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, Notice, warn
+from xmodctl.core.messages import counted
 from xmodctl.core.reading import check_regular
 from xmodctl.core.requests import command
 from xmodctl.data.files import open_bytes
 from xmodctl.data.own_data import fit
 from xmodctl.evaluation.embedding import embed
+from xmodctl.evaluation.input_text import decoded
 from xmodctl.evaluation.notebook import html_table
 from xmodctl.kinds import KINDS
-from xmodctl.languages import same
+from xmodctl.languages import resolve, same
 from xmodctl.statistics.resampling import bootstrap
 
 ROWS = 200
 """Texts of each language, unless said otherwise."""
 LEAST = 20
 """Texts of a language without which nothing is ranked."""
+ALL, TASK = "all", "@task"
+"""What stands for the languages of the task."""
 NEIGHBORS = 5
 """Nearest texts that count for each text of a target language."""
 LENGTH = 128
@@ -39,9 +44,10 @@ class SourcesRequest:
     """Which languages are ranked as sources, for which targets.
 
     Args:
-        langs: The target languages, as they are spelled in the task's data: `ur,sw`, or a list.
+        langs: The target languages, as they are spelled in the task's data: `ur,sw`, or a list; `zu=sw` reads Zulu
+            through the adapter of Swahili, where the model has none for it.
         task: The task whose texts are compared; its labels are not used.
-        candidates: The languages that could be trained in; None is every other language of the task.
+        candidates: The languages that could be trained in, written alike; None is every other language of the task.
         model: The frozen model: a Hub id, a folder, or `mini`.
         data: A folder of files; None is the Hub.
         text: `LANG=FILE`: text of a language, one text per line, in place of the task's.
@@ -81,6 +87,12 @@ class SourcesRequest:
                 raise UserError(f"--text {written}: there is no file {file}") from None
             except OSError as error:
                 raise UserError(f"--text {written}: cannot read {file}: {error.strerror}") from error
+
+    @property
+    def takes_any_candidate(self) -> bool:
+        """Whether candidates that have no adapter or no texts are skipped, because they were not named."""
+        parts = as_selection(self.candidates or ALL).split(",")
+        return any(part.strip() in (ALL, TASK) for part in parts)
 
     @property
     def folder(self) -> Path | None:
@@ -136,33 +148,31 @@ def sources(request: SourcesRequest) -> SourceRanking:
     Raises:
         UserError: An option is wrong, or a language has too few texts.
     """
-    targets = [part.strip() for part in as_selection(request.langs).split(",") if part.strip()]
-    task = _task(request, targets)
-    texts_of = _Texts(request, task)
-    named = None if request.candidates is None else as_selection(request.candidates).split(",")
-    candidates = [part.strip() for part in (task.languages if named is None else named)]
+    task = _task(request)
+    targets, named = _selected(request.langs, task), _selected(request.candidates or ALL, task)
+    files = _text_files(request, [*targets, *named])
+    languages = _with_adapters(request, targets, named)
     texts: dict[str, list[str]] = {}
-    for language in dict.fromkeys([*targets, *candidates]):
-        if any(same(language, known) for known in texts):
-            continue
+    for language in languages:
         try:
-            texts[language] = texts_of(language)
+            texts[language] = _texts(request, task, language, files)
         except UserError as problem:
-            if language in targets or named is not None:
+            if language in targets or not request.takes_any_candidate:
                 raise
             (request.listen or warn)(Notice(f"{language} is not ranked: {problem}"))
-    candidates = [known for known in texts if any(same(known, language) for language in candidates)]
-    if len(candidates) < 2:
-        raise UserError("a ranking needs at least two candidate languages; name them with --sources")
-    vectors = _vectors(texts, request)
+    candidates = [language for language in texts if _same_as(language, named)]
+    lacking = [target for target in targets if len({*candidates} - {target}) < 2]
+    if lacking:
+        raise UserError(
+            f"a ranking needs at least two candidate languages besides {lacking[0]} itself; name them with --sources"
+        )
+    vectors = _vectors(texts, languages, request)
     # Each candidate has as many texts, so that none is near only because it has more.
     count = min(len(texts[language]) for language in candidates)
     rankings = {
-        target: ranked(
-            vectors[target], {name: vectors[name][:count] for name in candidates if not same(name, target)}
-        )
+        target: ranked(vectors[target], {name: vectors[name][:count] for name in candidates if name != target})
         for target in targets
-    }  # fmt: skip
+    }
     return SourceRanking(
         task.name, str(request.model), {language: len(each) for language, each in texts.items()}, rankings,
         f"share of the {NEIGHBORS} nearest of {count} texts per candidate; bootstrap over the target's texts",
@@ -190,63 +200,136 @@ def ranked(target: NDArray[np.float32], candidates: Mapping[str, NDArray[np.floa
     return tuple(sorted(scores, key=lambda each: -each.share))
 
 
-def _task(request: SourcesRequest, targets: Sequence[str]) -> Task:
+def _task(request: SourcesRequest) -> Task:
     """Return the task as its data is read."""
     task = catalog.task(str(request.task))
     if task.is_mixed:
         problem = f"the rows of {task.title} are in several languages"
         raise UserError(f"{problem}, so there are no texts of each to compare; use another task")
     if request.folder is not None:
-        return fit(task, request.folder, targets).task
+        parts = as_selection(request.langs).split(",")
+        return fit(task, request.folder, [part.partition("=")[0].strip() for part in parts if part.strip()]).task
     if task.is_open:
         raise UserError(f"the task {task.name} reads your own data; give it with --data DIR")
     return task
 
 
-class _Texts:
-    """Reads the texts of a language: of its file, or of the task's data."""
+def _selected(selection: str | Sequence[str], task: Task) -> dict[str, str]:
+    """Return each language of a selection once, and the adapter that was named for it; an empty one is its own.
 
-    def __init__(self, request: SourcesRequest, task: Task) -> None:
-        self.request, self.task = request, task
-        self.files = dict(str(written).split("=", 1) for written in as_paths(request.text))
+    `all` and `@task` are the languages of the task, and `-de` is not one of them.
+    """
+    selected: dict[str, str] = {}
+    parts = [part.strip() for part in as_selection(selection).split(",") if part.strip()]
+    for part in parts:
+        for each in task.languages if part in (ALL, TASK) else [part]:
+            language, _, adapter = each.partition("=")
+            if not each.startswith("-") and not _same_as(language, selected):
+                selected[language.strip()] = adapter.strip()
+    excluded = [part[1:] for part in parts if part.startswith("-")]
+    return {language: adapter for language, adapter in selected.items() if not _same_as(language, excluded)}
 
-    def __call__(self, language: str) -> list[str]:
-        file = next((file for name, file in self.files.items() if same(name, language)), None)
-        texts = self._of_task(language) if file is None else self._of_file(Path(file).expanduser())
-        if len(texts) < LEAST:
-            place = f" in {file}" if file else ""
-            raise UserError(
-                f"{language} has {len(texts)} texts{place}, and a ranking needs at least {LEAST}; give more with "
-                f"--text {language}=FILE"
+
+def _same_as(language: str, others: Iterable[str]) -> bool:
+    return any(same(language, other) for other in others)
+
+
+def _with_adapters(
+    request: SourcesRequest, targets: Mapping[str, str], candidates: Mapping[str, str]
+) -> dict[str, str]:
+    """Return each language once, as targets spell it, and the adapter that its texts go through.
+
+    Raises:
+        UserError: There are no targets, or one that was asked for has no adapter.
+    """
+    from xmodctl.model import find
+
+    if not targets:
+        raise UserError(f"--langs {as_selection(request.langs)} selects no language; name one or several")
+    source = find(str(request.model))
+    adapters: dict[str, str] = {}
+    lacking: list[str] = []
+    for option, language, adapter in (
+        *(("--langs", *target) for target in targets.items()),
+        *(("--sources", *candidate) for candidate in candidates.items() if not _same_as(candidate[0], targets)),
+    ):
+        try:
+            match = resolve(
+                adapter or language, source.languages, model=source.name, open_languages=source.open_languages
             )
-        return texts
-
-    def _of_task(self, language: str) -> list[str]:
-        from xmodctl.data import load_rows
-
-        rows = load_rows(self.task, language, "test", folder=self.request.folder, limit=self.request.rows)
-        kind = KINDS[self.task.kind]
-        return [" ".join(kind.gold_and_texts(row, self.task)[1]) for row in rows.table]
-
-    def _of_file(self, file: Path) -> list[str]:
-        texts: list[str] = []
-        with open_bytes(file) as lines:
-            for line in lines:
-                if text := line.decode("utf-8", errors="replace").strip():
-                    texts.append(text)
-                if len(texts) == self.request.rows:
-                    break
-        return texts
+        except UserError as problem:
+            if option == "--langs" or not request.takes_any_candidate:
+                raise UserError(
+                    f"{problem}; its texts can go through another adapter: {option} {language}=ADAPTER"
+                ) from problem
+            lacking.append(language)
+            continue
+        adapters[language] = match.adapter
+    if lacking:
+        (request.listen or warn)(Notice(f"not ranked, because {source.name} has no adapter: {', '.join(lacking)}"))
+    return adapters
 
 
-def _vectors(texts: Mapping[str, Sequence[str]], request: SourcesRequest) -> dict[str, NDArray[np.float32]]:
+def _text_files(request: SourcesRequest, languages: Sequence[str]) -> dict[str, Path]:
+    """Return the files of text by language.
+
+    Raises:
+        UserError: A language has two, or is neither a target nor a candidate.
+    """
+    files: dict[str, Path] = {}
+    for written in map(str, as_paths(request.text)):
+        language, _, file = written.partition("=")
+        if _same_as(language, files):
+            raise UserError(f"--text {written}: {language} has another file; give one for each language")
+        if not _same_as(language, languages):
+            raise UserError(
+                f"--text {written}: {language} is neither a target nor a candidate; add it to --langs or --sources"
+            )
+        files[language] = Path(file).expanduser()
+    return files
+
+
+def _texts(request: SourcesRequest, task: Task, language: str, files: Mapping[str, Path]) -> list[str]:
+    """Return the texts of a language: of its file, or of the task's data.
+
+    Raises:
+        UserError: They cannot be read, or are too few.
+    """
+    file = next((file for name, file in files.items() if same(name, language)), None)
+    if file is None:
+        texts = _texts_of_task(request, task, language)
+    else:
+        with open_bytes(file) as stream:
+            texts = [line.strip() for _, line in islice(decoded(stream, str(file)), request.rows)]
+    if len(texts) < LEAST:
+        place = f" in {file}" if file else ""
+        raise UserError(
+            f"{language} has {counted(len(texts), 'text')}{place}, and a ranking needs at least {LEAST}; give more "
+            f"with --text {language}=FILE"
+        )
+    return texts
+
+
+def _texts_of_task(request: SourcesRequest, task: Task, language: str) -> list[str]:
+    from xmodctl.data import load_rows
+
+    rows = load_rows(task, language, "test", folder=request.folder, limit=request.rows)
+    kind = KINDS[task.kind]
+    if kind.pair_in_source:  # the other text is in the source language
+        return [str(row["text"]) for row in rows.table]
+    return [" ".join(kind.gold_and_texts(row, task)[1]) for row in rows.table]
+
+
+def _vectors(
+    texts: Mapping[str, Sequence[str]], adapters: Mapping[str, str], request: SourcesRequest
+) -> dict[str, NDArray[np.float32]]:
     """Return the vectors of each language's texts, through its adapter."""
     from xmodctl.model import find, longest_input
 
     length = min(LENGTH, longest_input(find(str(request.model)).config))
-    rows = [{"text": text, "language": language} for language, each in texts.items() for text in each]
+    rows = [{"text": text, "adapter": adapters[language]} for language, each in texts.items() for text in each]
     embedded = embed(
-        rows, language_column="language", text_column="text", model=request.model, layer=request.layer,
+        rows, language_column="adapter", text_column="text", model=request.model, layer=request.layer,
         max_length=length, listen=request.listen,
     ).vectors  # fmt: skip
     ends = np.cumsum([len(each) for each in texts.values()])

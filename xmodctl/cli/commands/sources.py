@@ -15,7 +15,9 @@ SHOWN = 5
 TargetLanguages = Annotated[
     str,
     typer.Option(
-        "--langs", metavar="LANGS", help="The target languages, as they are spelled in the task's data: `ur,sw`."
+        "--langs",
+        metavar="LANGS",
+        help="The target languages, as spelled in the task's data: `ur,sw`, or `zu=sw` through the adapter of sw.",
     ),
 ]
 Candidates = Annotated[
@@ -61,7 +63,7 @@ def sources(
 
     - `xmodctl sources --task xnli --langs ur,sw --model mini --data my-data`
 
-    - `xmodctl sources --task wikiann --langs zu --sources en,sw,yo --text zu=zu.txt`
+    - `xmodctl sources --task wikiann --langs zu=sw --sources en,sw,fr --text zu=zu.txt`
     """
     say_loading(model)
     from xmodctl.cli import display
