@@ -14,17 +14,21 @@ def main() -> None:
     from xmodctl.core.signals import STOPPED, end_process, exit_on_signals
 
     exit_on_signals()
+    from typer.main import get_command
+
     from xmodctl.cli.app import app
+    from xmodctl.cli.launching import leave
     from xmodctl.cli.screening import print_exception
 
     sys.excepthook = print_exception
     try:
-        app()
+        get_command(app)()  # calling the app itself would replace the hook
     except OSError as error:  # outside of a command: the output of --version
         from xmodctl.cli.group import fail_system
 
         sys.exit(fail_system(error))
     except SystemExit as error:
+        leave(error.code if isinstance(error.code, int) else ExitCode.SUCCESS)
         if error.code in (
             ExitCode.FIXABLE,
             *STOPPED,

@@ -3,12 +3,9 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xmodctl.cli import launching
+from tests.launched import ends, free_port, start_apart
 from xmodctl.core.errors import UserError
 from xmodctl.training import world
 from xmodctl.training.launching import is_launched
@@ -50,29 +47,16 @@ def test_every_row_of_a_batch_is_computed_once_and_shares_are_alike(sizes, count
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two is not a number"),
         ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 is not one of the WORLD_SIZE=2 processes"),
         ({"WORLD_SIZE": "2", "RANK": "0"}, r"process 0 of 2 cannot reach the others at \(not set\):\(not set\)"),
+        ({"WORLD_SIZE": "2"}, r"WORLD_SIZE=2 is set, but RANK is not; .* RANK=\$SLURM_PROCID"),
     ],
 )
 def test_variables_of_a_launcher_that_make_no_sense_are_refused(variables, message, monkeypatch):
-    for name in ("MASTER_ADDR", "MASTER_PORT"):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "RANK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
         World.join("finetune")
-
-
-@pytest.mark.parametrize(
-    ("launch", "met", "patience"),
-    [("xmodctl-1", False, 25.0), ("xmodctl-1", True, 3.0), ("another", False, 3.0), ("", False, 3.0)],
-)
-def test_a_process_that_has_not_met_the_others_leaves_the_message_to_the_first(launch, met, patience, monkeypatch):
-    waits: list[float] = []
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", launch)
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: met)
-    monkeypatch.setattr(launching, "sleep", waits.append)
-    monkeypatch.setattr(launching, "_errors", [os.dup(2)])
-    launching.speak()
-    assert waits == [patience]
 
 
 ADDING = """
@@ -94,10 +78,7 @@ print(json.dumps([stopping, loss, gradients]))
 
 
 def test_gradients_of_any_size_are_added_up_and_one_that_no_process_has_stays_none():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
     words = [sys.executable, "-c", ADDING]
     processes = [
         subprocess.Popen(words, env=shared | {"RANK": str(rank)}, stdout=subprocess.PIPE, text=True) for rank in (0, 1)
@@ -111,18 +92,6 @@ def test_gradients_of_any_size_are_added_up_and_one_that_no_process_has_stays_no
         for number, (factor, size) in enumerate(zip(times, sizes, strict=True))
     ]
     assert sums == [[1.0, 2.0, expected]] * 2
-
-
-def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
-    taken = []
-    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    world._take_gpu(1, 2)
-    assert taken == [1]
-    with pytest.raises(
-        UserError, match=r"process 2 of this machine has no GPU of its own: torch finds 1 GPU; start one"
-    ):
-        world._take_gpu(1, 1)
-    assert taken == [1]
 
 
 def test_gpus_that_mean_another_precision_are_refused_with_a_remedy(monkeypatch):
@@ -141,33 +110,20 @@ def test_gpus_that_mean_another_precision_are_refused_with_a_remedy(monkeypatch)
         ({"command": "finetune"}, None),
         ({"command": "add-language"}, "command"),
         ({"version of xmodctl": "0.0.9"}, "version of xmodctl"),
+        ({"kind of device": "cuda"}, "kind of device"),
     ],
 )
 def test_processes_of_another_command_or_version_are_refused(started, different, monkeypatch):
     for name, value in {"WORLD_SIZE": "2", "RANK": "1"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(world, "_connect", lambda *_: None)
+    monkeypatch.setattr(world, "meet", lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(World, "from_first", lambda self, values: values | started)
     if different is None:
         assert World.join("finetune") == World(1, 2)
         return
     with pytest.raises(UserError, match=rf"process 1 was started with a different plan .* \({different}\); start"):
         World.join("finetune")
-
-
-@pytest.mark.parametrize("limit", ["JOINING", "STARTING"])
-def test_an_address_that_never_answers_is_reported_although_torch_still_waits(limit, monkeypatch):
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "xmodctl-1" if limit == "STARTING" else "another")
-    with socket.socket() as silent:
-        silent.bind(("localhost", 0))
-        silent.listen()
-        port = str(silent.getsockname()[1])
-        for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": port}.items():
-            monkeypatch.setenv(name, value)
-        assert world.JOINING.seconds < 50
-        monkeypatch.setattr(world, limit, timedelta(seconds=1))
-        with pytest.raises(UserError, match=f"process 1 of 2 cannot reach the others at localhost:{port}: .* in 1 s"):
-            World.join("finetune")
 
 
 def test_batches_that_leave_a_process_without_work_are_refused():
@@ -243,33 +199,15 @@ def test_two_processes_train_like_one_and_end_together(tiny_model, finished_run,
     assert not list(tmp_path.glob("torchelastic*"))  # of torch's launcher
 
 
-def started_apart(commands: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
-    """Run a command in each of several processes, as `srun` starts them; return the exit codes and messages."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        shared = {
-            "WORLD_SIZE": str(len(commands)),
-            "MASTER_ADDR": "localhost",
-            "MASTER_PORT": str(free.getsockname()[1]),
-        }
-    started = [
-        subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=os.environ | shared | {"RANK": str(rank)})
-        for rank, words in enumerate(commands)
-    ]
-    messages = [process.communicate(timeout=120)[1] for process in started]
-    return [(process.returncode, text) for process, text in zip(started, messages, strict=True)]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("more", "different"), [((), "command"), (("--limit", "3"), "limit, train, validation")])
 def test_processes_with_other_plans_end_with_one_message(more, different, tiny_model, finished_run, tmp_path):
     first = command(tiny_model, finished_run[1], tmp_path / "run", 1)
     second = [*first, *more] if more else [*first[:3], "donors", "--run", str(finished_run[0]), "--langs", "de"]
-    (code, first_text), (other_code, text) = started_apart([first, second])
-    assert (code, other_code) == (1, 2)
+    (code, first_text), (other_code, text) = ends(start_apart([first, second]))
+    assert (code, other_code) == (2, 2)
     assert (first_text.count("Error"), text.count("Error")) == (0, 1)
-    message = " ".join(text.split())
-    assert f"process 1 was started with a different plan from the first one ({different}); start the same" in message
+    assert f"process 1 was started with a different plan from the first one ({different}); start the same" in text
     assert "Traceback" not in first_text + text
 
 

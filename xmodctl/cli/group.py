@@ -4,17 +4,18 @@ import errno
 import os
 import shlex
 import sys
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
 
-from xmodctl.cli.launching import end_with_launcher, is_follower, silence_follower, speak
+from xmodctl.cli.launching import end_with_launcher, ending_together, is_follower, meet_others, silence_follower, speak
 from xmodctl.cli.loader import HELP_OPTIONS, Commands, hide_types
 from xmodctl.cli.output import SWITCHES, hoisted, output_of
 from xmodctl.cli.screening import screened
-from xmodctl.core.environment import ExitCode
+from xmodctl.core.environment import ExitCode, is_one_of_several
 from xmodctl.core.memory import REMEDY, is_out_of_memory, is_panic
 
 if TYPE_CHECKING:
@@ -47,6 +48,28 @@ class Group(TyperGroup):
         super().__init__(**attributes)
         self.commands: Commands = Commands()
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command line. Processes that work together meet before they read anything that one of them may lack."""
+        from xmodctl.core.errors import LostProcessError, UserError
+
+        words = (args[0] if args else extra.get("args")) or sys.argv[1:]
+        try:
+            if self._is_shared(words):
+                meet_others()
+        except UserError as error:
+            _fail(str(error))
+            sys.exit(ExitCode.FIXABLE)
+        except LostProcessError:
+            sys.exit(ExitCode.FIXABLE)
+        return super().main(*args, **extra)
+
+    def _is_shared(self, words: Sequence[str]) -> bool:
+        """Return whether several processes run a command together."""
+        if not is_one_of_several() or {"--dry-run", *HELP_OPTIONS} & set(words):
+            return False
+        command = next((self.commands[word] for word in words if word in self.commands), self)
+        return any(option.name == "processes" for option in command.params)
+
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options as the help shows them."""
         parameters = super().get_params(ctx)
@@ -63,7 +86,8 @@ class Group(TyperGroup):
         ctx.meta[ARGUMENTS] = list(args)
         if any(word in SWITCHES or word.startswith("--log-file") for word in args):
             args = hoisted(args, self._flags(args))
-        return super().parse_args(ctx, args)
+        with _speaking():
+            return super().parse_args(ctx, args)
 
     def _flags(self, args: list[str]) -> frozenset[str]:
         """Return the options of a command line's command that take no value."""
@@ -93,19 +117,17 @@ class Group(TyperGroup):
         from xmodctl.cli.display import warn
         from xmodctl.cli.drawing import draw_notice
         from xmodctl.cli.loading import announcing
-        from xmodctl.core.errors import InProgressError, LostProcessError, PartialFailureError, UserError
+        from xmodctl.core.errors import InProgressError, PartialFailureError, UserError
         from xmodctl.core.events import listening
         from xmodctl.core.signals import Interrupted
 
         silence_follower()
         end_with_launcher()
         try:
-            with listening(draw_notice), announcing(), screened():
+            with listening(draw_notice), announcing(), screened(), _speaking(), ending_together():
                 result = super().invoke(ctx)
                 sys.stdout.flush()
                 return result
-        except LostProcessError as error:
-            raise typer.Exit(ExitCode.PARTIAL) from error
         except UserError as error:
             _fail(str(error))
             raise typer.Exit(ExitCode.FIXABLE) from error
@@ -113,7 +135,8 @@ class Group(TyperGroup):
             warn(str(error))
             raise typer.Exit(ExitCode.IN_PROGRESS) from error
         except PartialFailureError as error:
-            _fail(str(error))
+            if not is_follower():  # the others have the same, and may not have ended yet
+                _print_failure(str(error))
             raise typer.Exit(ExitCode.PARTIAL) from error
         except (MemoryError, RuntimeError, ImportError) as error:
             if not is_out_of_memory(error):
@@ -201,10 +224,25 @@ def _discard_output() -> None:
         os.close(sink)
 
 
+@contextmanager
+def _speaking() -> Iterator[None]:
+    """Let a process that is silent say what is wrong with its options."""
+    try:
+        yield
+    except BaseException as error:
+        if hasattr(error, "format_message"):
+            speak()
+        raise
+
+
 def _fail(text: str) -> None:
+    speak()
+    _print_failure(text)
+
+
+def _print_failure(text: str) -> None:
     from xmodctl.cli.display import fail
 
-    speak()
     with suppress(OSError):
         sys.stdout.flush()
     fail(text)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from xmodctl.cli.launching import speak
+from xmodctl.cli.launching import leave, speak
+from xmodctl.core.environment import ExitCode
 from xmodctl.core.visible import one_line, printable
 
 NO_CUDA = "CUDA initialization: "
@@ -59,4 +60,7 @@ def unusable_gpu(warning: str) -> str:
 def print_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print the traceback of a bug, in place of `sys.excepthook`."""
     speak()
-    sys.stderr.write(printable("".join(traceback.format_exception(kind, error, trace))))
+    stream = sys.__stderr__ or sys.stderr  # torch's hook, which calls this one, collects what goes to the latter
+    stream.write(printable("".join(traceback.format_exception(kind, error, trace))))
+    stream.flush()
+    leave(ExitCode.PARTIAL)

@@ -28,7 +28,7 @@ class InProgressError(Exception):
 
 
 class LostProcessError(Exception):
-    """Another process that works on the same has ended; its message, or its launcher's, says why (exit code 1)."""
+    """Another process that works on the same has ended; its message, or its launcher's, says why (exit code 2)."""
 
 
 LONGEST_WORD = 200

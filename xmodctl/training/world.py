@@ -6,38 +6,24 @@ first process alone writes files and draws; the others follow it.
 
 import json
 import math
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
-from threading import Thread
-from time import monotonic, sleep
+from time import sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from xmodctl.core.environment import MASTER, RANK, TORCH_LOG, WORLD_SIZE, is_started_by_xmodctl
 from xmodctl.core.errors import LostProcessError, UserError
 from xmodctl.core.messages import counted
 from xmodctl.core.signals import deferred
 from xmodctl.core.versions import versions
+from xmodctl.training.meeting import has_met, launched_as, meet, take_device
 
 if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
-
-JOINING = timedelta(seconds=45)
-"""How long a process waits for the others to answer; with its start and its message, it takes less than a minute."""
-
-STARTING = timedelta(minutes=10)
-"""How long, if `--processes` started them on this machine: a busy one may start them slowly, and the launcher ends
-those whose partner has ended."""
-
-WORKING = timedelta(days=2)
-"""How long processes wait for the first one, which alone validates. One that has ended is noticed at once."""
 
 ALONE = 2**19
 """Bytes from which on a gradient is added up by itself, without being copied."""
@@ -65,14 +51,15 @@ class World:
                 another command or has another version of xmodctl.
             LostProcessError: Another process has ended.
         """
-        size, rank = _number(WORLD_SIZE.name, 1), _number(RANK.name, 0)
+        rank, size = launched_as()
         if size == 1:
             return cls()
-        if not 0 <= rank < size:
-            raise UserError(f"{RANK.name}={rank} is not one of the {WORLD_SIZE.name}={size} processes; use torchrun")
-        _connect(rank, size)
+        if not has_met():
+            meet(rank, size)
         world = cls(rank, size)
-        world.check_equal({"command": command, "version of xmodctl": versions().get("xmodctl")})
+        world.check_equal(
+            {"command": command, "version of xmodctl": versions().get("xmodctl"), "kind of device": take_device()}
+        )
         return world
 
     @property
@@ -260,20 +247,6 @@ class World:
             )
 
 
-def has_met() -> bool:
-    """Return whether this process has met the others."""
-    distributed = sys.modules.get("torch.distributed")
-    return distributed is not None and distributed.is_available() and distributed.is_initialized()
-
-
-def _number(name: str, default: int) -> int:
-    text = os.environ.get(name) or str(default)
-    try:
-        return int(text)
-    except ValueError:
-        raise UserError(f"{name}={text} is not a number; start the command with torchrun, or unset {name}") from None
-
-
 def _packed(value: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Return a JSON value and arrays as bytes."""
     head = json.dumps([value, [(array.dtype.str, array.shape) for array in arrays]]).encode()
@@ -291,68 +264,6 @@ def _unpacked(content: np.ndarray) -> tuple[Any, list[np.ndarray]]:
         arrays.append(np.frombuffer(content[start:end].tobytes(), dtype=kind).reshape(shape))
         start = end
     return value, arrays
-
-
-def _connect(rank: int, size: int) -> None:
-    """Meet the other processes, in a thread: some addresses let torch wait endlessly, whatever its timeouts are.
-
-    Raises:
-        UserError: They do not meet within `JOINING`, or `STARTING`.
-    """
-    started, limit = monotonic(), STARTING if is_started_by_xmodctl() else JOINING
-    os.environ.setdefault(TORCH_LOG, "ERROR")  # its warnings repeat what the message says, with traces of the stack
-    import torch
-    import torch.distributed as dist
-
-    if dist.is_initialized():
-        return
-    backend = "gloo"
-    if torch.cuda.is_available():
-        backend = "cpu:gloo,cuda:nccl"  # NCCL does not send what is in the memory of the CPU
-        _take_gpu(_number("LOCAL_RANK", 0), torch.cuda.device_count())
-    problems = [f"there is no answer in {limit.seconds} s"]
-    thread = Thread(target=_meet, args=(backend, rank, size, limit, problems), daemon=True)
-    thread.start()
-    thread.join(limit.total_seconds() - (monotonic() - started))
-    if problems:
-        address = ":".join(os.environ.get(name, "(not set)") for name in MASTER)
-        raise UserError(
-            f"process {rank} of {size} cannot reach the others at {address}: {problems[-1]}; "
-            f"check {' and '.join(MASTER)}, and that all processes are started"
-        )
-
-
-def _take_gpu(number: int, gpus: int) -> None:
-    """Compute on the GPU of this process, whose number it is among those of this machine.
-
-    Raises:
-        UserError: There are fewer GPUs.
-    """
-    import torch
-
-    if number >= gpus:
-        raise UserError(
-            f"process {number + 1} of this machine has no GPU of its own: torch finds {counted(gpus, 'GPU')}; start "
-            "one process for each GPU, or compute on the CPU: put CUDA_VISIBLE_DEVICES= before the command"
-        )
-    torch.cuda.set_device(number)
-
-
-def _meet(backend: str, rank: int, size: int, limit: timedelta, problems: list[str]) -> None:
-    """Form the group of all processes, and clear the problems; or add one."""
-    import torch
-    import torch.distributed as dist
-    from torch.distributed.rendezvous import rendezvous
-
-    try:
-        store, rank, size = next(rendezvous("env://", rank, size, timeout=limit))
-        store.set_timeout(limit)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=WORKING)
-        dist.all_reduce(torch.zeros(1))
-    except (RuntimeError, ValueError) as error:
-        problems.append(str(error).splitlines()[0][:200])
-    else:
-        problems.clear()
 
 
 def _sum(*tensors: "torch.Tensor") -> None:
