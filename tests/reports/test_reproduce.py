@@ -3,6 +3,9 @@
 import json
 import math
 import re
+import shlex
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +107,73 @@ def test_a_run_that_lacks_languages_is_incomplete_and_the_command_that_scores_th
     assert "incomplete, 2 of 3 languages are scored: the mean is reproduced, and 0 of 2 languages are outside" in (
         " ".join(result.stdout.split())
     )
-    assert f"xmodctl eval-transfer --run {made.folder} --langs de" in " ".join(result.stderr.split())
+    assert f"xmodctl eval-transfer --run {made.folder} --langs de,-en_XX --split test" in " ".join(
+        result.stderr.split()
+    )
+    other = scored(tmp_path / "other", {"fr": (60.0,)})
+    message = refused(run("reproduce", table, "--run", other.folder))
+    assert f"score them: xmodctl eval-transfer --run {other.folder} --langs en,de,sw --split test" in message
+
+
+def test_the_command_that_scores_the_rest_reads_the_data_split_and_rows_of_the_others(table, trained):
+    folder, data = trained
+    moved = data.parent / "moved data"
+    shutil.copytree(data, moved)
+    words = ("eval-transfer", "--run", folder, "--data", moved, "--split", "validation", "--limit", "6")
+    assert run(*words, "--langs", "en,sw").exit_code == 0
+    table.write_text(table.read_text() + "split: validation\n")
+    result = run("reproduce", table, "--run", folder)
+    command = " ".join(result.stderr.split()).partition("score the rest: xmodctl ")[2]
+    assert run(*shlex.split(command)).exit_code == 0, command
+    compared = xmodctl.reproduce(table, run=folder)
+    assert not compared.missing
+    assert (compared.rest, [each.language for each in compared.verdicts[:3]]) == ("", ["en", "de", "sw"])
+    table.write_text(table.read_text().replace("split: validation", "split: train"))
+    message = refused(run("reproduce", table, "--run", folder))
+    assert "it has validation; create some with: xmodctl eval-transfer" in message
+    assert "--split train" in message
+
+
+def test_how_the_run_was_made_is_a_note(table, tmp_path):
+    made = scored(tmp_path / "run", dict(PUBLISHED))
+    lines = [json.loads(line) for line in made.results.read_text().splitlines()]
+    record = {"name": "de_DE+sw_KE", "weights": {"de_DE": 0.5, "sw_KE": 0.5}, "by": "given", "details": {}}
+    for line in lines:
+        line |= {"members": 3, "mixture": {**record, "packages": {}} if line["language"] == "sw" else None}
+    made.results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    limited = replace(made, plan=replace(made.plan, limit=1200, rows=900))
+    notes = " ".join(xmodctl.reproduce(table, run=limited).notes)
+    assert "an average: the weights are the mean of the weights of 3 models" in notes
+    assert "mixture 0.5 de_DE + 0.5 sw_KE, weights given" in notes
+    assert "trained on the first 1,200 rows of each language" in notes
+    assert "trained on 900 rows in total" in notes
+
+
+def test_a_folder_is_the_same_model_in_every_spelling(table, tmp_path, monkeypatch):
+    made = scored(tmp_path / "run", dict(PUBLISHED))
+    (tmp_path / "large").mkdir()
+    monkeypatch.chdir(tmp_path)
+    table.write_text(table.read_text().replace("model: mini", "model: ./large"))
+    for model, is_noted in ((str(tmp_path / "large"), False), (str(tmp_path / "other" / "large"), True)):
+        other = replace(made, plan=replace(made.plan, model=model))
+        assert any("the model of the run" in note for note in xmodctl.reproduce(table, run=other).notes) == is_noted
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("split: tset\n", "`split` is 'tset'; it should be 'train', 'validation' or 'test'"),
+        ("rows_of: {ur: 10}\n", "`rows_of` names ur, which `scores` does not have"),
+        ("rows_of: {en: 0}\n", "`rows_of` must be at least 1"),
+        ("  English: [70.0, 71.0]\n", "`scores` has one language twice, as en and as English"),
+        ("  fr: [.nan, 71.0]\n", "it should be a number"),
+        ("  fr: [-1.0, 71.0]\n", "must be between 0 and 100"),
+        ("  fr: [70.0]\n", "the same number of seeds"),
+    ],
+)
+def test_a_table_with_a_mistake_is_refused(more, message, table):
+    table.write_text(table.read_text() + more)
+    assert message in refused(run("reproduce", table))
 
 
 def test_a_table_of_one_language_is_reproduced_by_this_language(table, tmp_path):

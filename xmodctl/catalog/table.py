@@ -2,7 +2,9 @@
 
 from pydantic import Field, model_validator
 
+from xmodctl.catalog.locations import Split
 from xmodctl.core.schema import Described
+from xmodctl.languages import same
 
 
 class PublishedTable(Described):
@@ -14,7 +16,7 @@ class PublishedTable(Described):
     task: str = Field(description="the shipped task")
     model: str = Field(description="the model that was scored")
     metric: str = Field(description="the metric of the scores, in percent")
-    split: str = Field("test", description="the split that was scored")
+    split: Split = Field("test", description="the split that was scored: train, validation, or test")
     trained_in: str = Field(description="the language that the model was trained in")
     commands: tuple[str, ...] = Field(
         description="the commands that train and score; DIR is the data, RUN the run's folder"
@@ -31,6 +33,18 @@ class PublishedTable(Described):
             raise ValueError("`scores` needs languages that all have the same number of seeds, at least one")
         if any(not 0 <= value <= 100 for values in self.scores.values() for value in values):
             raise ValueError("`scores` must be between 0 and 100, in percent")
+        return self
+
+    @model_validator(mode="after")
+    def _each_language_is_there_once(self) -> "PublishedTable":
+        languages = list(self.scores)
+        for number, language in enumerate(languages):
+            if twin := next((other for other in languages[:number] if same(other, language)), None):
+                raise ValueError(f"`scores` has one language twice, as {twin} and as {language}; keep one of them")
+        if unknown := [language for language in self.rows_of if language not in self.scores]:
+            raise ValueError(f"`rows_of` names {', '.join(unknown)}, which `scores` does not have")
+        if any(count < 1 for count in self.rows_of.values()):
+            raise ValueError("`rows_of` must be at least 1")
         return self
 
     @property

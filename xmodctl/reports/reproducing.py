@@ -14,7 +14,8 @@ from xmodctl.core.errors import UserError
 from xmodctl.core.messages import counted
 from xmodctl.core.requests import command
 from xmodctl.evaluation.notebook import html_table
-from xmodctl.evaluation.results import Row, own_rows
+from xmodctl.evaluation.results import Row, own_rows, report
+from xmodctl.evaluation.scoring_commands import scoring_others
 from xmodctl.languages import same
 from xmodctl.reports.gathering import scored_rows
 from xmodctl.reports.notes import Notes
@@ -74,6 +75,7 @@ class Reproduction:
     verdicts: tuple[Verdict, ...]  # languages in the table's order, then the mean
     expected: int  # verdicts outside the tolerance that chance explains in 95% of cases
     notes: tuple[str, ...]
+    rest: str = ""  # the command that scores the missing languages
 
     def __repr__(self) -> str:
         return f"<Reproduction {self.table}: {self.conclusion}>"
@@ -154,13 +156,17 @@ def reproduce(request: ReproduceRequest) -> Reproduction:
         if expected != actual:
             raise UserError(f"the {fact} of {run.folder} is {actual}, that of the table {table.name} is {expected}")
     notes = Notes()
-    rows = own_rows(scored_rows(run, table.split, notes))
+    rows = own_rows(scored_rows(run, table.split, notes, is_split_an_option=False))
     matched = {
         language: next((each for code, each in rows.items() if same(code, language)), None) for language in table.scores
     }
     scored = {language: each for language, each in matched.items() if each}
+    example = next(iter([*scored.values(), *rows.values()]))[0]
+    missing = [language for language in table.scores if language not in scored]
+    rest = scoring_others(run.folder, example, missing, limited=example.limited) if missing else ""
     if not scored:
-        raise UserError(f"{run.folder} has scores of none of the table's languages: {', '.join(table.scores)}")
+        languages = ", ".join(table.scores)
+        raise UserError(f"{run.folder} has scores of none of the table's languages: {languages}; score them: {rest}")
     _note_differences(table, run, scored, notes)
     sd = _seed_sd([*table.scores.values(), *([row.value for row in each] for each in scored.values())])
     if sd is None:
@@ -173,15 +179,21 @@ def reproduce(request: ReproduceRequest) -> Reproduction:
         verdicts.append(_mean(table, scored, sd, is_parallel=run.plan.task.parallel))
     return Reproduction(
         table.name, table.title, table.source, table.metric, table.commands, str(run.folder), seeds, sd,
-        tuple(verdicts), _by_chance(len(scored)), (*table.notes, *notes.lines),
+        tuple(verdicts), _by_chance(len(scored)), (*table.notes, *notes.lines), rest,
     )  # fmt: skip
 
 
 def _note_differences(table: PublishedTable, run: "Run", scored: dict[str, list[Row]], notes: Notes) -> None:
-    if run.plan.model != table.model:
+    if run.plan.model != table.model and Path(run.plan.model).resolve() != Path(table.model).expanduser().resolve():
         notes.add(f"the model of the run is {run.plan.model}, that of the table {table.model}")
     if not all(same(source, table.trained_in) for source in run.plan.source_languages):
         notes.add(f"the run was trained in {', '.join(run.plan.source_languages)}, the table in {table.trained_in}")
+    if run.plan.limit:
+        notes.add(f"the run was trained on the first {run.plan.limit:,} rows of each language (--limit)")
+    if run.plan.rows:
+        notes.add(f"the run was trained on {run.plan.rows:,} rows in total (--rows)")
+    for note in report(run.folder.name, [row for rows in scored.values() for row in rows]).notes:
+        notes.add(note)
     for language, rows in scored.items():
         if rows[0].n != table.rows_in(language):
             notes.add(f"scored on {rows[0].n:,} rows, in the table on {table.rows_in(language):,}", language)

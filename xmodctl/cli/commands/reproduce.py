@@ -64,8 +64,8 @@ def reproduce(
     for note in reproduction.notes:
         display.warn(note)
     if reproduction.missing:
-        rest = f"xmodctl eval-transfer --run {quote(str(reproduction.run))} --langs {','.join(reproduction.missing)}"
-        raise PartialFailureError(f"{reproduction.run} lacks {', '.join(reproduction.missing)}; score the rest: {rest}")
+        lacking = ", ".join(reproduction.missing)
+        raise PartialFailureError(f"{reproduction.run} lacks {lacking}; score the rest: {reproduction.rest}")
     if reproduction.is_reproduced is False:
         raise PartialFailureError(f"{reproduction.run} does not reproduce {table}")
 
