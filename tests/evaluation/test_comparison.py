@@ -265,7 +265,7 @@ def test_other_tasks_metrics_and_labels_are_refused(two_runs, tmp_path):
     assert "has the metric accuracy" in refused(first, make_run(tmp_path / "macro", metric="macro_f1"))
     assert "has the labels" in refused(first, make_run(tmp_path / "two", labels=("yes", "no")))
     assert "is given twice" in refused(first, first)
-    assert "takes 2 to 26 runs" in refused(first)
+    assert "give 2 to 26 runs" in refused(first)
 
 
 def test_a_split_that_a_run_was_not_scored_on_is_told_with_those_it_has(two_runs):

@@ -118,3 +118,38 @@ def test_an_ensemble_of_numbers_has_the_interval_of_a_correlation(tmp_path: Path
     (perfect,) = ensemble(made).scores
     assert perfect.ensemble == pytest.approx(100.0)
     assert perfect.ci_low < 0 < perfect.difference < perfect.ci_high  # as of two shares, one of which is 100%
+
+
+def test_an_ensemble_says_of_which_rows_it_is_and_which_adapters_they_went_through(tmp_path: Path):
+    first, second = (write(tmp_path / name, 1, [CERTAIN, DOUBTFUL]) for name in ("a", "b"))
+    facts = {"split": "validation", "limited": 2}
+    for made, adapter in ((first, "en_XX"), (second, "de_DE+sw_KE")):
+        rows = [json.loads(line) | facts | {"adapter": adapter} for line in made.results.read_text().splitlines()]
+        made.results.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    words = ("score", "--run", first.folder, "--with", second.folder, "--ensemble")
+    assert "has no scores of the test split (it has validation)" in refused(run(*words))
+    result = run(*words, "--split", "validation")
+    assert result.exit_code == 0, result.output
+    shown = " ".join(result.stdout.split())
+    runs = f"{first.folder} + {second.folder}"
+    assert f"xnli, validation: accuracy in percent, {runs}, LIMITED to 2 rows per language" in shown
+    assert "en went through different adapters: en_XX, de_DE+sw_KE" in result.output
+    assert "add --ensemble, or omit it" in refused(run("score", "--run", first.folder, "--split", "test"))
+    with pytest.raises(UserError, match="--split tset"):
+        ensemble([first, second], split="tset")
+
+
+def test_runs_without_a_language_in_common_have_no_ensemble(tmp_path: Path):
+    first = write(tmp_path / "a", 1, [CERTAIN, DOUBTFUL])
+    second = write(tmp_path / "b", 1, [CERTAIN, DOUBTFUL], language="de")
+    with pytest.raises(UserError, match=r"no language was scored by every run \(.*a: en; .*b: de\)"):
+        ensemble([first, second])
+
+
+def test_the_newest_run_is_named(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = write(tmp_path / "runs" / "new", 1, [CERTAIN, DOUBTFUL])
+    write(made.folder, 2, [CERTAIN, DOUBTFUL])
+    result = run("score", "--ensemble")
+    assert result.exit_code == 0, result.output
+    assert "runs/new (the newest; choose another one with --run)" in " ".join(result.output.split())

@@ -26,7 +26,7 @@ def refuse_different_tasks(runs: Sequence[Run]) -> None:
         UserError: They have different tasks, metrics, or labels; or there are too few runs, or too many.
     """
     if not 2 <= len(runs) <= len(LABELS):
-        raise UserError(f"compare takes 2 to {len(LABELS)} runs; you gave {len(runs)}")
+        raise UserError(f"give 2 to {len(LABELS)} runs; there are {len(runs)}")
     first = runs[0]
     for number, run in enumerate(runs[1:], 1):
         if run.folder.resolve() in [other.folder.resolve() for other in runs[:number]]:

@@ -56,6 +56,16 @@ class Ensemble:
     rule: str  # what the ensemble predicts
     scores: tuple[EnsembleScore, ...]
     notes: tuple[str, ...]
+    task: str
+    split: str
+    limited: int | None  # rows of each language, where --limit was given
+    runs: tuple[str, ...]
+
+    @property
+    def heading(self) -> str:
+        """What was scored."""
+        limited = f", LIMITED to {self.limited:,} rows per language" if self.limited else ""
+        return f"{self.task}, {self.split}: {self.metric} in percent, {' + '.join(self.runs)}{limited}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the ensemble as plain JSON values."""
@@ -92,9 +102,15 @@ def ensemble(request: EnsembleRequest) -> Ensemble:
     languages = [language for language in by_run[0] if all(language in rows for rows in by_run)]
     notes += [f"{language} is skipped, because not every run was scored on it" for rows in by_run for language in rows
               if language not in languages]  # fmt: skip
+    if not languages:
+        each = "; ".join(f"{run.folder}: {', '.join(rows)}" for run, rows in zip(runs, by_run, strict=True))
+        raise UserError(f"no language was scored by every run ({each}); score one with all of them")
     both = []
     for language in languages:
         models = [(run, row) for run, rows in zip(runs, by_run, strict=True) for row in rows[language]]
+        adapters = list(dict.fromkeys(row.adapter or "none" for _, row in models))
+        if len(adapters) > 1:
+            notes.append(f"{language} went through different adapters: {', '.join(adapters)}")
         both.append(_scores_of(models))
     scores = [_compared(language, *pair) for language, pair in zip(languages, both, strict=True)]
     if len({score.models for score in scores}) > 1:
@@ -102,7 +118,10 @@ def ensemble(request: EnsembleRequest) -> Ensemble:
     elif len(scores) > 1:
         members, combined, sizes = zip(*both, strict=True)
         scores.append(_compared(None, Scores.mean(members), Scores.mean(combined), sizes[0]))
-    return Ensemble(task.headline, kind.ensemble_rule, tuple(scores), tuple(dict.fromkeys(notes)))
+    return Ensemble(
+        task.headline, kind.ensemble_rule, tuple(scores), tuple(dict.fromkeys(notes)), task.name, request.split,
+        chosen.rows[0][0].limited, tuple(str(run.folder) for run in runs),
+    )  # fmt: skip
 
 
 def _scores_of(models: Sequence[tuple[Run, Row]]) -> tuple[Scores, Scores, int]:

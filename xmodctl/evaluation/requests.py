@@ -245,6 +245,9 @@ class EnsembleRequest:
     _: KW_ONLY
     split: str = "test"
 
+    def __post_init__(self) -> None:
+        check_choice("--split", self.split, SPLITS)
+
     @property
     def run_list(self) -> "tuple[Run | str | Path, ...]":
         """The runs."""

@@ -16,6 +16,16 @@ PANEL = "Evaluate"
 ORDER = 5
 
 
+EnsembleSplit = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        metavar="train|validation|test",
+        help="With --ensemble: the split whose predictions are used. Default: test.",
+    ),
+]
+
+
 def score(
     run: options.RunFolder = None,
     update: Annotated[
@@ -34,6 +44,7 @@ def score(
         list[Path] | None,
         typer.Option("--with", metavar="DIR", help="Another run in the ensemble; repeatable."),
     ] = None,
+    split: EnsembleSplit = None,
     json: options.Json = False,
 ) -> None:
     """Score a run's stored predictions again, without a model, and show where stored values differ.
@@ -50,9 +61,9 @@ def score(
 
     - `xmodctl score --run runs/three-seeds --ensemble`
     """
-    _check(update=update, ensemble=ensemble, others=others)
+    _check(update=update, ensemble=ensemble, others=others, split=split)
     if ensemble:
-        show_ensemble(run, others or [], json=json)
+        show_ensemble(run, others or [], split or "test", json=json)
         return
     from xmodctl.cli import display
     from xmodctl.cli.drawing import Drawing
@@ -74,7 +85,7 @@ def score(
     _report_wrong(results)
 
 
-def _check(*, update: bool, ensemble: bool, others: "Sequence[Path] | None") -> None:
+def _check(*, update: bool, ensemble: bool, others: "Sequence[Path] | None", split: str | None) -> None:
     """Refuse options that do not go together.
 
     Raises:
@@ -86,6 +97,10 @@ def _check(*, update: bool, ensemble: bool, others: "Sequence[Path] | None") -> 
         raise UserError("--update stores scores again, and --ensemble stores none; give one of them")
     if others and not ensemble:
         raise UserError("--with names another run of an ensemble; add --ensemble")
+    if split and not ensemble:
+        raise UserError(
+            "--split chooses the predictions of an ensemble; add --ensemble, or omit it to check every score"
+        )
 
 
 def _report_wrong(results: "Sequence[Rescored]") -> None:
@@ -107,12 +122,16 @@ def _report_wrong(results: "Sequence[Rescored]") -> None:
         )
 
 
-def show_ensemble(run: Path | None, others: "Sequence[Path]", *, json: bool) -> None:
+def show_ensemble(run: Path | None, others: "Sequence[Path]", split: str, *, json: bool) -> None:
     """Print one row per language: the mean score of the members, the ensemble, and their difference."""
     from xmodctl.cli import display
     from xmodctl.evaluation.ensembles import ensemble, runs_of
+    from xmodctl.run.loading import find_run
 
-    result = ensemble(runs_of(run, others))
+    runs = runs_of(run, others)
+    if run is None:
+        display.note(f"run: {find_run(runs[0]).folder} (the newest; choose another one with --run)")
+    result = ensemble(runs, split=split)
     if json:
         display.show_json(result.to_json())
         return
@@ -129,7 +148,7 @@ def show_ensemble(run: Path | None, others: "Sequence[Path]", *, json: bool) -> 
         for score in result.scores
     ]
     columns = ("language", "n", "models", "mean of members", "ensemble", "difference", "95% interval")
-    display.show(display.sheet(columns, lines, title=result.metric, right=columns[1:]))
+    display.show(display.sheet(columns, lines, title=result.heading, right=columns[1:]))
     display.note(f"the ensemble predicts {result.rule}")
     for note in result.notes:
         display.note(note)
