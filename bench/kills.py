@@ -250,7 +250,9 @@ def _lasting(value: Any) -> Any:
     return [_lasting(inner) for inner in value] if isinstance(value, list) else value
 
 
-def parsed(program: str, description: str | None, arguments: list[str], *, rounds: int) -> argparse.Namespace:
+def parsed(
+    program: str, description: str | None, arguments: list[str], *, rounds: int, can_fork: bool = True
+) -> argparse.Namespace:
     """Return the options of a benchmark that runs rounds of scenarios."""
     parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
     parser.add_argument("--rounds", type=int, default=rounds)
@@ -259,7 +261,10 @@ def parsed(program: str, description: str | None, arguments: list[str], *, round
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios whose name contains it")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="holds inputs and runs")
-    parser.add_argument("--forked", action="store_true", help="fork processes that have imported everything: faster")
+    if can_fork:
+        parser.add_argument(
+            "--forked", action="store_true", help="fork processes that have imported everything: faster"
+        )
     return parser.parse_args(arguments)
 
 

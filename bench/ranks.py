@@ -41,6 +41,14 @@ def in_processes(scenario: Scenario, count: int) -> Scenario:
     return replace(scenario, name=f"{scenario.name}, {count} processes", commands=commands)
 
 
+def lives(process: psutil.Process) -> bool:
+    """Return whether a process has not ended."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def ranks(launcher: psutil.Process) -> dict[int, psutil.Process]:
     """Return the processes that a launcher has started, by their number."""
     started = {}
@@ -67,8 +75,11 @@ def kill_one(place: Workplace, words: Words, count: int, duration: float, draw: 
             pass
         else:
             return None
-        started[victim].kill()
         began = time.monotonic()
+        if not lives(started[victim]):  # the command ends, too
+            process.wait()
+            return None
+        started[victim].kill()
         try:
             process.wait(timeout=2 * LIMIT)
         except subprocess.TimeoutExpired:
@@ -95,22 +106,23 @@ def _problems(
 
 def main(arguments: list[str]) -> int:
     """Run the rounds, and return 1 if anything is wrong, or if no round began."""
-    options, began = parsed("bench.ranks", __doc__, arguments, rounds=20), time.monotonic()
-    place, draw = Workplace(options.out.resolve()), random.Random(options.seed)
+    options, began = parsed("bench.ranks", __doc__, arguments, rounds=20, can_fork=False), time.monotonic()
+    place = Workplace(options.out.resolve())
     place.prepare()
     known = {scenario.name: scenario for scenario in scenarios()}
     plan = [(known[name], count) for count in COUNTS for name in NAMES if options.only in name]
     kills: list[Kill] = []
     rounds = failures = 0
-    for number in range(options.rounds):
+    for number in range(options.first, options.first + options.rounds):
         if time.monotonic() - began > 60 * options.minutes:
             break
-        scenario, count = plan[number % len(plan)]
+        scenario, count = plan[(number - 1) % len(plan)]
+        draw = random.Random(f"{options.seed} {number}")
         own, problems = round_of(place, in_processes(scenario, count), count, draw)
-        rounds, failures, kills = number + 1, failures + bool(problems), kills + own
-        print(f"round {rounds} {scenario.name}, {count} processes: {'; '.join(problems) or 'the same'}", flush=True)
+        rounds, failures, kills = rounds + 1, failures + bool(problems), kills + own
+        print(f"round {number} {scenario.name}, {count} processes: {'; '.join(problems) or 'the same'}", flush=True)
         if problems:
-            place.keep(f"failed/{rounds}")
+            place.keep(f"failed/{number}")
     longest = max((kill.seconds for kill in kills), default=0.0)
     print(f"{rounds - failures} of {rounds} rounds the same after {len(kills)} kills; ended within {longest:.1f} s")
     return 1 if failures or not rounds else 0
