@@ -204,6 +204,26 @@ def test_a_language_is_explained_on_the_rows_that_the_source_language_was_scored
     assert listed.exit_code == 0, listed.output
 
 
+def test_scores_on_several_data_sets_are_not_mixed(scored, tmp_path):
+    shutil.copytree(scored, tmp_path / "run")
+    other = tmp_path / "other"
+    for language in ("en", "de"):
+        lines = (scored.parent / "data" / language / "test.jsonl").read_text().splitlines(keepends=True)
+        (other / language).mkdir(parents=True)
+        (other / language / "test.jsonl").write_text("".join(lines[:18]).replace("the cat", "a dog"))
+    assert run("eval-transfer", "--run", tmp_path / "run", "--langs", "en,de", "--data", other).exit_code == 0
+    first = xmodctl.explain(tmp_path / "run", "de")
+    alone = xmodctl.explain(scored, "de")
+    assert first.sections == alone.sections
+    assert first.overlap == alone.overlap
+    assert "run also has scores on other (en, de), which are not shown" in first.undetermined
+    there = xmodctl.explain(tmp_path / "run", "de", data=other)
+    assert (first.overlap.n, there.overlap.n) == (24, 18)
+    for words, count in (((), 24), (("--data", other), 18)):
+        result = run("inspect", "--run", tmp_path / "run", "--lang", "de", *words)
+        assert f"of {count} examples" in result.output, result.output
+
+
 def commands_of(text: str) -> list[list[str]]:
     """Return the commands of xmodctl in a text, as words."""
     return [shlex.split(match[1]) for match in re.finditer(r"xmodctl ([^;()\n]+)", text)]

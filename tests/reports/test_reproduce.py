@@ -134,6 +134,21 @@ def test_the_command_that_scores_the_rest_reads_the_data_split_and_rows_of_the_o
     assert "--split train" in message
 
 
+def test_scores_on_several_data_sets_are_not_taken_for_seeds(table, trained, tmp_path):
+    folder, data = trained
+    other = tmp_path / "other" / "de"
+    other.mkdir(parents=True)
+    lines = (data / "de" / "test.jsonl").read_text().splitlines(keepends=True)
+    (other / "test.jsonl").write_text("".join(lines[:9]))
+    for place, languages in ((data, "en,de,sw"), (other.parent, "de,-en_XX")):
+        result = run("eval-transfer", "--run", folder, "--langs", languages, "--data", place)
+        assert result.exit_code == 0, result.output
+    compared = xmodctl.reproduce(table, run=folder)
+    assert compared.seeds == (2, 1)
+    assert any("en, de, sw: scored on 24 rows" in note for note in compared.notes)
+    assert f"{folder.name} also has scores on other (de), which are not shown" in compared.notes
+
+
 def test_how_the_run_was_made_is_a_note(table, tmp_path):
     made = scored(tmp_path / "run", dict(PUBLISHED))
     lines = [json.loads(line) for line in made.results.read_text().splitlines()]

@@ -28,7 +28,7 @@ from xmodctl.reports.explained_remedies import remedies_for
 from xmodctl.reports.explained_shots import ShotTrial
 from xmodctl.reports.explained_text import text_section
 from xmodctl.reports.explanation import Explanation, Figure, Section, ranked, share
-from xmodctl.reports.gathering import has_source_and, scored_rows
+from xmodctl.reports.gathering import has_source_and, rows_of_one_data_set
 from xmodctl.reports.notes import Notes
 from xmodctl.reports.parallel_errors import Overlap, ParallelErrors, is_parallel
 from xmodctl.reports.recommending import recommendations
@@ -180,7 +180,9 @@ def explain(request: ExplainRequest) -> Explanation:
 def _subject(request: ExplainRequest) -> Subject:
     """Return the language with the scores of its run."""
     run, notes = find_run(request.run), Notes()
-    rows = scored_rows(run, request.split, notes, suffices=partial(has_source_and, request.lang))
+    data = Path(request.data).expanduser() if request.data is not None else None
+    suffices = partial(has_source_and, request.lang)
+    rows = rows_of_one_data_set(run, request.split, notes, suffices=suffices, data=data)
     languages = own_rows(rows)
     code = next((code for code in languages if same(code, request.lang)), None)
     if code is None:
@@ -196,7 +198,6 @@ def _subject(request: ExplainRequest) -> Subject:
     if source == code:
         others = ", ".join(other for other in languages if other != source)
         raise UserError(f"{code} is the source language of {run.folder}; explain another one: {others or 'score some'}")
-    data = Path(request.data).expanduser() if request.data is not None else None
     return Subject(
         run, tuple(rows), code, source, with_intervals(summarized(run.folder.name, rows), run, rows),
         ErrorAnalyzer(run, data, request.errors, notes.add), notes, find_base(run), data,

@@ -223,6 +223,45 @@ def scored_rows(
     return shown
 
 
+def rows_of_one_data_set(
+    run: Run,
+    split: str,
+    notes: Notes,
+    *,
+    suffices: Callable[[Sequence[Row]], bool] | None = None,
+    data: Path | None = None,
+    is_split_an_option: bool = True,
+) -> list[Row]:
+    """Return the rows of a split and one data set: the one at `data`, or else that with the most languages.
+
+    Args:
+        run: The run.
+        split: The split.
+        notes: Takes what is not shown.
+        suffices: Whether rows have what is needed; if those of some data sets have, others do not count.
+        data: A folder or file of local data.
+        is_split_an_option: Whether a reader can choose another split.
+
+    Raises:
+        UserError: There are none.
+    """
+    rows = scored_rows(run, split, notes, suffices=suffices, is_split_an_option=is_split_an_option)
+    sets = by_data_set(rows)
+    usable = [each for each in sets if suffices is None or suffices(each.rows[0])] or sets
+    there = [each for each in usable if data is not None and any(_is_of(row, data) for row in each.rows[0])]
+    chosen = (there or usable)[0]
+    for each in sets:
+        if each is not chosen:
+            notes.add(
+                f"{run.folder.name} also has scores on {each.name} ({listed(each.languages)}), which are not shown"
+            )
+    return chosen.rows[0]
+
+
+def _is_of(row: Row, data: Path) -> bool:
+    return row.folder is not None and Path(row.folder).resolve() == data.expanduser().resolve()
+
+
 def has_source_and(language: str, rows: Sequence[Row]) -> bool:
     """Return whether rows have scores of a language and of the source language."""
     return any(row.is_in_source for row in rows) and any(same(row.language, language) for row in rows)

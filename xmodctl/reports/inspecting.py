@@ -14,7 +14,7 @@ from xmodctl.core.requests import command
 from xmodctl.evaluation.results import Row, own_rows
 from xmodctl.languages import same
 from xmodctl.reports.error_analysis import ErrorAnalyzer, Mistake
-from xmodctl.reports.gathering import has_source_and, scored_rows
+from xmodctl.reports.gathering import has_source_and, rows_of_one_data_set
 from xmodctl.reports.notes import Notes
 from xmodctl.reports.parallel_errors import Overlap, ParallelErrors
 from xmodctl.run.loading import find_base, find_run
@@ -153,7 +153,7 @@ def _errors_of(run: "Run", request: InspectRequest) -> Inspection:
         )
     notes = Notes()
     suffices = partial(has_source_and, request.lang)
-    rows = own_rows(scored_rows(run, request.chosen_split, notes, suffices=suffices))
+    rows = own_rows(rows_of_one_data_set(run, request.chosen_split, notes, suffices=suffices, data=request.data_folder))
     code = next((code for code in rows if same(code, request.lang)), None)
     if code is None:
         split = request.chosen_split

@@ -17,7 +17,7 @@ from xmodctl.evaluation.notebook import html_table
 from xmodctl.evaluation.results import Row, own_rows, report
 from xmodctl.evaluation.scoring_commands import scoring_others
 from xmodctl.languages import same
-from xmodctl.reports.gathering import scored_rows
+from xmodctl.reports.gathering import rows_of_one_data_set
 from xmodctl.reports.notes import Notes
 from xmodctl.run.loading import find_run
 from xmodctl.statistics.student import t_quantile
@@ -156,7 +156,7 @@ def reproduce(request: ReproduceRequest) -> Reproduction:
         if expected != actual:
             raise UserError(f"the {fact} of {run.folder} is {actual}, that of the table {table.name} is {expected}")
     notes = Notes()
-    rows = own_rows(scored_rows(run, table.split, notes, is_split_an_option=False))
+    rows = own_rows(rows_of_one_data_set(run, table.split, notes, is_split_an_option=False))
     matched = {
         language: next((each for code, each in rows.items() if same(code, language)), None) for language in table.scores
     }
