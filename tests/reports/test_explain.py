@@ -224,6 +224,25 @@ def test_scores_on_several_data_sets_are_not_mixed(scored, tmp_path):
         assert f"of {count} examples" in result.output, result.output
 
 
+def test_a_file_in_another_order_is_not_paired_by_row(scored, tmp_path):
+    shutil.copytree(scored, tmp_path / "run")
+    for language in ("en", "de"):
+        lines = (scored.parent / "data" / language / "test.jsonl").read_text().splitlines(keepends=True)
+        (tmp_path / "other" / language).mkdir(parents=True)
+        (tmp_path / "other" / language / "test.jsonl").write_text("".join(lines[:: -1 if language == "de" else 1]))
+    words = ("--run", tmp_path / "run", "--langs", "en,de", "--data", tmp_path / "other")
+    assert run("eval-transfer", *words).exit_code == 0
+    explanation = xmodctl.explain(tmp_path / "run", "de", data=tmp_path / "other")
+    assert explanation.overlap is None
+    assert any("the files are not of the same examples" in text for text in explanation.undetermined)
+    assert not any("not parallel" in text for text in explanation.undetermined)
+    figures = {figure.name for section in explanation.sections for figure in section.figures}
+    assert "pieces per piece of the same row in en" not in figures
+    assert "pieces per piece of the same row in en" in {
+        figure.name for section in xmodctl.explain(scored, "de").sections for figure in section.figures
+    }
+
+
 def commands_of(text: str) -> list[list[str]]:
     """Return the commands of xmodctl in a text, as words."""
     return [shlex.split(match[1]) for match in re.finditer(r"xmodctl ([^;()\n]+)", text)]

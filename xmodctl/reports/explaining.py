@@ -138,14 +138,15 @@ def explain(request: ExplainRequest) -> Explanation:
     listen(ModelLoading(f"the tokenizer of {subject.run.plan.model}"))
     from xmodctl.model import load_tokenizer
 
-    tokenizer = load_tokenizer(subject.base)
-    rows = own_rows(subject.rows)
+    tokenizer, rows = load_tokenizer(subject.base), own_rows(subject.rows)
     side, source = (
         LanguageRows.read(subject.analyzer, rows[code], tokenizer) for code in (subject.code, subject.source)
     )
     task = subject.run.plan.task
     parallel = ParallelErrors(subject.analyzer, rows)
     overlap = parallel.overlap(subject.code)
+    if overlap is None and is_parallel(task):  # rows of one id are not the same example
+        task = task.model_copy(update={"parallel": False})
     undetermined: list[str] = []
     sections = [
         tokenizer_section(side, source, task),
@@ -158,7 +159,7 @@ def explain(request: ExplainRequest) -> Explanation:
     mistakes = subject.analyzer.worst(rows[subject.code], (overlap.right_in_source or None) if overlap else None)
     if overlap:
         (mistakes,) = parallel.beside([mistakes])
-    elif not is_parallel(task):
+    elif not is_parallel(subject.run.plan.task):
         undetermined.append(f"which errors are right in {subject.source}: rows of {task.name} are not parallel")
     if trial is None:
         how = f"; train again with them: {remedies.shots}" if remedies.shots else f": {remedies.obstacle}"
@@ -172,9 +173,13 @@ def explain(request: ExplainRequest) -> Explanation:
         (*undetermined, *subject.notes.lines),
     )  # fmt: skip
     if request.out is not None:
-        with whole_file(Path(request.out)) as part:
-            part.write_text(explanation.to_html(), encoding="utf-8", errors="backslashreplace")
+        _write(explanation, Path(request.out))
     return explanation
+
+
+def _write(explanation: Explanation, path: Path) -> None:
+    with whole_file(path) as part:
+        part.write_text(explanation.to_html(), encoding="utf-8", errors="backslashreplace")
 
 
 def _subject(request: ExplainRequest) -> Subject:

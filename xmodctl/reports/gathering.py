@@ -248,8 +248,8 @@ def rows_of_one_data_set(
     rows = scored_rows(run, split, notes, suffices=suffices, is_split_an_option=is_split_an_option)
     sets = by_data_set(rows)
     usable = [each for each in sets if suffices is None or suffices(each.rows[0])] or sets
-    there = [each for each in usable if data is not None and any(_is_of(row, data) for row in each.rows[0])]
-    chosen = (there or usable)[0]
+    at_data = [each for each in usable if data is not None and any(_is_of(row, data) for row in each.rows[0])]
+    chosen = (at_data or usable)[0]
     for each in sets:
         if each is not chosen:
             notes.add(

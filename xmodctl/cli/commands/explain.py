@@ -142,7 +142,8 @@ def _item(mark: str, text: str) -> Iterator[str]:
 
 
 def _error(mistake: "Mistake") -> Iterator[str]:
-    yield from _wrapped(f"example {mistake.id}: predicted {mistake.predicted}, gold is {mistake.gold}", "  ")
+    seeds = f" (wrong with {mistake.wrong_seeds} of {mistake.seeds} seeds)" if mistake.seeds > 1 else ""
+    yield from _wrapped(f"example {mistake.id}: predicted {mistake.predicted}, gold is {mistake.gold}{seeds}", "  ")
     for column, text in mistake.texts:
         yield from _wrapped(f"{column}: {text}", "    ")
     if mistake.source:
