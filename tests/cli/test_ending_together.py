@@ -18,34 +18,36 @@ from xmodctl.cli import launching
 
 CHANGED = """
 import sys, time
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from xmodctl.__main__ import main
 
 def work(*arguments, **options):
     Path({mark!r}).touch()
     {action}
 
-setattr(import_module({module!r}), {name!r}, work)
+setattr(resolve_name({owner!r}), {name!r}, work)
 sys.argv = ["xmodctl", *sys.argv[1:]]
 main()
 """
 BUSY = "time.sleep(3600)"
 
 
-def instead(words: list[str], rank: int, action: str, mark: Path) -> list[str]:
-    """Return the words of a process that does something else where it reads its data, after it has made a file."""
-    module, name = (
-        ("xmodctl.training.finetune", "follow_plan")
-        if rank
-        else ("xmodctl.training.training_data", "load_training_data")
-    )
-    return [
-        sys.executable,
-        "-c",
-        CHANGED.format(mark=str(mark), action=action, module=module, name=name),
-        *words[len(PROGRAM) :],
-    ]
+def instead(words: list[str], place: tuple[str, str], action: str, mark: Path) -> list[str]:
+    """Return the words of a process that does something else in a place, after it has made a file."""
+    owner, name = place
+    program = CHANGED.format(mark=str(mark), action=action, owner=owner, name=name)
+    return [sys.executable, "-c", program, *words[len(PROGRAM) :]]
+
+
+READING = (
+    ("xmodctl.training.training_data", "load_training_data"),
+    *[("xmodctl.training.finetune", "follow_plan")] * 2,
+)
+"""Where the first process, and where the others are before they train."""
+
+PARSING = (("xmodctl.cli.group:Group", "parse_args"),) * 2
+"""Where processes are when they have just met."""
 
 
 @pytest.fixture
@@ -137,7 +139,7 @@ def test_three_processes_with_the_same_mistake_print_one_message(words, tmp_path
 @pytest.mark.parametrize("failing", [0, 1])
 def test_a_bug_in_one_process_is_one_traceback_and_ends_one_that_is_busy(failing, words, tmp_path):
     actions = {failing: "time.sleep(1); raise LookupError('a bug')", 1 - failing: BUSY}
-    commands = [instead(words(), rank, actions[rank], tmp_path / str(rank)) for rank in (0, 1)]
+    commands = [instead(words(), READING[rank], actions[rank], tmp_path / str(rank)) for rank in (0, 1)]
     results = ends(start_apart(commands))
     assert [results[failing][0], results[1 - failing][0]] == [1, 2], results
     assert results[failing][1].count("Traceback") == results[failing][1].count("LookupError: a bug") == 1
@@ -150,7 +152,7 @@ def test_a_bug_in_one_process_is_one_traceback_and_ends_one_that_is_busy(failing
 def test_a_process_that_is_killed_ends_the_others_which_say_so_once(is_busy, killed, words, tmp_path):
     marks = [tmp_path / str(rank) for rank in range(3)]
     if is_busy:  # they send nothing to each other meanwhile
-        started = start_apart([instead(words(), rank, BUSY, mark) for rank, mark in enumerate(marks)])
+        started = start_apart([instead(words(), place, BUSY, mark) for place, mark in zip(READING, marks, strict=True)])
         wait_until(lambda: all(mark.exists() for mark in marks), started)
     else:
         started = start_apart([words()] * 3)
@@ -165,14 +167,15 @@ def test_a_process_that_is_killed_ends_the_others_which_say_so_once(is_busy, kil
 
 @pytest.mark.slow
 @pytest.mark.parametrize("receiver", [0, 1])
-def test_a_signal_to_one_process_before_they_train_stops_all(receiver, words, tmp_path):
+@pytest.mark.parametrize("places", [PARSING, READING], ids=["parsing", "reading"])
+def test_a_signal_to_one_process_before_they_train_stops_all(places, receiver, words, tmp_path):
     marks = [tmp_path / str(rank) for rank in (0, 1)]
-    started = start_apart([instead(words(), rank, BUSY, mark) for rank, mark in enumerate(marks)])
+    started = start_apart([instead(words(), place, BUSY, mark) for place, mark in zip(places, marks, strict=False)])
     wait_until(lambda: all(mark.exists() for mark in marks), started)
     started[receiver].send_signal(signal.SIGUSR1)
     results = ends(started)
     assert [code for code, _ in results] == [143, 143], results
-    assert results[0][1].count("to continue, run:") == 1
+    assert results[0][1].count("to continue, run:") == int(places == READING)  # else nothing has begun
     assert results[0][1].count("received, stopping") == 1
     assert "to continue" not in results[1][1]
 

@@ -51,17 +51,24 @@ class Group(TyperGroup):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command line. Processes that work together meet before they read anything that one of them may lack."""
         from xmodctl.core.errors import LostProcessError, UserError
+        from xmodctl.core.signals import STOPPED, STOPPING, stop_signals
 
-        words = (args[0] if args else extra.get("args")) or sys.argv[1:]
+        if not self._is_shared((args[0] if args else extra.get("args")) or sys.argv[1:]):
+            return super().main(*args, **extra)
         try:
-            if self._is_shared(words):
-                meet_others()
+            meet_others()
         except UserError as error:
             _fail(str(error))
             sys.exit(ExitCode.FIXABLE)
         except LostProcessError:
             sys.exit(ExitCode.FIXABLE)
-        return super().main(*args, **extra)
+        with stop_signals(acknowledge, STOPPING) as stop:  # from here on, the others are to know of a signal
+            try:
+                return super().main(*args, **extra)
+            except SystemExit as error:
+                if error.code in STOPPED and stop.requested is not None:
+                    sys.exit(stop.exit_code)
+                raise
 
     def _is_shared(self, words: Sequence[str]) -> bool:
         """Return whether several processes run a command together."""
