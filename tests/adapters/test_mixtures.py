@@ -146,6 +146,20 @@ def test_a_sweep_scores_mixtures_beside_adapters_and_every_row_says_which(traine
         assert run(command, folder).exit_code in (0, 2)
 
 
+def test_mixtures_with_long_names_have_files_of_their_own(trained, monkeypatch):
+    monkeypatch.setattr("xmodctl.core.file_names.LONGEST", 30)  # as if there were dozens of adapters
+    folder, _ = trained
+    text = "0.123457*de+0.234568*fr+0.641975*sw"
+    other = "0.123458*de+0.234567*fr+0.641975*sw"
+    rows = scored(folder, "--langs", f"sw={text},sw={other}")
+    mixed_rows = [row for (adapter, control), row in rows.items() if control == "own" and "*" in str(adapter)]
+    files = {Path(row["predictions"]).name for row in mixed_rows}
+    assert len(mixed_rows) == len(files) == 2
+    assert all(len(name) < 60 and (folder / "predictions" / "test" / name).is_file() for name in files)
+    again = run("eval-transfer", "--run", folder, "--langs", f"sw={text}")
+    assert again.stderr.count("scored before") == 2
+
+
 def test_weights_1_and_0_score_the_same_bits_as_the_adapter(trained):
     folder, _ = trained
     alone = scored(folder, "--langs", "sw=de")["de_DE", "own"]

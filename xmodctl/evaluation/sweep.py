@@ -24,6 +24,7 @@ from xmodctl.core.events import (
     ModelLoading,
     Notice,
 )
+from xmodctl.core.file_names import fitting_name
 from xmodctl.core.memory import NotEnoughMemoryError
 from xmodctl.core.versions import versions
 from xmodctl.data import Rows
@@ -387,7 +388,7 @@ class Sweep:
 
         Where a score of other data, or of another package of the adapter, has this path, a hash is added.
         """
-        through = "" if same(target.adapter, target.data) else f".{target.adapter.replace('*', 'x')}"
+        through = "" if same(target.adapter, target.data) else f".{fitting_name(target.adapter.replace('*', 'x'))}"
         limited = f".limit-{self.limit}" if self.limit else ""
         marked = "" if row.control == "own" else f".{row.control}"
         stem = f"predictions/{self.split}/{target.data}{through}{marked}{limited}"

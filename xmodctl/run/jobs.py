@@ -17,6 +17,7 @@ from typing import Generic, Self, TypeVar
 
 from xmodctl.core.environment import SLURM_JOB
 from xmodctl.core.errors import InProgressError, UserError
+from xmodctl.core.file_names import fitting_name
 from xmodctl.core.files import (
     folder_errors,
     in_use,
@@ -181,7 +182,7 @@ class Jobs:
         )
 
     def _lock_of(self, name: str) -> Path:
-        return self.place / f"{_UNSAFE.sub('-', name)}.lock"
+        return self.place / f"{fitting_name(_UNSAFE.sub('-', name))}.lock"
 
 
 @contextmanager
