@@ -219,6 +219,17 @@ def test_the_name_of_a_found_mixture_is_taken_by_every_command_of_its_run(traine
     assert "`mix`" not in message, "predict does not choose weights"
 
 
+def test_no_adapter_predicts_what_the_control_scores(trained, tmp_path):
+    folder, data = trained
+    row = scored(folder, "--langs", "sw")[None, "none"]
+    stored = [json.loads(line)["scores"] for line in (folder / row["predictions"]).read_text().splitlines()]
+    for written in ("none", "sw=None"):
+        result = run("predict", "--run", folder, "--lang", written, data / "sw" / "test.jsonl")
+        assert result.exit_code == 0, result.output
+        assert [list(json.loads(line)["scores"].values()) for line in result.stdout.splitlines()] == stored
+    assert run("export", "--run", folder, "--langs", "none", "--out", tmp_path / "out").exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -308,6 +308,9 @@ def test_a_better_way_that_was_measured_comes_before_what_is_only_possible():
     weak = Figure("accuracy, long rows", 40.0, "%", (30.0, 50.0), 70.0, (60.0, 80.0), wider=wider)
     assert "25.0 points (5.0 to 45.0) wider than that of all rows" in recommended(weak)[0].evidence
     assert [each.action.split()[0] for each in recommended(fine, weak, better)] == ["use", "in", "try"]
+    assert recommended(better)[0].action == "use no adapter (--lang none in predict)"
+    (source,) = recommended(replace(better, name="points above the adapter of en"))
+    assert source.action == "use the adapter of en (--lang en in predict)"
     assert "4.0 points more (1.0 to 7.0)" in recommended(better)[0].evidence
 
 

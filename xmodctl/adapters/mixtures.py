@@ -226,7 +226,7 @@ def with_mixtures(
         listen: Called with a notice about what a reader may not expect.
         find: Finds the weights of `zu=mix`; None where they cannot be found.
         stored: What the rows of a run record about mixtures, whose names with `@` can be used again.
-        is_bare: Whether the items are adapters, so that `sw+so` needs no language in front.
+        is_bare: Whether the items are adapters, so that `sw+so` needs no language in front, and `none` is none of them.
 
     Raises:
         UserError: A mixture cannot be used.
@@ -234,11 +234,14 @@ def with_mixtures(
     items, mixtures = [], []
     for item in (part.strip() for part in selection.split(",")):
         language, pairs, text = item.rpartition("=")
-        if not is_mixture(text) or not (is_bare or (pairs and not item.startswith("-"))):
+        is_none = is_bare and text.strip().casefold() == NONE
+        if not (is_mixture(text) or is_none) or not (is_bare or (pairs and not item.startswith("-"))):
             items.append(item)
             continue
         mixture: Mixture | str
-        if is_to_be_found(text):
+        if is_none:
+            mixture = Mixture.of([(NONE, Fraction(1))])
+        elif is_to_be_found(text):
             mixture = _searched(language.strip(), item, find)
         elif "@" in text:
             mixture = _again(item, text.strip(), packages, stored, can_find=find is not None)
@@ -281,7 +284,10 @@ def _weighted(
         listen(Notice(f"{item}: the weights sum to {float(total):.6g}, not 1; they are scaled: {scaled}", caution=True))
     names = [adapter for adapter, _ in mixture.shares]
     if names == [NONE]:
-        raise UserError(f"{item}: a mixture needs an adapter; `--controls none` scores a language without one")
+        raise UserError(
+            f"{item}: a mixture needs an adapter; `--controls none` scores a language without one, and `--lang none` "
+            "predicts"
+        )
     return names[0] if len(names) == 1 else mixture
 
 

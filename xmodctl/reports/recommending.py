@@ -50,8 +50,12 @@ def _adapters(figures: Mapping[str, Figure]) -> Iterator[Recommendation]:
         if title.startswith("points above ") and figure.ci and figure.ci[1] < 0:
             other = title.removeprefix("points above ")
             low, high = -figure.ci[1], -figure.ci[0]
+            written = "none" if other == "no adapter" else other.removeprefix("the adapter of ")
             yield Recommendation(
-                f"use {other}", f"it scores {-figure.value:.1f} points more ({low:.1f} to {high:.1f})", MEASURED, low
+                f"use {other} (--lang {written} in predict)",
+                f"it scores {-figure.value:.1f} points more ({low:.1f} to {high:.1f})",
+                MEASURED,
+                low,
             )
 
 
