@@ -89,6 +89,12 @@ def test_only_commands_that_several_processes_share_wait_for_the_others(monkeypa
     assert met == [True]
 
 
+def test_a_process_that_is_the_only_one_meets_nobody(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "01")
+    launching.meet_others()
+    assert launching._partners is None
+
+
 def test_a_silent_process_that_has_no_partners_is_heard_after_a_moment(monkeypatch):
     waits: list[float] = []
     monkeypatch.setattr(launching, "sleep", waits.append)

@@ -45,6 +45,8 @@ def test_every_row_of_a_batch_is_computed_once_and_shares_are_alike(sizes, count
     ("variables", "message"),
     [
         ({"WORLD_SIZE": "two"}, "WORLD_SIZE=two is not a number"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE=0 is not a number of processes"),
+        ({"WORLD_SIZE": "-1", "RANK": "0"}, "WORLD_SIZE=-1 is not a number of processes"),
         ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK=2 is not one of the WORLD_SIZE=2 processes"),
         ({"WORLD_SIZE": "2", "RANK": "0"}, r"process 0 of 2 cannot reach the others at \(not set\):\(not set\)"),
         ({"WORLD_SIZE": "2"}, r"WORLD_SIZE=2 is set, but RANK is not; .* RANK=\$SLURM_PROCID"),

@@ -71,6 +71,8 @@ def meet_others() -> None:
     from xmodctl.training.partners import Partners
 
     rank, size = launched_as()
+    if size == 1:
+        return
     _partners = Partners(rank, size, meet(rank, size), _silence, _say)
     _partners.listen()
 

@@ -50,6 +50,11 @@ def launched_as() -> tuple[int, int]:
     size = _number(WORLD_SIZE.name, 1)
     if size == 1:
         return 0, 1
+    if size < 1:
+        raise UserError(
+            f"{WORLD_SIZE.name}={size} is not a number of processes; start the command with torchrun, or unset "
+            f"{WORLD_SIZE.name}"
+        )
     if not RANK.value:
         raise UserError(
             f"{WORLD_SIZE.name}={size} is set, but {RANK.name} is not; start the command with torchrun, give every "
@@ -128,7 +133,7 @@ class _Meeting:
         except UserError as error:
             self.error = str(error)
         except (RuntimeError, ValueError) as error:
-            self.problem = str(error).splitlines()[0][:200]
+            self.problem = str(error).splitlines()[0][:200].rstrip(".")
         else:
             self.group = group
             return
