@@ -35,7 +35,7 @@ def held_out_table(language: str, facts: Mapping[str, Any]) -> Sheet:
                 f"{row['loss']:.3f}",
                 f"{row['perplexity']:.1f}",
                 f"{row['nats_a_character']:.3f}",
-                f"{row['above']:+.2f} ({row['above_low']:.2f} to {row['above_high']:.2f})" if has_difference else "",
+                f"{row['above']:+z.2f} ({row['above_low']:z.2f} to {row['above_high']:z.2f})" if has_difference else "",
             )
         )
     columns = ("through", "adapter", "held-out loss", "perplexity", "nats per character", "minus the new one")

@@ -91,8 +91,8 @@ class Comparison:
                 f"{difference.n:,}",
                 f"{difference.values[0]:.1f}",
                 f"{difference.values[1]:.1f}",
-                f"{difference.value:+.1f}",
-                f"{difference.ci[0]:+.1f} to {difference.ci[1]:+.1f}",
+                f"{difference.value:+z.1f}",
+                f"{difference.ci[0]:+z.1f} to {difference.ci[1]:+z.1f}",
                 f"{difference.p_corrected:.3f}",
             )
             for difference in self.differences
@@ -152,14 +152,14 @@ def _verdict(of: str, against: str, differences: Sequence[Difference]) -> str:
             f"{_capitalized(of)} and {against} have the same plan and differ only in their seeds: the differences "
             "between them are random variation of training, and none counts as significant"
         )
-        return text + (f"; on average, the difference is {mean.value:+.1f} points." if mean else ".")
+        return text + (f"; on average, the difference is {mean.value:+z.1f} points." if mean else ".")
     text = _verdict_by_language(of, against, [row for row in differences if row.language is not None])
     if mean:
         low, high = mean.ci
         p = "below 0.001" if mean.p_corrected < 0.001 else f"{mean.p_corrected:.3f}"
         higher = of if mean.value > 0 else against
         finding = f"{higher} is significantly higher" if mean.significant else "not significantly different"
-        text += f". On average {mean.value:+.1f} points ({low:+.1f} to {high:+.1f}; corrected p {p}): {finding}"
+        text += f". On average {mean.value:+z.1f} points ({low:+z.1f} to {high:+z.1f}; corrected p {p}): {finding}"
     return text + "."
 
 

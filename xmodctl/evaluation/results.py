@@ -277,7 +277,7 @@ class Report:
                 f"{score.mean:.1f}",
                 f"{score.ci_low:.1f} to {score.ci_high:.1f}",
                 f"{score.baseline:.1f}",
-                "" if score.gap is None else f"{score.gap:+.1f}",
+                "" if score.gap is None else f"{score.gap:+z.1f}",
             )
             for score in self.scores
         ]

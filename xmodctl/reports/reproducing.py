@@ -262,6 +262,6 @@ def _by_chance(languages: int) -> int:
 def written(verdict: Verdict) -> tuple[str, ...]:
     """Return a verdict as the cells of a table."""
     numbers = (verdict.published, verdict.value, verdict.difference, verdict.tolerance)
-    formats = ("{:.1f}", "{:.1f}", "{:+.1f}", "{:.1f}")
+    formats = ("{:.1f}", "{:.1f}", "{:+z.1f}", "{:.1f}")
     cells = ["" if number is None else form.format(number) for number, form in zip(numbers, formats, strict=True)]
     return (verdict.language or "mean over languages", *cells, verdict.verdict)

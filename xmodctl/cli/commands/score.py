@@ -142,8 +142,8 @@ def show_ensemble(run: Path | None, others: "Sequence[Path]", split: str, *, jso
             str(score.models),
             f"{score.members:.1f}",
             f"{score.ensemble:.1f}",
-            f"{score.difference:+.1f}",
-            f"{score.ci_low:+.1f} to {score.ci_high:+.1f}",
+            f"{score.difference:+z.1f}",
+            f"{score.ci_low:+z.1f} to {score.ci_high:+z.1f}",
         )
         for score in result.scores
     ]

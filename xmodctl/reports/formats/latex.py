@@ -87,7 +87,7 @@ def _cells(cell: "Cell | None") -> list[str]:
     if cell is None:
         return ["--", "", ""]
     value = numbers.score(cell.value, cell.spread).replace("±", r"$\pm$")
-    interval = f"{cell.interval[0]:.1f}--{cell.interval[1]:.1f}" if cell.interval else ""
+    interval = f"{cell.interval[0]:z.1f}--{cell.interval[1]:z.1f}" if cell.interval else ""
     gap = numbers.points(cell.gap)
     return [value, interval, f"${gap}$" if gap else ""]
 
