@@ -61,6 +61,13 @@ def test_scores_within_the_tolerance_are_reproduced_and_the_tolerance_is_that_of
     assert "Mine (2 seeds), in percent" in run("reproduce", table, "--run", made.folder).stdout
 
 
+def test_a_task_names_the_table_of_mini():
+    assert run("reproduce", "--task", "xnli").stdout == run("reproduce", "mini-xnli").stdout
+    assert "both name a table; remove one" in refused(run("reproduce", "mini-xnli", "--task", "xnli"))
+    message = refused(run("reproduce", "--task", "tydiqa"))
+    assert "--task tydiqa: there is no table of mini for it, only for wikiann, xcopa, xnli, xquad" in message
+
+
 @pytest.mark.parametrize("is_parallel", [True, False])
 def test_rows_shift_the_mean_as_one_only_if_they_are_translations_of_each_other(is_parallel, table, tmp_path):
     made = scored(tmp_path / "run", {"en": (70.0, 71.0), "de": (60.0, 61.0), "sw": (50.0, 52.0)}, parallel=is_parallel)

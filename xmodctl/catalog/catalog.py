@@ -104,6 +104,22 @@ def published_table(name: str) -> PublishedTable:
     )
 
 
+def table_of(task_name: str, model: str) -> str:
+    """Return the name of the shipped table with the scores of a model on a task.
+
+    Raises:
+        UserError: There is none.
+    """
+    names = {table.task: name for name, table in published_tables().items() if table.model == model}
+    if task_name in names:
+        return names[task_name]
+    tasks = ", ".join(names)
+    raise UserError(
+        f"--task {task_name}: there is no table of {model} for it, only for {tasks}; `xmodctl reproduce` lists the "
+        "tables; to use a file of your own, give its path (./table.yaml) in place of --task"
+    )
+
+
 def shipped_file(folder: str, name: str) -> Path:
     """Return the path of a shipped YAML file, for `show` and `copy`."""
     described = task(name) if folder == "tasks" else recipe(name)

@@ -20,6 +20,9 @@ def reproduce(
             metavar="TABLE", help="A shipped table or the path of your own YAML file. Default: list the shipped tables."
         ),
     ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="In place of TABLE: that of the model mini on a task.")
+    ] = None,
     run: Annotated[
         Path | None, typer.Option("--run", metavar="DIR", help="The run to compare. Default: print the commands.")
     ] = None,
@@ -38,15 +41,16 @@ def reproduce(
     - `xmodctl reproduce mini-xnli`
 
     - `xmodctl reproduce mini-xnli --run runs/my-run`
+
+    - `xmodctl reproduce --task xnli --run runs/my-run`
     """
     from xmodctl.cli import display
-    from xmodctl.core.errors import PartialFailureError, UserError
+    from xmodctl.core.errors import PartialFailureError
     from xmodctl.reports.reproducing import reproduce as compare_with_table
     from xmodctl.reports.reproducing import written
 
+    table = _chosen(table, task, run)
     if table is None:
-        if run is not None:
-            raise UserError(f"--run {run}: give the table to compare it with, as in xmodctl reproduce mini-xnli")
         _list_tables(json)
         return
     reproduction = compare_with_table(table, run=run)
@@ -68,6 +72,20 @@ def reproduce(
         raise PartialFailureError(f"{reproduction.run} lacks {lacking}; score the rest: {reproduction.rest}")
     if reproduction.is_reproduced is False:
         raise PartialFailureError(f"{reproduction.run} does not reproduce {table}")
+
+
+def _chosen(table: str | None, task: str | None, run: Path | None) -> str | None:
+    """Return the table that is meant; None to list all."""
+    from xmodctl.catalog.catalog import table_of
+    from xmodctl.core.errors import UserError
+
+    if task is not None:
+        if table is not None:
+            raise UserError(f"{table} and --task {task} both name a table; remove one of them")
+        return table_of(task, "mini")
+    if table is None and run is not None:
+        raise UserError(f"--run {run}: give the table to compare it with, as in xmodctl reproduce mini-xnli")
+    return table
 
 
 def _placeholders(commands: Sequence[str]) -> str:
