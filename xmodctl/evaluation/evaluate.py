@@ -28,7 +28,7 @@ from xmodctl.evaluation.sweep_data import SweepData
 from xmodctl.evaluation.targets import evaluation_targets
 from xmodctl.evaluation.untrained import untrained_run
 from xmodctl.run.jobs import joined_unless_read_only
-from xmodctl.run.loading import find_base, find_run, refuse_unfinished
+from xmodctl.run.loading import announced_run, find_base, find_run, refuse_unfinished
 from xmodctl.run.scored import stored_mixtures
 from xmodctl.run.shards import Shard
 from xmodctl.training.masked_lm.mixing import finder
@@ -147,9 +147,7 @@ def scored_run(request: EvaluationRequest | DonorsRequest, overrides: Mapping[st
     Raises:
         UserError: There is no such run, or a key of the task cannot be overridden, or its value is wrong.
     """
-    run = find_run(request.run)
-    if request.run is None:
-        listen(Notice(f"run: {run.folder} (the newest; choose another one with --run)"))
+    run = announced_run(request.run, listen)
     for key in overrides:
         if not any(key == known or key.startswith(f"{known}.") for known in SCORING_KEYS):
             raise UserError(

@@ -12,7 +12,7 @@ from xmodctl.adapters.store import choose_all
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import ModelLoading, Notice, warn
+from xmodctl.core.events import ModelLoading, warn
 from xmodctl.core.files import whole_file
 from xmodctl.core.reading import file_and_sheet
 from xmodctl.core.requests import command
@@ -25,7 +25,7 @@ from xmodctl.evaluation.sharing import Processes, Work, follow
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.inputs import InputRow
 from xmodctl.model.precision import Precision, resolve_precision
-from xmodctl.run.loading import chosen_seed, find_base, find_run
+from xmodctl.run.loading import announced_run, chosen_seed, find_base
 from xmodctl.run.scored import stored_mixtures
 from xmodctl.run.trained import Trained
 from xmodctl.run.written import check_output
@@ -198,9 +198,7 @@ def predict(request: PredictRequest) -> Predictions:
     if not world.is_first:
         return Predictions(_followed(world, request), is_first=False)
     listen = request.listen or warn
-    run = find_run(request.run)
-    if request.run is None:
-        listen(Notice(f"run: {run.folder} (the newest; choose another one with --run)"))
+    run = announced_run(request.run, listen)
     if (
         isinstance(request.inputs, str | Path)
         and str(request.inputs) != "-"

@@ -7,7 +7,7 @@ from typing import Any
 
 from xmodctl.catalog.task import Task
 from xmodctl.core.errors import UserError
-from xmodctl.core.events import Notice, warn
+from xmodctl.core.events import warn
 from xmodctl.core.files import sha256_of
 from xmodctl.core.requests import command
 from xmodctl.core.versions import versions
@@ -18,7 +18,7 @@ from xmodctl.evaluation.scoring_commands import first_scores_command, scoring_co
 from xmodctl.kinds import KINDS
 from xmodctl.kinds.scoring import headline_interval
 from xmodctl.run.jobs import locked
-from xmodctl.run.loading import find_run
+from xmodctl.run.loading import announced_run
 
 AS_STORED = "as stored"
 
@@ -73,9 +73,7 @@ def score(request: ScoreRequest) -> tuple[Rescored, ...]:
         UserError: The run has no scores, or another process is using it.
     """
     listen = request.listen or warn
-    run = find_run(request.run)
-    if request.run is None:
-        listen(Notice(f"run: {run.folder} (the newest; choose another one with --run)"))
+    run = announced_run(request.run, listen)
     rows = read_rows(run.results)
     if not rows:
         raise UserError(f"{run.folder} has no scores; create some with: {first_scores_command(run.folder)}")

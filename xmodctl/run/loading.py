@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xmodctl.core.errors import UserError
+from xmodctl.core.events import Listener, Notice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -95,6 +96,18 @@ def find_run(run: "Run | Path | str | None") -> "Run":
     if run is None:
         return newest_run()
     return run if isinstance(run, Run) else Run.read(run)
+
+
+def announced_run(named: "Run | Path | str | None", listen: Listener) -> "Run":
+    """Return a run like `find_run`, and announce which one it is if none was named.
+
+    Raises:
+        UserError: There is no such run.
+    """
+    run = find_run(named)
+    if named is None:
+        listen(Notice(f"run: {run.folder} (the newest; choose another one with --run)"))
+    return run
 
 
 def find_base(run: "Run") -> "Source":

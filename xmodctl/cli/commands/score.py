@@ -125,13 +125,12 @@ def _report_wrong(results: "Sequence[Rescored]") -> None:
 def show_ensemble(run: Path | None, others: "Sequence[Path]", split: str, *, json: bool) -> None:
     """Print one row per language: the mean score of the members, the ensemble, and their difference."""
     from xmodctl.cli import display
+    from xmodctl.cli.drawing import draw_notice
     from xmodctl.evaluation.ensembles import ensemble, runs_of
-    from xmodctl.run.loading import find_run
+    from xmodctl.run.loading import announced_run
 
-    runs = runs_of(run, others)
-    if run is None:
-        display.note(f"run: {find_run(runs[0]).folder} (the newest; choose another one with --run)")
-    result = ensemble(runs, split=split)
+    announced_run(run, draw_notice)
+    result = ensemble(runs_of(run, others), split=split)
     if json:
         display.show_json(result.to_json())
         return
