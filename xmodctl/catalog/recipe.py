@@ -18,6 +18,8 @@ SHORTEST = 8
 """The smallest `max_length`."""
 TOKENS = 4096
 """The `tokens_per_step` of recipes that do not name it."""
+DESCRIBING = frozenset({"name", "title", "source"})
+"""Keys that describe a recipe and determine nothing."""
 NEWER = ("layer_decay", "head_seed", "compile", "variable_length", "seeds_together")
 """Keys that recipes in older plans do not have."""
 

@@ -21,8 +21,12 @@ class PublishedTable(Described):
     commands: tuple[str, ...] = Field(
         description="the commands that train and score; DIR is the data, RUN the run's folder"
     )
+    recipe: str | None = Field(
+        None, description="the shipped recipe of the commands; settings of a run that differ from it are reported"
+    )
     rows: int = Field(gt=0, description="the number of rows that were scored in each language")
     rows_of: dict[str, int] = Field({}, description="the number of rows of languages in which it differs")
+    rows_note: str = Field("", description="what readers need to know whose data has a different number of rows")
     notes: tuple[str, ...] = Field((), description="what readers of a comparison need to know")
     scores: dict[str, tuple[float, ...]] = Field(description="language -> its scores, one per seed")
 

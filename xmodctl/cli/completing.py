@@ -98,10 +98,10 @@ def _models(context: Any) -> list[str]:  # noqa: ARG001
 
 
 def _settings(context: Any) -> list[str]:  # noqa: ARG001
-    from xmodctl.catalog.recipe import Recipe
+    from xmodctl.catalog.recipe import DESCRIBING, Recipe
     from xmodctl.core.schema import keys_of
 
-    return [f"{key}=" for key in keys_of(Recipe) if key not in ("name", "title", "source")]
+    return [f"{key}=" for key in keys_of(Recipe) if key not in DESCRIBING]
 
 
 _VALUES: dict[str, Callable[[Any], list[str]]] = {

@@ -88,11 +88,12 @@ class SourcesRequest:
             except OSError as error:
                 raise UserError(f"--text {written}: cannot read {file}: {error.strerror}") from error
 
-    @property
-    def takes_any_candidate(self) -> bool:
-        """Whether candidates that have no adapter or no texts are skipped, because they were not named."""
-        parts = as_selection(self.candidates or ALL).split(",")
-        return any(part.strip() in (ALL, TASK) for part in parts)
+    def names(self, language: str) -> bool:
+        """Return whether an option names a language itself; others, which `all` stands for, can be skipped."""
+        parts = [
+            part.strip() for each in (self.langs, self.candidates or ALL) for part in as_selection(each).split(",")
+        ]
+        return _same_as(language, [part.partition("=")[0].strip() for part in parts if part not in (ALL, TASK)])
 
     @property
     def folder(self) -> Path | None:
@@ -157,9 +158,12 @@ def sources(request: SourcesRequest) -> SourceRanking:
         try:
             texts[language] = _texts(request, task, language, files)
         except UserError as problem:
-            if language in targets or not request.takes_any_candidate:
+            if request.names(language):
                 raise
             (request.listen or warn)(Notice(f"{language} is not ranked: {problem}"))
+    targets = {language: adapter for language, adapter in targets.items() if language in texts}
+    if not targets:
+        raise UserError(f"--langs {as_selection(request.langs)} selects no language whose texts can be compared")
     candidates = [language for language in texts if _same_as(language, named)]
     lacking = [target for target in targets if len({*candidates} - {target}) < 2]
     if lacking:
@@ -258,7 +262,7 @@ def _with_adapters(
                 adapter or language, source.languages, model=source.name, open_languages=source.open_languages
             )
         except UserError as problem:
-            if option == "--langs" or not request.takes_any_candidate:
+            if request.names(language):
                 raise UserError(
                     f"{problem}; its texts can go through another adapter: {option} {language}=ADAPTER"
                 ) from problem

@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 from xmodctl.adapters.packages import Package
 from xmodctl.adapters.store import choose_all
 from xmodctl.catalog import catalog
-from xmodctl.catalog.recipe import Recipe
+from xmodctl.catalog.recipe import DESCRIBING, Recipe
 from xmodctl.core.errors import UserError, did_you_mean
 from xmodctl.core.schema import keys_of, validator
 from xmodctl.languages import name, resolve, same, variety
@@ -29,7 +29,7 @@ VOCABULARY_SIZE = 32_000
 
 FINE_TUNING_KEYS = ("freeze", "keep", "stride", "stages", "head_seed", "seeds_together")
 """Recipe keys that have no meaning here: only the new adapter trains, and its last step is kept."""
-EXCLUDED_KEYS = (*FINE_TUNING_KEYS, "name", "title", "source")
+EXCLUDED_KEYS = (*FINE_TUNING_KEYS, *sorted(DESCRIBING))
 """Recipe keys that `--set` cannot change."""
 
 _ADAPTER_NAME = re.compile(r"[a-z]{2,3}_([A-Z]{2}|[A-Z][a-z]{3})")

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from xmodctl.adapters.mixtures import described
 from xmodctl.catalog.locations import Split
+from xmodctl.catalog.recipe import DESCRIBING
 from xmodctl.core.errors import UserError
 from xmodctl.core.reading import read_text
 from xmodctl.core.visible import one_line
@@ -302,7 +303,7 @@ def _training(exported: Exported) -> dict[str, Any]:
     recipe = run.plan.recipe
     return {
         "recipe": recipe.name,
-        "settings": recipe.model_dump(mode="json", exclude={"name", "title", "source"}, exclude_none=True),
+        "settings": recipe.model_dump(mode="json", exclude=DESCRIBING, exclude_none=True),
         "seeds": run.seeds,
         "precision": run.plan.precision,
         "limit": run.plan.limit,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xmodctl.catalog.catalog import published_table
+from xmodctl.catalog import catalog
+from xmodctl.catalog.recipe import DESCRIBING, Recipe
 from xmodctl.catalog.table import PublishedTable
 from xmodctl.core.errors import UserError
 from xmodctl.core.messages import counted
@@ -144,10 +145,11 @@ def reproduce(request: ReproduceRequest) -> Reproduction:
     Raises:
         UserError: There is no such table, or the run is of another task or metric, or has no scores of the languages.
     """
-    table = published_table(str(request.table))
+    table = catalog.published_table(str(request.table))
     if request.run is None:
+        needed = (*table.notes, *filter(None, [table.rows_note]))
         return Reproduction(
-            table.name, table.title, table.source, table.metric, table.commands, None, None, None, (), 0, table.notes
+            table.name, table.title, table.source, table.metric, table.commands, None, None, None, (), 0, needed
         )
     run = find_run(request.run)
     for fact, expected, actual in (
@@ -192,11 +194,22 @@ def _note_differences(table: PublishedTable, run: "Run", scored: dict[str, list[
         notes.add(f"the run was trained on the first {run.plan.limit:,} rows of each language (--limit)")
     if run.plan.rows:
         notes.add(f"the run was trained on {run.plan.rows:,} rows in total (--rows)")
+    if table.recipe and (changes := _changed_settings(run.plan.recipe, catalog.recipe(table.recipe))):
+        notes.add(f"the run was trained with other settings than the table, whose recipe is {table.recipe}: {changes}")
     for note in report(run.folder.name, [row for rows in scored.values() for row in rows]).notes:
         notes.add(note)
-    for language, rows in scored.items():
-        if rows[0].n != table.rows_in(language):
-            notes.add(f"scored on {rows[0].n:,} rows, in the table on {table.rows_in(language):,}", language)
+    others = {language: rows[0].n for language, rows in scored.items() if rows[0].n != table.rows_in(language)}
+    for language, count in others.items():
+        notes.add(f"scored on {count:,} rows, in the table on {table.rows_in(language):,}", language)
+    if others and table.rows_note:
+        notes.add(table.rows_note)
+
+
+def _changed_settings(recipe: Recipe, published: Recipe) -> str:
+    """Return the settings of a recipe that are not those of a published one, each with the published value."""
+    names = [name for name in Recipe.model_fields if name not in (*DESCRIBING, "save_steps")]
+    values = [(name, getattr(recipe, name), getattr(published, name)) for name in names]
+    return ", ".join(f"{name}={value} in place of {other}" for name, value, other in values if value != other)
 
 
 def _seed_sd(seeds: Sequence[Sequence[float]]) -> float | None:

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from xmodctl.catalog import catalog
-from xmodctl.catalog.recipe import Recipe
+from xmodctl.catalog.recipe import DESCRIBING, Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.events import HeadStep, HeadTrained, Listener, Notice
 from xmodctl.core.files import cache_folder, whole_file
@@ -118,7 +118,7 @@ class HeadTraining:
         """The sha256 of everything that the head depends on."""
         parts = {
             "version": VERSION, "base": self.base, "text": self.text.fingerprint, "precision": self.precision,
-            "recipe": self.recipe.model_dump(mode="json", exclude={"name", "title", "source"}), "seed": SEED,
+            "recipe": self.recipe.model_dump(mode="json", exclude=DESCRIBING), "seed": SEED,
             "most": MAX_TOKENS,
         }  # fmt: skip
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
