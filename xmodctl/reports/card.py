@@ -303,7 +303,7 @@ def _training(exported: Exported) -> dict[str, Any]:
     recipe = run.plan.recipe
     return {
         "recipe": recipe.name,
-        "settings": recipe.model_dump(mode="json", exclude=DESCRIBING, exclude_none=True),
+        "settings": recipe.model_dump(mode="json", exclude=set(DESCRIBING), exclude_none=True),
         "seeds": run.seeds,
         "precision": run.plan.precision,
         "limit": run.plan.limit,

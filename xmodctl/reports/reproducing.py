@@ -195,7 +195,7 @@ def _note_differences(table: PublishedTable, run: "Run", scored: dict[str, list[
     if run.plan.rows:
         notes.add(f"the run was trained on {run.plan.rows:,} rows in total (--rows)")
     if table.recipe and (changes := _changed_settings(run.plan.recipe, catalog.recipe(table.recipe))):
-        notes.add(f"the run was trained with other settings than the table, whose recipe is {table.recipe}: {changes}")
+        notes.add(f"the settings of the run differ from the table's recipe, {table.recipe}: {changes}")
     for note in report(run.folder.name, [row for rows in scored.values() for row in rows]).notes:
         notes.add(note)
     others = {language: rows[0].n for language, rows in scored.items() if rows[0].n != table.rows_in(language)}

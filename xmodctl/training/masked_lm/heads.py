@@ -118,7 +118,7 @@ class HeadTraining:
         """The sha256 of everything that the head depends on."""
         parts = {
             "version": VERSION, "base": self.base, "text": self.text.fingerprint, "precision": self.precision,
-            "recipe": self.recipe.model_dump(mode="json", exclude=DESCRIBING), "seed": SEED,
+            "recipe": self.recipe.model_dump(mode="json", exclude=set(DESCRIBING)), "seed": SEED,
             "most": MAX_TOKENS,
         }  # fmt: skip
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
