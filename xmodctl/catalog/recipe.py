@@ -100,8 +100,8 @@ class Recipe(Described):
     keep: str = Field(
         "last",
         description="the weights to keep: the last (`last`), the best on source validation data (`source-dev`), "
-        "the mean of the weights after each of the last N epochs (`average:N`), or the moving average over all steps "
-        "(`ema:D`, with decay D)",
+        "the mean of the weights after each of the last N epochs, or after all if there are fewer (`average:N`), or the "
+        "moving average over all steps (`ema:D`, with decay D)",
     )
     head_seed: int | None = Field(
         None,
@@ -175,12 +175,6 @@ class Recipe(Described):
             )
         return keep
 
-    @model_validator(mode="after")
-    def _average_is_within_epochs(self) -> Self:
-        if self.averaged > math.ceil(self.epochs):
-            raise ValueError(f"`keep` ({self.keep}) averages more epochs than there are ({self.epochs:g})")
-        return self
-
     @field_validator("warmup")
     @classmethod
     def _warmup_is_a_share_or_a_number(cls, warmup: float) -> float:
@@ -199,8 +193,10 @@ class Recipe(Described):
 
     @property
     def averaged(self) -> int:
-        """The number of last epochs whose weights are averaged; 0: none."""
-        return int(self.keep.removeprefix(AVERAGE)) if self.keep.startswith(AVERAGE) else 0
+        """The number of last epochs whose weights are averaged, at most all; 0: none, the last step is kept."""
+        wanted = int(self.keep.removeprefix(AVERAGE)) if self.keep.startswith(AVERAGE) else 0
+        count = min(wanted, math.ceil(self.epochs))
+        return count if count > 1 else 0
 
     @property
     def moving_decay(self) -> float:
