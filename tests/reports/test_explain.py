@@ -325,6 +325,19 @@ def test_parts_of_a_language_at_the_majority_baseline_are_not_recommended():
         assert len(advice) == count
 
 
+def test_rows_in_a_different_script_are_recommended_once_and_no_second_time_as_the_weakest_part():
+    figures = (
+        Figure("accuracy", 54.3, "%", (51.8, 56.8), 70.4, (68.0, 72.7)),
+        Figure("rows with a text in a different script", 13.8, "%", (12.1, 15.6), 0.0, (0.0, 0.3)),
+        Figure("accuracy, rows in a different script", 40.1, "%", (33.7, 46.9), 72.5, (66.0, 78.1),
+               wider=Wider(16.3, (6.0, 26.6))),
+        Figure("accuracy, long rows", 53.3, "%", (48.9, 57.7), 69.4, (65.0, 74.0), wider=Wider(5.0, (1.0, 9.0))),
+    )  # fmt: skip
+    read, weak = recommended(*figures)
+    assert read.action.startswith("read these rows of ur")
+    assert weak.action == "in ur, look first at long rows"
+
+
 def test_shots_are_recommended_only_if_their_gain_is_not_chance():
     (shots,) = recommended(Figure(GAIN, 6.0, "points", (2.0, 10.0)))
     assert shots.evidence == "the rows gain 6.0 points (2.0 to 10.0)"

@@ -100,7 +100,7 @@ class Recipe(Described):
     keep: str = Field(
         "last",
         description="the weights to keep: the last (`last`), the best on source validation data (`source-dev`), "
-        "the mean of the weights after each of the last N epochs, or after all if there are fewer (`average:N`), or the "
+        "the mean of the weights after each of the last N epochs (`average:N`; of all, if there are fewer), or the "
         "moving average over all steps (`ema:D`, with decay D)",
     )
     head_seed: int | None = Field(

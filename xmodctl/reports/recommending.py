@@ -160,7 +160,11 @@ def _weak_part(sections: Sequence[Section], language: str, source: str) -> Itera
     if baseline and score and score.ci and score.ci[0] <= baseline.value:
         return
     errors = next(section for section in sections if section.title == "Errors")
-    parts = [figure for figure in errors.figures if figure.source is not None]
+    # What rows in a different script need is recommended by their share of all rows.
+    parts = [
+        figure for figure in errors.figures
+        if figure.source is not None and not figure.name.endswith(f", {IN_ANOTHER_SCRIPT}")
+    ]  # fmt: skip
     falls = [
         (wider, figure)
         for figure in parts
