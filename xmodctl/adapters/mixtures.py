@@ -364,7 +364,7 @@ def _again(
 
 
 def parts_folders(record: Mapping[str, Any] | None) -> list[str]:
-    """Return the folders of the packages that a row's mixture was mixture of."""
+    """Return the folders of the packages whose adapters a row's mixture consists of."""
     return [str(Path(package["folder"])) for package in record["packages"].values()] if record else []
 
 

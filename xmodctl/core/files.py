@@ -69,8 +69,7 @@ def make_parent(path: Path) -> None:
         if absolute.is_relative_to(folder) and _inode(folder) != inode:
             raise UserError(
                 f"{folder} was deleted, moved, or replaced while this command worked in it, so nothing more is "
-                "written; "
-                "restore it to continue, or start over: run the same command again"
+                "written; restore it to continue, or start over: run the same command again"
             )
     path.parent.mkdir(parents=True, exist_ok=True)
 

@@ -138,6 +138,5 @@ def more_memory(device: "torch.device") -> str:
 def _halved(size: int) -> str:
     return (
         f"there is not enough memory for a batch of {size:,} tokens, so batches of this size are halved; the result "
-        "is the same "
-        "up to rounding"
+        "is the same up to rounding"
     )

@@ -143,8 +143,7 @@ class ExportRequest:
         if self.format != "transformers" and ("," in self.selection or self.selection in ("all", "@task")):
             raise UserError(
                 f"--langs {self.selection}: a folder of {self.format} contains one language, because its texts go "
-                "through "
-                "one adapter; name it, as in --langs de"
+                "through one adapter; name it, as in --langs de"
             )
         if self.format == VECTORS and (self.model is None) == (self.run is None):
             raise UserError("give the model with --model MODEL, such as --model mini, or with --run DIR, not both")

@@ -194,8 +194,7 @@ def _refuse_different(first: _Model, other: _Model) -> None:
     if first.head_seed != other.head_seed:
         raise UserError(
             f"the heads of {first} and {other} start from different random weights, so their mean is not a usable "
-            "model; train "
-            "both from one head with `xmodctl finetune --set head_seed=1`"
+            "model; train both from one head with `xmodctl finetune --set head_seed=1`"
         )
 
 
