@@ -211,7 +211,7 @@ def average(
 
     - `xmodctl runs average runs/a runs/b runs/c --out runs/mean`, then `xmodctl eval-transfer --run runs/mean`
     """
-    say_loading(out)
+    say_loading(", ".join(map(str, members)))
     from xmodctl.cli import display
     from xmodctl.run.averaging import average as average_runs
 
