@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xmodctl.catalog import catalog
+from xmodctl.catalog.locations import Split
 from xmodctl.catalog.task import Task
 from xmodctl.core.arguments import DEFAULT_MODEL, as_paths, as_selection
 from xmodctl.core.errors import UserError
@@ -17,6 +18,7 @@ from xmodctl.core.events import Listener, Notice, warn
 from xmodctl.core.messages import counted
 from xmodctl.core.reading import check_regular
 from xmodctl.core.requests import command
+from xmodctl.data import load_rows, offers
 from xmodctl.data.files import open_bytes
 from xmodctl.data.own_data import fit
 from xmodctl.evaluation.embedding import embed
@@ -32,6 +34,8 @@ LEAST = 20
 """Texts of a language without which nothing is ranked."""
 ALL, TASK = "all", "@task"
 """What stands for the languages of the task."""
+SPLIT: Split = "test"
+"""The split of the task's data whose texts are compared."""
 NEIGHBORS = 5
 """Nearest texts that count for each text of a target language."""
 LENGTH = 128
@@ -153,14 +157,7 @@ def sources(request: SourcesRequest) -> SourceRanking:
     targets, named = _selected(request.langs, task), _selected(request.candidates or ALL, task)
     files = _text_files(request, [*targets, *named])
     languages = _with_adapters(request, targets, named)
-    texts: dict[str, list[str]] = {}
-    for language in languages:
-        try:
-            texts[language] = _texts(request, task, language, files)
-        except UserError as problem:
-            if request.names(language):
-                raise
-            (request.listen or warn)(Notice(f"{language} is not ranked: {problem}"))
+    texts = _texts_of_all(request, task, languages, files)
     targets = {language: adapter for language, adapter in targets.items() if language in texts}
     if not targets:
         raise UserError(f"--langs {as_selection(request.langs)} selects no language whose texts can be compared")
@@ -293,6 +290,34 @@ def _text_files(request: SourcesRequest, languages: Sequence[str]) -> dict[str, 
     return files
 
 
+def _texts_of_all(
+    request: SourcesRequest, task: Task, languages: Iterable[str], files: Mapping[str, Path]
+) -> dict[str, list[str]]:
+    """Return the texts of each language; those that no option names are skipped if they have none.
+
+    Raises:
+        UserError: The texts of a language that an option names cannot be read, or are too few.
+    """
+    listen = request.listen or warn
+    texts: dict[str, list[str]] = {}
+    lacking: list[str] = []
+    for language in languages:
+        is_offered = _same_as(language, files) or offers(task, language, SPLIT, folder=request.folder)
+        if not is_offered and not request.names(language):
+            lacking.append(language)
+            continue
+        try:
+            texts[language] = _texts(request, task, language, files)
+        except UserError as problem:
+            if request.names(language):
+                raise
+            listen(Notice(f"{language} is not ranked: {problem}"))
+    if lacking:
+        place = request.data if request.data is not None else task.title
+        listen(Notice(f"not ranked, because {place} has no {SPLIT} data: {', '.join(lacking)}"))
+    return texts
+
+
 def _texts(request: SourcesRequest, task: Task, language: str, files: Mapping[str, Path]) -> list[str]:
     """Return the texts of a language: of its file, or of the task's data.
 
@@ -315,9 +340,7 @@ def _texts(request: SourcesRequest, task: Task, language: str, files: Mapping[st
 
 
 def _texts_of_task(request: SourcesRequest, task: Task, language: str) -> list[str]:
-    from xmodctl.data import load_rows
-
-    rows = load_rows(task, language, "test", folder=request.folder, limit=request.rows)
+    rows = load_rows(task, language, SPLIT, folder=request.folder, limit=request.rows)
     kind = KINDS[task.kind]
     if kind.pair_in_source:  # the other text is in the source language
         return [str(row["text"]) for row in rows.table]
