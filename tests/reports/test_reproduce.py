@@ -110,6 +110,12 @@ def test_what_differs_besides_the_scores_is_a_note(table, tmp_path):
     assert any("neither has two seeds" in note for note in xmodctl.reproduce(single, run=made).notes)
 
 
+def test_a_recipe_that_is_not_shipped_is_refused_with_the_file(table):
+    table.write_text(f"{table.read_text()}recipe: nli-mimi\n")
+    message = refused(run("reproduce", table))
+    assert "mine.yaml: `recipe` is nli-mimi, which is not shipped (did you mean nli-mini" in " ".join(message.split())
+
+
 def test_settings_that_are_not_those_of_the_recipe_are_a_note(table, tmp_path):
     made = scored(tmp_path / "run", {"de": (60.0,)})
     table.write_text(f"{table.read_text()}recipe: nli-mini\n")

@@ -94,7 +94,11 @@ def published_table(name: str) -> PublishedTable:
         UserError: There is no such table, or the file has mistakes.
     """
     if _is_path(name):
-        return read(PublishedTable, Path(name).expanduser(), name=Path(name).stem)
+        table = read(PublishedTable, Path(name).expanduser(), name=Path(name).stem)
+        if table.recipe is not None and table.recipe not in recipes():
+            guess = did_you_mean(table.recipe, list(recipes()))
+            raise UserError(f"{name}: `recipe` is {table.recipe}, which is not shipped{guess}; correct or remove it")
+        return table
     if name in published_tables():
         return published_tables()[name]
     guess = did_you_mean(name, list(published_tables()))
