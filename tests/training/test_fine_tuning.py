@@ -373,7 +373,9 @@ def test_source_dev_keeps_the_step_that_scored_best_and_says_so(tiny_model, pair
     assert facts["selected_on"] == "validation data of en_XX"
 
 
-def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tmp_path, monkeypatch):
+@pytest.fixture
+def saved(monkeypatch) -> dict[int, dict[str, torch.Tensor]]:
+    """Return the weights of each checkpoint that a training saves, by step."""
     save, saved = resumable.save_checkpoint, {}
 
     def note(folder, progress, tensors, optimizer):
@@ -381,6 +383,10 @@ def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tm
         save(folder, progress, tensors, optimizer)
 
     monkeypatch.setattr(resumable, "save_checkpoint", note)
+    return saved
+
+
+def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tmp_path, saved):
     whole = Job(tiny_model, pairs, tmp_path / "whole", "keep=average:2")
     whole.train()
     assert list(saved) == [6, 12, 18]
@@ -406,15 +412,8 @@ def test_the_weights_after_the_last_epochs_can_be_averaged(tiny_model, pairs, tm
     ],
 )
 def test_an_average_of_more_epochs_than_there_are_is_that_of_all(
-    settings, averaged, selected_on, tiny_model, pairs, tmp_path, monkeypatch
+    settings, averaged, selected_on, tiny_model, pairs, tmp_path, saved
 ):
-    save, saved = resumable.save_checkpoint, {}
-
-    def note(folder, progress, tensors, optimizer):
-        saved[progress.step] = {name: tensor.clone() for name, tensor in tensors.items()}
-        save(folder, progress, tensors, optimizer)
-
-    monkeypatch.setattr(resumable, "save_checkpoint", note)
     job = Job(tiny_model, pairs, tmp_path / "run", *settings)
     job.train()
     assert list(saved) == averaged

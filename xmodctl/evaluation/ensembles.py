@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -196,8 +195,3 @@ def _compared(language: str | None, members: Scores, combined: Scores, models: i
     low, high = contrast(combined, members, paired=True).interval()
     difference = combined.value - members.value
     return EnsembleScore(language, members.count, models, members.value, combined.value, difference, low, high)
-
-
-def runs_of(run: Path | None, others: Sequence[Path]) -> tuple[Path | Run, ...]:
-    """Return the runs that a command names: `--run`, or the newest one, and those of `--with`."""
-    return (run if run is not None else find_run(None), *others)

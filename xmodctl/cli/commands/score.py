@@ -126,11 +126,10 @@ def show_ensemble(run: Path | None, others: "Sequence[Path]", split: str, *, jso
     """Print one row per language: the mean score of the members, the ensemble, and their difference."""
     from xmodctl.cli import display
     from xmodctl.cli.drawing import draw_notice
-    from xmodctl.evaluation.ensembles import ensemble, runs_of
+    from xmodctl.evaluation.ensembles import ensemble
     from xmodctl.run.loading import announced_run
 
-    announced_run(run, draw_notice)
-    result = ensemble(runs_of(run, others), split=split)
+    result = ensemble((announced_run(run, draw_notice), *others), split=split)
     if json:
         display.show_json(result.to_json())
         return
