@@ -109,4 +109,5 @@ class ShotTrial:
             f"trained like {self.run.folder} with seed {shots.training_seed} and one draw of rows, in {folder}; the "
             "interval does not include the variance between draws, which `finetune --shot-seeds 5` shows"
         )
-        return Section("Shots", figures, (remark,))
+        newest = f"commands that name no run may use {folder} from now on, because it is newer than {self.run.folder}"
+        return Section("Shots", figures, (remark, newest))
