@@ -62,7 +62,7 @@ def replace_recipe(**changes) -> Recipe:
     return RECIPE.with_values(changes, origin="test")
 
 
-@pytest.mark.parametrize("changes", [{}, {"layer_decay": 0.9}, {"keep": "ema:0.9"}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"layer_decay": 0.9}, {"keep": "ema:0.9"}, {"rdrop": 1}], ids=str)
 def test_a_training_that_continues_from_a_checkpoint_ends_with_the_same_bits(changes, tiny_model, tmp_path):
     recipe = replace_recipe(**changes)
     unbroken = training(tiny_model, recipe)

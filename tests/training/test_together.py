@@ -270,6 +270,12 @@ def test_the_command_says_which_seed_was_scored_and_writes_what_it_writes_alone(
 
 REFUSED = {
     ("--set", "compile=true"): "cannot be combined with compile=true; use --set compile=false, or train one seed after",
+    (
+        "--set",
+        "rdrop=0.5",
+        "--set",
+        "dropout=0.1",
+    ): "cannot be combined with rdrop=0.5; use --set rdrop=0, or train one seed after",
     ("--set", "tokens_per_step=auto"): "needs a number of tokens_per_step; use --set tokens_per_step=4096, or train",
     ("--set", "stages=[{task: xnli}]"): "is for recipes without stages; use --set 'stages=[]', or train one seed after",
     (

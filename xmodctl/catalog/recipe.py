@@ -20,7 +20,7 @@ TOKENS = 4096
 """The `tokens_per_step` of recipes that do not name it."""
 DESCRIBING = frozenset({"name", "title", "source"})
 """Keys that describe a recipe and determine nothing."""
-NEWER = ("layer_decay", "head_seed", "compile", "variable_length", "seeds_together")
+NEWER = ("layer_decay", "rdrop", "head_seed", "compile", "variable_length", "seeds_together")
 """Keys that recipes in older plans do not have."""
 
 
@@ -70,6 +70,15 @@ class Recipe(Described):
     gradient_clip: float = Field(1.0, ge=0, description="maximum norm of the gradient; 0: no clipping")
     dropout: float | None = Field(None, ge=0, lt=1, description="hidden dropout; empty: the checkpoint's")
     attention_dropout: float | None = Field(None, ge=0, lt=1, description="attention dropout; empty: the checkpoint's")
+    rdrop: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description=(
+            "the weight of R-Drop: each batch is computed twice with different dropout, and the divergence of the two "
+            "predictions is added to the loss; 0: each batch is computed once"
+        ),
+    )
     max_length: int = Field(
         128,
         ge=SHORTEST,

@@ -27,6 +27,10 @@ def check_together(plan: Plan) -> None:
             raise UserError(
                 f"seeds_together=true cannot be combined with {switch}=true; use --set {switch}=false, or {WITHOUT}"
             )
+    if recipe.rdrop:
+        raise UserError(
+            f"seeds_together=true cannot be combined with rdrop={recipe.rdrop:g}; use --set rdrop=0, or {WITHOUT}"
+        )
     if recipe.tokens_per_step == AUTO:
         raise UserError(
             f"seeds_together=true needs a number of tokens_per_step; use --set tokens_per_step={TOKENS}, or {WITHOUT}"

@@ -21,6 +21,7 @@ from xmodctl.model.precision import Precision, autocast
 from xmodctl.model.storing import store_narrow
 from xmodctl.model.transfer import HOST, mask_on_host, on_device, own_gradients
 from xmodctl.run.checkpoints import Checkpoint, Progress
+from xmodctl.training.losses import mean_loss
 from xmodctl.training.memory import Memory
 from xmodctl.training.optimization import (
     adamw,
@@ -273,6 +274,8 @@ class Training:
         Raises:
             OutOfMemoryError: A micro-batch does not fit into memory.
         """
+        import torch
+
         terms, total = self.terms(batch), self.readings.zero(self.device)
         for part in batch:
             own = part if self.world.size == 1 else part[self.world.share(self.rows.tokens[part])]
@@ -282,9 +285,9 @@ class Training:
                     continue
                 inputs = on_device(self.collate(own), self.device, host=self.host)
                 with autocast(self.device, self.precision):
-                    loss = self.module(**inputs).loss
+                    loss = mean_loss(self.module, inputs, self.recipe.rdrop)
                 loss = loss.float() * (float(self.weights[own].sum()) / terms)
-                self.scaler.scale(loss).backward()
+                torch.autograd.backward(self.scaler.scale(loss))
                 if self.recipe.compile:
                     own_gradients(self.training_parameters().values())
                 total = total + self.readings.number(loss)
@@ -299,7 +302,7 @@ class Training:
         import torch
 
         with torch.no_grad(), autocast(self.device, self.precision):
-            self.module(**on_device(self.collate(part), self.device, host=self.host))
+            mean_loss(self.module, on_device(self.collate(part), self.device, host=self.host), self.recipe.rdrop)
 
     def add_up(self, loss: "float | torch.Tensor") -> "float | torch.Tensor":
         """Add up the gradients and losses of all processes, and return the loss of the whole batch.

@@ -117,7 +117,7 @@ def memory_needs(
         process=PROCESS + PIECE * config["vocab_size"] if on_cpu else 0,
         weights=weights,
         gradients=4 * trainable,
-        per_token=seeds * kept,
+        per_token=seeds * kept * (2 if recipe.rdrop else 1),  # R-Drop keeps what both passes leave
         unit=unit,
         batch=recipe.batch_size * unit,
     )

@@ -21,6 +21,7 @@ from xmodctl.model.precision import Precision, resolve_precision
 from xmodctl.run.plan import Plan, Shots
 from xmodctl.training.few_rows import extended
 from xmodctl.training.joint_checks import check_together
+from xmodctl.training.losses import check_rdrop
 from xmodctl.training.request import PlanRequest, ShotRequest
 
 if TYPE_CHECKING:
@@ -287,6 +288,7 @@ def check_steps(plan: Plan, config: Mapping[str, Any] | None) -> None:
         UserError: Something is missing, or the training does not allow it.
     """
     check_switches(plan.recipe, plan.precision, len(plan.adapters), config)
+    check_rdrop(plan.recipe, config)
     if plan.recipe.seeds_together:
         check_together(plan)
 
