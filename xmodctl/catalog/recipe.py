@@ -20,7 +20,7 @@ TOKENS = 4096
 """The `tokens_per_step` of recipes that do not name it."""
 DESCRIBING = frozenset({"name", "title", "source"})
 """Keys that describe a recipe and determine nothing."""
-NEWER = ("layer_decay", "rdrop", "head_seed", "compile", "variable_length", "seeds_together")
+NEWER = ("layer_decay", "rdrop", "code_switching", "head_seed", "compile", "variable_length", "seeds_together")
 """Keys that recipes in older plans do not have."""
 
 
@@ -77,6 +77,15 @@ class Recipe(Described):
         description=(
             "the weight of R-Drop: each batch is computed twice with different dropout, and the divergence of the two "
             "predictions is added to the loss; 0: each batch is computed once"
+        ),
+    )
+    code_switching: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description=(
+            "the probability that a word of a training text is replaced by a word, often of another language, whose "
+            "embedding is near; with `rdrop` in the second pass, else in every second text on average"
         ),
     )
     max_length: int = Field(

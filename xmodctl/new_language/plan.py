@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 VOCABULARY_SIZE = 32_000
 """Pieces of a new vocabulary by default; a small text yields fewer."""
 
-FINE_TUNING_KEYS = ("freeze", "keep", "stride", "stages", "rdrop", "head_seed", "seeds_together")
+FINE_TUNING_KEYS = ("freeze", "keep", "stride", "stages", "rdrop", "code_switching", "head_seed", "seeds_together")
 """Recipe keys that have no meaning here: only the new adapter trains, and its last step is kept."""
 EXCLUDED_KEYS = (*FINE_TUNING_KEYS, *sorted(DESCRIBING))
 """Recipe keys that `--set` cannot change."""

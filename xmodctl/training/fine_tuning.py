@@ -20,6 +20,7 @@ from xmodctl.run.jobs import Jobs, Piece
 from xmodctl.run.run import Run
 from xmodctl.run.shots import DrawnShots, row_digests, write_shots
 from xmodctl.run.written import DELTA
+from xmodctl.training.code_switching import CodeSwitching
 from xmodctl.training.loop import Training
 from xmodctl.training.open_training import CHECKPOINTS, KEPT_FOLDER, METRICS, OpenTraining
 from xmodctl.training.resumable import interruptible
@@ -310,6 +311,8 @@ class SeedTraining:
             describe=encoded.describe,
             world=self.world,
         )
+        if recipe.code_switching:
+            training.switching = CodeSwitching.of(recipe, model, encoded.tokenizer, rows)
         return training, parameters
 
 

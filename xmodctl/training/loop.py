@@ -2,27 +2,27 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xmodctl.catalog.recipe import Recipe
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Listener, StepTaken, report
-from xmodctl.core.memory import enough_memory
 from xmodctl.core.signals import NO_SIGNAL, Interrupted, adopt, requested
 from xmodctl.model.batches import collate, sampled, training_batches
 from xmodctl.model.inference import best_device
-from xmodctl.model.memory import OutOfMemoryError, batch_errors, more_memory
+from xmodctl.model.memory import OutOfMemoryError, batch_errors
 from xmodctl.model.parts import Part, computing
 from xmodctl.model.precision import Precision, autocast
 from xmodctl.model.storing import store_narrow
 from xmodctl.model.transfer import HOST, mask_on_host, on_device, own_gradients
 from xmodctl.run.checkpoints import Checkpoint, Progress
+from xmodctl.training.code_switching import CodeSwitching
 from xmodctl.training.losses import mean_loss
-from xmodctl.training.memory import Memory
+from xmodctl.training.memory import Memory, optimizer_memory
 from xmodctl.training.optimization import (
     adamw,
     put_averages,
@@ -71,6 +71,7 @@ class Training:
 
     host: tuple[str, ...] = HOST  # inputs that stay in the host's memory
     stores_narrow = True  # frozen weights, on an accelerator
+    switching: CodeSwitching | None = None
 
     def __init__(
         self,
@@ -274,8 +275,6 @@ class Training:
         Raises:
             OutOfMemoryError: A micro-batch does not fit into memory.
         """
-        import torch
-
         terms, total = self.terms(batch), self.readings.zero(self.device)
         for part in batch:
             own = part if self.world.size == 1 else part[self.world.share(self.rows.tokens[part])]
@@ -285,9 +284,9 @@ class Training:
                     continue
                 inputs = on_device(self.collate(own), self.device, host=self.host)
                 with autocast(self.device, self.precision):
-                    loss = mean_loss(self.module, inputs, self.recipe.rdrop)
+                    loss: Any = mean_loss(self.module, inputs, self.recipe.rdrop)
                 loss = loss.float() * (float(self.weights[own].sum()) / terms)
-                torch.autograd.backward(self.scaler.scale(loss))
+                self.scaler.scale(loss).backward()
                 if self.recipe.compile:
                     own_gradients(self.training_parameters().values())
                 total = total + self.readings.number(loss)
@@ -318,14 +317,9 @@ class Training:
             raise Interrupted
         return total
 
-    @contextmanager
-    def holding_optimizer(self) -> Iterator[None]:
+    def holding_optimizer(self) -> AbstractContextManager[None]:
         """Turn memory that does not hold the optimizer's work into one sentence: no smaller batch would help."""
-        can_freeze = self.recipe.freeze in ("adapters", "none")
-        fewer = "train fewer parameters with --set freeze=embeddings+adapters, or " if can_freeze else ""
-        what = f"the gradient and the optimizer's state at step {self.step + 1:,} with seed {self.seed}"
-        with enough_memory(what, f"{fewer}{more_memory(self.device)}; the last checkpoint is kept"):
-            yield
+        return optimizer_memory(self.recipe, self.device, step=self.step + 1, seed=self.seed)
 
     def clip(self) -> "float | torch.Tensor":
         """Clip the norm of the gradient as the recipe says, and return what it was."""
@@ -336,8 +330,12 @@ class Training:
         return self.readings.number(torch.nn.utils.clip_grad_norm_(self.training_parameters().values(), limit))
 
     def collate(self, part: np.ndarray) -> dict[str, "torch.Tensor"]:
-        """Return a padded micro-batch."""
-        return collate(self.rows, part, pad_id=self.pad_id)
+        """Return a padded micro-batch; with R-Drop, `switched` are the code-switched tokens of the second pass."""
+        inputs = collate(self.rows, part, pad_id=self.pad_id)
+        if self.switching is not None:
+            name = "switched" if self.recipe.rdrop else "input_ids"
+            inputs[name] = self.switching.switched(inputs["input_ids"], part, seed=self.seed, step=self.step)
+        return inputs
 
     def progress(self) -> Progress:
         """Return how far the training has come."""

@@ -54,13 +54,15 @@ def mean_loss(module: "nn.Module", inputs: Mapping[str, "Tensor"], rdrop: float)
 
     Args:
         module: In training mode.
-        inputs: The collated batch, with its targets.
+        inputs: The collated batch, with its targets; if `switched` is there, the second pass reads these tokens.
         rdrop: The weight of the divergence; 0 makes a single pass.
     """
+    switched = {"input_ids": inputs["switched"]} if "switched" in inputs else {}
+    inputs = {name: tensor for name, tensor in inputs.items() if name != "switched"}
     first = module(**inputs)
     loss: Tensor = first.loss
     if rdrop:
-        second = module(**inputs)
+        second = module(**{**inputs, **switched})
         loss = (loss + second.loss) / 2 + rdrop * divergence(module, first, second, inputs)
     return loss
 

@@ -1,15 +1,17 @@
 """Micro-batches that do not fit into memory: they are halved, and the optimizer step is the same up to rounding."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xmodctl.catalog.recipe import SHORTEST, SMALLEST
+from xmodctl.catalog.recipe import SHORTEST, SMALLEST, Recipe
 from xmodctl.core.encoded import Encoded
 from xmodctl.core.errors import UserError
 from xmodctl.core.events import Notice
+from xmodctl.core.memory import enough_memory
 from xmodctl.model.memory import BatchLimit, more_memory, padded_tokens
 
 if TYPE_CHECKING:
@@ -65,3 +67,23 @@ class Memory:
             f"result is the same up to rounding and dropout{remedy}",
             caution=True,
         )
+
+
+@contextmanager
+def optimizer_memory(recipe: Recipe, device: "torch.device", *, step: int, seed: int) -> Iterator[None]:
+    """Refuse with one sentence if memory does not hold the gradient and the optimizer's state.
+
+    Args:
+        recipe: How the model is trained.
+        device: The device that trains.
+        step: The optimizer step, counted from 1.
+        seed: That of the training.
+
+    Raises:
+        UserError: There is not enough memory.
+    """
+    can_freeze = recipe.freeze in ("adapters", "none")
+    fewer = "train fewer parameters with --set freeze=embeddings+adapters, or " if can_freeze else ""
+    what = f"the gradient and the optimizer's state at step {step:,} with seed {seed}"
+    with enough_memory(what, f"{fewer}{more_memory(device)}; the last checkpoint is kept"):
+        yield
