@@ -24,6 +24,7 @@ from xmodctl.training.world import World
 SETTINGS = (
     "keep=ema:0.7",
     "rdrop=0.5",
+    "code_switching=0.3",
     "batch_size=10",
     "tokens_per_step=64",
     "learning_rate=1e-3",

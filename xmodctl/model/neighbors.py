@@ -64,7 +64,7 @@ def near_words(
         excluded = torch.from_numpy(~has_letters).to(words.device)
         near: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)] * len(texts)
         for block in np.array_split(np.flatnonzero(wanted), max(1, -(-int(wanted.sum()) // BLOCK))):
-            cosines = (words[torch.from_numpy(block).to(words.device)] @ words.T).masked_fill(excluded, -1.0)
+            cosines = (words[torch.from_numpy(block).to(words.device)] @ words.T).masked_fill(excluded, -torch.inf)
             values, pieces = (each.cpu().numpy() for each in cosines.topk(min(count + SPARE, len(texts))))
             for piece, similar, others in zip(block, values, pieces, strict=True):
                 kept = others[(similar >= similarity) & (folded[others] != folded[piece])]
