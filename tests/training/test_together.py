@@ -51,7 +51,7 @@ def deltas(own: Job) -> list[dict[str, torch.Tensor]]:
         ("keep=last", "layer_decay=0.8"),
         ("keep=source-dev", "tokens_per_step=64"),
         ("keep=average:2", "save_steps=4"),
-        ("keep=ema:0.8",),
+        ("keep=ema:0.8", "code_switching=0.3"),
     ],
     ids=lambda settings: settings[0],
 )

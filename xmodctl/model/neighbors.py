@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from xmodctl.model.engine import Xmod
 
-BLOCK = 512
+BLOCK = 128
 """Pieces whose similarities to the whole vocabulary are in memory at a time."""
 WORD_STARTS = ("▁", "Ġ")
 """What SentencePiece and byte-level tokenizers write before the first piece of a word."""
