@@ -1,6 +1,7 @@
 """A recipe: one way of training (`recipes/*.yaml`); every field has a default, so a file has only what differs."""
 
 import math
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
@@ -204,6 +205,16 @@ class Recipe(Described):
         """Return the recipe of a stage before the task."""
         changes = {key: value for key in ("epochs", "batch_size", "learning_rate") if (value := getattr(stage, key))}
         return self.model_copy(update={**changes, "stages": ()})
+
+    def with_absolute_paths(self) -> Self:
+        """Return the recipe so that its stages find their local data from any working directory."""
+        if not any(stage.data for stage in self.stages):
+            return self
+        stages = tuple(
+            stage.model_copy(update={"data": str(Path(stage.data).expanduser().resolve())}) if stage.data else stage
+            for stage in self.stages
+        )
+        return self.model_copy(update={"stages": stages})
 
     def warmup_steps(self, total_steps: int) -> int:
         """Return the number of warm-up steps."""

@@ -78,7 +78,7 @@ def resolve_plan(
     languages = _languages_to_train_in(request, chosen.task)
     _check_early(request, languages, chosen.recipe)
     chosen = fitted(chosen, request, languages)
-    recipe = with_absolute_paths(chosen.recipe)
+    recipe = chosen.recipe.with_absolute_paths()
     stage_tasks = stage_tasks_of(chosen.task, recipe)
     listen(ModelLoading(str(request.model)))
     precision = resolve_precision(request.precision)
@@ -341,17 +341,6 @@ def _trained_on_corpus(task: Task, languages: Sequence[str], folder: Path | None
     if corpora[0] == task.source_language:
         return task
     return task.with_values({"source_language": corpora[0]}, origin="--lang")
-
-
-def with_absolute_paths(recipe: Recipe) -> Recipe:
-    """Return the recipe so that its stages find their local data from any working directory."""
-    if not any(stage.data for stage in recipe.stages):
-        return recipe
-    stages = tuple(
-        stage.model_copy(update={"data": str(Path(stage.data).expanduser().resolve())}) if stage.data else stage
-        for stage in recipe.stages
-    )
-    return recipe.model_copy(update={"stages": stages})
 
 
 def stage_tasks_of(task: Task, recipe: Recipe) -> tuple[Task, ...]:

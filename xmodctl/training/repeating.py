@@ -24,7 +24,6 @@ from xmodctl.training.planning import (
     override,
     resolve_plan,
     stage_tasks_of,
-    with_absolute_paths,
 )
 from xmodctl.training.request import FinetuneRequest
 
@@ -60,7 +59,7 @@ def resolve_request(
         raise UserError(f"the data of {run.folder}, {old.data}, does not exist; restore it, or {NEW_PLAN}")
     task, recipe = override(old.task, old.recipe, changes)
     check_task(task)
-    recipe = with_absolute_paths(recipe)
+    recipe = recipe.with_absolute_paths()
     listen(ModelLoading(base_name(run)))
     model = find(base_name(run))
     if None not in (old.config_sha256, model.config_sha256) and old.config_sha256 != model.config_sha256:
