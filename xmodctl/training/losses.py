@@ -87,23 +87,23 @@ def divergence(module: "nn.Module", first: Any, second: Any, inputs: Mapping[str
 
     if SPANS[0] in first:
         padding = copied(inputs["attention_mask"], first.start_logits.device) == 0
-        masked = [
-            [output[name].float().masked_fill(padding, IMPOSSIBLE) for name in SPANS] for output in (first, second)
-        ]
-        return (_between(masked[0][0], masked[1][0]) + _between(masked[0][1], masked[1][1])).mean() / 2
-    ours, theirs = first.logits.float(), second.logits.float()
+        starts, ends = (
+            [output[name].float().masked_fill(padding, IMPOSSIBLE) for output in (first, second)] for name in SPANS
+        )
+        return (_between(*starts) + _between(*ends)).mean() / 2
+    logits, others = first.logits.float(), second.logits.float()
     problem = getattr(module.config, "problem_type", None)
     if problem == "regression":
-        return functional.mse_loss(ours, theirs)
+        return functional.mse_loss(logits, others)
     if problem == "multi_label_classification":  # each label has two outcomes, whose logits are 0 and the label's own
-        return _between(*(torch.stack([torch.zeros_like(logits), logits], -1) for logits in (ours, theirs))).mean()
+        return _between(*(torch.stack([torch.zeros_like(each), each], -1) for each in (logits, others))).mean()
     labeled = inputs["labels"] != IGNORED  # of a word's pieces only the first
-    total: Tensor = (_between(ours, theirs) * labeled).sum()
+    total: Tensor = (_between(logits, others) * labeled).sum()
     return total / labeled.sum()
 
 
-def _between(ours: "Tensor", theirs: "Tensor") -> "Tensor":
+def _between(logits: "Tensor", others: "Tensor") -> "Tensor":
     """Return the mean divergence both ways between distributions of logits: (..., outcomes) -> (...)."""
-    first, second = ours.log_softmax(-1), theirs.log_softmax(-1)
+    first, second = logits.log_softmax(-1), others.log_softmax(-1)
     both_ways = (first.exp() - second.exp()) * (first - second)
     return both_ways.sum(-1) / 2
