@@ -112,7 +112,7 @@ def test_without_r_drop_half_of_the_texts_are_left_as_they_are(model, tokenizer)
         [(switching.switched(ids, np.arange(40), seed=1, step=step) != ids).any(dim=1) for step in range(10)]
     )
     assert float(changed.float().mean()) == pytest.approx(0.5, abs=0.1)
-    assert not torch.equal(changed[0], changed[1]), "drawn anew at each step"
+    assert not torch.equal(changed[0], changed[1]), "drawn again at each step"
 
 
 def test_what_a_text_becomes_does_not_depend_on_the_batch_it_is_in(model, tokenizer):

@@ -86,7 +86,7 @@ class Recipe(Described):
         lt=1,
         description=(
             "the probability that a word of a training text is replaced by a word, often of another language, whose "
-            "embedding is near; with `rdrop` in the second pass, else in every second text on average"
+            "embedding is near; with `rdrop` in the second pass, else in half of the texts"
         ),
     )
     max_length: int = Field(

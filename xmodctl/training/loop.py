@@ -318,7 +318,7 @@ class Training:
         return total
 
     def holding_optimizer(self) -> AbstractContextManager[None]:
-        """Turn memory that does not hold the optimizer's work into one sentence: no smaller batch would help."""
+        """Refuse with one sentence if there is not enough memory for the optimizer: no smaller batch would help."""
         return optimizer_memory(self.recipe, self.device, step=self.step + 1, seed=self.seed)
 
     def clip(self) -> "float | torch.Tensor":

@@ -71,7 +71,7 @@ class Memory:
 
 @contextmanager
 def optimizer_memory(recipe: Recipe, device: "torch.device", *, step: int, seed: int) -> Iterator[None]:
-    """Refuse with one sentence if memory does not hold the gradient and the optimizer's state.
+    """Refuse with one sentence if there is not enough memory for the gradient and the optimizer's state.
 
     Args:
         recipe: How the model is trained.
