@@ -70,10 +70,13 @@ def test_r_drop_without_dropout_or_with_compiled_steps_is_refused():
     config = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
     still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": None}
     check_rdrop(Recipe(rdrop=1), config)
-    check_rdrop(Recipe(rdrop=1), None)
+    for unknown in (None, {}, {"hidden_size": 768}):  # before a download
+        check_rdrop(Recipe(rdrop=1, attention_dropout=0), unknown)
+    check_rdrop(Recipe(rdrop=1), {**still, "classifier_dropout": 0.1})
     check_rdrop(Recipe(rdrop=1, dropout=0.1), still)
     check_rdrop(Recipe(dropout=0, attention_dropout=0), config)
-    for recipe, known in ((Recipe(rdrop=1, dropout=0, attention_dropout=0), config), (Recipe(rdrop=1), still)):
+    without = Recipe(rdrop=1, dropout=0, attention_dropout=0)
+    for recipe, known in ((without, config), (without, None), (Recipe(rdrop=1), still)):
         with pytest.raises(UserError, match=r"rdrop=1 compares two passes with different dropout.* --set dropout=0\.1"):
             check_rdrop(recipe, known)
     with pytest.raises(UserError, match=r"cannot be combined with compile=true; use --set compile=false"):

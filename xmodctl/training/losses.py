@@ -20,7 +20,7 @@ def check_rdrop(recipe: Recipe, config: Mapping[str, Any] | None) -> None:
 
     Args:
         recipe: How to train.
-        config: The model's configuration; None if it is not known yet.
+        config: The model's configuration, as far as it is known yet.
 
     Raises:
         UserError: It cannot work.
@@ -32,13 +32,18 @@ def check_rdrop(recipe: Recipe, config: Mapping[str, Any] | None) -> None:
         raise UserError(
             f"rdrop={recipe.rdrop:g} cannot be combined with compile=true; use --set compile=false, {without}"
         )
-    config = config or {}
-    shares = [
-        config.get("hidden_dropout_prob") if recipe.dropout is None else recipe.dropout,
-        config.get("classifier_dropout") if recipe.dropout is None else 0.0,
-        config.get("attention_probs_dropout_prob") if recipe.attention_dropout is None else recipe.attention_dropout,
-    ]
-    if config and not any(shares):
+    stock = {
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+        "classifier_dropout": None,
+    }  # XmodConfig's
+    known = {**stock, **(config or {})}
+    hidden, attention, head = (known[name] for name in stock)
+    shares = (
+        (hidden, head) if recipe.dropout is None else (recipe.dropout,),
+        (attention,) if recipe.attention_dropout is None else (recipe.attention_dropout,),
+    )
+    if not any(map(any, shares)):
         raise UserError(
             f"rdrop={recipe.rdrop:g} compares two passes with different dropout, but there is none; "
             f"use --set dropout=0.1, {without}"
