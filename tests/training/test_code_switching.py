@@ -58,15 +58,15 @@ class Pieces(list[str]):
 
     all_special_ids = (0,)
 
-    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
-        return [self[number] for number in ids]
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str | None]:
+        return [self[number] or None for number in ids]  # as transformers does for an id without a piece
 
 
 @pytest.mark.parametrize(
     ("texts", "replaced"),
     [
         (("▁s", "▁House", "▁house", "▁casa", "ing", "▁1984", "▁", "▁.", "дом"), ("▁House", "▁house", "▁casa")),
-        (("Ġs", "ĠHouse", "Ġcasa", "ing", "."), ("ĠHouse", "Ġcasa")),
+        (("Ġs", "ĠHouse", "", "Ġcasa", "ing", "."), ("ĠHouse", "Ġcasa")),
         (("[CLS]", "House", "casa", "##ing", "1984", "."), ("House", "casa")),
     ],
     ids=["SentencePiece", "byte-level", "WordPiece"],

@@ -52,7 +52,8 @@ def near_words(
     with torch.inference_mode():
         words = routed(model.module).embeddings.word_embeddings.weight.float()
         words = torch.nn.functional.normalize(words[: len(tokenizer)], dim=1)
-        texts: Sequence[str] = tokenizer.convert_ids_to_tokens(list(range(len(words))))
+        pieces = tokenizer.convert_ids_to_tokens(list(range(len(words))))
+        texts: Sequence[str] = [piece or "" for piece in pieces]  # an id can be without a piece
         has_letters = np.array([any(map(str.isalpha, text)) for text in texts])
         has_letters[list(tokenizer.all_special_ids)] = False
         folded = np.array([text.lstrip("".join(WORD_STARTS)).casefold() for text in texts], dtype=object)
@@ -65,8 +66,8 @@ def near_words(
         near: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)] * len(texts)
         for block in np.array_split(np.flatnonzero(wanted), max(1, -(-int(wanted.sum()) // BLOCK))):
             cosines = (words[torch.from_numpy(block).to(words.device)] @ words.T).masked_fill(excluded, -torch.inf)
-            values, pieces = (each.cpu().numpy() for each in cosines.topk(min(count + SPARE, len(texts))))
-            for piece, similar, others in zip(block, values, pieces, strict=True):
+            values, nearest = (each.cpu().numpy() for each in cosines.topk(min(count + SPARE, len(texts))))
+            for piece, similar, others in zip(block, values, nearest, strict=True):
                 kept = others[(similar >= similarity) & (folded[others] != folded[piece])]
                 near[piece] = kept[:count]
     return Ragged.of(near, np.int64)
