@@ -612,3 +612,19 @@ def test_rows_longer_than_the_model_reads_are_refused_before_training(tiny_model
     with pytest.raises(UserError, match=r"max_length is 200, but .* at most 64 tokens; add --set max_length=64"):
         finetune("xnli", "en", model=tiny_model, data=pairs, recipe=recipe, out=tmp_path / "run", listen=print)
     assert not list(tmp_path.glob("run/seed-*"))
+
+
+@pytest.mark.parametrize(
+    "settings", [("code_switching=0.3",), ("code_switching=0.3", "rdrop=1", "dropout=0.1")], ids=len
+)
+def test_a_code_switched_training_that_was_stopped_ends_with_the_same_bits(settings, tiny_model, pairs, tmp_path):
+    unbroken = Job(tiny_model, pairs, tmp_path / "unbroken", *settings, "epochs=1")
+    unbroken.train()
+    plain = Job(tiny_model, pairs, tmp_path / "plain", *settings, "epochs=1", "code_switching=0")
+    plain.train()
+    stopped = Job(tiny_model, pairs, tmp_path / "stopped", *settings, "epochs=1")
+    stop_after(stopped, 2)
+    stopped.train()
+    tensors = unbroken.delta()
+    assert all(torch.equal(tensor, stopped.delta()[name]) for name, tensor in tensors.items())
+    assert any(not torch.equal(tensor, plain.delta()[name]) for name, tensor in tensors.items())

@@ -105,3 +105,17 @@ def test_translated_training_data_is_in_rows_reports_and_cards(tiny_model, pairs
     card = (tmp_path / "exported/README.md").read_text()
     assert "translate-train: the data in German" in card
     assert Run.read(run).plan.task.translated
+
+
+def test_rows_and_reports_say_that_training_texts_were_code_switched(tiny_model, pairs, tmp_path):
+    run = tmp_path / "run"
+    result = finetune(tiny_model, pairs, run, "--set", "epochs=1", "--set", "code_switching=0.25")
+    assert result.exit_code == 0, result.output
+    scored = command("eval-transfer", "--run", run, "--langs", "de", "--limit", "4")
+    assert scored.exit_code == 0, scored.output
+    assert "code-switching: words of the training texts were replaced with probability 0.25" in " ".join(
+        scored.output.split()
+    )
+    rows = read_rows(run / "results.jsonl")
+    assert {row.code_switching for row in rows} == {0.25}
+    assert any("code-switching" in note for note in report("run", rows).notes)

@@ -78,6 +78,7 @@ class Row:
     folder: str | None = None  # of local data, as --data takes it; None on the Hub, and in rows of earlier versions
     package_folder: str | None = None  # where the adapter's package was
     translated: tuple[str, ...] = ()  # source languages whose training data is machine-translated
+    code_switching: float = 0.0  # the probability that a word of a training text was replaced by a near one
     members: int = 0  # models whose mean the weights are; 0: the weights were trained
     mixture: dict[str, Any] | None = None  # adapters whose outputs are mixed, their weights, and how these were found
     threshold: float | None = None  # the probability from which a label was predicted, of kinds that have one
@@ -352,7 +353,7 @@ def report(run: str, rows: Sequence[Row], failures: Sequence[Failure] = ()) -> R
         averages=averages,
         gap=gap,
         notes=(
-            *training_notes(shots, first.training_seed, first.translated, first.members),
+            *training_notes(shots, first.training_seed, first.translated, first.members, first.code_switching),
             *described_all([row.mixture for row in rows if row.control == "own"]),
         ),
         rows=tuple(rows),

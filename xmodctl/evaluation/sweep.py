@@ -298,6 +298,7 @@ class Sweep:
             read_as="" if target in self.unasked else self.read_as,
             folder=str(self.folder.resolve()) if self.folder else None,
             package_folder=str(package.folder.resolve()) if isinstance(package, Package) else None,
+            code_switching=plan.recipe.code_switching,
             members=len(plan.average.members) if plan.average else 0,
             mixture=record_of(package),
             translated=plan.task.translated_among(plan.source_languages) if self.kind.trains else (),
