@@ -75,6 +75,7 @@ def test_r_drop_without_dropout_or_with_compiled_steps_is_refused():
     check_rdrop(Recipe(rdrop=1), {**still, "classifier_dropout": 0.1})
     check_rdrop(Recipe(rdrop=1, dropout=0.1), still)
     check_rdrop(Recipe(dropout=0, attention_dropout=0), config)
+    check_rdrop(Recipe(rdrop=1, code_switching=0.5, dropout=0, attention_dropout=0), config)
     without = Recipe(rdrop=1, dropout=0, attention_dropout=0)
     for recipe, known in ((without, config), (without, None), (Recipe(rdrop=1), still)):
         with pytest.raises(UserError, match=r"rdrop=1 compares two passes with different dropout.* --set dropout=0\.1"):

@@ -312,6 +312,7 @@ class SeedTraining:
             world=self.world,
         )
         if recipe.code_switching:
+            self.listen(Notice("code-switching: looking for words with near embeddings in the whole vocabulary"))
             training.switching = CodeSwitching.of(recipe, model, encoded.tokenizer, rows)
         return training, parameters
 

@@ -32,18 +32,13 @@ def check_rdrop(recipe: Recipe, config: Mapping[str, Any] | None) -> None:
         raise UserError(
             f"rdrop={recipe.rdrop:g} cannot be combined with compile=true; use --set compile=false, {without}"
         )
-    stock = {
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
-        "classifier_dropout": None,
-    }  # XmodConfig's
-    known = {**stock, **(config or {})}
-    hidden, attention, head = (known[name] for name in stock)
+    defaults = {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "classifier_dropout": None}
+    hidden, attention, head = ({**defaults, **(config or {})}[name] for name in defaults)  # those of XmodConfig
     shares = (
         (hidden, head) if recipe.dropout is None else (recipe.dropout,),
         (attention,) if recipe.attention_dropout is None else (recipe.attention_dropout,),
     )
-    if not any(map(any, shares)):
+    if not recipe.code_switching and not any(map(any, shares)):
         raise UserError(
             f"rdrop={recipe.rdrop:g} compares two passes with different dropout, but there is none; "
             f"use --set dropout=0.1, {without}"
