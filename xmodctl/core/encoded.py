@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+BLANKS = ("▁", "Ġ")
+"""How SentencePiece and byte-level vocabularies mark the space before a word."""
+
 
 @dataclass(frozen=True)
 class Ragged:

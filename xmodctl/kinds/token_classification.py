@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from xmodctl.core.encoded import BLANKS
 from xmodctl.kinds.annotations import is_spans, types_of_spans, word_offsets
 from xmodctl.kinds.breakdown import SeedPredictions, Subset, Texts
 from xmodctl.kinds.ensembling import vote
@@ -30,9 +31,6 @@ IGNORED = -100
 """The label of a token that has none, as `torch.nn.CrossEntropyLoss` ignores it."""
 
 _WORD = re.compile(r"\S+")
-
-BLANKS = ("▁", "Ġ")
-"""How SentencePiece and byte-level vocabularies mark the space before a word."""
 
 
 class TokenClassification(Kind):

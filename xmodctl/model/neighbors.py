@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xmodctl.core.encoded import Ragged
+from xmodctl.core.encoded import BLANKS, Ragged
 from xmodctl.model.modules import routed
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 BLOCK = 128
 """Pieces whose similarities to the whole vocabulary are in memory at a time."""
-WORD_STARTS = ("▁", "Ġ")
-"""What SentencePiece and byte-level tokenizers write before the first piece of a word."""
 CONTINUATION = "##"
 """What WordPiece writes before the other pieces of a word."""
 SPARE = 12
@@ -56,8 +54,8 @@ def near_words(
         texts: Sequence[str] = [piece or "" for piece in pieces]  # an id can be without a piece
         has_letters = np.array([any(map(str.isalpha, text)) for text in texts])
         has_letters[list(tokenizer.all_special_ids)] = False
-        folded = np.array([text.lstrip("".join(WORD_STARTS)).casefold() for text in texts], dtype=object)
-        marked = np.array([text.startswith(WORD_STARTS) for text in texts])
+        folded = np.array([text.lstrip("".join(BLANKS)).casefold() for text in texts], dtype=object)
+        marked = np.array([text.startswith(BLANKS) for text in texts])
         starts = marked if marked.any() else np.array([not text.startswith(CONTINUATION) for text in texts])
         wanted = np.zeros(len(texts), dtype=np.bool_)
         wanted[ids] = True

@@ -43,8 +43,7 @@ class CodeSwitching:
         """Return the code-switching of training rows, with the model's word embeddings as they are now."""
         from xmodctl.model.neighbors import near_words
 
-        ids = np.unique(rows.input_ids.values)
-        near = near_words(model, tokenizer, ids, count=NEIGHBORS, similarity=SIMILARITY)
+        near = near_words(model, tokenizer, rows.input_ids.values, count=NEIGHBORS, similarity=SIMILARITY)
         return cls(recipe.code_switching, near, every=recipe.rdrop > 0)
 
     def switched(self, ids: "Tensor", units: NDArray[np.integer[Any]], *, seed: int, step: int) -> "Tensor":
@@ -58,13 +57,12 @@ class CodeSwitching:
         """
         import torch
 
-        switched = ids.numpy().copy()
-        counts = self.near.lengths
+        switched, begins = ids.numpy().copy(), self.near.bounds
         for row, unit in zip(switched, units.tolist(), strict=True):
             draw = np.random.default_rng([seed, step, unit])
             if not self.every and draw.random() < 0.5:
                 continue
-            chosen = (draw.random(row.shape) < self.share) & (counts[row] > 0)
-            pieces = row[chosen]
-            row[chosen] = self.near.values[self.near.bounds[pieces] + draw.integers(0, counts[pieces])]
+            counts = begins[row + 1] - begins[row]
+            chosen = (draw.random(row.shape) < self.share) & (counts > 0)
+            row[chosen] = self.near.values[begins[row[chosen]] + draw.integers(0, counts[chosen])]
         return torch.from_numpy(switched)

@@ -299,6 +299,10 @@ class SeedTraining:
         model.set_dropout(hidden=recipe.dropout, attention=recipe.attention_dropout)
         model.variable_length = recipe.variable_length
         parameters = freeze(model, recipe.freeze)
+        switching = None
+        if recipe.code_switching:
+            self.listen(Notice("code-switching: looking for words with near embeddings in the whole vocabulary"))
+            switching = CodeSwitching.of(recipe, model, encoded.tokenizer, rows)
         training = Training(
             model,
             rows,
@@ -310,10 +314,8 @@ class SeedTraining:
             languages=languages,
             describe=encoded.describe,
             world=self.world,
+            switching=switching,
         )
-        if recipe.code_switching:
-            self.listen(Notice("code-switching: looking for words with near embeddings in the whole vocabulary"))
-            training.switching = CodeSwitching.of(recipe, model, encoded.tokenizer, rows)
         return training, parameters
 
 

@@ -67,11 +67,11 @@ class Training:
             `lang_ids`, which select the adapter of each row.
         describe: Names units in messages.
         world: The processes that train together.
+        switching: What replaces words of the rows, if the recipe asks for it.
     """
 
     host: tuple[str, ...] = HOST  # inputs that stay in the host's memory
     stores_narrow = True  # frozen weights, on an accelerator
-    switching: CodeSwitching | None = None
 
     def __init__(
         self,
@@ -86,6 +86,7 @@ class Training:
         languages: np.ndarray | None = None,
         describe: Callable[[np.ndarray], str] = lambda units: f"{len(units):,} units",
         world: World = World(),  # noqa: B008 (frozen)
+        switching: CodeSwitching | None = None,
     ) -> None:
         import torch
 
@@ -93,6 +94,7 @@ class Training:
             model, rows, weights, seed, precision, pad_id,
         )  # fmt: skip
         self.describe, self.memory, self.world = describe, Memory(rows, packed=recipe.variable_length), world
+        self.switching = switching
         self.recipe = with_fitting_tokens(recipe, model, precision, world)
         model.leave_padding_out()
         self.device = torch.device(best_device())
