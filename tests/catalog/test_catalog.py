@@ -81,6 +81,13 @@ def test_the_guide_lists_every_task_with_its_recipe():
         assert any(row.startswith(f"| `{task.name}`") and recipe in row for row in rows), task.name
 
 
+def test_only_inference_is_trained_with_code_switching():
+    tasks = [task for task in library.tasks().values() if KINDS[task.kind].trains]
+    switched = {task.name for task in tasks if library.recipe(task.recipe_for("mini")).code_switching}
+    assert switched == {"xnli", "afrixnli"}  # not, for example, lid200, whose labels are the languages of the words
+    assert not any(library.recipe(task.recipe_for("another")).code_switching for task in tasks)
+
+
 def test_a_license_is_read_in_both_spellings_and_stays_as_it_was_in_plans(tmp_path):
     shipped = library.shipped_file("tasks", "xnli").read_text(encoding="utf-8")
     for name, key in (("new", "license"), ("old", "licence")):
